@@ -1,0 +1,98 @@
+import type { Middleware } from 'koa';
+import compose from 'koa-compose';
+import { type Auth, type AuthOptions, createAuth, isAuth } from './auth/create-auth.js';
+import type { Access } from './auth/index.js';
+import { loginRoutes } from './auth/login-routes.js';
+import { StrategyRegistry } from './auth/registry.js';
+import { sessionToken } from './auth/session-token.js';
+import type { Strategies } from './auth/short-forms.js';
+import type { TaskManager } from './manager.js';
+import { optionsObject, pathOption } from './options.js';
+import { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
+import { readWebOptions } from './web/options.js';
+import type { StreamLimits } from './web/sse-stream.js';
+import { streamRoute } from './web/stream-route.js';
+import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
+
+/** Who may use the dashboard: nobody signs in (`null`), a short form, a login made with `createAuth`, or the app's own. */
+export type AuthOption = null | undefined | Strategies | Auth | Access;
+
+export interface TaskAdminOptions
+  extends Pick<AuthOptions, 'secretKey' | 'tokenExpiry'>,
+    Pick<DashboardOptions, 'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'>,
+    Pick<TaskRoutesOptions, 'displayFuncArgs'> {
+  /** Who may come in. Absent or `null`: everybody who can reach the address. */
+  auth?: AuthOption;
+  /** Open streams allowed. */
+  streams?: StreamLimits | undefined;
+}
+
+const known = [
+  'path',
+  'auth',
+  'secretKey',
+  'tokenExpiry',
+  'title',
+  'logo',
+  'displayFuncArgs',
+  'streams',
+  'allowedHosts',
+  'trustedOrigins',
+  'logger',
+] as const;
+
+/**
+ * The whole thing in one middleware: login, dashboard, live stream and JSON API under `path`. It touches nothing outside.
+ *
+ * @throws TypeError or RangeError at once for a wrong option, naming it and what is accepted.
+ * @example
+ * ```ts
+ * app.use(taskAdmin(tasks, { auth: ['admin', process.env.ADMIN_PASSWORD] }));
+ * ```
+ */
+export function taskAdmin(tasks: TaskManager, options?: TaskAdminOptions): Middleware {
+  const given = optionsObject<TaskAdminOptions>('taskAdmin', options, known);
+  const path = pathOption('path', given.path);
+  const { title, logo, displayFuncArgs, streams, allowedHosts, trustedOrigins, logger } = given;
+  const access = accessOf(tasks, given, path);
+  const shared = { path, access, allowedHosts, trustedOrigins, logger };
+
+  const middlewares: Middleware[] = [
+    ...(isAuth(access) ? [sessionToken(access), loginRoutes(access)] : []),
+    dashboardRoutes(tasks, { ...shared, title, logo }),
+    streamRoute(tasks, { ...shared, streams }),
+    taskRoutes(tasks, { ...shared, displayFuncArgs }),
+  ];
+  const all = compose(middlewares);
+  const { mount } = readWebOptions(shared);
+
+  return async function taskAdmin(ctx, next) {
+    if (!mount.contains(ctx.path)) return next();
+    return all(ctx, next);
+  };
+}
+
+function accessOf(tasks: TaskManager, given: TaskAdminOptions, path: string): Access | undefined {
+  const { auth, secretKey, tokenExpiry, title, trustedOrigins, logger } = given;
+  const ready = isAuth(auth) || isAccess(auth);
+  if ((auth === undefined || auth === null || ready) && (secretKey !== undefined || tokenExpiry !== undefined)) {
+    throw new TypeError(
+      `secretKey and tokenExpiry belong to a login that taskAdmin makes; ${ready ? 'give them to createAuth()' : 'there is none without auth'}`,
+    );
+  }
+  if (auth === undefined || auth === null) return undefined;
+  if (ready) return auth;
+  const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
+  return createAuth({ strategies: auth, secretKey, tokenExpiry, path, home, title, trustedOrigins, logger, store: tasks.store });
+}
+
+/** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */
+function isAccess(auth: AuthOption): auth is Access {
+  return (
+    typeof auth === 'object' &&
+    auth !== null &&
+    !Array.isArray(auth) &&
+    !(auth instanceof StrategyRegistry) &&
+    typeof (auth as { who?: unknown }).who === 'function'
+  );
+}

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import type { Context } from 'koa';
+import { booleanOption, optionsObject, stringOption, wrongType } from '../options.js';
+
+export interface CookieOptions {
+  /** Name of the cookie; by default `taskflow_token`, with a hash of the path for a path other than `/tasks`. */
+  name?: string | undefined;
+  /** Whether the cookie is sent over HTTPS only; `'auto'`, the default, when the request came over HTTPS (see `app.proxy`). */
+  secure?: boolean | 'auto' | undefined;
+  /** Default `'lax'`. `'none'` needs `secure: true`. */
+  sameSite?: 'strict' | 'lax' | 'none' | undefined;
+  /** Shares the cookie with the subdomains of this domain; without it the cookie belongs to this host alone. */
+  domain?: string | undefined;
+}
+
+/** The session's cookie: its name, its attributes, how it is read. */
+export interface SessionCookie {
+  /** Every value the browser sent under the name, each once; another app of the host may have planted one. */
+  read(ctx: Context): readonly string[];
+  /** Sets the cookie for so many seconds, rounded up. */
+  write(ctx: Context, token: string, seconds: number): void;
+  clear(ctx: Context): void;
+}
+
+const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
+
+/** RFC 6265bis; the prefix `__Host-` binds a Secure cookie to this very host. */
+export function sessionCookie(options: CookieOptions | undefined, path: string): SessionCookie {
+  const {
+    name = defaultName(path),
+    secure = 'auto',
+    sameSite = 'lax',
+    domain,
+  } = optionsObject<CookieOptions>('cookie', options, ['name', 'secure', 'sameSite', 'domain']);
+  stringOption('cookie.name', name, undefined, {
+    pattern: /^(?!__(Host|Secure)-)[\w.-]{1,64}$/i,
+    accepted: "up to 64 letters, digits, '_', '.' or '-', without the prefix __Host- (which is added)",
+  });
+  stringOption('cookie.domain', domain, undefined, { pattern: /^[a-z0-9.-]+$/i, accepted: 'a host name' });
+  if (secure !== 'auto') booleanOption('cookie.secure', secure, true);
+  if (!Object.hasOwn(sameSiteNames, sameSite)) throw wrongType('cookie.sameSite', sameSite, "'strict', 'lax' or 'none'");
+  if (sameSite === 'none' && secure !== true)
+    throw new RangeError("cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise");
+
+  const isSecure = (ctx: Context): boolean => (secure === 'auto' ? ctx.secure : secure);
+  const fullName = (isSecurely: boolean): string => (isSecurely && domain === undefined ? `__Host-${name}` : name);
+  const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>
+    `${cookieName}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}${domain === undefined ? '' : `; Domain=${domain}`}`;
+
+  return {
+    read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
+    // Koa's own cookies throw on a Secure one over plain HTTP, which is what a proxy that ends TLS looks like.
+    write: (ctx, token, seconds) => ctx.append('Set-Cookie', line(fullName(isSecure(ctx)), token, Math.ceil(seconds), isSecure(ctx))),
+    clear: (ctx) => {
+      ctx.append('Set-Cookie', line(fullName(false), '', 0, isSecure(ctx)));
+      if (domain === undefined) ctx.append('Set-Cookie', line(fullName(true), '', 0, true));
+    },
+  };
+}
+
+function defaultName(path: string): string {
+  if (path === '/tasks') return 'taskflow_token';
+  return `taskflow_token_${createHash('sha256').update(path).digest('hex').slice(0, 8)}`;
+}
+
+function valuesOf(header: string, name: string): readonly string[] {
+  if (!header.includes(name)) return [];
+  const values = new Set<string>();
+  for (const part of header.split(';')) {
+    const equals = part.indexOf('=');
+    if (equals > 0 && part.slice(0, equals).trim() === name) values.add(part.slice(equals + 1).trim());
+  }
+  return [...values];
+}

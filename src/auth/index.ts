@@ -1,0 +1,13 @@
+export type { Access, Actor, AuditEvent, AuditQuery, Page, Role } from '../http/access.js';
+export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
+export type { LogPage, SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
+export type { CookieOptions } from './cookie.js';
+export { type Auth, type AuthOptions, createAuth } from './create-auth.js';
+export { loginRoutes } from './login-routes.js';
+export { multiUser, staticUser, type UserEntry, type UserOptions } from './multi-user.js';
+export { type AttemptContext, type Authenticated, type Credentials, type RegistryOptions, StrategyRegistry } from './registry.js';
+export { type RequireAuthOptions, requireAuth } from './require-auth.js';
+export type { Session } from './session.js';
+export { type SessionState, sessionOf, sessionToken } from './session-token.js';
+export type { Strategies } from './short-forms.js';
+export type { AuthContext, AuthStrategy, KnownUser, Verdict } from './strategy.js';

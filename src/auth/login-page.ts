@@ -1,0 +1,44 @@
+import type { Context } from 'koa';
+import { builtAssets } from '../http/assets.js';
+import { chosenTheme, escapeHtml, sendPage } from '../http/page.js';
+
+export interface LoginPage {
+  title: string;
+  /** Prefix of the mount as the browser sees it. */
+  prefix: string;
+  /** Names of the strategies to choose from. */
+  strategies: readonly string[];
+  next?: string | undefined;
+  /** What the person typed before. */
+  username?: string | undefined;
+  strategy?: string | undefined;
+  message?: string | undefined;
+}
+
+/** The login page: a plain form that needs no script. */
+export function sendLoginPage(ctx: Context, page: LoginPage): void {
+  const assets = `${page.prefix}/auth/assets`;
+  const { file } = builtAssets();
+  sendPage(ctx, {
+    title: `Sign in · ${page.title}`,
+    theme: chosenTheme(ctx),
+    head: `<link rel="icon" href="${escapeHtml(`${assets}/${file('icon.svg')}`)}"><link rel="stylesheet" href="${escapeHtml(`${assets}/${file('login.css')}`)}">`,
+    body: `<main>
+<h1><img src="${escapeHtml(`${assets}/${file('icon.svg')}`)}" alt="" width="28" height="28"> ${escapeHtml(page.title)}</h1>
+<form method="post" action="${escapeHtml(`${page.prefix}/auth/login`)}">
+${page.message ? `<p class="error" role="alert">${escapeHtml(page.message)}</p>` : ''}
+<label for="username">Username</label>
+<input id="username" name="username" value="${escapeHtml(page.username ?? '')}" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="256" required${page.username ? '' : ' autofocus'}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required${page.username ? ' autofocus' : ''}>
+${strategyChoice(page)}${page.next === undefined ? '' : `<input type="hidden" name="next" value="${escapeHtml(page.next)}">\n`}<button type="submit">Sign in</button>
+</form>
+</main>`,
+  });
+}
+
+function strategyChoice({ strategies, strategy }: LoginPage): string {
+  if (strategies.length < 2) return '';
+  const options = strategies.map((name) => `<option${name === strategy ? ' selected' : ''}>${escapeHtml(name)}</option>`).join('');
+  return `<label for="strategy">Sign in with</label>\n<select id="strategy" name="strategy"><option value="">any</option>${options}</select>\n`;
+}

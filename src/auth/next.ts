@@ -1,0 +1,25 @@
+import type { Context } from 'koa';
+import { forwardedPrefix, requestTarget } from '../http/mount.js';
+
+const origin = 'http://next.invalid';
+
+/**
+ * Whether a login may send the browser there: a path of this origin, and nothing a browser or a proxy could read as
+ * another host, another path or a header (OWASP ASVS 3.7.2, CWE-601).
+ */
+export function isSafeNext(next: unknown): next is string {
+  if (typeof next !== 'string' || next.length > 2048 || !/^\/(?!\/)[!-[\]-~]*$/.test(next)) return false;
+  const [path = ''] = next.split(/[?#]/, 1);
+  if (/%(?![0-9a-f]{2})/i.test(path) || /%([01][0-9a-f]|25|2e|2f|5c|7f)/i.test(path)) return false;
+  if (path.split('/').some((part) => part === '.' || part === '..')) return false;
+  if (/\/auth\/log(in|out)\/?$/.test(path)) return false;
+  const url = URL.canParse(next, origin) ? new URL(next, origin) : undefined;
+  return url?.origin === origin && url.username === '' && url.password === '';
+}
+
+/** Where the login page should lead back to: the page that was asked for, if it was one and its address is safe. */
+export function nextOf(ctx: Context): string | undefined {
+  if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return undefined;
+  const next = forwardedPrefix(ctx) + requestTarget(ctx);
+  return isSafeNext(next) ? next : undefined;
+}

@@ -1,0 +1,58 @@
+import type { Context, Middleware } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { sendError } from '../http/problem.js';
+import { type Auth, partsOf } from './create-auth.js';
+import { currentSession } from './read-session.js';
+import type { Session } from './session.js';
+
+/** What {@link sessionToken} adds to `ctx.state`; for those who type their router. */
+export interface SessionState {
+  /** The signed-in user's session; `undefined` when the request carries no valid token. */
+  session: Session | undefined;
+}
+
+const seen = new WeakMap<object, Auth>();
+
+/** The login whose {@link sessionToken} has seen this request. */
+export function authOf(ctx: Context): Auth | undefined {
+  return seen.get(ctx.req);
+}
+
+/**
+ * Reads the session token from `Authorization: Bearer`, which alone decides when it is there, else from the cookie, into
+ * `ctx.state.session`. Never blocks a request: put {@link requireAuth} behind it where a session is needed. A second one
+ * with the same `auth` does nothing. When the store cannot tell whether a session was revoked, the answer is 503.
+ *
+ * @example
+ * ```ts
+ * app.use(sessionToken(auth));
+ * ```
+ */
+export function sessionToken(auth: Auth): Middleware {
+  const parts = partsOf(auth);
+
+  return async function sessionToken(ctx, next) {
+    if (seen.get(ctx.req) === auth) return next();
+    let session: Session | undefined;
+    try {
+      session = await currentSession(ctx, auth, parts);
+    } catch (error) {
+      sendError(ctx, error, 'json', parts.logger);
+      return;
+    }
+    seen.set(ctx.req, auth);
+    ctx.state.session = session;
+    return next();
+  };
+}
+
+/**
+ * The session behind a guard.
+ *
+ * @throws TaskflowError UNAUTHENTICATED where there is none, which behind {@link requireAuth} cannot be.
+ */
+export function sessionOf(ctx: { state: object }): Session {
+  const { session } = ctx.state as Partial<SessionState>;
+  if (!session) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');
+  return session;
+}

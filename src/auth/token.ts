@@ -1,0 +1,166 @@
+import { createHash, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { outOfRange, wrongSecret } from '../options.js';
+import type { Session } from './session.js';
+import { isRoleList, isUserName } from './strategy.js';
+
+/** Seconds that clocks of two hosts may differ. */
+const skew = 60;
+const maxBytes = 4096;
+/** Tokens remembered as verified; each costs about 1.5 KB. */
+const remembered = 10_000;
+
+interface SigningKey {
+  key: KeyObject;
+  /** The one header this key's tokens have, encoded. */
+  header: string;
+}
+
+/** Makes and checks the tokens of one mount with its keys. */
+export interface Tokens {
+  sign(session: Session): string;
+  /** The session of a token whose signature, shape, mount and times are right; else `undefined`, for whatever reason. */
+  verify(token: string): Session | undefined;
+  /** First 8 characters of each key's id, newest first. */
+  readonly keyIds: readonly string[];
+}
+
+interface TokensOptions {
+  /** The first signs, all verify. Checked here: 32 characters or more, 8 different ones. */
+  secretKeys: readonly string[];
+  /** The mount: a token of one mount is nothing to another. */
+  audience: string;
+  /** Seconds a session may last, whatever a token says. */
+  tokenExpiry: number;
+  now: () => number;
+}
+
+/** Session tokens: a compact JWS with HS256 (RFC 7515), exactly of the shape made here and of no other. */
+export function createTokens({ secretKeys, audience, tokenExpiry, now }: TokensOptions): Tokens {
+  const keys = secretKeys.map(signingKey);
+  const [first] = keys;
+  if (!first) throw outOfRange('secretKey', secretKeys, 'a list with at least one key');
+  // Looked up as text: the header a client sends is never parsed, so no field of it can choose anything (RFC 8725 section 3.1).
+  const byHeader = new Map(keys.map((each) => [each.header, each.key]));
+  const verified = new LRUCache<string, Session>({ max: remembered });
+
+  const check = (token: string): Session | undefined => {
+    if (token.length > maxBytes) return undefined;
+    const [, header, payload, signature] = /^([\w-]+)\.([\w-]+)\.([\w-]{43})$/.exec(token) ?? [];
+    const key = header === undefined ? undefined : byHeader.get(header);
+    if (!key || payload === undefined || signature === undefined) return undefined;
+    if (!timingSafeEqual(Buffer.from(signature), Buffer.from(mac(key, `${header}.${payload}`)))) return undefined;
+    return readClaims(payload, audience);
+  };
+
+  return {
+    keyIds: keys.map(({ header }) => (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid),
+    sign(session) {
+      const payload = encode(claimsOf(session, audience));
+      return `${first.header}.${payload}.${mac(first.key, `${first.header}.${payload}`)}`;
+    },
+    verify(token) {
+      let session = verified.get(token);
+      if (!session) {
+        session = check(token);
+        if (!session) return undefined;
+        verified.set(token, session);
+      }
+      return isCurrent(session, now(), tokenExpiry) ? session : undefined;
+    },
+  };
+}
+
+function signingKey(secret: string): SigningKey {
+  const kid = createHash('sha256').update('kid').update(secret).digest('base64url').slice(0, 8);
+  return { key: createSecretKey(Buffer.from(secret)), header: encode({ alg: 'HS256', typ: 'JWT', kid }) };
+}
+
+function mac(key: KeyObject, text: string): string {
+  return createHmac('sha256', key).update(text).digest('base64url');
+}
+
+function encode(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}
+
+function claimsOf(session: Session, audience: string): object {
+  return {
+    sub: session.username,
+    iat: session.issuedAt.getTime() / 1000,
+    exp: session.expiresAt.getTime() / 1000,
+    jti: session.id,
+    aud: audience,
+    auth_time: session.authenticatedAt.getTime() / 1000,
+    strategy: session.strategy,
+    roles: session.roles,
+    sv: '',
+  };
+}
+
+const claimNames = ['sub', 'iat', 'exp', 'jti', 'aud', 'auth_time', 'strategy', 'roles', 'sv'];
+
+/** The claims, if they are exactly the known ones, each of its type. What JSON would read in two ways is refused. */
+function readClaims(payload: string, audience: string): Session | undefined {
+  const text = Buffer.from(payload, 'base64url').toString();
+  let claims: Record<string, unknown>;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed !== 'object' || parsed === null || JSON.stringify(parsed) !== text) return undefined;
+    claims = parsed as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+  const { sub, iat, exp, jti, aud, auth_time, strategy, roles, sv } = claims;
+  const names = Object.keys(claims);
+  if (names.length !== claimNames.length || !claimNames.every((name) => Object.hasOwn(claims, name))) return undefined;
+  if (!isUserName(sub) || !isTime(iat) || !isTime(exp) || !isTime(auth_time) || aud !== audience) return undefined;
+  if (
+    typeof jti !== 'string' ||
+    !/^[\w-]{16,64}$/.test(jti) ||
+    typeof strategy !== 'string' ||
+    !isRoleList(roles) ||
+    typeof sv !== 'string'
+  )
+    return undefined;
+  if (auth_time > iat || iat >= exp) return undefined;
+  return {
+    id: jti,
+    username: sub,
+    strategy,
+    roles,
+    issuedAt: new Date(iat * 1000),
+    expiresAt: new Date(exp * 1000),
+    authenticatedAt: new Date(auth_time * 1000),
+  };
+}
+
+/** A NumericDate that a Date can hold. */
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 && value <= 8.64e12;
+}
+
+/** Whether a session holds at this moment: neither over, nor from the future, nor longer than is allowed today. */
+function isCurrent({ issuedAt, expiresAt, authenticatedAt }: Session, now: number, tokenExpiry: number): boolean {
+  const soon = now + skew * 1000;
+  const longest = tokenExpiry * 1000 + 1;
+  return (
+    now < expiresAt.getTime() &&
+    issuedAt.getTime() <= soon &&
+    authenticatedAt.getTime() <= soon &&
+    expiresAt.getTime() - authenticatedAt.getTime() <= longest
+  );
+}
+
+/** Reads the option `secretKey`: one key or a list of them, newest first. The error never holds a key. */
+export function secretKeysOption(value: unknown): readonly string[] {
+  const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (keys.length === 0) throw wrongSecret('secretKey', 'a key, or a list of keys with the newest first', RangeError);
+  for (const key of keys) {
+    if (typeof key !== 'string') throw wrongSecret('secretKey', 'a string, or a list of strings', TypeError);
+    if (key.length < 32) throw wrongSecret('secretKey', 'at least 32 characters long (RFC 7518 section 3.2)', RangeError);
+    if (new Set(key).size < 8) throw wrongSecret('secretKey', 'random: at least 8 different characters', RangeError);
+  }
+  if (new Set(keys).size !== keys.length) throw wrongSecret('secretKey', 'a list without the same key twice', RangeError);
+  return keys as readonly string[];
+}

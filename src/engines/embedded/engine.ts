@@ -1,0 +1,370 @@
+import { randomUUID } from 'node:crypto';
+import { TaskflowError } from '../../errors.js';
+import type { Logger } from '../../options.js';
+import type { SharedStore } from '../../store/shared-store.js';
+import type {
+  AttemptResult,
+  Command,
+  MetricsRange,
+  NewTask,
+  Outcome,
+  TaskEngine,
+  TaskRunner,
+  TransitionObserver,
+} from '../../tasks/engine.js';
+import type { Metrics, Pulse, TaskStatus, TaskSummary } from '../../tasks/types.js';
+import { Bell } from './bell.js';
+import { checkFile, type Database, inMemory, openDatabase, type Row, unusable } from './database.js';
+import { GroupCommit } from './group-commit.js';
+import { prepareConnection } from './layout.js';
+import { readMetrics, readPulse } from './metrics.js';
+import { OwnerLocks } from './owner-lock.js';
+import { Reader } from './reader.js';
+import { toSummary } from './rows.js';
+import { Slots } from './slots.js';
+import { embeddedStore } from './store.js';
+import type { Claim, LogEntry } from './write.js';
+import { memoryPort, threadPort, type WritePort } from './write-port.js';
+
+export interface EmbeddedOptions {
+  /** Path of the file, or `:memory:`. */
+  database: string;
+  logger: Logger;
+  /** Seconds between two looks for what other processes did. */
+  pollInterval: number;
+}
+
+/** Milliseconds that log lines are gathered before they are written. */
+const logDelay = 50;
+/** Milliseconds between two looks for dead processes. */
+const recoveryInterval = 1000;
+/** Milliseconds before a result that could not be recorded is tried again. */
+const recordDelay = 1000;
+
+interface Opened {
+  port: WritePort;
+  database: Database;
+  reader: Reader;
+  commits: GroupCommit;
+}
+
+/** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
+export class EmbeddedEngine implements TaskEngine {
+  readonly can = new Set(['retry', 'cancel'] as const);
+  readonly store: SharedStore;
+  readonly #path: string;
+  readonly #logger: Logger;
+  readonly #pollInterval: number;
+  readonly #owner = randomUUID();
+  readonly #locks: OwnerLocks | undefined;
+  readonly #changed = new Bell();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #observer: TransitionObserver | undefined;
+  #opening: Promise<Opened> | undefined;
+  /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
+  #opened: Opened | undefined;
+  #runner: TaskRunner | undefined;
+  #slots: Slots | undefined;
+  #claiming = false;
+  #stopped = false;
+  #dueTimer: NodeJS.Timeout | undefined;
+  #logTimer: NodeJS.Timeout | undefined;
+  #seenVersion: unknown;
+
+  constructor({ database, logger, pollInterval }: EmbeddedOptions) {
+    this.#path = database;
+    this.#logger = logger;
+    this.#pollInterval = pollInterval;
+    this.#locks = database === inMemory ? undefined : new OwnerLocks(database);
+    this.store = embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
+  }
+
+  observe(observer: TransitionObserver): void {
+    this.#observer = observer;
+  }
+
+  async start(runner: TaskRunner | undefined): Promise<void> {
+    const { port } = await this.#open();
+    this.#runner = runner;
+    await this.#locks?.take(this.#owner);
+    await this.#recoverDead();
+    if (this.#locks)
+      this.#every(
+        recoveryInterval,
+        () => void this.#recoverDead().catch((err) => this.#logger.error({ err }, 'looking for dead processes failed')),
+      );
+    if (!runner) return;
+    port.hold(true);
+    this.#slots = new Slots({
+      runner,
+      finished: (id, attempt, result, logs) => this.#record(id, attempt, result, logs),
+      abandoned: (id, attempt) => void this.#abandon(id, attempt),
+      logged: () => this.#writeLogsSoon(),
+    });
+    runner.onChange(() => this.#poke());
+    this.#claiming = true;
+    this.#poke();
+  }
+
+  async stop({ timeout }: { timeout: number }): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#claiming = false;
+    clearTimeout(this.#dueTimer);
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#opening?.catch(() => undefined);
+    const opened = this.#opened;
+    if (opened) await this.#drain(opened, timeout);
+    this.#changed.close();
+    if (!opened) return;
+    clearTimeout(this.#logTimer);
+    this.#writeLogs(opened);
+    await opened.commits.close();
+    opened.port.hold(false);
+    if (this.#path !== inMemory) opened.database.close();
+    await opened.port.close();
+    this.#locks?.release(this.#owner);
+  }
+
+  /** Waits for what runs; what does not end is handed back, as if this process had died. */
+  async #drain({ commits }: Opened, timeout: number): Promise<void> {
+    const slots = this.#slots;
+    if (!slots || (await slots.drain(timeout))) return;
+    slots.abortAll();
+    // Handlers that obey their signal end now, and their end is still recorded.
+    if (await slots.drain(0.25)) return;
+    this.#logger.warn({ running: slots.size }, 'stopped while tasks were running');
+    const rows = await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() });
+    this.#tell(rows);
+  }
+
+  async enqueue(tasks: readonly NewTask[]): Promise<void> {
+    if (tasks.length === 0) return;
+    const { commits } = await this.#open();
+    await commits.submit<'enqueue'>({ kind: 'enqueue', tasks });
+    if (this.#observer?.wants('pending')) for (const task of tasks) this.#observer.tell(pendingSummary(task));
+  }
+
+  async find(query: Parameters<TaskEngine['find']>[0]): ReturnType<TaskEngine['find']> {
+    return (await this.#open()).reader.find(query);
+  }
+
+  async get(id: string): ReturnType<TaskEngine['get']> {
+    return (await this.#open()).reader.get(id);
+  }
+
+  async logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
+    return (await this.#open()).reader.logs(id, query);
+  }
+
+  aggregate(kind: 'pulse'): Promise<Pulse>;
+  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
+  async aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
+    const { database } = await this.#open();
+    return kind === 'pulse' ? readPulse(database, Date.now()) : readMetrics(database, range, Date.now());
+  }
+
+  async describe(): ReturnType<TaskEngine['describe']> {
+    return (await this.#open()).reader.describe();
+  }
+
+  async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
+    const { reader } = await this.#open();
+    let rev = after;
+    while (!signal.aborted && !this.#changed.closed) {
+      if (reader.rev() <= rev) {
+        await this.#changed.wait(signal);
+        continue;
+      }
+      const changes = reader.changes(rev);
+      rev = changes.rev;
+      yield changes;
+    }
+  }
+
+  async control(command: Command): Promise<Outcome> {
+    const { commits } = await this.#open();
+    const at = Date.now();
+    if (command.action === 'retry') {
+      const results = await commits.submit<'retry'>({ kind: 'retry', ids: command.ids, at });
+      this.#tellResults(results);
+      this.#poke();
+      return { results };
+    }
+    const results = await commits.submit<'cancel'>({ kind: 'cancel', ids: command.ids, at });
+    for (const result of results) if (result.ok && result.task.status === 'running') this.#slots?.cancel(result.id);
+    this.#tellResults(results);
+    return { results };
+  }
+
+  #open(): Promise<Opened> {
+    if (this.#stopped) return Promise.reject(new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'));
+    if (this.#opened) return Promise.resolve(this.#opened);
+    this.#opening ??= this.#connect().catch((error) => {
+      // A file that cannot be used today may be usable tomorrow.
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #connect(): Promise<Opened> {
+    const { port, database } = await this.#openFile();
+    const reader = new Reader(database);
+    const commits = new GroupCommit({
+      port,
+      claim: () => this.#claim(),
+      onClaimed: (rows) => this.#begin(rows),
+      onCommitted: (nextDue) => this.#committed(nextDue),
+    });
+    if (this.#path !== inMemory) this.#every(this.#pollInterval * 1000, () => this.#lookForChanges(reader));
+    this.#opened = { port, database, reader, commits };
+    return this.#opened;
+  }
+
+  async #openFile(): Promise<{ port: WritePort; database: Database }> {
+    if (this.#path === inMemory) return memoryPort();
+    checkFile(this.#path);
+    const port = await threadPort(this.#path);
+    try {
+      const database = await openDatabase(this.#path);
+      prepareConnection(database);
+      return { port, database };
+    } catch (cause) {
+      await port.close();
+      throw unusable(this.#path, 'it cannot be opened for reading', cause);
+    }
+  }
+
+  /** Timers that never keep the process alive, and end with the engine. */
+  #every(milliseconds: number, call: () => void): void {
+    this.#timers.add(setInterval(call, milliseconds).unref());
+  }
+
+  #claim(): Claim | undefined {
+    const limit = this.#slots?.free ?? 0;
+    if (!this.#claiming || !this.#runner || limit <= 0) return undefined;
+    return { owner: this.#owner, names: this.#runner.names(), limit, at: Date.now() };
+  }
+
+  #begin(rows: readonly Row[]): void {
+    for (const row of rows) this.#slots?.run(row);
+    this.#tell(rows);
+  }
+
+  #committed(nextDue: number | null | undefined): void {
+    this.#changed.ring();
+    if (nextDue === undefined) return;
+    clearTimeout(this.#dueTimer);
+    if (nextDue === null || !this.#claiming) return;
+    this.#dueTimer = setTimeout(() => this.#poke(), Math.min(Math.max(0, nextDue - Date.now()), 2 ** 31 - 1));
+  }
+
+  #poke(): void {
+    if (!this.#stopped) this.#opened?.commits.poke();
+  }
+
+  /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */
+  #lookForChanges(reader: Reader): void {
+    const version = reader.dataVersion();
+    if (version === this.#seenVersion) return;
+    this.#seenVersion = version;
+    this.#changed.ring();
+    if (!this.#claiming) return;
+    for (const id of reader.toCancel(this.#owner)) this.#slots?.cancel(id);
+    this.#poke();
+  }
+
+  async #recoverDead(): Promise<void> {
+    if (!this.#locks || !this.#opened || this.#stopped) return;
+    const { reader, commits } = this.#opened;
+    for (const owner of reader.owners()) {
+      if (owner === this.#owner || (await this.#locks.isAlive(owner))) continue;
+      const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: Date.now() });
+      this.#locks.forget(owner);
+      if (rows.length > 0) this.#logger.warn({ tasks: rows.length }, 'took over from a process that died');
+      this.#tell(rows);
+      this.#poke();
+    }
+  }
+
+  /** Records how an attempt ended; on a disk that is full now it tries again until it can, or the engine stops. */
+  async #record(id: string, attempt: number, result: AttemptResult, logs: readonly LogEntry[]): Promise<void> {
+    for (;;) {
+      try {
+        const row = await this.#opened?.commits.submit<'finish'>({
+          kind: 'finish',
+          id,
+          owner: this.#owner,
+          attempt,
+          at: Date.now(),
+          result,
+          logs,
+        });
+        if (row) this.#tell([row]);
+        return;
+      } catch (err) {
+        if (this.#stopped) return;
+        this.#logger.error({ err, taskId: id, attempt }, 'the end of a task could not be recorded and will be tried again');
+        await new Promise((resolve) => setTimeout(resolve, recordDelay));
+      }
+    }
+  }
+
+  async #abandon(id: string, attempt: number): Promise<void> {
+    try {
+      const row = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', id, owner: this.#owner, attempt, at: Date.now() });
+      if (row) this.#tell([row]);
+    } catch (err) {
+      this.#logger.error({ err, taskId: id, attempt }, 'a cancelled task could not be recorded; it will be when it ends');
+    }
+  }
+
+  #writeLogsSoon(): void {
+    this.#logTimer ??= setTimeout(() => {
+      this.#logTimer = undefined;
+      if (this.#opened) this.#writeLogs(this.#opened);
+    }, logDelay);
+  }
+
+  #writeLogs({ commits }: Opened): void {
+    const logs = this.#slots?.takeLogs() ?? [];
+    if (logs.length === 0) return;
+    commits
+      .submit<'log'>({ kind: 'log', logs })
+      .catch((err) => this.#logger.error({ err, lines: logs.length }, 'log lines of tasks could not be written'));
+  }
+
+  #tell(rows: readonly Row[]): void {
+    for (const row of rows) if (this.#observer?.wants(row.status as TaskStatus)) this.#observer.tell(toSummary(row));
+  }
+
+  #tellResults(results: Outcome['results']): void {
+    // A running task that is to be cancelled has made no transition yet.
+    for (const result of results)
+      if (result.ok && result.task.status !== 'running' && this.#observer?.wants(result.task.status)) this.#observer.tell(result.task);
+  }
+}
+
+function pendingSummary(task: NewTask): TaskSummary {
+  const { id, name, queue, priority, tags, source, createdAt, runAt, attempts } = task;
+  return {
+    id,
+    name,
+    status: 'pending',
+    queue,
+    priority,
+    tags,
+    source,
+    createdAt: new Date(createdAt).toISOString(),
+    runAt: new Date(runAt).toISOString(),
+    startedAt: null,
+    endedAt: null,
+    duration: null,
+    attempt: 0,
+    maxAttempts: attempts,
+    progress: null,
+    error: null,
+    fingerprint: null,
+  };
+}

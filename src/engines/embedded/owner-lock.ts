@@ -1,0 +1,53 @@
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Database, openDatabase, sqliteCode } from './database.js';
+
+/**
+ * Tells living processes from dead ones by a lock that the kernel releases when a process ends, however it ends. A
+ * heartbeat would take a process for dead whose event loop is busy for a while; a lock does not.
+ */
+export class OwnerLocks {
+  readonly #folder: string;
+  #own: Database | undefined;
+
+  constructor(databasePath: string) {
+    this.#folder = `${databasePath}-owners`;
+  }
+
+  /** Takes the lock of this process. */
+  async take(owner: string): Promise<void> {
+    mkdirSync(this.#folder, { recursive: true });
+    this.#own = await openDatabase(this.#file(owner));
+    this.#own.exec('BEGIN EXCLUSIVE');
+  }
+
+  /** Whether that process still lives. One without a file does not. */
+  async isAlive(owner: string): Promise<boolean> {
+    if (!readdirSync(this.#folder).includes(owner)) return false;
+    const probe = await openDatabase(this.#file(owner));
+    try {
+      probe.exec('BEGIN EXCLUSIVE; COMMIT');
+      return false;
+    } catch (error) {
+      // 5: SQLITE_BUSY. Whatever else goes wrong says nothing of that process, so it is left alone.
+      return sqliteCode(error) !== undefined;
+    } finally {
+      probe.close();
+    }
+  }
+
+  /** Removes what a dead process left. */
+  forget(owner: string): void {
+    for (const ending of ['', '-journal']) rmSync(this.#file(owner) + ending, { force: true });
+  }
+
+  release(owner: string): void {
+    this.#own?.close();
+    this.#own = undefined;
+    this.forget(owner);
+  }
+
+  #file(owner: string): string {
+    return join(this.#folder, owner);
+  }
+}

@@ -1,0 +1,67 @@
+import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
+import type { Bell } from './bell.js';
+import type { Database } from './database.js';
+import type { GroupCommit } from './group-commit.js';
+
+/** What the store needs of the engine, once that is open. */
+export interface StoreParts {
+  database: Database;
+  commits: GroupCommit;
+  changed: Bell;
+}
+
+/** The {@link SharedStore} in the tasks' own database: shared by all processes on the file, and still there after a restart. */
+export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
+  const parse = (text: unknown): StoreValue => JSON.parse(String(text)) as StoreValue;
+  return {
+    async get(key) {
+      const { database } = await open();
+      const row = database.get('SELECT value FROM shared WHERE key = ? AND expires_at > ?', key, Date.now());
+      return row && parse(row.value);
+    },
+    async set(key, value, ttl) {
+      const { commits } = await open();
+      const at = Date.now();
+      await commits.submit<'set'>({ kind: 'set', key, value: JSON.stringify(value), expiresAt: at + Math.round(ttl * 1000), at });
+    },
+    async increment(key, ttl) {
+      const { commits } = await open();
+      const at = Date.now();
+      return commits.submit<'increment'>({ kind: 'increment', key, expiresAt: at + Math.round(ttl * 1000), at });
+    },
+    async append(log, entry) {
+      const { commits } = await open();
+      await commits.submit<'append'>({ kind: 'append', log, entry: JSON.stringify(entry) });
+    },
+    async page(log, cursor, limit = 50): Promise<LogPage> {
+      const { database } = await open();
+      const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
+      const rows = database.all('SELECT n, entry FROM journal WHERE log = ? AND n < ? ORDER BY n DESC LIMIT ?', log, before, limit + 1);
+      const items = rows.slice(0, limit);
+      return { items: items.map((row) => parse(row.entry)), nextCursor: rows.length > limit ? String(items.at(-1)?.n) : null };
+    },
+    async *watch(prefix, signal) {
+      const { database, changed } = await open();
+      const end = `${prefix}\u{10ffff}`;
+      const toEntry = (row: Record<string, unknown>): StoreEntry => ({
+        key: String(row.key),
+        value: parse(row.value),
+        expiresAt: Number(row.expires_at),
+      });
+      const latest = (): number => Number(database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
+      let rev = latest();
+      yield database
+        .all('SELECT key, value, expires_at FROM shared WHERE key >= ? AND key < ? AND expires_at > ?', prefix, end, Date.now())
+        .map(toEntry);
+      while (!signal.aborted && !changed.closed) {
+        const now = latest();
+        const rows =
+          now === rev ? [] : database.all('SELECT key, value, expires_at FROM shared WHERE rev > ? AND rev <= ? ORDER BY rev', rev, now);
+        rev = now;
+        const entries = rows.map(toEntry).filter(({ key }) => key.startsWith(prefix));
+        if (entries.length > 0) yield entries;
+        else await changed.wait(signal);
+      }
+    },
+  };
+}

@@ -1,0 +1,97 @@
+import { Worker } from 'node:worker_threads';
+import { TaskflowError } from '../../errors.js';
+import { type Database, inMemory, openDatabase, unusable } from './database.js';
+import { layOut, prepareConnection } from './layout.js';
+import type { Batch, BatchResult } from './write.js';
+import { Writer } from './writer.js';
+
+/** Where batches are written: on a thread of their own for a file, so that a slow disk never stalls the app. */
+export interface WritePort {
+  apply(batch: Batch): Promise<BatchResult>;
+  /** Keeps the process alive while it is `true`. */
+  hold(busy: boolean): void;
+  close(): Promise<void>;
+}
+
+/** Messages from the writing thread. */
+export type FromThread = { ready: true } | { failed: string } | { result: BatchResult };
+
+/** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
+const threadFile = new URL('../../../dist/engines/embedded/write-thread.js', import.meta.url);
+
+/** Opens the file on a thread of its own. Rejects with ENGINE_UNAVAILABLE where it cannot be used. */
+export async function threadPort(path: string): Promise<WritePort> {
+  const thread = new Worker(threadFile, { workerData: { path } });
+  let waiting: { resolve(result: BatchResult): void; reject(error: Error): void } | undefined;
+  let broken: TaskflowError | undefined;
+  let held = false;
+
+  const fail = (error: TaskflowError): void => {
+    broken ??= error;
+    waiting?.reject(broken);
+    waiting = undefined;
+  };
+
+  await new Promise<void>((resolve, reject) => {
+    thread.on('message', (message: FromThread) => {
+      if ('ready' in message) return resolve();
+      if ('failed' in message) return reject(unusable(path, message.failed));
+      const { resolve: settle } = waiting ?? {};
+      waiting = undefined;
+      if (!held) thread.unref();
+      settle?.(message.result);
+    });
+    thread.on('error', (cause) => {
+      fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the writing thread of the task database failed', { cause }));
+      reject(cause);
+    });
+    thread.on('exit', () => fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed')));
+  });
+  thread.unref();
+
+  return {
+    apply(batch) {
+      if (broken) return Promise.reject(broken);
+      thread.ref();
+      return new Promise((resolve, reject) => {
+        waiting = { resolve, reject };
+        thread.postMessage(batch);
+      });
+    },
+    hold(busy) {
+      held = busy;
+      if (busy) thread.ref();
+      else thread.unref();
+    },
+    async close() {
+      thread.ref();
+      const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+      thread.postMessage('close');
+      await ended;
+    },
+  };
+}
+
+/** Writes on this thread, on a connection that the reader shares: what a database in memory needs. */
+export async function memoryPort(): Promise<{ port: WritePort; database: Database }> {
+  const database = await openDatabase(inMemory);
+  prepareConnection(database);
+  layOut(database, inMemory);
+  const writer = new Writer(database);
+  let keepAlive: NodeJS.Timeout | undefined;
+  return {
+    database,
+    port: {
+      async apply(batch) {
+        return writer.apply(batch);
+      },
+      hold(busy) {
+        clearInterval(keepAlive);
+        keepAlive = busy ? setInterval(() => {}, 2 ** 30) : undefined;
+      },
+      async close() {
+        database.close();
+      },
+    },
+  };
+}

@@ -1,0 +1,31 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { openDatabase } from './database.js';
+import { layOut, prepareConnection } from './layout.js';
+import type { Batch } from './write.js';
+import type { FromThread } from './write-port.js';
+import { Writer } from './writer.js';
+
+/** The thread that alone writes the database of its process. */
+async function main(path: string): Promise<void> {
+  const answer = (message: FromThread): void => parentPort?.postMessage(message);
+  try {
+    const database = await openDatabase(path);
+    prepareConnection(database);
+    layOut(database, path);
+    const writer = new Writer(database);
+    parentPort?.on('message', (message: Batch | 'close') => {
+      if (message === 'close') {
+        database.close();
+        parentPort?.close();
+      } else {
+        answer({ result: writer.apply(message) });
+      }
+    });
+    answer({ ready: true });
+  } catch (error) {
+    answer({ failed: error instanceof Error ? error.message : String(error) });
+    parentPort?.close();
+  }
+}
+
+void main((workerData as { path: string }).path);

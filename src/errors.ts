@@ -1,0 +1,57 @@
+/** Every code this package throws or answers with. Codes are API: add, never rename. */
+export type ErrorCode = keyof typeof problems;
+
+/** HTTP status and constant title (RFC 9457) of each code. */
+const problems = {
+  UNAUTHENTICATED: [401, 'Sign in first'],
+  INVALID_CREDENTIALS: [401, 'Invalid username or password'],
+  FORBIDDEN: [403, 'Not allowed'],
+  CROSS_ORIGIN: [403, 'Request from another site'],
+  HOST_NOT_ALLOWED: [421, 'Host not allowed'],
+  INVALID_INPUT: [400, 'Invalid input'],
+  INVALID_CURSOR: [400, 'Invalid cursor'],
+  PAYLOAD_TOO_LARGE: [413, 'Body too large'],
+  UNSUPPORTED_MEDIA_TYPE: [415, 'Unsupported media type'],
+  REQUEST_TIMEOUT: [408, 'Request took too long'],
+  NOT_FOUND: [404, 'Not found'],
+  TASK_NOT_FOUND: [404, 'No such task'],
+  TASK_STATE_CONFLICT: [409, 'The state of the task does not allow this'],
+  METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
+  NOT_SUPPORTED: [501, 'Not supported by this engine'],
+  TOO_MANY_STREAMS: [503, 'Too many open streams'],
+  STORE_UNAVAILABLE: [503, 'Session store unavailable'],
+  ENGINE_UNAVAILABLE: [503, 'Task engine unavailable'],
+  INTERNAL: [500, 'Internal error'],
+} as const satisfies Record<string, readonly [status: number, title: string]>;
+
+/** All codes, for a check of docs against code. */
+export const errorCodes = Object.keys(problems) as ErrorCode[];
+
+/** What an error may carry besides its message. */
+export interface TaskflowErrorOptions extends ErrorOptions {
+  /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
+  headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The error this package throws on purpose. Switch on `code`; the message is for people. */
+export class TaskflowError extends Error {
+  readonly code: ErrorCode;
+  /** HTTP status used when the error reaches a response. */
+  readonly status: number;
+  /** Constant text that names the kind of error. */
+  readonly title: string;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, message: string, { headers = {}, ...options }: TaskflowErrorOptions = {}) {
+    super(message, options);
+    this.name = 'TaskflowError';
+    this.code = code;
+    [this.status, this.title] = problems[code];
+    this.headers = headers;
+  }
+
+  /** Whether the message may be shown to the client: never for a fault of ours. */
+  get expose(): boolean {
+    return this.status < 500 || this.code === 'TOO_MANY_STREAMS' || this.code === 'NOT_SUPPORTED';
+  }
+}

@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Context } from 'koa';
+import serve from 'koa-static';
+import { TaskflowError } from '../errors.js';
+import { assetHeaders } from './headers.js';
+
+const folder = fileURLToPath(new URL('../../public/assets/', import.meta.url));
+
+/** The built files of the suite, by the name they had before a hash of their content was put into it. */
+export interface Assets {
+  /** The file's name with its hash; throws for a name that was not built. */
+  file(name: string): string;
+  /** Answers with the file of that hashed name, or throws NOT_FOUND. */
+  send(ctx: Context, file: string): Promise<void>;
+}
+
+let loaded: Assets | undefined;
+
+/** The list of built files, read once. Only what is on it is ever served, whatever a path says. */
+export function builtAssets(): Assets {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Assets {
+  const names = readManifest();
+  const files = new Set(names.values());
+  const fromFolder = serve(folder, { index: false });
+  return {
+    file(name) {
+      const file = names.get(name);
+      if (file === undefined) throw new TypeError(`no built asset '${name}'; run npm run build`);
+      return file;
+    },
+    async send(ctx, file) {
+      if (!files.has(file)) throw new TaskflowError('NOT_FOUND', 'There is no such file.');
+      const asked = ctx.path;
+      try {
+        ctx.path = `/${file}`;
+        await fromFolder(ctx, async () => {
+          throw new TaskflowError('NOT_FOUND', 'There is no such file.');
+        });
+      } finally {
+        ctx.path = asked;
+      }
+      ctx.remove('Content-Security-Policy');
+      assetHeaders(ctx);
+    },
+  };
+}
+
+function readManifest(): Map<string, string> {
+  try {
+    return new Map(Object.entries(JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as Record<string, string>));
+  } catch (cause) {
+    throw new Error('the built assets of koa-taskflow are missing; run npm run build', { cause });
+  }
+}

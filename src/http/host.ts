@@ -1,0 +1,37 @@
+import { isIP } from 'node:net';
+import type { Context } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { listOption } from '../options.js';
+
+export function allowedHostsOption(option: string, value: unknown): ReadonlySet<string> {
+  const hosts = listOption(option, value, "host names without a port, such as 'tasks.internal'", (item) => /^[a-z0-9.-]+$/i.test(item));
+  return new Set(hosts.map((host) => host.toLowerCase()));
+}
+
+/** The name in a Host header, without its port; `undefined` when it is not of that form. */
+function hostName(header: string): string | undefined {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?$/i.exec(header);
+  return match?.[1]?.toLowerCase().replace(/^\[|\]$/g, '');
+}
+
+function isLocal(name: string): boolean {
+  return name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0;
+}
+
+/**
+ * Answers only to names that a foreign page cannot point here. Without a login this is what stops DNS rebinding:
+ * a name that resolves to this address would make the foreign page same-origin.
+ */
+export function refuseForeignHost(ctx: Context, allowed: ReadonlySet<string>): void {
+  const headers = ctx.req.rawHeaders.filter((_value, index, all) => index % 2 === 1 && all[index - 1]?.toLowerCase() === 'host');
+  const [header] = headers;
+  if (headers.length !== 1 || !header) throw new TaskflowError('INVALID_INPUT', 'The request needs exactly one Host header.');
+  const forwarded = ctx.app.proxy ? ctx.get('X-Forwarded-Host').split(',')[0]?.trim() : '';
+  const name = hostName(forwarded || header);
+  if (name === undefined || !(isLocal(name) || allowed.has(name))) {
+    throw new TaskflowError(
+      'HOST_NOT_ALLOWED',
+      'Without a login only IP addresses and localhost are answered. Name this host in the option allowedHosts, or configure auth.',
+    );
+  }
+}

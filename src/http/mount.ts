@@ -1,0 +1,49 @@
+import type { Context } from 'koa';
+
+/** Where the suite stands: its configured path, seen from inside the app and from outside. */
+export interface Mount {
+  /** As configured: `/tasks`, or `/`. */
+  readonly path: string;
+  /** As it stands before a route: `/tasks`, or an empty string for `/`. */
+  readonly prefix: string;
+  /** Whether the app's own path of the request is the mount or below it. */
+  contains(path: string): boolean;
+  /** What stands before the app's own paths as a browser sees them: a koa-mount, and what a proxy cut off. */
+  base(ctx: Context): string;
+  /** The prefix as a browser sees it. */
+  outside(ctx: Context): string;
+}
+
+export function mountAt(path: string): Mount {
+  const prefix = path === '/' ? '' : path;
+  return {
+    path,
+    prefix,
+    contains: (requested) => requested === path || requested.startsWith(`${prefix}/`),
+    base: (ctx) => forwardedPrefix(ctx) + cutByMount(ctx),
+    outside: (ctx) => forwardedPrefix(ctx) + cutByMount(ctx) + prefix,
+  };
+}
+
+/** Path and query of the request as the client sent it, also for an absolute-form target. */
+export function requestTarget(ctx: Context): string {
+  const target = ctx.originalUrl;
+  if (target.startsWith('/')) return target;
+  const path = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*(\/[^#]*)?/i.exec(target)?.[1];
+  return path ?? '/';
+}
+
+/** What koa-mount took off the front of the path. */
+function cutByMount(ctx: Context): string {
+  const [path = ''] = requestTarget(ctx).split('?', 1);
+  if (!path.endsWith(ctx.path)) return '';
+  const cut = path.slice(0, path.length - ctx.path.length);
+  return /^(\/[A-Za-z0-9._~%-]+)*$/.test(cut) ? cut : '';
+}
+
+/** What a proxy took off, which it names in `X-Forwarded-Prefix`; believed only with `app.proxy`. */
+export function forwardedPrefix(ctx: Context): string {
+  if (!ctx.app.proxy) return '';
+  const prefix = ctx.get('X-Forwarded-Prefix').replace(/\/$/, '');
+  return /^(\/[A-Za-z0-9._~-]+)+$/.test(prefix) ? prefix : '';
+}

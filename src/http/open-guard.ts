@@ -1,0 +1,29 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Context } from 'koa';
+import type { Logger } from '../options.js';
+import { type Access, openAccess } from './access.js';
+import { refuseForeignHost } from './host.js';
+
+let warned = false;
+
+/** What stands in for a login where none is configured: foreign host names are refused, and exposure is warned of once. */
+export function openGuard(access: Access, allowedHosts: ReadonlySet<string>, logger: Logger): ((ctx: Context) => void) | undefined {
+  if (access !== openAccess) return undefined;
+  return (ctx) => {
+    if (!warned && listensBeyondLoopback(ctx)) {
+      warned = true;
+      logger.warn(
+        'the task dashboard has no login and is open to everyone who can reach this address; configure auth, or listen on 127.0.0.1',
+      );
+    }
+    refuseForeignHost(ctx, allowedHosts);
+  };
+}
+
+function listensBeyondLoopback(ctx: Context): boolean {
+  // Node keeps the server on each of its sockets, though the types do not say so.
+  const { server } = ctx.req.socket as Socket & { server?: Server };
+  const bound = server?.address();
+  return typeof bound === 'object' && bound !== null && !/^(127\.|::1$|::ffff:127\.)/.test(bound.address);
+}

@@ -1,0 +1,169 @@
+import Router from '@koa/router';
+import type { Context, Middleware, Next } from 'koa';
+import { TaskflowError } from '../errors.js';
+import type { Logger } from '../options.js';
+import { type Access, type Actor, type AuditEvent, hasRole, openAccess } from './access.js';
+import { plainHeaders } from './headers.js';
+import type { Mount } from './mount.js';
+import { type ErrorShape, sendError } from './problem.js';
+import { requestId } from './request-id.js';
+import { refuseCrossOrigin } from './same-origin.js';
+
+/** Who may use a route. `page` is a viewer who is led to the login page instead of getting a 401. */
+export type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
+
+/** What a handler gets besides the context. */
+export interface RouteRequest {
+  /** Decoded parameters of the path. */
+  params: Readonly<Record<string, string>>;
+  /** Who asks; on a public route it is nobody. */
+  actor: Actor | undefined;
+}
+
+export interface Route {
+  method: 'GET' | 'POST';
+  /** Below the mount, in the notation of @koa/router; an empty string is the mount itself. */
+  path: string;
+  need: Need;
+  /** What the route does to tasks, for the audit; a route that only shows has none. */
+  action?: string;
+  handler(ctx: Context, request: RouteRequest): unknown;
+  /** How errors of the route are shown: `page` for routes that a browser opens, `form` for a page to whoever sent a form. */
+  errors?: 'json' | 'page' | 'form';
+}
+
+export interface RouteTable {
+  /** Name of the middleware, for stack traces. */
+  name: string;
+  mount: Mount;
+  access: Access;
+  routes: readonly Route[];
+  trustedOrigins: readonly string[];
+  logger: Logger;
+  /** Answer every other path under the mount too: 401 to nobody, 404 to somebody. */
+  rest?: boolean;
+  /** Runs before anything else of a request under the mount. */
+  before?: ((ctx: Context) => void) | undefined;
+}
+
+/** Makes one middleware of a table of routes. A path that is not in the table is passed on, or refused with `rest`. */
+export function routeTable(table: RouteTable): Middleware {
+  const { mount, routes, name, rest = false, before } = table;
+  // Exact paths alone: by default the router takes /TASKS/Dashboard/ for /tasks/dashboard.
+  const router = new Router({ sensitive: true, strict: true });
+  const byLayer = new Map<unknown, Route>();
+  for (const route of routes) {
+    const layer = router.register(mount.prefix + route.path || '/', methodsOf(route), () => {}, { sensitive: true, strict: true });
+    byLayer.set(layer, route);
+  }
+
+  const middleware = async (ctx: Context, next: Next): Promise<void> => {
+    if (!mount.contains(ctx.path)) return next();
+    const { path: layers } = router.match(ctx.path, ctx.method);
+    if (layers.length === 0 && !rest) return next();
+    const known = layers.flatMap((layer) => byLayer.get(layer) ?? []);
+    // Fixed paths stand before those with parameters, so the first path decides and its methods alone count.
+    const same = known.filter((route) => route.path === known[0]?.path);
+    const route = same.find((candidate) => methodsOf(candidate).includes(ctx.method));
+    const shape = errorShape(ctx, route ?? same[0]);
+    try {
+      before?.(ctx);
+      const params = layers[0]?.params(ctx.path, layers[0].captures(ctx.path)) ?? {};
+      await answer(ctx, table, route, same, params);
+    } catch (error) {
+      sendError(ctx, error, shape, table.logger);
+    }
+  };
+  Object.defineProperty(middleware, 'name', { value: name });
+  return middleware;
+}
+
+function errorShape(ctx: Context, route: Route | undefined): ErrorShape {
+  if (route?.errors === 'form') return ctx.is('application/x-www-form-urlencoded') ? 'page' : 'json';
+  return route?.errors ?? 'json';
+}
+
+function methodsOf(route: Route): string[] {
+  return route.method === 'GET' ? ['GET', 'HEAD'] : [route.method];
+}
+
+async function answer(
+  ctx: Context,
+  table: RouteTable,
+  route: Route | undefined,
+  same: readonly Route[],
+  params: Record<string, string>,
+): Promise<void> {
+  const known = same[0];
+  if (known && !route && (known.need === 'public' || ctx.method === 'OPTIONS')) throw wrongMethod(ctx, same);
+  const need = route?.need ?? known?.need ?? 'viewer';
+  const actor = need === 'public' ? undefined : await admit(ctx, table, need, route?.action);
+  if (need !== 'public' && actor === undefined) return;
+  if (!known) throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
+  if (!route) throw wrongMethod(ctx, same);
+  if (table.access === openAccess || !hasBearer(ctx)) refuseCrossOrigin(ctx, table.trustedOrigins);
+  plainHeaders(ctx);
+  await route.handler(ctx, { params, actor });
+}
+
+function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
+  const allow = [...new Set(same.flatMap(methodsOf))].join(', ');
+  return new TaskflowError('METHOD_NOT_ALLOWED', `${ctx.method} is not possible here; ${allow} is.`, { headers: { Allow: allow } });
+}
+
+/** A page of another site cannot send this header without asking first, and nobody here answers such a question. */
+export function hasBearer(ctx: Context): boolean {
+  return /^bearer(\s|$)/i.test(ctx.get('Authorization'));
+}
+
+/** Lets the actor through, or answers with the way to the login (`undefined`), or throws. */
+async function admit(
+  ctx: Context,
+  { access }: RouteTable,
+  need: Exclude<Need, 'public'>,
+  action: string | undefined,
+): Promise<Actor | undefined> {
+  const actor = await whoIs(ctx, access);
+  if (actor === undefined) {
+    if (need !== 'page' || !access.loginUrl) throw unauthenticated(ctx);
+    plainHeaders(ctx);
+    ctx.redirect(access.loginUrl(ctx));
+    return undefined;
+  }
+  const role = need === 'page' ? 'viewer' : need;
+  if (!hasRole(actor.roles, role)) {
+    if (action) record(ctx, access, { action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
+    throw forbidden(role);
+  }
+  return actor;
+}
+
+/** Tells the login's audit what was done or refused. */
+export function record(ctx: Context, access: Access, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void {
+  access.record?.({ at: new Date().toISOString(), ip: ctx.ip, requestId: requestId(ctx), ...event });
+}
+
+/** Asks the login who it is. One that fails is no reason to let anybody in. */
+export async function whoIs(ctx: Context, access: Access): Promise<Actor | undefined> {
+  try {
+    return (await access.who(ctx)) ?? undefined;
+  } catch (error) {
+    if (error instanceof TaskflowError) throw error;
+    throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not say who this is.', { cause: error });
+  }
+}
+
+/** The 401 of the suite (RFC 9110 section 11.6.1, RFC 6750 section 3). */
+export function unauthenticated(ctx: Context): TaskflowError {
+  const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
+  return new TaskflowError('UNAUTHENTICATED', 'This needs a session: sign in, or send a valid token.', {
+    headers: { 'WWW-Authenticate': challenge },
+  });
+}
+
+/** The 403 of the suite for a role that is missing. */
+export function forbidden(role: string): TaskflowError {
+  return new TaskflowError('FORBIDDEN', `This needs the role ${role}.`, {
+    headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow", error="insufficient_scope"' },
+  });
+}

@@ -1,0 +1,34 @@
+import type { Context } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { listOption } from '../options.js';
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Methods that change nothing (RFC 9110 section 9.2.1), compared by case. */
+export function isSafeMethod(method: string): boolean {
+  return safeMethods.has(method);
+}
+
+export function trustedOriginsOption(option: string, value: unknown): readonly string[] {
+  return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => /^https?:\/\/[^\s/?#@\\]+$/.test(item));
+}
+
+/**
+ * Refuses a request that another site made a browser send. The rule is the one of Go's `http.CrossOriginProtection`:
+ * `Sec-Fetch-Site` decides where it is sent, else `Origin` must name this host; a request with neither is not a browser's.
+ */
+export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[]): void {
+  if (isSafeMethod(ctx.method)) return;
+  const site = ctx.req.headers['sec-fetch-site'];
+  const origin = ctx.req.headers.origin;
+  if (site === 'same-origin' || site === 'none') return;
+  if (origin !== undefined && trustedOrigins.includes(origin)) return;
+  if (site === undefined) {
+    if (origin === undefined) return;
+    if (ctx.host !== '' && origin.slice(origin.indexOf('://') + 3) === ctx.host && origin.includes('://')) return;
+  }
+  throw new TaskflowError(
+    'CROSS_ORIGIN',
+    `This request came from another site (${site === undefined ? 'Origin' : 'Sec-Fetch-Site'} says so). Behind a proxy that rewrites Host, set app.proxy or trustedOrigins.`,
+  );
+}

@@ -1,0 +1,53 @@
+export { type AuthOption, type TaskAdminOptions, taskAdmin } from './admin.js';
+export * from './auth/index.js';
+export { type ErrorCode, errorCodes, TaskflowError, type TaskflowErrorOptions } from './errors.js';
+export { type StartOptions, type StopOptions, type TaskLimits, TaskManager, type TaskManagerOptions } from './manager.js';
+export type { Logger } from './options.js';
+export { type TaskContext, type TaskLog, taskContext, taskLog } from './tasks/context.js';
+export type { DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, TaskOptions } from './tasks/definition.js';
+export type {
+  Action,
+  AttemptIo,
+  AttemptResult,
+  Changes,
+  ClaimedTask,
+  Command,
+  CommandBy,
+  CommandResult,
+  EngineDescription,
+  LogQuery,
+  MetricsRange,
+  NewLogLine,
+  NewTask,
+  Outcome,
+  StoredError,
+  TaskControl,
+  TaskEngine,
+  TaskPage,
+  TaskQuery,
+  TaskReader,
+  TaskRunner,
+  TaskSource,
+  TransitionObserver,
+} from './tasks/engine.js';
+export type { ScheduleOptions } from './tasks/schedule.js';
+export type {
+  Attempt,
+  Counts,
+  Durations,
+  Figures,
+  LogLevel,
+  LogLine,
+  Metrics,
+  Pulse,
+  TaskDetail,
+  TaskStatus,
+  TaskSummary,
+} from './tasks/types.js';
+export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks } from './web/background-tasks.js';
+export { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
+export type { StreamEvent } from './web/event.js';
+export type { WebOptions } from './web/options.js';
+export { type SseStreamOptions, type StreamClient, type StreamLimits, type StreamSource, sseStream } from './web/sse-stream.js';
+export { taskEvents } from './web/task-events.js';
+export { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';

@@ -1,0 +1,296 @@
+import { EmbeddedEngine } from './engines/embedded/engine.js';
+import { type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption, wrongType } from './options.js';
+import type { SharedStore } from './store/shared-store.js';
+import {
+  type DeclaredTask,
+  type Definition,
+  type EnqueueOptions,
+  type Enqueuer,
+  type Handler,
+  type JsonSafe,
+  nameOption,
+  readSettings,
+  type Task,
+  type TaskOptions,
+} from './tasks/definition.js';
+import type { Command, CommandBy, MetricsRange, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
+import { prepareTask, readCallSettings } from './tasks/prepare.js';
+import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
+import { readTimetable, type ScheduleOptions, Scheduler } from './tasks/schedule.js';
+import { type Metrics, type Pulse, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+
+export interface TaskManagerOptions {
+  /** Path of the SQLite file the tasks are kept in, or `':memory:'`. Default `tasks.db`. */
+  database?: string | undefined;
+  /** Another engine instead of the embedded one. */
+  engine?: TaskEngine | undefined;
+  /** Tasks run at once in this process. Default 10. */
+  concurrency?: number | undefined;
+  limits?: TaskLimits | undefined;
+  /** Seconds between two looks for what other processes did. Default 0.25. */
+  pollInterval?: number | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+export interface TaskLimits {
+  /** Bytes of a task's arguments as JSON. Default 1 MiB; more is refused at `enqueue`. */
+  argsBytes?: number | undefined;
+  /** Bytes of a result as JSON. Default 1 MiB; a larger one is left out, and `resultOmitted` says so. */
+  resultBytes?: number | undefined;
+  /** Log lines kept of a task. Default 10,000. */
+  logLines?: number | undefined;
+}
+
+export interface StartOptions {
+  /** Whether this process runs tasks; with `false` it only enqueues and shows. Default `true`. */
+  run?: boolean | undefined;
+}
+
+export interface StopOptions {
+  /** Seconds to wait for tasks that run. Default 10. */
+  timeout?: number | undefined;
+}
+
+type Listener = (task: TaskSummary) => void;
+
+const mebibyte = 1024 * 1024;
+
+/**
+ * The tasks of an app: what they are called, what runs them, where they are kept.
+ *
+ * @example
+ * ```ts
+ * const tasks = new TaskManager({ database: 'tasks.db' });
+ * const sendEmail = tasks.task('send_email', async (address: string) => { ... }, { retries: 3 });
+ * await tasks.start();
+ * await sendEmail.enqueue('ada@example.com');
+ * ```
+ */
+export class TaskManager implements TaskSource {
+  readonly #definitions = new Map<string, Definition>();
+  readonly #engine: TaskEngine;
+  readonly #runner: HandlerRunner;
+  readonly #scheduler = new Scheduler();
+  readonly #listeners = new Map<TaskStatus, Set<Listener>>();
+  readonly #argsBytes: number;
+  readonly #logger: Logger;
+  #started: Promise<void> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options?: TaskManagerOptions) {
+    const given = optionsObject<TaskManagerOptions>('TaskManager', options, [
+      'database',
+      'engine',
+      'concurrency',
+      'limits',
+      'pollInterval',
+      'logger',
+    ]);
+    const limits = optionsObject<TaskLimits>('limits', given.limits, ['argsBytes', 'resultBytes', 'logLines']);
+    this.#logger = loggerOption('logger', given.logger);
+    this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, { min: 2, max: 64 * mebibyte, integer: true });
+    this.#runner = handlerRunner({
+      concurrency: numberOption('concurrency', given.concurrency, 10, { min: 1, max: 10_000, integer: true }),
+      definitions: this.#definitions,
+      resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, { max: 64 * mebibyte, integer: true }),
+      logLines: numberOption('limits.logLines', limits.logLines, 10_000, { min: 1, max: 1_000_000, integer: true }),
+      logger: this.#logger,
+    });
+    this.#engine = engineOf(given, this.#logger);
+    this.#engine.observe({
+      wants: (status) => (this.#listeners.get(status)?.size ?? 0) > 0,
+      tell: (task) => this.#emit(task),
+    });
+  }
+
+  /** Sessions, revocations and whatever else several processes must agree on, kept by the engine. */
+  get store(): SharedStore {
+    return this.#engine.store;
+  }
+
+  get can(): TaskEngine['can'] {
+    return this.#engine.can;
+  }
+
+  /**
+   * Defines a task.
+   *
+   * @param name What it is called in the database and on the dashboard; it must not change while tasks of it wait.
+   * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong option.
+   */
+  task<A extends unknown[]>(name: string, handler: Handler<A> & JsonSafe<A>, options?: TaskOptions): Task<A> {
+    if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, 'a function');
+    return this.#taskOf<A>(this.#add(name, options, handler));
+  }
+
+  /** Declares a task that another process runs; `handle` adds the handler where it does. */
+  define<A extends unknown[] = unknown[]>(name: string, options?: TaskOptions): DeclaredTask<A> {
+    const definition = this.#add(name, options, undefined);
+    const task = this.#taskOf<A>(definition);
+    return {
+      ...task,
+      handle: (handler) => {
+        if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, 'a function');
+        if (definition.handler) throw new RangeError(`task '${name}' has a handler already`);
+        definition.handler = handler as Handler<readonly unknown[]>;
+        this.#runner.changed();
+        return task;
+      },
+    };
+  }
+
+  /**
+   * Enqueues a task by a cron expression or every so many seconds, while this process is started and runs tasks. A bare
+   * handler becomes a task under the schedule's name.
+   */
+  schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
+    nameOption('name of a schedule', name);
+    const timetable = readTimetable(name, options, Date.now());
+    const target = typeof task === 'function' ? this.task<A>(name, task) : task;
+    const definition = this.#definitions.get(target.name);
+    if (!definition) throw new RangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
+    const args = options.args ?? [];
+    const prepare = (): NewTask => prepareTask(definition, args, this.#argsBytes, undefined, 'scheduled');
+    // Wrong arguments fail here, not in the night.
+    prepare();
+    this.#scheduler.add(name, timetable, () => {
+      this.enqueue([prepare()]).catch((err) =>
+        this.#logger.error({ err, schedule: name, task: definition.name }, 'scheduled task could not be enqueued'),
+      );
+    });
+  }
+
+  /** Stores tasks that `prepare` made, all or none; resolves when they are on disk. */
+  async enqueue(tasks: readonly NewTask[]): Promise<void> {
+    await this.#engine.enqueue(tasks);
+  }
+
+  /** Calls back for every task that comes into the state, in the process that brought it there, after it is stored. */
+  on(status: TaskStatus, listener: Listener): this {
+    if (!taskStatuses.includes(status)) throw wrongType('event', status, taskStatuses.join(', '));
+    this.#listeners.set(status, (this.#listeners.get(status) ?? new Set()).add(listener));
+    return this;
+  }
+
+  off(status: TaskStatus, listener: Listener): this {
+    this.#listeners.get(status)?.delete(listener);
+    return this;
+  }
+
+  /** Opens the database and begins to run tasks. Rejects when the database cannot be used. */
+  async start(options?: StartOptions): Promise<void> {
+    const { run = true } = optionsObject<StartOptions>('start', options, ['run']);
+    this.#started ??= this.#start(run).catch((error) => {
+      // What hindered it may pass, so it may be tried again.
+      this.#started = undefined;
+      throw error;
+    });
+    await this.#started;
+  }
+
+  /** Takes no more tasks, waits for those that run, ends streams and timers, closes the database. */
+  async stop(options?: StopOptions): Promise<void> {
+    const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
+    const seconds = numberOption('timeout', timeout, 10, { max: 86_400 });
+    this.#scheduler.stop();
+    this.#stopped ??= this.#engine.stop({ timeout: seconds });
+    await this.#stopped;
+  }
+
+  find(query: TaskQuery): ReturnType<TaskEngine['find']> {
+    return this.#engine.find(query);
+  }
+
+  get(id: string): ReturnType<TaskEngine['get']> {
+    return this.#engine.get(id);
+  }
+
+  logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
+    return this.#engine.logs(id, query);
+  }
+
+  aggregate(kind: 'pulse'): Promise<Pulse>;
+  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
+  aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
+    return kind === 'pulse' ? this.#engine.aggregate(kind) : this.#engine.aggregate(kind, range);
+  }
+
+  describe(): ReturnType<TaskEngine['describe']> {
+    return this.#engine.describe();
+  }
+
+  watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
+    return this.#engine.watch(after, signal);
+  }
+
+  control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
+    return this.#engine.control(command, by);
+  }
+
+  async #start(run: boolean): Promise<void> {
+    await this.#engine.start(run ? this.#runner : undefined);
+    if (run && !this.#stopped) this.#scheduler.start();
+  }
+
+  #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
+    nameOption('name of a task', name);
+    if (this.#definitions.has(name)) throw new RangeError(`a task named '${name}' is defined already`);
+    const definition: Definition = { name, settings: readSettings(name, options), handler: handler as Definition['handler'] };
+    this.#definitions.set(name, definition);
+    if (handler) this.#runner.changed();
+    return definition;
+  }
+
+  #taskOf<A extends readonly unknown[]>(definition: Definition): Task<A> {
+    return { ...this.#enqueuerOf<A>(definition, {}), with: (options) => this.#enqueuerOf<A>(definition, options) };
+  }
+
+  #enqueuerOf<A extends readonly unknown[]>(definition: Definition, options: EnqueueOptions): Enqueuer<A> {
+    const call = readCallSettings(options);
+    const prepare = (...args: A): NewTask => prepareTask(definition, args, this.#argsBytes, call);
+    return {
+      name: definition.name,
+      prepare,
+      enqueue: async (...args) => {
+        const task = prepare(...args);
+        await this.enqueue([task]);
+        return task.id;
+      },
+      enqueueMany: async (list) => {
+        const prepared = list.map((args) => prepare(...args));
+        await this.enqueue(prepared);
+        return prepared.map(({ id }) => id);
+      },
+    };
+  }
+
+  #emit(task: TaskSummary): void {
+    for (const listener of this.#listeners.get(task.status) ?? []) {
+      try {
+        // An async listener is not awaited, but what it rejects with is not lost either.
+        Promise.resolve(listener(task) as unknown).catch((err: unknown) => this.#listenerFailed(err, task));
+      } catch (err) {
+        this.#listenerFailed(err, task);
+      }
+    }
+  }
+
+  #listenerFailed(err: unknown, task: TaskSummary): void {
+    this.#logger.error({ err, taskId: task.id, task: task.name, status: task.status }, 'a listener failed');
+  }
+}
+
+function engineOf({ database, engine, pollInterval }: TaskManagerOptions, logger: Logger): TaskEngine {
+  if (engine !== undefined) {
+    if (database !== undefined) throw new TypeError('database and engine exclude each other');
+    if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
+      throw wrongType('engine', engine, 'a TaskEngine');
+    return engine;
+  }
+  return new EmbeddedEngine({
+    database: stringOption('database', database, 'tasks.db', { maxLength: 4096 }),
+    logger,
+    pollInterval: secondsOption('pollInterval', pollInterval, 0.25),
+  });
+}

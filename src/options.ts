@@ -1,0 +1,144 @@
+import { type Logger as Pino, pino } from 'pino';
+
+/** The part of a pino logger that is used; any pino instance or child fits. */
+export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error'>;
+
+/** What a value is, in words that are safe to print: never the value of a secret. */
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
+  if (typeof value === 'number') return String(value);
+  return typeof value;
+}
+
+function quote(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
+}
+
+/** The error every wrong option gets: its name, its value and what is accepted. */
+export function wrongType(option: string, value: unknown, accepted: string): TypeError {
+  return new TypeError(`${option} is ${quote(value)}; it must be ${accepted}`);
+}
+
+export function outOfRange(option: string, value: unknown, accepted: string): RangeError {
+  return new RangeError(`${option} is ${quote(value)}; it must be ${accepted}`);
+}
+
+/** As {@link wrongType} and {@link outOfRange}, for options whose value must never be printed. */
+export function wrongSecret(option: string, accepted: string, Kind: typeof TypeError | typeof RangeError): Error {
+  return new Kind(`${option} must be ${accepted}`);
+}
+
+/** Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. */
+export function optionsObject<T extends object>(where: string, value: T | undefined, known: readonly (keyof T)[]): T {
+  if (value === undefined) return {} as T;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw wrongType(`${where} options`, value, 'an object');
+  }
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key as keyof T)) {
+      throw new TypeError(`${where} has no option '${key}'; it has: ${known.map(String).join(', ')}`);
+    }
+  }
+  return value;
+}
+
+interface NumberRange {
+  min?: number;
+  max?: number;
+  /** Refuse `min` itself. */
+  above?: boolean;
+  integer?: boolean;
+}
+
+/** A finite number within a range, or the default when it is `undefined`. */
+export function numberOption<D extends number | undefined>(
+  option: string,
+  value: unknown,
+  fallback: D,
+  { min = 0, max = Number.MAX_SAFE_INTEGER, above = false, integer = false }: NumberRange = {},
+): number | D {
+  if (value === undefined) return fallback;
+  const accepted = `${integer ? 'a whole number' : 'a number'} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}`;
+  if (typeof value !== 'number' || Number.isNaN(value)) throw wrongType(option, value, accepted);
+  if (value < min || value > max || (above && value === min) || (integer && !Number.isInteger(value))) {
+    throw outOfRange(option, value, accepted);
+  }
+  return value;
+}
+
+/** A duration in seconds above zero; fractions are allowed, at most ten years. */
+export function secondsOption<D extends number | undefined>(option: string, value: unknown, fallback: D): number | D {
+  return numberOption(option, value, fallback, { min: 0, above: true, max: 315_360_000 });
+}
+
+export function booleanOption(option: string, value: unknown, fallback: boolean): boolean {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'boolean') throw wrongType(option, value, 'true or false');
+  return value;
+}
+
+interface StringRules {
+  pattern?: RegExp;
+  accepted?: string;
+  maxLength?: number;
+}
+
+export function stringOption<D extends string | undefined>(
+  option: string,
+  value: unknown,
+  fallback: D,
+  { pattern = /./s, accepted = 'a string that is not empty', maxLength = 256 }: StringRules = {},
+): string | D {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'string') throw wrongType(option, value, accepted);
+  if (value.length > maxLength || !pattern.test(value)) throw outOfRange(option, value, accepted);
+  return value;
+}
+
+export function listOption(option: string, value: unknown, accepted: string, isItem: (item: string) => boolean): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw wrongType(option, value, `a list of ${accepted}`);
+  for (const item of value) {
+    if (typeof item !== 'string' || !isItem(item)) throw wrongType(`${option}[${value.indexOf(item)}]`, item, accepted);
+  }
+  return [...value];
+}
+
+/** `path` of every factory: `/` or segments without a slash at the end. */
+export function pathOption(option: string, value: unknown): string {
+  return stringOption(option, value, '/tasks', {
+    pattern: /^(\/|(\/[A-Za-z0-9._~-]+)+)$/,
+    accepted: "'/' or a path such as '/admin/jobs': a slash before each part, none at the end, letters, digits and . _ ~ - alone",
+  });
+}
+
+let shared: Logger | undefined;
+
+/** The app's own pino, silence for `false`, or a child of one default instance. A logger that throws is never felt by a request. */
+export function loggerOption(option: string, value: Logger | false | undefined): Logger {
+  if (value === false) return silent;
+  if (value === undefined) {
+    shared ??= pino({ name: 'koa-taskflow' });
+    return guarded(shared);
+  }
+  if (typeof value !== 'object' || value === null || typeof value.info !== 'function') {
+    throw wrongType(option, value, 'a pino logger, or false');
+  }
+  return guarded(value);
+}
+
+const ignore = (): void => {};
+const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+function guarded(logger: Logger): Logger {
+  const call = (level: keyof Logger) => (fields: object, message?: string) => {
+    try {
+      logger[level](fields, message);
+    } catch {
+      // A log that cannot be written must not decide what a request is answered.
+    }
+  };
+  return { debug: call('debug'), info: call('info'), warn: call('warn'), error: call('error') } as Logger;
+}

@@ -1,0 +1,94 @@
+import { isProxy } from 'node:util/types';
+
+/** Deeper than anything sensible, shallower than the stack. */
+const maxDepth = 500;
+
+/** The first place in a value that JSON would change, in words; `undefined` when it carries all of it. */
+function flaw(value: unknown, path: string, ancestors: Set<object>): string | undefined {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return undefined;
+    case 'number':
+      return Number.isFinite(value) ? undefined : `${path} is ${value}`;
+    case 'object':
+      return value === null ? undefined : objectFlaw(value, path, ancestors);
+    case 'undefined':
+      return `${path} is undefined`;
+    default:
+      return `${path} is a ${typeof value}`;
+  }
+}
+
+function objectFlaw(value: object, path: string, ancestors: Set<object>): string | undefined {
+  if (ancestors.has(value)) return `${path} refers back to an object that holds it`;
+  if (ancestors.size >= maxDepth) return `${path} is nested more than ${maxDepth} deep`;
+  const kind = foreignKind(value);
+  if (kind) return `${path} is ${kind}`;
+  ancestors.add(value);
+  const found = Array.isArray(value) ? listFlaw(value, path, ancestors) : recordFlaw(value as Record<string, unknown>, path, ancestors);
+  ancestors.delete(value);
+  return found;
+}
+
+/** What an object is, unless it is a plain object or a list. */
+function foreignKind(value: object): string | undefined {
+  if (isProxy(value)) return 'a Proxy';
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (Array.isArray(value)) return prototype === Array.prototype ? undefined : 'a list of a class of its own';
+  // By its shape, not by identity: objects of another realm (a vm, a test runner) are plain too.
+  if (prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'hasOwnProperty'))) {
+    return Object.getOwnPropertySymbols(value).length > 0 ? 'an object with a symbol as a key' : undefined;
+  }
+  return `a ${value.constructor?.name || 'class instance'}`;
+}
+
+function listFlaw(list: readonly unknown[], path: string, ancestors: Set<object>): string | undefined {
+  for (let index = 0; index < list.length; index++) {
+    const found = flaw(list[index], `${path}[${index}]`, ancestors);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function recordFlaw(record: Record<string, unknown>, path: string, ancestors: Set<object>): string | undefined {
+  for (const key of Object.keys(record)) {
+    const value = record[key];
+    // A member that is undefined and one that is absent read the same.
+    if (value === undefined) continue;
+    const found = flaw(value, /^[A-Za-z_$][\w$]*$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`, ancestors);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
+ * Arguments as they are stored. Trailing `undefined` ones are dropped.
+ *
+ * @throws TypeError naming the path of whatever JSON would change; RangeError when the text is over `limit` bytes.
+ */
+export function encodeArguments(task: string, args: readonly unknown[], limit: number): string {
+  let length = args.length;
+  while (length > 0 && args[length - 1] === undefined) length -= 1;
+  const kept = args.slice(0, length);
+  const found = listFlaw(kept, 'args', new Set());
+  if (found) throw new TypeError(`task '${task}': ${found}; JSON cannot carry that`);
+  const text = JSON.stringify(kept);
+  const bytes = Buffer.byteLength(text);
+  if (bytes > limit) throw new RangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);
+  return text;
+}
+
+/** A result as it is stored, or why it is not. */
+export function encodeResult(value: unknown, limit: number): { result?: string; resultOmitted?: string } {
+  if (value === undefined) return {};
+  try {
+    const found = flaw(value, 'result', new Set());
+    if (found) return { resultOmitted: `${found}; JSON cannot carry that` };
+    const result = JSON.stringify(value);
+    const bytes = Buffer.byteLength(result);
+    return bytes > limit ? { resultOmitted: `result is ${bytes} bytes as JSON; the limit is ${limit}` } : { result };
+  } catch {
+    return { resultOmitted: 'reading the result threw an error' };
+  }
+}

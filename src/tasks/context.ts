@@ -1,0 +1,83 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { type Logger, loggerOption } from '../options.js';
+import type { LogLevel } from './types.js';
+
+/** What a handler may know of the attempt it runs in. */
+export interface TaskContext {
+  readonly id: string;
+  readonly name: string;
+  readonly queue: string;
+  /** Number of this attempt, from 1. */
+  readonly attempt: number;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Aborts when the task is cancelled or the process stops. Hand it on to whatever takes one. */
+  readonly signal: AbortSignal;
+}
+
+interface Running {
+  context: TaskContext;
+  log(level: LogLevel, message: string, fields: object | undefined): void;
+}
+
+const current = new AsyncLocalStorage<Running>();
+
+/** Runs a handler so that {@link taskLog} and {@link taskContext} belong to its task, however deep they are called. */
+export function runInTask<T>(running: Running, handler: () => T): T {
+  return current.run(running, handler);
+}
+
+const inert: TaskContext = Object.freeze({
+  id: '',
+  name: '',
+  queue: '',
+  attempt: 0,
+  tags: Object.freeze({}),
+  signal: new AbortController().signal,
+});
+
+/**
+ * The context of the task this code runs in. Outside a task it is inert (an empty id, a signal that never aborts), so that
+ * handlers can be tested as plain functions.
+ */
+export function taskContext(): TaskContext {
+  return current.getStore()?.context ?? inert;
+}
+
+type Write = (text: string, fields?: object) => void;
+
+/** Writes a line to the log of the task this code runs in; outside a task, to the logger. */
+export interface TaskLog extends Write {
+  (text: string, fields?: object): void;
+  trace: Write;
+  debug: Write;
+  warn: Write;
+  error: Write;
+}
+
+let outside: Logger | undefined;
+
+function write(level: LogLevel, text: string, fields: object | undefined): void {
+  const running = current.getStore();
+  if (running) {
+    running.log(level, text, fields);
+    return;
+  }
+  outside ??= loggerOption('logger', undefined);
+  outside[level === 'trace' ? 'debug' : level](fields ?? {}, text);
+}
+
+/**
+ * Writes a line at `info` to the log of the running task, where the dashboard shows it live; `taskLog.trace`, `.debug`,
+ * `.warn` and `.error` write at theirs.
+ *
+ * @example
+ * ```ts
+ * taskLog('sending', { address });
+ * ```
+ */
+export const taskLog: TaskLog = Object.assign(((text, fields) => write('info', text, fields)) as Write, {
+  trace: ((text, fields) => write('trace', text, fields)) as Write,
+  debug: ((text, fields) => write('debug', text, fields)) as Write,
+  warn: ((text, fields) => write('warn', text, fields)) as Write,
+  error: ((text, fields) => write('error', text, fields)) as Write,
+});

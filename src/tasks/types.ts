@@ -1,0 +1,124 @@
+/*
+ * Glossary
+ *
+ * task        one piece of work that was enqueued: a name, arguments, and what became of it. It keeps its id for ever.
+ * definition  what is known of a name: its handler and its options. A process without the handler only enqueues and shows.
+ * handler     the function that does the work.
+ * attempt     one call of the handler for a task. A task that is retried has several, numbered from 1.
+ * state       where a task stands: pending, running, success, failed, interrupted, cancelled (`status` in JSON).
+ * queue       a label that tasks are grouped by.
+ * engine      what stores tasks and runs them: embedded (SQLite) or another.
+ * owner       the process that runs an attempt.
+ * rev         the number of a change: each transition of a task gets the next one of the whole database.
+ * schedule    a rule by which tasks are enqueued: a cron expression or an interval.
+ */
+
+export const taskStatuses = ['pending', 'running', 'success', 'failed', 'interrupted', 'cancelled'] as const;
+
+export type TaskStatus = (typeof taskStatuses)[number];
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+
+export type LogLevel = (typeof logLevels)[number];
+
+/** A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations seconds. */
+export interface TaskSummary {
+  id: string;
+  name: string;
+  status: TaskStatus;
+  queue: string;
+  /** Larger goes first. */
+  priority: number;
+  tags: Readonly<Record<string, string>>;
+  source: 'manual' | 'scheduled';
+  createdAt: string;
+  /** Not started before this. */
+  runAt: string;
+  /** Start of the last attempt; null before the first. */
+  startedAt: string | null;
+  /** When the task reached its present state, if that is an end. */
+  endedAt: string | null;
+  /** How long the last attempt ran; null unless the task has ended. */
+  duration: number | null;
+  /** Number of the last attempt; 0 before the first. */
+  attempt: number;
+  /** The attempt after which it is not retried by itself. */
+  maxAttempts: number;
+  /** 0 to 1, or null when the handler says nothing of it. */
+  progress: number | null;
+  /** Error of the last attempt that ended with one. */
+  error: { name: string; message: string } | null;
+  /** The same for failures of one kind; null without an error. */
+  fingerprint: string | null;
+  /** The engine's own word for the state, such as `cancelling`. */
+  engineState?: string;
+}
+
+export interface Attempt {
+  number: number;
+  status: 'running' | 'success' | 'failed' | 'interrupted' | 'cancelled';
+  startedAt: string;
+  endedAt: string | null;
+  error: { name: string; message: string; stack: string | null } | null;
+}
+
+export interface LogLine {
+  /** Number of the line within its task, from 1. */
+  n: number;
+  at: string;
+  attempt: number;
+  level: LogLevel;
+  message: string;
+  fields: Readonly<Record<string, unknown>> | null;
+}
+
+/** A task with everything that is known of it. */
+export interface TaskDetail extends TaskSummary {
+  args: readonly unknown[];
+  attempts: readonly Attempt[];
+  logs: readonly LogLine[];
+  /** What the handler returned; null when it returned nothing, or when it was left out. */
+  result: unknown;
+  /** Why there is no result although the handler returned one. */
+  resultOmitted?: string;
+  /** Stack of the last error. */
+  stack: string | null;
+  /** The task this one is a rerun of, and the one that is a rerun of this. */
+  rerunOf: string | null;
+  rerunAs: string | null;
+}
+
+export type Counts = Record<TaskStatus, number>;
+
+/** Seconds; null while nothing has ended. Percentiles are within 2.2 %. */
+export interface Durations {
+  avg: number | null;
+  min: number | null;
+  max: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+}
+
+export interface Figures {
+  counts: Counts;
+  /** success ÷ (success + failed + interrupted), 0 to 1; null while nothing has ended. */
+  successRate: number | null;
+  durations: Durations;
+}
+
+export interface Metrics extends Figures {
+  functions: readonly (Figures & { name: string })[];
+  queues: readonly (Figures & { name: string })[];
+  series: readonly { at: string; success: number; failed: number; p95: number | null }[];
+}
+
+/** What the live stream says of the whole: small, and cheap to ask for once a second. */
+export interface Pulse {
+  counts: Counts;
+  successRate: number | null;
+  running: number;
+  pending: number;
+  /** Tasks that ended within the last minute. */
+  perMinute: number;
+}

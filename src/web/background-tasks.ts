@@ -1,0 +1,74 @@
+import type { Middleware } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { sendError } from '../http/problem.js';
+import { loggerOption, wrongType } from '../options.js';
+import type { Enqueuer } from '../tasks/definition.js';
+import type { NewTask } from '../tasks/engine.js';
+
+/** Collects the tasks of one request; they exist exactly when the request succeeds. */
+export interface BackgroundTasks {
+  /**
+   * Adds a task to the request and returns its id at once. All that a request added are committed together, after its
+   * handlers ended without error and before the answer is sent.
+   *
+   * @throws TypeError for arguments that JSON would change; Error once the request has been answered.
+   */
+  add<A extends readonly unknown[]>(task: Enqueuer<A>, ...args: A): string;
+}
+
+/** What {@link backgroundTasks} adds to the context; for those who type their router. */
+export interface BackgroundTasksContext {
+  backgroundTasks: BackgroundTasks;
+}
+
+/** The side of a TaskManager that this middleware needs. */
+interface Enqueues {
+  enqueue(tasks: readonly NewTask[]): Promise<void>;
+}
+
+/**
+ * Gives every request `ctx.backgroundTasks`. A handler that throws, or an answer with a status of 400 or more, enqueues
+ * nothing; a commit that fails makes the answer an error of its own.
+ *
+ * @example
+ * ```ts
+ * app.use(backgroundTasks(tasks));
+ * router.post('/signup', (ctx) => { ctx.backgroundTasks.add(sendEmail, 'ada@example.com'); });
+ * ```
+ */
+export function backgroundTasks(tasks: Enqueues): Middleware {
+  if (typeof tasks !== 'object' || tasks === null || typeof tasks.enqueue !== 'function') throw wrongType('tasks', tasks, 'a TaskManager');
+
+  return async function backgroundTasks(ctx, next) {
+    const added: NewTask[] = [];
+    let open = true;
+    const collector: BackgroundTasks = {
+      add(task, ...args) {
+        if (!open)
+          throw new Error('backgroundTasks.add() was called after the request had been answered; await the work, or use enqueue()');
+        const prepared = task.prepare(...args);
+        added.push(prepared);
+        return prepared.id;
+      },
+    };
+    (ctx as typeof ctx & BackgroundTasksContext).backgroundTasks = collector;
+    try {
+      await next();
+    } finally {
+      open = false;
+    }
+    // 404 without a body is what Koa answers when a handler sets nothing at all; that is no error of the handler.
+    const refused = ctx.status >= 400 && !(ctx.status === 404 && (ctx.body === undefined || ctx.body === null));
+    if (added.length === 0 || refused) return;
+    try {
+      await tasks.enqueue(added);
+    } catch (cause) {
+      sendError(
+        ctx,
+        new TaskflowError('INTERNAL', 'the tasks of this request could not be stored', { cause }),
+        'json',
+        loggerOption('logger', undefined),
+      );
+    }
+  };
+}

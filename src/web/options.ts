@@ -1,0 +1,55 @@
+import { type Access, openAccess } from '../http/access.js';
+import { allowedHostsOption } from '../http/host.js';
+import { type Mount, mountAt } from '../http/mount.js';
+import { openGuard } from '../http/open-guard.js';
+import type { RouteTable } from '../http/routes.js';
+import { trustedOriginsOption } from '../http/same-origin.js';
+import { type Logger, loggerOption, pathOption, wrongType } from '../options.js';
+import type { TaskSource } from '../tasks/engine.js';
+
+/** Options that every middleware over the tasks has. */
+export interface WebOptions {
+  /** Where the routes stand. Default `/tasks`. */
+  path?: string | undefined;
+  /** Who may come in: what `createAuth` returned, or an {@link Access} of the app's own. Absent: everybody. */
+  access?: Access | undefined;
+  /** Without `access`: host names that are answered beside IP addresses and localhost. */
+  allowedHosts?: readonly string[] | undefined;
+  /** Origins beside this host's own that may send changes, such as `https://app.example`. */
+  trustedOrigins?: readonly string[] | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+export const webOptionNames = ['path', 'access', 'allowedHosts', 'trustedOrigins', 'logger'] as const;
+
+/** The checked options, in the shape a table of routes takes. */
+export function readWebOptions(
+  options: WebOptions,
+): Pick<RouteTable, 'mount' | 'access' | 'trustedOrigins' | 'logger' | 'before'> & { mount: Mount } {
+  const logger = loggerOption('logger', options.logger);
+  const access = accessOption(options.access);
+  const mount = mountAt(pathOption('path', options.path));
+  const { path } = access as { path?: unknown };
+  if (typeof path === 'string' && path !== mount.path)
+    throw new RangeError(`path is ${JSON.stringify(mount.path)}, but that of the login is ${JSON.stringify(path)}; they must be the same`);
+  return {
+    logger,
+    access,
+    mount,
+    trustedOrigins: trustedOriginsOption('trustedOrigins', options.trustedOrigins),
+    before: openGuard(access, allowedHostsOption('allowedHosts', options.allowedHosts), logger),
+  };
+}
+
+export function accessOption(access: Access | undefined): Access {
+  if (access === undefined) return openAccess;
+  if (typeof access !== 'object' || access === null || typeof access.who !== 'function')
+    throw wrongType('access', access, 'what createAuth() returned, or an object with who(ctx)');
+  return access;
+}
+
+export function tasksOption(tasks: TaskSource): TaskSource {
+  if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function') throw wrongType('tasks', tasks, 'a TaskManager');
+  return tasks;
+}

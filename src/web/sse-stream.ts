@@ -1,0 +1,204 @@
+import type { ServerResponse } from 'node:http';
+import type { Context, Middleware } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { type Access, hasRole, openAccess } from '../http/access.js';
+import { plainHeaders } from '../http/headers.js';
+import { sendError } from '../http/problem.js';
+import { forbidden, unauthenticated, whoIs } from '../http/routes.js';
+import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
+import { Broadcast } from './broadcast.js';
+import { eventText, type StreamEvent } from './event.js';
+import { accessOption } from './options.js';
+
+/** A client of a stream, as a source sees it. */
+export interface StreamClient {
+  /** `Last-Event-ID`: the last event it saw before it reconnected. */
+  lastEventId: string | undefined;
+  query: URLSearchParams;
+  /** Aborts when the client is gone, or its session has ended. */
+  signal: AbortSignal;
+}
+
+/** Events shared by all clients, or a function that makes a client's own. */
+export type StreamSource<E extends StreamEvent> = AsyncIterable<E> | ((client: StreamClient) => AsyncIterable<E>);
+
+export interface StreamLimits {
+  /** Open streams of one user; of one address where nobody signs in. Default 100. */
+  perUser?: number | undefined;
+  /** Open streams of this middleware. Default 5000. */
+  total?: number | undefined;
+}
+
+export interface SseStreamOptions {
+  /** Who may read: what `createAuth` returned, or an {@link Access} of the app's own. Absent: everybody. */
+  access?: Access | undefined;
+  streams?: StreamLimits | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+/** Milliseconds between two pings, which keep proxies from closing an idle stream. */
+const pingInterval = 15_000;
+/** Bytes a client may leave unread before it is disconnected. */
+const maxUnread = 1024 * 1024;
+/** Milliseconds a client may read nothing of what is sent before it is disconnected. */
+const maxStall = 30_000;
+
+/**
+ * Streams events to browsers (`text/event-stream`, as EventSource reads it). With `access` it lets nobody in without a
+ * session and ends each stream when its session does, after a last event `session`. Nothing is taken from the source for a
+ * client that does not read.
+ *
+ * @example
+ * ```ts
+ * router.get('/prices', requireAuth('401'), sseStream(prices(), { access: auth }));
+ * ```
+ */
+export function sseStream<E extends StreamEvent>(source: StreamSource<E>, options?: SseStreamOptions): Middleware {
+  const given = optionsObject<SseStreamOptions>('sseStream', options, ['access', 'streams', 'logger']);
+  const limits = optionsObject<StreamLimits>('streams', given.streams, ['perUser', 'total']);
+  const access = accessOption(given.access);
+  const logger = loggerOption('logger', given.logger);
+  const open = new OpenStreams(
+    numberOption('streams.perUser', limits.perUser, 100, { min: 1, integer: true }),
+    numberOption('streams.total', limits.total, 5000, { min: 1, integer: true }),
+  );
+  const eventsFor = sourceFor(source);
+
+  return async function sseStream(ctx) {
+    try {
+      const actor = await whoIs(ctx, access);
+      if (!actor) throw unauthenticated(ctx);
+      if (!hasRole(actor.roles, 'viewer')) throw forbidden('viewer');
+      const key = access === openAccess ? ctx.ip : actor.name;
+      open.check(key);
+      const controller = new AbortController();
+      const client = {
+        lastEventId: ctx.get('Last-Event-ID') || undefined,
+        query: new URLSearchParams(ctx.querystring),
+        signal: controller.signal,
+      };
+      const events = eventsFor(client);
+      begin(ctx);
+      if (ctx.method === 'HEAD') return;
+      open.add(key, ctx.res);
+      void pump(ctx.res, events, controller, access.ended?.(ctx), logger);
+    } catch (error) {
+      sendError(ctx, error, 'json', logger);
+    }
+  };
+}
+
+function sourceFor<E extends StreamEvent>(source: StreamSource<E>): (client: StreamClient) => AsyncIterable<E> {
+  if (typeof source === 'function') return source;
+  if (typeof source !== 'object' || source === null || !(Symbol.asyncIterator in source))
+    throw wrongType('source', source, 'an AsyncIterable of events, or a function that returns one');
+  const shared = new Broadcast(source);
+  return ({ signal }) => shared.subscribe(signal);
+}
+
+/** Sends the headers and a first byte at once: without one, clients hang in "connecting". */
+function begin(ctx: Context): void {
+  plainHeaders(ctx);
+  ctx.status = 200;
+  ctx.set({ 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' });
+  // Written straight to the response, which is what makes a thousand streams cheap; Koa must keep its hands off.
+  ctx.respond = false;
+  ctx.req.socket.setTimeout(0);
+  ctx.req.socket.setNoDelay(true);
+  if (ctx.method === 'HEAD') ctx.res.end();
+  else ctx.res.write(': connected\n\n');
+}
+
+async function pump(
+  res: ServerResponse,
+  events: AsyncIterable<StreamEvent>,
+  controller: AbortController,
+  ended: AbortSignal | undefined,
+  logger: Logger,
+): Promise<void> {
+  const { signal } = controller;
+  const leave = (): void => controller.abort();
+  const endSession = (): void => {
+    const reason = ended?.reason === 'revoked' ? 'revoked' : 'expired';
+    res.end(eventText({ event: 'session', data: { reason } }));
+    controller.abort();
+  };
+  const ping = setInterval(() => {
+    if (!res.writableNeedDrain) res.write(': ping\n\n');
+  }, pingInterval).unref();
+  res.once('close', leave);
+  // A client that vanishes is no error of the app.
+  res.on('error', leave);
+  ended?.addEventListener('abort', endSession, { once: true });
+  if (ended?.aborted) endSession();
+  try {
+    for await (const event of events) {
+      if (signal.aborted || !(await send(res, eventText(event), signal))) break;
+    }
+  } catch (err) {
+    if (!signal.aborted) logger.error({ err }, 'a stream failed');
+  } finally {
+    clearInterval(ping);
+    ended?.removeEventListener('abort', endSession);
+    controller.abort();
+    if (!res.writableEnded) res.end();
+  }
+}
+
+/** Writes, and waits until the client has read enough. `false` when it is gone, or was cut off because it does not read. */
+async function send(res: ServerResponse, text: string, signal: AbortSignal): Promise<boolean> {
+  if (res.write(text)) return true;
+  if (res.writableLength > maxUnread || !(await drained(res, signal))) {
+    res.destroy();
+    return false;
+  }
+  return !signal.aborted;
+}
+
+function drained(res: ServerResponse, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (value: boolean) => (): void => {
+      clearTimeout(timer);
+      res.off('drain', onDrain);
+      signal.removeEventListener('abort', onDrain);
+      resolve(value);
+    };
+    const onDrain = settle(true);
+    const timer = setTimeout(settle(false), maxStall);
+    timer.unref();
+    res.once('drain', onDrain);
+    signal.addEventListener('abort', onDrain, { once: true });
+  });
+}
+
+/** Counts open streams, by user and in all. */
+class OpenStreams {
+  readonly #perUser: number;
+  readonly #total: number;
+  readonly #byUser = new Map<string, number>();
+  #open = 0;
+
+  constructor(perUser: number, total: number) {
+    this.#perUser = perUser;
+    this.#total = total;
+  }
+
+  check(user: string): void {
+    if (this.#open < this.#total && (this.#byUser.get(user) ?? 0) < this.#perUser) return;
+    throw new TaskflowError('TOO_MANY_STREAMS', 'Too many streams are open; close one, or try again later.', {
+      headers: { 'Retry-After': '10' },
+    });
+  }
+
+  add(user: string, res: ServerResponse): void {
+    this.#open += 1;
+    this.#byUser.set(user, (this.#byUser.get(user) ?? 0) + 1);
+    res.once('close', () => {
+      this.#open -= 1;
+      const left = (this.#byUser.get(user) ?? 1) - 1;
+      if (left > 0) this.#byUser.set(user, left);
+      else this.#byUser.delete(user);
+    });
+  }
+}

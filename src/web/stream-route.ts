@@ -1,0 +1,17 @@
+import type { Middleware } from 'koa';
+import { routeTable } from '../http/routes.js';
+import type { TaskSource } from '../tasks/engine.js';
+import { readWebOptions, type WebOptions } from './options.js';
+import { type StreamLimits, sseStream } from './sse-stream.js';
+import { taskEvents } from './task-events.js';
+
+/** The live stream of the tasks at `path/dashboard/stream`. */
+export function streamRoute(tasks: TaskSource, { streams, ...options }: WebOptions & { streams?: StreamLimits | undefined }): Middleware {
+  const web = readWebOptions(options);
+  const stream = sseStream(taskEvents(tasks), { access: options.access, streams, logger: options.logger });
+  return routeTable({
+    ...web,
+    name: 'streamRoute',
+    routes: [{ method: 'GET', path: '/dashboard/stream', need: 'viewer', handler: (ctx) => stream(ctx, async () => {}) }],
+  });
+}
