@@ -29,8 +29,6 @@ await esbuild.build({
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  sourcemap: true,
-  sourcesContent: false,
 });
 
 /** @type {Map<string, Uint8Array>} */

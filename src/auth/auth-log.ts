@@ -109,5 +109,12 @@ function errorFields(error: unknown, secrets: readonly string[]): object {
   const { code } = error as { code?: unknown };
   let message = String(error.message).slice(0, 2000);
   for (const secret of secrets) if (secret !== '') message = message.replaceAll(secret, '[redacted]');
-  return { type: error.name.slice(0, 100), message: message.slice(0, 500), ...(typeof code === 'string' && { code: code.slice(0, 100) }) };
+  const type = error.name.slice(0, 100);
+  // Without a prototype pino's own serializer of errors takes the type from the name; it would say "Object" else.
+  return Object.assign(Object.create(null) as object, {
+    type,
+    name: type,
+    message: message.slice(0, 500),
+    ...(typeof code === 'string' && { code: code.slice(0, 100) }),
+  });
 }

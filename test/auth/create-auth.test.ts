@@ -1,0 +1,67 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from '@jest/globals';
+import { type AuthOptions, createAuth, isAuth } from '../../src/auth/create-auth.js';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import { recordingLogger } from '../helpers/logs.js';
+import { cheapHash, secretKey } from '../helpers/passwords.js';
+
+const strategies: AuthOptions['strategies'] = ['admin', cheapHash('secret')];
+const quiet = { strategies, secretKey, logger: false } as const;
+
+describe('createAuth', () => {
+  it.each<[string, unknown]>([
+    ['one user', ['admin', 'secret']],
+    [
+      'a list of users',
+      [
+        ['alice', 'a'],
+        ['bob', 'b', { roles: ['viewer'] }],
+      ],
+    ],
+    ['a sync backend', { authenticate_user: () => true }],
+    ['an async backend', { authenticate_user: async () => true }],
+    ['a registry', new StrategyRegistry().register('x', { authenticate_user: () => true })],
+  ])('takes %s', (_case, form) => {
+    expect(isAuth(createAuth({ ...quiet, strategies: form as AuthOptions['strategies'] }))).toBe(true);
+  });
+
+  it.each<[string, Partial<Record<keyof AuthOptions | 'typo', unknown>>, RegExp]>([
+    ['no strategies', { strategies: undefined }, /strategies/],
+    ['an empty user list', { strategies: [] }, /strategies is an empty list/],
+    ["['a']", { strategies: ['a'] }, /strategies/],
+    ['an object that is no strategy', { strategies: { login: () => true } }, /strategies/],
+    ['an empty registry', { strategies: new StrategyRegistry() }, /without a strategy/],
+    ['a password that is not set', { strategies: ['admin', undefined] }, /password of 'admin' is not set/],
+    ['an empty key', { secretKey: '' }, /secretKey/],
+    ['a short key', { secretKey: 'short' }, /32 characters/],
+    ['a monotonous key', { secretKey: 'a'.repeat(64) }, /8 different/],
+    ['an expiry of 0', { tokenExpiry: 0 }, /tokenExpiry is 0/],
+    ['a negative expiry', { tokenExpiry: -1 }, /tokenExpiry/],
+    ['an expiry as text', { tokenExpiry: '3600' }, /tokenExpiry/],
+    ['an unknown key', { typo: 1 }, /no option 'typo'/],
+    ['a path without a slash', { path: 'tasks' }, /path/],
+    ['a path with a slash at its end', { path: '/tasks/' }, /path/],
+    ['an empty path', { path: '' }, /path/],
+    ['a home on another host', { home: '//evil.example' }, /home/],
+    ['SameSite none without secure', { cookie: { sameSite: 'none' } }, /secure/],
+    ['an unknown cookie option', { cookie: { path: '/' } }, /no option 'path'/],
+    ['a trusted origin with a path', { trustedOrigins: ['https://a.example/'] }, /trustedOrigins/],
+    ['a store that is none', { store: {} }, /store/],
+    ['a logger that is none', { logger: 'console' }, /logger/],
+  ])('refuses %s', (_case, wrong, message) => {
+    expect(() => createAuth({ ...quiet, ...wrong } as AuthOptions)).toThrow(message);
+  });
+
+  it('warns once that sessions end at a restart when there is no key', () => {
+    const { logger, lines } = recordingLogger();
+    createAuth({ strategies, logger });
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({ level: 40, msg: expect.stringContaining('restart') });
+  });
+
+  it('holds no key that could be printed', () => {
+    const auth = createAuth(quiet);
+    expect(inspect(auth, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain(secretKey.slice(0, 12));
+    expect(JSON.stringify(auth)).not.toContain(secretKey.slice(0, 12));
+  });
+});

@@ -1,0 +1,319 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import { createAuth } from '../../src/auth/create-auth.js';
+import { loginRoutes } from '../../src/auth/login-routes.js';
+import { multiUser, staticUser } from '../../src/auth/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import { sessionToken } from '../../src/auth/session-token.js';
+import { ask, logIn, postForm, postJson } from '../helpers/client.js';
+import { recordingLogger } from '../helpers/logs.js';
+import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { type Served, serve } from '../helpers/serve.js';
+
+const log = recordingLogger();
+let served: Served;
+let login: string;
+
+beforeAll(async () => {
+  const strategies = new StrategyRegistry({ timeLimit: 0.3 })
+    .register('admin', staticUser('admin', cheapHash('secret')))
+    .register('team', multiUser([['алиса', cheapHash('пароль')]]))
+    .register('broken', {
+      authenticate_user(_username, password) {
+        throw Object.assign(new Error(`bind failed for ${password}`), { code: 'EDOWN', config: { password } });
+      },
+    })
+    .register('hanging', { authenticate_user: () => new Promise(() => {}) })
+    .register('polite', { authenticate_user: async () => false })
+    .register('row', { authenticate_user: async () => ({ id: 1 }) as unknown as boolean });
+  const auth = createAuth({ strategies, secretKey, title: 'Shop <b>', logger: log.logger });
+  const app = new Koa();
+  app.use(sessionToken(auth));
+  app.use(loginRoutes(auth));
+  app.use((ctx) => {
+    ctx.body = 'elsewhere';
+  });
+  served = await serve(app);
+  login = `${served.url}/tasks/auth/login`;
+});
+afterAll(() => served.close());
+
+const pagePolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+describe('the login page', () => {
+  it('is a form that needs no script, under a strict policy', async () => {
+    const { status, headers, text } = await ask(login);
+    expect(status).toBe(200);
+    expect(text).toContain('<form method="post" action="/tasks/auth/login">');
+    expect(text).toMatch(/name="username"[^>]* autocomplete="username"/);
+    expect(text).toMatch(/type="password" autocomplete="current-password"/);
+    expect(text).not.toMatch(/<script|style=|onclick/);
+    expect(headers.get('Content-Security-Policy')).toBe(pagePolicy);
+    expect(headers.get('Referrer-Policy')).toBe('same-origin');
+    expect(headers.get('Cache-Control')).toBe('no-store');
+    expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
+  });
+
+  it('shows the title as text', async () => {
+    expect((await ask(login)).text).toContain('Shop &lt;b&gt;');
+  });
+
+  it('brings its own style', async () => {
+    const { text } = await ask(login);
+    const style = /href="([^"]+\.css)"/.exec(text)?.[1] ?? '';
+    const { status, headers } = await ask(served.url + style);
+    expect(status).toBe(200);
+    expect(headers.get('Content-Type')).toContain('text/css');
+    expect(headers.get('Cache-Control')).toBe('public, max-age=31536000, immutable');
+  });
+
+  it('keeps a safe next and drops any other', async () => {
+    expect((await ask(`${login}?next=${encodeURIComponent('/reports?a="><script>')}`)).text).toContain(
+      'value="/reports?a=&quot;&gt;&lt;script&gt;"',
+    );
+    expect((await ask(`${login}?next=/reports?a=1%26b=2`)).text).toContain(
+      '<input type="hidden" name="next" value="/reports?a=1&amp;b=2">',
+    );
+    expect((await ask(`${login}?next=//evil.example`)).text).not.toContain('evil');
+    expect((await ask(`${login}?next=/a&next=//evil.example`)).text).not.toContain('name="next"');
+  });
+
+  it('leads on whoever is signed in already', async () => {
+    const session = await logIn(`${served.url}/tasks`);
+    const answer = await ask(`${login}?next=/reports`, { headers: session });
+    expect([answer.status, answer.headers.get('Location')]).toEqual([302, '/reports']);
+  });
+
+  it('shows the strategies by name when there are several', async () => {
+    expect((await ask(login)).text).toContain('<option>team</option>');
+  });
+});
+
+describe('POST auth/login', () => {
+  it('sets the cookie and leads to next, or home', async () => {
+    expect((await postForm(login, { username: 'admin', password: 'secret' })).headers.get('Location')).toBe('/');
+    expect((await postForm(login, { username: 'admin', password: 'secret', next: '/a?b' })).headers.get('Location')).toBe('/a?b');
+    expect((await postForm(login, { username: 'admin', password: 'secret', next: '//evil.example' })).headers.get('Location')).toBe('/');
+  });
+
+  it('gives a JSON client a token and no cookie', async () => {
+    const { status, json, cookie } = await postJson(login, { username: 'admin', password: 'secret', roles: ['x'] });
+    expect(status).toBe(200);
+    expect(json).toEqual({
+      token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
+      tokenType: 'Bearer',
+      username: 'admin',
+      expiresAt: expect.stringMatching(/Z$/),
+    });
+    expect(cookie).toBeUndefined();
+  });
+
+  it('takes names and passwords in any script', async () => {
+    expect((await postForm(login, { username: 'алиса', password: 'пароль' })).status).toBe(303);
+    expect((await postForm(login, { username: 'алиса', password: 'parol' })).status).toBe(401);
+  });
+
+  it('shows the page again after a failure, with the name and next kept', async () => {
+    const { status, text } = await postForm(login, { username: 'al"ice', password: 'wrong', next: '/reports' });
+    expect(status).toBe(401);
+    expect(text).toContain('Invalid username or password.');
+    expect(text).toContain('value="al&quot;ice"');
+    expect(text).toContain('value="/reports"');
+    expect(text).not.toContain('wrong');
+  });
+
+  it.each([
+    ['an unknown user', { username: 'nobody', password: 'x' }],
+    ['a wrong password', { username: 'admin', password: 'x' }],
+    ['an unknown strategy', { username: 'admin', password: 'secret', strategy: '__proto__' }],
+    ['a strategy that throws', { username: 'admin', password: 'secret', strategy: 'broken' }],
+    ['a strategy that hangs', { username: 'admin', password: 'secret', strategy: 'hanging' }],
+    ['an async strategy that resolves false', { username: 'admin', password: 'secret', strategy: 'polite' }],
+    ['a strategy that answers with a database row', { username: 'admin', password: 'secret', strategy: 'row' }],
+  ])('answers the same to %s', async (_case, body) => {
+    const { status, json, headers } = await postJson(login, body);
+    expect(status).toBe(401);
+    expect(json).toEqual({
+      type: 'about:blank',
+      title: 'Invalid username or password',
+      status: 401,
+      detail: 'Invalid username or password.',
+      code: 'INVALID_CREDENTIALS',
+      requestId: expect.any(String),
+    });
+    expect(headers.get('WWW-Authenticate')).toBe('Bearer realm="koa-taskflow"');
+  });
+
+  it.each<[string, unknown]>([
+    ['no password', { username: 'admin' }],
+    ['an empty password', { username: 'admin', password: '' }],
+    ['a name that is an object', { username: { $ne: 1 }, password: 'x' }],
+    ['a name that is a list', { username: ['admin'], password: 'secret' }],
+    ['a strategy that is a list', { username: 'admin', password: 'secret', strategy: ['admin'] }],
+    ['a name of 257 bytes', { username: 'a'.repeat(257), password: 'x' }],
+    ['a password of 1025 bytes', { username: 'admin', password: 'a'.repeat(1025) }],
+    ['a NUL in the password', { username: 'admin', password: 'secret\0' }],
+    ['a lone surrogate', { username: '\ud800', password: 'x' }],
+    ['a list', []],
+    ['credentials in __proto__', JSON.parse('{"__proto__":{"username":"admin","password":"secret"}}')],
+  ])('answers 400 to %s', async (_case, body) => {
+    const { status, json } = await postJson(login, body);
+    expect([status, (json as { code: string }).code]).toEqual([400, 'INVALID_INPUT']);
+  });
+
+  it.each<[string, RequestInit, number]>([
+    ['text', { body: 'username=admin', headers: { 'Content-Type': 'text/plain' } }, 415],
+    ['a multipart form', { body: new FormData() }, 415],
+    ['another charset', { body: '{}', headers: { 'Content-Type': 'application/json;charset=utf-16' } }, 415],
+    ['a compressed body', { body: '{}', headers: { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' } }, 415],
+    ['JSON that is none', { body: '{', headers: { 'Content-Type': 'application/json' } }, 400],
+    [
+      'more than 16 KiB',
+      { body: JSON.stringify({ username: 'a', password: 'x'.repeat(20_000) }), headers: { 'Content-Type': 'application/json' } },
+      413,
+    ],
+    [
+      'a name given twice in a form',
+      { body: 'username=admin&username=bob&password=secret', headers: { 'Content-Type': 'application/x-www-form-urlencoded' } },
+      400,
+    ],
+    ['nothing', {}, 415],
+  ])('answers %s as it deserves', async (_case, init, status) => {
+    expect((await ask(login, { method: 'POST', ...init })).status).toBe(status);
+  });
+
+  it('refuses a form that another site made the browser send', async () => {
+    const answer = await postForm(login, { username: 'admin', password: 'secret' }, { 'Sec-Fetch-Site': 'cross-site' });
+    expect([answer.status, answer.cookie]).toEqual([403, undefined]);
+    expect(answer.headers.get('Content-Type')).toContain('text/html');
+  });
+
+  it('makes a new session each time and ends the one it was sent with', async () => {
+    const first = await logIn(`${served.url}/tasks`);
+    const second = await postForm(login, { username: 'admin', password: 'secret' }, first);
+    expect(second.cookie).not.toBe(first.cookie);
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers: first })).status).toBe(401);
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers: { cookie: second.cookie ?? '' } })).status).toBe(200);
+  });
+});
+
+describe('auth/logout', () => {
+  it('clears the cookie, ends the session and leads to the login page, by GET and by POST', async () => {
+    for (const [method, status] of [
+      ['GET', 302],
+      ['POST', 303],
+    ] as const) {
+      const session = await logIn(`${served.url}/tasks`);
+      const answer = await ask(`${served.url}/tasks/auth/logout`, { method, headers: { ...session, Accept: 'text/html' } });
+      expect([answer.status, answer.headers.get('Location')]).toEqual([status, '/tasks/auth/login']);
+      expect(answer.headers.getSetCookie()).toEqual([
+        'taskflow_token=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax',
+        '__Host-taskflow_token=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure',
+      ]);
+      expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(401);
+    }
+  });
+
+  it('answers a Bearer client with 204 and ends its token', async () => {
+    const { token } = (await postJson(login, { username: 'admin', password: 'secret' })).json as { token: string };
+    const headers = { Authorization: `Bearer ${token}` };
+    expect((await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers })).status).toBe(204);
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers })).status).toBe(401);
+  });
+
+  it.each([['cross-site'], ['same-site'], ['bogus']])('is refused when Sec-Fetch-Site is %s', async (site) => {
+    const session = await logIn(`${served.url}/tasks`);
+    expect((await ask(`${served.url}/tasks/auth/logout`, { headers: { ...session, 'Sec-Fetch-Site': site } })).status).toBe(403);
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
+  });
+
+  it('is refused to a prefetch', async () => {
+    expect((await ask(`${served.url}/tasks/auth/logout`, { headers: { 'Sec-Purpose': 'prefetch' } })).status).toBe(403);
+  });
+});
+
+describe('the other paths under auth/', () => {
+  it('shows the session its own data', async () => {
+    const { json } = await ask(`${served.url}/tasks/auth/session`, { headers: await logIn(`${served.url}/tasks`) });
+    expect(json).toEqual({
+      username: 'admin',
+      strategy: 'admin',
+      roles: ['admin'],
+      issuedAt: expect.any(String),
+      expiresAt: expect.any(String),
+    });
+  });
+
+  it('answers a wrong method with 405 and Allow', async () => {
+    const answer = await ask(login, { method: 'PUT' });
+    expect([answer.status, answer.headers.get('Allow')]).toEqual([405, 'GET, HEAD, POST']);
+  });
+
+  it('passes on what is not its own', async () => {
+    expect((await ask(`${served.url}/tasks/auth/elsewhere`)).text).toBe('elsewhere');
+    expect((await ask(`${served.url}/TASKS/auth/login`)).text).toBe('elsewhere');
+    expect((await ask(`${served.url}/tasks/auth/login/`)).text).toBe('elsewhere');
+  });
+
+  it('serves no file that was not built', async () => {
+    for (const file of ['manifest.json', '..%2f..%2fpackage.json', '.env', 'login.css']) {
+      expect((await ask(`${served.url}/tasks/auth/assets/${file}`)).status).toBe(404);
+    }
+  });
+});
+
+describe('the log of the login', () => {
+  it('has one line for a success, with who, how and whence', () => {
+    expect(log.events('authn_login_success')[0]).toMatchObject({
+      level: 30,
+      username: 'admin',
+      strategy: 'admin',
+      ip: '127.0.0.1',
+      requestId: expect.any(String),
+      sessionId: expect.stringMatching(/^.{8}$/),
+      durationMs: expect.any(Number),
+    });
+  });
+
+  it('names a known user who failed, and hashes a name nobody knows', async () => {
+    await postJson(login, { username: 'admin', password: 'wrong' });
+    expect(log.events('authn_login_fail').at(-1)).toMatchObject({ level: 40, username: 'admin', reason: expect.any(String) });
+    await postJson(login, { username: 'Typed-My-Password-Here', password: 'x' });
+    expect(log.events('authn_login_fail').at(-1)).toMatchObject({
+      usernameHash: expect.stringMatching(/^[0-9a-f]{12}$/),
+      usernameLength: 22,
+    });
+    expect(log.text()).not.toContain('Typed-My-Password-Here');
+  });
+
+  it('says which strategy failed and why, without what its error carries', async () => {
+    await postJson(login, { username: 'admin', password: 'Canary-Pa55word', strategy: 'broken' });
+    expect(log.events('authn_strategy_error').at(-1)).toMatchObject({
+      level: 50,
+      strategy: 'broken',
+      err: { type: 'Error', message: 'bind failed for [redacted]', code: 'EDOWN' },
+    });
+    await postJson(login, { username: 'admin', password: 'Canary-Pa55word', strategy: 'hanging' });
+    expect(log.events('authn_strategy_error').at(-1)).toMatchObject({ strategy: 'hanging', timeout: true });
+  });
+
+  it('never holds a password, a token, a cookie or a key', async () => {
+    const session = await logIn(`${served.url}/tasks`);
+    const { token } = (await postJson(login, { username: 'admin', password: 'secret' })).json as { token: string };
+    await postForm(login, { username: 'алиса', password: 'Canary-Пароль' });
+    await ask(`${served.url}/tasks/auth/logout`, { headers: { Authorization: `Bearer ${token}`, ...session } });
+    for (const secret of ['Canary-', 'пароль', token, session.cookie.split('=')[1] ?? token, secretKey])
+      expect(log.text()).not.toContain(secret);
+  });
+
+  it('makes one line of an event, whatever the client sends', async () => {
+    const before = log.lines.length;
+    await ask(login, {
+      method: 'POST',
+      body: JSON.stringify({ username: 'a\r\n{"level":30}', password: 'x' }),
+      headers: { 'Content-Type': 'application/json', 'User-Agent': 'x\u001b[2K'.replace('\u001b', '') },
+    });
+    expect(log.lines.filter((line, index) => index >= before && line.event === 'authn_login_fail')).toHaveLength(1);
+  });
+});

@@ -1,0 +1,116 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from '@jest/globals';
+import { multiUser, staticUser, type UserEntry } from '../../src/auth/multi-user.js';
+import type { AuthContext } from '../../src/auth/strategy.js';
+import { cheapHash } from '../helpers/passwords.js';
+
+const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
+
+describe('staticUser', () => {
+  const strategy = staticUser('admin', 'secret');
+
+  it.each([
+    ['the right name and password', 'admin', 'secret', true],
+    ['a wrong password', 'admin', 'wrong', false],
+    ['another name', 'root', 'secret', false],
+    ['the name in capitals', 'ADMIN', 'secret', false],
+    ['a blank after the password', 'admin', 'secret ', false],
+  ])('answers to %s', async (_case, username, password, verdict) => {
+    expect(await strategy.authenticate_user(username, password, context)).toBe(verdict);
+  });
+
+  it.each(['пароль', 'كلمة السر', '密码', 'é', '👨‍👩‍👧', ' leading and trailing '])(
+    'takes the password %j, and no other',
+    async (password) => {
+      const user = staticUser('имя', password);
+      expect(await user.authenticate_user('имя', password, context)).toBe(true);
+      expect(await user.authenticate_user('имя', `${password}x`, context)).toBe(false);
+    },
+  );
+
+  it('takes a password however its accents are composed', async () => {
+    const user = staticUser('a', 'caf\u00e9');
+    expect(await user.authenticate_user('a', 'cafe\u0301', context)).toBe(true);
+  });
+
+  it('takes a scrypt hash in PHC form', async () => {
+    const user = staticUser('a', cheapHash('secret'));
+    expect(await user.authenticate_user('a', 'secret', context)).toBe(true);
+    expect(await user.authenticate_user('a', 'other', context)).toBe(false);
+  });
+
+  it('gives the roles it was made with', async () => {
+    expect(await staticUser('a', 'pw', { roles: ['viewer'] }).authenticate_user('a', 'pw', context)).toEqual({
+      ok: true,
+      roles: ['viewer'],
+    });
+  });
+
+  it('holds no password that could be printed', async () => {
+    const strategies = [staticUser('admin', 'Canary-Pa55word'), multiUser([['bob', 'Canary-Pa55word']])];
+    expect(inspect(strategies, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain('Canary');
+    expect(JSON.stringify(strategies)).not.toContain('Canary');
+    await strategies[0]?.authenticate_user('admin', 'x', context);
+  });
+
+  it.each([
+    ['a password that is not set', undefined, /password of 'admin' is not set/],
+    ['an empty password', '', /password of 'admin'/],
+    ['a number', 12345678 as unknown as string, /password of 'admin'/],
+    ['a hash of a format that is not known', '$2b$12$abcdefghijklmnopqrstuv', /\$scrypt\$/],
+    ['a hash of absurd cost', `$scrypt$ln=30,r=8,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`, /1 GiB|ln from 1 to 20/],
+  ])('refuses %s at once', (_case, password, message) => {
+    expect(() => staticUser('admin', password)).toThrow(message);
+  });
+
+  it('never prints the value of a wrong password', () => {
+    expect(() => staticUser('admin', '$canary$value')).toThrow(expect.not.objectContaining({ message: expect.stringContaining('canary') }));
+  });
+});
+
+describe('multiUser', () => {
+  it('lets in each user with their own password alone', async () => {
+    const strategy = multiUser([
+      ['alice', cheapHash('one')],
+      ['bob', cheapHash('two'), { roles: [] }],
+    ]);
+    expect(await strategy.authenticate_user('alice', 'one', context)).toBe(true);
+    expect(await strategy.authenticate_user('alice', 'two', context)).toBe(false);
+    expect(await strategy.authenticate_user('bob', 'two', context)).toEqual({ ok: true, roles: [] });
+    expect(await strategy.authenticate_user('constructor', 'one', context)).toBe(false);
+  });
+
+  it('works as long for an unknown name as for a known one', async () => {
+    const strategy = multiUser([['alice', 'one']]);
+    await strategy.authenticate_user('alice', 'x', context);
+    const timed = async (name: string): Promise<number> => {
+      const start = performance.now();
+      await strategy.authenticate_user(name, 'x', context);
+      return performance.now() - start;
+    };
+    await timed('nobody');
+    const [known, unknown] = [await timed('alice'), await timed('nobody')];
+    expect(unknown).toBeGreaterThan(known / 4);
+  });
+
+  it.each([
+    ['an empty list', []],
+    ['a user without a password', [['alice']]],
+    ['a user that is text', ['alice']],
+    ['a name that is a number', [[1, 'pw']]],
+    ['a member too many', [['a', 'pw', {}, 1]]],
+    ['an unknown option', [['a', 'pw', { role: 'viewer' }]]],
+    ['roles as text', [['a', 'pw', { roles: 'viewer' }]]],
+  ])('refuses %s', (_case, users) => {
+    expect(() => multiUser(users as unknown as UserEntry[])).toThrow(TypeError);
+  });
+
+  it('refuses a name given twice', () => {
+    expect(() =>
+      multiUser([
+        ['a', 'x'],
+        ['a', 'y'],
+      ]),
+    ).toThrow(/'a' is given twice/);
+  });
+});

@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import type { AuthStrategy, Verdict } from '../../src/auth/strategy.js';
+
+const context = { ip: '127.0.0.1', requestId: 'r' };
+const credentials = { username: 'alice', password: 'secret' };
+const answering = (verdict: unknown): AuthStrategy => ({ authenticate_user: () => verdict as Verdict });
+const throwing = (error: unknown): AuthStrategy => ({
+  authenticate_user() {
+    throw error;
+  },
+});
+
+describe('StrategyRegistry', () => {
+  it.each([
+    ['true', true],
+    ['an object with ok: true', { ok: true }],
+    ['a promise of true', Promise.resolve(true)],
+  ])('lets in when a strategy answers %s', async (_case, verdict) => {
+    const registry = new StrategyRegistry().register('team', answering(verdict));
+    expect(await registry.authenticate(credentials, context)).toEqual({ username: 'alice', strategy: 'team', roles: ['admin'] });
+  });
+
+  it.each([
+    ['false', false],
+    ['a promise of false', Promise.resolve(false)],
+    ['undefined', undefined],
+    ['null', null],
+    ['1', 1],
+    ["'yes'", 'yes'],
+    ["'true'", 'true'],
+    ['an empty object', {}],
+    ['a database row', { id: 7, username: 'alice' }],
+    ['ok as text', { ok: 'true' }],
+    ['a list', [true]],
+    ['a function', () => true],
+    ['a boxed boolean', Object(true)],
+    ['a bigint', 1n],
+    ['a promise of 1', Promise.resolve(1)],
+    ['a promise of a row', Promise.resolve({ id: 7 })],
+    ['a thenable of text', { then: (resolve: (value: unknown) => void) => resolve('true') }],
+    ['a rejection', Promise.reject(new Error('down'))],
+    [
+      'a Proxy that throws',
+      new Proxy(
+        {},
+        {
+          get: () => {
+            throw new Error('trap');
+          },
+        },
+      ),
+    ],
+    ['an empty name', { ok: true, username: '' }],
+    ['a number for a name', { ok: true, username: 1 }],
+    ['a name with a NUL', { ok: true, username: 'a\0' }],
+    ['roles as text', { ok: true, roles: 'admin' }],
+  ])('lets nobody in when a strategy answers %s', async (_case, verdict) => {
+    const registry = new StrategyRegistry().register('team', answering(verdict));
+    expect(await registry.authenticate(credentials, context)).toBeUndefined();
+  });
+
+  it('takes name and roles from the verdict', async () => {
+    const registry = new StrategyRegistry().register('team', answering({ ok: true, username: 'Alice', roles: ['viewer'] }));
+    expect(await registry.authenticate(credentials, context)).toEqual({ username: 'Alice', strategy: 'team', roles: ['viewer'] });
+  });
+
+  it('skips a strategy that fails and reports it, so that a broken directory does not lock out the others', async () => {
+    const onError = jest.fn();
+    const registry = new StrategyRegistry().register('ldap', throwing(new Error('down'))).register('static', answering(true));
+    expect(await registry.authenticate(credentials, { ...context, onError })).toMatchObject({ strategy: 'static' });
+    expect(onError).toHaveBeenCalledWith('ldap', expect.objectContaining({ message: 'down' }), expect.any(Number));
+  });
+
+  it('asks only the strategy that the request names', async () => {
+    const registry = new StrategyRegistry().register('a', answering(true)).register('b', answering(false));
+    expect(await registry.authenticate({ ...credentials, strategy: 'b' }, context)).toBeUndefined();
+    expect(await registry.authenticate({ ...credentials, strategy: '__proto__' }, context)).toBeUndefined();
+  });
+
+  it.each(['__proto__', '', 'a b', '-x', 'x'.repeat(65)])('refuses the name %j for a strategy', (name) => {
+    expect(() => new StrategyRegistry().register(name, answering(true))).toThrow(TypeError);
+  });
+
+  it('refuses a second strategy under a name, and an object that is none', () => {
+    const registry = new StrategyRegistry().register('a', answering(true));
+    expect(() => registry.register('a', answering(true))).toThrow(RangeError);
+    expect(() => registry.register('b', {} as AuthStrategy)).toThrow(/authenticate_user/);
+  });
+});
+
+describe('StrategyRegistry with a strategy that hangs', () => {
+  beforeEach(() => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'] });
+  });
+  afterEach(() => {
+    jest.useRealTimers();
+  });
+
+  it('gives up after the time limit, aborts its signal, and asks the next one', async () => {
+    let aborted = false;
+    const hanging: AuthStrategy = {
+      authenticate_user: (_username, _password, { signal }) => {
+        signal.addEventListener('abort', () => {
+          aborted = true;
+        });
+        return new Promise(() => {});
+      },
+    };
+    const registry = new StrategyRegistry().register('hanging', hanging).register('static', answering(true));
+    const found = registry.authenticate(credentials, context);
+    await jest.advanceTimersByTimeAsync(10_000);
+    expect(await found).toMatchObject({ strategy: 'static' });
+    expect(aborted).toBe(true);
+  });
+});

@@ -1,0 +1,178 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import { type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
+import { loginRoutes } from '../../src/auth/login-routes.js';
+import { sessionOf, sessionToken } from '../../src/auth/session-token.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import type { SharedStore } from '../../src/store/shared-store.js';
+import { ask, logIn, postJson } from '../helpers/client.js';
+import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { type Served, serve } from '../helpers/serve.js';
+
+const users: AuthOptions['strategies'] = [
+  ['admin', cheapHash('secret')],
+  ['bob', cheapHash('two')],
+];
+let served: Served | undefined;
+
+async function appWith(options: Partial<AuthOptions> = {}, { proxy = false } = {}): Promise<string> {
+  const auth = createAuth({ strategies: users, secretKey, logger: false, ...options });
+  const app = new Koa({ proxy });
+  app.use(sessionToken(auth));
+  app.use(sessionToken(auth));
+  app.use(loginRoutes(auth));
+  app.use((ctx) => {
+    ctx.body = { name: ctx.state.session?.username ?? null };
+  });
+  served = await serve(app);
+  return served.url;
+}
+
+const nameAt = async (url: string, headers: Record<string, string>): Promise<unknown> =>
+  ((await ask(url, { headers })).json as { name: unknown }).name;
+
+describe('sessionToken', () => {
+  afterEach(() => served?.close());
+
+  it('reads the session from the cookie', async () => {
+    const url = await appWith();
+    expect(await nameAt(url, await logIn(`${url}/tasks`))).toBe('admin');
+    expect(await nameAt(url, {})).toBeNull();
+  });
+
+  it('reads the session from a Bearer token, in any case of the word', async () => {
+    const url = await appWith();
+    const { token } = (await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })).json as { token: string };
+    expect(await nameAt(url, { Authorization: `Bearer ${token}` })).toBe('bob');
+    expect(await nameAt(url, { Authorization: `bearer ${token}` })).toBe('bob');
+  });
+
+  it('lets a Bearer token alone decide, bad or empty, and never falls back to the cookie', async () => {
+    const url = await appWith();
+    const cookie = await logIn(`${url}/tasks`);
+    expect(await nameAt(url, { ...cookie, Authorization: 'Bearer x.y.z' })).toBeNull();
+    expect(await nameAt(url, { ...cookie, Authorization: 'Bearer' })).toBeNull();
+    expect(await nameAt(url, { ...cookie, Authorization: 'Basic YTpi' })).toBe('admin');
+  });
+
+  it('takes a token nowhere else', async () => {
+    const url = await appWith();
+    const { token } = (await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })).json as { token: string };
+    expect(await nameAt(`${url}/?access_token=${token}`, { 'X-Auth-Token': token })).toBeNull();
+  });
+
+  it('ignores a stale cookie beside a good one, and two good ones of different sessions', async () => {
+    const url = await appWith();
+    const { cookie: first } = await logIn(`${url}/tasks`);
+    const { cookie: second } = await logIn(`${url}/tasks`, 'bob', 'two');
+    expect(await nameAt(url, { cookie: `taskflow_token=stale; ${first}` })).toBe('admin');
+    expect(await nameAt(url, { cookie: `${first}; ${first}` })).toBe('admin');
+    expect(await nameAt(url, { cookie: `${first}; ${second}` })).toBeNull();
+    expect(await nameAt(url, { cookie: `${second}; ${first}` })).toBeNull();
+  });
+
+  it('knows no session of another mount with the same key', async () => {
+    const url = await appWith();
+    const { token } = (await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })).json as { token: string };
+    await served?.close();
+    const other = await appWith({ path: '/admin/jobs' });
+    expect(await nameAt(other, { Authorization: `Bearer ${token}` })).toBeNull();
+  });
+
+  it('ends sessions on logout in every app on the same store', async () => {
+    const store = memoryStore();
+    const first = await appWith({ store });
+    const one = served;
+    const second = await appWith({ store });
+    const session = await logIn(`${first}/tasks`);
+    expect(await nameAt(second, session)).toBe('admin');
+    await ask(`${first}/tasks/auth/logout`, { headers: session });
+    expect(await nameAt(first, session)).toBeNull();
+    expect(await nameAt(second, session)).toBeNull();
+    await one?.close();
+  });
+
+  it('answers 503, not as if nobody were signed in, when the store cannot say whether a session was revoked', async () => {
+    const broken: SharedStore = {
+      ...memoryStore(),
+      // biome-ignore lint/correctness/useYield: a store that fails before it says anything.
+      async *watch() {
+        throw new Error('down');
+      },
+    };
+    const url = await appWith({ store: broken });
+    const { json } = await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' });
+    const { token } = json as { token: string };
+    const answer = await ask(url, { headers: { Authorization: `Bearer ${token}` } });
+    expect([answer.status, (answer.json as { code: string }).code]).toEqual([503, 'STORE_UNAVAILABLE']);
+    expect(await nameAt(url, {})).toBeNull();
+  });
+
+  it('answers 503 within two seconds when the store hangs', async () => {
+    const hanging: SharedStore = {
+      ...memoryStore(),
+      // biome-ignore lint/correctness/useYield: a store that never answers.
+      async *watch() {
+        await new Promise(() => {});
+      },
+    };
+    const url = await appWith({ store: hanging });
+    const { json } = await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' });
+    const { token } = json as { token: string };
+    const started = Date.now();
+    expect((await ask(url, { headers: { Authorization: `Bearer ${token}` } })).status).toBe(503);
+    expect(Date.now() - started).toBeLessThan(2000);
+  });
+
+  it('takes over when a session expires', async () => {
+    const url = await appWith({ tokenExpiry: 0.4 });
+    const session = await logIn(`${url}/tasks`);
+    expect(await nameAt(url, session)).toBe('admin');
+    await new Promise((resolve) => setTimeout(resolve, 450));
+    expect(await nameAt(url, session)).toBeNull();
+  });
+});
+
+describe('the session cookie', () => {
+  afterEach(() => served?.close());
+
+  const setCookie = async (url: string, headers: Record<string, string> = {}, path = '/tasks'): Promise<string | null> =>
+    (
+      await ask(`${url}${path}/auth/login`, {
+        method: 'POST',
+        body: new URLSearchParams({ username: 'admin', password: 'secret' }),
+        headers,
+      })
+    ).headers.get('Set-Cookie');
+
+  it('is HttpOnly, Lax, of the whole host, and lasts as long as the session', async () => {
+    expect(await setCookie(await appWith({ tokenExpiry: 3600 }))).toMatch(
+      /^taskflow_token=[\w.-]+; Path=\/; Max-Age=3600; HttpOnly; SameSite=Lax$/,
+    );
+  });
+
+  it('is Secure and bound to the host behind a proxy that ends TLS, when the app trusts it', async () => {
+    const url = await appWith({}, { proxy: true });
+    expect(await setCookie(url, { 'X-Forwarded-Proto': 'https' })).toMatch(
+      /^__Host-taskflow_token=[\w.-]+; Path=\/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure$/,
+    );
+  });
+
+  it('does not believe X-Forwarded-Proto without app.proxy', async () => {
+    expect(await setCookie(await appWith(), { 'X-Forwarded-Proto': 'https' })).not.toContain('Secure');
+  });
+
+  it('can be Secure over a plain socket, for a proxy the app does not know of', async () => {
+    expect(await setCookie(await appWith({ cookie: { secure: true } }))).toMatch(/^__Host-.*; Secure$/);
+  });
+
+  it('has a name of its own for each mount', async () => {
+    expect(await setCookie(await appWith({ path: '/admin/jobs' }), {}, '/admin/jobs')).toMatch(/^taskflow_token_[0-9a-f]{8}=/);
+  });
+});
+
+describe('sessionOf', () => {
+  it('throws where there is no session', () => {
+    expect(() => sessionOf({ state: {} })).toThrow(expect.objectContaining({ code: 'UNAUTHENTICATED', status: 401 }));
+  });
+});

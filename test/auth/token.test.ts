@@ -1,0 +1,174 @@
+import { createHash, createHmac } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { jwtVerify, SignJWT } from 'jose';
+import type { Session } from '../../src/auth/session.js';
+import { createTokens, secretKeysOption } from '../../src/auth/token.js';
+import { secretKey } from '../helpers/passwords.js';
+
+const now = Date.parse('2026-03-01T12:00:00Z');
+const session: Session = {
+  id: 'jti-0123456789abcdef',
+  username: 'alice',
+  strategy: 'team',
+  roles: ['viewer'],
+  issuedAt: new Date(now),
+  authenticatedAt: new Date(now),
+  expiresAt: new Date(now + 3_600_000),
+};
+const otherKey = 'another-secret-key-of-the-tests-0123456789';
+
+function tokensAt(time: number, secretKeys: readonly string[] = [secretKey], audience = '/tasks') {
+  return createTokens({ secretKeys, audience, tokenExpiry: 3600, now: () => time });
+}
+
+const tokens = tokensAt(now);
+const good = tokens.sign(session);
+const [header = '', payload = '', signature = ''] = good.split('.');
+const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+const mac = (text: string, key = secretKey): string => createHmac('sha256', key).update(text).digest('base64url');
+const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
+/** A token with another payload and a signature that is right for it. */
+const signed = (body: unknown): string => `${header}.${encode(body)}.${mac(`${header}.${encode(body)}`)}`;
+const signedHeader = (head: unknown): string => `${encode(head)}.${payload}.${mac(`${encode(head)}.${payload}`)}`;
+const kid = createHash('sha256').update('kid').update(secretKey).digest('base64url').slice(0, 8);
+
+describe('session tokens', () => {
+  beforeEach(() => {
+    jest.useFakeTimers({ now, doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'setTimeout'] });
+  });
+  afterEach(() => {
+    jest.useRealTimers();
+  });
+
+  it('gives back the session it was made of', () => {
+    expect(tokens.verify(good)).toEqual(session);
+  });
+
+  it('makes a token that an independent JWT library verifies', async () => {
+    const { payload: read, protectedHeader } = await jwtVerify(good, new TextEncoder().encode(secretKey), { audience: '/tasks' });
+    expect(protectedHeader).toEqual({ alg: 'HS256', typ: 'JWT', kid });
+    expect(read).toMatchObject({
+      sub: 'alice',
+      jti: session.id,
+      strategy: 'team',
+      roles: ['viewer'],
+      iat: now / 1000,
+      exp: now / 1000 + 3600,
+      auth_time: now / 1000,
+      sv: '',
+    });
+  });
+
+  it('accepts a token that an independent JWT library made with the same key, header and claims', async () => {
+    const made = await new SignJWT({ ...claims })
+      .setProtectedHeader({ alg: 'HS256', typ: 'JWT', kid })
+      .sign(new TextEncoder().encode(secretKey));
+    expect(tokens.verify(made)).toEqual(session);
+  });
+
+  it.each([
+    ['is empty', ''],
+    ['has no signature', `${header}.${payload}`],
+    ['has an empty signature', `${header}.${payload}.`],
+    ['has a part more', `${good}.x`],
+    ['has padding', `${good}=`],
+    ['has a line break at its end', `${good}\n`],
+    ['is cut by one character', good.slice(0, -1)],
+    ['is longer than 4 KiB', `${header}.${'A'.repeat(5000)}.${signature}`],
+    ['has its parts swapped', `${signature}.${header}.${payload}`],
+    ['was signed with another key', `${header}.${payload}.${mac(`${header}.${payload}`, otherKey)}`],
+    ['says alg none', `${encode({ alg: 'none', typ: 'JWT', kid })}.${payload}.`],
+    ['says alg none and has a signature', signedHeader({ alg: 'none', typ: 'JWT', kid })],
+    ['says HS512', signedHeader({ alg: 'HS512', typ: 'JWT', kid })],
+    ['names no key', signedHeader({ alg: 'HS256', typ: 'JWT' })],
+    ['names an unknown key', signedHeader({ alg: 'HS256', typ: 'JWT', kid: '../../dev/null' })],
+    ['brings a key of its own', signedHeader({ alg: 'HS256', typ: 'JWT', kid, jwk: {} })],
+    ['has its header in another order', signedHeader({ typ: 'JWT', alg: 'HS256', kid })],
+    ['has no exp', signed({ ...claims, exp: undefined })],
+    ['has exp as text', signed({ ...claims, exp: String(claims.exp) })],
+    ['has exp beyond all numbers', signed(JSON.stringify(claims).replace(/"exp":[\d.]+/, '"exp":1e999'))],
+    ['lasts longer than is allowed today', signed({ ...claims, exp: now / 1000 + 3602 })],
+    ['was issued in an hour', signed({ ...claims, iat: now / 1000 + 3599 })],
+    ['was authenticated after it was issued', signed({ ...claims, auth_time: now / 1000 + 5 })],
+    ['is of another mount', signed({ ...claims, aud: '/admin' })],
+    ['is of a list of mounts', signed({ ...claims, aud: ['/tasks'] })],
+    ['has an empty name', signed({ ...claims, sub: '' })],
+    ['has a name with a line break', signed({ ...claims, sub: 'a\r\nb' })],
+    ['has a name of 300 characters', signed({ ...claims, sub: 'a'.repeat(300) })],
+    ['has roles as text', signed({ ...claims, roles: 'admin' })],
+    ['has 33 roles', signed({ ...claims, roles: Array.from({ length: 33 }, () => 'x') })],
+    ['has a claim more', signed({ ...claims, nbf: 1 })],
+    ['has a claim twice', signed(JSON.stringify(claims).replace('"sub":"alice"', '"sub":"alice","sub":"root"'))],
+    ['has white space in its claims', signed(` ${JSON.stringify(claims)}`)],
+    ['has a list for claims', signed([])],
+    ['has null for claims', signed('null')],
+    ['has claims that are no JSON', signed('{')],
+    ['has a __proto__ for claims', signed('{"__proto__":{"sub":"alice"}}')],
+  ])('is no session when the token %s', (_case, token) => {
+    expect(tokens.verify(token)).toBeUndefined();
+  });
+
+  it('refuses every token with one bit of its signature flipped', () => {
+    const bytes = Buffer.from(signature, 'base64url');
+    for (let bit = 0; bit < 256; bit++) {
+      const flipped = Buffer.from(bytes);
+      flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(tokens.verify(`${header}.${payload}.${flipped.toString('base64url')}`)).toBeUndefined();
+    }
+  });
+
+  it('refuses the other spellings of the last character of a signature', () => {
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const twins = [...alphabet].filter(
+      (last) =>
+        last !== signature.at(-1) && Buffer.from(signature.slice(0, -1) + last, 'base64url').equals(Buffer.from(signature, 'base64url')),
+    );
+    expect(twins).toHaveLength(3);
+    for (const twin of twins) expect(tokens.verify(`${header}.${payload}.${signature.slice(0, -1)}${twin}`)).toBeUndefined();
+  });
+
+  it.each([
+    ['one millisecond before its end', 3_599_999, true],
+    ['at its end', 3_600_000, false],
+    ['long after', 9_000_000, false],
+    ['a minute before it was issued', -60_000, true],
+    ['more than a minute before it was issued', -60_001, false],
+  ])('decides by the clock %s', (_case, offset, valid) => {
+    expect(tokensAt(now + offset).verify(good) !== undefined).toBe(valid);
+  });
+
+  it('checks the time again for a token it has seen before', () => {
+    let time = now;
+    const clocked = createTokens({ secretKeys: [secretKey], audience: '/tasks', tokenExpiry: 3600, now: () => time });
+    expect(clocked.verify(good)).toBeDefined();
+    time = now + 3_600_000;
+    expect(clocked.verify(good)).toBeUndefined();
+  });
+
+  it('signs with the first key and verifies with all, until one is taken away', () => {
+    const rotated = tokensAt(now, [otherKey, secretKey]);
+    expect(rotated.verify(good)).toEqual(session);
+    expect(tokens.verify(rotated.sign(session))).toBeUndefined();
+    expect(tokensAt(now, [otherKey]).verify(good)).toBeUndefined();
+  });
+});
+
+describe('secretKey', () => {
+  it.each([
+    ['empty', '', RangeError],
+    ['31 characters long', 'abcdefghijklmnopqrstuvwxyz01234', RangeError],
+    ['monotonous', 'abcabcabcabcabcabcabcabcabcabcabcabc', RangeError],
+    ['a number', 12345678901234567890, TypeError],
+    ['an empty list', [], RangeError],
+    ['a list with one key twice', [secretKey, secretKey], RangeError],
+  ])('is refused when it is %s, without saying it', (_case, value, Kind) => {
+    expect(() => secretKeysOption(value)).toThrow(Kind);
+    try {
+      secretKeysOption(value);
+    } catch (error) {
+      const { message } = error as Error;
+      expect(message).toContain('secretKey');
+      for (const key of [value].flat()) if (String(key).length > 8) expect(message).not.toContain(String(key));
+    }
+  });
+});

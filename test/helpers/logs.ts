@@ -1,0 +1,21 @@
+import { Writable } from 'node:stream';
+import { pino } from 'pino';
+
+/** A real pino logger that keeps what it writes. */
+export function recordingLogger() {
+  const lines: Record<string, unknown>[] = [];
+  let text = '';
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      text += String(chunk);
+      lines.push(JSON.parse(String(chunk)) as Record<string, unknown>);
+      done();
+    },
+  });
+  return {
+    logger: pino({ level: 'trace' }, stream),
+    lines,
+    text: () => text,
+    events: (name: string) => lines.filter((line) => line.event === name),
+  };
+}
