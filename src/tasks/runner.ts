@@ -107,13 +107,21 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
 
 /** Whatever a handler threw, as it is stored. Reading it must not throw in turn. */
 function describeError(task: string, thrown: unknown): StoredError {
-  const named = thrown instanceof Error || (typeof thrown === 'object' && thrown !== null && 'message' in thrown);
+  const named = isErrorLike(thrown);
   const error = {
     name: named ? field(thrown, 'name', 'Error').slice(0, 200) : typeof thrown,
     message: (named ? field(thrown, 'message', '') : text(thrown)).slice(0, messageLimit),
     stack: named ? field(thrown, 'stack', '').slice(0, stackLimit) || null : null,
   };
   return { ...error, fingerprint: fingerprint(task, error) };
+}
+
+function isErrorLike(thrown: unknown): boolean {
+  try {
+    return thrown instanceof Error || (typeof thrown === 'object' && thrown !== null && 'message' in thrown);
+  } catch {
+    return false;
+  }
 }
 
 function field(thrown: unknown, key: 'name' | 'message' | 'stack', fallback: string): string {

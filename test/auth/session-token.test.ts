@@ -111,7 +111,6 @@ describe('sessionToken', () => {
   it('answers 503 within two seconds when the store hangs', async () => {
     const hanging: SharedStore = {
       ...memoryStore(),
-      // biome-ignore lint/correctness/useYield: a store that never answers.
       async *watch() {
         await new Promise(() => {});
       },

@@ -158,7 +158,7 @@ describe('secretKey', () => {
     ['empty', '', RangeError],
     ['31 characters long', 'abcdefghijklmnopqrstuvwxyz01234', RangeError],
     ['monotonous', 'abcabcabcabcabcabcabcabcabcabcabcabc', RangeError],
-    ['a number', 12345678901234567890, TypeError],
+    ['a number', 1234567890, TypeError],
     ['an empty list', [], RangeError],
     ['a list with one key twice', [secretKey, secretKey], RangeError],
   ])('is refused when it is %s, without saying it', (_case, value, Kind) => {

@@ -83,7 +83,9 @@ export function prepareConnection(database: Database): void {
 export function layOut(database: Database, path: string): void {
   database.exec('BEGIN IMMEDIATE');
   try {
-    if (database.get('PRAGMA user_version')?.user_version === 0) {
+    const version = Number(database.get('PRAGMA user_version')?.user_version);
+    if (version > layoutVersion) throw new Error('it was written by a newer version of koa-taskflow');
+    if (version === 0) {
       // The ids go into the header before the file turns to WAL, where other openers look for them.
       database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}`);
       database.exec(tables);

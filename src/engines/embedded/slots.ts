@@ -27,6 +27,8 @@ interface SlotsParts {
 export class Slots {
   readonly #parts: SlotsParts;
   readonly #running = new Map<string, Slot>();
+  /** Attempts whose handler has ended, but whose end is not yet stored. */
+  #ending = 0;
   #idle: (() => void) | undefined;
 
   constructor(parts: SlotsParts) {
@@ -38,7 +40,7 @@ export class Slots {
   }
 
   get size(): number {
-    return this.#running.size;
+    return this.#running.size + this.#ending;
   }
 
   /** Runs a task just claimed; the row has its arguments. */
@@ -59,10 +61,12 @@ export class Slots {
     };
     const result = await runner.run(task, { signal: slot.controller.signal, log });
     clearTimeout(slot.grace);
-    // The slot is free once this is recorded, so that a task never runs beside its own next attempt.
-    await finished(id, attempt, result, slot.logs.splice(0));
+    // The handler has ended, so its slot is free for what is claimed in the very commit that stores the end.
     this.#running.delete(id);
-    if (this.#running.size === 0) this.#idle?.();
+    this.#ending += 1;
+    await finished(id, attempt, result, slot.logs.splice(0));
+    this.#ending -= 1;
+    if (this.size === 0) this.#idle?.();
   }
 
   /** Aborts the signal of a task, and gives it up after its grace. Its slot stays taken until the handler ends. */
@@ -89,7 +93,7 @@ export class Slots {
 
   /** Resolves to whether all ended within so many seconds. */
   async drain(seconds: number): Promise<boolean> {
-    if (this.#running.size === 0) return true;
+    if (this.size === 0) return true;
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), seconds * 1000);
       this.#idle = () => {

@@ -15,6 +15,8 @@ async function main(path: string): Promise<void> {
     const writer = new Writer(database);
     parentPort?.on('message', (message: Batch | 'close') => {
       if (message === 'close') {
+        // The driver gives connections up only when they are collected, so the log is emptied here and not by the last close.
+        database.get('PRAGMA wal_checkpoint(TRUNCATE)');
         database.close();
         parentPort?.close();
       } else {

@@ -164,8 +164,9 @@ export class Writer {
       this.#recordAttempt(row, 'failed', at, result.error);
       return this.#toPending(row, at + Math.round(result.retryIn * 1000), 0, result.error);
     }
-    const status = row.cancelling === 1 ? 'cancelled' : result.status;
-    return this.#end(row, status, at, error, result.status === 'success' && status === 'success' ? result : {});
+    // Whatever a cancelled handler still returns or throws is not what was asked of it any more.
+    if (row.cancelling === 1) return this.#end(row, 'cancelled', at, undefined, {});
+    return this.#end(row, result.status, at, error, result.status === 'success' ? result : {});
   }
 
   #abandon({ id, owner, attempt, at }: Of<'abandon'>): Row | undefined {

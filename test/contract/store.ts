@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { SharedStore, StoreEntry } from '../../src/store/shared-store.js';
+import { sleep } from '../helpers/wait.js';
+
+export interface StoreUnderTest {
+  store: SharedStore;
+  /** Another view on the same store, as another process has it. */
+  other: SharedStore;
+  cleanUp(): Promise<void>;
+}
+
+/** What every store promises. */
+export function describeStore(name: string, make: () => Promise<StoreUnderTest>): void {
+  describe(`the ${name} store`, () => {
+    let under: StoreUnderTest;
+    beforeEach(async () => {
+      under = await make();
+    });
+    afterEach(() => under.cleanUp());
+
+    it('keeps a value for its time and no longer', async () => {
+      const { store, other } = under;
+      await store.set('a', { x: [1] }, 60);
+      await store.set('short', true, 0.5);
+      expect(await other.get('a')).toEqual({ x: [1] });
+      expect(await other.get('short')).toBe(true);
+      await sleep(0.55);
+      expect(await store.get('short')).toBeUndefined();
+      expect(await store.get('nothing')).toBeUndefined();
+    });
+
+    it('replaces a value', async () => {
+      await under.store.set('a', 1, 60);
+      await under.store.set('a', 2, 60);
+      expect(await under.other.get('a')).toBe(2);
+    });
+
+    it('counts without losing one, and begins again after its time', async () => {
+      const { store, other } = under;
+      await Promise.all(Array.from({ length: 50 }, (_, n) => (n % 2 ? store : other).increment('n', 60)));
+      expect(await store.increment('n', 60)).toBe(51);
+      expect(await store.increment('short', 0.5)).toBe(1);
+      expect(await store.increment('short', 60)).toBe(2);
+      await sleep(0.55);
+      expect(await store.increment('short', 60)).toBe(1);
+    });
+
+    it('reads a log newest first, page by page', async () => {
+      for (let n = 1; n <= 5; n++) await under.store.append('audit', { n });
+      await under.store.append('other', { n: 99 });
+      const first = await under.other.page('audit', undefined, 2);
+      expect(first.items).toEqual([{ n: 5 }, { n: 4 }]);
+      const second = await under.other.page('audit', first.nextCursor ?? '', 3);
+      expect(second).toEqual({ items: [{ n: 3 }, { n: 2 }, { n: 1 }], nextCursor: null });
+      expect(await under.store.page('empty')).toEqual({ items: [], nextCursor: null });
+    });
+
+    it('tells a watcher what is there, and then each change within a second', async () => {
+      const { store, other } = under;
+      await store.set('revoked:a', 1, 60);
+      await store.set('else:b', 1, 60);
+      const controller = new AbortController();
+      const seen: StoreEntry[][] = [];
+      const watching = (async () => {
+        for await (const entries of other.watch('revoked:', controller.signal)) {
+          seen.push([...entries]);
+          if (seen.length === 2) controller.abort();
+        }
+      })();
+      await sleep(0.05);
+      await store.set('else:c', 1, 60);
+      await store.set('revoked:d', 2, 60);
+      const started = Date.now();
+      await watching;
+      expect(Date.now() - started).toBeLessThan(1000);
+      expect(seen.map((entries) => entries.map(({ key, value }) => [key, value]))).toEqual([[['revoked:a', 1]], [['revoked:d', 2]]]);
+      expect(seen[1]?.[0]?.expiresAt).toBeGreaterThan(Date.now() + 50_000);
+    });
+
+    it('tells a watcher at once when there is nothing', async () => {
+      const controller = new AbortController();
+      for await (const entries of under.store.watch('none:', controller.signal)) {
+        expect(entries).toEqual([]);
+        controller.abort();
+      }
+    });
+  });
+}

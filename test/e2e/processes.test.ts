@@ -1,0 +1,142 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openDatabase } from '../../src/engines/embedded/database.js';
+import { TaskManager } from '../../src/manager.js';
+import type { TaskStatus } from '../../src/tasks/types.js';
+import { temporaryFolder } from '../helpers/folder.js';
+import { type Child, startScript } from '../helpers/process.js';
+import { sleep, waitFor } from '../helpers/wait.js';
+
+const by = { actor: 'test' };
+
+describe('several processes on one file', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let database: string;
+  let children: Child[];
+  let tasks: TaskManager;
+
+  const worker = async (mode = 'run', amount = 0): Promise<Child> => {
+    const child = startScript('worker.js', database, mode, String(amount));
+    children.push(child);
+    await waitFor(() => child.lines.includes('started'));
+    return child;
+  };
+  const kill = async (child: Child): Promise<void> => {
+    child.process.kill('SIGKILL');
+    await child.ended;
+  };
+  const inState = (id: string, status: TaskStatus, seconds?: number) =>
+    waitFor(async () => (await tasks.get(id))?.status === status, seconds);
+
+  beforeEach(() => {
+    folder = temporaryFolder();
+    database = folder.file('tasks.db');
+    children = [];
+    tasks = new TaskManager({ database, logger: false });
+  });
+  afterEach(async () => {
+    await Promise.all(children.map(kill));
+    await tasks.stop({ timeout: 0 });
+    folder.remove();
+  });
+
+  it('loses nothing and leaves nothing running when a process is killed in the middle of 1,000 enqueues', async () => {
+    const victim = await worker('run', 1000);
+    await waitFor(() => victim.lines.length > 300);
+    await kill(victim);
+    const ids = victim.lines.filter((line) => /^[0-9a-f]{8}-/.test(line));
+    expect(ids.length).toBeGreaterThan(250);
+    expect(ids.length).toBeLessThan(1000);
+    await worker('run');
+    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0);
+    const states = await Promise.all(ids.map(async (id) => (await tasks.get(id))?.status));
+    expect(states.filter((status) => status !== 'success' && status !== 'interrupted')).toEqual([]);
+    const { counts } = await tasks.aggregate('metrics', {});
+    expect(counts.success + counts.interrupted).toBe((await tasks.find({ limit: 1 })).total);
+    expect(counts.interrupted).toBeLessThanOrEqual(20);
+    const file = await openDatabase(database);
+    expect(file.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
+    file.close();
+  });
+
+  it('marks what a killed process ran as interrupted, or runs it again where that is allowed', async () => {
+    const once = tasks.define<[ms: number]>('once');
+    const again = tasks.define<[ms: number]>('again', { requeueOnInterrupt: true, maxInterrupts: 2 });
+    const victim = await worker();
+    const lost = await once.enqueue(60_000);
+    const kept = await again.enqueue(60_000);
+    await Promise.all([inState(lost, 'running'), inState(kept, 'running')]);
+    await kill(victim);
+    await worker();
+    await inState(lost, 'interrupted');
+    expect(await tasks.get(lost)).toMatchObject({ attempt: 1, attempts: [{ status: 'interrupted' }], error: { name: 'Interrupted' } });
+    await waitFor(async () => (await tasks.get(kept))?.attempt === 2);
+    expect(await tasks.get(kept)).toMatchObject({
+      status: 'running',
+      attempts: [
+        { number: 1, status: 'interrupted' },
+        { number: 2, status: 'running' },
+      ],
+    });
+  });
+
+  it('ends a task that kills every process it runs in', async () => {
+    const deadly = tasks.define('deadly', { requeueOnInterrupt: true, maxInterrupts: 2 });
+    const id = await deadly.enqueue();
+    for (let run = 0; run < 3; run++) {
+      const victim = startScript('worker.js', database);
+      children.push(victim);
+      expect(await victim.ended).toBe('SIGKILL');
+    }
+    await worker();
+    await inState(id, 'interrupted');
+    expect((await tasks.get(id))?.attempts).toHaveLength(3);
+  });
+
+  it('does not take a process for dead whose event loop is busy, or that was stopped and continues', async () => {
+    const busy = tasks.define<[ms: number]>('busy');
+    const once = tasks.define<[ms: number]>('once');
+    const victim = await worker();
+    const id = await busy.enqueue(2500);
+    await inState(id, 'running');
+    await tasks.start({ run: false });
+    await sleep(2);
+    expect((await tasks.get(id))?.status).toBe('running');
+    await inState(id, 'success');
+    const other = await once.enqueue(500);
+    await inState(other, 'running');
+    victim.process.kill('SIGSTOP');
+    await sleep(2);
+    expect((await tasks.get(other))?.status).toBe('running');
+    victim.process.kill('SIGCONT');
+    await inState(other, 'success');
+  });
+
+  it('runs, shows and cancels in one process what another enqueued', async () => {
+    const obedient = tasks.define('obedient');
+    await tasks.start({ run: false });
+    await worker();
+    const controller = new AbortController();
+    const { rev } = await tasks.describe();
+    const seen: string[] = [];
+    const watching = (async () => {
+      for await (const { upserts } of tasks.watch(rev, controller.signal))
+        seen.push(...upserts.map(({ status, engineState }) => engineState ?? status));
+    })();
+    const id = await obedient.enqueue();
+    await waitFor(() => seen.includes('running'), 2);
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await inState(id, 'cancelled', 2);
+    await waitFor(() => seen.includes('cancelled'), 1);
+    controller.abort();
+    await watching;
+  });
+
+  it('starts a hundred tasks in one of two processes each, never twice', async () => {
+    await Promise.all([worker(), worker()]);
+    const quick = tasks.define<[n: number]>('quick');
+    const ids = await quick.enqueueMany(Array.from({ length: 100 }, (_, n) => [n]));
+    await waitFor(async () => (await tasks.find({ limit: 1, status: ['success'] })).total === 100);
+    const attempts = await Promise.all(ids.map(async (id) => (await tasks.get(id))?.attempt));
+    expect(new Set(attempts)).toEqual(new Set([1]));
+  });
+});

@@ -1,0 +1,173 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { layoutVersion, openDatabase } from '../../../src/engines/embedded/database.js';
+import { pageQueries } from '../../../src/engines/embedded/reader.js';
+import { Writer } from '../../../src/engines/embedded/writer.js';
+import { TaskManager } from '../../../src/manager.js';
+import { readSettings } from '../../../src/tasks/definition.js';
+import { prepareTask } from '../../../src/tasks/prepare.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { waitFor } from '../../helpers/wait.js';
+
+describe('the database file', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let path: string;
+  beforeEach(() => {
+    folder = temporaryFolder();
+    path = folder.file('tasks.db');
+  });
+  afterEach(() => folder.remove());
+
+  const start = async (): Promise<void> => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    await tasks.start().finally(() => tasks.stop({ timeout: 0 }));
+  };
+
+  it.each<[string, (path: string) => Promise<void> | void, RegExp]>([
+    [
+      'is no database',
+      (file) => writeFileSync(file, 'a letter to grandma, and nothing that SQLite wrote. '.repeat(20)),
+      /not an SQLite database/,
+    ],
+    ['is too short to be one', (file) => writeFileSync(file, 'short'), /not an SQLite database/],
+    [
+      'belongs to another program',
+      async (file) => {
+        const other = await openDatabase(file);
+        other.exec('CREATE TABLE customer (name TEXT); INSERT INTO customer VALUES (1)');
+        other.close();
+      },
+      /another program/,
+    ],
+    [
+      'was written by a newer version',
+      async (file) => {
+        await start();
+        const newer = await openDatabase(file);
+        newer.exec(`PRAGMA user_version = ${layoutVersion + 1}`);
+        newer.get('PRAGMA wal_checkpoint(TRUNCATE)');
+        newer.close();
+      },
+      /newer version/,
+    ],
+  ])('is refused with a clear error and left as it is when it %s', async (_case, make, message) => {
+    await make(path);
+    const before = readFileSync(path);
+    await expect(start()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(message) }));
+    expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  it('is refused when its folder does not exist, and when it is a folder', async () => {
+    path = folder.file('no/such/tasks.db');
+    await expect(start()).rejects.toThrow(/folder does not exist/);
+    path = folder.path;
+    await expect(start()).rejects.toThrow(/cannot be used/);
+  });
+
+  it('can be tried again once it is well', async () => {
+    writeFileSync(path, 'not a database, for now, of more than one hundred bytes: '.repeat(3));
+    const tasks = new TaskManager({ database: path, logger: false });
+    const noop = tasks.define('noop');
+    await expect(tasks.start()).rejects.toThrow();
+    await expect(noop.enqueue()).rejects.toThrow(/not an SQLite database/);
+    writeFileSync(path, '');
+    await tasks.start();
+    await noop.enqueue();
+    await tasks.stop();
+  });
+
+  it('rejects an enqueue on a full disk, keeps what is there, and goes on when there is room', async () => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    const note = tasks.define<[text: string]>('note');
+    const kept = await note.enqueue('kept');
+    await tasks.stop();
+    const connection = await openDatabase(path);
+    const writer = new Writer(connection);
+    const large = prepareTask(
+      { name: 'note', settings: readSettings('note', undefined), handler: undefined },
+      ['x'.repeat(200_000)],
+      1_000_000,
+    );
+    const write = () => writer.apply({ writes: [{ kind: 'enqueue', tasks: [large] }], claim: undefined }).outcomes;
+    // SQLite's own limit of pages stands for the disk: the error is the very same.
+    const pages = Number(connection.get('PRAGMA page_count')?.page_count);
+    connection.get(`PRAGMA max_page_count = ${pages + 5}`);
+    expect(write()).toEqual([{ ok: false, error: { message: expect.stringContaining('full'), errcode: 13 } }]);
+    expect(connection.all('SELECT id FROM task')).toEqual([{ id: kept }]);
+    connection.get('PRAGMA max_page_count = 1000000');
+    expect(write()).toEqual([{ ok: true, value: undefined }]);
+    expect(connection.all('SELECT n FROM tally')).toEqual([{ n: 2 }]);
+    connection.close();
+  });
+
+  it('is written and synced before an enqueue resolves', async () => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    const id = await tasks.define('noop').enqueue();
+    const other = await openDatabase(path);
+    expect(other.get('SELECT status FROM task WHERE id = ?', id)).toEqual({ status: 'pending' });
+    expect(other.get('PRAGMA journal_mode')).toEqual({ journal_mode: 'wal' });
+    other.close();
+    await tasks.stop();
+  });
+
+  it('stays open while only its statements are in use', async () => {
+    const database = await openDatabase(':memory:');
+    database.exec('CREATE TABLE t (a)');
+    const collect = (globalThis as { gc?: () => void }).gc;
+    expect(collect).toBeDefined();
+    for (let n = 0; n < 20; n++) {
+      collect?.();
+      await new Promise((resolve) => setImmediate(resolve));
+      database.run('INSERT INTO t VALUES (?)', n);
+    }
+    expect(database.get('SELECT count(*) AS n FROM t')).toEqual({ n: 20 });
+    database.close();
+  });
+});
+
+describe('the queries of the list', () => {
+  it('answer from an index, without sorting', async () => {
+    const folder = temporaryFolder();
+    const path = folder.file('tasks.db');
+    const tasks = new TaskManager({ database: path, logger: false });
+    await tasks.describe();
+    const database = await openDatabase(path);
+    const plan = (sql: string, ...values: (string | number)[]): string =>
+      database
+        .all(`EXPLAIN QUERY PLAN ${sql}`, ...values)
+        .map(({ detail }) => detail)
+        .join('; ');
+    expect(plan(pageQueries.all, '~', 50)).toBe('SEARCH task USING INDEX sqlite_autoindex_task_1 (id<?)');
+    expect(plan(pageQueries.byStatus, 'failed', '~', 50)).toBe('SEARCH task USING INDEX task_status (status=? AND id<?)');
+    expect(plan(pageQueries.byName, 'a', 'failed', '~', 50)).toBe('SEARCH task USING INDEX task_name (name=? AND status=? AND id<?)');
+    database.close();
+    await tasks.stop();
+    folder.remove();
+  });
+});
+
+describe('a database with 100,000 ended tasks', () => {
+  const folder = temporaryFolder();
+  const tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false, concurrency: 1000 });
+  const noop = tasks.task('noop', () => {});
+  afterEach(async () => {
+    await tasks.stop();
+    folder.remove();
+  });
+
+  it('answers the first page as quickly as a small one, and tells a change in a change, not in the whole', async () => {
+    await tasks.start();
+    for (let batch = 0; batch < 20; batch++) await noop.enqueueMany(Array.from({ length: 5000 }, () => []));
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 100_000, 60);
+    const started = performance.now();
+    const page = await tasks.find({ limit: 50, status: ['success'], name: 'noop' });
+    expect(performance.now() - started).toBeLessThan(100);
+    expect(page).toMatchObject({ total: 10_000, totalRelation: 'gte' });
+    const { rev } = await tasks.describe();
+    await noop.with({ runIn: 60 }).enqueue();
+    for await (const changes of tasks.watch(rev, new AbortController().signal)) {
+      expect(JSON.stringify(changes).length).toBeLessThan(1000);
+      break;
+    }
+  }, 90_000);
+});
