@@ -9,13 +9,13 @@ const maxBehind = 1000;
 
 /** Shares one iterable among any number of readers; each gets what comes after it began. */
 export class Broadcast<E> {
-  readonly #source: AsyncIterable<E>;
+  readonly #source: AsyncIterator<E>;
   readonly #listeners = new Set<Listener<E>>();
   #running = false;
   #ended = false;
 
   constructor(source: AsyncIterable<E>) {
-    this.#source = source;
+    this.#source = source[Symbol.asyncIterator]();
   }
 
   async *subscribe(signal: AbortSignal): AsyncGenerator<E> {
@@ -23,7 +23,7 @@ export class Broadcast<E> {
     const wake = (): void => listener.wake();
     this.#listeners.add(listener);
     signal.addEventListener('abort', wake);
-    if (!this.#running) void this.#run();
+    if (!this.#running && !this.#ended) void this.#run();
     try {
       while (!signal.aborted) {
         const event = listener.waiting.shift();
@@ -40,13 +40,27 @@ export class Broadcast<E> {
     }
   }
 
+  /** Pulls while anybody listens. With nobody there the source waits, and goes on for whoever comes next. */
   async #run(): Promise<void> {
     this.#running = true;
     try {
-      for await (const event of this.#source) this.#send(event);
+      while (this.#listeners.size > 0) {
+        const { value, done } = await this.#source.next();
+        if (done) {
+          this.#end();
+          return;
+        }
+        this.#send(value);
+      }
     } catch {
-      // The source is the app's; when it fails, the streams over it end, and clients reconnect.
+      // The source is the app's; when it fails, the streams over it end.
+      this.#end();
+    } finally {
+      this.#running = false;
     }
+  }
+
+  #end(): void {
     this.#ended = true;
     for (const { wake } of this.#listeners) wake();
   }

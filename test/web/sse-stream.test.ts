@@ -1,0 +1,196 @@
+import { connect } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import Router from '@koa/router';
+import Koa, { type Middleware } from 'koa';
+import { createAuth } from '../../src/auth/create-auth.js';
+import { loginRoutes } from '../../src/auth/login-routes.js';
+import { requireAuth } from '../../src/auth/require-auth.js';
+import { sessionToken } from '../../src/auth/session-token.js';
+import type { StreamEvent } from '../../src/web/event.js';
+import { type StreamClient, sseStream } from '../../src/web/sse-stream.js';
+import { ask, logIn } from '../helpers/client.js';
+import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { type Served, serve } from '../helpers/serve.js';
+import { openStream } from '../helpers/stream.js';
+import { sleep, waitFor } from '../helpers/wait.js';
+
+let served: Served | undefined;
+const use = async (...middlewares: Middleware[]): Promise<string> => {
+  const app = new Koa();
+  for (const middleware of middlewares) app.use(middleware);
+  served = await serve(app);
+  return served.url;
+};
+async function* counting(every = 0.01): AsyncGenerator<StreamEvent> {
+  for (let n = 1; ; n++) {
+    yield { event: 'count', data: { n }, id: n };
+    await sleep(every);
+  }
+}
+
+describe('sseStream', () => {
+  afterEach(() => served?.close());
+
+  it('streams an iterable to all clients, alone in a bare app', async () => {
+    const url = await use(sseStream(counting()));
+    const [one, two] = await Promise.all([openStream(url), openStream(url)]);
+    await waitFor(() => one.events.length > 3 && two.events.length > 3);
+    expect(one.headers.get('Content-Type')).toBe('text/event-stream; charset=utf-8');
+    expect(one.headers.get('Cache-Control')).toBe('no-store');
+    expect(one.events[0]).toMatchObject({ event: 'count', id: expect.stringMatching(/^\d+$/) });
+    expect(
+      one
+        .of('count')
+        .slice(0, 3)
+        .map(({ n }) => n),
+    ).toEqual([1, 2, 3]);
+    one.close();
+    two.close();
+  });
+
+  it('gives a source of its own what the client asked for, and tells it when the client has gone', async () => {
+    let client: StreamClient | undefined;
+    const url = await use(
+      sseStream(async function* (own) {
+        client = own;
+        yield { event: 'hello', data: 'line\nbreak' };
+        await new Promise((resolve) => own.signal.addEventListener('abort', resolve));
+      }),
+    );
+    const stream = await openStream(`${url}/?a=1`, { 'Last-Event-ID': '41' });
+    await waitFor(() => stream.events.length === 1);
+    expect(stream.of('hello')).toEqual(['line\nbreak']);
+    expect([client?.lastEventId, client?.query.get('a')]).toEqual(['41', '1']);
+    stream.close();
+    await waitFor(() => client?.signal.aborted);
+  });
+
+  it('sends its headers before the first event', async () => {
+    const url = await use(
+      sseStream(async function* ({ signal }) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        yield { event: 'never', data: null };
+      }),
+    );
+    const stream = await openStream(url);
+    expect(stream.status).toBe(200);
+    stream.close();
+  });
+
+  it('ends the stream when the source ends or fails', async () => {
+    const url = await use(
+      sseStream(
+        async function* () {
+          yield { event: 'one', data: 1 };
+          throw new Error('source');
+        },
+        { logger: false },
+      ),
+    );
+    const stream = await openStream(url);
+    await stream.ended;
+    expect(stream.of('one')).toEqual([1]);
+  });
+
+  it('keeps line breaks out of names and ids', async () => {
+    const url = await use(
+      sseStream(async function* () {
+        yield { event: 'a\nevent: evil', data: 1, id: '1\n\ndata: 2' };
+      }),
+    );
+    const stream = await openStream(url);
+    await stream.ended;
+    expect(stream.events).toEqual([{ event: 'a event: evil', data: '1', id: '1  data: 2' }]);
+  });
+
+  it('answers HEAD with headers and ends', async () => {
+    expect((await ask(await use(sseStream(counting())), { method: 'HEAD' })).status).toBe(200);
+  });
+
+  it('refuses more streams than it may, with Retry-After', async () => {
+    const url = await use(sseStream(counting(), { streams: { perUser: 2 } }));
+    const streams = [await openStream(url), await openStream(url)];
+    const answer = await ask(url);
+    expect([answer.status, (answer.json as { code: string }).code, answer.headers.get('Retry-After')]).toEqual([
+      503,
+      'TOO_MANY_STREAMS',
+      '10',
+    ]);
+    streams[0]?.close();
+    const third = await waitFor(async () => {
+      const next = await openStream(url);
+      return next.status === 200 && next;
+    });
+    third.close();
+    streams[1]?.close();
+  });
+
+  it('takes nothing from a source for a client that does not read, and holds little', async () => {
+    let taken = 0;
+    const chunk = 'x'.repeat(100_000);
+    const url = await use(
+      sseStream(async function* () {
+        for (;;) {
+          taken += 1;
+          yield { event: 'big', data: chunk };
+        }
+      }),
+    );
+    const { port } = new URL(url);
+    const socket = connect(Number(port), '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    socket.pause();
+    await sleep(0.5);
+    const stalled = taken;
+    await sleep(0.3);
+    expect(taken).toBe(stalled);
+    expect(taken).toBeLessThan(200);
+    socket.destroy();
+  });
+
+  it('refuses a source or an option that is none', () => {
+    expect(() => sseStream([] as never)).toThrow(/source/);
+    expect(() => sseStream(counting(), { streams: { perUser: 0 } })).toThrow(/perUser/);
+    expect(() => sseStream(counting(), { acces: 1 } as object)).toThrow(/no option 'acces'/);
+  });
+});
+
+describe('sseStream behind a login', () => {
+  afterEach(() => served?.close());
+
+  const guarded = async (options: { tokenExpiry?: number } = {}, guard: Middleware[] = [requireAuth('401')]): Promise<string> => {
+    const auth = createAuth({ strategies: ['admin', cheapHash('secret')], secretKey, logger: false, ...options });
+    const router = new Router();
+    router.get('/stream', ...(guard as never[]), sseStream(counting(), { access: auth }) as never);
+    return use(sessionToken(auth), loginRoutes(auth), router.routes() as unknown as Middleware);
+  };
+
+  it('lets nobody in, whether a guard stands before it or not', async () => {
+    for (const guard of [[requireAuth('401')], []]) {
+      const url = await guarded({}, guard);
+      const answer = await ask(`${url}/stream`);
+      expect([answer.status, (answer.json as { code: string }).code]).toEqual([401, 'UNAUTHENTICATED']);
+      await served?.close();
+    }
+  });
+
+  it('ends with a last event when the session is revoked, within a second', async () => {
+    const url = await guarded();
+    const session = await logIn(`${url}/tasks`);
+    const stream = await openStream(`${url}/stream`, { Cookie: session.cookie });
+    await waitFor(() => stream.events.length > 0);
+    const started = Date.now();
+    await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
+    await stream.ended;
+    expect(Date.now() - started).toBeLessThan(1000);
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"revoked"}' });
+    expect((await ask(`${url}/stream`, { headers: session })).status).toBe(401);
+  });
+
+  it('ends with a last event when the session expires', async () => {
+    const url = await guarded({ tokenExpiry: 0.5 });
+    const session = await logIn(`${url}/tasks`);
+    const stream = await openStream(`${url}/stream`, { Cookie: session.cookie });
+    await stream.ended;
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
+  });
+});

@@ -1,0 +1,176 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import { TaskManager } from '../../src/manager.js';
+import { taskLog } from '../../src/tasks/context.js';
+import type { TaskSummary } from '../../src/tasks/types.js';
+import { sseStream } from '../../src/web/sse-stream.js';
+import { taskEvents } from '../../src/web/task-events.js';
+import { ask } from '../helpers/client.js';
+import { temporaryFolder } from '../helpers/folder.js';
+import { type Served, serve } from '../helpers/serve.js';
+import { openStream } from '../helpers/stream.js';
+import { sleep, waitFor } from '../helpers/wait.js';
+
+interface TasksData {
+  upserts: TaskSummary[];
+  removed: string[];
+  dropped: number;
+}
+
+describe('the live events of the tasks', () => {
+  const folder = temporaryFolder();
+  let tasks: TaskManager;
+  let served: Served;
+  const listen = async (): Promise<void> => {
+    const app = new Koa();
+    app.use(sseStream(taskEvents(tasks)));
+    served = await serve(app);
+  };
+  beforeEach(async () => {
+    tasks = new TaskManager({ database: folder.file(`${Math.random()}.db`), logger: false });
+    await listen();
+  });
+  afterEach(async () => {
+    await Promise.all([served.close(), tasks.stop({ timeout: 0.1 })]);
+  });
+
+  it('begin with hello and go on with what changes, each with the number of the change', async () => {
+    const add = tasks.task('add', (a: number) => a);
+    await tasks.start();
+    const stream = await openStream(served.url);
+    await waitFor(() => stream.of('metrics').length > 0);
+    expect(stream.events[0]).toMatchObject({ event: 'hello', id: String((await tasks.describe()).rev) });
+    expect(stream.of('hello')[0]).toEqual({
+      serverTime: expect.stringMatching(/Z$/),
+      version: expect.stringMatching(/^\d/),
+      resumed: false,
+    });
+    const id = await add.enqueue(1);
+    await waitFor(() =>
+      stream.of<TasksData>('tasks').some(({ upserts }) => upserts.some((task) => task.id === id && task.status === 'success')),
+    );
+    expect(stream.events.at(-1)?.id).toBe(String((await tasks.describe()).rev));
+    await waitFor(() => stream.of<{ counts: { success: number } }>('metrics').at(-1)?.counts.success === 1, 2);
+    stream.close();
+  });
+
+  it('carry no arguments', async () => {
+    const note = tasks.define<[text: string]>('note');
+    const stream = await openStream(served.url);
+    await waitFor(() => stream.events.length > 0);
+    await note.enqueue('Canary-Argument');
+    await waitFor(() => stream.of('tasks').length > 0);
+    expect(JSON.stringify(stream.events)).not.toContain('Canary');
+    stream.close();
+  });
+
+  it('resume where a client left off, with the newest row of each task', async () => {
+    const add = tasks.task('add', (a: number) => a);
+    await tasks.start();
+    const first = await openStream(served.url);
+    const { id: lastEventId = '' } = await waitFor(() => first.events[0]);
+    first.close();
+    const ids = [await add.enqueue(1), await add.enqueue(2)];
+    await waitFor(async () => (await tasks.find({ limit: 1, status: ['success'] })).total === 2);
+    const second = await openStream(served.url, { 'Last-Event-ID': lastEventId });
+    await waitFor(() => second.of('tasks').length > 0);
+    expect(second.events[0]?.id).toBe(lastEventId);
+    expect(second.of('hello')[0]).toMatchObject({ resumed: true });
+    expect(second.of<TasksData>('tasks')[0]?.upserts.map(({ id, status }) => [id, status])).toEqual(ids.map((id) => [id, 'success']));
+    second.close();
+  });
+
+  it('resume in another process on the same file, and after a restart', async () => {
+    const path = folder.file('shared.db');
+    const one = new TaskManager({ database: path, logger: false });
+    const { rev } = await one.describe();
+    await one.define('noop').enqueue();
+    await one.stop();
+    await served.close();
+    await tasks.stop();
+    tasks = new TaskManager({ database: path, logger: false });
+    await listen();
+    const stream = await openStream(served.url, { 'Last-Event-ID': String(rev) });
+    await waitFor(() => stream.of('tasks').length > 0);
+    expect(stream.of('hello')[0]).toMatchObject({ resumed: true });
+    stream.close();
+  });
+
+  it.each(['1', '9007199254740991', 'abc', '-1', ''])('begin anew after the id %j, which this database never gave', async (id) => {
+    await tasks.define('noop').enqueue();
+    const stream = await openStream(served.url, id ? { 'Last-Event-ID': id } : {});
+    await waitFor(() => stream.events.length > 0);
+    expect(stream.of('hello')[0]).toMatchObject({ resumed: false });
+    stream.close();
+  });
+
+  it('tell at most ten times a second, however much happens', async () => {
+    const add = tasks.task('add', (a: number) => a);
+    await tasks.start();
+    const stream = await openStream(served.url);
+    await waitFor(() => stream.events.length > 1);
+    const end = Date.now() + 1000;
+    let enqueued = 0;
+    while (Date.now() < end) {
+      await add.enqueue(enqueued++);
+    }
+    await sleep(0.2);
+    expect(stream.of('tasks').length).toBeLessThanOrEqual(13);
+    expect(stream.of('tasks').length).toBeGreaterThan(3);
+    expect(stream.of('metrics').length).toBeLessThanOrEqual(4);
+    stream.close();
+  });
+
+  it('tell all clients that are up to date with one and the same text', async () => {
+    const noop = tasks.define('noop');
+    const streams = await Promise.all(Array.from({ length: 5 }, () => openStream(served.url)));
+    await waitFor(() => streams.every(({ events }) => events.length > 1));
+    for (let n = 0; n < 3; n++) {
+      await noop.enqueue();
+      await sleep(0.15);
+    }
+    await waitFor(() => streams.every((stream) => stream.of('tasks').length === 3));
+    expect(new Set(streams.map((stream) => JSON.stringify(stream.events.filter(({ event }) => event === 'tasks')))).size).toBe(1);
+    for (const stream of streams) stream.close();
+  });
+
+  it('follow the log of the tasks that are named, from the moment of connecting', async () => {
+    let release = (): void => {};
+    const talk = tasks.task('talk', () => {
+      taskLog('before');
+      return new Promise<void>((resolve) => {
+        const timer = setInterval(() => taskLog('tick'), 50);
+        release = () => {
+          clearInterval(timer);
+          resolve();
+        };
+      });
+    });
+    await tasks.start();
+    const id = await talk.enqueue();
+    await waitFor(async () => (await tasks.logs(id, {})).length >= 1);
+    const stream = await openStream(`${served.url}/?task=${id}&topics=metrics`);
+    await waitFor(() => stream.of<{ lines: unknown[] }>('log').flatMap(({ lines }) => lines).length >= 3);
+    const lines = stream.of<{ id: string; lines: { n: number; message: string }[] }>('log').flatMap((event) => event.lines);
+    expect(lines.every(({ message }) => message === 'tick')).toBe(true);
+    expect(lines.map(({ n }) => n)).toEqual(lines.map((_, index) => (lines[0]?.n ?? 0) + index));
+    expect(stream.of('tasks')).toEqual([]);
+    release();
+    stream.close();
+  });
+
+  it('end when the manager stops, so that the server can close', async () => {
+    const stream = await openStream(served.url);
+    await waitFor(() => stream.events.length > 0);
+    await tasks.stop();
+    await stream.ended;
+  });
+
+  it.each([
+    '?topics=all',
+    '?task=nothing',
+    `?${Array.from({ length: 21 }, (_, n) => `task=01890000-0000-7000-8000-0000000000${String(n).padStart(2, '0')}`).join('&')}`,
+  ])('refuse %s with 400 before they begin', async (query) => {
+    expect((await ask(served.url + query)).json).toMatchObject({ status: 400, code: 'INVALID_INPUT' });
+  });
+});
