@@ -1,75 +1,91 @@
 // Builds the server files into dist/ and the browser's files, named by a hash of their content, into public/assets/.
+// A file that is already right is left alone, so that a build never disturbs what runs on the last one.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliCompress, gzip } from 'node:zlib';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const assets = join(root, 'public/assets');
 
-const esbuild = await import('esbuild').catch(() => undefined);
+const esbuild = /** @type {typeof import('esbuild')} */ (await import('esbuild').catch(() => null));
 if (!esbuild) {
   if (!existsSync(join(dist, 'index.js'))) throw new Error('esbuild is missing; run npm install');
   console.log('koa-taskflow: already built, nothing to do without the development packages');
   process.exit(0);
 }
 
-const sources = (await readdir(join(root, 'src'), { recursive: true }))
-  .filter((file) => file.endsWith('.ts') && !file.startsWith('ui/'))
-  .map((file) => join(root, 'src', file));
+/** @typedef {Map<string, Uint8Array>} Files by path */
 
-await rm(dist, { recursive: true, force: true });
-await esbuild.build({
-  entryPoints: sources,
-  outdir: dist,
-  outbase: join(root, 'src'),
-  format: 'esm',
-  platform: 'node',
-  target: 'node20',
-});
+/** @param {import('esbuild').BuildOptions} options @returns {Promise<Uint8Array>} */
+async function bundle(options) {
+  const { outputFiles } = await esbuild.build({ ...options, bundle: true, minify: true, write: false, legalComments: 'none' });
+  return outputFiles[0]?.contents ?? new Uint8Array();
+}
 
-/** @type {Map<string, Uint8Array>} */
-const files = new Map();
-for (const [folder, names] of /** @type {const} */ ([
-  ['styles', ['dashboard.css', 'login.css']],
-  ['icons', ['icon.svg']],
-])) {
-  for (const name of names) {
-    const path = join(root, 'public', folder, name);
-    if (extname(name) !== '.css') {
-      files.set(name, await readFile(path));
-      continue;
-    }
-    const { outputFiles } = await esbuild.build({ entryPoints: [path], bundle: true, minify: true, write: false });
-    files.set(name, outputFiles[0]?.contents ?? new Uint8Array());
+/** @returns {Promise<Files>} */
+async function serverFiles() {
+  const sources = await readdir(join(root, 'src'), { recursive: true });
+  const { outputFiles } = await esbuild.build({
+    entryPoints: sources.filter((file) => file.endsWith('.ts') && !file.startsWith('ui')).map((file) => join(root, 'src', file)),
+    outdir: dist,
+    outbase: join(root, 'src'),
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    write: false,
+  });
+  return new Map(outputFiles.map(({ path, contents }) => [path, contents]));
+}
+
+/** @returns {Promise<Files>} */
+async function browserFiles() {
+  const script = {
+    format: /** @type {const} */ ('esm'),
+    target: 'es2022',
+    jsx: /** @type {const} */ ('automatic'),
+    jsxImportSource: 'preact',
+  };
+  /** @type {Record<string, Uint8Array>} */
+  const built = {
+    'dashboard.js': await bundle({ entryPoints: [join(root, 'src/ui/main.tsx')], ...script }),
+    'dashboard.css': await bundle({ entryPoints: [join(root, 'public/styles/dashboard.css')] }),
+    'login.css': await bundle({ entryPoints: [join(root, 'public/styles/login.css')] }),
+    'icon.svg': await readFile(join(root, 'public/icons/icon.svg')),
+  };
+  /** @type {Files} */
+  const files = new Map();
+  /** @type {Record<string, string>} */
+  const manifest = {};
+  for (const [name, content] of Object.entries(built)) {
+    const hash = createHash('sha256').update(content).digest('hex').slice(0, 10);
+    const file = `${basename(name, extname(name))}-${hash}${extname(name)}`;
+    manifest[name] = file;
+    files.set(join(assets, file), content);
+    files.set(join(assets, `${file}.br`), await promisify(brotliCompress)(content));
+    files.set(join(assets, `${file}.gz`), await promisify(gzip)(content, { level: 9 }));
+  }
+  files.set(join(assets, 'manifest.json'), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
+  return files;
+}
+
+/** @param {string} folder @param {Files} files @param {(path: string) => boolean} isOurs */
+async function install(folder, files, isOurs) {
+  for (const [path, content] of files) {
+    const present = await readFile(path).catch(() => undefined);
+    if (present?.equals(content)) continue;
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content);
+  }
+  for (const file of await readdir(folder, { recursive: true })) {
+    const path = join(folder, file);
+    if (isOurs(path) && !files.has(path)) await rm(path);
   }
 }
-const { outputFiles } = await esbuild.build({
-  entryPoints: [join(root, 'src/ui/main.tsx')],
-  bundle: true,
-  minify: true,
-  write: false,
-  format: 'esm',
-  target: 'es2022',
-  jsx: 'automatic',
-  jsxImportSource: 'preact',
-  legalComments: 'none',
-});
-files.set('dashboard.js', outputFiles[0]?.contents ?? new Uint8Array());
 
-await rm(assets, { recursive: true, force: true });
-await mkdir(assets, { recursive: true });
-/** @type {Record<string, string>} */
-const manifest = {};
-for (const [name, content] of files) {
-  const hash = createHash('sha256').update(content).digest('hex').slice(0, 10);
-  const file = `${basename(name, extname(name))}-${hash}${extname(name)}`;
-  manifest[name] = file;
-  await writeFile(join(assets, file), content);
-  await writeFile(join(assets, `${file}.br`), await promisify(brotliCompress)(content));
-  await writeFile(join(assets, `${file}.gz`), await promisify(gzip)(content, { level: 9 }));
-}
-await writeFile(join(assets, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+await install(dist, await serverFiles(), (path) => path.endsWith('.js'));
+await install(assets, await browserFiles(), (path) => extname(path) !== '');

@@ -136,15 +136,17 @@ export function Detail() {
       if (id) document.querySelector<HTMLElement>(`tr[data-task="${CSS.escape(id)}"] a`)?.focus();
     };
   }, [id]);
+  useEffect(() => {
+    // On the document: the button that was pressed last may be gone, and the focus with it.
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key === 'Escape' && id && !document.querySelector('dialog[open]')) show({ task: undefined });
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, [id]);
   if (!task) return null;
   return (
-    <section
-      class="detail"
-      aria-labelledby="detail-name"
-      onKeyDown={(event) => {
-        if (event.key === 'Escape') show({ task: undefined });
-      }}
-    >
+    <section class="detail" aria-labelledby="detail-name">
       <div class="detail-head">
         <h2 id="detail-name" tabIndex={-1} ref={heading}>
           {task.name} <Badge task={task} />

@@ -1,0 +1,115 @@
+/*
+ * What must not compile. Each line below its comment is an error; where one is not, the check of the types fails.
+ */
+
+import type { BackgroundTasks } from 'koa-taskflow';
+import {
+  backgroundTasks,
+  createAuth,
+  loginRoutes,
+  multiUser,
+  requireAuth,
+  StrategyRegistry,
+  sessionToken,
+  sseStream,
+  TaskManager,
+  taskAdmin,
+  taskRoutes,
+} from 'koa-taskflow';
+import type { Route } from '../../src/http/routes.js';
+
+const tasks = new TaskManager();
+const send = tasks.task('send', async (address: string, copies?: number) => `${address}${copies}`);
+declare const background: BackgroundTasks;
+
+// Arguments are those of the handler.
+void send.enqueue('a', 1);
+void send.enqueue('a');
+// @ts-expect-error an argument is missing
+void send.enqueue();
+// @ts-expect-error an argument is of another type
+void send.enqueue(7);
+// @ts-expect-error there is no third argument
+void send.enqueue('a', 1, true);
+// @ts-expect-error a list of lists is needed
+void send.enqueueMany(['a']);
+// @ts-expect-error an argument is of another type
+background.add(send, 7);
+// @ts-expect-error a declared task has arguments too
+void tasks.define<[file: string]>('d').enqueue(1);
+// @ts-expect-error a handler of other parameters
+tasks.define<[file: string]>('e').handle((n: number) => n);
+
+// Parameters are of kinds that JSON carries.
+tasks.task('plain', (user: { name: string }, list: readonly number[], maybe: string | null) => [user, list, maybe]);
+// @ts-expect-error a Date
+tasks.task('date', (at: Date) => at);
+// @ts-expect-error a Date or a text
+tasks.task('union', (at: Date | string) => at);
+// @ts-expect-error a Map
+tasks.task('map', (map: Map<string, string>) => map);
+// @ts-expect-error a function
+tasks.task('function', (done: () => void) => done());
+// @ts-expect-error a bigint
+tasks.task('bigint', (n: bigint) => n);
+// @ts-expect-error a Buffer
+tasks.task('buffer', (data: Buffer) => data);
+
+// Options are those that there are.
+// @ts-expect-error no such option of a manager
+new TaskManager({ databse: 'x' });
+// @ts-expect-error no such option of a task
+tasks.task('x', () => {}, { retry: 3 });
+// @ts-expect-error no such option of a call: it is runIn
+send.with({ delay: 1 });
+// @ts-expect-error runAt is a Date
+send.with({ runAt: '2026-01-01' });
+// @ts-expect-error args are required
+tasks.schedule('s', send, { every: 5 });
+tasks.schedule('s', send, { every: 5, args: ['a'] });
+tasks.schedule('n', () => {}, { every: 5 });
+// @ts-expect-error every and cron exclude each other
+tasks.schedule('b', () => {}, { every: 5, cron: '* * * * *' });
+// @ts-expect-error no such state
+tasks.on('done', () => {});
+
+// The login.
+const auth = createAuth({ strategies: ['admin', process.env.PASSWORD], secretKey: process.env.KEY });
+// @ts-expect-error strategies are required
+createAuth({});
+// @ts-expect-error no such option
+createAuth({ strategies: ['a', 'b'], secret: 'x' });
+// @ts-expect-error a user has a name and a password
+createAuth({ strategies: ['a'] });
+// @ts-expect-error no such option of a user
+multiUser([['a', 'b', { role: 'viewer' }]]);
+// @ts-expect-error a verdict is a boolean or an object with ok: true
+new StrategyRegistry().register('x', { authenticate_user: () => 'yes' });
+// @ts-expect-error a database row is no verdict
+new StrategyRegistry().register('x', { authenticate_user: async () => ({ id: 7 }) });
+// @ts-expect-error no such mode
+requireAuth('403');
+// @ts-expect-error no such option
+requireAuth('401', { roles: 'viewer' });
+// @ts-expect-error what createAuth returned is needed
+sessionToken({ who: () => undefined });
+// @ts-expect-error likewise
+loginRoutes(['admin', 'secret']);
+
+// The web.
+// @ts-expect-error no such option
+taskAdmin(tasks, { titel: 'x' });
+// @ts-expect-error a task manager is needed
+taskRoutes({});
+declare const nameless: AsyncIterable<{ data: number }>;
+// @ts-expect-error an event has a name and data
+sseStream(nameless);
+// @ts-expect-error whatever enqueues is needed
+backgroundTasks({});
+taskRoutes(tasks, { access: auth });
+
+// A route says who may use it.
+// @ts-expect-error need is missing
+export const unguarded: Route = { method: 'GET', path: '/x', handler: () => {} };
+// @ts-expect-error no such need
+export const misguarded: Route = { method: 'GET', path: '/x', need: 'nobody', handler: () => {} };
