@@ -1,3 +1,4 @@
+import { pathToFileURL } from 'node:url';
 import type { Logger } from '../options.js';
 import { encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
@@ -111,9 +112,17 @@ function describeError(task: string, thrown: unknown): StoredError {
   const error = {
     name: named ? field(thrown, 'name', 'Error').slice(0, 200) : typeof thrown,
     message: (named ? field(thrown, 'message', '') : text(thrown)).slice(0, messageLimit),
-    stack: named ? field(thrown, 'stack', '').slice(0, stackLimit) || null : null,
+    stack: named ? withoutRoot(field(thrown, 'stack', '')).slice(0, stackLimit) || null : null,
   };
   return { ...error, fingerprint: fingerprint(task, error) };
+}
+
+const root = process.cwd();
+const rootUrl = pathToFileURL(root).href;
+
+/** Paths from where the app runs: shorter to read, and the same on every machine. */
+function withoutRoot(stack: string): string {
+  return stack.replaceAll(`${rootUrl}/`, '').replaceAll(`${root}/`, '');
 }
 
 function isErrorLike(thrown: unknown): boolean {

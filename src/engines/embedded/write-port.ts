@@ -21,7 +21,8 @@ const threadFile = new URL('../../../dist/engines/embedded/write-thread.js', imp
 
 /** Opens the file on a thread of its own. Rejects with ENGINE_UNAVAILABLE where it cannot be used. */
 export async function threadPort(path: string): Promise<WritePort> {
-  const thread = new Worker(threadFile, { workerData: { path } });
+  // Without the flags of the process: a loader or an --input-type of the app is nothing to this file.
+  const thread = new Worker(threadFile, { workerData: { path }, execArgv: [] });
   let waiting: { resolve(result: BatchResult): void; reject(error: Error): void } | undefined;
   let broken: TaskflowError | undefined;
   let held = false;

@@ -1,0 +1,74 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import { errorCodes } from '../src/errors.js';
+import { temporaryFolder } from './helpers/folder.js';
+import { startProcess } from './helpers/process.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const pages = [
+  'README.md',
+  ...readdirSync(`${root}/docs`)
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `docs/${file}`),
+];
+const read = (page: string): string => readFileSync(`${root}/${page}`, 'utf8');
+
+interface Program {
+  imports: Map<string, Set<string>>;
+  names: Set<string>;
+  lines: string[];
+}
+
+const newProgram = (): Program => ({ imports: new Map(), names: new Set(), lines: [] });
+
+/** The programs of a page: a block goes on with the one before it, unless it declares a name that one has. */
+function programsOf(text: string): string[] {
+  const programs: Program[] = [];
+  for (const [, code = ''] of text.matchAll(/```js\n(.*?)```/gs)) {
+    const names = [...code.matchAll(/^(?:const|async function\*?|function) (\w+)/gm)].map(([, name = '']) => name);
+    const last = programs.at(-1);
+    const program = last && !names.some((name) => last.names.has(name)) ? last : newProgram();
+    if (program !== last) programs.push(program);
+    for (const name of names) program.names.add(name);
+    for (const line of code.split('\n')) {
+      const [, whole, list, from] = /^import (?:(\w+)|\{ (.*) \}) from '(.*)';$/.exec(line) ?? [];
+      if (from === undefined) program.lines.push(line);
+      else
+        program.imports.set(
+          from,
+          new Set([...(program.imports.get(from) ?? []), ...(whole ? [`default as ${whole}`] : (list ?? '').split(', '))]),
+        );
+    }
+  }
+  return programs.map(({ imports, lines }) =>
+    [...[...imports].map(([from, names]) => `import { ${[...names].join(', ')} } from '${from}';`), ...lines].join('\n'),
+  );
+}
+
+describe('the docs', () => {
+  it.each(pages.flatMap((page) => programsOf(read(page)).map((code, index) => [`program ${index + 1} of ${page}`, code] as const)))(
+    'hold code that runs: %s',
+    async (_name, code) => {
+      const folder = temporaryFolder();
+      const program = `${code.replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db'))).replace('app.listen(3000,', 'app.listen(0,')}\nsetTimeout(() => process.exit(0), 300);`;
+      const env = { ADMIN_PASSWORD: 'a', ALICE_PASSWORD: 'b', TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789' };
+      const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
+      expect([await child.ended, child.lines.filter((line) => /Error/.test(line))]).toEqual([0, []]);
+      folder.remove();
+    },
+  );
+
+  it.each(pages)('lead nowhere that is not there: %s', (page) => {
+    const targets = [...read(page).matchAll(/\]\(([^)#]+)/g)]
+      .map(([, target = '']) => target)
+      .filter((target) => !target.startsWith('http'));
+    const base = new URL(`../${page}`, import.meta.url);
+    for (const target of targets) expect(() => readFileSync(new URL(target, base))).not.toThrow();
+  });
+
+  it('explain every error code, and none that there is not', () => {
+    const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code);
+    expect(explained.sort()).toEqual([...errorCodes].sort());
+  });
+});

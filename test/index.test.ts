@@ -1,0 +1,54 @@
+import { describe, expect, it } from '@jest/globals';
+import * as auth from '../src/auth/index.js';
+import * as all from '../src/index.js';
+import { startProcess } from './helpers/process.js';
+
+const authNames = [
+  'StrategyRegistry',
+  'createAuth',
+  'loginRoutes',
+  'memoryStore',
+  'multiUser',
+  'requireAuth',
+  'sessionOf',
+  'sessionToken',
+  'staticUser',
+];
+
+describe('what the package exports', () => {
+  it('is what it says, and nothing else', () => {
+    expect(Object.keys(auth).sort()).toEqual([...authNames].sort());
+    expect(Object.keys(all).sort()).toEqual(
+      [
+        ...authNames,
+        'TaskManager',
+        'TaskflowError',
+        'backgroundTasks',
+        'dashboardRoutes',
+        'errorCodes',
+        'sseStream',
+        'taskAdmin',
+        'taskContext',
+        'taskEvents',
+        'taskLog',
+        'taskRoutes',
+      ].sort(),
+    );
+  });
+
+  it.each(['koa-taskflow', 'koa-taskflow/auth'])(
+    'loads no database driver and no body parser with %s, by import and by require',
+    async (name) => {
+      const program = `
+      import { createRequire } from 'node:module';
+      import ${JSON.stringify(name)};
+      const require = createRequire(process.cwd() + '/x.js');
+      if (typeof require(${JSON.stringify(name)}).createAuth !== 'function') throw new Error('require failed');
+      const loaded = [...Object.keys(require.cache), ...process.moduleLoadList];
+      if (loaded.some((path) => /@photostructure|koa-body|formidable|zod/.test(path))) throw new Error('loaded too much');
+    `;
+      const child = startProcess(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program]);
+      expect([await child.ended, child.lines]).toEqual([0, []]);
+    },
+  );
+});
