@@ -6,7 +6,7 @@ import type { StrategyRegistry } from './registry.js';
 import type { Session } from './session.js';
 
 /** Why a login failed, for the log alone: the answer is the same for all. */
-export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout';
+type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout';
 
 /** Writes the login's log lines. They are built from named fields, so that no password, token or cookie can be in one. */
 export interface AuthLog {

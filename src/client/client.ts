@@ -1,7 +1,7 @@
 import type { Metrics, TaskDetail, TaskStatus, TaskSummary } from '../tasks/types.js';
 import { readEvents, type ServerEvent } from './events.js';
 
-export type { Attempt, Counts, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskStatus, TaskSummary } from '../tasks/types.js';
+export type { LogLine, Metrics, Pulse, TaskStatus, TaskSummary } from '../tasks/types.js';
 export type { ServerEvent } from './events.js';
 
 /** An answer that is not what was asked for, as the server described it (RFC 9457). */
@@ -18,14 +18,14 @@ export class ProblemError extends Error {
   }
 }
 
-export interface ListFilters {
+interface ListFilters {
   status?: readonly TaskStatus[];
   name?: string | undefined;
   limit?: number;
   cursor?: string | undefined;
 }
 
-export interface TaskList {
+interface TaskList {
   items: readonly TaskSummary[];
   nextCursor: string | null;
   total: number;
@@ -35,7 +35,7 @@ export interface TaskList {
 /** A task's detail as the API sends it: `args` only where the server shows them. */
 export type ShownTask = Omit<TaskDetail, 'args'> & Partial<Pick<TaskDetail, 'args'>>;
 
-export interface StreamWishes {
+interface StreamWishes {
   /** Tasks whose log is wanted. */
   follow?: readonly string[];
   lastEventId?: string | undefined;

@@ -2,7 +2,7 @@ import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 
 /** Kinds of body a route may take. */
-export type BodyType = 'json' | 'form';
+type BodyType = 'json' | 'form';
 
 interface BodyRules {
   types: readonly BodyType[];

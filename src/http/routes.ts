@@ -10,10 +10,10 @@ import { requestId } from './request-id.js';
 import { refuseCrossOrigin } from './same-origin.js';
 
 /** Who may use a route. `page` is a viewer who is led to the login page instead of getting a 401. */
-export type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
+type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
 
 /** What a handler gets besides the context. */
-export interface RouteRequest {
+interface RouteRequest {
   /** Decoded parameters of the path. */
   params: Readonly<Record<string, string>>;
   /** Who asks; on a public route it is nobody. */

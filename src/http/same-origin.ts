@@ -5,7 +5,7 @@ import { listOption } from '../options.js';
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Methods that change nothing (RFC 9110 section 9.2.1), compared by case. */
-export function isSafeMethod(method: string): boolean {
+function isSafeMethod(method: string): boolean {
   return safeMethods.has(method);
 }
 

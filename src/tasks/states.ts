@@ -12,7 +12,7 @@ export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = 
 };
 
 /** States of a task that will not go on by itself. */
-export const endedStatuses = ['success', 'failed', 'interrupted', 'cancelled'] as const satisfies readonly TaskStatus[];
+const endedStatuses = ['success', 'failed', 'interrupted', 'cancelled'] as const satisfies readonly TaskStatus[];
 
 export function isEnded(status: TaskStatus): boolean {
   return (endedStatuses as readonly TaskStatus[]).includes(status);

@@ -17,9 +17,7 @@ export const taskStatuses = ['pending', 'running', 'success', 'failed', 'interru
 
 export type TaskStatus = (typeof taskStatuses)[number];
 
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
-
-export type LogLevel = (typeof logLevels)[number];
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 /** A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations seconds. */
 export interface TaskSummary {

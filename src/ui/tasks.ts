@@ -161,7 +161,7 @@ export async function act(action: 'retry' | 'cancel', task: TaskSummary): Promis
 }
 
 /** Tells the person what went wrong; without a session there is only one thing left to do. */
-export function complain(error: unknown): void {
+function complain(error: unknown): void {
   if (error instanceof ProblemError && error.status === 401) signedOut.value = true;
   else notice.value = { text: error instanceof Error ? error.message : String(error), failed: true };
 }

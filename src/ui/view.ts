@@ -10,7 +10,7 @@ export interface View {
   task: string | undefined;
 }
 
-export function readView(search: string): View {
+function readView(search: string): View {
   const query = new URLSearchParams(search);
   return {
     status: query.getAll('status').filter((each): each is TaskStatus => (statuses as readonly string[]).includes(each)),

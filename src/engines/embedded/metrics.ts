@@ -119,7 +119,7 @@ function seriesOf(points: readonly Summed[], step: number): Metrics['series'] {
     });
 }
 
-export function successRate({ success, failed, interrupted }: Counts): number | null {
+function successRate({ success, failed, interrupted }: Counts): number | null {
   const ended = success + failed + interrupted;
   return ended === 0 ? null : success / ended;
 }

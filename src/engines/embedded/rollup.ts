@@ -26,7 +26,7 @@ export function noFigures(): Figures {
 }
 
 /** Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did. */
-export function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
+function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
   figures.ended[status] = (figures.ended[status] ?? 0) + 1;
   if (ms === undefined) return;
   const bucket = Math.floor(Math.log2(ms + 1) * perDoubling);

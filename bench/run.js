@@ -1,0 +1,7 @@
+// All rows: npm install && npm run bench, in this folder, after npm install in the one above.
+console.log(`Node ${process.versions.node}; the ratio is the median over interleaved rounds.\n`);
+console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --- | --- |');
+await import('./enqueue.js');
+await import('./guarded.js');
+await import('./stream.js');
+process.exit(0);
