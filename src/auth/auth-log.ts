@@ -15,7 +15,6 @@ export interface AuthLog {
   fail(ctx: Context, reason: FailReason, username: string | undefined): Promise<void>;
   strategyError(ctx: Context, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
   sessionEnded(ctx: Context, session: Session, reason: 'logout'): void;
-  crossOrigin(ctx: Context): void;
 }
 
 interface AuthLogParts {
@@ -81,18 +80,6 @@ export function authLog({ logger, mount, registry, secretKeys }: AuthLogParts): 
           ...request(ctx),
         },
         'session ended',
-      );
-    },
-    crossOrigin(ctx) {
-      logger.warn(
-        {
-          event: 'cross_origin_refused',
-          owasp: 'malicious_cors',
-          origin: ctx.get('Origin').slice(0, 128),
-          secFetchSite: ctx.get('Sec-Fetch-Site').slice(0, 128),
-          ...request(ctx),
-        },
-        'request from another site refused',
       );
     },
   };

@@ -170,7 +170,6 @@ function sendToken(ctx: Context, { tokens }: AuthParts, session: Session): void 
 async function logout(ctx: Context, auth: Auth, parts: AuthParts, status: 302 | 303): Promise<void> {
   const site = ctx.get('Sec-Fetch-Site');
   if ((site !== '' && site !== 'same-origin' && site !== 'none') || ctx.get('Sec-Purpose').includes('prefetch')) {
-    parts.log.crossOrigin(ctx);
     throw new TaskflowError('CROSS_ORIGIN', 'Only this site may sign you out.');
   }
   const session = await currentSession(ctx, auth, parts);

@@ -69,15 +69,15 @@ export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSign
     timer.unref();
   };
   ctx.res.once('close', stop);
-  currentSession(ctx, auth, parts).then(
-    (session) => {
+  currentSession(ctx, auth, parts)
+    .then((session) => {
       if (!session) return end('revoked');
       stopListening = parts.revocations.onRevoked(session.id, () => end('revoked'));
       // It may have been revoked between reading it and listening.
       if (parts.revocations.has(session.id)) return end('revoked');
       waitFor(session);
-    },
-    () => end('revoked'),
-  );
+    })
+    // A store that cannot say whether the session is good ends it, as it lets no request through.
+    .catch(() => end('revoked'));
   return controller.signal;
 }

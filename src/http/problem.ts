@@ -18,8 +18,8 @@ export function toTaskflowError(error: unknown): TaskflowError {
 export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logger: Logger): void {
   const error = toTaskflowError(thrown);
   const id = requestId(ctx);
-  if (error.status === 500)
-    logger.error({ err: error.cause ?? error, requestId: id, method: ctx.method, path: ctx.path }, 'request failed');
+  if (!error.expose) logger.error({ err: error.cause ?? error, requestId: id, method: ctx.method, path: ctx.path }, 'request failed');
+  if (error.code === 'CROSS_ORIGIN') logCrossOrigin(ctx, id, logger);
   if (ctx.headerSent) {
     ctx.res.destroy();
     return;
@@ -34,4 +34,21 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
     ctx.type = 'application/problem+json';
   }
   ctx.set(error.headers);
+}
+
+function logCrossOrigin(ctx: Context, id: string, logger: Logger): void {
+  logger.warn(
+    {
+      event: 'cross_origin_refused',
+      owasp: 'malicious_cors',
+      origin: ctx.get('Origin').slice(0, 128),
+      secFetchSite: ctx.get('Sec-Fetch-Site').slice(0, 128),
+      host: ctx.get('Host').slice(0, 128),
+      ip: ctx.ip,
+      requestId: id,
+      method: ctx.method,
+      path: ctx.path.slice(0, 256),
+    },
+    'request from another site refused',
+  );
 }

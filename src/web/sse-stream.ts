@@ -104,6 +104,11 @@ function begin(ctx: Context): void {
   ctx.set({ 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' });
   // Written straight to the response, which is what makes a thousand streams cheap; Koa must keep its hands off.
   ctx.respond = false;
+  const { onerror } = ctx;
+  ctx.onerror = (error: Error) => {
+    // A client that cuts the line is no error of the app, though Koa would tell it so.
+    if ((error as NodeJS.ErrnoException | null)?.code !== 'ECONNRESET') onerror.call(ctx, error);
+  };
   ctx.req.socket.setTimeout(0);
   ctx.req.socket.setNoDelay(true);
   if (ctx.method === 'HEAD') ctx.res.end();

@@ -195,7 +195,8 @@ async function* clientEvents(
       logs.set(id, { log, told: log.event });
     }
     let toldMetrics: StreamEvent | undefined;
-    if (topics.has('tasks') && resumed && seen < rev) {
+    // What changed since the client left, and while it was being let in, before the shared events begin.
+    if (topics.has('tasks') && seen < (await tasks.describe()).rev) {
       const event = await changesSince(tasks, seen, signal);
       if (event) yield event;
       seen = event?.to ?? seen;

@@ -187,6 +187,7 @@ describe('POST auth/login', () => {
     const answer = await postForm(login, { username: 'admin', password: 'secret' }, { 'Sec-Fetch-Site': 'cross-site' });
     expect([answer.status, answer.cookie]).toEqual([403, undefined]);
     expect(answer.headers.get('Content-Type')).toContain('text/html');
+    expect(log.events('cross_origin_refused').at(-1)).toMatchObject({ level: 40, secFetchSite: 'cross-site', path: '/tasks/auth/login' });
   });
 
   it('makes a new session each time and ends the one it was sent with', async () => {

@@ -147,6 +147,27 @@ describe('sseStream', () => {
     socket.destroy();
   });
 
+  it('is no error of the app when a client cuts the line', async () => {
+    const app = new Koa();
+    const errors: unknown[] = [];
+    app.on('error', (error) => errors.push(error));
+    let gone = false;
+    app.use(
+      sseStream(async function* ({ signal }) {
+        yield { event: 'hello', data: 1 };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        gone = true;
+      }),
+    );
+    served = await serve(app);
+    const socket = connect(Number(new URL(served.url).port), '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.resetAndDestroy();
+    await waitFor(() => gone);
+    await sleep(0.05);
+    expect(errors).toEqual([]);
+  });
+
   it('refuses a source or an option that is none', () => {
     expect(() => sseStream([] as never)).toThrow(/source/);
     expect(() => sseStream(counting(), { streams: { perUser: 0 } })).toThrow(/perUser/);

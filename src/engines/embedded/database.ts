@@ -53,6 +53,15 @@ function wrap(connection: DatabaseSyncInstance): Database {
   };
 }
 
+/** Ends a transaction that failed. */
+export function rollBack(database: Database): void {
+  try {
+    database.exec('ROLLBACK');
+  } catch {
+    // SQLite has rolled back by itself after some errors, a full disk among them.
+  }
+}
+
 /** Whether an error is SQLite's, and which. */
 export function sqliteCode(error: unknown): number | undefined {
   const { errcode } = error as { errcode?: unknown };

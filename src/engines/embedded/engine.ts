@@ -14,7 +14,7 @@ import type {
 } from '../../tasks/engine.js';
 import type { Metrics, Pulse, TaskStatus, TaskSummary } from '../../tasks/types.js';
 import { Bell } from './bell.js';
-import { checkFile, type Database, inMemory, openDatabase, type Row, unusable } from './database.js';
+import { checkFile, type Database, inMemory, openDatabase, type Row, sqliteCode, unusable } from './database.js';
 import { GroupCommit } from './group-commit.js';
 import { prepareConnection } from './layout.js';
 import { readMetrics, readPulse } from './metrics.js';
@@ -146,26 +146,25 @@ export class EmbeddedEngine implements TaskEngine {
   }
 
   async find(query: Parameters<TaskEngine['find']>[0]): ReturnType<TaskEngine['find']> {
-    return (await this.#open()).reader.find(query);
+    return this.#read(({ reader }) => reader.find(query));
   }
 
   async get(id: string): ReturnType<TaskEngine['get']> {
-    return (await this.#open()).reader.get(id);
+    return this.#read(({ reader }) => reader.get(id));
   }
 
   async logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
-    return (await this.#open()).reader.logs(id, query);
+    return this.#read(({ reader }) => reader.logs(id, query));
   }
 
   aggregate(kind: 'pulse'): Promise<Pulse>;
   aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
   async aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
-    const { database } = await this.#open();
-    return kind === 'pulse' ? readPulse(database, Date.now()) : readMetrics(database, range, Date.now());
+    return this.#read(({ database }) => (kind === 'pulse' ? readPulse(database, Date.now()) : readMetrics(database, range, Date.now())));
   }
 
   async describe(): ReturnType<TaskEngine['describe']> {
-    return (await this.#open()).reader.describe();
+    return this.#read(({ reader }) => reader.describe());
   }
 
   async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
@@ -195,6 +194,17 @@ export class EmbeddedEngine implements TaskEngine {
     for (const result of results) if (result.ok && result.task.status === 'running') this.#slots?.cancel(result.id);
     this.#tellResults(results);
     return { results };
+  }
+
+  /** Reads, and tells a failure of the file from any other. */
+  async #read<T>(read: (opened: Opened) => T): Promise<T> {
+    const opened = await this.#open();
+    try {
+      return read(opened);
+    } catch (cause) {
+      if (sqliteCode(cause) === undefined) throw cause;
+      throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be read: ${(cause as Error).message}`, { cause });
+    }
   }
 
   #open(): Promise<Opened> {

@@ -1,4 +1,4 @@
-import { applicationId, type Database, inMemory, layoutVersion } from './database.js';
+import { applicationId, type Database, inMemory, layoutVersion, rollBack } from './database.js';
 
 const tables = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -93,9 +93,12 @@ export function layOut(database: Database, path: string): void {
       const first = Date.now() * 100;
       database.run('INSERT INTO meta (key, value) VALUES (?, ?), (?, ?)', 'rev', first, 'first_rev', first);
     }
+    // A damaged file shows itself here rather than to the first caller.
+    if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined) throw new Error('it has lost its count of changes');
+    database.get('SELECT id FROM task ORDER BY rev DESC LIMIT 1');
     database.exec('COMMIT');
   } catch (error) {
-    database.exec('ROLLBACK');
+    rollBack(database);
     throw error;
   }
   if (path !== inMemory) database.get('PRAGMA journal_mode = WAL');

@@ -46,7 +46,10 @@ export async function threadPort(path: string): Promise<WritePort> {
       fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the writing thread of the task database failed', { cause }));
       reject(cause);
     });
-    thread.on('exit', () => fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed')));
+    thread.on('exit', () => {
+      fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed'));
+      reject(unusable(path, 'the thread that writes it ended'));
+    });
   });
   thread.unref();
 

@@ -1,7 +1,7 @@
 import type { CommandResult, NewTask, StoredError } from '../../tasks/engine.js';
 import { canCancel, canRetry } from '../../tasks/states.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import { type Database, type Row, sqliteCode } from './database.js';
+import { type Database, type Row, rollBack, sqliteCode } from './database.js';
 import { Rollups } from './rollup.js';
 import { summaryColumns, toSummary } from './rows.js';
 import type { Batch, BatchResult, Claim, LogEntry, Write, WriteOutcome, Written } from './write.js';
@@ -386,14 +386,6 @@ export class Writer {
 
 function isRow(row: Row | undefined): row is Row {
   return row !== undefined;
-}
-
-function rollBack(database: Database): void {
-  try {
-    database.exec('ROLLBACK');
-  } catch {
-    // SQLite has rolled back by itself after some errors, a full disk among them.
-  }
 }
 
 function failure(error: unknown): WriteOutcome {

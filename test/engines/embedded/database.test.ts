@@ -50,6 +50,15 @@ describe('the database file', () => {
       },
       /newer version/,
     ],
+    [
+      'is damaged',
+      async (file) => {
+        await start();
+        const bytes = readFileSync(file);
+        writeFileSync(file, Buffer.concat([bytes.subarray(0, 100), Buffer.alloc(bytes.length - 100, 'damaged ')]));
+      },
+      /cannot be used/,
+    ],
   ])('is refused with a clear error and left as it is when it %s', async (_case, make, message) => {
     await make(path);
     const before = readFileSync(path);

@@ -1,0 +1,63 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import { TaskManager } from '../../src/manager.js';
+import { type DashboardOptions, dashboardRoutes } from '../../src/web/dashboard-routes.js';
+import { ask } from '../helpers/client.js';
+import { type Served, serve } from '../helpers/serve.js';
+
+const tasks = new TaskManager({ database: ':memory:', logger: false });
+let served: Served | undefined;
+
+async function appWith(options: DashboardOptions = {}): Promise<string> {
+  const app = new Koa();
+  app.use(dashboardRoutes(tasks, { logger: false, ...options }));
+  app.use((ctx) => {
+    ctx.body = 'elsewhere';
+  });
+  served = await serve(app);
+  return served.url;
+}
+
+describe('dashboardRoutes', () => {
+  afterEach(() => served?.close());
+
+  it('serves the page and its assets alone in a bare app, and passes on all else', async () => {
+    const url = await appWith();
+    const page = await ask(`${url}/tasks/dashboard`);
+    expect(page.status).toBe(200);
+    expect(page.headers.get('Content-Security-Policy')).toContain("default-src 'none'; script-src 'self'");
+    expect(page.headers.get('Cache-Control')).toBe('no-store');
+    expect(page.text).not.toMatch(/<script(?![^>]* (src|type="application\/json"))|style=|onclick/);
+    for (const [, path] of page.text.matchAll(/(?:href|src)="([^"]+)"/g)) {
+      const asset = await ask(url + path);
+      expect([path, asset.status, asset.headers.get('Cache-Control')]).toEqual([path, 200, 'public, max-age=31536000, immutable']);
+    }
+    for (const path of ['/', '/tasks', '/tasks/metrics', '/tasks/dashboard/', '/tasks/dashboard/stream'])
+      expect((await ask(url + path)).text).toBe('elsewhere');
+  });
+
+  it('sends nobody to the login, or answers 401 where there is none', async () => {
+    const nobody = { who: () => undefined };
+    const withLogin = await appWith({ access: { ...nobody, loginUrl: () => '/sign-in' } });
+    expect((await ask(`${withLogin}/tasks/dashboard`)).headers.get('Location')).toBe('/sign-in');
+    await served?.close();
+    const without = await appWith({ access: nobody });
+    const answer = await ask(`${without}/tasks/dashboard`);
+    expect([answer.status, answer.headers.get('Content-Type')]).toEqual([401, 'text/html; charset=utf-8']);
+  });
+
+  it('takes the theme that was chosen', async () => {
+    const url = await appWith();
+    expect((await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme=dark' } })).text).toContain(
+      '<html lang="en" data-theme="dark">',
+    );
+    expect((await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme="><script>' } })).text).toContain('<html lang="en">');
+  });
+
+  it.each(['logo.png', '//evil.example/x.png', 'https://evil.example/x.png', 'javascript:alert(1)', 'data:text/html,x'])(
+    'refuses the logo %s',
+    (logo) => {
+      expect(() => dashboardRoutes(tasks, { logo, logger: false })).toThrow(/logo/);
+    },
+  );
+});
