@@ -17,6 +17,7 @@ import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
 /** Who may use the dashboard: nobody signs in (`null`), a short form, a login made with `createAuth`, or the app's own. */
 export type AuthOption = null | undefined | Strategies | Auth | Access;
 
+/** Options of {@link taskAdmin}. */
 export interface TaskAdminOptions
   extends Pick<AuthOptions, 'secretKey' | 'tokenExpiry'>,
     Pick<DashboardOptions, 'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'>,

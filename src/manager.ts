@@ -19,6 +19,7 @@ import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { readTimetable, type ScheduleOptions, Scheduler } from './tasks/schedule.js';
 import { type Metrics, type Pulse, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
+/** Options of a {@link TaskManager}. */
 export interface TaskManagerOptions {
   /** Path of the SQLite file the tasks are kept in, or `':memory:'`. Default `tasks.db`. */
   database?: string | undefined;
@@ -33,6 +34,7 @@ export interface TaskManagerOptions {
   logger?: Logger | false | undefined;
 }
 
+/** How large what is kept of a task may be. */
 export interface TaskLimits {
   /** Bytes of a task's arguments as JSON. Default 1 MiB; more is refused at `enqueue`. */
   argsBytes?: number | undefined;
@@ -42,11 +44,13 @@ export interface TaskLimits {
   logLines?: number | undefined;
 }
 
+/** Options of `start`. */
 export interface StartOptions {
   /** Whether this process runs tasks; with `false` it only enqueues and shows. Default `true`. */
   run?: boolean | undefined;
 }
 
+/** Options of `stop`. */
 export interface StopOptions {
   /** Seconds to wait for tasks that run. Default 10. */
   timeout?: number | undefined;

@@ -21,6 +21,7 @@ export function wrongType(option: string, value: unknown, accepted: string): Typ
   return new TypeError(`${option} is ${quote(value)}; it must be ${accepted}`);
 }
 
+/** As {@link wrongType}, for a value of the right type that cannot be. */
 export function outOfRange(option: string, value: unknown, accepted: string): RangeError {
   return new RangeError(`${option} is ${quote(value)}; it must be ${accepted}`);
 }
@@ -73,6 +74,7 @@ export function secondsOption<D extends number | undefined>(option: string, valu
   return numberOption(option, value, fallback, { min: 0, above: true, max: 315_360_000 });
 }
 
+/** `true` or `false`, or the default when it is `undefined`. */
 export function booleanOption(option: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback;
   if (typeof value !== 'boolean') throw wrongType(option, value, 'true or false');
@@ -85,6 +87,7 @@ interface StringRules {
   maxLength?: number;
 }
 
+/** A string of a pattern, or the default when it is `undefined`. */
 export function stringOption<D extends string | undefined>(
   option: string,
   value: unknown,
@@ -97,6 +100,7 @@ export function stringOption<D extends string | undefined>(
   return value;
 }
 
+/** A list of strings of a kind; empty when it is `undefined`. */
 export function listOption(option: string, value: unknown, accepted: string, isItem: (item: string) => boolean): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw wrongType(option, value, `a list of ${accepted}`);

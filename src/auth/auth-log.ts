@@ -24,6 +24,7 @@ interface AuthLogParts {
   secretKeys: readonly string[];
 }
 
+/** Makes the log of a login over the app's logger. */
 export function authLog({ logger, mount, registry, secretKeys }: AuthLogParts): AuthLog {
   const [firstKey = ''] = secretKeys;
   // A key of its own for each use: the signing key signs tokens and nothing else.

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
 import { booleanOption, optionsObject, stringOption, wrongType } from '../options.js';
 
+/** How the session's cookie is called and where a browser sends it. */
 export interface CookieOptions {
   /** Name of the cookie; by default `taskflow_token`, with a hash of the path for a path other than `/tasks`. */
   name?: string | undefined;

@@ -15,6 +15,7 @@ import { followRevocations, type Revocations } from './revocations.js';
 import { resolveStrategies, type Strategies } from './short-forms.js';
 import { createTokens, secretKeysOption, type Tokens } from './token.js';
 
+/** Options of {@link createAuth}. */
 export interface AuthOptions {
   /** Who may log in: a {@link StrategyRegistry}, one strategy, `['admin', 'secret']`, or a list of users. */
   strategies: Strategies;

@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, sendPage } from '../http/page.js';
 
+/** What the login page shows. */
 export interface LoginPage {
   title: string;
   /** Prefix of the mount as the browser sees it. */

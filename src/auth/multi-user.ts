@@ -4,6 +4,7 @@ import { optionsObject, wrongType } from '../options.js';
 import { decoyPassword, type StoredPassword, storePassword } from './password.js';
 import { type AuthStrategy, isUserName, rolesOption, type Verdict } from './strategy.js';
 
+/** Options of one configured user. */
 export interface UserOptions {
   /** Roles of the user; `['admin']`, full access, by default. `[]` may read only. */
   roles?: readonly Role[] | undefined;

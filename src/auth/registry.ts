@@ -2,6 +2,7 @@ import type { Role } from '../http/access.js';
 import { optionsObject, secondsOption, wrongType } from '../options.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName } from './strategy.js';
 
+/** What was typed into the login form. */
 export interface Credentials {
   username: string;
   password: string;
@@ -16,11 +17,13 @@ export interface Authenticated {
   roles: readonly Role[];
 }
 
+/** What a login attempt is known by, and who is told of strategies that fail. */
 export interface AttemptContext extends Omit<AuthContext, 'signal'> {
   /** Told of a strategy that threw, rejected, answered nonsense or took too long. */
   onError?(strategy: string, error: unknown, durationMs: number): void;
 }
 
+/** Options of a {@link StrategyRegistry}. */
 export interface RegistryOptions {
   /** Seconds a strategy may take for one attempt before it counts as failed. Default 10. */
   timeLimit?: number | undefined;

@@ -9,6 +9,7 @@ import { type Auth, partsOf } from './create-auth.js';
 import type { Session } from './session.js';
 import { authOf } from './session-token.js';
 
+/** Options of {@link requireAuth}. */
 export interface RequireAuthOptions {
   /** The role a session must have; any session will do when absent. */
   role?: Role | undefined;

@@ -39,6 +39,7 @@ export interface AuthStrategy {
   find_user?(username: string): KnownUser | undefined | Promise<KnownUser | undefined>;
 }
 
+/** Whether a value can be asked to check a password. */
 export function isStrategy(value: unknown): value is AuthStrategy {
   return typeof value === 'object' && value !== null && typeof (value as { authenticate_user?: unknown }).authenticate_user === 'function';
 }
@@ -46,6 +47,7 @@ export function isStrategy(value: unknown): value is AuthStrategy {
 /** Control characters and lone surrogates have no place in a name. */
 const printable = /^[^\p{Cc}\p{Cs}\u2028\u2029]{1,256}$/u;
 
+/** Whether a value may be the name of a user: 1 to 256 printable characters. */
 export function isUserName(value: unknown): value is string {
   return typeof value === 'string' && printable.test(value);
 }
@@ -57,6 +59,7 @@ export function rolesOption(option: string, roles: unknown): readonly Role[] | u
   return [...roles];
 }
 
+/** Whether a value is a list of at most 32 role names. */
 export function isRoleList(roles: unknown): roles is readonly Role[] {
   return Array.isArray(roles) && roles.length <= 32 && roles.every((role) => isUserName(role) && role.length <= 64);
 }

@@ -25,6 +25,7 @@ export interface AuditEvent {
   detail?: Readonly<Record<string, string | number | boolean>> | undefined;
 }
 
+/** Which events of the audit are asked for. */
 export interface AuditQuery {
   cursor?: string | undefined;
   limit?: number | undefined;

@@ -3,6 +3,7 @@ import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { listOption } from '../options.js';
 
+/** Reads the option `allowedHosts`: names without a port, in lower case. */
 export function allowedHostsOption(option: string, value: unknown): ReadonlySet<string> {
   const hosts = listOption(option, value, "host names without a port, such as 'tasks.internal'", (item) => /^[a-z0-9.-]+$/i.test(item));
   return new Set(hosts.map((host) => host.toLowerCase()));

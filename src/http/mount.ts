@@ -14,6 +14,7 @@ export interface Mount {
   outside(ctx: Context): string;
 }
 
+/** The mount of a configured path. */
 export function mountAt(path: string): Mount {
   const prefix = path === '/' ? '' : path;
   return {

@@ -13,6 +13,7 @@ export function jsonForHtml(value: unknown): string {
   return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** What a page is made of. */
 export interface PageParts {
   title: string;
   /** Markup that belongs into `<head>`, already safe. */

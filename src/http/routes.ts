@@ -20,6 +20,7 @@ interface RouteRequest {
   actor: Actor | undefined;
 }
 
+/** One row of the table: a route without a `need` does not compile. */
 export interface Route {
   method: 'GET' | 'POST';
   /** Below the mount, in the notation of @koa/router; an empty string is the mount itself. */
@@ -32,6 +33,7 @@ export interface Route {
   errors?: 'json' | 'page' | 'form';
 }
 
+/** The routes of one middleware, and what they share. */
 export interface RouteTable {
   /** Name of the middleware, for stack traces. */
   name: string;

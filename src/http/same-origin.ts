@@ -9,6 +9,7 @@ function isSafeMethod(method: string): boolean {
   return safeMethods.has(method);
 }
 
+/** Reads the option `trustedOrigins`: exact origins, with a scheme and perhaps a port. */
 export function trustedOriginsOption(option: string, value: unknown): readonly string[] {
   return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => /^https?:\/\/[^\s/?#@\\]+$/.test(item));
 }

@@ -1,5 +1,6 @@
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
 
+/** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /** Keys kept at most; the one that expires first goes when it is full. Default 100,000. */
   maxKeys?: number | undefined;

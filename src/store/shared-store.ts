@@ -9,6 +9,7 @@ export interface StoreEntry {
   expiresAt: number;
 }
 
+/** One page of a log. */
 export interface LogPage {
   /** Newest first. */
   items: readonly StoreValue[];

@@ -23,6 +23,7 @@ export type JsonSafe<A extends readonly unknown[]> =
 /** The function that does a task's work. */
 export type Handler<A extends readonly unknown[]> = (...args: A) => unknown;
 
+/** Options of a task's definition. */
 export interface TaskOptions {
   /** How often a failed attempt is tried again. Default 0. */
   retries?: number | undefined;
@@ -101,19 +102,23 @@ export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
 
 const label = { pattern: /^[^\p{Cc}\p{Cs}]{1,128}$/u, accepted: '1 to 128 printable characters', maxLength: 128 };
 
+/** Reads a name of a task or schedule; it is required. */
 export function nameOption(option: string, value: unknown): string {
   if (value === undefined) throw wrongType(option, value, label.accepted);
   return stringOption(option, value, '', label);
 }
 
+/** Reads a priority: a whole number of at most a million either way. */
 export function priorityOption(value: unknown, fallback: number): number {
   return numberOption('priority', value, fallback, { min: -1_000_000, max: 1_000_000, integer: true });
 }
 
+/** Reads the name of a queue. */
 export function queueOption(value: unknown, fallback: string): string {
   return stringOption('queue', value, fallback, label);
 }
 
+/** Reads tags: at most 32 strings by key. */
 export function tagsOption(value: unknown): Readonly<Record<string, string>> {
   if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value))

@@ -32,6 +32,7 @@ export interface ClaimedTask {
   readonly logLines: number;
 }
 
+/** What is kept of an error. */
 export interface StoredError {
   name: string;
   message: string;
@@ -39,6 +40,7 @@ export interface StoredError {
   fingerprint: string;
 }
 
+/** How an attempt ended. */
 export type AttemptResult =
   | { status: 'success'; result?: string; resultOmitted?: string }
   /** With `retryIn` (seconds) the task waits that long and is tried again. */
@@ -55,6 +57,7 @@ export interface NewLogLine {
   fields: string | null;
 }
 
+/** How an attempt and its engine talk to each other. */
 export interface AttemptIo {
   /** Aborts when the task is cancelled or the process stops. */
   signal: AbortSignal;
@@ -81,6 +84,7 @@ export interface TransitionObserver {
   tell(task: TaskSummary): void;
 }
 
+/** Which tasks a list shows. */
 export interface TaskQuery {
   /** Any of these; all when absent. */
   status?: readonly TaskStatus[] | undefined;
@@ -100,12 +104,14 @@ export interface TaskPage {
   totalRelation: 'eq' | 'gte';
 }
 
+/** Which lines of a log are asked for. */
 export interface LogQuery {
   /** Lines after this number. */
   after?: number | undefined;
   limit?: number | undefined;
 }
 
+/** The stretch of time that figures are asked for. */
 export interface MetricsRange {
   /** Unix milliseconds; all time when absent. */
   from?: number | undefined;
@@ -126,6 +132,7 @@ export interface Changes {
   dropped: number;
 }
 
+/** What an engine says of itself. */
 export interface EngineDescription {
   engine: string;
   /** The number of the last change. */
@@ -146,20 +153,24 @@ export interface TaskReader {
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
+/** Something that can be done with a task. */
 export type Action = 'retry' | 'cancel';
 
 /** What is to be done with tasks. */
 export type Command = { action: 'retry'; ids: readonly string[] } | { action: 'cancel'; ids: readonly string[] };
 
+/** Who commands, and why. */
 export interface CommandBy {
   actor: string;
   reason?: string | undefined;
 }
 
+/** What became of a command for one task. */
 export type CommandResult =
   | { id: string; ok: true; task: TaskSummary }
   | { id: string; ok: false; code: 'TASK_NOT_FOUND' | 'TASK_STATE_CONFLICT'; status?: TaskStatus };
 
+/** What became of a command, for each id in the order given. */
 export interface Outcome {
   results: readonly CommandResult[];
 }

@@ -13,6 +13,7 @@ export interface CallSettings {
   tags: Readonly<Record<string, string>>;
 }
 
+/** Checks the options of `with`. @throws TypeError or RangeError for a wrong one. */
 export function readCallSettings(options: EnqueueOptions): CallSettings {
   if (Object.hasOwn(options ?? {}, 'delay'))
     throw new TypeError("with() has no option 'delay', which is the wait before a retry; use runIn");

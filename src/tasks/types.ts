@@ -13,10 +13,13 @@
  * schedule    a rule by which tasks are enqueued: a cron expression or an interval.
  */
 
+/** All states, in the order the dashboard shows them. */
 export const taskStatuses = ['pending', 'running', 'success', 'failed', 'interrupted', 'cancelled'] as const;
 
+/** Where a task stands. */
 export type TaskStatus = (typeof taskStatuses)[number];
 
+/** How much a log line matters. */
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 /** A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations seconds. */
@@ -52,6 +55,7 @@ export interface TaskSummary {
   engineState?: string;
 }
 
+/** One call of the handler for a task. */
 export interface Attempt {
   number: number;
   status: 'running' | 'success' | 'failed' | 'interrupted' | 'cancelled';
@@ -60,6 +64,7 @@ export interface Attempt {
   error: { name: string; message: string; stack: string | null } | null;
 }
 
+/** A line of a task's log. */
 export interface LogLine {
   /** Number of the line within its task, from 1. */
   n: number;
@@ -86,6 +91,7 @@ export interface TaskDetail extends TaskSummary {
   rerunAs: string | null;
 }
 
+/** How many tasks are in each state. */
 export type Counts = Record<TaskStatus, number>;
 
 /** Seconds; null while nothing has ended. Percentiles are within 2.2 %. */
@@ -98,6 +104,7 @@ export interface Durations {
   p99: number | null;
 }
 
+/** Counts, rate and durations of some tasks. */
 export interface Figures {
   counts: Counts;
   /** success ÷ (success + failed + interrupted), 0 to 1; null while nothing has ended. */
@@ -105,6 +112,7 @@ export interface Figures {
   durations: Durations;
 }
 
+/** Figures of all tasks, of each function and queue, and over time. */
 export interface Metrics extends Figures {
   functions: readonly (Figures & { name: string })[];
   queues: readonly (Figures & { name: string })[];

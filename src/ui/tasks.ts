@@ -17,6 +17,7 @@ interface Loaded {
   totalRelation: 'eq' | 'gte';
 }
 
+/** The page of the table, once it is loaded. */
 export const table = signal<Loaded | undefined>(undefined);
 export const loading = signal(false);
 /** Tasks that match the filters and came after the table was loaded. */
@@ -63,6 +64,7 @@ function toRow(task: TaskSummary): TableRow {
   return { id: task.id, task: signal(task) };
 }
 
+/** Loads the numbers and the names of the functions. */
 export async function loadMetrics(): Promise<void> {
   try {
     const metrics: Metrics = await client.metrics();
@@ -135,6 +137,7 @@ function takeOpened(summary: TaskSummary): void {
   if (before?.status !== summary.status || before.attempt !== summary.attempt) void loadTask(summary.id);
 }
 
+/** Adds lines to the log of the open task. */
 export function takeLogLines(id: string, lines: readonly LogLine[]): void {
   const task = opened.value;
   if (task?.id !== id) return;
@@ -143,6 +146,7 @@ export function takeLogLines(id: string, lines: readonly LogLine[]): void {
   if (fresh.length > 0) opened.value = { ...task, logs: [...task.logs, ...fresh] };
 }
 
+/** Retries or cancels a task, and tells how that went. */
 export async function act(action: 'retry' | 'cancel', task: TaskSummary): Promise<void> {
   try {
     const changed = await client[action](task.id);

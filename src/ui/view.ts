@@ -30,6 +30,7 @@ export function viewQuery({ status, name, cursor, task }: View): string {
   return query.size === 0 ? location.pathname : `?${query}`;
 }
 
+/** What the page shows now. */
 export const view = signal(readView(location.search));
 
 /** Changes the view and the address with it; Back leads to the one before. */

@@ -8,6 +8,7 @@ import type { TaskSource } from '../tasks/engine.js';
 import { version } from '../version.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 
+/** Options of {@link dashboardRoutes}. */
 export interface DashboardOptions extends WebOptions {
   /** Shown in the header and the tab, such as `production`. Default `koa-taskflow`. */
   title?: string | undefined;

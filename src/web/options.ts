@@ -21,6 +21,7 @@ export interface WebOptions {
   logger?: Logger | false | undefined;
 }
 
+/** Names of the options that every middleware over the tasks has. */
 export const webOptionNames = ['path', 'access', 'allowedHosts', 'trustedOrigins', 'logger'] as const;
 
 /** The checked options, in the shape a table of routes takes. */
@@ -42,6 +43,7 @@ export function readWebOptions(
   };
 }
 
+/** Reads the option `access`; absent means that everybody may come in. */
 export function accessOption(access: Access | undefined): Access {
   if (access === undefined) return openAccess;
   if (typeof access !== 'object' || access === null || typeof access.who !== 'function')
@@ -49,6 +51,7 @@ export function accessOption(access: Access | undefined): Access {
   return access;
 }
 
+/** Checks the first argument of a middleware over the tasks. */
 export function tasksOption(tasks: TaskSource): TaskSource {
   if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function') throw wrongType('tasks', tasks, 'a TaskManager');
   return tasks;

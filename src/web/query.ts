@@ -71,6 +71,7 @@ export interface ListQuery {
   cursor(next: string | null): string | null;
 }
 
+/** Reads the query of a list. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong. */
 export function readListQuery(querystring: string): ListQuery {
   const parameters = new Parameters(querystring, ['status', 'name', 'limit', 'cursor'], ['status']);
   const status = parameters.all('status');
@@ -103,6 +104,7 @@ function readCursor(cursor: string | undefined, filters: string): string | undef
 /** Points of a series, at most. */
 const maxPoints = 1500;
 
+/** Reads the query of the metrics. @throws TaskflowError INVALID_INPUT naming what is wrong. */
 export function readMetricsQuery(querystring: string, now: number): MetricsRange {
   const parameters = new Parameters(querystring, ['from', 'to', 'step']);
   const from = parameters.time('from', now);

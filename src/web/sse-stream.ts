@@ -22,6 +22,7 @@ export interface StreamClient {
 /** Events shared by all clients, or a function that makes a client's own. */
 export type StreamSource<E extends StreamEvent> = AsyncIterable<E> | ((client: StreamClient) => AsyncIterable<E>);
 
+/** How many streams may be open. */
 export interface StreamLimits {
   /** Open streams of one user; of one address where nobody signs in. Default 100. */
   perUser?: number | undefined;
@@ -29,6 +30,7 @@ export interface StreamLimits {
   total?: number | undefined;
 }
 
+/** Options of {@link sseStream}. */
 export interface SseStreamOptions {
   /** Who may read: what `createAuth` returned, or an {@link Access} of the app's own. Absent: everybody. */
   access?: Access | undefined;

@@ -7,6 +7,7 @@ import type { Action, TaskSource } from '../tasks/engine.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { isTaskId, readListQuery, readMetricsQuery } from './query.js';
 
+/** Options of {@link taskRoutes}. */
 export interface TaskRoutesOptions extends WebOptions {
   /** Whether the detail of a task shows the arguments it was enqueued with. Default `false`. */
   displayFuncArgs?: boolean | undefined;

@@ -221,6 +221,7 @@ describe('the dashboard in a browser', () => {
     await page.getByRole('button', { name: 'Theme: light' }).click();
     expect(await page.getAttribute('html', 'data-theme')).toBe('dark');
     await page.reload();
+    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(13, 17, 23)');
     expect(await page.getAttribute('html', 'data-theme')).toBe('dark');
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.waitForSelector('#password');

@@ -3,6 +3,7 @@ import Koa from 'koa';
 import { TaskManager } from '../../src/manager.js';
 import { taskLog } from '../../src/tasks/context.js';
 import type { TaskSummary } from '../../src/tasks/types.js';
+import type { StreamEvent } from '../../src/web/event.js';
 import { sseStream } from '../../src/web/sse-stream.js';
 import { taskEvents } from '../../src/web/task-events.js';
 import { ask } from '../helpers/client.js';
@@ -119,6 +120,30 @@ describe('the live events of the tasks', () => {
     expect(stream.of('tasks').length).toBeGreaterThan(3);
     expect(stream.of('metrics').length).toBeLessThanOrEqual(4);
     stream.close();
+  });
+
+  it('tell a client that fell behind everything it missed, at once', async () => {
+    const noop = tasks.define('noop');
+    const controller = new AbortController();
+    const events = taskEvents(tasks)({ lastEventId: undefined, query: new URLSearchParams('topics=tasks'), signal: controller.signal })[
+      Symbol.asyncIterator
+    ]();
+    const next = async (): Promise<StreamEvent> => (await events.next()).value as StreamEvent;
+    expect((await next()).event).toBe('hello');
+    // Stored after the greeting and before the client has asked for more.
+    const first = await noop.enqueue();
+    expect((await next()).data).toMatchObject({ upserts: [{ id: first }] });
+    const waiting = next();
+    const second = await noop.enqueue();
+    expect((await waiting).data).toMatchObject({ upserts: [{ id: second }] });
+    const missed: string[] = [];
+    for (let n = 0; n < 3; n++) {
+      missed.push(await noop.enqueue());
+      await sleep(0.15);
+    }
+    expect((await next()).data).toMatchObject({ upserts: missed.map((id) => ({ id })) });
+    controller.abort();
+    expect((await events.next()).done).toBe(true);
   });
 
   it('tell all clients that are up to date with one and the same text', async () => {

@@ -5,6 +5,7 @@ import { TaskflowError } from '../../errors.js';
 
 /** What a column may hold. */
 export type SqlValue = string | number | null;
+/** A row, by column. */
 export type Row = Record<string, SqlValue>;
 
 /** The parts of the driver that are used; `node:sqlite` has the same ones. */
@@ -22,6 +23,7 @@ export const applicationId = 0x746b666c;
 /** Version of the layout, in the header at offset 60. */
 export const layoutVersion = 1;
 
+/** The path that stands for a database in memory. */
 export const inMemory = ':memory:';
 
 /** Opens a connection. The driver is loaded here, so that who never opens a database never loads it. */
@@ -103,6 +105,7 @@ function readHeader(path: string): Buffer | undefined {
   }
 }
 
+/** The error of a file that cannot be used, and why. */
 export function unusable(path: string, why: string, cause?: unknown): TaskflowError {
   return new TaskflowError('ENGINE_UNAVAILABLE', `the task database '${path}' cannot be used: ${why}`, { cause });
 }

@@ -26,6 +26,7 @@ import { embeddedStore } from './store.js';
 import type { Claim, LogEntry } from './write.js';
 import { memoryPort, threadPort, type WritePort } from './write-port.js';
 
+/** Options of the embedded engine; `TaskManager` has checked them. */
 export interface EmbeddedOptions {
   /** Path of the file, or `:memory:`. */
   database: string;

@@ -30,6 +30,7 @@ export function readPulse(database: Database, now: number): Pulse {
   return { counts, successRate: successRate(counts), running: counts.running, pending: counts.pending, perMinute };
 }
 
+/** All figures of a range, or of all time, from sums that were kept as tasks ended. */
 export function readMetrics(database: Database, { from, to, step }: MetricsRange, now: number): Metrics {
   const live = readLive(database);
   const ranged = from !== undefined || to !== undefined;

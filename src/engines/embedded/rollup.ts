@@ -4,6 +4,7 @@ import type { Database, Row } from './database.js';
 /** Lengths of time that ended tasks are summed up over; `all` is one sum for ever. */
 export const levels = { all: 0, day: 86_400_000, hour: 3_600_000, minute: 60_000 } as const;
 
+/** Name of such a length. */
 export type Level = keyof typeof levels;
 
 /** A sum of ended tasks: how many of each state, and how long the attempts ran. */
@@ -21,6 +22,7 @@ export interface Figures {
 /** Sixteen buckets for each doubling: a percentile read from them is within 2.2 % of the true one. */
 const perDoubling = 16;
 
+/** A sum of nothing. */
 export function noFigures(): Figures {
   return { ended: {}, ran: 0, total: 0, min: 0, max: 0, buckets: {} };
 }
@@ -33,6 +35,7 @@ function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined):
   addFigures(figures, { ended: {}, ran: 1, total: ms, min: ms, max: ms, buckets: { [bucket]: 1 } });
 }
 
+/** Adds one sum to another. */
 export function addFigures(into: Figures, other: Figures): void {
   for (const [status, n] of Object.entries(other.ended) as [TaskStatus, number][]) into.ended[status] = (into.ended[status] ?? 0) + n;
   for (const [bucket, n] of Object.entries(other.buckets)) into.buckets[bucket] = (into.buckets[bucket] ?? 0) + n;
@@ -103,10 +106,12 @@ export class Rollups {
   }
 }
 
+/** When the stretch of time begins that a moment lies in. */
 export function startOf(level: Level, at: number): number {
   return level === 'all' ? 0 : at - (at % levels[level]);
 }
 
+/** The sum that a row holds. */
 export function readFigures(row: Row): Figures {
   return JSON.parse(String(row.figures)) as Figures;
 }

@@ -9,6 +9,7 @@ export const summaryColumns =
 const time = (value: SqlValue | undefined): string | null => (typeof value === 'number' ? new Date(value).toISOString() : null);
 const text = (value: SqlValue | undefined): string => String(value ?? '');
 
+/** A row of {@link summaryColumns} as lists and events show it. */
 export function toSummary(row: Row): TaskSummary {
   const status = row.status as TaskStatus;
   const ended = isEnded(status);
@@ -35,6 +36,7 @@ export function toSummary(row: Row): TaskSummary {
   };
 }
 
+/** A row of the table `attempt`. */
 export function toAttempt(row: Row): Attempt {
   return {
     number: Number(row.number),
@@ -48,6 +50,7 @@ export function toAttempt(row: Row): Attempt {
   };
 }
 
+/** A row of the table `log`. */
 export function toLogLine(row: Row): LogLine {
   return {
     n: Number(row.n),

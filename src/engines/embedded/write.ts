@@ -46,15 +46,18 @@ export interface Claim {
   at: number;
 }
 
+/** What is written in one commit. */
 export interface Batch {
   writes: readonly Write[];
   claim: Claim | undefined;
 }
 
+/** How one write of a batch went. */
 export type WriteOutcome =
   | { ok: true; value: Written[Write['kind']] }
   | { ok: false; error: { message: string; errcode: number | undefined } };
 
+/** How a batch went. */
 export interface BatchResult {
   outcomes: readonly WriteOutcome[];
   /** Rows of the tasks claimed, with their arguments. */

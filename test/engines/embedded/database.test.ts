@@ -1,12 +1,17 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
 import { layoutVersion, openDatabase } from '../../../src/engines/embedded/database.js';
 import { pageQueries } from '../../../src/engines/embedded/reader.js';
 import { Writer } from '../../../src/engines/embedded/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';
 import { prepareTask } from '../../../src/tasks/prepare.js';
+import { sseStream } from '../../../src/web/sse-stream.js';
+import { taskEvents } from '../../../src/web/task-events.js';
 import { temporaryFolder } from '../../helpers/folder.js';
+import { serve } from '../../helpers/serve.js';
+import { openStream } from '../../helpers/stream.js';
 import { waitFor } from '../../helpers/wait.js';
 
 describe('the database file', () => {
@@ -172,11 +177,16 @@ describe('a database with 100,000 ended tasks', () => {
     const page = await tasks.find({ limit: 50, status: ['success'], name: 'noop' });
     expect(performance.now() - started).toBeLessThan(100);
     expect(page).toMatchObject({ total: 10_000, totalRelation: 'gte' });
-    const { rev } = await tasks.describe();
+    const app = new Koa();
+    app.use(sseStream(taskEvents(tasks)));
+    const served = await serve(app);
+    const stream = await openStream(served.url);
+    await waitFor(() => stream.of('metrics').length > 0);
+    const before = stream.bytes();
     await noop.with({ runIn: 60 }).enqueue();
-    for await (const changes of tasks.watch(rev, new AbortController().signal)) {
-      expect(JSON.stringify(changes).length).toBeLessThan(1000);
-      break;
-    }
+    await waitFor(() => stream.of('tasks').length > 0);
+    expect(stream.bytes() - before).toBeLessThan(1000);
+    stream.close();
+    await served.close();
   }, 90_000);
 });
