@@ -527,6 +527,25 @@ export function describeEngine(name: string, make: () => EngineUnderTest): void 
       await expect(slow.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
     });
 
+    it('hands back at a stop what does not end in time, whether it obeys its signal or not', async () => {
+      const told: string[] = [];
+      for (const status of ['interrupted', 'failed', 'pending'] as const)
+        tasks.on(status, ({ name: task }) => told.push(`${task} ${status}`));
+      const obedient = (): Promise<unknown> => {
+        const { signal } = taskContext();
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      };
+      const once = tasks.task('once', obedient);
+      const again = tasks.task('again', obedient, { requeueOnInterrupt: true, retries: 3 });
+      const deaf = tasks.task('deaf', () => new Promise(() => {}));
+      await tasks.start();
+      const ids = await Promise.all([once.enqueue(), again.enqueue(), deaf.enqueue()]);
+      await Promise.all(ids.map((id) => ended(id, 'running')));
+      told.length = 0;
+      await tasks.stop({ timeout: 0.05 });
+      expect(told.sort()).toEqual(['again pending', 'deaf interrupted', 'once interrupted']);
+    });
+
     it('fires a schedule while it is started', async () => {
       const tick = tasks.task('tick', (_word: string) => {});
       tasks.schedule('ticking', tick, { every: 0.1, args: ['x'] });

@@ -131,10 +131,10 @@ export class EmbeddedEngine implements TaskEngine {
   async #drain({ commits }: Opened, timeout: number): Promise<void> {
     const slots = this.#slots;
     if (!slots || (await slots.drain(timeout))) return;
-    slots.abortAll();
-    // Handlers that obey their signal end now, and their end is still recorded.
-    if (await slots.drain(0.25)) return;
     this.#logger.warn({ running: slots.size }, 'stopped while tasks were running');
+    slots.abortAll();
+    // Handlers that obey their signal end now; one that still succeeds is recorded so.
+    await slots.drain(0.25);
     const rows = await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() });
     this.#tell(rows);
   }

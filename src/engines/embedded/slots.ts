@@ -29,6 +29,9 @@ export class Slots {
   readonly #running = new Map<string, Slot>();
   /** Attempts whose handler has ended, but whose end is not yet stored. */
   #ending = 0;
+  #stopping = false;
+  /** Lines of attempts that were broken off. */
+  readonly #leftLogs: LogEntry[] = [];
   #idle: (() => void) | undefined;
 
   constructor(parts: SlotsParts) {
@@ -63,9 +66,14 @@ export class Slots {
     clearTimeout(slot.grace);
     // The handler has ended, so its slot is free for what is claimed in the very commit that stores the end.
     this.#running.delete(id);
-    this.#ending += 1;
-    await finished(id, attempt, result, slot.logs.splice(0));
-    this.#ending -= 1;
+    if (this.#stopping && result.status === 'failed') {
+      // It failed because it was told to stop: that is handed back like what never ends, and not a failure of the task.
+      this.#leftLogs.push(...slot.logs);
+    } else {
+      this.#ending += 1;
+      await finished(id, attempt, result, slot.logs.splice(0));
+      this.#ending -= 1;
+    }
     if (this.size === 0) this.#idle?.();
   }
 
@@ -80,6 +88,7 @@ export class Slots {
 
   /** Aborts all that run, because the process stops. */
   abortAll(): void {
+    this.#stopping = true;
     for (const slot of this.#running.values()) {
       clearTimeout(slot.grace);
       slot.controller.abort(new DOMException('the process stops', 'AbortError'));
@@ -88,7 +97,7 @@ export class Slots {
 
   /** Takes the lines that wait to be written. */
   takeLogs(): LogEntry[] {
-    return [...this.#running.values()].flatMap((slot) => slot.logs.splice(0));
+    return [...this.#leftLogs.splice(0), ...[...this.#running.values()].flatMap((slot) => slot.logs.splice(0))];
   }
 
   /** Resolves to whether all ended within so many seconds. */
