@@ -23,7 +23,7 @@ await tasks.start({ run: mode === 'run' });
 console.log('started');
 await Promise.all(
   Array.from({ length: Number(amount) }, async (_, n) => {
-    await wait(n / 4);
+    await wait(n * 2);
     console.log(await quick.enqueue(n));
   }),
 );
