@@ -3,22 +3,27 @@ import { hasBearer } from '../http/routes.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import type { Session } from './session.js';
 
-/** Sessions already read, by request and login: several middlewares ask, one reads. */
-const read = new WeakMap<object, Map<Auth, Promise<Session | undefined>>>();
+type Found = Session | undefined;
 
-/** The session a request carries for this login, if it is valid and not revoked. */
-export function currentSession(ctx: Context, auth: Auth, parts: AuthParts): Promise<Session | undefined> {
-  const byAuth = read.get(ctx.req) ?? new Map<Auth, Promise<Session | undefined>>();
-  read.set(ctx.req, byAuth);
-  let session = byAuth.get(auth);
-  if (!session) {
-    session = readSession(ctx, parts);
-    byAuth.set(auth, session);
-  }
+/** Sessions already read, by request and login: several middlewares ask, one reads. */
+const read = new WeakMap<object, Map<Auth, Found | Promise<Found>>>();
+
+/**
+ * The session a request carries for this login, if it is valid and not revoked. Known at once, but for the time before the
+ * store has first been heard of: a promise for each request would cost as much as all the rest.
+ *
+ * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) when nobody can say whether it was revoked.
+ */
+export function currentSession(ctx: Context, auth: Auth, parts: AuthParts): Found | Promise<Found> {
+  const byAuth = read.get(ctx.req) ?? new Map<Auth, Found | Promise<Found>>();
+  if (byAuth.has(auth)) return byAuth.get(auth);
+  const session = unlessRevoked(sessionIn(ctx, parts), parts);
+  read.set(ctx.req, byAuth.set(auth, session));
   return session;
 }
 
-async function readSession(ctx: Context, { tokens, cookie, revocations, logger }: AuthParts): Promise<Session | undefined> {
+/** The one session whose token is valid, revoked or not. */
+function sessionIn(ctx: Context, { tokens, cookie, logger }: AuthParts): Found {
   const found = new Map<string, Session>();
   for (const token of tokensOf(ctx, cookie)) {
     const session = tokens.verify(token);
@@ -30,10 +35,14 @@ async function readSession(ctx: Context, { tokens, cookie, revocations, logger }
     return undefined;
   }
   const [session] = found.values();
+  return session;
+}
+
+function unlessRevoked(session: Found, { revocations }: AuthParts): Found | Promise<Found> {
   if (!session) return undefined;
+  const check = (): Found => (revocations.has(session.id) ? undefined : session);
   const following = revocations.ready();
-  if (following) await following;
-  return revocations.has(session.id) ? undefined : session;
+  return following ? following.then(check) : check();
 }
 
 /** A Bearer token decides alone, bad or good (RFC 6750 section 2.1); without one, every cookie of the name counts. */
@@ -69,7 +78,8 @@ export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSign
     timer.unref();
   };
   ctx.res.once('close', stop);
-  currentSession(ctx, auth, parts)
+  Promise.resolve()
+    .then(() => currentSession(ctx, auth, parts))
     .then((session) => {
       if (!session) return end('revoked');
       stopListening = parts.revocations.onRevoked(session.id, () => end('revoked'));

@@ -32,18 +32,15 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
   const { role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['role']);
   stringOption('role', role, undefined, { maxLength: 64 });
 
-  return async function requireAuth(ctx, next) {
+  return function requireAuth(ctx, next) {
     const auth = authOf(ctx);
-    if (!auth) {
-      sendError(ctx, new Error('requireAuth() needs app.use(sessionToken(auth)) before it'), 'json', loggerOption('logger', undefined));
-      return;
-    }
-    const { logger } = partsOf(auth);
+    const logger = auth ? partsOf(auth).logger : loggerOption('logger', undefined);
     try {
-      if (!admit(ctx, auth, mode, role)) return;
+      if (!auth) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
+      if (!admit(ctx, auth, mode, role)) return Promise.resolve();
     } catch (error) {
       sendError(ctx, error, 'json', logger);
-      return;
+      return Promise.resolve();
     }
     return next();
   };

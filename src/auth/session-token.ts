@@ -31,18 +31,22 @@ export function authOf(ctx: Context): Auth | undefined {
 export function sessionToken(auth: Auth): Middleware {
   const parts = partsOf(auth);
 
-  return async function sessionToken(ctx, next) {
+  // Not an async function: on a route of its own each would cost as much as checking the token does.
+  return function sessionToken(ctx, next) {
     if (seen.get(ctx.req) === auth) return next();
-    let session: Session | undefined;
+    const goOn = (session: Session | undefined): Promise<unknown> => {
+      seen.set(ctx.req, auth);
+      ctx.state.session = session;
+      return next();
+    };
+    const fail = async (error: unknown): Promise<void> => sendError(ctx, error, 'json', parts.logger);
+    let found: ReturnType<typeof currentSession>;
     try {
-      session = await currentSession(ctx, auth, parts);
+      found = currentSession(ctx, auth, parts);
     } catch (error) {
-      sendError(ctx, error, 'json', parts.logger);
-      return;
+      return fail(error);
     }
-    seen.set(ctx.req, auth);
-    ctx.state.session = session;
-    return next();
+    return found instanceof Promise ? found.then(goOn, fail) : goOn(found);
   };
 }
 

@@ -2,6 +2,7 @@ import type { Metrics, TaskDetail, TaskStatus, TaskSummary } from '../tasks/type
 import { readEvents, type ServerEvent } from './events.js';
 
 export type { LogLine, Metrics, Pulse, TaskStatus, TaskSummary } from '../tasks/types.js';
+export type { DashboardFacts } from '../web/dashboard-routes.js';
 export type { ServerEvent } from './events.js';
 
 /** An answer that is not what was asked for, as the server described it (RFC 9457). */

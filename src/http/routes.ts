@@ -59,8 +59,7 @@ export function routeTable(table: RouteTable): Middleware {
     byLayer.set(layer, route);
   }
 
-  const middleware = async (ctx: Context, next: Next): Promise<void> => {
-    if (!mount.contains(ctx.path)) return next();
+  const handle = async (ctx: Context, next: Next): Promise<void> => {
     const { path: layers } = router.match(ctx.path, ctx.method);
     if (layers.length === 0 && !rest) return next();
     const known = layers.flatMap((layer) => byLayer.get(layer) ?? []);
@@ -76,6 +75,8 @@ export function routeTable(table: RouteTable): Middleware {
       sendError(ctx, error, shape, table.logger);
     }
   };
+  // What is not under the mount goes on without a promise of its own.
+  const middleware: Middleware = (ctx, next) => (mount.contains(ctx.path) ? handle(ctx, next) : next());
   Object.defineProperty(middleware, 'name', { value: name });
   return middleware;
 }

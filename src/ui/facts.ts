@@ -1,17 +1,7 @@
-import { createClient } from '../client/client.js';
+import { createClient, type DashboardFacts } from '../client/client.js';
 
 /** What the server put into the page. */
-export interface Facts {
-  user: string | null;
-  mayAct: boolean;
-  title: string;
-  logo: string;
-  can: readonly string[];
-  version: string;
-  logoutUrl: string | null;
-}
-
-export const facts: Facts = JSON.parse(document.getElementById('facts')?.textContent ?? '{}') as Facts;
+export const facts: DashboardFacts = JSON.parse(document.getElementById('facts')?.textContent ?? '{}') as DashboardFacts;
 
 /** The dashboard stands at `base/dashboard`, whatever stands before it. */
 export const client = createClient(location.pathname.replace(/\/dashboard$/, ''));

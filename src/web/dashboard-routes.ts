@@ -17,7 +17,7 @@ export interface DashboardOptions extends WebOptions {
 }
 
 /** What the page must know at once, put into it as JSON. */
-interface DashboardFacts {
+export interface DashboardFacts {
   /** Name of whoever is signed in; null where nobody signs in. */
   user: string | null;
   /** Whether this user may retry and cancel. */
