@@ -54,7 +54,7 @@ export interface TaskClient {
   stream(wishes: StreamWishes): AsyncGenerator<ServerEvent>;
 }
 
-/** A client of the tasks at `base`, such as `/tasks`. */
+/** A client of the tasks at `base`, such as `/tasks`; an empty string is the root of the host. */
 export function createClient(base: string): TaskClient {
   const ask = async (path: string, init?: RequestInit): Promise<Response> => {
     const response = await fetch(base + path, init).catch((cause: unknown) => {
@@ -73,7 +73,9 @@ export function createClient(base: string): TaskClient {
       if (name !== undefined) query.set('name', name);
       if (limit !== undefined) query.set('limit', String(limit));
       if (cursor !== undefined) query.set('cursor', cursor);
-      return json<TaskList>(query.size === 0 ? '' : `?${query}`, signal ? { signal } : {});
+      // At the root of a host the list is at '/', which an empty path would not be.
+      const path = base === '' ? '/' : '';
+      return json<TaskList>(query.size === 0 ? path : `${path}?${query}`, signal ? { signal } : {});
     },
     get: (id, signal) => json<ShownTask>(`/${encodeURIComponent(id)}`, signal ? { signal } : {}),
     metrics: () => json<Metrics>('/metrics'),

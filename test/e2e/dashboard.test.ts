@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
+import mount from 'koa-mount';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { TaskManager, taskAdmin, taskContext, taskLog } from '../../src/index.js';
 import { accessibilityFaults, startBrowser } from '../helpers/browser.js';
@@ -226,6 +227,39 @@ describe('the dashboard in a browser', () => {
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.waitForSelector('#password');
     expect(await page.getAttribute('html', 'data-theme')).toBe('dark');
+  });
+
+  it.each([
+    ['/admin/jobs', '/shop'],
+    ['/', undefined],
+    ['/', '/jobs'],
+  ] as const)('works at %s, mounted at %s', async (path, mounted) => {
+    const admin = taskAdmin(tasks, { path, auth: users, secretKey, logger: false });
+    const app = new Koa();
+    app.use(mounted ? mount(mounted, admin) : admin);
+    const other = await serve(app);
+    try {
+      const prefix = `${mounted ?? ''}${path === '/' ? '' : path}`;
+      await tasks
+        .task('bad', () => {
+          throw new Error('declined');
+        })
+        .enqueue();
+      await page.goto(`${other.url}${prefix}/dashboard?status=failed`);
+      await page.fill('#username', 'admin');
+      await page.fill('#password', 'secret');
+      await page.click('button[type=submit]');
+      await page.waitForSelector('.connection.live');
+      await row('bad').locator('a').click();
+      await page.locator('.detail .error-box', { hasText: 'declined' }).waitFor();
+      await page.getByRole('button', { name: 'Clear filters' }).click();
+      await row('bad').waitFor();
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await page.waitForURL(`${other.url}${prefix}/auth/login`);
+      expect(complaints).toEqual([]);
+    } finally {
+      await other.close();
+    }
   });
 
   it('shows hostile text as text', async () => {
