@@ -54,10 +54,19 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
     formLimit: limit,
     patchNode: false,
   });
-  const timer = setTimeout(() => ctx.req.destroy(new TaskflowError('REQUEST_TIMEOUT', 'The body took too long.')), patience * 1000);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new TaskflowError('REQUEST_TIMEOUT', `The body was not there within ${patience} seconds.`, {
+      headers: { Connection: 'close' },
+    });
+    timer = setTimeout(() => reject(error), patience * 1000);
+  });
+  const parsing = Promise.resolve(parser(ctx, async () => {}));
   try {
-    await parser(ctx, async () => {});
+    await Promise.race([parsing, late]);
   } catch (error) {
+    // What is still being read ends with the connection, and nobody waits for it any more.
+    parsing.catch(() => {});
     throw bodyError(error, limit);
   } finally {
     clearTimeout(timer);

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { createAuth } from '../../src/auth/create-auth.js';
@@ -181,6 +182,22 @@ describe('POST auth/login', () => {
     ['nothing', {}, 415],
   ])('answers %s as it deserves', async (_case, init, status) => {
     expect((await ask(login, { method: 'POST', ...init })).status).toBe(status);
+  });
+
+  it('answers 408 and closes when the body does not come within 10 seconds', async () => {
+    const { port } = new URL(served.url);
+    const head =
+      'POST /tasks/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"username":';
+    const answer = await new Promise<string>((resolve) => {
+      let text = '';
+      const socket = connect(Number(port), '127.0.0.1', () => socket.write(head));
+      socket.on('data', (chunk) => {
+        text += String(chunk);
+      });
+      socket.on('close', () => resolve(text));
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /);
+    expect(answer).toContain('"code":"REQUEST_TIMEOUT"');
   });
 
   it('refuses a form that another site made the browser send', async () => {
