@@ -4,4 +4,3 @@ console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --
 await import('./enqueue.js');
 await import('./guarded.js');
 await import('./stream.js');
-process.exit(0);

@@ -9,6 +9,8 @@ import type { StreamClient } from './sse-stream.js';
 
 /** Milliseconds between two `tasks` events, two `metrics` events and two looks for log lines. */
 const intervals = { tasks: 100, metrics: 1000, logs: 250 };
+/** Lines of one event, at most; what is left comes with the next. */
+const linesOfEvent = 1000;
 /** Tasks whose log one client may follow. */
 const maxFollowed = 20;
 const topicNames = ['tasks', 'metrics'];
@@ -19,11 +21,16 @@ interface TasksEvent extends StreamEvent {
   to: number;
 }
 
+/** Lines of one task, in order and without a gap. */
+interface LogEvent extends StreamEvent {
+  data: { id: string; lines: readonly LogLine[] };
+}
+
 interface FollowedLog {
   clients: number;
   /** Number of the last line told. */
   n: number;
-  event: StreamEvent | undefined;
+  event: LogEvent | undefined;
 }
 
 /** What all clients of one source share: one watch of the changes, one set of numbers, one serialised event for all. */
@@ -122,11 +129,11 @@ class LiveTasks {
 
   async #readLogs(): Promise<void> {
     for (const [id, log] of this.#logs) {
-      const lines = await this.#tasks.logs(id, { after: log.n, limit: 1000 }).catch((): LogLine[] => []);
-      const last = lines.at(-1);
+      const event = await linesAfter(this.#tasks, id, log.n).catch(() => undefined);
+      const last = event?.data.lines.at(-1);
       if (!last) continue;
       log.n = last.n;
-      log.event = { event: 'log', data: { id, lines } };
+      log.event = event;
       this.#wake();
     }
   }
@@ -188,11 +195,11 @@ async function* clientEvents(
   yield { event: 'hello', id: seen, data: { serverTime: new Date().toISOString(), version, resumed } };
 
   await live.join();
-  const logs = new Map<string, { log: FollowedLog; told: StreamEvent | undefined }>();
+  const logs = new Map<string, { log: FollowedLog; n: number }>();
   try {
     for (const id of followed) {
-      const log = live.followLog(id, await lastLine(tasks, id));
-      logs.set(id, { log, told: log.event });
+      const n = await lastLine(tasks, id);
+      logs.set(id, { log: live.followLog(id, n), n });
     }
     let toldMetrics: StreamEvent | undefined;
     // What changed since the client left, and while it was being let in, before the shared events begin.
@@ -213,10 +220,13 @@ async function* clientEvents(
         toldMetrics = live.metrics;
         yield live.metrics;
       }
-      for (const entry of logs.values()) {
-        if (entry.log.event === undefined || entry.log.event === entry.told) continue;
-        entry.told = entry.log.event;
-        yield entry.log.event;
+      for (const [id, entry] of logs) {
+        if (entry.log.event === undefined || entry.log.n <= entry.n) continue;
+        const [first] = entry.log.event.data.lines;
+        // As with the tasks: who has missed a line before the shared event gets one of its own.
+        const event = first && first.n <= entry.n + 1 ? entry.log.event : await linesAfter(tasks, id, entry.n);
+        entry.n = event.data.lines.at(-1)?.n ?? entry.n;
+        if (event.data.lines.length > 0) yield event;
       }
       await next;
     }
@@ -229,6 +239,10 @@ async function* clientEvents(
 async function changesSince(tasks: TaskSource, seen: number, signal: AbortSignal): Promise<TasksEvent | undefined> {
   for await (const changes of tasks.watch(seen, signal)) return tasksEvent(seen, changes);
   return undefined;
+}
+
+async function linesAfter(tasks: TaskSource, id: string, after: number): Promise<LogEvent> {
+  return { event: 'log', data: { id, lines: await tasks.logs(id, { after, limit: linesOfEvent }) } };
 }
 
 /** Lines written before a client came are not replayed. */

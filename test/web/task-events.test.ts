@@ -184,6 +184,39 @@ describe('the live events of the tasks', () => {
     stream.close();
   });
 
+  it('tell a client that reads slowly every line of a log, without a gap', async () => {
+    let release = (): void => {};
+    const talk = tasks.task('talk', () => {
+      taskLog('first');
+      const timer = setInterval(() => taskLog('tick'), 100);
+      return new Promise<void>((resolve) => {
+        release = () => {
+          clearInterval(timer);
+          resolve();
+        };
+      });
+    });
+    await tasks.start();
+    const id = await talk.enqueue();
+    await waitFor(async () => (await tasks.logs(id, {})).length >= 1);
+    const controller = new AbortController();
+    const query = new URLSearchParams({ topics: 'metrics', task: id });
+    const events = taskEvents(tasks)({ lastEventId: undefined, query, signal: controller.signal })[Symbol.asyncIterator]();
+    const seen: number[] = [];
+    for (let taken = 0; taken < 6; ) {
+      const { event, data } = (await events.next()).value as StreamEvent;
+      if (event !== 'log') continue;
+      seen.push(...(data as { lines: { n: number }[] }).lines.map(({ n }) => n));
+      taken += 1;
+      // Slower than lines are looked for, so that shared events pass by unseen.
+      await sleep(0.6);
+    }
+    expect(seen).toEqual(seen.map((_, index) => (seen[0] ?? 0) + index));
+    release();
+    controller.abort();
+    await events.next();
+  });
+
   it('end when the manager stops, so that the server can close', async () => {
     const stream = await openStream(served.url);
     await waitFor(() => stream.events.length > 0);
