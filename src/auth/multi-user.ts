@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../http/access.js';
 import { optionsObject, wrongType } from '../options.js';
-import { decoyPassword, type StoredPassword, storePassword } from './password.js';
-import { type AuthStrategy, isUserName, rolesOption, type Verdict } from './strategy.js';
+import { type StoredPassword, storePassword } from './passwords/stored-password.js';
+import { type AuthStrategy, isUserName, type KnownUser, rolesOption, type Verdict } from './strategy.js';
 
 /** Options of one configured user. */
 export interface UserOptions {
@@ -18,6 +18,13 @@ interface User {
   roles: readonly Role[] | undefined;
 }
 
+const weak = new WeakMap<AuthStrategy, readonly string[]>();
+
+/** What is to be said of the hashes that a strategy was configured with: which user's is weak, and why. */
+export function weakHashesOf(strategy: AuthStrategy): readonly string[] {
+  return weak.get(strategy) ?? [];
+}
+
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 /**
@@ -29,21 +36,22 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
   if (!Array.isArray(entries) || entries.length === 0)
     throw wrongType('users', entries, "a list such as [['alice', 'password']], with at least one user");
   const users = new Map<string, User>();
-  for (const entry of entries as readonly unknown[]) addUser(users, entry);
-  const decoy = decoyPassword();
+  for (const entry of entries as readonly UserEntry[]) {
+    const user = readUser(entry);
+    if (users.has(entry[0])) throw new RangeError(`user '${entry[0]}' is given twice`);
+    users.set(entry[0], user);
+  }
+  // An unknown name is checked against the hash that takes longest, and refused whatever comes of it.
+  const dearest = [...users.values()].reduce((one, other) => (other.password.cost > one.password.cost ? other : one));
 
-  return {
+  return withWarnings(users, {
     async authenticate_user(username, password): Promise<Verdict> {
       const user = users.get(username);
-      const same = await (user ?? { password: decoy }).password.matches(password);
-      if (!user || !same) return false;
-      return user.roles ? { ok: true, roles: user.roles } : true;
+      const same = await (user ?? dearest).password.matches(password);
+      return user && same ? verdictOf(user) : false;
     },
-    find_user: (username) => {
-      const user = users.get(username);
-      return user && { version: '', roles: user.roles };
-    },
-  };
+    find_user: (username) => known(users.get(username)),
+  });
 }
 
 /**
@@ -52,32 +60,43 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
  * @throws TypeError when the password is `undefined` ("password of 'admin' is not set") or not a string.
  */
 export function staticUser(username: string, password: string | undefined, options?: UserOptions): AuthStrategy {
-  const users = new Map<string, User>();
-  addUser(users, [username, password, options]);
-  const user = users.get(username);
+  const user = readUser([username, password, options]);
   const expectedName = digest(username);
 
-  return {
+  return withWarnings(new Map([[username, user]]), {
     async authenticate_user(givenName, givenPassword): Promise<Verdict> {
       const sameName = timingSafeEqual(digest(givenName), expectedName);
-      const samePassword = (await user?.password.matches(givenPassword)) === true;
-      if (!sameName || !samePassword) return false;
-      return user?.roles ? { ok: true, roles: user.roles } : true;
+      const samePassword = await user.password.matches(givenPassword);
+      return sameName && samePassword ? verdictOf(user) : false;
     },
-    find_user: (givenName) => (givenName === username && user ? { version: '', roles: user.roles } : undefined),
-  };
+    find_user: (givenName) => known(givenName === username ? user : undefined),
+  });
 }
 
-function addUser(users: Map<string, User>, entry: unknown): void {
+function verdictOf({ roles }: User): Verdict {
+  return roles ? { ok: true, roles } : true;
+}
+
+function known(user: User | undefined): KnownUser | undefined | Promise<KnownUser> {
+  if (!user) return undefined;
+  const { roles } = user;
+  const version = user.password.version();
+  return typeof version === 'string' ? { version, roles } : version.then((ready) => ({ version: ready, roles }));
+}
+
+function withWarnings(users: ReadonlyMap<string, User>, strategy: AuthStrategy): AuthStrategy {
+  const warnings = [...users].flatMap(([name, { password }]) => (password.weakness ? [`user '${name}': ${password.weakness}`] : []));
+  weak.set(strategy, warnings);
+  return strategy;
+}
+
+/** Checks one entry of a configuration. */
+function readUser(entry: unknown): User {
   if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3) {
     throw new TypeError("each user is a list of two or three: ['alice', 'password', { roles: ['viewer'] }]");
   }
   const [username, password, options] = entry as readonly unknown[];
   if (!isUserName(username)) throw wrongType('username', username, 'a string of 1 to 256 printable characters');
-  if (users.has(username)) throw new RangeError(`user '${username}' is given twice`);
   const { roles } = optionsObject<UserOptions>(`user '${username}'`, options as UserOptions | undefined, ['roles']);
-  users.set(username, {
-    password: storePassword(`password of '${username}'`, password),
-    roles: rolesOption(`roles of '${username}'`, roles),
-  });
+  return { password: storePassword(username, password), roles: rolesOption(`roles of '${username}'`, roles) };
 }

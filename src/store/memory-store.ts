@@ -10,6 +10,12 @@ export interface MemoryStoreOptions {
   now?: (() => number) | undefined;
 }
 
+interface Log {
+  /** Number of the oldest item kept. */
+  first: number;
+  items: { entry: StoreValue; expiresAt: number }[];
+}
+
 interface Watcher {
   prefix: string;
   /** Changes not yet taken, or what waits for one. */
@@ -20,7 +26,7 @@ interface Watcher {
 /** A {@link SharedStore} of this process alone, bounded in memory. What it holds ends with the process. */
 export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = Date.now }: MemoryStoreOptions = {}): SharedStore {
   const entries = new Map<string, StoreEntry>();
-  const logs = new Map<string, { first: number; items: StoreValue[] }>();
+  const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();
 
   const live = (key: string): StoreEntry | undefined => {
@@ -49,26 +55,34 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
     async set(key, value, ttl) {
       put({ key, value, expiresAt: now() + ttl * 1000 });
     },
+    async replace(key, before, value, ttl) {
+      if (JSON.stringify(live(key)?.value) !== JSON.stringify(before)) return false;
+      put({ key, value, expiresAt: now() + ttl * 1000 });
+      return true;
+    },
     async increment(key, ttl) {
       const entry = live(key);
       const value = (typeof entry?.value === 'number' ? entry.value : 0) + 1;
       put({ key, value, expiresAt: entry?.expiresAt ?? now() + ttl * 1000 });
       return value;
     },
-    async append(log, entry) {
+    async append(log, entry, ttl) {
       const kept = logs.get(log) ?? { first: 0, items: [] };
       logs.set(log, kept);
-      kept.items.push(entry);
-      if (kept.items.length > maxLogEntries) {
-        kept.items.shift();
-        kept.first += 1;
-      }
+      kept.items.push({ entry, expiresAt: now() + ttl * 1000 });
+      const expired = kept.items.findIndex(({ expiresAt }) => expiresAt > now());
+      const surplus = Math.max(expired, kept.items.length - maxLogEntries);
+      kept.items.splice(0, surplus);
+      kept.first += surplus;
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const { first, items } = logs.get(log) ?? { first: 0, items: [] };
       const end = cursor === undefined ? items.length : Math.max(0, Number(cursor) - first);
       const start = Math.max(0, end - limit);
-      return { items: items.slice(start, end).reverse(), nextCursor: start > 0 ? String(start + first) : null };
+      const shown = items.slice(start, end).filter(({ expiresAt }) => expiresAt > now());
+      // Entries expire from the oldest on, so a page that lacks one is the last.
+      const more = start > 0 && shown.length === end - start;
+      return { items: shown.map(({ entry }) => entry).reverse(), nextCursor: more ? String(start + first) : null };
     },
     async *watch(prefix, signal) {
       const present = [...entries.keys()].flatMap((key) => (key.startsWith(prefix) ? (live(key) ?? []) : []));
@@ -93,12 +107,10 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
   };
 }
 
-/** Drops what has expired; where nothing has, the entry that would expire first. */
+/** Drops what has expired, or else the hundredth part that would expire first: so many sets share one walk over all keys. */
 function makeRoom(entries: Map<string, StoreEntry>, now: number): void {
-  let soonest: StoreEntry | undefined;
-  for (const entry of entries.values()) {
-    if (entry.expiresAt <= now) entries.delete(entry.key);
-    else if (soonest === undefined || entry.expiresAt < soonest.expiresAt) soonest = entry;
-  }
-  if (soonest && entries.size > 0 && entries.has(soonest.key)) entries.delete(soonest.key);
+  const soonest = [...entries.values()].sort((one, other) => one.expiresAt - other.expiresAt);
+  const expired = soonest.findIndex(({ expiresAt }) => expiresAt > now);
+  const surplus = expired > 0 ? expired : expired < 0 ? soonest.length : Math.ceil(soonest.length / 100);
+  for (const { key } of soonest.slice(0, surplus)) entries.delete(key);
 }

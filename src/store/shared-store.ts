@@ -26,10 +26,15 @@ export interface SharedStore {
   get(key: string): Promise<StoreValue | undefined>;
   /** Keeps a value for `ttl` seconds. Resolves when it is as durable as the store can make it. */
   set(key: string, value: StoreValue, ttl: number): Promise<void>;
+  /**
+   * Sets the value only where the present one is `before` (`undefined`: where there is none), in one step for all
+   * processes. Resolves to whether it did; if not, somebody was quicker.
+   */
+  replace(key: string, before: StoreValue | undefined, value: StoreValue, ttl: number): Promise<boolean>;
   /** Adds one and resolves to the new number. The first call starts the `ttl` (seconds); later ones do not lengthen it. */
   increment(key: string, ttl: number): Promise<number>;
-  /** Adds an entry to the end of a log. */
-  append(log: string, entry: StoreValue): Promise<void>;
+  /** Adds an entry to the end of a log, kept for `ttl` seconds. A full store may drop the oldest ones sooner. */
+  append(log: string, entry: StoreValue, ttl: number): Promise<void>;
   /** Reads a log, newest first. `limit` is 50 by default. */
   page(log: string, cursor?: string, limit?: number): Promise<LogPage>;
   /**

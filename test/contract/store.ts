@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { SharedStore, StoreEntry } from '../../src/store/shared-store.js';
-import { sleep } from '../helpers/wait.js';
+import { sleep, waitFor } from '../helpers/wait.js';
 
 export interface StoreUnderTest {
   store: SharedStore;
@@ -45,9 +45,32 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.increment('short', 60)).toBe(1);
     });
 
+    it('replaces a value only where it is the one expected, so that of many at once one succeeds', async () => {
+      const { store, other } = under;
+      expect(await store.replace('b', { n: 0 }, { n: 1 }, 60)).toBe(false);
+      expect(await store.replace('b', undefined, { n: 0 }, 60)).toBe(true);
+      expect(await other.replace('b', undefined, { n: 9 }, 60)).toBe(false);
+      const tries = Array.from({ length: 20 }, (_, n) => (n % 2 ? store : other).replace('b', { n: 0 }, { n: n + 1 }, 60));
+      expect((await Promise.all(tries)).filter(Boolean)).toHaveLength(1);
+      expect(await store.get('b')).not.toEqual({ n: 0 });
+      expect(await store.replace('short', undefined, 1, 0.3)).toBe(true);
+      await sleep(0.35);
+      expect(await other.replace('short', undefined, 2, 60)).toBe(true);
+    });
+
+    it('forgets the entries of a log after their time', async () => {
+      const { store, other } = under;
+      await store.append('brief', { n: 1 }, 0.3);
+      await store.append('brief', { n: 2 }, 60);
+      expect((await other.page('brief')).items).toEqual([{ n: 2 }, { n: 1 }]);
+      await sleep(0.35);
+      await store.append('brief', { n: 3 }, 60);
+      expect(await other.page('brief')).toEqual({ items: [{ n: 3 }, { n: 2 }], nextCursor: null });
+    });
+
     it('reads a log newest first, page by page', async () => {
-      for (let n = 1; n <= 5; n++) await under.store.append('audit', { n });
-      await under.store.append('other', { n: 99 });
+      for (let n = 1; n <= 5; n++) await under.store.append('audit', { n }, 60);
+      await under.store.append('other', { n: 99 }, 60);
       const first = await under.other.page('audit', undefined, 2);
       expect(first.items).toEqual([{ n: 5 }, { n: 4 }]);
       const second = await under.other.page('audit', first.nextCursor ?? '', 3);
@@ -67,7 +90,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
           if (seen.length === 2) controller.abort();
         }
       })();
-      await sleep(0.05);
+      await waitFor(() => seen.length === 1);
       await store.set('else:c', 1, 60);
       await store.set('revoked:d', 2, 60);
       const started = Date.now();

@@ -19,7 +19,7 @@ describe('memoryStore', () => {
 
   it('holds no more entries of a log than it may', async () => {
     const store = memoryStore({ maxLogEntries: 2 });
-    for (const n of [1, 2, 3]) await store.append('log', n);
+    for (const n of [1, 2, 3]) await store.append('log', n, 60);
     expect(await store.page('log')).toEqual({ items: [3, 2], nextCursor: null });
   });
 });

@@ -21,7 +21,7 @@ export interface Database {
 /** In the header of our files, at offset 68: "tkfl". */
 export const applicationId = 0x746b666c;
 /** Version of the layout, in the header at offset 60. */
-export const layoutVersion = 1;
+export const layoutVersion = 2;
 
 /** The path that stands for a database in memory. */
 export const inMemory = ':memory:';

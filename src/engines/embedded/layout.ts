@@ -71,8 +71,14 @@ CREATE TABLE rollup (
 CREATE TABLE shared (key TEXT PRIMARY KEY, value TEXT NOT NULL, expires_at INTEGER NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX shared_rev ON shared (rev);
 CREATE INDEX shared_expiry ON shared (expires_at);
-CREATE TABLE journal (log TEXT NOT NULL, n INTEGER NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (log, n)) WITHOUT ROWID;
+CREATE TABLE journal (log TEXT NOT NULL, n INTEGER NOT NULL, entry TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (log, n)) WITHOUT ROWID;
 `;
+
+/** What turns each version into the next, from 1 on. */
+const migrations = [
+  // 2: an entry of a log has an end. Nothing has been written to one before.
+  'DELETE FROM journal; ALTER TABLE journal ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0',
+];
 
 /** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
 export function prepareConnection(database: Database): void {
@@ -92,6 +98,10 @@ export function layOut(database: Database, path: string): void {
       // The count of changes begins at the time, so that a number of another file is out of this one's range.
       const first = Date.now() * 100;
       database.run('INSERT INTO meta (key, value) VALUES (?, ?), (?, ?)', 'rev', first, 'first_rev', first);
+    }
+    if (version > 0 && version < layoutVersion) {
+      for (const step of migrations.slice(version - 1)) database.exec(step);
+      database.exec(`PRAGMA user_version = ${layoutVersion}`);
     }
     // A damaged file shows itself here rather than to the first caller.
     if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined) throw new Error('it has lost its count of changes');

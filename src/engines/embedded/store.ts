@@ -29,14 +29,27 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
       const at = Date.now();
       return commits.submit<'increment'>({ kind: 'increment', key, expiresAt: at + Math.round(ttl * 1000), at });
     },
-    async append(log, entry) {
+    async replace(key, before, value, ttl) {
       const { commits } = await open();
-      await commits.submit<'append'>({ kind: 'append', log, entry: JSON.stringify(entry) });
+      const at = Date.now();
+      const [was, is] = [before === undefined ? null : JSON.stringify(before), JSON.stringify(value)];
+      return commits.submit<'replace'>({ kind: 'replace', key, before: was, value: is, expiresAt: at + Math.round(ttl * 1000), at });
+    },
+    async append(log, entry, ttl) {
+      const { commits } = await open();
+      const at = Date.now();
+      await commits.submit<'append'>({ kind: 'append', log, entry: JSON.stringify(entry), expiresAt: at + Math.round(ttl * 1000), at });
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const { database } = await open();
       const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
-      const rows = database.all('SELECT n, entry FROM journal WHERE log = ? AND n < ? ORDER BY n DESC LIMIT ?', log, before, limit + 1);
+      const rows = database.all(
+        'SELECT n, entry FROM journal WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC LIMIT ?',
+        log,
+        before,
+        Date.now(),
+        limit + 1,
+      );
       const items = rows.slice(0, limit);
       return { items: items.map((row) => parse(row.entry)), nextCursor: rows.length > limit ? String(items.at(-1)?.n) : null };
     },

@@ -20,7 +20,9 @@ export type Write =
   | { kind: 'recover'; owner: string; at: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
   | { kind: 'increment'; key: string; expiresAt: number; at: number }
-  | { kind: 'append'; log: string; entry: string };
+  /** `before` is JSON text, or null for no value. */
+  | { kind: 'replace'; key: string; before: string | null; value: string; expiresAt: number; at: number }
+  | { kind: 'append'; log: string; entry: string; expiresAt: number; at: number };
 
 /** What each kind of write answers. */
 export interface Written {
@@ -35,6 +37,7 @@ export interface Written {
   recover: readonly Row[];
   set: undefined;
   increment: number;
+  replace: boolean;
   append: undefined;
 }
 

@@ -15,6 +15,9 @@ const interrupted: StoredError = {
   fingerprint: '',
 };
 
+/** Entries of one log that are kept at most, whatever their end says. */
+const maxJournal = 1_000_000;
+
 /** All SQL that changes anything: one method for each transition, all of a batch in one transaction. */
 export class Writer {
   readonly #database: Database;
@@ -90,6 +93,8 @@ export class Writer {
         return this.#set(write);
       case 'increment':
         return this.#increment(write);
+      case 'replace':
+        return this.#replace(write);
       case 'append':
         return this.#append(write);
     }
@@ -348,12 +353,23 @@ export class Writer {
     );
   }
 
-  #append({ log, entry }: Of<'append'>): undefined {
+  #replace({ key, before, value, expiresAt, at }: Of<'replace'>): boolean {
+    const row = this.#database.get('SELECT value FROM shared WHERE key = ? AND expires_at > ?', key, at);
+    if ((row?.value ?? null) !== before) return false;
+    this.#put(key, value, expiresAt);
+    return true;
+  }
+
+  #append({ log, entry, expiresAt, at }: Of<'append'>): undefined {
+    const last = Number(this.#database.get('SELECT max(n) AS n FROM journal WHERE log = ?', log)?.n ?? 0);
+    this.#database.run('INSERT INTO journal (log, n, entry, expires_at) VALUES (?, ?, ?, ?)', log, last + 1, entry, expiresAt);
+    // A few of the oldest with each new one, so that a log is bounded and no commit is ever long.
     this.#database.run(
-      'INSERT INTO journal (log, n, entry) VALUES (?, (SELECT coalesce(max(n), 0) + 1 FROM journal WHERE log = ?), ?)',
+      'DELETE FROM journal WHERE log = ? AND n IN (SELECT n FROM journal WHERE log = ? ORDER BY n LIMIT 10) AND (expires_at <= ? OR n <= ?)',
       log,
       log,
-      entry,
+      at,
+      last - maxJournal,
     );
     return undefined;
   }

@@ -1,0 +1,99 @@
+import * as crypto from 'node:crypto';
+import { createRequire } from 'node:module';
+
+/** How to make a key of a password, with everything but the password fixed. */
+export type Recipe =
+  | { algorithm: 'scrypt'; N: number; r: number; p: number; salt: Buffer; length: number }
+  | { algorithm: 'argon2id' | 'argon2i'; memory: number; passes: number; lanes: number; salt: Buffer; length: number }
+  | { algorithm: 'pbkdf2'; digest: 'sha256' | 'sha512'; iterations: number; salt: Buffer; length: number };
+
+/** Derives the key on libuv's threads, so that the event loop goes on. */
+export async function derive(password: string, recipe: Recipe): Promise<Buffer> {
+  switch (recipe.algorithm) {
+    case 'scrypt':
+      return scrypt(password, recipe);
+    case 'pbkdf2':
+      return new Promise((resolve, reject) => {
+        const { salt, iterations, length, digest } = recipe;
+        crypto.pbkdf2(password, salt, iterations, length, digest, (error, key) => (error ? reject(error) : resolve(key)));
+      });
+    default:
+      return argon2()(password, recipe);
+  }
+}
+
+function scrypt(password: string, { N, r, p, salt, length }: Extract<Recipe, { algorithm: 'scrypt' }>): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    // Node refuses more than 32 MiB unless it is told how much will be needed.
+    const maxmem = 128 * N * r + 128 * r * p + 2 ** 20;
+    crypto.scrypt(password, salt, length, { N, r, p, maxmem }, (error, key) => (error ? reject(error) : resolve(key)));
+  });
+}
+
+type Argon2Recipe = Extract<Recipe, { memory: number }>;
+type Argon2 = (password: string, recipe: Argon2Recipe) => Promise<Buffer>;
+
+/** The part of Node's own argon2 (24.7 and newer) that is used; the types of Node 20 do not know it. */
+interface NodeArgon2 {
+  argon2?(
+    algorithm: string,
+    parameters: { message: string; nonce: Buffer; memory: number; passes: number; parallelism: number; tagLength: number },
+    done: (error: Error | null, key: Buffer) => void,
+  ): void;
+}
+
+let foundArgon2: Argon2 | undefined;
+
+/**
+ * Argon2 of Node itself where it has it, else of the optional package.
+ *
+ * @throws Error saying what to install where there is neither.
+ */
+export function argon2(): Argon2 {
+  foundArgon2 ??= nodeArgon2() ?? packageArgon2();
+  return foundArgon2;
+}
+
+function nodeArgon2(): Argon2 | undefined {
+  const { argon2: own } = crypto as NodeArgon2;
+  if (!own) return undefined;
+  return (message, { algorithm, salt: nonce, memory, passes, lanes: parallelism, length: tagLength }) =>
+    new Promise((resolve, reject) => {
+      const parameters = { message, nonce, memory, passes, parallelism, tagLength };
+      own(algorithm, parameters, (error, key) => (error ? reject(error) : resolve(Buffer.from(key))));
+    });
+}
+
+function packageArgon2(): Argon2 {
+  const { hashRaw } = optional<{
+    hashRaw(password: string, options: object): Promise<Uint8Array>;
+  }>('@node-rs/argon2', 'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: npm install @node-rs/argon2');
+  return async (password, { algorithm, salt, memory, passes, lanes, length }) =>
+    Buffer.from(
+      await hashRaw(password, {
+        // The package's enum: 1 is Argon2i, 2 is Argon2id; version 1 is 0x13.
+        algorithm: algorithm === 'argon2id' ? 2 : 1,
+        version: 1,
+        memoryCost: memory,
+        timeCost: passes,
+        parallelism: lanes,
+        outputLen: length,
+        salt,
+      }),
+    );
+}
+
+/** bcrypt of the optional package; its work, too, is done on libuv's threads. */
+export function bcrypt(): { verify(password: string, hash: string): Promise<boolean> } {
+  return optional('@node-rs/bcrypt', 'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt');
+}
+
+const require = createRequire(import.meta.url);
+
+function optional<T>(name: string, missing: string): T {
+  try {
+    return require(name) as T;
+  } catch (cause) {
+    throw new Error(missing, { cause });
+  }
+}

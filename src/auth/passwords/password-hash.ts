@@ -1,0 +1,145 @@
+import { timingSafeEqual } from 'node:crypto';
+import { wrongSecret } from '../../options.js';
+import { argon2, bcrypt, derive, type Recipe } from './algorithms.js';
+import { queueHash } from './hash-queue.js';
+
+/** A stored hash: what it costs to check a password against it, and the check. */
+export interface PasswordHash {
+  /** Bytes that one check takes. */
+  readonly memory: number;
+  /** About how many milliseconds one check takes on two cores of 2026; to compare formats with each other. */
+  readonly cost: number;
+  /** Why the hash is weaker than OWASP's minimum; absent for a good one. */
+  readonly weakness?: string | undefined;
+  /** Whether this is the password. The same work for right and wrong. */
+  verify(password: string): Promise<boolean>;
+}
+
+const accepted =
+  "plain text that does not begin with '$', or a hash: $argon2id$, $argon2i$, $scrypt$, $2b$ (bcrypt), $pbkdf2-sha256$ or $pbkdf2-sha512$";
+const base64 = '[A-Za-z0-9+/]';
+
+/**
+ * Reads a hash in the PHC string format, or one of bcrypt.
+ *
+ * @throws TypeError for a text that is none, RangeError for a cost that no server should pay; never with the text.
+ */
+export function parseHash(option: string, text: string): PasswordHash {
+  const hash = parseScrypt(text) ?? parseArgon2(text) ?? parsePbkdf2(text) ?? parseBcrypt(text);
+  if (hash === undefined) throw wrongSecret(option, accepted, TypeError);
+  if (typeof hash === 'string') throw wrongSecret(option, hash, RangeError);
+  return hash;
+}
+
+/** What a parser answers: the hash, the rule that its cost breaks, or nothing where the text is of another format. */
+type Parsed = PasswordHash | string | undefined;
+
+/** `$scrypt$ln=15,r=8,p=3$salt$hash` */
+function parseScrypt(text: string): Parsed {
+  const pattern = new RegExp(`^\\$scrypt\\$ln=(\\d{1,2}),r=(\\d{1,2}),p=(\\d{1,2})\\$(${base64}{11,86})\\$(${base64}{22,86})$`);
+  const [, ln, r, p, salt = '', key = ''] = pattern.exec(text) ?? [];
+  if (ln === undefined) return undefined;
+  const recipe = { algorithm: 'scrypt', N: 2 ** Number(ln), r: Number(r), p: Number(p), ...saltOf(salt, key) } as const;
+  if (Number(ln) < 1 || Number(ln) > 20 || recipe.r < 1 || recipe.p < 1 || 128 * recipe.N * recipe.r > 2 ** 30)
+    return 'a scrypt hash with ln from 1 to 20, r and p from 1, and at most 1 GiB of memory';
+  return derived(recipe, key);
+}
+
+/** `$argon2id$v=19$m=47104,t=1,p=1$salt$hash` */
+function parseArgon2(text: string): Parsed {
+  const pattern = new RegExp(
+    `^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})\\$(${base64}{11,86})\\$(${base64}{22,86})$`,
+  );
+  const [, algorithm, m, t, p, salt = '', key = ''] = pattern.exec(text) ?? [];
+  if (algorithm === undefined) return undefined;
+  const recipe = {
+    algorithm: algorithm === 'argon2id' ? 'argon2id' : 'argon2i',
+    memory: Number(m),
+    passes: Number(t),
+    lanes: Number(p),
+    ...saltOf(salt, key),
+  } as const;
+  if (recipe.passes < 1 || recipe.passes > 20 || recipe.lanes < 1 || recipe.memory < 8 * recipe.lanes || recipe.memory > 2 ** 20)
+    return 'an argon2 hash with t from 1 to 20, p from 1, and m from 8 p to 1048576 (1 GiB)';
+  argon2();
+  return derived(recipe, key);
+}
+
+/** `$pbkdf2-sha256$i=600000$salt$hash`, and as passlib writes it: no `i=`, and `.` for `+`. */
+function parsePbkdf2(text: string): Parsed {
+  const pattern = /^\$pbkdf2-(sha256|sha512)\$(?:i=)?(\d{1,9})\$([A-Za-z0-9+/.]{11,86})\$([A-Za-z0-9+/.]{22,86})$/;
+  const [, digest, iterations, salt = '', key = ''] = pattern.exec(text) ?? [];
+  if (digest === undefined) return undefined;
+  const plain = (encoded: string): string => encoded.replaceAll('.', '+');
+  const recipe = {
+    algorithm: 'pbkdf2',
+    digest: digest === 'sha256' ? 'sha256' : 'sha512',
+    iterations: Number(iterations),
+    ...saltOf(plain(salt), plain(key)),
+  } as const;
+  if (recipe.iterations < 1 || recipe.iterations > 10_000_000) return 'a pbkdf2 hash with 1 to 10000000 iterations';
+  return derived(recipe, plain(key));
+}
+
+/** `$2b$12$` and 53 characters. */
+function parseBcrypt(text: string): Parsed {
+  const [, rounds] = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/.exec(text) ?? [];
+  if (rounds === undefined) return undefined;
+  const cost = Number(rounds);
+  if (cost < 4 || cost > 16) return 'a bcrypt hash with a cost from 4 to 16';
+  const { verify } = bcrypt();
+  const memory = 4096;
+  return {
+    memory,
+    cost: 2 ** cost * 0.06,
+    weakness: cost < 10 ? 'bcrypt with a cost below 10' : undefined,
+    async verify(password) {
+      // bcrypt reads 72 bytes and no more: what is longer is refused after the same work, not matched by its beginning.
+      const fits = Buffer.byteLength(password) <= 72;
+      return (await queueHash(memory, () => verify(fits ? password : 'x', text)).result) && fits;
+    },
+  };
+}
+
+function saltOf(salt: string, key: string): { salt: Buffer; length: number } {
+  return { salt: Buffer.from(salt, 'base64'), length: Buffer.from(key, 'base64').length };
+}
+
+function derived(recipe: Recipe, key: string): PasswordHash {
+  return derivedHash(recipe, Buffer.from(key, 'base64'));
+}
+
+/** A hash whose check derives the key anew and compares. */
+export function derivedHash(recipe: Recipe, expected: Buffer): PasswordHash {
+  const memory = memoryOf(recipe);
+  return {
+    memory,
+    ...strengthOf(recipe),
+    async verify(password) {
+      const key = await queueHash(memory, () => derive(password, recipe)).result;
+      return timingSafeEqual(key, expected);
+    },
+  };
+}
+
+/** Bytes that one derivation takes. */
+export function memoryOf(recipe: Recipe): number {
+  if (recipe.algorithm === 'scrypt') return 128 * recipe.N * recipe.r;
+  return recipe.algorithm === 'pbkdf2' ? 4096 : recipe.memory * 1024;
+}
+
+/** Times and minima measured and taken from the OWASP password storage cheat sheet. */
+function strengthOf(recipe: Recipe): Pick<PasswordHash, 'cost' | 'weakness'> {
+  if (recipe.algorithm === 'scrypt') {
+    const work = recipe.N * recipe.r * recipe.p;
+    return { cost: work / 3400, weakness: work < 2 ** 15 * 8 * 3 ? 'scrypt with less work than ln=15, r=8, p=3' : undefined };
+  }
+  if (recipe.algorithm === 'pbkdf2') {
+    const least = recipe.digest === 'sha256' ? 600_000 : 210_000;
+    const weakness = recipe.iterations < least ? `pbkdf2-${recipe.digest} with fewer than ${least} iterations` : undefined;
+    return { cost: recipe.iterations / 2000, weakness };
+  }
+  const work = recipe.memory * recipe.passes;
+  const weak = recipe.memory < 19_456 || work < 38_912;
+  return { cost: work / 3400, weakness: weak ? `${recipe.algorithm} with less work than m=19456, t=2` : undefined };
+}
