@@ -1,5 +1,6 @@
 import type { Middleware } from 'koa';
 import compose from 'koa-compose';
+import { auditedAccess } from './auth/audit-trail.js';
 import { type Auth, type AuthOptions, createAuth, isAuth } from './auth/create-auth.js';
 import type { Access } from './auth/index.js';
 import { loginRoutes } from './auth/login-routes.js';
@@ -19,7 +20,7 @@ export type AuthOption = null | undefined | Strategies | Auth | Access;
 
 /** Options of {@link taskAdmin}. */
 export interface TaskAdminOptions
-  extends Pick<AuthOptions, 'secretKey' | 'tokenExpiry'>,
+  extends Pick<AuthOptions, 'secretKey' | 'tokenExpiry' | 'throttle' | 'auditRetentionDays'>,
     Pick<DashboardOptions, 'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'>,
     Pick<TaskRoutesOptions, 'displayFuncArgs'> {
   /** Who may come in. Absent or `null`: everybody who can reach the address. */
@@ -33,6 +34,8 @@ const known = [
   'auth',
   'secretKey',
   'tokenExpiry',
+  'throttle',
+  'auditRetentionDays',
   'title',
   'logo',
   'displayFuncArgs',
@@ -73,18 +76,24 @@ export function taskAdmin(tasks: TaskManager, options?: TaskAdminOptions): Middl
   };
 }
 
-function accessOf(tasks: TaskManager, given: TaskAdminOptions, path: string): Access | undefined {
-  const { auth, secretKey, tokenExpiry, title, trustedOrigins, logger } = given;
+function accessOf(tasks: TaskManager, given: TaskAdminOptions, path: string): Access {
+  const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, trustedOrigins, logger } = given;
   const ready = isAuth(auth) || isAccess(auth);
-  if ((auth === undefined || auth === null || ready) && (secretKey !== undefined || tokenExpiry !== undefined)) {
+  const own = { secretKey, tokenExpiry, throttle };
+  if ((auth === undefined || auth === null || ready) && Object.values(own).some((value) => value !== undefined)) {
     throw new TypeError(
-      `secretKey and tokenExpiry belong to a login that taskAdmin makes; ${ready ? 'give them to createAuth()' : 'there is none without auth'}`,
+      `secretKey, tokenExpiry and throttle belong to a login that taskAdmin makes; ${ready ? 'give them to createAuth()' : 'there is none without auth'}`,
     );
   }
-  if (auth === undefined || auth === null) return undefined;
-  if (ready) return auth;
+  if (isAuth(auth)) {
+    if (auditRetentionDays !== undefined) throw new TypeError('auditRetentionDays belongs to the login; give it to createAuth()');
+    return auth;
+  }
+  const kept = { store: tasks.store, path, auditRetentionDays, logger };
+  if (auth === undefined || auth === null) return auditedAccess(undefined, kept);
+  if (isAccess(auth)) return auditedAccess(auth, kept);
   const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
-  return createAuth({ strategies: auth, secretKey, tokenExpiry, path, home, title, trustedOrigins, logger, store: tasks.store });
+  return createAuth({ ...own, ...kept, strategies: auth, home, title, trustedOrigins });
 }
 
 /** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */

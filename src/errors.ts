@@ -5,6 +5,7 @@ export type ErrorCode = keyof typeof problems;
 const problems = {
   UNAUTHENTICATED: [401, 'Sign in first'],
   INVALID_CREDENTIALS: [401, 'Invalid username or password'],
+  THROTTLED: [429, 'Too many attempts'],
   FORBIDDEN: [403, 'Not allowed'],
   CROSS_ORIGIN: [403, 'Request from another site'],
   HOST_NOT_ALLOWED: [421, 'Host not allowed'],

@@ -1,108 +1,136 @@
-import { createHmac, hkdfSync } from 'node:crypto';
 import type { Context } from 'koa';
-import { requestId } from '../http/request-id.js';
+import type { AuditEvent } from '../http/access.js';
+import { clientAddress } from '../http/client-address.js';
+import { errorFields, redacted } from '../http/error-fields.js';
+import { requestFields, requestId } from '../http/request-id.js';
 import type { Logger } from '../options.js';
+import type { AuditTrail } from './audit-trail.js';
+import { macOf } from './keys.js';
 import type { StrategyRegistry } from './registry.js';
 import type { Session } from './session.js';
+import type { BucketName } from './throttle/throttle.js';
 
 /** Why a login failed, for the log alone: the answer is the same for all. */
-type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout';
+export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout';
 
-/** Writes the login's log lines. They are built from named fields, so that no password, token or cookie can be in one. */
+/** Why a session ended. */
+export type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed';
+
+/**
+ * Writes what happens to logins and sessions: a log line each, and a row of the audit where a person did something. Both are
+ * built from named fields, so that no password, token or cookie can be in one.
+ */
 export interface AuthLog {
-  success(ctx: Context, session: Session, durationMs: number): void;
-  /** A name that no strategy knows is logged as a hash: people type passwords there. */
-  fail(ctx: Context, reason: FailReason, username: string | undefined): Promise<void>;
+  success(ctx: Context, session: Session, login: { via: 'form' | 'json'; durationMs: number; failures: number }): void;
+  /** A name that no strategy knows is written as a hash: people type passwords there. */
+  fail(ctx: Context, reason: FailReason, username: string | undefined, attempt: number): Promise<void>;
+  throttled(ctx: Context, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): Promise<void>;
   strategyError(ctx: Context, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
-  sessionEnded(ctx: Context, session: Session, reason: 'logout'): void;
+  /** A session that somebody ended: its user, or an administrator. */
+  ended(ctx: Context, by: Session, ended: { username: string; strategy: string; id?: string }, reason: EndReason): void;
+  /** A session that was found to be over. */
+  found(ctx: Context, session: Session, reason: EndReason): void;
+  renewed(ctx: Context, session: Session): void;
+  /** A token of ours that holds no more, used again: after its time, or after it was revoked. */
+  reused(ctx: Context, session: Session, how: 'expired' | 'revoked'): void;
+  /** Two valid sessions in one request: one of them was planted. */
+  conflict(ctx: Context): void;
 }
 
 interface AuthLogParts {
   logger: Logger;
+  trail: AuditTrail;
   mount: string;
   registry: StrategyRegistry;
+  /** Never to be in an error that is logged. */
   secretKeys: readonly string[];
+  /** Names are hashed with it. */
+  hashKey: Buffer | undefined;
 }
 
-/** Makes the log of a login over the app's logger. */
-export function authLog({ logger, mount, registry, secretKeys }: AuthLogParts): AuthLog {
-  const [firstKey = ''] = secretKeys;
-  // A key of its own for each use: the signing key signs tokens and nothing else.
-  const hashKey = Buffer.from(hkdfSync('sha256', firstKey, '', 'koa-taskflow username hash', 32));
-  const request = (ctx: Context): object => ({
-    ip: ctx.ip,
-    userAgent: ctx.get('User-Agent').slice(0, 256),
-    requestId: requestId(ctx),
-    method: ctx.method,
-    path: ctx.path.slice(0, 256),
-    mount,
-  });
+/** Makes the log of a login over the app's logger and its audit. */
+export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }: AuthLogParts): AuthLog {
+  const request = (ctx: Context): object => ({ ...requestFields(ctx), userAgent: ctx.get('User-Agent').slice(0, 256), mount });
+  const row = (ctx: Context, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void =>
+    trail.record({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event });
+
+  const who = async (username: string | undefined): Promise<NameFields> => {
+    if (username === undefined) return {};
+    if (await registry.knows(username)) return { username: username.slice(0, 256) };
+    return {
+      usernameHash: Buffer.from(macOf(hashKey, username), 'base64url').toString('hex').slice(0, 12),
+      usernameLength: username.length,
+    };
+  };
 
   return {
-    success(ctx, session, durationMs) {
-      logger.info(
-        {
-          event: 'authn_login_success',
-          username: session.username,
-          strategy: session.strategy,
-          ...request(ctx),
-          sessionId: session.id.slice(0, 8),
-          durationMs,
-        },
-        'login succeeded',
-      );
+    success(ctx, session, { via, durationMs, failures }) {
+      const { username, strategy } = session;
+      const sessionId = session.id.slice(0, 8);
+      const event = failures === 0 ? 'authn_login_success' : 'authn_login_successafterfail';
+      const since = failures === 0 ? {} : { failures };
+      logger.info({ event, username, strategy, ...request(ctx), sessionId, durationMs, via, ...since }, 'login succeeded');
+      row(ctx, { action: 'login', actor: username, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
     },
-    async fail(ctx, reason, username) {
-      const name = username === undefined ? {} : await nameFields(username, registry, hashKey);
-      logger.warn({ event: 'authn_login_fail', ...name, reason, ...request(ctx) }, 'login failed');
+    async fail(ctx, reason, username, attempt) {
+      const name = await who(username);
+      logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request(ctx) }, 'login failed');
+      row(ctx, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
+    },
+    async throttled(ctx, bucket, retryAfter, refused, username) {
+      const name = await who(username);
+      const owasp = bucket === 'global' || bucket === 'queue' ? 'excess_rate_limit_exceeded' : 'authn_login_fail_max';
+      logger.warn(
+        { event: 'authn_login_throttled', owasp, ...name, bucket, retryAfter, refused, ...request(ctx) },
+        'login refused: too many attempts',
+      );
+      row(ctx, { action: 'login', ...actorOf(name), outcome: 'refused', detail: { bucket, retryAfter, refused, ...hashOf(name) } });
     },
     strategyError(ctx, strategy, error, durationMs, secrets) {
       const timeout = error instanceof Error && error.name === 'TimeoutError' ? { timeout: true } : {};
-      logger.error(
-        {
-          event: 'authn_strategy_error',
-          strategy,
-          err: errorFields(error, [...secrets, ...secretKeys]),
-          durationMs,
-          ...timeout,
-          ...request(ctx),
-        },
-        'login strategy failed',
-      );
+      const hidden = [...secrets, ...secretKeys];
+      const fields = { event: 'authn_strategy_error', owasp: 'sys_monitor_disabled', strategy };
+      logger.error({ ...fields, err: errorFields(error, hidden), durationMs, ...timeout, ...request(ctx) }, 'login strategy failed');
+      if (error instanceof Error)
+        logger.debug({ ...fields, stack: redacted(String(error.stack), hidden) }, 'where the login strategy failed');
     },
-    sessionEnded(ctx, session, reason) {
-      logger.info(
-        {
-          event: 'session_expired',
-          reason,
-          username: session.username,
-          strategy: session.strategy,
-          sessionId: session.id.slice(0, 8),
-          ...request(ctx),
-        },
-        'session ended',
+    ended(ctx, by, { username, strategy, id }, reason) {
+      const session = id === undefined ? {} : { sessionId: id.slice(0, 8) };
+      logger.info({ event: 'session_expired', reason, username, strategy, ...session, by: by.username, ...request(ctx) }, 'session ended');
+      const action = { logout: 'logout', logout_all: 'end_all_sessions' }[reason as string] ?? 'end_session';
+      row(ctx, { action, actor: by.username, outcome: 'done', detail: { username, strategy, ...session } });
+    },
+    found(ctx, { username, strategy, id }, reason) {
+      logger.info({ event: 'session_expired', reason, username, strategy, sessionId: id.slice(0, 8), ...request(ctx) }, 'session ended');
+    },
+    renewed(ctx, { username, strategy, id }) {
+      logger.debug({ event: 'session_renewed', username, strategy, sessionId: id.slice(0, 8), ...request(ctx) }, 'session renewed');
+    },
+    reused(ctx, { username, strategy, id }, how) {
+      const fields = { username, strategy, sessionId: id.slice(0, 8), ...request(ctx) };
+      if (how === 'expired') logger.debug({ event: 'session_use_after_expire', ...fields }, 'token used after its time');
+      else logger.warn({ event: 'authn_token_reuse', ...fields }, 'token used after its session was ended');
+    },
+    conflict(ctx) {
+      logger.warn(
+        { event: 'authn_token_conflict', owasp: 'malicious_extraneous', ...request(ctx) },
+        'request with two valid sessions refused',
       );
     },
   };
 }
 
-async function nameFields(username: string, registry: StrategyRegistry, key: Buffer): Promise<object> {
-  if (await registry.knows(username)) return { username: username.slice(0, 256) };
-  return { usernameHash: createHmac('sha256', key).update(username).digest('hex').slice(0, 12), usernameLength: username.length };
+/** A user's name, or what stands for one that nobody knows. */
+interface NameFields {
+  username?: string;
+  usernameHash?: string;
+  usernameLength?: number;
 }
 
-/** What may be said of an error that a strategy threw: drivers put whole requests, passwords and all, into theirs. */
-function errorFields(error: unknown, secrets: readonly string[]): object {
-  if (!(error instanceof Error)) return { type: typeof error };
-  const { code } = error as { code?: unknown };
-  let message = String(error.message).slice(0, 2000);
-  for (const secret of secrets) if (secret !== '') message = message.replaceAll(secret, '[redacted]');
-  const type = error.name.slice(0, 100);
-  // Without a prototype pino's own serializer of errors takes the type from the name; it would say "Object" else.
-  return Object.assign(Object.create(null) as object, {
-    type,
-    name: type,
-    message: message.slice(0, 500),
-    ...(typeof code === 'string' && { code: code.slice(0, 100) }),
-  });
+function actorOf({ username }: NameFields): { actor?: string } {
+  return username === undefined ? {} : { actor: username };
+}
+
+function hashOf({ usernameHash }: NameFields): { usernameHash?: string } {
+  return usernameHash === undefined ? {} : { usernameHash };
 }

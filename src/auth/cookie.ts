@@ -14,19 +14,29 @@ export interface CookieOptions {
   domain?: string | undefined;
 }
 
-/** The session's cookie: its name, its attributes, how it is read. */
-export interface SessionCookie {
+/** One cookie: its name, its attributes, how it is read. */
+export interface Cookie {
   /** Every value the browser sent under the name, each once; another app of the host may have planted one. */
   read(ctx: Context): readonly string[];
   /** Sets the cookie for so many seconds, rounded up. */
-  write(ctx: Context, token: string, seconds: number): void;
+  write(ctx: Context, value: string, seconds: number): void;
   clear(ctx: Context): void;
 }
+
+/** The cookies of a login. */
+export interface Cookies {
+  session: Cookie;
+  /** Outlives sessions: it says that this browser has logged in before. */
+  device: Cookie;
+}
+
+/** Bytes of name and value that every browser keeps (RFC 6265bis section 5.6). */
+const maxBytes = 4096;
 
 const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
 
 /** RFC 6265bis; the prefix `__Host-` binds a Secure cookie to this very host. */
-export function sessionCookie(options: CookieOptions | undefined, path: string): SessionCookie {
+export function loginCookies(options: CookieOptions | undefined, path: string): Cookies {
   const {
     name = defaultName(path),
     secure = 'auto',
@@ -44,19 +54,27 @@ export function sessionCookie(options: CookieOptions | undefined, path: string):
     throw new RangeError("cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise");
 
   const isSecure = (ctx: Context): boolean => (secure === 'auto' ? ctx.secure : secure);
-  const fullName = (isSecurely: boolean): string => (isSecurely && domain === undefined ? `__Host-${name}` : name);
   const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>
     `${cookieName}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}${domain === undefined ? '' : `; Domain=${domain}`}`;
 
-  return {
-    read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
-    // Koa's own cookies throw on a Secure one over plain HTTP, which is what a proxy that ends TLS looks like.
-    write: (ctx, token, seconds) => ctx.append('Set-Cookie', line(fullName(isSecure(ctx)), token, Math.ceil(seconds), isSecure(ctx))),
-    clear: (ctx) => {
-      ctx.append('Set-Cookie', line(fullName(false), '', 0, isSecure(ctx)));
-      if (domain === undefined) ctx.append('Set-Cookie', line(fullName(true), '', 0, true));
-    },
+  const named = (bareName: string): Cookie => {
+    const fullName = (isSecurely: boolean): string => (isSecurely && domain === undefined ? `__Host-${bareName}` : bareName);
+    return {
+      read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
+      // Koa's own cookies throw on a Secure one over plain HTTP, which is what a proxy that ends TLS looks like.
+      write: (ctx, value, seconds) => {
+        const cookieName = fullName(isSecure(ctx));
+        if (cookieName.length + value.length > maxBytes)
+          throw new Error(`a cookie of ${cookieName.length + value.length} bytes would be dropped by browsers; give the user fewer roles`);
+        ctx.append('Set-Cookie', line(cookieName, value, Math.ceil(seconds), isSecure(ctx)));
+      },
+      clear: (ctx) => {
+        ctx.append('Set-Cookie', line(fullName(false), '', 0, isSecure(ctx)));
+        if (domain === undefined) ctx.append('Set-Cookie', line(fullName(true), '', 0, true));
+      },
+    };
   };
+  return { session: named(name), device: named(`${name}_device`) };
 }
 
 function defaultName(path: string): string {

@@ -6,13 +6,29 @@ import { trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, optionsObject, pathOption, secondsOption, stringOption, wrongType } from '../options.js';
 import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
+import { type AuditTrail, auditTrail, retentionOption } from './audit-trail.js';
 import { type AuthLog, authLog } from './auth-log.js';
-import { type CookieOptions, type SessionCookie, sessionCookie } from './cookie.js';
+import { type CookieOptions, type Cookies, loginCookies } from './cookie.js';
+import { type Devices, deviceCookies } from './device.js';
+import { endSignal } from './end-signal.js';
+import { deriveKeys, type KeyUse } from './keys.js';
+import { type KnownUsers, knownUsers } from './known-users.js';
+import { weakHashesOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
-import { currentSession, endSignal } from './read-session.js';
+import { currentSession } from './read-session.js';
 import type { StrategyRegistry } from './registry.js';
 import { followRevocations, type Revocations } from './revocations.js';
+import { type SessionList, sessionList } from './session-list.js';
 import { resolveStrategies, type Strategies } from './short-forms.js';
+import { memoryBuckets, sharedBuckets } from './throttle/buckets.js';
+import {
+  createThrottle,
+  defaultQueue,
+  type Throttle,
+  type ThrottleLimits,
+  type ThrottleOptions,
+  throttleOption,
+} from './throttle/throttle.js';
 import { createTokens, secretKeysOption, type Tokens } from './token.js';
 
 /** Options of {@link createAuth}. */
@@ -26,13 +42,25 @@ export interface AuthOptions {
   secretKey?: string | readonly string[] | undefined;
   /** Seconds a session lasts from the login. Default 86400. */
   tokenExpiry?: number | undefined;
+  /**
+   * Seconds without a page opened or a change made after which a session ends, however long it could last. A page that is
+   * only left open is no use. A Bearer token ends so many seconds after its login. Default: none.
+   */
+  idleTimeout?: number | undefined;
   /** Where the login's routes stand, and the mount its tokens are for. Default `/tasks`. */
   path?: string | undefined;
   /** Path a login leads to when no page was asked for. Default `/`. */
   home?: string | undefined;
   cookie?: CookieOptions | undefined;
-  /** Keeps what several processes must agree on, such as revocations. Default: the memory of this process. */
+  /**
+   * Keeps what several processes must agree on: sessions, revocations, the throttle and the audit. Default: the memory of
+   * this process.
+   */
   store?: SharedStore | undefined;
+  /** How often a login may be tried; `false` for no limit. */
+  throttle?: ThrottleOptions | false | undefined;
+  /** Days for which the audit keeps what happened. Default 90. */
+  auditRetentionDays?: number | undefined;
   /** Origins beside this host's own that may send forms here, such as `https://app.example`. */
   trustedOrigins?: readonly string[] | undefined;
   /** Shown on the login page. Default `koa-taskflow`. */
@@ -50,6 +78,11 @@ export interface Auth extends Access {
   loginUrl(ctx: Context): string;
   logoutUrl(ctx: Context): string;
   ended(ctx: Context): AbortSignal;
+  /**
+   * Ends all sessions of a user, and their streams, in all processes on the store: for an app that changes a password where
+   * `find_user` does not tell. Resolves when the store has it; rejects with STORE_UNAVAILABLE where it does not answer.
+   */
+  signOutEverywhere(strategy: string, username: string): Promise<void>;
 }
 
 /** The inside of an {@link Auth}. Kept apart from it, so that printing or serialising one shows no key. */
@@ -57,13 +90,21 @@ export interface AuthParts {
   mount: Mount;
   registry: StrategyRegistry;
   tokens: Tokens;
-  cookie: SessionCookie;
+  cookies: Cookies;
+  devices: Devices;
+  users: KnownUsers;
+  sessions: SessionList;
   revocations: Revocations;
+  throttle: Throttle;
+  limits: ThrottleLimits | false;
+  /** Password checks that may wait. */
+  queue: number;
   log: AuthLog;
   logger: Logger;
   home: string;
   title: string;
   tokenExpiry: number;
+  idleTimeout: number | undefined;
   trustedOrigins: readonly string[];
 }
 
@@ -85,10 +126,13 @@ const known = [
   'strategies',
   'secretKey',
   'tokenExpiry',
+  'idleTimeout',
   'path',
   'home',
   'cookie',
   'store',
+  'throttle',
+  'auditRetentionDays',
   'trustedOrigins',
   'title',
   'loginUrl',
@@ -111,23 +155,10 @@ export function createAuth(options: AuthOptions): Auth {
   const given = optionsObject<AuthOptions>('createAuth', options, known);
   const logger = loggerOption('logger', given.logger);
   const mount = mountAt(pathOption('path', given.path));
-  const registry = resolveStrategies('strategies', given.strategies);
-  const secretKeys = secretKeysOf(given, logger);
-  const tokenExpiry = secondsOption('tokenExpiry', given.tokenExpiry, 86_400);
   const loginUrl = urlOption(given.loginUrl);
-  const own: AuthParts = {
-    mount,
-    registry,
-    tokens: createTokens({ secretKeys, audience: mount.path, tokenExpiry, now: Date.now }),
-    cookie: sessionCookie(given.cookie, mount.path),
-    revocations: followRevocations(storeOption(given.store), Date.now),
-    log: authLog({ logger, mount: mount.path, registry, secretKeys }),
-    logger,
-    home: homeOption(given.home),
-    title: stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 }),
-    tokenExpiry,
-    trustedOrigins: trustedOriginsOption('trustedOrigins', given.trustedOrigins),
-  };
+  const store = storeOption(given.store);
+  const trail = auditTrail({ store, path: mount.path, retentionDays: retentionOption(given.auditRetentionDays), logger });
+  const own = assemble(given, { logger, mount, store, trail });
 
   const auth: Auth = {
     path: mount.path,
@@ -142,15 +173,79 @@ export function createAuth(options: AuthOptions): Auth {
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
     ended: (ctx) => endSignal(ctx, auth, own),
+    ...trail,
+    async signOutEverywhere(strategy, username) {
+      await own.revocations.ready();
+      await own.revocations.endAll(strategy, username);
+    },
   };
   parts.set(auth, own);
   return Object.freeze(auth);
 }
 
-function secretKeysOf(given: AuthOptions, logger: Logger): readonly string[] {
-  if (given.secretKey !== undefined) return secretKeysOption(given.secretKey);
-  logger.warn({ event: 'sys_startup' }, 'no secretKey: sessions end at a restart, and other processes will not know them');
-  return [randomBytes(32).toString('base64url')];
+interface Shared {
+  logger: Logger;
+  mount: Mount;
+  store: SharedStore;
+  trail: AuditTrail;
+}
+
+/** Checks the other options and makes the parts of them. */
+function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): AuthParts {
+  const registry = resolveStrategies('strategies', given.strategies);
+  const secretKeys = given.secretKey === undefined ? [randomBytes(32).toString('base64url')] : secretKeysOption(given.secretKey);
+  const tokenExpiry = secondsOption('tokenExpiry', given.tokenExpiry, 86_400);
+  const idleTimeout = secondsOption('idleTimeout', given.idleTimeout, undefined);
+  const limits = throttleOption(given.throttle);
+  const cookies = loginCookies(given.cookie, mount.path);
+  const keysFor = (use: KeyUse): readonly Buffer[] => deriveKeys(secretKeys, use);
+  const [hashKey] = keysFor('username hash');
+  const [throttleKey] = keysFor('throttle');
+  const now = Date.now;
+  const prefix = `auth:${mount.path}:`;
+  const buckets = given.store === undefined ? memoryBuckets() : sharedBuckets(store, `${prefix}throttle:`);
+  const tokens = createTokens({ secretKeys, audience: mount.path, tokenExpiry, idleTimeout, now });
+  announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
+  return {
+    mount,
+    registry,
+    tokens,
+    cookies,
+    devices: deviceCookies(cookies.device, keysFor('device cookie'), now),
+    users: knownUsers(registry, keysFor('session version')),
+    sessions: sessionList(store, `${prefix}session:`, now),
+    revocations: followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now }),
+    throttle: createThrottle({ limits, buckets, key: throttleKey, now }),
+    limits,
+    queue: limits ? limits.queue : defaultQueue,
+    log: authLog({ logger, trail, mount: mount.path, registry, secretKeys, hashKey }),
+    logger,
+    home: homeOption(given.home),
+    title: stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 }),
+    tokenExpiry,
+    idleTimeout,
+    trustedOrigins: trustedOriginsOption('trustedOrigins', given.trustedOrigins),
+  };
+}
+
+/** One line that says how the login is set up, and one for each thing about it that is weak. */
+function announce(logger: Logger, registry: StrategyRegistry, keyIds: readonly string[], randomKey: boolean, mount: string): void {
+  const strategies = registry.names();
+  logger.info({ event: 'sys_startup', mount, strategies, keyIds, randomKey }, 'login ready');
+  if (randomKey) {
+    logger.warn(
+      { event: 'sys_startup', mount },
+      'no secretKey: sessions end at a restart, and other processes (a cluster, replicas) will refuse those of this one',
+    );
+  }
+  for (const name of strategies) {
+    const strategy = registry.get(name);
+    for (const weakness of strategy ? weakHashesOf(strategy) : [])
+      logger.warn(
+        { event: 'sys_startup', mount, strategy: name, weakness },
+        'a password is stored with a weak hash; make a new one: npx koa-taskflow hash',
+      );
+  }
 }
 
 function homeOption(value: unknown): string {

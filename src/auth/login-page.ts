@@ -13,25 +13,33 @@ export interface LoginPage {
   /** What the person typed before. */
   username?: string | undefined;
   strategy?: string | undefined;
+  /** What went wrong, in one sentence. */
   message?: string | undefined;
+  /** What the person should know, though nothing went wrong. */
+  notice?: string | undefined;
 }
 
 /** The login page: a plain form that needs no script. */
 export function sendLoginPage(ctx: Context, page: LoginPage): void {
   const assets = `${page.prefix}/auth/assets`;
   const { file } = builtAssets();
+  // Where the name is right already, the cursor waits in the password.
+  const focus = page.username ? 'password' : 'username';
+  const autofocus = (field: string): string => (field === focus ? ' autofocus' : '');
+  // Read out with the field that the cursor is put into, where an alert on a new page is not announced by every reader.
+  const described = (field: string): string => (page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '');
   sendPage(ctx, {
-    title: `Sign in · ${page.title}`,
+    title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,
     theme: chosenTheme(ctx),
     head: `<link rel="icon" href="${escapeHtml(`${assets}/${file('icon.svg')}`)}"><link rel="stylesheet" href="${escapeHtml(`${assets}/${file('login.css')}`)}">`,
     body: `<main>
 <h1><img src="${escapeHtml(`${assets}/${file('icon.svg')}`)}" alt="" width="28" height="28"> ${escapeHtml(page.title)}</h1>
 <form method="post" action="${escapeHtml(`${page.prefix}/auth/login`)}">
-${page.message ? `<p class="error" role="alert">${escapeHtml(page.message)}</p>` : ''}
+${page.message ? `<p id="message" class="error" role="alert">${escapeHtml(page.message)}</p>` : ''}${page.notice ? `<p class="notice" role="status">${escapeHtml(page.notice)}</p>` : ''}
 <label for="username">Username</label>
-<input id="username" name="username" value="${escapeHtml(page.username ?? '')}" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="256" required${page.username ? '' : ' autofocus'}>
+<input id="username" name="username" value="${escapeHtml(page.username ?? '')}" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" maxlength="256" required${autofocus('username')}${described('username')}>
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required${page.username ? ' autofocus' : ''}>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required${autofocus('password')}${described('password')}>
 ${strategyChoice(page)}${page.next === undefined ? '' : `<input type="hidden" name="next" value="${escapeHtml(page.next)}">\n`}<button type="submit">Sign in</button>
 </form>
 </main>`,

@@ -1,7 +1,10 @@
 import type { Context } from 'koa';
+import { LRUCache } from 'lru-cache';
 import { hasBearer } from '../http/routes.js';
 import type { Auth, AuthParts } from './create-auth.js';
+import { refreshIdle } from './idle.js';
 import type { Session } from './session.js';
+import { usedFrom } from './session-list.js';
 
 type Found = Session | undefined;
 
@@ -9,85 +12,85 @@ type Found = Session | undefined;
 const read = new WeakMap<object, Map<Auth, Found | Promise<Found>>>();
 
 /**
- * The session a request carries for this login, if it is valid and not revoked. Known at once, but for the time before the
- * store has first been heard of: a promise for each request would cost as much as all the rest.
+ * The session a request carries for this login, if it is valid, not revoked, and its user is as it was. Known at once, but
+ * for the time before the store has first been heard of, and for strategies that need a promise to find a user: a promise for
+ * each request would cost as much as all the rest.
  *
- * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) when nobody can say whether it was revoked.
+ * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) when nobody can say whether it still holds.
  */
 export function currentSession(ctx: Context, auth: Auth, parts: AuthParts): Found | Promise<Found> {
   const byAuth = read.get(ctx.req) ?? new Map<Auth, Found | Promise<Found>>();
   if (byAuth.has(auth)) return byAuth.get(auth);
-  const session = unlessRevoked(sessionIn(ctx, parts), parts);
+  const session = findSession(ctx, parts);
   read.set(ctx.req, byAuth.set(auth, session));
   return session;
 }
 
-/** The one session whose token is valid, revoked or not. */
-function sessionIn(ctx: Context, { tokens, cookie, logger }: AuthParts): Found {
-  const found = new Map<string, Session>();
-  for (const token of tokensOf(ctx, cookie)) {
-    const session = tokens.verify(token);
-    if (session) found.set(session.id, session);
-  }
-  if (found.size > 1) {
-    // Two valid sessions in one request: one of them was planted (cookie tossing, RFC 6265bis section 8.6).
-    logger.warn({ event: 'authn_login_fail', reason: 'several_sessions', ip: ctx.ip }, 'request with two sessions refused');
-    return undefined;
-  }
-  const [session] = found.values();
-  return session;
+/** Lets later readers of this request see the session it has from now on. */
+export function setCurrentSession(ctx: Context, auth: Auth, session: Found): void {
+  read.set(ctx.req, (read.get(ctx.req) ?? new Map()).set(auth, session));
 }
 
-function unlessRevoked(session: Found, { revocations }: AuthParts): Found | Promise<Found> {
+function findSession(ctx: Context, parts: AuthParts): Found | Promise<Found> {
+  const session = validIn(ctx, parts);
   if (!session) return undefined;
-  const check = (): Found => (revocations.has(session.id) ? undefined : session);
-  const following = revocations.ready();
-  return following ? following.then(check) : check();
+  const following = parts.revocations.ready();
+  return following ? following.then(() => unlessEnded(ctx, parts, session)) : unlessEnded(ctx, parts, session);
+}
+
+/** The one session whose token is valid at this time, revoked or not. */
+function validIn(ctx: Context, { tokens, cookies, log }: AuthParts): Found {
+  const values = hasBearer(ctx) ? bearerOf(ctx) : cookies.session.read(ctx);
+  let found: Found;
+  for (const token of values) {
+    const session = tokens.read(token);
+    if (!session) continue;
+    if (!tokens.isCurrent(session)) {
+      log.reused(ctx, session, 'expired');
+      continue;
+    }
+    if (found && found.id !== session.id) {
+      // One of the two was planted by another host of the domain (cookie tossing, RFC 6265bis section 8.6).
+      log.conflict(ctx);
+      return undefined;
+    }
+    found = session;
+  }
+  return found;
 }
 
 /** A Bearer token decides alone, bad or good (RFC 6750 section 2.1); without one, every cookie of the name counts. */
-function tokensOf(ctx: Context, cookie: AuthParts['cookie']): readonly string[] {
-  if (!hasBearer(ctx)) return cookie.read(ctx);
+function bearerOf(ctx: Context): readonly string[] {
   const token = /^bearer +([\w.-]+)$/i.exec(ctx.get('Authorization'))?.[1];
   return token === undefined ? [] : [token];
 }
 
-/** setTimeout fires at once past this. */
-const longestTimer = 2 ** 31 - 1;
+function unlessEnded(ctx: Context, parts: AuthParts, session: Session): Found | Promise<Found> {
+  if (parts.revocations.has(session)) {
+    if (firstInAMinute(session)) parts.log.reused(ctx, session, 'revoked');
+    return undefined;
+  }
+  const use = (same: boolean): Found => {
+    if (same) return inUse(ctx, parts, session);
+    if (firstInAMinute(session)) parts.log.found(ctx, session, 'user_changed');
+    return undefined;
+  };
+  const same = parts.users.unchanged(session, parts.tokens.versionOf(session));
+  return typeof same === 'boolean' ? use(same) : same.then(use);
+}
 
-/** A signal that aborts when the request's session ends: `'expired'` at its time, `'revoked'` when it is ended before. */
-export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSignal {
-  const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  let stopListening = (): void => {};
-  const stop = (): void => {
-    clearTimeout(timer);
-    stopListening();
-  };
-  const end = (reason: 'expired' | 'revoked'): void => {
-    stop();
-    controller.abort(reason);
-  };
-  const waitFor = (session: Session): void => {
-    const left = session.expiresAt.getTime() - Date.now();
-    if (left <= 0) {
-      end('expired');
-      return;
-    }
-    timer = setTimeout(() => waitFor(session), Math.min(left, longestTimer));
-    timer.unref();
-  };
-  ctx.res.once('close', stop);
-  Promise.resolve()
-    .then(() => currentSession(ctx, auth, parts))
-    .then((session) => {
-      if (!session) return end('revoked');
-      stopListening = parts.revocations.onRevoked(session.id, () => end('revoked'));
-      // It may have been revoked between reading it and listening.
-      if (parts.revocations.has(session.id)) return end('revoked');
-      waitFor(session);
-    })
-    // A store that cannot say whether the session is good ends it, as it lets no request through.
-    .catch(() => end('revoked'));
-  return controller.signal;
+function inUse(ctx: Context, parts: AuthParts, valid: Session): Session {
+  const { idleTimeout } = parts;
+  const session = idleTimeout === undefined ? valid : refreshIdle(ctx, parts, idleTimeout, valid);
+  parts.sessions.touch(session, () => usedFrom(ctx));
+  return session;
+}
+
+const told = new LRUCache<string, true>({ max: 1000, ttl: 60_000 });
+
+/** A browser that keeps asking with a dead session is worth one line a minute. */
+function firstInAMinute({ id }: Session): boolean {
+  if (told.has(id)) return false;
+  told.set(id, true);
+  return true;
 }

@@ -1,6 +1,8 @@
 import type { Role } from '../http/access.js';
 import { optionsObject, secondsOption, wrongType } from '../options.js';
-import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName } from './strategy.js';
+import { HashQueueFull } from './passwords/hash-queue.js';
+import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
+import { withTimeLimit } from './time-limit.js';
 
 /** What was typed into the login form. */
 export interface Credentials {
@@ -25,15 +27,18 @@ export interface AttemptContext extends Omit<AuthContext, 'signal'> {
 
 /** Options of a {@link StrategyRegistry}. */
 export interface RegistryOptions {
-  /** Seconds a strategy may take for one attempt before it counts as failed. Default 10. */
+  /** Seconds a strategy may take for one attempt, or to find a user, before it counts as failed. Default 10. */
   timeLimit?: number | undefined;
 }
 
 const full: readonly Role[] = ['admin'];
+/** Calls of one strategy that may be past their time limit and still not have ended; beyond, it is not asked. */
+const maxHanging = 16;
 
 /** Named strategies, tried in the order they were registered. */
 export class StrategyRegistry {
   readonly #strategies = new Map<string, AuthStrategy>();
+  readonly #hanging = new Map<string, number>();
   readonly #timeLimit: number;
 
   constructor(options?: RegistryOptions) {
@@ -65,7 +70,10 @@ export class StrategyRegistry {
     return [...this.#strategies.keys()];
   }
 
-  /** Resolves to whoever the credentials belong to, or to `undefined`. Never rejects: a strategy that fails is skipped. */
+  /**
+   * Resolves to whoever the credentials belong to, or to `undefined`. A strategy that fails is skipped. Rejects only where
+   * too many passwords are being checked for this one to wait.
+   */
   async authenticate({ username, password, strategy }: Credentials, context: AttemptContext): Promise<Authenticated | undefined> {
     const names = strategy === undefined ? this.names() : [strategy];
     for (const name of names) {
@@ -73,9 +81,10 @@ export class StrategyRegistry {
       if (!candidate) continue;
       const started = performance.now();
       try {
-        const found = await this.#ask(candidate, username, password, context);
+        const found = await this.#ask(name, candidate, username, password, context);
         if (found) return { ...found, strategy: name };
       } catch (error) {
+        if (error instanceof HashQueueFull) throw error;
         context.onError?.(name, error, Math.round(performance.now() - started));
       }
     }
@@ -86,8 +95,7 @@ export class StrategyRegistry {
   async knows(username: string): Promise<boolean> {
     for (const strategy of this.#strategies.values()) {
       try {
-        const found = strategy.find_user && (await withLimit(this.#timeLimit, async () => strategy.find_user?.(username)));
-        if (found) return true;
+        if (await this.find(strategy, username)) return true;
       } catch {
         // A directory that is down says nothing about the name.
       }
@@ -95,35 +103,33 @@ export class StrategyRegistry {
     return false;
   }
 
+  /** What a strategy knows of a user: at once where it can say so, else within the time limit. */
+  find(strategy: AuthStrategy, username: string): KnownUser | undefined | Promise<KnownUser | undefined> {
+    const found = strategy.find_user?.(username);
+    return found instanceof Promise ? withTimeLimit(this.#timeLimit, () => found) : found;
+  }
+
   async #ask(
+    name: string,
     strategy: AuthStrategy,
     username: string,
     password: string,
     { ip, requestId }: AttemptContext,
   ): Promise<Omit<Authenticated, 'strategy'> | undefined> {
-    const verdict: unknown = await withLimit(this.#timeLimit, async (signal) =>
-      strategy.authenticate_user(username, password, { signal, ip, requestId }),
-    );
+    if ((this.#hanging.get(name) ?? 0) >= maxHanging) throw new Error(`${maxHanging} calls hang; it is not asked until one ends`);
+    const verdict: unknown = await withTimeLimit(this.#timeLimit, (signal) => {
+      const asking = (async () => strategy.authenticate_user(username, password, { signal, ip, requestId }))();
+      signal.addEventListener('abort', () => this.#countHanging(name, asking));
+      return asking;
+    });
     return readVerdict(verdict, username);
   }
-}
 
-/** Calls with a signal that aborts after so many seconds, and rejects then. */
-async function withLimit<T>(seconds: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const error = new Error(`no answer within ${seconds} s`);
-      error.name = 'TimeoutError';
-      controller.abort(error);
-      reject(error);
-    }, seconds * 1000);
-  });
-  try {
-    return await Promise.race([call(controller.signal), late]);
-  } finally {
-    clearTimeout(timer);
+  #countHanging(name: string, asking: Promise<unknown>): void {
+    const add = (by: number): void => void this.#hanging.set(name, (this.#hanging.get(name) ?? 0) + by);
+    add(1);
+    const ended = (): void => add(-1);
+    asking.then(ended, ended);
   }
 }
 

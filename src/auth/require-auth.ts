@@ -2,7 +2,7 @@ import type { Context, Middleware } from 'koa';
 import { hasRole, type Role } from '../http/access.js';
 import { plainHeaders } from '../http/headers.js';
 import { sendError } from '../http/problem.js';
-import { forbidden, hasBearer, unauthenticated } from '../http/routes.js';
+import { forbidden, hasBearer, logForbidden, unauthenticated } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
 import { loggerOption, optionsObject, stringOption, wrongType } from '../options.js';
 import { type Auth, partsOf } from './create-auth.js';
@@ -55,7 +55,10 @@ function admit(ctx: Context, auth: Auth, mode: 'redirect' | '401', role: Role | 
     ctx.redirect(auth.loginUrl(ctx));
     return false;
   }
-  if (role !== undefined && !hasRole(session.roles, role)) throw forbidden(role);
+  if (role !== undefined && !hasRole(session.roles, role)) {
+    logForbidden(ctx, partsOf(auth).logger, session.username, role);
+    throw forbidden(role);
+  }
   if (!hasBearer(ctx)) refuseCrossOrigin(ctx, partsOf(auth).trustedOrigins);
   return true;
 }

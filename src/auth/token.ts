@@ -10,6 +10,9 @@ const maxBytes = 4096;
 /** Tokens remembered as verified; each costs about 1.5 KB. */
 const remembered = 10_000;
 
+/** Beside the sessions, not in them: it is nothing to whoever reads `ctx.state.session`. */
+const versions = new WeakMap<Session, string>();
+
 interface SigningKey {
   key: KeyObject;
   /** The one header this key's tokens have, encoded. */
@@ -18,10 +21,15 @@ interface SigningKey {
 
 /** Makes and checks the tokens of one mount with its keys. */
 export interface Tokens {
-  sign(session: Session): string;
-  /** The session of a token whose signature, shape, mount and times are right; else `undefined`, for whatever reason. */
-  verify(token: string): Session | undefined;
-  /** First 8 characters of each key's id, newest first. */
+  /** Makes the token of a session; `version` is its user's, the claim `sv`. */
+  sign(session: Session, version: string): string;
+  /** The session of a token whose signature, shape and mount are right, be it over; else `undefined`, for whatever reason. */
+  read(token: string): Session | undefined;
+  /** What the token of a session that was read or signed here says of its user's version. */
+  versionOf(session: Session): string;
+  /** Whether a session holds at this moment: neither over nor from the future. */
+  isCurrent(session: Session): boolean;
+  /** 8 characters that name each key, newest first. */
   readonly keyIds: readonly string[];
 }
 
@@ -32,11 +40,13 @@ interface TokensOptions {
   audience: string;
   /** Seconds a session may last, whatever a token says. */
   tokenExpiry: number;
+  /** Seconds a token may last from its issue, whatever it says. */
+  idleTimeout?: number | undefined;
   now: () => number;
 }
 
 /** Session tokens: a compact JWS with HS256 (RFC 7515), exactly of the shape made here and of no other. */
-export function createTokens({ secretKeys, audience, tokenExpiry, now }: TokensOptions): Tokens {
+export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = Number.POSITIVE_INFINITY, now }: TokensOptions): Tokens {
   const keys = secretKeys.map(signingKey);
   const [first] = keys;
   if (!first) throw outOfRange('secretKey', secretKeys, 'a list with at least one key');
@@ -50,24 +60,26 @@ export function createTokens({ secretKeys, audience, tokenExpiry, now }: TokensO
     const key = header === undefined ? undefined : byHeader.get(header);
     if (!key || payload === undefined || signature === undefined) return undefined;
     if (!timingSafeEqual(Buffer.from(signature), Buffer.from(mac(key, `${header}.${payload}`)))) return undefined;
-    return readClaims(payload, audience);
+    return readClaims(payload, { audience, tokenExpiry, idleTimeout });
   };
 
   return {
     keyIds: keys.map(({ header }) => (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid),
-    sign(session) {
-      const payload = encode(claimsOf(session, audience));
+    versionOf: (session) => versions.get(session) ?? '',
+    sign(session, version) {
+      versions.set(session, version);
+      const payload = encode(claimsOf(session, audience, version));
       return `${first.header}.${payload}.${mac(first.key, `${first.header}.${payload}`)}`;
     },
-    verify(token) {
-      let session = verified.get(token);
-      if (!session) {
-        session = check(token);
-        if (!session) return undefined;
-        verified.set(token, session);
+    read(token) {
+      let known = verified.get(token);
+      if (!known) {
+        known = check(token);
+        if (known) verified.set(token, known);
       }
-      return isCurrent(session, now(), tokenExpiry) ? session : undefined;
+      return known;
     },
+    isCurrent: (session) => isCurrent(session, now()),
   };
 }
 
@@ -84,7 +96,7 @@ function encode(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url');
 }
 
-function claimsOf(session: Session, audience: string): object {
+function claimsOf(session: Session, audience: string, version: string): object {
   return {
     sub: session.username,
     iat: session.issuedAt.getTime() / 1000,
@@ -94,14 +106,17 @@ function claimsOf(session: Session, audience: string): object {
     auth_time: session.authenticatedAt.getTime() / 1000,
     strategy: session.strategy,
     roles: session.roles,
-    sv: '',
+    sv: version,
   };
 }
 
 const claimNames = ['sub', 'iat', 'exp', 'jti', 'aud', 'auth_time', 'strategy', 'roles', 'sv'];
 
 /** The claims, if they are exactly the known ones, each of its type. What JSON would read in two ways is refused. */
-function readClaims(payload: string, audience: string): Session | undefined {
+function readClaims(
+  payload: string,
+  { audience, tokenExpiry, idleTimeout }: { audience: string; tokenExpiry: number; idleTimeout: number },
+): Session | undefined {
   const text = Buffer.from(payload, 'base64url').toString();
   let claims: Record<string, unknown>;
   try {
@@ -123,16 +138,19 @@ function readClaims(payload: string, audience: string): Session | undefined {
     typeof sv !== 'string'
   )
     return undefined;
-  if (auth_time > iat || iat >= exp) return undefined;
-  return {
+  // Fractions of a second leave a rounding error of far less than a millisecond.
+  if (auth_time > iat || iat >= exp || exp - auth_time > tokenExpiry + 0.001) return undefined;
+  const session: Session = {
     id: jti,
     username: sub,
     strategy,
     roles,
     issuedAt: new Date(iat * 1000),
-    expiresAt: new Date(exp * 1000),
+    expiresAt: new Date(Math.min(exp, iat + idleTimeout) * 1000),
     authenticatedAt: new Date(auth_time * 1000),
   };
+  versions.set(session, sv);
+  return session;
 }
 
 /** A NumericDate that a Date can hold. */
@@ -140,16 +158,9 @@ function isTime(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 && value <= 8.64e12;
 }
 
-/** Whether a session holds at this moment: neither over, nor from the future, nor longer than is allowed today. */
-function isCurrent({ issuedAt, expiresAt, authenticatedAt }: Session, now: number, tokenExpiry: number): boolean {
+function isCurrent({ issuedAt, expiresAt, authenticatedAt }: Session, now: number): boolean {
   const soon = now + skew * 1000;
-  const longest = tokenExpiry * 1000 + 1;
-  return (
-    now < expiresAt.getTime() &&
-    issuedAt.getTime() <= soon &&
-    authenticatedAt.getTime() <= soon &&
-    expiresAt.getTime() - authenticatedAt.getTime() <= longest
-  );
+  return now < expiresAt.getTime() && issuedAt.getTime() <= soon && authenticatedAt.getTime() <= soon;
 }
 
 /** Reads the option `secretKey`: one key or a list of them, newest first. The error never holds a key. */

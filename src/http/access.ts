@@ -13,7 +13,7 @@ export interface Actor {
 export interface AuditEvent {
   /** ISO 8601, UTC. */
   at: string;
-  /** Such as `retry` or `cancel`. */
+  /** `login`, `logout`, `end_session`, `end_all_sessions`, or what was done to tasks, such as `retry`. */
   action: string;
   /** Who did it; absent for a request of nobody. */
   actor?: string | undefined;
@@ -31,6 +31,11 @@ export interface AuditQuery {
   limit?: number | undefined;
   action?: string | undefined;
   actor?: string | undefined;
+  outcome?: AuditEvent['outcome'] | undefined;
+  /** Unix milliseconds: from this moment on. */
+  from?: number | undefined;
+  /** Unix milliseconds: before this moment. */
+  to?: number | undefined;
 }
 
 /** A page of anything that is read by cursor. */
@@ -68,5 +73,16 @@ export function hasRole(roles: readonly Role[], needed: Role): boolean {
   return roles.some((role) => ladder.indexOf(role) >= rank);
 }
 
+const open = new WeakSet<Access>();
+
 /** The access of an app that configured no login: everybody may do everything. */
-export const openAccess: Access = { who: () => ({ name: 'anonymous', roles: ['admin'] }) };
+export function openAccess(trail?: Pick<Access, 'record' | 'audit'>): Access {
+  const access: Access = { who: () => ({ name: 'anonymous', roles: ['admin'] }), ...trail };
+  open.add(access);
+  return access;
+}
+
+/** Whether no login is configured. */
+export function isOpen(access: Access): boolean {
+  return open.has(access);
+}

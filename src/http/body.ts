@@ -38,6 +38,37 @@ export async function readBody(ctx: Context, { types, limit }: BodyRules): Promi
   return { type, fields: fields as Record<string, unknown> };
 }
 
+/** Bytes and milliseconds for which a body that nobody wants is still taken, so that its sender gets to the answer. */
+const discarded = { bytes: 64 * 1024, wait: 1000 };
+
+/** Takes what is left of a body and throws it away; where that is too much, the connection ends with the answer. */
+export async function discardBody(ctx: Context): Promise<void> {
+  const { req } = ctx;
+  if (req.complete || (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined)) return;
+  if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null) await drain(req);
+  if (!req.complete) ctx.set('Connection', 'close');
+}
+
+function drain(req: Context['req']): Promise<void> {
+  return new Promise((resolve) => {
+    let taken = 0;
+    const done = (): void => {
+      clearTimeout(timer);
+      req.off('data', take).off('end', done).off('error', done).off('close', done);
+      req.pause();
+      resolve();
+    };
+    const take = (chunk: Buffer): void => {
+      taken += chunk.length;
+      if (taken > discarded.bytes) done();
+    };
+    const timer = setTimeout(done, discarded.wait);
+    if (req.destroyed || req.readableEnded) return done();
+    req.on('data', take).on('end', done).on('error', done).on('close', done);
+    req.resume();
+  });
+}
+
 function charset(ctx: Context): string {
   return ctx.request.charset === '' ? 'utf-8' : ctx.request.charset.toLowerCase();
 }

@@ -2,14 +2,14 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Context } from 'koa';
 import type { Logger } from '../options.js';
-import { type Access, openAccess } from './access.js';
+import { type Access, isOpen } from './access.js';
 import { refuseForeignHost } from './host.js';
 
 let warned = false;
 
 /** What stands in for a login where none is configured: foreign host names are refused, and exposure is warned of once. */
 export function openGuard(access: Access, allowedHosts: ReadonlySet<string>, logger: Logger): ((ctx: Context) => void) | undefined {
-  if (access !== openAccess) return undefined;
+  if (!isOpen(access)) return undefined;
   return (ctx) => {
     if (!warned && listensBeyondLoopback(ctx)) {
       warned = true;

@@ -1,9 +1,10 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
+import { errorFields } from './error-fields.js';
 import { plainHeaders } from './headers.js';
 import { errorPage } from './page.js';
-import { requestId } from './request-id.js';
+import { requestFields, requestId } from './request-id.js';
 
 /** How an error is shown: `json` for programs, `page` for a person in a browser. */
 export type ErrorShape = 'json' | 'page';
@@ -18,8 +19,9 @@ export function toTaskflowError(error: unknown): TaskflowError {
 export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logger: Logger): void {
   const error = toTaskflowError(thrown);
   const id = requestId(ctx);
-  if (!error.expose) logger.error({ err: error.cause ?? error, requestId: id, method: ctx.method, path: ctx.path }, 'request failed');
-  if (error.code === 'CROSS_ORIGIN') logCrossOrigin(ctx, id, logger);
+  if (!error.expose) logFault(ctx, error.cause ?? error, logger);
+  if (error.code === 'CROSS_ORIGIN') logCrossOrigin(ctx, logger);
+  if (error.code === 'HOST_NOT_ALLOWED') logHost(ctx, logger);
   if (ctx.headerSent) {
     ctx.res.destroy();
     return;
@@ -36,19 +38,19 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
   ctx.set(error.headers);
 }
 
-function logCrossOrigin(ctx: Context, id: string, logger: Logger): void {
+function logFault(ctx: Context, fault: unknown, logger: Logger): void {
+  logger.error({ err: errorFields(fault), ...requestFields(ctx) }, 'request failed');
+  if (fault instanceof Error) logger.debug({ stack: fault.stack, requestId: requestId(ctx) }, 'where the request failed');
+}
+
+function logCrossOrigin(ctx: Context, logger: Logger): void {
+  const [origin, secFetchSite, host] = ['Origin', 'Sec-Fetch-Site', 'Host'].map((name) => ctx.get(name).slice(0, 128));
   logger.warn(
-    {
-      event: 'cross_origin_refused',
-      owasp: 'malicious_cors',
-      origin: ctx.get('Origin').slice(0, 128),
-      secFetchSite: ctx.get('Sec-Fetch-Site').slice(0, 128),
-      host: ctx.get('Host').slice(0, 128),
-      ip: ctx.ip,
-      requestId: id,
-      method: ctx.method,
-      path: ctx.path.slice(0, 256),
-    },
+    { event: 'cross_origin_refused', owasp: 'malicious_cors', origin, secFetchSite, host, ...requestFields(ctx) },
     'request from another site refused',
   );
+}
+
+function logHost(ctx: Context, logger: Logger): void {
+  logger.warn({ event: 'host_refused', host: ctx.get('Host').slice(0, 128), ...requestFields(ctx) }, 'request for another host refused');
 }

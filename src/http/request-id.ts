@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Context } from 'koa';
+import { clientAddress } from './client-address.js';
 
 const ids = new WeakMap<object, string>();
 
@@ -12,4 +13,9 @@ export function requestId(ctx: Context): string {
     ids.set(ctx.req, id);
   }
   return id;
+}
+
+/** What every log line of a request says of it; never its query, its headers or its body. */
+export function requestFields(ctx: Context): { ip: string; requestId: string; method: string; path: string } {
+  return { ip: clientAddress(ctx), requestId: requestId(ctx), method: ctx.method, path: ctx.path.slice(0, 256) };
 }

@@ -2,15 +2,17 @@ import Router from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
-import { type Access, type Actor, type AuditEvent, hasRole, openAccess } from './access.js';
+import { type Access, type Actor, type AuditEvent, hasRole, isOpen } from './access.js';
+import { discardBody } from './body.js';
+import { clientAddress } from './client-address.js';
 import { plainHeaders } from './headers.js';
 import type { Mount } from './mount.js';
 import { type ErrorShape, sendError } from './problem.js';
-import { requestId } from './request-id.js';
-import { refuseCrossOrigin } from './same-origin.js';
+import { requestFields, requestId } from './request-id.js';
+import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
 /** Who may use a route. `page` is a viewer who is led to the login page instead of getting a 401. */
-type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
+export type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
 
 /** What a handler gets besides the context. */
 interface RouteRequest {
@@ -22,7 +24,7 @@ interface RouteRequest {
 
 /** One row of the table: a route without a `need` does not compile. */
 export interface Route {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'DELETE';
   /** Below the mount, in the notation of @koa/router; an empty string is the mount itself. */
   path: string;
   need: Need;
@@ -46,6 +48,13 @@ export interface RouteTable {
   rest?: boolean;
   /** Runs before anything else of a request under the mount. */
   before?: ((ctx: Context) => void) | undefined;
+}
+
+const tables = new WeakMap<Middleware, RouteTable>();
+
+/** The routes that a middleware was made of, for whoever checks that each is guarded. */
+export function routesOf(middleware: Middleware): readonly Route[] {
+  return tables.get(middleware)?.routes ?? [];
 }
 
 /** Makes one middleware of a table of routes. A path that is not in the table is passed on, or refused with `rest`. */
@@ -72,12 +81,15 @@ export function routeTable(table: RouteTable): Middleware {
       const params = layers[0]?.params(ctx.path, layers[0].captures(ctx.path)) ?? {};
       await answer(ctx, table, route, same, params);
     } catch (error) {
+      // A client that is still sending must be let finish, within reason, or it never reads the answer.
+      await discardBody(ctx);
       sendError(ctx, error, shape, table.logger);
     }
   };
   // What is not under the mount goes on without a promise of its own.
   const middleware: Middleware = (ctx, next) => (mount.contains(ctx.path) ? handle(ctx, next) : next());
   Object.defineProperty(middleware, 'name', { value: name });
+  tables.set(middleware, table);
   return middleware;
 }
 
@@ -100,13 +112,26 @@ async function answer(
   const known = same[0];
   if (known && !route && (known.need === 'public' || ctx.method === 'OPTIONS')) throw wrongMethod(ctx, same);
   const need = route?.need ?? known?.need ?? 'viewer';
-  const actor = need === 'public' ? undefined : await admit(ctx, table, need, route?.action);
+  const actor = need === 'public' ? undefined : await admit(ctx, table, need, route);
   if (need !== 'public' && actor === undefined) return;
   if (!known) throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
   if (!route) throw wrongMethod(ctx, same);
-  if (table.access === openAccess || !hasBearer(ctx)) refuseCrossOrigin(ctx, table.trustedOrigins);
+  refuseOtherSites(ctx, table, route, actor);
   plainHeaders(ctx);
   await route.handler(ctx, { params, actor });
+}
+
+/** Refuses what another site made a browser send: changes, and reads of what is guarded. */
+function refuseOtherSites(ctx: Context, { access, trustedOrigins, logger }: RouteTable, route: Route, actor: Actor | undefined): void {
+  if (!isOpen(access) && hasBearer(ctx)) return;
+  try {
+    refuseCrossOrigin(ctx, trustedOrigins);
+    if (route.need !== 'public' && route.need !== 'page') refuseCrossSiteRead(ctx, trustedOrigins);
+  } catch (error) {
+    if (route.action)
+      record(ctx, access, logger, { action: route.action, actor: actor?.name, outcome: 'refused', detail: { code: 'CROSS_ORIGIN' } });
+    throw error;
+  }
 }
 
 function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
@@ -122,9 +147,9 @@ export function hasBearer(ctx: Context): boolean {
 /** Lets the actor through, or answers with the way to the login (`undefined`), or throws. */
 async function admit(
   ctx: Context,
-  { access }: RouteTable,
+  { access, logger }: RouteTable,
   need: Exclude<Need, 'public'>,
-  action: string | undefined,
+  route: Route | undefined,
 ): Promise<Actor | undefined> {
   const actor = await whoIs(ctx, access);
   if (actor === undefined) {
@@ -135,15 +160,29 @@ async function admit(
   }
   const role = need === 'page' ? 'viewer' : need;
   if (!hasRole(actor.roles, role)) {
-    if (action) record(ctx, access, { action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
+    logForbidden(ctx, logger, actor.name, role, route?.path);
+    if (route?.action)
+      record(ctx, access, logger, { action: route.action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
     throw forbidden(role);
   }
   return actor;
 }
 
-/** Tells the login's audit what was done or refused. */
-export function record(ctx: Context, access: Access, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void {
-  access.record?.({ at: new Date().toISOString(), ip: ctx.ip, requestId: requestId(ctx), ...event });
+/** Logs that a session lacked the role. */
+export function logForbidden(ctx: Context, logger: Logger, username: string, required: string, route?: string): void {
+  logger.warn({ event: 'authz_fail', username, required, ...(route !== undefined && { route }), ...requestFields(ctx) }, 'role missing');
+}
+
+/** Logs what was done, refused or failed, and tells the audit. */
+export function record(ctx: Context, access: Access, logger: Logger, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void {
+  const { action, actor, outcome, tasks = [], detail } = event;
+  const count = tasks.length;
+  const level = outcome === 'done' ? 'info' : 'warn';
+  logger[level](
+    { event: 'authz_admin', action, username: actor, outcome, tasks: tasks.slice(0, 20), count, ...detail, ...requestFields(ctx) },
+    'change asked for',
+  );
+  access.record?.({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event, tasks: tasks.slice(0, 20) });
 }
 
 /** Asks the login who it is. One that fails is no reason to let anybody in. */

@@ -5,7 +5,7 @@ import { listOption } from '../options.js';
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Methods that change nothing (RFC 9110 section 9.2.1), compared by case. */
-function isSafeMethod(method: string): boolean {
+export function isSafeMethod(method: string): boolean {
   return safeMethods.has(method);
 }
 
@@ -28,7 +28,24 @@ export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[
     if (origin === undefined) return;
     if (ctx.host !== '' && origin.slice(origin.indexOf('://') + 3) === ctx.host && origin.includes('://')) return;
   }
-  throw new TaskflowError(
+  throw crossOrigin(site);
+}
+
+/**
+ * Refuses a page of another site that reads what is guarded, by script, picture or stream: it would learn from the time and
+ * the size of the answer, and hold streams open (OWASP ASVS 3.5.8). A link that a person follows is none of these.
+ */
+export function refuseCrossSiteRead(ctx: Context, trustedOrigins: readonly string[]): void {
+  if (!isSafeMethod(ctx.method)) return;
+  const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': destination, origin } = ctx.req.headers;
+  if (site === undefined || site === 'same-origin' || site === 'none') return;
+  if (mode === 'navigate' && destination === 'document') return;
+  if (origin !== undefined && trustedOrigins.includes(origin)) return;
+  throw crossOrigin(site);
+}
+
+function crossOrigin(site: string | string[] | undefined): TaskflowError {
+  return new TaskflowError(
     'CROSS_ORIGIN',
     `This request came from another site (${site === undefined ? 'Origin' : 'Sec-Fetch-Site'} says so). Behind a proxy that rewrites Host, set app.proxy or trustedOrigins.`,
   );

@@ -1,5 +1,5 @@
 import type { Context, Middleware } from 'koa';
-import { type Actor, hasRole, openAccess } from '../http/access.js';
+import { type Actor, hasRole, isOpen } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
@@ -73,7 +73,7 @@ function showDashboard(
   const { file } = builtAssets();
   const asset = (name: string): string => `${mount.outside(ctx)}/dashboard/assets/${file(name)}`;
   const facts: DashboardFacts = {
-    user: access === openAccess ? null : (actor?.name ?? null),
+    user: isOpen(access) ? null : (actor?.name ?? null),
     mayAct: hasRole(actor?.roles ?? [], 'operator'),
     title: look.title,
     logo: look.logo ?? asset('icon.svg'),

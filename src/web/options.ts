@@ -45,7 +45,7 @@ export function readWebOptions(
 
 /** Reads the option `access`; absent means that everybody may come in. */
 export function accessOption(access: Access | undefined): Access {
-  if (access === undefined) return openAccess;
+  if (access === undefined) return openAccess();
   if (typeof access !== 'object' || access === null || typeof access.who !== 'function')
     throw wrongType('access', access, 'what createAuth() returned, or an object with who(ctx)');
   return access;

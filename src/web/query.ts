@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { TaskflowError } from '../errors.js';
+import type { AuditQuery } from '../http/access.js';
 import type { MetricsRange, TaskQuery } from '../tasks/engine.js';
 import { type TaskStatus, taskStatuses } from '../tasks/types.js';
+import type { ExportFormat } from './export.js';
 
 /** The parameters of a query, each known and given once unless it may repeat. */
 class Parameters {
@@ -74,22 +76,36 @@ export interface ListQuery {
 /** Reads the query of a list. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong. */
 export function readListQuery(querystring: string): ListQuery {
   const parameters = new Parameters(querystring, ['status', 'name', 'limit', 'cursor'], ['status']);
-  const status = parameters.all('status');
-  const name = parameters.one('name');
-  for (const each of status) {
-    if (!(taskStatuses as readonly string[]).includes(each)) throw invalid(`status must be one of ${taskStatuses.join(', ')}.`);
-  }
-  if (name !== undefined && (name === '' || name.length > 128)) throw invalid('name must have 1 to 128 characters.');
-  const filters = fingerprintOf(status, name);
+  const { status, name } = readFilters(parameters);
+  const filters = fingerprintOf(status ?? [], name);
   return {
     query: {
-      status: status.length === 0 ? undefined : ([...new Set(status)] as TaskStatus[]),
+      status,
       name,
       limit: parameters.whole('limit', 1, 500) ?? 50,
       after: readCursor(parameters.one('cursor'), filters),
     },
     cursor: (next) => next && Buffer.from(`${filters}.${next}`).toString('base64url'),
   };
+}
+
+/** Which tasks a list or an export shows. */
+function readFilters(parameters: Parameters): Pick<TaskQuery, 'status' | 'name'> {
+  const status = parameters.all('status');
+  const name = parameters.one('name');
+  for (const each of status) {
+    if (!(taskStatuses as readonly string[]).includes(each)) throw invalid(`status must be one of ${taskStatuses.join(', ')}.`);
+  }
+  if (name !== undefined && (name === '' || name.length > 128)) throw invalid('name must have 1 to 128 characters.');
+  return { status: status.length === 0 ? undefined : ([...new Set(status)] as TaskStatus[]), name };
+}
+
+/** Reads the query of an export. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export function readExportQuery(querystring: string): { query: TaskQuery; format: ExportFormat } {
+  const parameters = new Parameters(querystring, ['format', 'status', 'name'], ['status']);
+  const format = parameters.one('format');
+  if (format !== 'csv' && format !== 'ndjson') throw invalid('format must be csv or ndjson.');
+  return { query: { ...readFilters(parameters), limit: 500 }, format };
 }
 
 function readCursor(cursor: string | undefined, filters: string): string | undefined {
@@ -99,6 +115,30 @@ function readCursor(cursor: string | undefined, filters: string): string | undef
   if (!isTaskId(position)) throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that a list gave.');
   if (of !== filters) throw new TaskflowError('INVALID_CURSOR', 'cursor belongs to a list with other filters.');
   return position;
+}
+
+const outcomes = ['done', 'refused', 'failed'] as const;
+
+/** Reads the query of the audit. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export function readAuditQuery(querystring: string, now: number): AuditQuery {
+  const parameters = new Parameters(querystring, ['action', 'actor', 'outcome', 'from', 'to', 'limit', 'cursor']);
+  const text = (name: string): string | undefined => {
+    const value = parameters.one(name);
+    if (value !== undefined && (value === '' || value.length > 256)) throw invalid(`${name} must have 1 to 256 characters.`);
+    return value;
+  };
+  const outcome = parameters.one('outcome');
+  const known = outcomes.find((each) => each === outcome);
+  if (outcome !== undefined && !known) throw invalid(`outcome must be one of ${outcomes.join(', ')}.`);
+  return {
+    action: text('action'),
+    actor: text('actor'),
+    outcome: known,
+    from: parameters.time('from', now),
+    to: parameters.time('to', now),
+    limit: parameters.whole('limit', 1, 500) ?? 50,
+    cursor: parameters.one('cursor'),
+  };
 }
 
 /** Points of a series, at most. */

@@ -1,10 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
-import { type Access, hasRole, openAccess } from '../http/access.js';
+import { type Access, hasRole, isOpen } from '../http/access.js';
+import { clientAddress } from '../http/client-address.js';
 import { plainHeaders } from '../http/headers.js';
 import { sendError } from '../http/problem.js';
-import { forbidden, unauthenticated, whoIs } from '../http/routes.js';
+import { forbidden, hasBearer, unauthenticated, whoIs } from '../http/routes.js';
+import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
 import { Broadcast } from './broadcast.js';
 import { eventText, type StreamEvent } from './event.js';
@@ -35,6 +37,8 @@ export interface SseStreamOptions {
   /** Who may read: what `createAuth` returned, or an {@link Access} of the app's own. Absent: everybody. */
   access?: Access | undefined;
   streams?: StreamLimits | undefined;
+  /** Origins beside this host's own whose pages may read the stream, such as `https://app.example`. */
+  trustedOrigins?: readonly string[] | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
 }
@@ -57,10 +61,11 @@ const maxStall = 30_000;
  * ```
  */
 export function sseStream<E extends StreamEvent>(source: StreamSource<E>, options?: SseStreamOptions): Middleware {
-  const given = optionsObject<SseStreamOptions>('sseStream', options, ['access', 'streams', 'logger']);
+  const given = optionsObject<SseStreamOptions>('sseStream', options, ['access', 'streams', 'trustedOrigins', 'logger']);
   const limits = optionsObject<StreamLimits>('streams', given.streams, ['perUser', 'total']);
   const access = accessOption(given.access);
   const logger = loggerOption('logger', given.logger);
+  const trustedOrigins = trustedOriginsOption('trustedOrigins', given.trustedOrigins);
   const open = new OpenStreams(
     numberOption('streams.perUser', limits.perUser, 100, { min: 1, integer: true }),
     numberOption('streams.total', limits.total, 5000, { min: 1, integer: true }),
@@ -72,7 +77,8 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
       const actor = await whoIs(ctx, access);
       if (!actor) throw unauthenticated(ctx);
       if (!hasRole(actor.roles, 'viewer')) throw forbidden('viewer');
-      const key = access === openAccess ? ctx.ip : actor.name;
+      if (!isOpen(access) && !hasBearer(ctx)) refuseCrossSiteRead(ctx, trustedOrigins);
+      const key = isOpen(access) ? clientAddress(ctx) : actor.name;
       open.check(key);
       const controller = new AbortController();
       const client = {
@@ -127,8 +133,10 @@ async function pump(
   const { signal } = controller;
   const leave = (): void => controller.abort();
   const endSession = (): void => {
-    const reason = ended?.reason === 'revoked' ? 'revoked' : 'expired';
-    res.end(eventText({ event: 'session', data: { reason } }));
+    const reason: unknown = ended?.reason;
+    // Any other reason, such as a store that does not answer, is no end of the session: the client may come back.
+    if (reason === 'revoked' || reason === 'expired') res.end(eventText({ event: 'session', data: { reason } }));
+    else res.end();
     controller.abort();
   };
   const ping = setInterval(() => {

@@ -8,7 +8,7 @@ import { taskEvents } from './task-events.js';
 /** The live stream of the tasks at `path/dashboard/stream`. */
 export function streamRoute(tasks: TaskSource, { streams, ...options }: WebOptions & { streams?: StreamLimits | undefined }): Middleware {
   const web = readWebOptions(options);
-  const stream = sseStream(taskEvents(tasks), { access: options.access, streams, logger: options.logger });
+  const stream = sseStream(taskEvents(tasks), { access: web.access, streams, trustedOrigins: web.trustedOrigins, logger: options.logger });
   return routeTable({
     ...web,
     name: 'streamRoute',

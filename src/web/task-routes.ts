@@ -1,11 +1,13 @@
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
+import type { Access } from '../http/access.js';
 import { readBody } from '../http/body.js';
 import { type Route, record, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
 import type { Action, TaskSource } from '../tasks/engine.js';
+import { sendExport } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { isTaskId, readListQuery, readMetricsQuery } from './query.js';
+import { isTaskId, readAuditQuery, readExportQuery, readListQuery, readMetricsQuery } from './query.js';
 
 /** Options of {@link taskRoutes}. */
 export interface TaskRoutesOptions extends WebOptions {
@@ -17,7 +19,7 @@ export interface TaskRoutesOptions extends WebOptions {
 const bodyLimit = 64 * 1024;
 
 /**
- * The JSON API of the tasks: list, detail, metrics, retry, cancel, health. Goes last: it answers every other path under
+ * The JSON API of the tasks: list, detail, metrics, retry, cancel, export, audit, health. Goes last: it answers every other path under
  * `path` too, 401 to nobody and 404 to somebody.
  *
  * @example
@@ -37,7 +39,9 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
     need: 'operator',
     action,
     handler: async (ctx, { params, actor }) => {
-      ctx.body = await control(ctx, source, action, params.id ?? '', actor?.name ?? 'anonymous', (event) => record(ctx, web.access, event));
+      ctx.body = await control(ctx, source, action, params.id ?? '', actor?.name ?? 'anonymous', (event) =>
+        record(ctx, web.access, web.logger, event),
+      );
       ctx.status = 202;
     },
   });
@@ -45,6 +49,8 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
   const routes: Route[] = [
     { method: 'GET', path: '', need: 'viewer', handler: (ctx) => list(ctx, source) },
     { method: 'GET', path: '/metrics', need: 'viewer', handler: (ctx) => metrics(ctx, source) },
+    { method: 'GET', path: '/audit', need: 'viewer', handler: (ctx) => audit(ctx, web.access) },
+    { method: 'GET', path: '/export', need: 'viewer', handler: (ctx) => exportList(ctx, source) },
     { method: 'GET', path: '/health', need: 'public', handler: (ctx) => health(ctx, source) },
     // Answered by whoever mounts the stream; here it is only known, so that it is no task's id.
     { method: 'GET', path: '/dashboard/stream', need: 'viewer', handler: notMounted },
@@ -68,6 +74,17 @@ async function list(ctx: Context, tasks: TaskSource): Promise<void> {
 
 async function metrics(ctx: Context, tasks: TaskSource): Promise<void> {
   ctx.body = await tasks.aggregate('metrics', readMetricsQuery(ctx.querystring, Date.now()));
+}
+
+function exportList(ctx: Context, tasks: TaskSource): void {
+  const { query, format } = readExportQuery(ctx.querystring);
+  sendExport(ctx, tasks, query, format);
+}
+
+async function audit(ctx: Context, access: Access): Promise<void> {
+  if (!access.audit) throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
+  const query = readAuditQuery(ctx.querystring, Date.now());
+  ctx.body = await access.audit(query);
 }
 
 async function health(ctx: Context, tasks: TaskSource): Promise<void> {
@@ -99,7 +116,7 @@ async function control(
   action: Action,
   id: string,
   actor: string,
-  tell: (event: Parameters<typeof record>[2]) => void,
+  tell: (event: Parameters<typeof record>[3]) => void,
 ): Promise<object> {
   const event = { action, actor, tasks: [id.slice(0, 64)] };
   try {

@@ -54,9 +54,20 @@ describe('createAuth', () => {
 
   it('warns once that sessions end at a restart when there is no key', () => {
     const { logger, lines } = recordingLogger();
-    createAuth({ strategies, logger });
-    expect(lines).toHaveLength(1);
-    expect(lines[0]).toMatchObject({ level: 40, msg: expect.stringContaining('restart') });
+    createAuth({ strategies: { authenticate_user: () => false }, logger });
+    const warnings = lines.filter(({ level }) => level === 40);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatchObject({ level: 40, msg: expect.stringContaining('restart') });
+  });
+
+  it('says once how the login is set up, and whose hash is weak', () => {
+    const { logger, lines, text } = recordingLogger();
+    createAuth({ strategies, secretKey, logger });
+    expect(lines).toMatchObject([
+      { level: 30, event: 'sys_startup', strategies: ['default'], randomKey: false, keyIds: [expect.stringMatching(/^[\w-]{8}$/)] },
+      { level: 40, event: 'sys_startup', weakness: expect.stringContaining("user 'admin': scrypt with less work") },
+    ]);
+    expect(text()).not.toContain(secretKey);
   });
 
   it('holds no key that could be printed', () => {

@@ -27,7 +27,7 @@ beforeAll(async () => {
     .register('hanging', { authenticate_user: () => new Promise(() => {}) })
     .register('polite', { authenticate_user: async () => false })
     .register('row', { authenticate_user: async () => ({ id: 1 }) as unknown as boolean });
-  const auth = createAuth({ strategies, secretKey, title: 'Shop <b>', logger: log.logger });
+  const auth = createAuth({ strategies, secretKey, title: 'Shop <b>', throttle: false, logger: log.logger });
   const app = new Koa();
   app.use(sessionToken(auth));
   app.use(loginRoutes(auth));
@@ -307,13 +307,13 @@ describe('the log of the login', () => {
 
   it('says which strategy failed and why, without what its error carries', async () => {
     await postJson(login, { username: 'admin', password: 'Canary-Pa55word', strategy: 'broken' });
-    expect(log.events('authn_strategy_error').at(-1)).toMatchObject({
+    expect(log.events('authn_strategy_error').findLast(({ level }) => level === 50)).toMatchObject({
       level: 50,
       strategy: 'broken',
       err: { type: 'Error', message: 'bind failed for [redacted]', code: 'EDOWN' },
     });
     await postJson(login, { username: 'admin', password: 'Canary-Pa55word', strategy: 'hanging' });
-    expect(log.events('authn_strategy_error').at(-1)).toMatchObject({ strategy: 'hanging', timeout: true });
+    expect(log.events('authn_strategy_error').findLast(({ level }) => level === 50)).toMatchObject({ strategy: 'hanging', timeout: true });
   });
 
   it('never holds a password, a token, a cookie or a key', async () => {

@@ -251,7 +251,7 @@ describe('the rest of P', () => {
   });
 
   it('answers somebody with 404 on paths that are not there', async () => {
-    for (const path of ['/audit/x', '/no/such/path', '/', '/METRICS', '/export']) expect((await get(path)).status).toBe(404);
+    for (const path of ['/audit/x', '/no/such/path', '/', '/METRICS', '/exports']) expect((await get(path)).status).toBe(404);
   });
 
   it('answers a wrong method with 405, behind the guard but at health and for OPTIONS', async () => {

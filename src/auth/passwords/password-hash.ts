@@ -47,9 +47,7 @@ function parseScrypt(text: string): Parsed {
 
 /** `$argon2id$v=19$m=47104,t=1,p=1$salt$hash` */
 function parseArgon2(text: string): Parsed {
-  const pattern = new RegExp(
-    `^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})\\$(${base64}{11,86})\\$(${base64}{22,86})$`,
-  );
+  const pattern = new RegExp(`^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})\\$(${base64}{11,86})\\$(${base64}{22,86})$`);
   const [, algorithm, m, t, p, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (algorithm === undefined) return undefined;
   const recipe = {

@@ -1,0 +1,95 @@
+import { LRUCache } from 'lru-cache';
+import { macOf } from './keys.js';
+import type { StrategyRegistry } from './registry.js';
+import type { Session } from './session.js';
+import { isRoleList, type KnownUser } from './strategy.js';
+import { storeUnavailable } from './time-limit.js';
+
+/** Whether the users of sessions are still who they were, as `find_user` of their strategies says. */
+export interface KnownUsers {
+  /**
+   * The version that a new session keeps; empty where the strategy has no `find_user`. Rejects where it does not know the
+   * user it has just let in, or cannot say.
+   */
+  versionOf(strategy: string, username: string): Promise<string>;
+  /** Whether a session's user is there with the same version and roles. Throws STORE_UNAVAILABLE where nobody can say. */
+  unchanged(session: Session, version: string): boolean | Promise<boolean>;
+}
+
+/** Milliseconds for which an answer that took a promise is believed. */
+const believed = 30_000;
+const remembered = 10_000;
+
+interface Versions {
+  version: string;
+  roles: string;
+  /** Of each key, newest first: a key can be changed without ending a session. */
+  tags: readonly string[];
+}
+
+/** Asks `find_user` for each request; an answer that takes a promise is remembered for 30 seconds, and asked for once at a time. */
+export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
+  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed });
+  const versions = new LRUCache<string, Versions>({ max: remembered });
+  const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
+
+  /** 48 bits that change with the user's version and roles, and tell nothing of either. */
+  const tagsOf = (id: string, { version, roles }: KnownUser): readonly string[] => {
+    const text = JSON.stringify(roles ?? null);
+    const last = versions.get(id);
+    if (last?.version === version && last.roles === text) return last.tags;
+    const tags = keys.map((key) => macOf(key, version, text).slice(0, 8));
+    versions.set(id, { version, roles: text, tags });
+    return tags;
+  };
+
+  const ask = (strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined> => {
+    const id = idOf(strategy, username);
+    const answer = answers.get(id);
+    if (answer) return answer;
+    const candidate = registry.get(strategy);
+    const found = candidate && registry.find(candidate, username);
+    if (!(found instanceof Promise)) return checked(found);
+    const asking = found.then(checked);
+    answers.set(id, asking);
+    asking.catch(() => answers.delete(id));
+    return asking;
+  };
+
+  return {
+    async versionOf(strategy, username) {
+      if (!registry.get(strategy)?.find_user) return '';
+      answers.delete(idOf(strategy, username));
+      const found = await Promise.resolve()
+        .then(() => ask(strategy, username))
+        .catch(fail);
+      if (!found) throw new Error('find_user does not know the user that authenticate_user let in');
+      return tagsOf(idOf(strategy, username), found)[0] ?? '';
+    },
+    unchanged({ strategy, username }, version) {
+      const candidate = registry.get(strategy);
+      if (!candidate?.find_user) return candidate !== undefined && version === '';
+      const same = (found: KnownUser | undefined): boolean =>
+        found !== undefined && tagsOf(idOf(strategy, username), found).includes(version);
+      try {
+        const found = ask(strategy, username);
+        return found instanceof Promise ? found.then(same, fail) : same(found);
+      } catch (error) {
+        return fail(error);
+      }
+    },
+  };
+}
+
+function fail(cause: unknown): never {
+  throw storeUnavailable(cause);
+}
+
+/** An answer of another shape is no answer: it must not look like a user who is gone. */
+function checked(found: KnownUser | undefined): KnownUser | undefined {
+  if (found === undefined || found === null) return undefined;
+  const { version, roles } = found;
+  if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
+    throw new TypeError('find_user must answer undefined, or { version, roles? } with a string and a list of role names');
+  return found;
+}

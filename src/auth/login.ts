@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import type { Context } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { clientAddress, networkOf } from '../http/client-address.js';
+import { requestId } from '../http/request-id.js';
+import type { FailReason } from './auth-log.js';
+import type { Auth, AuthParts } from './create-auth.js';
+import type { Device } from './device.js';
+import { HashQueueFull, hashFor } from './passwords/hash-queue.js';
+import { currentSession, setCurrentSession } from './read-session.js';
+import type { Authenticated, Credentials } from './registry.js';
+import type { Session } from './session.js';
+import { usedFrom } from './session-list.js';
+import { accountOf, type OnThrottled } from './throttle/throttle.js';
+
+/** What a login made. */
+export interface LoggedIn {
+  session: Session;
+  token: string;
+}
+
+/** One way of counting a login's tries, and the strategies that are asked on it. */
+interface Lane {
+  device: string | undefined;
+  strategies: readonly string[];
+}
+
+interface Found extends Authenticated {
+  /** Failures before this success. */
+  failures: number;
+}
+
+/**
+ * Checks the credentials and opens a session, or throws: INVALID_CREDENTIALS, the same for every reason and not before the
+ * throttle's floor, or THROTTLED without having asked anybody.
+ */
+export async function logIn(ctx: Context, auth: Auth, parts: AuthParts, form: Credentials, via: 'form' | 'json'): Promise<LoggedIn> {
+  const started = performance.now();
+  const found = await authenticate(ctx, parts, form);
+  if (!found) {
+    const { limits } = parts;
+    if (limits) await setTimeout(Math.max(0, limits.floor * 1000 - (performance.now() - started)));
+    throw new TaskflowError('INVALID_CREDENTIALS', 'Invalid username or password.', {
+      headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow"' },
+    });
+  }
+  const { failures, ...user } = found;
+  const opened = await openSession(ctx, auth, parts, user);
+  parts.log.success(ctx, opened.session, { via, durationMs: Math.round(performance.now() - started), failures });
+  return opened;
+}
+
+/** Tells the log of refusals. */
+export function tellThrottled(ctx: Context, { log }: AuthParts, username: string | undefined): OnThrottled {
+  return (bucket, retryAfter, refused) => void log.throttled(ctx, bucket, retryAfter, refused, username);
+}
+
+async function authenticate(ctx: Context, parts: AuthParts, form: Credentials): Promise<Found | undefined> {
+  let asked = false;
+  for (const lane of lanesOf(ctx, parts, form)) {
+    try {
+      const found = await tryLane(ctx, parts, form, lane);
+      if (found) return found;
+    } catch (error) {
+      // Whose own browser was let to try has an answer; that strangers must wait is nothing to them.
+      if (asked && error instanceof TaskflowError && error.code === 'THROTTLED') return undefined;
+      throw error;
+    }
+    asked = true;
+  }
+  return undefined;
+}
+
+/**
+ * A browser that has logged in as this user before is counted by itself, and asks the strategy that let it in. Where the
+ * person left the strategy open, the others are asked as for any stranger.
+ */
+function lanesOf(ctx: Context, { devices, registry }: AuthParts, { username, strategy }: Credentials): Lane[] {
+  const all = strategy === undefined ? registry.names() : [strategy];
+  const device = devices.read(ctx);
+  if (!device || !isFor(device, username) || !all.includes(device.strategy)) return [{ device: undefined, strategies: all }];
+  const others = all.filter((name) => name !== device.strategy);
+  const own: Lane = { device: `${device.strategy} ${device.id}`, strategies: [device.strategy] };
+  return others.length === 0 ? [own] : [own, { device: undefined, strategies: others }];
+}
+
+function isFor({ account }: Device, username: string): boolean {
+  return account === accountOf(username);
+}
+
+async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { device, strategies }: Lane): Promise<Found | undefined> {
+  const { registry, throttle, log } = parts;
+  const { username, password } = form;
+  const address = clientAddress(ctx);
+  const onThrottled = tellThrottled(ctx, parts, username);
+  const ticket = await throttle.enter({ username, address, device }, onThrottled);
+  let reason: FailReason = strategies.some((name) => registry.get(name)) ? 'bad_credentials' : 'unknown_strategy';
+  const context = {
+    ip: address,
+    requestId: requestId(ctx),
+    onError(name: string, error: unknown, durationMs: number) {
+      reason = error instanceof Error && error.name === 'TimeoutError' ? 'timeout' : 'strategy_error';
+      log.strategyError(ctx, name, error, durationMs, [password, username]);
+    },
+  };
+  const hashes = { address: networkOf(address), queue: parts.queue, trusted: device !== undefined };
+  let found: Authenticated | undefined;
+  try {
+    found = await hashFor(hashes, () => firstOf(strategies, (strategy) => registry.authenticate({ ...form, strategy }, context)));
+  } catch (error) {
+    // Nobody was asked, so nothing has failed.
+    await ticket.takeBack();
+    throw error instanceof HashQueueFull ? throttle.busy(error.retryAfter, onThrottled) : error;
+  }
+  if (found) {
+    await ticket.succeeded();
+    return { ...found, failures: ticket.attempt - 1 };
+  }
+  await log.fail(ctx, reason, username, ticket.attempt);
+  return undefined;
+}
+
+async function firstOf<T, R>(items: readonly T[], ask: (item: T) => Promise<R | undefined>): Promise<R | undefined> {
+  for (const item of items) {
+    const answer = await ask(item);
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
+}
+
+/** Makes a new session, and ends the one the request came with, so that nothing from before a login outlives it. */
+async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Authenticated): Promise<LoggedIn> {
+  const { revocations, tokens, sessions, users, tokenExpiry, idleTimeout = tokenExpiry } = parts;
+  const before = await currentSession(ctx, auth, parts);
+  // Also where there was none: what ended this user's sessions must be known before a new one gets its time.
+  await revocations.ready();
+  if (before) await revocations.end(before.id, endOf(before, tokenExpiry));
+  const issuedAt = revocations.loginTime(user.strategy, user.username);
+  const session: Session = {
+    id: randomBytes(16).toString('base64url'),
+    ...user,
+    issuedAt,
+    expiresAt: new Date(issuedAt.getTime() + Math.min(tokenExpiry, idleTimeout) * 1000),
+    authenticatedAt: issuedAt,
+  };
+  const token = tokens.sign(session, await users.versionOf(user.strategy, user.username));
+  await sessions.put(session, usedFrom(ctx));
+  setCurrentSession(ctx, auth, session);
+  return { session, token };
+}
+
+/** When no token of a session can hold any more, however often it was renewed. */
+export function endOf({ authenticatedAt }: Pick<Session, 'authenticatedAt'>, tokenExpiry: number): Date {
+  return new Date(authenticatedAt.getTime() + tokenExpiry * 1000);
+}

@@ -1,0 +1,109 @@
+import type { Context } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { hasRole } from '../http/access.js';
+import { forbidden, type Route } from '../http/routes.js';
+import type { Auth, AuthParts } from './create-auth.js';
+import { endOf } from './login.js';
+import { currentSession } from './read-session.js';
+import type { Session } from './session.js';
+import type { SessionRecord } from './session-list.js';
+import { isUserName } from './strategy.js';
+
+/** Whose sessions a request is about: one's own, or for an administrator those of another user. */
+interface Subject {
+  username: string;
+  /** Absent: of every strategy. */
+  strategy: string | undefined;
+}
+
+/** What a person may know and end: their sessions. */
+export function sessionRoutes(auth: Auth, parts: AuthParts): Route[] {
+  const own = async (ctx: Context): Promise<Session> => {
+    const session = await currentSession(ctx, auth, parts);
+    if (!session) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');
+    return session;
+  };
+  return [
+    { method: 'GET', path: '/auth/session', need: 'viewer', handler: async (ctx) => showSession(ctx, await own(ctx)) },
+    { method: 'GET', path: '/auth/sessions', need: 'viewer', handler: async (ctx) => listSessions(ctx, parts, await own(ctx)) },
+    { method: 'DELETE', path: '/auth/sessions', need: 'viewer', handler: async (ctx) => endAll(ctx, parts, await own(ctx)) },
+    {
+      method: 'DELETE',
+      path: '/auth/sessions/:id',
+      need: 'viewer',
+      handler: async (ctx, { params }) => endOne(ctx, parts, await own(ctx), params.id ?? ''),
+    },
+  ];
+}
+
+function showSession(ctx: Context, { username, strategy, roles, issuedAt, expiresAt }: Session): void {
+  ctx.body = { username, strategy, roles, issuedAt, expiresAt };
+}
+
+async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
+  const open = await openSessions(parts, subjectOf(ctx, own));
+  ctx.body = {
+    items: open.map(({ id, username, strategy, startedAt, lastUsedAt, expiresAt, ip, userAgent }) => ({
+      id,
+      username,
+      strategy,
+      startedAt: new Date(startedAt),
+      lastUsedAt: new Date(lastUsedAt),
+      expiresAt: new Date(expiresAt),
+      ip,
+      userAgent,
+      current: id === own.id,
+    })),
+  };
+}
+
+async function endOne(ctx: Context, parts: AuthParts, own: Session, id: string): Promise<void> {
+  const found = (await openSessions(parts, subjectOf(ctx, own))).find((record) => record.id === id);
+  if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
+  await parts.revocations.end(id, endOf({ authenticatedAt: new Date(found.startedAt) }, parts.tokenExpiry));
+  parts.log.ended(ctx, own, found, 'revoked');
+  if (id === own.id) parts.cookies.session.clear(ctx);
+  ctx.status = 204;
+}
+
+async function endAll(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
+  const { username, strategy } = subjectOf(ctx, own);
+  for (const name of strategy === undefined ? parts.registry.names() : [strategy]) {
+    await parts.revocations.endAll(name, username);
+    parts.log.ended(ctx, own, { username, strategy: name }, 'logout_all');
+  }
+  if (parts.revocations.has(own)) parts.cookies.session.clear(ctx);
+  ctx.status = 204;
+}
+
+async function openSessions({ sessions, revocations, tokens }: AuthParts, { username, strategy }: Subject): Promise<SessionRecord[]> {
+  const records = await sessions.of(username);
+  return records.filter(
+    (record) =>
+      (strategy === undefined || record.strategy === strategy) &&
+      tokens.isCurrent(asSession(record)) &&
+      !revocations.has(asSession(record)),
+  );
+}
+
+function asSession({ id, username, strategy, startedAt, expiresAt }: SessionRecord): Session {
+  const at = new Date(startedAt);
+  return { id, username, strategy, roles: [], issuedAt: at, authenticatedAt: at, expiresAt: new Date(expiresAt) };
+}
+
+function subjectOf(ctx: Context, own: Session): Subject {
+  const query = new URLSearchParams(ctx.querystring);
+  for (const name of query.keys()) {
+    if ((name !== 'username' && name !== 'strategy') || query.getAll(name).length > 1)
+      throw new TaskflowError('INVALID_INPUT', 'There are two parameters, each once: username and strategy.');
+  }
+  const username = query.get('username');
+  const strategy = query.get('strategy') ?? undefined;
+  if (username === null && strategy === undefined) return { username: own.username, strategy: own.strategy };
+  if (!isUserName(username) || (strategy !== undefined && !isUserName(strategy)))
+    throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user; strategy, that of a strategy, goes with it.');
+  // A user is the pair of both: the own name in another strategy is somebody else.
+  const isOwn = username === own.username && strategy === own.strategy;
+  if (!isOwn && !hasRole(own.roles, 'admin')) throw forbidden('admin');
+  return { username, strategy };
+}

@@ -1,0 +1,37 @@
+import { TaskflowError } from '../errors.js';
+
+/** Calls with a signal that aborts after so many seconds, and rejects then with a `TimeoutError`. What comes later is ignored. */
+export async function withTimeLimit<T>(seconds: number, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const error = new Error(`no answer within ${seconds} s`);
+      error.name = 'TimeoutError';
+      controller.abort(error);
+      reject(error);
+    }, seconds * 1000);
+  });
+  try {
+    return await Promise.race([(async () => call(controller.signal))(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Seconds to wait for the store before a request is refused. */
+const storePatience = 1;
+
+/** Asks the store; one that fails or is slow is 503, never "no" (OWASP ASVS 16.5.3). */
+export async function askStore<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await withTimeLimit(storePatience, call);
+  } catch (cause) {
+    throw storeUnavailable(cause);
+  }
+}
+
+/** What is thrown where nobody can say whether a session still holds. */
+export function storeUnavailable(cause?: unknown): TaskflowError {
+  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause });
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/env node
+// The command `koa-taskflow`.
+import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
+import { hashPassword } from './auth/passwords/stored-password.js';
+
+const usage = `Usage: npx koa-taskflow hash
+
+Reads a password and prints its hash, to stand in a configuration instead of it.
+Asks twice without an echo at a terminal; reads one line of the standard input else.
+`;
+
+/** Reads a line without showing it. */
+async function ask(question: string): Promise<string> {
+  process.stderr.write(question);
+  // readline edits the line and echoes it here, where nobody sees it.
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      lines.once('line', resolve);
+      lines.once('SIGINT', () => reject(new Error('cancelled')));
+      lines.once('close', () => reject(new Error('no password was given')));
+    });
+  } finally {
+    lines.close();
+    process.stderr.write('\n');
+  }
+}
+
+async function firstLine(): Promise<string> {
+  for await (const line of createInterface({ input: process.stdin })) return line;
+  return '';
+}
+
+async function readPassword(): Promise<string> {
+  if (!process.stdin.isTTY) return firstLine();
+  const password = await ask('Password: ');
+  if ((await ask('Again: ')) !== password) throw new Error('the two passwords are not the same');
+  return password;
+}
+
+async function hash(): Promise<void> {
+  const password = await readPassword();
+  if (password === '') throw new Error('no password was given');
+  if (Buffer.byteLength(password) > 1024) throw new Error('a password may have 1024 bytes');
+  process.stdout.write(`${await hashPassword(password)}\n`);
+}
+
+const [command, ...rest] = process.argv.slice(2);
+if (command === 'hash' && rest.length === 0) {
+  hash().catch((error: unknown) => {
+    process.stderr.write(`koa-taskflow: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  });
+} else if (command === undefined || command === '--help' || command === 'help') {
+  process.stdout.write(usage);
+} else {
+  // What was typed is not repeated: it may be the password.
+  process.stderr.write(`koa-taskflow: there is one command, hash, and it takes nothing\n\n${usage}`);
+  process.exitCode = 2;
+}
