@@ -4,3 +4,4 @@ console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --
 await import('./enqueue.js');
 await import('./guarded.js');
 await import('./stream.js');
+await import('./logins.js');

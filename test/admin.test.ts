@@ -13,14 +13,14 @@ import { sseStream } from '../src/web/sse-stream.js';
 import { taskEvents } from '../src/web/task-events.js';
 import { taskRoutes } from '../src/web/task-routes.js';
 import { type Answer, ask, logIn, postForm } from './helpers/client.js';
-import { cheapHash, secretKey } from './helpers/passwords.js';
+import { cheapHash, password, secretKey } from './helpers/passwords.js';
 import { type Served, serve } from './helpers/serve.js';
 import { openStream } from './helpers/stream.js';
 import { waitFor } from './helpers/wait.js';
 
 const tasks = new TaskManager({ database: ':memory:', logger: false });
 const noop = tasks.task('noop', () => {});
-const user: [string, string] = ['admin', cheapHash('secret')];
+const user: [string, string] = ['admin', cheapHash(password)];
 let taskId: string;
 const open: Served[] = [];
 const start = async (app: Koa): Promise<string> => {
@@ -144,7 +144,7 @@ describe('taskAdmin', () => {
     );
     const login = await ask(`${base}/auth/login`);
     expect(login.text).toContain(`action="${prefix}/auth/login"`);
-    const answer = await postForm(`${base}/auth/login`, { username: 'admin', password: 'secret' });
+    const answer = await postForm(`${base}/auth/login`, { username: 'admin', password });
     expect(answer.headers.get('Location')).toBe(`${prefix}/dashboard`);
     const headers = { cookie: answer.cookie ?? '' };
     const page = await ask(`${base}/dashboard`, { headers });
@@ -179,7 +179,7 @@ describe('taskAdmin', () => {
   it('takes a login made with createAuth as it is, and one of the app', async () => {
     const auth = createAuth({ strategies: user, secretKey, home: '/home', logger: false });
     const url = await start(appOf(taskAdmin(tasks, { auth, logger: false })));
-    expect((await postForm(`${url}/tasks/auth/login`, { username: 'admin', password: 'secret' })).headers.get('Location')).toBe('/home');
+    expect((await postForm(`${url}/tasks/auth/login`, { username: 'admin', password })).headers.get('Location')).toBe('/home');
 
     const own = await start(
       appOf(

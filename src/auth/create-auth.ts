@@ -15,6 +15,7 @@ import { deriveKeys, type KeyUse } from './keys.js';
 import { type KnownUsers, knownUsers } from './known-users.js';
 import { weakHashesOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
+import { proxyAdvice } from './proxy-advice.js';
 import { currentSession } from './read-session.js';
 import type { StrategyRegistry } from './registry.js';
 import { followRevocations, type Revocations } from './revocations.js';
@@ -100,6 +101,7 @@ export interface AuthParts {
   /** Password checks that may wait. */
   queue: number;
   log: AuthLog;
+  adviseOnProxy: (ctx: Context) => void;
   logger: Logger;
   home: string;
   title: string;
@@ -219,6 +221,7 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
     limits,
     queue: limits ? limits.queue : defaultQueue,
     log: authLog({ logger, trail, mount: mount.path, registry, secretKeys, hashKey }),
+    adviseOnProxy: proxyAdvice(logger),
     logger,
     home: homeOption(given.home),
     title: stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 }),

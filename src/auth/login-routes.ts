@@ -85,6 +85,7 @@ function pageParts(ctx: Context, { title, mount, registry }: AuthParts, more: Pa
 async function login(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> {
   const asPage = Boolean(ctx.is('application/x-www-form-urlencoded'));
   let form: LoginForm | undefined;
+  parts.adviseOnProxy(ctx);
   try {
     form = await readForm(ctx, parts);
     const { session, token } = await logIn(ctx, auth, parts, form, asPage ? 'form' : 'json');

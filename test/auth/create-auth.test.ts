@@ -3,14 +3,14 @@ import { describe, expect, it } from '@jest/globals';
 import { type AuthOptions, createAuth, isAuth } from '../../src/auth/create-auth.js';
 import { StrategyRegistry } from '../../src/auth/registry.js';
 import { recordingLogger } from '../helpers/logs.js';
-import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 
-const strategies: AuthOptions['strategies'] = ['admin', cheapHash('secret')];
+const strategies: AuthOptions['strategies'] = ['admin', cheapHash(password)];
 const quiet = { strategies, secretKey, logger: false } as const;
 
 describe('createAuth', () => {
   it.each<[string, unknown]>([
-    ['one user', ['admin', 'secret']],
+    ['one user', ['admin', password]],
     [
       'a list of users',
       [

@@ -8,7 +8,7 @@ import { StrategyRegistry } from '../../src/auth/registry.js';
 import { sessionToken } from '../../src/auth/session-token.js';
 import { ask, logIn, postForm, postJson } from '../helpers/client.js';
 import { recordingLogger } from '../helpers/logs.js';
-import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 
 const log = recordingLogger();
@@ -17,7 +17,7 @@ let login: string;
 
 beforeAll(async () => {
   const strategies = new StrategyRegistry({ timeLimit: 0.3 })
-    .register('admin', staticUser('admin', cheapHash('secret')))
+    .register('admin', staticUser('admin', cheapHash(password)))
     .register('team', multiUser([['алиса', cheapHash('пароль')]]))
     .register('broken', {
       authenticate_user(_username, password) {
@@ -93,13 +93,13 @@ describe('the login page', () => {
 
 describe('POST auth/login', () => {
   it('sets the cookie and leads to next, or home', async () => {
-    expect((await postForm(login, { username: 'admin', password: 'secret' })).headers.get('Location')).toBe('/');
-    expect((await postForm(login, { username: 'admin', password: 'secret', next: '/a?b' })).headers.get('Location')).toBe('/a?b');
-    expect((await postForm(login, { username: 'admin', password: 'secret', next: '//evil.example' })).headers.get('Location')).toBe('/');
+    expect((await postForm(login, { username: 'admin', password })).headers.get('Location')).toBe('/');
+    expect((await postForm(login, { username: 'admin', password, next: '/a?b' })).headers.get('Location')).toBe('/a?b');
+    expect((await postForm(login, { username: 'admin', password, next: '//evil.example' })).headers.get('Location')).toBe('/');
   });
 
   it('gives a JSON client a token and no cookie', async () => {
-    const { status, json, cookie } = await postJson(login, { username: 'admin', password: 'secret', roles: ['x'] });
+    const { status, json, cookie } = await postJson(login, { username: 'admin', password, roles: ['x'] });
     expect(status).toBe(200);
     expect(json).toEqual({
       token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
@@ -127,11 +127,11 @@ describe('POST auth/login', () => {
   it.each([
     ['an unknown user', { username: 'nobody', password: 'x' }],
     ['a wrong password', { username: 'admin', password: 'x' }],
-    ['an unknown strategy', { username: 'admin', password: 'secret', strategy: '__proto__' }],
-    ['a strategy that throws', { username: 'admin', password: 'secret', strategy: 'broken' }],
-    ['a strategy that hangs', { username: 'admin', password: 'secret', strategy: 'hanging' }],
-    ['an async strategy that resolves false', { username: 'admin', password: 'secret', strategy: 'polite' }],
-    ['a strategy that answers with a database row', { username: 'admin', password: 'secret', strategy: 'row' }],
+    ['an unknown strategy', { username: 'admin', password, strategy: '__proto__' }],
+    ['a strategy that throws', { username: 'admin', password, strategy: 'broken' }],
+    ['a strategy that hangs', { username: 'admin', password, strategy: 'hanging' }],
+    ['an async strategy that resolves false', { username: 'admin', password, strategy: 'polite' }],
+    ['a strategy that answers with a database row', { username: 'admin', password, strategy: 'row' }],
   ])('answers the same to %s', async (_case, body) => {
     const { status, json, headers } = await postJson(login, body);
     expect(status).toBe(401);
@@ -150,8 +150,8 @@ describe('POST auth/login', () => {
     ['no password', { username: 'admin' }],
     ['an empty password', { username: 'admin', password: '' }],
     ['a name that is an object', { username: { $ne: 1 }, password: 'x' }],
-    ['a name that is a list', { username: ['admin'], password: 'secret' }],
-    ['a strategy that is a list', { username: 'admin', password: 'secret', strategy: ['admin'] }],
+    ['a name that is a list', { username: ['admin'], password }],
+    ['a strategy that is a list', { username: 'admin', password, strategy: ['admin'] }],
     ['a name of 257 bytes', { username: 'a'.repeat(257), password: 'x' }],
     ['a password of 1025 bytes', { username: 'admin', password: 'a'.repeat(1025) }],
     ['a NUL in the password', { username: 'admin', password: 'secret\0' }],
@@ -201,7 +201,7 @@ describe('POST auth/login', () => {
   });
 
   it('refuses a form that another site made the browser send', async () => {
-    const answer = await postForm(login, { username: 'admin', password: 'secret' }, { 'Sec-Fetch-Site': 'cross-site' });
+    const answer = await postForm(login, { username: 'admin', password }, { 'Sec-Fetch-Site': 'cross-site' });
     expect([answer.status, answer.cookie]).toEqual([403, undefined]);
     expect(answer.headers.get('Content-Type')).toContain('text/html');
     expect(log.events('cross_origin_refused').at(-1)).toMatchObject({ level: 40, secFetchSite: 'cross-site', path: '/tasks/auth/login' });
@@ -209,7 +209,7 @@ describe('POST auth/login', () => {
 
   it('makes a new session each time and ends the one it was sent with', async () => {
     const first = await logIn(`${served.url}/tasks`);
-    const second = await postForm(login, { username: 'admin', password: 'secret' }, first);
+    const second = await postForm(login, { username: 'admin', password }, first);
     expect(second.cookie).not.toBe(first.cookie);
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: first })).status).toBe(401);
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: { cookie: second.cookie ?? '' } })).status).toBe(200);
@@ -234,7 +234,7 @@ describe('auth/logout', () => {
   });
 
   it('answers a Bearer client with 204 and ends its token', async () => {
-    const { token } = (await postJson(login, { username: 'admin', password: 'secret' })).json as { token: string };
+    const { token } = (await postJson(login, { username: 'admin', password })).json as { token: string };
     const headers = { Authorization: `Bearer ${token}` };
     expect((await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers })).status).toBe(204);
     expect((await ask(`${served.url}/tasks/auth/session`, { headers })).status).toBe(401);
@@ -318,7 +318,7 @@ describe('the log of the login', () => {
 
   it('never holds a password, a token, a cookie or a key', async () => {
     const session = await logIn(`${served.url}/tasks`);
-    const { token } = (await postJson(login, { username: 'admin', password: 'secret' })).json as { token: string };
+    const { token } = (await postJson(login, { username: 'admin', password })).json as { token: string };
     await postForm(login, { username: 'алиса', password: 'Canary-Пароль' });
     await ask(`${served.url}/tasks/auth/logout`, { headers: { Authorization: `Bearer ${token}`, ...session } });
     for (const secret of ['Canary-', 'пароль', token, session.cookie.split('=')[1] ?? token, secretKey])

@@ -6,7 +6,7 @@ import { loginRoutes } from '../../src/auth/login-routes.js';
 import { requireAuth } from '../../src/auth/require-auth.js';
 import { sessionOf, sessionToken } from '../../src/auth/session-token.js';
 import { ask, logIn, postForm } from '../helpers/client.js';
-import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 
 let served: Served;
@@ -15,7 +15,7 @@ let unguarded: Served;
 beforeAll(async () => {
   const auth = createAuth({
     strategies: [
-      ['admin', cheapHash('secret')],
+      ['admin', cheapHash(password)],
       ['vera', cheapHash('three'), { roles: ['viewer', 'audits'] }],
     ],
     secretKey,
@@ -44,7 +44,7 @@ beforeAll(async () => {
   forgotten.silent = true;
   forgotten.use(requireAuth('401'));
   forgotten.use((ctx) => {
-    ctx.body = 'secret';
+    ctx.body = password;
   });
   unguarded = await serve(forgotten);
 });
@@ -57,7 +57,7 @@ describe('requireAuth', () => {
   });
 
   it('leads back to the page after the login', async () => {
-    const answer = await postForm(`${served.url}/tasks/auth/login`, { username: 'admin', password: 'secret', next: '/reports?from=2026' });
+    const answer = await postForm(`${served.url}/tasks/auth/login`, { username: 'admin', password, next: '/reports?from=2026' });
     expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/reports?from=2026']);
     expect((await ask(`${served.url}/reports`, { headers: { cookie: answer.cookie ?? '' } })).text).toBe('admin');
   });
@@ -99,7 +99,7 @@ describe('requireAuth', () => {
   it('answers 500 to everybody when sessionToken does not stand before it', async () => {
     const answer = await ask(unguarded.url);
     expect(answer.status).toBe(500);
-    expect(answer.text).not.toContain('secret');
+    expect(answer.text).not.toContain(password);
   });
 
   it('refuses a mode or an option that there is not', () => {

@@ -6,11 +6,11 @@ import { sessionOf, sessionToken } from '../../src/auth/session-token.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import type { SharedStore } from '../../src/store/shared-store.js';
 import { ask, logIn, postJson } from '../helpers/client.js';
-import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 
 const users: AuthOptions['strategies'] = [
-  ['admin', cheapHash('secret')],
+  ['admin', cheapHash(password)],
   ['bob', cheapHash('two')],
 ];
 let served: Served | undefined;
@@ -145,7 +145,7 @@ describe('the session cookie', () => {
     (
       await ask(`${url}${path}/auth/login`, {
         method: 'POST',
-        body: new URLSearchParams({ username: 'admin', password: 'secret' }),
+        body: new URLSearchParams({ username: 'admin', password }),
         headers,
       })
     ).headers.getSetCookie()[0];

@@ -4,7 +4,7 @@ import mount from 'koa-mount';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { TaskManager, taskAdmin, taskContext, taskLog } from '../../src/index.js';
 import { accessibilityFaults, startBrowser } from '../helpers/browser.js';
-import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { waitFor } from '../helpers/wait.js';
 
@@ -18,7 +18,7 @@ let healthy = false;
 let release = (): void => {};
 
 const users = [
-  ['admin', cheapHash('secret')],
+  ['admin', cheapHash(password)],
   ['vera', cheapHash('three'), { roles: ['viewer'] }],
 ] as const;
 
@@ -30,10 +30,10 @@ async function start(): Promise<void> {
   await tasks.start();
 }
 
-async function signIn(username = 'admin', password = 'secret', path = '/tasks/dashboard'): Promise<void> {
+async function signIn(username = 'admin', pass = password, path = '/tasks/dashboard'): Promise<void> {
   await page.goto(served.url + path);
   await page.fill('#username', username);
-  await page.fill('#password', password);
+  await page.fill('#password', pass);
   await page.click('button[type=submit]');
   await page.waitForSelector('.connection.live');
 }
@@ -69,7 +69,7 @@ describe('the dashboard in a browser', () => {
     await page.click('button[type=submit]');
     expect(await page.textContent('[role=alert]')).toBe('Invalid username or password.');
     expect(await page.inputValue('#username')).toBe('admin');
-    await page.fill('#password', 'secret');
+    await page.fill('#password', password);
     await page.click('button[type=submit]');
     await page.waitForURL(`${served.url}/tasks/dashboard?status=failed`);
     await page.waitForSelector('text=No task matches these filters.');
@@ -80,7 +80,7 @@ describe('the dashboard in a browser', () => {
     const quiet = await plain.newPage();
     await quiet.goto(`${served.url}/tasks/dashboard`);
     await quiet.fill('#username', 'admin');
-    await quiet.fill('#password', 'secret');
+    await quiet.fill('#password', password);
     await quiet.click('button[type=submit]');
     expect(quiet.url()).toBe(`${served.url}/tasks/dashboard`);
     await plain.close();
@@ -248,7 +248,7 @@ describe('the dashboard in a browser', () => {
         .enqueue();
       await page.goto(`${other.url}${prefix}/dashboard?status=failed`);
       await page.fill('#username', 'admin');
-      await page.fill('#password', 'secret');
+      await page.fill('#password', password);
       await page.click('button[type=submit]');
       await page.waitForSelector('.connection.live');
       await row('bad').locator('a').click();

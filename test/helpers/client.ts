@@ -1,3 +1,5 @@
+import { password as adminPassword, searchForCanaries, watchSecret } from './canaries.js';
+
 /** What tests ask of a server: no redirect is followed, so that each answer is seen. */
 export interface Answer {
   status: number;
@@ -11,6 +13,9 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Answer> 
   const response = await fetch(url, { redirect: 'manual', ...init });
   const text = await response.text();
   const [first] = response.headers.getSetCookie();
+  const held = [...response.headers].filter(([name]) => name !== 'set-cookie').map(([name, value]) => `${name}: ${value}`);
+  searchForCanaries(`${response.status} ${held.join('\n')}\n${text}`, `the answer to ${init.method ?? 'GET'} ${url}`);
+  for (const cookie of response.headers.getSetCookie()) watchSecret(cookie.split(';')[0]?.split('=')[1] ?? '');
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -29,7 +34,7 @@ export function postJson(url: string, body: unknown, headers: Record<string, str
 }
 
 /** Logs in by the form and resolves to the cookie header of the session. */
-export async function logIn(base: string, username = 'admin', password = 'secret'): Promise<{ cookie: string }> {
+export async function logIn(base: string, username = 'admin', password = adminPassword): Promise<{ cookie: string }> {
   const answer = await postForm(`${base}/auth/login`, { username, password });
   if (answer.status !== 303 || !answer.cookie) throw new Error(`login answered ${answer.status}: ${answer.text}`);
   return { cookie: answer.cookie };

@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
+import { searchForCanaries } from './canaries.js';
 
 /** A real pino logger that keeps what it writes. */
 export function recordingLogger() {
@@ -8,6 +9,7 @@ export function recordingLogger() {
   const stream = new Writable({
     write(chunk, _encoding, done) {
       text += String(chunk);
+      searchForCanaries(String(chunk), 'a log line');
       lines.push(JSON.parse(String(chunk)) as Record<string, unknown>);
       done();
     },

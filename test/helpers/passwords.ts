@@ -8,5 +8,4 @@ export function cheapHash(password: string): string {
   return `$scrypt$ln=4,r=1,p=1$${encode(salt)}$${encode(key)}`;
 }
 
-/** A key that may sign. */
-export const secretKey = 'a-secret-key-of-the-tests-0123456789-abcdef';
+export { password, secretKey } from './canaries.js';

@@ -9,7 +9,7 @@ import { sessionToken } from '../../src/auth/session-token.js';
 import type { StreamEvent } from '../../src/web/event.js';
 import { type StreamClient, sseStream } from '../../src/web/sse-stream.js';
 import { ask, logIn } from '../helpers/client.js';
-import { cheapHash, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { openStream } from '../helpers/stream.js';
 import { sleep, waitFor } from '../helpers/wait.js';
@@ -179,7 +179,7 @@ describe('sseStream behind a login', () => {
   afterEach(() => served?.close());
 
   const guarded = async (options: { tokenExpiry?: number } = {}, guard: Middleware[] = [requireAuth('401')]): Promise<string> => {
-    const auth = createAuth({ strategies: ['admin', cheapHash('secret')], secretKey, logger: false, ...options });
+    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: false, ...options });
     const router = new Router();
     router.get('/stream', ...(guard as never[]), sseStream(counting(), { access: auth }) as never);
     return use(sessionToken(auth), loginRoutes(auth), router.routes() as unknown as Middleware);

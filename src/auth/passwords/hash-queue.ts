@@ -61,12 +61,12 @@ export interface QueuedHash<T> {
 
 /**
  * Runs one hash as soon as a slot is free. Never on the event loop, and never more at once than {@link slots}. Rejects with
- * {@link HashQueueFull} without any work when the attempt it belongs to may not wait.
+ * {@link HashQueueFull} without any work when the attempt it belongs to may not wait. In the `background` nobody waits for it yet.
  */
-export function queueHash<T>(memory: number, compute: () => Promise<T>): QueuedHash<T> {
-  const attempt = attempts.getStore();
+export function queueHash<T>(memory: number, compute: () => Promise<T>, { background = false } = {}): QueuedHash<T> {
+  const attempt = background ? undefined : attempts.getStore();
   if (attempt && !isFree(memory)) refuseWhenFull(attempt);
-  const lane = attempt === undefined ? lanes.background : attempt.trusted ? lanes.trusted : lanes.login;
+  const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
   let job: Job | undefined;
   const result = new Promise<T>((resolve, reject) => {
     job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start: () => run(memory, compute).then(resolve, reject) };

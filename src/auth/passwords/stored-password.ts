@@ -56,7 +56,7 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
  */
 function hashedHere(username: string, password: string): StoredPassword {
   const recipe = { ...made, salt: digest(`koa-taskflow user ${username}`).subarray(0, 16) };
-  const queued = queueHash(memoryOf(recipe), deriveOnce(password.normalize('NFKC'), recipe));
+  const queued = queueHash(memoryOf(recipe), deriveOnce(password.normalize('NFKC'), recipe), { background: true });
   const shape = derivedHash(recipe, Buffer.alloc(made.length));
   let version: string | undefined;
   const stored = queued.result.then((key) => {

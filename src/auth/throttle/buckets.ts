@@ -8,8 +8,14 @@ export interface Buckets {
   giveBack(key: string, rule: BucketRule, now: number, succeeded: boolean): void | Promise<void>;
 }
 
+/** Buckets that answer at once. */
+export interface MemoryBuckets extends Buckets {
+  readonly size: number;
+  take(key: string, rule: BucketRule, now: number): Taken;
+}
+
 /** Buckets in the memory of this process. When it is full, the oldest that blocks nobody goes: a flood of names ends no block. */
-export function memoryBuckets(maxKeys = 10_000): Buckets & { readonly size: number } {
+export function memoryBuckets(maxKeys = 10_000): MemoryBuckets {
   const states = new Map<string, BucketState>();
   const put = (key: string, state: BucketState, now: number): void => {
     if (!states.delete(key) && states.size >= maxKeys) states.delete(oldestFree(states, now));

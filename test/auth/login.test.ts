@@ -1,0 +1,357 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import type { AuthOptions } from '../../src/auth/create-auth.js';
+import { multiUser, staticUser } from '../../src/auth/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import type { AuthStrategy, Verdict } from '../../src/auth/strategy.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
+import { type LoginApp, serveLogin } from '../helpers/login-app.js';
+import { cheapHash, password } from '../helpers/passwords.js';
+import { waitFor } from '../helpers/wait.js';
+
+const fast = { floor: 0 };
+let app: LoginApp;
+afterEach(async () => {
+  jest.useRealTimers();
+  await app.close();
+});
+
+const start = async (options: Partial<AuthOptions>, koa?: Parameters<typeof serveLogin>[1]): Promise<void> => {
+  app = await serveLogin(options, koa);
+};
+const codeOf = ({ json }: Answer): unknown => (json as { code?: string } | undefined)?.code;
+const fail = (username = 'admin', headers: Record<string, string> = {}): Promise<Answer> =>
+  postJson(app.login, { username, password: 'wrong' }, headers);
+const failTimes = async (times: number, ...args: Parameters<typeof fail>): Promise<number[]> => {
+  const statuses: number[] = [];
+  for (let n = 0; n < times; n++) statuses.push((await fail(...args)).status);
+  return statuses;
+};
+/** What of an answer could tell two failures apart. */
+const visible = ({ status, headers, json }: Answer): unknown => [
+  status,
+  [...headers].filter(([name]) => name !== 'date'),
+  { ...(json as object), requestId: '' },
+];
+/** A strategy that counts how often it is asked. */
+const counting = (verdict: Verdict = false) => {
+  const strategy: AuthStrategy & { asked: number } = {
+    asked: 0,
+    authenticate_user() {
+      strategy.asked += 1;
+      return verdict;
+    },
+  };
+  return strategy;
+};
+
+describe('a login that is tried too often', () => {
+  it('gets 429 with Retry-After after five failures, in JSON and on the page', async () => {
+    await start({ throttle: fast });
+    expect(await failTimes(5)).toEqual(Array(5).fill(401));
+    const answer = await fail();
+    expect([answer.status, codeOf(answer), answer.headers.get('Retry-After')]).toEqual([429, 'THROTTLED', '1']);
+    const page = await postForm(app.login, { username: 'admin', password: 'wrong', next: '/reports' });
+    expect([page.status, page.headers.get('Retry-After')]).toEqual([429, '1']);
+    expect(page.text).toContain('Too many attempts. Try again in 1 second.');
+    expect(page.text).toContain('value="admin"');
+    expect(page.text).toContain('value="/reports"');
+  });
+
+  it('gets the same 429 for an unknown name and for the right password, and no strategy is asked', async () => {
+    const strategy = counting();
+    await start({ strategies: strategy, throttle: fast });
+    await failTimes(5, 'admin');
+    await failTimes(5, 'nobody');
+    expect(strategy.asked).toBe(10);
+    const [known, unknown] = [await fail('admin'), await fail('nobody')];
+    const right = await postJson(app.login, { username: 'admin', password });
+    expect(visible(unknown)).toEqual(visible(known));
+    expect(visible(right)).toEqual(visible(known));
+    expect(strategy.asked).toBe(10);
+  });
+
+  it('gets in with the right password once the time is over', async () => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'setTimeout', 'setInterval', 'performance'] });
+    await start({ throttle: fast });
+    await failTimes(5);
+    expect((await postJson(app.login, { username: 'admin', password })).status).toBe(429);
+    jest.setSystemTime(Date.now() + 1000);
+    expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
+  });
+
+  it('reaches the strategy five times out of two hundred tries at once', async () => {
+    const strategy = counting();
+    await start({ strategies: strategy, throttle: fast });
+    await Promise.all(Array.from({ length: 200 }, () => fail()));
+    expect(strategy.asked).toBe(5);
+  });
+
+  it('is counted by the socket, or by what the nearest proxy wrote: rotating X-Forwarded-For changes nothing', async () => {
+    await start({ throttle: { ...fast, address: 10, pair: 100 } });
+    for (let n = 0; n < 10; n++) await fail(`user ${n}`, { 'X-Forwarded-For': `198.51.100.${n}` });
+    expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6' })).status).toBe(429);
+    await app.close();
+    await start({ throttle: { ...fast, address: 10, pair: 100 } }, { proxy: true });
+    for (let n = 0; n < 10; n++) await fail(`user ${n}`, { 'X-Forwarded-For': `198.51.100.${n}, 203.0.113.7` });
+    expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6, 203.0.113.7' })).status).toBe(429);
+    expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6, 203.0.113.8' })).status).toBe(401);
+    expect(app.log.lines.filter(({ msg }) => String(msg).includes('maxIpsCount'))).toHaveLength(1);
+  });
+
+  it('counts bodies that are no login by their address', async () => {
+    await start({ throttle: { ...fast, address: 3 } });
+    for (let n = 0; n < 3; n++) expect((await postJson(app.login, { username: 'admin' })).status).toBe(400);
+    expect((await postJson(app.login, { username: 'admin' })).status).toBe(429);
+    expect((await postJson(app.login, { username: 'admin', password })).status).toBe(429);
+  });
+
+  it('is counted together by processes on one store', async () => {
+    const store = memoryStore();
+    await start({ store, throttle: fast });
+    const other = await serveLogin({ store, throttle: fast });
+    await failTimes(3);
+    for (let n = 0; n < 2; n++) await postJson(other.login, { username: 'admin', password: 'wrong' });
+    expect((await fail()).status).toBe(429);
+    expect((await postJson(other.login, { username: 'admin', password: 'wrong' })).status).toBe(429);
+    await other.close();
+  });
+
+  it('is 503 when the store that counts does not answer, and nobody is asked', async () => {
+    const strategy = counting(true);
+    await start({ store: { ...memoryStore(), get: () => new Promise(() => {}) }, strategies: strategy });
+    expect(codeOf(await postJson(app.login, { username: 'admin', password }))).toBe('STORE_UNAVAILABLE');
+    expect(strategy.asked).toBe(0);
+  });
+
+  it('is one line and one row for each block, not one for each try', async () => {
+    await start({ throttle: fast });
+    await failTimes(40);
+    expect(app.log.events('authn_login_throttled')).toMatchObject([
+      { level: 40, owasp: 'authn_login_fail_max', username: 'admin', bucket: 'pair', retryAfter: 1, refused: 1 },
+    ]);
+    const { items } = (await app.auth.audit?.({ outcome: 'refused' })) ?? { items: [] };
+    expect(items).toMatchObject([{ action: 'login', actor: 'admin', detail: { bucket: 'pair' } }]);
+  });
+});
+
+describe('a browser that has logged in before', () => {
+  const cookiesOf = (answer: Answer): string =>
+    answer.headers
+      .getSetCookie()
+      .map((each) => each.split(';')[0])
+      .join('; ');
+  const signIn = (headers: Record<string, string> = {}): Promise<Answer> => postForm(app.login, { username: 'admin', password }, headers);
+  const device = async (): Promise<string> => cookiesOf(await signIn()).split('; ')[1] ?? '';
+
+  it('holds a cookie that is HttpOnly, Lax, lasts 180 days and opens nothing', async () => {
+    await start({});
+    const line = (await signIn()).headers.getSetCookie()[1];
+    expect(line).toMatch(/^taskflow_token_device=[\w-]+\.[\w-]{43}; Path=\/; Max-Age=15552000; HttpOnly; SameSite=Lax$/);
+    const value = line?.split(';')[0]?.split('=')[1] ?? '';
+    for (const headers of [{ Cookie: `taskflow_token=${value}` }, { Authorization: `Bearer ${value}` }] as Record<string, string>[])
+      expect((await ask(app.url, { headers })).json).toEqual({ name: null });
+  });
+
+  it('lets its owner in while a stranger has used up the account from everywhere', async () => {
+    await start({ throttle: { ...fast, account: 6, pair: 3 } });
+    const cookie = await device();
+    await failTimes(10);
+    expect((await signIn()).status).toBe(429);
+    expect((await signIn({ Cookie: cookie })).status).toBe(303);
+    expect((await postJson(app.login, { username: 'admin', password }, { Cookie: cookie })).status).toBe(200);
+  });
+
+  it('has five free tries of its own, and no more', async () => {
+    await start({ throttle: fast });
+    const cookie = await device();
+    expect(await failTimes(7, 'admin', { Cookie: cookie })).toEqual([401, 401, 401, 401, 401, 429, 429]);
+    expect((await fail('admin')).status).toBe(401);
+  });
+
+  it('is nothing to another account, to another strategy and under another key', async () => {
+    const strategies = new StrategyRegistry()
+      .register('team', staticUser('admin', cheapHash(password)))
+      .register('staff', staticUser('admin', cheapHash('another')));
+    await start({ strategies, throttle: { ...fast, pair: 2 } });
+    const cookie = cookiesOf(await postForm(app.login, { username: 'admin', password, strategy: 'team' })).split('; ')[1] ?? '';
+    await failTimes(2, 'admin');
+    await failTimes(2, 'bob');
+    expect((await fail('bob', { Cookie: cookie })).status).toBe(429);
+    const named = (strategy: string) => postJson(app.login, { username: 'admin', password: 'wrong', strategy }, { Cookie: cookie });
+    expect((await named('staff')).status).toBe(429);
+    expect((await named('team')).status).toBe(401);
+    const forged = cookie.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'));
+    expect((await fail('admin', { Cookie: forged })).status).toBe(429);
+  });
+
+  it('still reaches the other strategies when the person left the choice open', async () => {
+    const strategies = new StrategyRegistry()
+      .register('team', staticUser('admin', cheapHash(password)))
+      .register('staff', staticUser('admin', cheapHash('another')));
+    await start({ strategies, throttle: fast });
+    const cookie = await device();
+    const answer = await postJson(app.login, { username: 'admin', password: 'another' }, { Cookie: cookie });
+    expect(answer.status).toBe(200);
+  });
+
+  it('keeps its id over logins and logouts', async () => {
+    await start({});
+    const first = await signIn();
+    const idOf = (cookies: string): unknown =>
+      JSON.parse(Buffer.from(/_device=([\w-]+)\./.exec(cookies)?.[1] ?? '', 'base64url').toString())[2];
+    const out = await ask(`${app.base}/auth/logout`, { method: 'POST', headers: { Cookie: cookiesOf(first) } });
+    const again = await signIn({ Cookie: cookiesOf(first) });
+    expect(idOf(cookiesOf(again))).toBe(idOf(cookiesOf(first)));
+    expect(idOf(cookiesOf(out))).toBe(idOf(cookiesOf(first)));
+  });
+});
+
+describe('a failed login', () => {
+  const strategies = (): StrategyRegistry =>
+    new StrategyRegistry({ timeLimit: 0.2 })
+      .register('users', multiUser([['admin', cheapHash(password)]]))
+      .register('throwing', {
+        authenticate_user: (name) => {
+          if (name === 'thrower') throw new Error('down');
+          return false;
+        },
+      })
+      .register('hanging', { authenticate_user: (name) => (name === 'hanger' ? new Promise(() => {}) : false) });
+
+  it('looks the same for an unknown user, a wrong password, an unknown strategy, a throw and a time-out, to the byte', async () => {
+    await start({ strategies: strategies(), throttle: fast });
+    const answers = [
+      await fail('admin'),
+      await fail('nobody'),
+      await fail('thrower'),
+      await fail('hanger'),
+      await postJson(app.login, { username: 'admin', password, strategy: 'constructor' }),
+      await postJson(app.login, { username: 'admin', password, strategy: '__proto__' }),
+    ];
+    for (const answer of answers) expect(visible(answer)).toEqual(visible(answers[0] as Answer));
+    const pages = [
+      await postForm(app.login, { username: 'admin', password: 'x' }),
+      await postForm(app.login, { username: 'nobody', password: 'x' }),
+    ];
+    expect(pages[1]?.text.replace('nobody', 'admin')).toBe(pages[0]?.text);
+  });
+
+  it('is not answered before the floor, and a success is', async () => {
+    await start({});
+    const time = async (body: object): Promise<number> => {
+      const started = performance.now();
+      await postJson(app.login, body);
+      return performance.now() - started;
+    };
+    expect(await time({ username: 'nobody', password: 'x' })).toBeGreaterThanOrEqual(298);
+    expect(await time({ username: 'admin', password })).toBeLessThan(250);
+  });
+
+  it('computes as many hashes for an unknown name as for a known one', async () => {
+    const counts = new Map<string, number>();
+    const users = new StrategyRegistry()
+      .register(
+        'first',
+        counted(
+          multiUser([
+            ['alice', cheapHash('a')],
+            ['bob', cheapHash('b')],
+          ]),
+        ),
+      )
+      .register('second', counted(staticUser('admin', cheapHash(password))));
+    function counted(inner: AuthStrategy): AuthStrategy {
+      return {
+        async authenticate_user(name, given, context) {
+          const verdict = await inner.authenticate_user(name, given, context);
+          counts.set(name, (counts.get(name) ?? 0) + 1);
+          return verdict;
+        },
+      };
+    }
+    await start({ strategies: users, throttle: fast });
+    for (const name of ['alice', 'admin', 'nobody']) await fail(name);
+    expect([...counts.values()]).toEqual([2, 2, 2]);
+  });
+
+  it('leaves strategies that hang behind, so that the static administrator gets in', async () => {
+    const hanging = new StrategyRegistry({ timeLimit: 0.2 })
+      .register('directory', { authenticate_user: () => new Promise(() => {}) })
+      .register('admin', staticUser('admin', cheapHash(password)));
+    await start({ strategies: hanging, throttle: false });
+    await Promise.all(Array.from({ length: 100 }, () => fail()));
+    expect(app.log.events('authn_strategy_error').some(({ timeout }) => timeout === true)).toBe(true);
+    const started = Date.now();
+    expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
+    // It is not even asked while sixteen of its calls hang.
+    expect(Date.now() - started).toBeLessThan(150);
+  });
+
+  it('says nothing more when a strategy answers or rejects after its time', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on('unhandledRejection', note);
+    const late: AuthStrategy = {
+      authenticate_user: (name) =>
+        new Promise((resolve, reject) => setTimeout(() => (name === 'rejects' ? reject(new Error('late')) : resolve(true)), 300)),
+    };
+    await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('late', late), throttle: fast });
+    const answers = await Promise.all([fail('rejects'), fail('resolves')]);
+    expect(answers.map(({ status }) => status)).toEqual([401, 401]);
+    await new Promise((resolve) => setTimeout(resolve, 350));
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]);
+  });
+});
+
+describe('five hundred logins at once', () => {
+  it('leave another route of the app responsive, cost few hashes, and are told to come back', async () => {
+    await start({
+      strategies: staticUser('admin', 'a plain password'),
+      throttle: { ...fast, pair: 1e6, address: 1e6, account: 1e6, global: 1e6 },
+    });
+    await waitFor(async () => (await postJson(app.login, { username: 'admin', password: 'a plain password' })).status === 200);
+    const flood = Promise.all(Array.from({ length: 500 }, () => fail()));
+    const times: number[] = [];
+    for (let n = 0; n < 100; n++) {
+      const started = performance.now();
+      await ask(app.url);
+      times.push(performance.now() - started);
+    }
+    times.sort((one, other) => one - other);
+    expect(times[98]).toBeLessThan(300);
+    const statuses = (await flood).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 401).length).toBeLessThan(40);
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(440);
+    expect(app.log.events('authn_login_throttled')).toMatchObject([{ bucket: 'queue', owasp: 'excess_rate_limit_exceeded' }]);
+  });
+});
+
+describe('what a login writes', () => {
+  it('is a line and a row of the audit for each success and failure, and how many failures came before', async () => {
+    await start({ throttle: fast });
+    await failTimes(2);
+    await logIn(app.base);
+    await logIn(app.base);
+    await fail('Typed-My-Pa55word');
+    expect(app.log.lines.map(({ event }) => event).filter((event) => String(event).startsWith('authn'))).toEqual([
+      'authn_login_fail',
+      'authn_login_fail',
+      'authn_login_successafterfail',
+      'authn_login_success',
+      'authn_login_fail',
+    ]);
+    expect(app.log.events('authn_login_fail').map(({ attempt }) => attempt)).toEqual([1, 2, 1]);
+    expect(app.log.events('authn_login_successafterfail')).toMatchObject([{ failures: 2, via: 'form' }]);
+    const page = await app.auth.audit?.({});
+    expect(page?.items.map(({ action, outcome, actor }) => [action, outcome, actor])).toEqual([
+      ['login', 'failed', undefined],
+      ['login', 'done', 'admin'],
+      ['login', 'done', 'admin'],
+      ['login', 'failed', 'admin'],
+      ['login', 'failed', 'admin'],
+    ]);
+    expect(JSON.stringify(page)).not.toContain('Typed-My-Pa55word');
+  });
+});

@@ -1,0 +1,90 @@
+import { describe, expect, it } from '@jest/globals';
+import { HashQueueFull, hashFor, queueHash } from '../../../src/auth/passwords/hash-queue.js';
+import { sleep } from '../../helpers/wait.js';
+
+const MiB = 2 ** 20;
+
+/** A hash that takes as long as the test wants, and counts how many run at once. */
+function gatedHashes() {
+  const open: (() => void)[] = [];
+  let running = 0;
+  let most = 0;
+  return {
+    most: () => most,
+    running: () => running,
+    compute: () =>
+      new Promise<number>((resolve) => {
+        running += 1;
+        most = Math.max(most, running);
+        open.push(() => {
+          running -= 1;
+          resolve(1);
+        });
+      }),
+    async finish(): Promise<void> {
+      while (open.length > 0) {
+        open.shift()?.();
+        await sleep(0);
+      }
+    },
+  };
+}
+
+const login = (address: string, more: { queue?: number; trusted?: boolean } = {}) => ({ address, queue: 3, trusted: false, ...more });
+
+describe('the queue of password hashes', () => {
+  it('runs two at once on a machine of two cores, and never more than the memory allows', async () => {
+    const hashes = gatedHashes();
+    const results = Array.from({ length: 6 }, () => queueHash(32 * MiB, hashes.compute).result);
+    await sleep(0.01);
+    expect(hashes.running()).toBeGreaterThanOrEqual(1);
+    await hashes.finish();
+    await Promise.all(results);
+    expect(hashes.most()).toBeLessThanOrEqual(2);
+
+    const heavy = gatedHashes();
+    const both = [queueHash(100 * MiB, heavy.compute).result, queueHash(100 * MiB, heavy.compute).result];
+    await sleep(0.01);
+    expect(heavy.running()).toBe(1);
+    await heavy.finish();
+    await Promise.all(both);
+  });
+
+  it('refuses a login without any work when too many wait, saying when to come back', async () => {
+    const hashes = gatedHashes();
+    const ask = (n: number) => hashFor(login(`10.0.0.${n}`), async () => queueHash(100 * MiB, hashes.compute).result);
+    const accepted = [1, 2, 3, 4].map(ask);
+    await expect(ask(5)).rejects.toBeInstanceOf(HashQueueFull);
+    await expect(ask(6)).rejects.toMatchObject({ retryAfter: expect.any(Number) });
+    await hashes.finish();
+    expect(await Promise.all(accepted)).toEqual([1, 1, 1, 1]);
+  });
+
+  it('lets one address have one hash waiting', async () => {
+    const hashes = gatedHashes();
+    const ask = (address: string) => hashFor(login(address), async () => queueHash(100 * MiB, hashes.compute).result);
+    const accepted = [ask('10.0.0.1'), ask('10.0.0.1')];
+    await expect(ask('10.0.0.1')).rejects.toBeInstanceOf(HashQueueFull);
+    const other = ask('10.0.0.2');
+    await hashes.finish();
+    expect(await Promise.all([...accepted, other])).toEqual([1, 1, 1]);
+  });
+
+  it('lets a browser that has logged in before go first, past a queue that is full of strangers', async () => {
+    const hashes = gatedHashes();
+    const order: string[] = [];
+    const ask = (name: string, trusted: boolean) =>
+      hashFor(login(name, { trusted }), async () => queueHash(100 * MiB, hashes.compute).result).then(() => order.push(name));
+    const strangers = ['running', 'first', 'second', 'third'].map((name) => ask(name, false));
+    await expect(ask('fourth', false)).rejects.toBeInstanceOf(HashQueueFull);
+    const owner = ask('owner', true);
+    await hashes.finish();
+    await Promise.all([...strangers, owner]);
+    expect(order).toEqual(['running', 'owner', 'first', 'second', 'third']);
+  });
+
+  it('goes on after a hash that failed', async () => {
+    await expect(queueHash(MiB, () => Promise.reject(new Error('broken'))).result).rejects.toThrow('broken');
+    expect(await queueHash(MiB, async () => 7).result).toBe(7);
+  });
+});

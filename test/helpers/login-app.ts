@@ -1,0 +1,34 @@
+import Koa from 'koa';
+import { type Auth, type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
+import { loginRoutes } from '../../src/auth/login-routes.js';
+import { sessionToken } from '../../src/auth/session-token.js';
+import { recordingLogger } from './logs.js';
+import { cheapHash, password, secretKey } from './passwords.js';
+import { type Served, serve } from './serve.js';
+
+export interface LoginApp extends Served {
+  auth: Auth;
+  log: ReturnType<typeof recordingLogger>;
+  /** Address of the mount. */
+  base: string;
+  login: string;
+}
+
+/** An app with nothing but a login, on a port of its own. The user is admin; other routes say who is signed in. */
+export async function serveLogin(
+  options: Partial<AuthOptions> = {},
+  koa: { proxy?: boolean; maxIpsCount?: number } = {},
+): Promise<LoginApp> {
+  const log = recordingLogger();
+  const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: log.logger, ...options });
+  const app = new Koa(koa);
+  app.silent = true;
+  app.use(sessionToken(auth));
+  app.use(loginRoutes(auth));
+  app.use((ctx) => {
+    ctx.body = { name: ctx.state.session?.username ?? null };
+  });
+  const served = await serve(app);
+  const base = served.url + (auth.path === '/' ? '' : auth.path);
+  return { ...served, auth, log, base, login: `${base}/auth/login` };
+}
