@@ -29,7 +29,7 @@ interface Versions {
 
 /** Asks `find_user` for each request; an answer that takes a promise is remembered for 30 seconds, and asked for once at a time. */
 export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
-  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed });
+  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed, perf: Date });
   const versions = new LRUCache<string, Versions>({ max: remembered });
   const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
 

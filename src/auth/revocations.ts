@@ -118,6 +118,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     if (ttl <= 0) return;
     // At once here, whatever the store does: a logout that cannot be stored still ends the session in this process.
     note(key, expiresAt, upTo);
+    sweep();
     await askStore(() => store.set(prefix + key, upTo, ttl));
   };
 

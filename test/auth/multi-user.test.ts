@@ -93,6 +93,21 @@ describe('multiUser', () => {
     expect(unknown).toBeGreaterThan(known / 4);
   });
 
+  it('checks an unknown name against the hash that takes longest', async () => {
+    const strategy = multiUser([
+      ['alice', cheapHash('one')],
+      ['bob', 'a plain password, whose hash takes long'],
+    ]);
+    await strategy.authenticate_user('bob', 'x', context);
+    const timed = async (name: string): Promise<number> => {
+      const start = performance.now();
+      await strategy.authenticate_user(name, 'x', context);
+      return performance.now() - start;
+    };
+    expect(await timed('nobody')).toBeGreaterThan((await timed('bob')) / 4);
+    expect(await timed('alice')).toBeLessThan((await timed('bob')) / 4);
+  });
+
   it.each([
     ['an empty list', []],
     ['a user without a password', [['alice']]],

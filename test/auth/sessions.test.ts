@@ -1,0 +1,496 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import Koa from 'koa';
+import { type Auth, type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
+import { loginRoutes } from '../../src/auth/login-routes.js';
+import { multiUser } from '../../src/auth/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import { requireAuth } from '../../src/auth/require-auth.js';
+import { sessionToken } from '../../src/auth/session-token.js';
+import type { AuthStrategy, KnownUser } from '../../src/auth/strategy.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import type { SharedStore } from '../../src/store/shared-store.js';
+import { sseStream } from '../../src/web/sse-stream.js';
+import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
+import { turnableClock } from '../helpers/clock.js';
+import { recordingLogger } from '../helpers/logs.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { type Served, serve } from '../helpers/serve.js';
+import { openStream } from '../helpers/stream.js';
+import { waitFor } from '../helpers/wait.js';
+
+type Users = Parameters<typeof multiUser>[0];
+const users: Users = [
+  ['admin', cheapHash(password)],
+  ['vera', cheapHash('three'), { roles: ['viewer'] }],
+];
+const open: Served[] = [];
+let log: ReturnType<typeof recordingLogger>;
+let auth: Auth;
+
+async function* silence(): AsyncGenerator<{ event: string; data: number }> {
+  yield { event: 'first', data: 1 };
+  await new Promise(() => {});
+}
+
+/** An app that says who is signed in, with a stream at /stream; another one on the same store is another process. */
+async function start(options: Partial<AuthOptions> = {}): Promise<string> {
+  log = recordingLogger();
+  auth = createAuth({ strategies: users, secretKey, logger: log.logger, throttle: { floor: 0 }, ...options });
+  const stream = sseStream(() => silence(), { access: auth, logger: false });
+  const app = new Koa();
+  app.silent = true;
+  app.use(sessionToken(auth));
+  app.use(loginRoutes(auth));
+  app.use((ctx, next) => (ctx.path === '/stream' ? stream(ctx, next) : next()));
+  app.use((ctx, next) => (ctx.path === '/page' ? requireAuth('redirect')(ctx, next) : next()));
+  app.use((ctx) => {
+    ctx.body = { name: ctx.state.session?.username ?? null };
+  });
+  const served = await serve(app);
+  open.push(served);
+  return served.url;
+}
+
+const nameAt = async (url: string, headers: Record<string, string>): Promise<unknown> =>
+  ((await ask(url, { headers })).json as { name: unknown }).name;
+const sessionsOf = async (url: string, headers: Record<string, string>, query = ''): Promise<Record<string, unknown>[]> =>
+  ((await ask(`${url}/tasks/auth/sessions${query}`, { headers })).json as { items: Record<string, unknown>[] }).items;
+const end = (url: string, headers: Record<string, string>, rest = ''): Promise<Answer> =>
+  ask(`${url}/tasks/auth/sessions${rest}`, { method: 'DELETE', headers });
+const as = (url: string, name = 'admin', pass = password): Promise<{ cookie: string }> => logIn(`${url}/tasks`, name, pass);
+
+afterEach(async () => {
+  jest.useRealTimers();
+  await Promise.all(open.splice(0).map((served) => served.close()));
+});
+
+describe('auth/sessions', () => {
+  it("lists one's own sessions with their start, last use, address and browser, and never a token", async () => {
+    const url = await start();
+    const first = await as(url);
+    await as(url, 'vera', 'three');
+    const second = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password }, { 'User-Agent': 'Second/1.0' });
+    const items = await sessionsOf(url, first);
+    expect(items).toHaveLength(2);
+    const time = expect.stringMatching(/^\d{4}-.*Z$/);
+    expect(items).toContainEqual({
+      id: expect.stringMatching(/^[\w-]{22}$/),
+      username: 'admin',
+      strategy: 'default',
+      startedAt: time,
+      lastUsedAt: time,
+      expiresAt: time,
+      ip: '127.0.0.1',
+      userAgent: 'Second/1.0',
+      current: false,
+    });
+    expect(items.filter(({ current }) => current)).toHaveLength(1);
+    expect(JSON.stringify(items)).not.toContain(second.cookie?.split('=')[1]);
+  });
+
+  it('ends one of them, in all processes within a second, with its stream', async () => {
+    const store = memoryStore();
+    const url = await start({ store });
+    const other = await start({ store });
+    const [mine, lost] = [await as(url), await as(url)];
+    const stream = await openStream(`${other}/stream`, lost);
+    await waitFor(() => stream.events.length > 0);
+    const found = (await sessionsOf(url, mine)).find(({ current }) => current === false);
+    const started = Date.now();
+    expect((await end(url, mine, `/${String(found?.id)}`)).status).toBe(204);
+    await stream.ended;
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"revoked"}' });
+    expect(await nameAt(other, lost)).toBeNull();
+    expect(Date.now() - started).toBeLessThan(1000);
+    expect(await nameAt(url, mine)).toBe('admin');
+    expect(await sessionsOf(url, mine)).toHaveLength(1);
+    expect((await end(url, mine, '/nothing')).status).toBe(404);
+  });
+
+  it('ends all of them at once, and none of a later login or of a namesake in another strategy', async () => {
+    const strategies = new StrategyRegistry()
+      .register('team', multiUser(users))
+      .register('staff', multiUser([['admin', cheapHash('staff')]]));
+    const url = await start({ strategies });
+    const before = [await as(url), await as(url)];
+    const namesake = await as(url, 'admin', 'staff');
+    const answer = await end(url, before[0] ?? {});
+    expect(answer.status).toBe(204);
+    expect(answer.headers.getSetCookie()[0]).toMatch(/^taskflow_token=; .*Max-Age=0/);
+    const after = await as(url);
+    for (const session of before) expect(await nameAt(url, session)).toBeNull();
+    expect(await nameAt(url, after)).toBe('admin');
+    expect(await nameAt(url, namesake)).toBe('admin');
+    expect(log.events('session_expired').at(-1)).toMatchObject({ reason: 'logout_all', username: 'admin', strategy: 'team' });
+  });
+
+  it('lets a login of the same millisecond live on', async () => {
+    turnableClock();
+    const url = await start();
+    const before = await as(url);
+    await end(url, before);
+    const after = await as(url);
+    expect([await nameAt(url, before), await nameAt(url, after)]).toEqual([null, 'admin']);
+  });
+
+  it("are an administrator's to see and end, of any user, and nobody else's", async () => {
+    const url = await start();
+    const [admin, vera] = [await as(url), await as(url, 'vera', 'three')];
+    expect(await sessionsOf(url, admin, '?username=vera')).toMatchObject([{ username: 'vera' }]);
+    const refused = await end(url, vera, '?username=admin');
+    expect([refused.status, (refused.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
+    expect((await ask(`${url}/tasks/auth/sessions?username=admin`, { headers: vera })).status).toBe(403);
+    const own = (await sessionsOf(url, admin))[0];
+    expect((await end(url, vera, `/${String(own?.id)}`)).status).toBe(404);
+    expect((await end(url, admin, '?username=vera')).status).toBe(204);
+    expect([await nameAt(url, admin), await nameAt(url, vera)]).toEqual(['admin', null]);
+  });
+
+  it('refuses another site, and what it does not understand', async () => {
+    const url = await start();
+    const session = await as(url);
+    const foreign = await ask(`${url}/tasks/auth/sessions`, { method: 'DELETE', headers: { ...session, 'Sec-Fetch-Site': 'same-site' } });
+    expect([foreign.status, await nameAt(url, session)]).toEqual([403, 'admin']);
+    for (const query of ['?user=x', '?username=', '?username=a&username=b', '?username=a%00'])
+      expect([query, (await end(url, session, query)).status]).toEqual([query, 400]);
+    expect((await ask(`${url}/tasks/auth/sessions`)).status).toBe(401);
+  });
+});
+
+describe('signOutEverywhere', () => {
+  it('ends the sessions of a user for the app, also in another process', async () => {
+    const store = memoryStore();
+    const url = await start({ store });
+    const other = auth;
+    await start({ store });
+    const session = await as(url);
+    await auth.signOutEverywhere('default', 'admin');
+    await waitFor(async () => (await nameAt(url, session)) === null, 1);
+    expect(other).not.toBe(auth);
+  });
+});
+
+describe('a logout', () => {
+  it('ends the stream of another process on the store within a second, and the Bearer twin of the cookie', async () => {
+    const store = memoryStore();
+    const url = await start({ store });
+    const other = await start({ store });
+    const session = await as(url);
+    const bearer = { Authorization: `Bearer ${session.cookie.split('=')[1]}` };
+    const stream = await openStream(`${other}/stream`, bearer);
+    await waitFor(() => stream.events.length > 0);
+    const started = Date.now();
+    await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
+    await stream.ended;
+    expect(Date.now() - started).toBeLessThan(1000);
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"revoked"}' });
+    expect([await nameAt(url, bearer), await nameAt(other, bearer)]).toEqual([null, null]);
+  });
+
+  it('holds in this process even where the store does not answer, and says 503', async () => {
+    const store = memoryStore();
+    const url = await start({
+      store: { ...store, set: (key, value, ttl) => (key.includes('revoked') ? new Promise(() => {}) : store.set(key, value, ttl)) },
+    });
+    const session = await as(url);
+    const answer = await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
+    expect(answer.status).toBe(503);
+    expect(await nameAt(url, session)).toBeNull();
+  });
+
+  it('is remembered over a restart with the same key and store', async () => {
+    const store = memoryStore();
+    const session = await as(await start({ store }));
+    const url = await start({ store });
+    await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
+    expect(await nameAt(await start({ store }), session)).toBeNull();
+  });
+
+  it('is told once a minute when the dead token comes again', async () => {
+    const url = await start();
+    const session = await as(url);
+    await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
+    for (let n = 0; n < 5; n++) await nameAt(url, session);
+    expect(log.events('authn_token_reuse')).toMatchObject([{ level: 40, username: 'admin' }]);
+  });
+});
+
+describe('a user who is changed', () => {
+  const changing: Record<string, Users> = {
+    'is removed': [['vera', cheapHash('three')]],
+    'gets another password': [['admin', cheapHash('another')]],
+    'gets other roles': [['admin', cheapHash(password), { roles: ['viewer'] }]],
+  };
+
+  it.each(Object.entries(changing))('has no session left after a restart when the user %s', async (_case, changed) => {
+    const url = await start();
+    const session = await as(url);
+    expect(await nameAt(await start(), session)).toBe('admin');
+    expect(await nameAt(await start({ strategies: changed }), session)).toBeNull();
+  });
+
+  it('keeps a session over a restart with the same plain password, and loses it with another', async () => {
+    const url = await start({ strategies: ['admin', 'a plain password'] });
+    const session = await as(url, 'admin', 'a plain password');
+    expect(await nameAt(await start({ strategies: ['admin', 'a plain password'] }), session)).toBe('admin');
+    expect(await nameAt(await start({ strategies: ['admin', 'another password'] }), session)).toBeNull();
+  });
+
+  it('has no session where the strategy that let the user in is not registered any more', async () => {
+    const url = await start({ strategies: new StrategyRegistry().register('team', multiUser(users)) });
+    const session = await as(url);
+    expect(await nameAt(await start({ strategies: new StrategyRegistry().register('staff', multiUser(users)) }), session)).toBeNull();
+  });
+
+  /** A database of one user, whose row can be changed. */
+  const database = (row: { known: KnownUser | undefined; fails?: boolean; asked: number; sync?: boolean }): AuthStrategy => ({
+    authenticate_user: (name, given) => name === 'admin' && given === password,
+    find_user() {
+      row.asked += 1;
+      if (row.fails) throw new Error('the database is down');
+      return row.sync ? row.known : Promise.resolve(row.known);
+    },
+  });
+
+  it('loses the session with the next request when find_user answers at once, and its stream within seconds', async () => {
+    const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, sync: true };
+    const url = await start({ strategies: database(row) });
+    const session = await as(url);
+    const stream = await openStream(`${url}/stream`, session);
+    await waitFor(() => stream.events.length > 0);
+    row.known = { version: '2' };
+    expect(await nameAt(url, session)).toBeNull();
+    await stream.ended;
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"revoked"}' });
+    expect(log.events('session_expired')[0]).toMatchObject({ reason: 'user_changed', username: 'admin' });
+  });
+
+  it('is asked for once in 30 seconds when find_user takes a promise, however many requests come', async () => {
+    const { pass } = turnableClock();
+    const row = { known: { version: '1' } as KnownUser | undefined, asked: 0 };
+    const url = await start({ strategies: database(row) });
+    const session = await as(url);
+    const asked = row.asked;
+    await Promise.all(Array.from({ length: 50 }, () => nameAt(url, session)));
+    expect(row.asked).toBe(asked);
+    row.known = undefined;
+    pass(31);
+    expect(await nameAt(url, session)).toBeNull();
+  });
+
+  it('is 503 and never gone when find_user fails', async () => {
+    const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, fails: false, sync: true };
+    const url = await start({ strategies: database(row) });
+    const session = await as(url);
+    row.fails = true;
+    const answer = await ask(url, { headers: session });
+    expect([answer.status, (answer.json as { code: string }).code]).toEqual([503, 'STORE_UNAVAILABLE']);
+    row.fails = false;
+    row.known = { version: 7 } as unknown as KnownUser;
+    expect((await ask(url, { headers: session })).status).toBe(503);
+    row.known = { version: '1' };
+    expect(await nameAt(url, session)).toBe('admin');
+  });
+
+  it('gets no session at all where find_user does not know who has just been let in', async () => {
+    const url = await start({ strategies: database({ known: undefined, asked: 0 }) });
+    expect((await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status).toBe(500);
+    expect(log.lines.some(({ err }) => String((err as { message?: string })?.message).includes('find_user does not know'))).toBe(true);
+  });
+});
+
+describe('a change of keys', () => {
+  const next = 'another-secret-key-of-the-tests-0123456789';
+
+  it('signs nobody out while the old key stands behind the new one, and all when it is gone', async () => {
+    const session = await as(await start());
+    const rotated = await start({ secretKey: [next, secretKey] });
+    expect(await nameAt(rotated, session)).toBe('admin');
+    const newer = await as(rotated);
+    expect(await nameAt(await start(), newer)).toBeNull();
+    const done = await start({ secretKey: next });
+    expect([await nameAt(done, session), await nameAt(done, newer)]).toEqual([null, 'admin']);
+  });
+});
+
+describe('idleTimeout', () => {
+  let url: string;
+  let pass: (seconds: number) => void;
+  const page = { Accept: 'text/html' };
+  const cookieAfter = async (session: { cookie: string }, init: RequestInit = {}, path = '/'): Promise<{ cookie: string }> => {
+    const answer = await ask(url + path, { ...init, headers: { ...session, ...(init.headers as object) } });
+    return answer.cookie?.startsWith('taskflow_token=') ? { cookie: answer.cookie } : session;
+  };
+
+  beforeEach(async () => {
+    ({ pass } = turnableClock());
+    url = await start({ idleTimeout: 600, tokenExpiry: 3600 });
+  });
+
+  it('ends a session that nobody uses, and the cookie with it', async () => {
+    const answer = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
+    expect(answer.headers.getSetCookie()[0]).toContain('Max-Age=600;');
+    const session = { cookie: answer.cookie ?? '' };
+    pass(599);
+    expect(await nameAt(url, session)).toBe('admin');
+    pass(1);
+    expect(await nameAt(url, session)).toBeNull();
+  });
+
+  it('is put off by opening a page and by a change, at most once a minute, with the same session', async () => {
+    const first = await as(url);
+    pass(30);
+    expect(await cookieAfter(first, { headers: page })).toEqual(first);
+    pass(31);
+    const second = await cookieAfter(first, { headers: page });
+    expect(second).not.toEqual(first);
+    pass(599);
+    const third = await cookieAfter(second, { method: 'POST', headers: { 'Sec-Fetch-Site': 'same-origin' } });
+    expect(third).not.toEqual(second);
+    pass(599);
+    expect(await nameAt(url, third)).toBe('admin');
+    expect(await sessionsOf(url, third)).toHaveLength(1);
+    const claims = ({ cookie }: { cookie: string }): Record<string, unknown> =>
+      JSON.parse(Buffer.from(cookie.split('.')[1] ?? '', 'base64url').toString());
+    expect([claims(third).jti, claims(third).auth_time]).toEqual([claims(first).jti, claims(first).auth_time]);
+  });
+
+  it('is not put off by what a page does by itself, by another site, or by a Bearer token', async () => {
+    const session = await as(url);
+    pass(120);
+    for (const headers of [
+      { Accept: '*/*' },
+      { Accept: 'text/event-stream' },
+      { Accept: 'text/html', 'Sec-Fetch-Dest': 'empty' },
+      { Accept: 'text/html', 'Sec-Fetch-Dest': 'image' },
+    ])
+      expect(await cookieAfter(session, { headers })).toEqual(session);
+    expect(await cookieAfter(session, { method: 'POST', headers: { 'Sec-Fetch-Site': 'cross-site' } })).toEqual(session);
+    const bearer = { Authorization: `Bearer ${session.cookie.split('=')[1]}`, Accept: 'text/html' };
+    expect((await ask(url, { headers: bearer })).headers.getSetCookie()).toEqual([]);
+  });
+
+  it('never goes beyond tokenExpiry, whatever is done', async () => {
+    let session = await as(url);
+    for (let n = 0; n < 7; n++) {
+      pass(500);
+      session = await cookieAfter(session, { headers: page });
+    }
+    expect(await nameAt(url, session)).toBe('admin');
+    pass(99);
+    session = await cookieAfter(session, { headers: page });
+    expect(await nameAt(url, session)).toBe('admin');
+    pass(1);
+    expect(await nameAt(url, session)).toBeNull();
+  });
+
+  it('cannot outlive a logout by a token that was renewed', async () => {
+    const first = await as(url);
+    pass(61);
+    const second = await cookieAfter(first, { headers: page });
+    await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: first });
+    pass(590);
+    expect(await nameAt(url, second)).toBeNull();
+  });
+
+  it('acts on sessions that were opened before it was set', async () => {
+    const session = await as(await start({ tokenExpiry: 3600 }));
+    url = await start({ idleTimeout: 60, tokenExpiry: 3600 });
+    pass(59);
+    expect(await nameAt(url, session)).toBe('admin');
+    pass(1);
+    expect(await nameAt(url, session)).toBeNull();
+  });
+});
+
+describe('a stream', () => {
+  it('ends when its session expires, with the reason', async () => {
+    const url = await start({ tokenExpiry: 0.5 });
+    const stream = await openStream(`${url}/stream`, await as(url));
+    await stream.ended;
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
+  });
+
+  it('goes on where the session was renewed meanwhile, in another process', async () => {
+    const store = memoryStore();
+    const url = await start({ store, idleTimeout: 1 });
+    const other = await start({ store, idleTimeout: 1 });
+    const session = await as(url);
+    const stream = await openStream(`${url}/stream`, session);
+    const [record] = await sessionsOf(other, session);
+    const key = `auth:/tasks:session:admin:default:${String(record?.id)}`;
+    const kept = (await store.get(key)) as { expiresAt: number };
+    await store.set(key, { ...kept, expiresAt: kept.expiresAt + 1000 }, 60);
+    let ended = false;
+    void stream.ended.then(() => {
+      ended = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1300));
+    expect(ended).toBe(false);
+    await stream.ended;
+    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
+  });
+
+  it('of a session that lasts thirty days does not end at once', async () => {
+    const url = await start({ tokenExpiry: 30 * 86_400 });
+    const stream = await openStream(`${url}/stream`, await as(url));
+    await waitFor(() => stream.events.length > 0);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(stream.of('session')).toEqual([]);
+    stream.close();
+  });
+
+  it('ends without a word about the session when the store cannot say whether it still holds', async () => {
+    const store = memoryStore();
+    let fails = false;
+    const failing: SharedStore = {
+      ...store,
+      async *watch(prefix, signal) {
+        for await (const entries of store.watch(prefix, signal)) {
+          if (fails) throw new Error('down');
+          yield entries;
+        }
+        if (fails) throw new Error('down');
+      },
+    };
+    const url = await start({ store: failing });
+    const stream = await openStream(`${url}/stream`, await as(url));
+    await waitFor(() => stream.events.length > 0);
+    fails = true;
+    await store.set('auth:/tasks:revoked:id:somebody-else', 0, 60);
+    await stream.ended;
+    expect(stream.of('session')).toEqual([]);
+  });
+});
+
+describe('the list of revocations', () => {
+  it('holds a hundred thousand in 32 MiB, and drops each at its own end and not before', async () => {
+    turnableClock();
+    const { followRevocations } = await import('../../src/auth/revocations.js');
+    // What the store holds is not what is measured.
+    const store: SharedStore = { ...memoryStore(), set: async () => {} };
+    const revocations = followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
+    await revocations.ready();
+    globalThis.gc?.();
+    const before = process.memoryUsage().heapUsed;
+    const session = (n: number) => ({
+      id: `session-${n}-0123456789abcdef`,
+      username: 'admin',
+      strategy: 'team',
+      roles: [],
+      issuedAt: new Date(),
+      expiresAt: new Date(Date.now() + 3_600_000),
+      authenticatedAt: new Date(),
+    });
+    const first = session(0);
+    for (let n = 0; n < 100_000; n++) await revocations.end(session(n).id, session(n).expiresAt);
+    globalThis.gc?.();
+    expect((process.memoryUsage().heapUsed - before) / 2 ** 20).toBeLessThan(32);
+    jest.setSystemTime(Date.now() + 3_599_999);
+    await revocations.end('another-0123456789', new Date(Date.now() + 600_000));
+    expect(revocations.has(first)).toBe(true);
+    jest.setSystemTime(Date.now() + 120_000);
+    await revocations.end('a-third-0123456789', new Date(Date.now() + 600_000));
+    await waitFor(() => !revocations.has(first));
+  });
+});
