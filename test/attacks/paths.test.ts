@@ -1,0 +1,182 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
+import { ask, logIn } from '../helpers/client.js';
+import { type RawAnswer, requestText, sendRaw } from '../helpers/raw.js';
+import { paths } from './corpus.js';
+
+let app: AdminApp;
+let mounted: AdminApp;
+beforeAll(async () => {
+  app = await serveAdmin();
+  mounted = await serveAdmin({}, { mounted: '/shop' });
+});
+afterAll(() => Promise.all([app.close(), mounted.close()]));
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND'];
+const overrides: Record<string, string>[] = [
+  {},
+  { 'X-HTTP-Method-Override': 'GET' },
+  { 'X-Original-URL': '/tasks/auth/login' },
+  { 'X-Rewrite-URL': '/tasks/auth/login' },
+  { 'X-Forwarded-Prefix': '//evil' },
+  { 'X-Forwarded-Host': 'evil.example' },
+];
+
+/** Whether an answer to nobody holds anything of what is guarded, or is a fault. */
+function leaks({ status, headers, text, body }: RawAnswer): boolean {
+  if (status >= 500 || headers.get('location')?.includes('evil')) return true;
+  if (status < 200 || status >= 300 || body === 'elsewhere') return false;
+  return !/<form method="post" action="[^"]*\/auth\/login">/.test(text) && body !== '';
+}
+
+describe('a path by which nobody tries to get past the guard', () => {
+  it.each(paths.guarded)('shows nothing of what is guarded: %j, by any method, with any header that rewrites it', async (path) => {
+    const found: unknown[] = [];
+    for (const method of methods) {
+      for (const headers of method === 'GET' ? overrides : [{}]) {
+        // What is no ASCII goes as the bytes that a hostile client would send.
+        const answer = await sendRaw(app.url, Buffer.from(requestText(method, path, headers)));
+        if (leaks(answer)) found.push([method, headers, answer.status, answer.body.slice(0, 100)]);
+      }
+    }
+    const under = await sendRaw(mounted.url, Buffer.from(requestText('GET', path.replace('/tasks', '/shop/tasks'))));
+    if (leaks(under)) found.push(['mounted', under.status, under.body.slice(0, 100)]);
+    expect(found).toEqual([]);
+  });
+
+  it.each(paths.afterAssetsSlash)('reads no file that was not built: assets/%s', async (name) => {
+    for (const assets of ['/tasks/dashboard/assets/', '/tasks/auth/assets/']) {
+      const answer = await sendRaw(app.url, Buffer.from(requestText('GET', assets + name)));
+      expect([answer.status, answer.status >= 400 || answer.body === 'elsewhere']).toEqual([answer.status, true]);
+      expect(answer.status).toBeLessThan(500);
+      expect(answer.text).not.toMatch(/"dependencies"|root:|koa-taskflow",/);
+    }
+  });
+
+  it('answers every method on every path under P with 401 to nobody, but for those that are public', async () => {
+    for (const path of [
+      '',
+      '/metrics',
+      '/audit',
+      '/export',
+      `/${app.taskId}`,
+      `/${app.taskId}/retry`,
+      '/no/such/thing',
+      '/auth/sessions',
+      '/auth/nothing',
+    ]) {
+      for (const method of methods) {
+        const { status } = await sendRaw(app.url, requestText(method, `/tasks${path}`));
+        const known = method === 'OPTIONS' && !path.includes('no');
+        expect([method, path, status]).toEqual([method, path, known ? 405 : 401]);
+      }
+    }
+  });
+
+  it('answers TRACE and an unknown method with 405 behind the guard, and HEAD as GET without a body', async () => {
+    const session = await logIn(app.base);
+    for (const method of ['TRACE', 'PROPFIND', 'PUT'])
+      expect((await sendRaw(app.url, requestText(method, '/tasks/metrics', { Cookie: session.cookie }))).status).toBe(405);
+    const head = await sendRaw(app.url, requestText('HEAD', '/tasks/metrics', { Cookie: session.cookie }));
+    expect([head.status, head.body, head.headers.get('content-type')]).toEqual([200, '', 'application/json; charset=utf-8']);
+    expect((await sendRaw(app.url, requestText('HEAD', '/tasks/dashboard'))).status).toBe(302);
+    expect((await sendRaw(app.url, requestText('HEAD', '/tasks/auth/logout'))).status).toBe(302);
+    const stream = await sendRaw(app.url, requestText('HEAD', '/tasks/dashboard/stream', { Cookie: session.cookie }));
+    expect([stream.status, stream.headers.get('content-type'), stream.body]).toEqual([200, 'text/event-stream; charset=utf-8', '']);
+  });
+
+  it('follows no symbolic link out of the assets', async () => {
+    const { symlinkSync, rmSync } = await import('node:fs');
+    const { fileURLToPath } = await import('node:url');
+    const link = fileURLToPath(new URL('../../public/assets/link.js', import.meta.url));
+    symlinkSync(fileURLToPath(new URL('../../package.json', import.meta.url)), link);
+    try {
+      expect((await ask(`${app.base}/dashboard/assets/link.js`)).status).toBe(404);
+    } finally {
+      rmSync(link);
+    }
+  });
+});
+
+/** A login's body of so many bytes. */
+function loginOf(bytes: number): string {
+  const rest = JSON.stringify({ username: 'a', password: 'b', x: '' });
+  return rest.replace('"x":""', `"x":"${'x'.repeat(bytes - rest.length)}"`);
+}
+
+describe('a body that nobody may send', () => {
+  const head = (length: number, path = '/tasks/bulk', type = 'application/json'): string =>
+    `POST ${path} HTTP/1.1\r\nHost: app.example\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`;
+
+  it('is refused before it is read: 10 MiB that is no JSON are 401, and the line is closed', async () => {
+    const started = Date.now();
+    const answer = await sendRaw(app.url, [head(10 * 2 ** 20), Buffer.alloc(10 * 2 ** 20, '{')]);
+    expect(Date.now() - started).toBeLessThan(4000);
+    if (answer.status !== 0) expect(answer.status).toBe(401);
+  });
+
+  it('of up to 64 KiB is taken to its end, so that its sender reads the 401 on a line that stays open', async () => {
+    const answer = await sendRaw(app.url, [head(60_000), Buffer.alloc(60_000, '{'), requestText('GET', '/tasks/health')]);
+    expect(answer.text).toMatch(/^HTTP\/1\.1 401 [\s\S]*HTTP\/1\.1 200 /);
+  });
+
+  it('of a login over 16 KiB is answered with 413, which its sender reads', async () => {
+    const big = `{"username":"${'a'.repeat(40_000)}"}`;
+    const answer = await sendRaw(app.url, [head(big.length, '/tasks/auth/login'), big]);
+    expect([answer.status, answer.body.includes('PAYLOAD_TOO_LARGE')]).toEqual([413, true]);
+  });
+
+  it.each<[string, string | Buffer, number]>([
+    ['16,385 bytes', loginOf(16_385), 413],
+    ['16,384 bytes', loginOf(16_384), 401],
+    ['deep nesting', '['.repeat(8000) + ']'.repeat(8000), 400],
+    ['deep objects', `${'{"a":'.repeat(2500)}1${'}'.repeat(2500)}`, 400],
+    ['a raw 0xff', Buffer.concat([Buffer.from('{"username":"a","password":"'), Buffer.from([0xff]), Buffer.from('"}')]), 400],
+  ])('of %s is answered as it deserves', async (_case, body, status) => {
+    const fresh = await serveAdmin();
+    const bytes = Buffer.from(body);
+    const answer = await sendRaw(fresh.url, [
+      head(bytes.length, '/tasks/auth/login').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'),
+      bytes,
+    ]);
+    expect([answer.status, bytes.length > 0]).toEqual([status, true]);
+    await fresh.close();
+  });
+
+  it.each<[string, string, number]>([
+    ['a length of 20 with 10 sent and the line closed', 'Content-Length: 20\r\n\r\n{"a":1234}', 0],
+    ['both chunked and a length', 'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n', 400],
+    ['a compressed body', 'Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}', 415],
+    ['a brotli body', 'Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}', 415],
+  ])('with %s is no login and no fault', async (_case, rest, status) => {
+    const text = `POST /tasks/auth/login HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Type: application/json\r\n${rest}`;
+    const { connect } = await import('node:net');
+    const answer = await new Promise<string>((resolve) => {
+      let received = '';
+      const socket = connect(Number(new URL(app.url).port), '127.0.0.1', () => socket.end(text));
+      socket.on('data', (chunk) => {
+        received += String(chunk);
+      });
+      socket.on('error', () => {});
+      socket.on('close', () => resolve(received));
+    });
+    const answered = Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? 0);
+    expect([0, status, 400]).toContain(answered);
+    expect(answer).not.toMatch(/set-cookie/i);
+  });
+
+  it('that drips does not keep another route from answering', async () => {
+    const { connect } = await import('node:net');
+    const sockets = Array.from({ length: 200 }, () => {
+      const socket = connect(Number(new URL(app.url).port), '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write('POST /tasks/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{');
+      return socket;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const started = performance.now();
+    expect((await ask(`${app.base}/health`)).status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(500);
+    for (const socket of sockets) socket.destroy();
+  });
+});

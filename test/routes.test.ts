@@ -1,0 +1,233 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Middleware } from 'koa';
+import { createAuth } from '../src/auth/create-auth.js';
+import { loginRoutes } from '../src/auth/login-routes.js';
+import { builtAssets } from '../src/http/assets.js';
+import { type Route, routesOf } from '../src/http/routes.js';
+import { TaskManager } from '../src/manager.js';
+import { dashboardRoutes } from '../src/web/dashboard-routes.js';
+import { streamRoute } from '../src/web/stream-route.js';
+import { taskRoutes } from '../src/web/task-routes.js';
+import { type AdminApp, serveAdmin } from './helpers/admin-app.js';
+import { logIn } from './helpers/client.js';
+import { secretKey } from './helpers/passwords.js';
+import { type RawAnswer, requestText, sendRaw } from './helpers/raw.js';
+
+const tasks = new TaskManager({ database: ':memory:', logger: false });
+const auth = createAuth({ strategies: { authenticate_user: () => false }, secretKey, logger: false });
+const middlewares: Middleware[] = [
+  loginRoutes(auth),
+  dashboardRoutes(tasks, { access: auth }),
+  streamRoute(tasks, { access: auth }),
+  taskRoutes(tasks, { access: auth }),
+];
+const routes: readonly Route[] = middlewares.flatMap((middleware) => routesOf(middleware));
+
+/** All that nobody may ask, and nothing else. */
+const publicRoutes = [
+  'GET /auth/assets/:file',
+  'GET /auth/login',
+  'GET /auth/logout',
+  'GET /dashboard/assets/:file',
+  'GET /health',
+  'POST /auth/login',
+  'POST /auth/logout',
+];
+
+let app: AdminApp;
+let admin: { cookie: string };
+let viewer: { cookie: string };
+beforeAll(async () => {
+  app = await serveAdmin({ throttle: { floor: 0, address: 1000, account: 1000, pair: 1000 } });
+  admin = await logIn(app.base);
+  viewer = await logIn(app.base, 'vera', 'three');
+});
+afterAll(async () => {
+  await app.close();
+  await tasks.stop({ timeout: 0 });
+});
+
+const name = ({ method, path }: Route): string => `${method} ${path}`;
+const target = (path: string): string => `/tasks${path.replace(':id', app.taskId).replace(':file', builtAssets().file('login.css'))}`;
+const send = (method: string, path: string, headers: Record<string, string> = {}): Promise<RawAnswer> =>
+  sendRaw(app.url, requestText(method, path, path.endsWith('/stream') ? { ...headers, 'X-Test': 'stream' } : headers));
+
+describe('every route that is registered', () => {
+  it('is on the list of public ones, or names who may use it', () => {
+    expect(routes.length).toBeGreaterThan(18);
+    expect(
+      routes
+        .filter(({ need }) => need === 'public')
+        .map(name)
+        .sort(),
+    ).toEqual(publicRoutes);
+    for (const { need } of routes) expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(need);
+  });
+
+  it('is refused to nobody by any method, unless it is public', async () => {
+    for (const route of routes) {
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE']) {
+        const { status } = await send(method, target(route.path));
+        if (publicRoutes.some((each) => each.endsWith(` ${route.path}`)))
+          expect([method, name(route), status < 500]).toEqual([method, name(route), true]);
+        else if (route.need === 'page')
+          expect([method, name(route), [302, 401, 405].includes(status)]).toEqual([method, name(route), true]);
+        else expect([method, name(route), status]).toEqual([method, name(route), 401]);
+      }
+    }
+  });
+
+  it('is 403 to a viewer where it changes tasks, is a line and a row, and the dashboard offers no such button', async () => {
+    for (const route of routes.filter(({ need }) => need === 'operator' || need === 'admin')) {
+      const answer = await send(route.method, target(route.path), viewer);
+      expect([name(route), answer.status, /"code":"FORBIDDEN"/.test(answer.text)]).toEqual([name(route), 403, true]);
+      expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="koa-taskflow", error="insufficient_scope"');
+      expect(app.log.events('authz_fail').at(-1)).toMatchObject({ level: 40, username: 'vera', required: 'operator', route: route.path });
+    }
+    expect((await send('GET', '/tasks/dashboard', viewer)).body).toContain('"mayAct":false');
+    expect((await send('GET', '/tasks/dashboard', admin)).body).toContain('"mayAct":true');
+  });
+});
+
+const pagePolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+const everywhere = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' };
+const plain = {
+  ...everywhere,
+  'cache-control': 'no-store',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+};
+const page = {
+  ...everywhere,
+  'cache-control': 'no-store',
+  'referrer-policy': 'same-origin',
+  'content-security-policy': pagePolicy,
+  'cross-origin-opener-policy': 'same-origin',
+  'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
+  'x-frame-options': 'DENY',
+};
+const asset = { ...everywhere, 'cache-control': 'public, max-age=31536000, immutable', 'referrer-policy': 'no-referrer' };
+/** All headers that are about safety: those of an answer are compared whole, so that none is there by accident. */
+const watched = [...new Set([...Object.keys(page), 'strict-transport-security', 'access-control-allow-origin', 'server', 'x-powered-by'])];
+
+/** Method, path, who asks, status, headers. */
+const headerTable: readonly (readonly [string, string, 'nobody' | 'admin', number, Record<string, string>])[] = [
+  ['GET', '/auth/login', 'nobody', 200, page],
+  ['GET', '/auth/login', 'admin', 302, plain],
+  ['POST', '/auth/login', 'nobody', 415, plain],
+  ['PUT', '/auth/login', 'nobody', 405, page],
+  ['GET', '/auth/logout', 'nobody', 302, plain],
+  ['POST', '/auth/logout', 'nobody', 303, plain],
+  ['GET', '/auth/session', 'nobody', 401, plain],
+  ['GET', '/auth/session', 'admin', 200, plain],
+  ['GET', '/auth/sessions', 'nobody', 401, plain],
+  ['GET', '/auth/sessions', 'admin', 200, plain],
+  ['DELETE', '/auth/sessions', 'nobody', 401, plain],
+  ['DELETE', '/auth/sessions/:id', 'admin', 404, plain],
+  ['GET', '/auth/assets/:file', 'nobody', 200, asset],
+  ['GET', '/dashboard/assets/:file', 'nobody', 200, asset],
+  ['GET', '/dashboard/assets/none.js', 'nobody', 404, plain],
+  ['GET', '/dashboard', 'nobody', 302, plain],
+  ['GET', '/dashboard', 'admin', 200, page],
+  ['HEAD', '/dashboard/stream', 'admin', 200, plain],
+  ['GET', '/dashboard/stream', 'nobody', 401, plain],
+  ['GET', '', 'nobody', 401, plain],
+  ['GET', '', 'admin', 200, plain],
+  ['GET', '?limit=0', 'admin', 400, plain],
+  ['GET', '/metrics', 'admin', 200, plain],
+  ['GET', '/audit', 'admin', 200, plain],
+  ['GET', '/export?format=csv', 'admin', 200, plain],
+  ['GET', '/export', 'admin', 400, plain],
+  ['GET', '/health', 'nobody', 200, plain],
+  ['GET', '/:id', 'admin', 200, plain],
+  ['GET', '/nothing/there', 'nobody', 401, plain],
+  ['GET', '/nothing/there', 'admin', 404, plain],
+  ['OPTIONS', '/metrics', 'nobody', 405, plain],
+  ['POST', '/:id/retry', 'admin', 202, plain],
+  ['POST', '/:id/cancel', 'nobody', 401, plain],
+];
+
+describe('the headers of an answer', () => {
+  it('are asserted for every route', () => {
+    const asserted = new Set(headerTable.map(([method, path]) => `${method === 'HEAD' ? 'GET' : method} ${path.split('?')[0]}`));
+    const missing = routes.map(name).filter((each) => !asserted.has(each));
+    expect(missing).toEqual([]);
+  });
+
+  it.each(headerTable)('%s %s by %s are those of its kind, with status %i', async (method, path, who, status, expected) => {
+    const answer = await send(method, target(path), who === 'admin' ? await logIn(app.base) : {});
+    expect(answer.status).toBe(status);
+    expect(
+      Object.fromEntries(watched.flatMap((header) => (answer.headers.has(header) ? [[header, answer.headers.get(header)]] : []))),
+    ).toEqual(expected);
+  });
+
+  it('stay on a 304, where the app answers conditional requests', async () => {
+    const { default: Koa } = await import('koa');
+    const { serve } = await import('./helpers/serve.js');
+    const outer = new Koa();
+    outer.use(async (ctx, next) => {
+      await next();
+      if (ctx.fresh) ctx.status = 304;
+    });
+    outer.use(loginRoutes(auth));
+    const served = await serve(outer);
+    const path = target('/auth/assets/:file');
+    const first = await sendRaw(served.url, requestText('GET', path));
+    const again = await sendRaw(served.url, requestText('GET', path, { 'If-Modified-Since': first.headers.get('last-modified') ?? '' }));
+    expect([first.status, again.status, again.body]).toEqual([200, 304, '']);
+    for (const [header, value] of Object.entries(asset)) expect([header, again.headers.get(header)]).toEqual([header, value]);
+    await served.close();
+  });
+
+  it.each([
+    '?limit=%0d%0aX-Evil:1',
+    '?cursor=%0d%0aSet-Cookie:a=b',
+    '/%0d%0aX-Evil:%201',
+    '/auth/login?next=%0d%0aX-Evil:1',
+    '/auth/login?next=/a%0d%0aX-Evil:1',
+  ])('hold nothing that a client wrote: %s', async (path) => {
+    for (const headers of [{}, admin] as Record<string, string>[]) {
+      const answer = await send('GET', `/tasks${path}`, headers);
+      expect(answer.headers.has('x-evil')).toBe(false);
+      expect(answer.headers.get('set-cookie') ?? '').not.toContain('a=b');
+      expect(answer.status).toBeLessThan(500);
+    }
+  });
+
+  it('leave Strict-Transport-Security to the app, and keep what it set', async () => {
+    const { default: Koa } = await import('koa');
+    const { taskAdmin } = await import('../src/admin.js');
+    const { serve } = await import('./helpers/serve.js');
+    const outer = new Koa();
+    outer.use((ctx, next) => {
+      ctx.set('Strict-Transport-Security', 'max-age=63072000');
+      return next();
+    });
+    outer.use(taskAdmin(app.tasks, { logger: false }));
+    const served = await serve(outer);
+    const answer = await sendRaw(served.url, requestText('GET', '/tasks', {}, 'localhost'));
+    expect(answer.headers.get('strict-transport-security')).toBe('max-age=63072000');
+    await served.close();
+  });
+
+  it('of a fault hold no stack, no path and no version, only what it is called and the id in the log', async () => {
+    const failing = { ...app.tasks, find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)) };
+    const { default: Koa } = await import('koa');
+    const { serve } = await import('./helpers/serve.js');
+    const outer = new Koa();
+    outer.use(taskRoutes(Object.assign(Object.create(app.tasks), failing), { logger: app.log.logger.child({}, { level: 'silent' }) }));
+    const served = await serve(outer);
+    const answer = await sendRaw(served.url, requestText('GET', '/tasks', { 'X-Request-Id': 'r-1' }, 'localhost'));
+    expect(JSON.parse(answer.body)).toEqual({
+      type: 'about:blank',
+      title: 'Internal error',
+      status: 500,
+      detail: 'Something went wrong here. Request r-1.',
+      code: 'INTERNAL',
+      requestId: 'r-1',
+    });
+    await served.close();
+  });
+});

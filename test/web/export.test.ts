@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { csvCell } from '../../src/web/export.js';
+import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
+import { ask, logIn } from '../helpers/client.js';
+import { waitFor } from '../helpers/wait.js';
+
+let app: AdminApp;
+let session: { cookie: string };
+beforeAll(async () => {
+  app = await serveAdmin();
+  const quiet = app.tasks.task('quiet', () => {});
+  await quiet.enqueueMany(Array.from({ length: 1200 }, () => [] as []));
+  await waitFor(async () => (await app.tasks.find({ limit: 1, status: ['success'] })).total === 1200);
+  session = await logIn(app.base);
+});
+afterAll(() => app.close());
+
+describe('GET P/export', () => {
+  it('is a CSV of the filtered list, of every page of it, with an error that no spreadsheet runs', async () => {
+    const { text, headers } = await ask(`${app.base}/export?format=csv`, { headers: session });
+    const rows = text.trimEnd().split('\r\n');
+    expect(rows).toHaveLength(1202);
+    expect(rows[0]).toBe('id,name,status,queue,priority,createdAt,startedAt,endedAt,duration,attempt,error');
+    expect(new Set(rows.map((row) => row.split(',')[0])).size).toBe(1202);
+    expect(headers.get('Content-Disposition')).toBe('attachment; filename="tasks.csv"');
+    expect(headers.get('Content-Type')).toContain('text/csv');
+    expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
+    const failed = await ask(`${app.base}/export?format=csv&status=failed`, { headers: session });
+    expect(failed.text.split('\r\n')[1]).toContain("Error: =cmd|'/C calc'!A0");
+  });
+
+  it('is one JSON object a line as NDJSON, without arguments', async () => {
+    const { text } = await ask(`${app.base}/export?format=ndjson&name=quiet`, { headers: session });
+    const rows = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(rows).toHaveLength(1200);
+    expect(rows[0]).toMatchObject({ name: 'quiet', status: 'success' });
+    expect(Object.keys(rows[0] ?? {})).not.toContain('args');
+  });
+
+  it.each(['', '?format=xml', '?format=csv&format=ndjson', '?format=csv&status=none', '?format=csv&limit=5'])(
+    'refuses %s',
+    async (query) => {
+      expect((await ask(`${app.base}/export${query}`, { headers: session })).status).toBe(400);
+    },
+  );
+});
+
+describe('a cell of a CSV', () => {
+  it.each([
+    ['=1+1', "'=1+1"],
+    ['+1', "'+1"],
+    ['-1', "'-1"],
+    ['@SUM(1)', "'@SUM(1)"],
+    ['\tx', "'\tx"],
+    ['\rx', '"\'\rx"'],
+    ['\uff1d1', "'\uff1d1"],
+    ['\uff0b1', "'\uff0b1"],
+    ['\uff0d1', "'\uff0d1"],
+    ['\uff201', "'\uff201"],
+    ['a,b', '"a,b"'],
+    ['say "hi"', '"say ""hi"""'],
+    ['a\r\nb', '"a\r\nb"'],
+    ['=HYPERLINK("x","y")', '"\'=HYPERLINK(""x"",""y"")"'],
+    ['plain', 'plain'],
+    [null, ''],
+    [-5, '-5'],
+  ])('writes %j as %j', (value, cell) => {
+    expect(csvCell(value)).toBe(cell);
+  });
+});
