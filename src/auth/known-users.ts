@@ -33,23 +33,31 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
   const versions = new LRUCache<string, Versions>({ max: remembered });
   const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
 
+  /** Of answers that cannot change and are the same object each time, as those of the built-in strategies are. */
+  const ofAnswer = new WeakMap<KnownUser, readonly string[]>();
+
   /** 48 bits that change with the user's version and roles, and tell nothing of either. */
-  const tagsOf = (id: string, { version, roles }: KnownUser): readonly string[] => {
+  const tagsOf = (strategy: string, username: string, found: KnownUser): readonly string[] => {
+    const known = ofAnswer.get(found);
+    if (known) return known;
+    const { version, roles } = found;
+    const id = idOf(strategy, username);
     const text = JSON.stringify(roles ?? null);
     const last = versions.get(id);
-    if (last?.version === version && last.roles === text) return last.tags;
-    const tags = keys.map((key) => macOf(key, version, text).slice(0, 8));
-    versions.set(id, { version, roles: text, tags });
+    const same = last?.version === version && last.roles === text;
+    const tags = same ? last.tags : keys.map((key) => macOf(key, version, text).slice(0, 8));
+    if (!same) versions.set(id, { version, roles: text, tags });
+    if (Object.isFrozen(found) && (roles === undefined || Object.isFrozen(roles))) ofAnswer.set(found, tags);
     return tags;
   };
 
   const ask = (strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined> => {
-    const id = idOf(strategy, username);
-    const answer = answers.get(id);
+    const answer = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
     if (answer) return answer;
     const candidate = registry.get(strategy);
     const found = candidate && registry.find(candidate, username);
     if (!(found instanceof Promise)) return checked(found);
+    const id = idOf(strategy, username);
     const asking = found.then(checked);
     answers.set(id, asking);
     asking.catch(() => answers.delete(id));
@@ -64,13 +72,12 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
         .then(() => ask(strategy, username))
         .catch(fail);
       if (!found) throw new Error('find_user does not know the user that authenticate_user let in');
-      return tagsOf(idOf(strategy, username), found)[0] ?? '';
+      return tagsOf(strategy, username, found)[0] ?? '';
     },
     unchanged({ strategy, username }, version) {
       const candidate = registry.get(strategy);
       if (!candidate?.find_user) return candidate !== undefined && version === '';
-      const same = (found: KnownUser | undefined): boolean =>
-        found !== undefined && tagsOf(idOf(strategy, username), found).includes(version);
+      const same = (found: KnownUser | undefined): boolean => found !== undefined && tagsOf(strategy, username, found).includes(version);
       try {
         const found = ask(strategy, username);
         return found instanceof Promise ? found.then(same, fail) : same(found);

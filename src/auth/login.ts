@@ -7,7 +7,7 @@ import { requestId } from '../http/request-id.js';
 import type { FailReason } from './auth-log.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import type { Device } from './device.js';
-import { HashQueueFull, hashFor } from './passwords/hash-queue.js';
+import { HashQueueFull } from './passwords/hash-queue.js';
 import { currentSession, setCurrentSession } from './read-session.js';
 import type { Authenticated, Credentials } from './registry.js';
 import type { Session } from './session.js';
@@ -99,15 +99,15 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
   const context = {
     ip: address,
     requestId: requestId(ctx),
+    hashes: { address: networkOf(address), queue: parts.queue, trusted: device !== undefined },
     onError(name: string, error: unknown, durationMs: number) {
       reason = error instanceof Error && error.name === 'TimeoutError' ? 'timeout' : 'strategy_error';
       log.strategyError(ctx, name, error, durationMs, [password, username]);
     },
   };
-  const hashes = { address: networkOf(address), queue: parts.queue, trusted: device !== undefined };
   let found: Authenticated | undefined;
   try {
-    found = await hashFor(hashes, () => firstOf(strategies, (strategy) => registry.authenticate({ ...form, strategy }, context)));
+    found = await firstOf(strategies, (strategy) => registry.authenticate({ ...form, strategy }, context));
   } catch (error) {
     // Nobody was asked, so nothing has failed.
     await ticket.takeBack();

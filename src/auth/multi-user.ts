@@ -16,6 +16,8 @@ export type UserEntry = readonly [username: string, password: string | undefined
 interface User {
   password: StoredPassword;
   roles: readonly Role[] | undefined;
+  /** What `find_user` answers, once it is known. */
+  known?: KnownUser;
 }
 
 const weak = new WeakMap<AuthStrategy, readonly string[]>();
@@ -45,9 +47,9 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
   const dearest = [...users.values()].reduce((one, other) => (other.password.cost > one.password.cost ? other : one));
 
   return withWarnings(users, {
-    async authenticate_user(username, password): Promise<Verdict> {
+    async authenticate_user(username, password, context): Promise<Verdict> {
       const user = users.get(username);
-      const same = await (user ?? dearest).password.matches(password);
+      const same = await (user ?? dearest).password.matches(password, context);
       return user && same ? verdictOf(user) : false;
     },
     find_user: (username) => known(users.get(username)),
@@ -64,9 +66,9 @@ export function staticUser(username: string, password: string | undefined, optio
   const expectedName = digest(username);
 
   return withWarnings(new Map([[username, user]]), {
-    async authenticate_user(givenName, givenPassword): Promise<Verdict> {
+    async authenticate_user(givenName, givenPassword, context): Promise<Verdict> {
       const sameName = timingSafeEqual(digest(givenName), expectedName);
-      const samePassword = await user.password.matches(givenPassword);
+      const samePassword = await user.password.matches(givenPassword, context);
       return sameName && samePassword ? verdictOf(user) : false;
     },
     find_user: (givenName) => known(givenName === username ? user : undefined),
@@ -77,11 +79,15 @@ function verdictOf({ roles }: User): Verdict {
   return roles ? { ok: true, roles } : true;
 }
 
+/** The same object each time once the password is hashed, since it is asked for with every request of a session. */
 function known(user: User | undefined): KnownUser | undefined | Promise<KnownUser> {
-  if (!user) return undefined;
-  const { roles } = user;
+  if (!user || user.known) return user?.known;
+  const keep = (version: string): KnownUser => {
+    user.known = Object.freeze({ version, roles: user.roles && Object.freeze(user.roles) });
+    return user.known;
+  };
   const version = user.password.version();
-  return typeof version === 'string' ? { version, roles } : version.then((ready) => ({ version: ready, roles }));
+  return typeof version === 'string' ? keep(version) : version.then(keep);
 }
 
 function withWarnings(users: ReadonlyMap<string, User>, strategy: AuthStrategy): AuthStrategy {

@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
+import { perRequest } from '../http/per-request.js';
 import { hasBearer } from '../http/routes.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import { refreshIdle } from './idle.js';
@@ -8,8 +9,15 @@ import { usedFrom } from './session-list.js';
 
 type Found = Session | undefined;
 
+/** What a request was found to carry for a login, and for others before it. */
+interface ReadSession {
+  auth: Auth;
+  session: Found | Promise<Found>;
+  others: ReadSession | undefined;
+}
+
 /** Sessions already read, by request and login: several middlewares ask, one reads. */
-const read = new WeakMap<object, Map<Auth, Found | Promise<Found>>>();
+const read = perRequest<ReadSession>('session');
 
 /**
  * The session a request carries for this login, if it is valid, not revoked, and its user is as it was. Known at once, but
@@ -19,16 +27,16 @@ const read = new WeakMap<object, Map<Auth, Found | Promise<Found>>>();
  * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) when nobody can say whether it still holds.
  */
 export function currentSession(ctx: Context, auth: Auth, parts: AuthParts): Found | Promise<Found> {
-  const byAuth = read.get(ctx.req) ?? new Map<Auth, Found | Promise<Found>>();
-  if (byAuth.has(auth)) return byAuth.get(auth);
+  const others = read.get(ctx);
+  for (let each = others; each; each = each.others) if (each.auth === auth) return each.session;
   const session = findSession(ctx, parts);
-  read.set(ctx.req, byAuth.set(auth, session));
+  read.set(ctx, { auth, session, others });
   return session;
 }
 
 /** Lets later readers of this request see the session it has from now on. */
 export function setCurrentSession(ctx: Context, auth: Auth, session: Found): void {
-  read.set(ctx.req, (read.get(ctx.req) ?? new Map()).set(auth, session));
+  read.set(ctx, { auth, session, others: read.get(ctx) });
 }
 
 function findSession(ctx: Context, parts: AuthParts): Found | Promise<Found> {

@@ -1,6 +1,6 @@
 import type { Role } from '../http/access.js';
 import { optionsObject, secondsOption, wrongType } from '../options.js';
-import { HashQueueFull } from './passwords/hash-queue.js';
+import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
 import { withTimeLimit } from './time-limit.js';
 
@@ -21,6 +21,8 @@ export interface Authenticated {
 
 /** What a login attempt is known by, and who is told of strategies that fail. */
 export interface AttemptContext extends Omit<AuthContext, 'signal'> {
+  /** How many hashes of passwords may wait for this attempt; without it there is no limit. */
+  hashes?: HashLimits | undefined;
   /** Told of a strategy that threw, rejected, answered nonsense or took too long. */
   onError?(strategy: string, error: unknown, durationMs: number): void;
 }
@@ -114,11 +116,13 @@ export class StrategyRegistry {
     strategy: AuthStrategy,
     username: string,
     password: string,
-    { ip, requestId }: AttemptContext,
+    { ip, requestId, hashes }: AttemptContext,
   ): Promise<Omit<Authenticated, 'strategy'> | undefined> {
     if ((this.#hanging.get(name) ?? 0) >= maxHanging) throw new Error(`${maxHanging} calls hang; it is not asked until one ends`);
     const verdict: unknown = await withTimeLimit(this.#timeLimit, (signal) => {
-      const asking = (async () => strategy.authenticate_user(username, password, { signal, ip, requestId }))();
+      const context: AuthContext = { signal, ip, requestId };
+      if (hashes) limitHashes(context, hashes);
+      const asking = (async () => strategy.authenticate_user(username, password, context))();
       signal.addEventListener('abort', () => this.#countHanging(name, asking));
       return asking;
     });

@@ -108,6 +108,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   };
 
   const has = ({ id, strategy, username, authenticatedAt }: Session): boolean => {
+    if (revoked.size === 0) return false;
     if (revoked.has(keyOf.id(id))) return true;
     const ended = users > 0 ? revoked.get(keyOf.user(strategy, username)) : undefined;
     return ended !== undefined && authenticatedAt.getTime() <= ended.upTo;

@@ -1,5 +1,6 @@
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
+import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
 import { type Auth, partsOf } from './create-auth.js';
 import { currentSession } from './read-session.js';
@@ -11,11 +12,11 @@ export interface SessionState {
   session: Session | undefined;
 }
 
-const seen = new WeakMap<object, Auth>();
+const seen = perRequest<Auth>('login');
 
 /** The login whose {@link sessionToken} has seen this request. */
 export function authOf(ctx: Context): Auth | undefined {
-  return seen.get(ctx.req);
+  return seen.get(ctx);
 }
 
 /**
@@ -33,9 +34,9 @@ export function sessionToken(auth: Auth): Middleware {
 
   // Not an async function: on a route of its own each would cost as much as checking the token does.
   return function sessionToken(ctx, next) {
-    if (seen.get(ctx.req) === auth) return next();
+    if (seen.get(ctx) === auth) return next();
     const goOn = (session: Session | undefined): Promise<unknown> => {
-      seen.set(ctx.req, auth);
+      seen.set(ctx, auth);
       ctx.state.session = session;
       return next();
     };

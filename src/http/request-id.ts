@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import type { Context } from 'koa';
 import { clientAddress } from './client-address.js';
+import { perRequest } from './per-request.js';
 
-const ids = new WeakMap<object, string>();
+const ids = perRequest<string>('request id');
 
 /** The id that log lines and error answers share: `X-Request-Id` when it is harmless text, else a new UUID. */
 export function requestId(ctx: Context): string {
-  let id = ids.get(ctx.req);
+  let id = ids.get(ctx);
   if (id === undefined) {
     const given = ctx.get('X-Request-Id');
     id = /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
-    ids.set(ctx.req, id);
+    ids.set(ctx, id);
   }
   return id;
 }

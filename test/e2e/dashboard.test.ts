@@ -200,6 +200,9 @@ describe('the dashboard in a browser', () => {
     await page.waitForURL(`${served.url}/tasks/auth/login`);
     // What stays says that this browser has logged in before, and opens nothing.
     expect((await context.cookies()).map(({ name }) => name)).toEqual(['taskflow_token_device']);
+    // Nothing that was seen is kept: Back asks again, and nobody is nobody.
+    await page.goBack();
+    await page.waitForSelector('#password');
     await other.getByText('Your session has ended').waitFor();
     await other.getByRole('button', { name: 'Sign in' }).click();
     await other.waitForSelector('#password');

@@ -1,5 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { availableParallelism } from 'node:os';
+import type { AuthContext } from '../strategy.js';
 
 /** Bytes that hashes under way may take together: OWASP asks for tens of MiB each, and a flood must not add them up. */
 const memoryBudget = 128 * 1024 * 1024;
@@ -11,7 +11,7 @@ const memoryBudget = 128 * 1024 * 1024;
 const slots = Math.max(1, Math.min(availableParallelism(), (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2));
 
 /** The login attempt that a hash is computed for. */
-interface HashFor {
+export interface HashLimits {
   /** Address that the attempt came from: each may have one hash waiting. */
   address: string;
   /** Hashes that may wait before further attempts are refused. */
@@ -38,7 +38,7 @@ interface Job {
   start(): void;
 }
 
-const attempts = new AsyncLocalStorage<HashFor>();
+const limitsOf = new WeakMap<AuthContext, HashLimits>();
 /** Waiting jobs; an earlier lane goes first. Work at start-up waits behind the people. */
 const lanes = { trusted: [] as Job[], login: [] as Job[], background: [] as Job[] };
 const waitingAddresses = new Set<string>();
@@ -47,9 +47,12 @@ let memoryInUse = 0;
 /** Seconds that one hash takes, as the last ones did. */
 let usualDuration = 0.25;
 
-/** Computes the hashes that `check` asks for as those of one login attempt, under its limits. */
-export function hashFor<T>(attempt: HashFor, check: () => Promise<T>): Promise<T> {
-  return attempts.run(attempt, check);
+/**
+ * Puts the hashes of one login attempt under its limits. They are known by the context that its strategies get; an
+ * AsyncLocalStorage would slow every promise of the process on Node before 24, from the first login on.
+ */
+export function limitHashes(context: AuthContext, limits: HashLimits): void {
+  limitsOf.set(context, limits);
 }
 
 /** A hash that waits or runs. */
@@ -61,10 +64,11 @@ export interface QueuedHash<T> {
 
 /**
  * Runs one hash as soon as a slot is free. Never on the event loop, and never more at once than {@link slots}. Rejects with
- * {@link HashQueueFull} without any work when the attempt it belongs to may not wait. In the `background` nobody waits for it yet.
+ * {@link HashQueueFull} without any work when the login attempt of the given context may not wait. In the `background` nobody waits for it yet.
  */
-export function queueHash<T>(memory: number, compute: () => Promise<T>, { background = false } = {}): QueuedHash<T> {
-  const attempt = background ? undefined : attempts.getStore();
+export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: AuthContext | 'background' | undefined): QueuedHash<T> {
+  const background = wanted === 'background';
+  const attempt = background || wanted === undefined ? undefined : limitsOf.get(wanted);
   if (attempt && !isFree(memory)) refuseWhenFull(attempt);
   const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
   let job: Job | undefined;
@@ -83,7 +87,7 @@ export function queueHash<T>(memory: number, compute: () => Promise<T>, { backgr
   };
 }
 
-function refuseWhenFull({ address, queue, trusted }: HashFor): void {
+function refuseWhenFull({ address, queue, trusted }: HashLimits): void {
   const lane = trusted ? lanes.trusted : lanes.login;
   const waitsAlready = !trusted && waitingAddresses.has(address);
   if (lane.length < queue && !waitsAlready) return;

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { wrongSecret } from '../../options.js';
+import type { AuthContext } from '../strategy.js';
 import { argon2, bcrypt, derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';
 
@@ -12,7 +13,7 @@ export interface PasswordHash {
   /** Why the hash is weaker than OWASP's minimum; absent for a good one. */
   readonly weakness?: string | undefined;
   /** Whether this is the password. The same work for right and wrong. */
-  verify(password: string): Promise<boolean>;
+  verify(password: string, context?: AuthContext): Promise<boolean>;
 }
 
 const accepted =
@@ -91,10 +92,10 @@ function parseBcrypt(text: string): Parsed {
     memory,
     cost: 2 ** cost * 0.06,
     weakness: cost < 10 ? 'bcrypt with a cost below 10' : undefined,
-    async verify(password) {
+    async verify(password, context) {
       // bcrypt reads 72 bytes and no more: what is longer is refused after the same work, not matched by its beginning.
       const fits = Buffer.byteLength(password) <= 72;
-      return (await queueHash(memory, () => verify(fits ? password : 'x', text)).result) && fits;
+      return (await queueHash(memory, () => verify(fits ? password : 'x', text), context).result) && fits;
     },
   };
 }
@@ -113,8 +114,8 @@ export function derivedHash(recipe: Recipe, expected: Buffer): PasswordHash {
   return {
     memory,
     ...strengthOf(recipe),
-    async verify(password) {
-      const key = await queueHash(memory, () => derive(password, recipe)).result;
+    async verify(password, context) {
+      const key = await queueHash(memory, () => derive(password, recipe), context).result;
       return timingSafeEqual(key, expected);
     },
   };

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { wrongSecret } from '../../options.js';
+import type { AuthContext } from '../strategy.js';
 import { derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';
 import { derivedHash, memoryOf, type PasswordHash, parseHash } from './password-hash.js';
@@ -7,7 +8,7 @@ import { derivedHash, memoryOf, type PasswordHash, parseHash } from './password-
 /** A configured password. Nothing of it can be enumerated, inspected or serialised. */
 export interface StoredPassword {
   /** Whether the password is the stored one. Takes the same work for right and wrong. */
-  matches(password: string): Promise<boolean>;
+  matches(password: string, context?: AuthContext): Promise<boolean>;
   /** Changes when the password does, and is the same after a restart; a promise while a plain password is still being hashed. */
   version(): string | Promise<string>;
   /** About how many milliseconds one check takes. */
@@ -41,10 +42,10 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
     cost: hash.cost,
     weakness: hash.weakness,
     version: () => version,
-    async matches(password) {
+    async matches(password, context) {
       // Whoever made the hash may have composed accents otherwise than the keyboard that types now.
       const spellings = new Set([password, password.normalize('NFC')]);
-      for (const spelling of spellings) if (await hash.verify(spelling)) return true;
+      for (const spelling of spellings) if (await hash.verify(spelling, context)) return true;
       return false;
     },
   };
@@ -56,7 +57,7 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
  */
 function hashedHere(username: string, password: string): StoredPassword {
   const recipe = { ...made, salt: digest(`koa-taskflow user ${username}`).subarray(0, 16) };
-  const queued = queueHash(memoryOf(recipe), deriveOnce(password.normalize('NFKC'), recipe), { background: true });
+  const queued = queueHash(memoryOf(recipe), deriveOnce(password.normalize('NFKC'), recipe), 'background');
   const shape = derivedHash(recipe, Buffer.alloc(made.length));
   let version: string | undefined;
   const stored = queued.result.then((key) => {
@@ -68,9 +69,9 @@ function hashedHere(username: string, password: string): StoredPassword {
   return {
     cost: shape.cost,
     version: () => version ?? stored.then(() => version ?? ''),
-    async matches(typed) {
+    async matches(typed, context) {
       queued.hurry();
-      return (await stored).verify(typed.normalize('NFKC'));
+      return (await stored).verify(typed.normalize('NFKC'), context);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { HashQueueFull, hashFor, queueHash } from '../../../src/auth/passwords/hash-queue.js';
+import { type HashLimits, HashQueueFull, limitHashes, queueHash } from '../../../src/auth/passwords/hash-queue.js';
+import type { AuthContext } from '../../../src/auth/strategy.js';
 import { sleep } from '../../helpers/wait.js';
 
 const MiB = 2 ** 20;
@@ -30,12 +31,17 @@ function gatedHashes() {
   };
 }
 
-const login = (address: string, more: { queue?: number; trusted?: boolean } = {}) => ({ address, queue: 3, trusted: false, ...more });
+/** A hash of one login attempt, which takes so much memory that one runs at a time. */
+function hashOf(attempt: Partial<HashLimits>, compute: () => Promise<number>): Promise<number> {
+  const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
+  limitHashes(context, { address: '', queue: 3, trusted: false, ...attempt });
+  return (async () => queueHash(100 * MiB, compute, context).result)();
+}
 
 describe('the queue of password hashes', () => {
   it('runs two at once on a machine of two cores, and never more than the memory allows', async () => {
     const hashes = gatedHashes();
-    const results = Array.from({ length: 6 }, () => queueHash(32 * MiB, hashes.compute).result);
+    const results = Array.from({ length: 6 }, () => queueHash(32 * MiB, hashes.compute, undefined).result);
     await sleep(0.01);
     expect(hashes.running()).toBeGreaterThanOrEqual(1);
     await hashes.finish();
@@ -43,7 +49,7 @@ describe('the queue of password hashes', () => {
     expect(hashes.most()).toBeLessThanOrEqual(2);
 
     const heavy = gatedHashes();
-    const both = [queueHash(100 * MiB, heavy.compute).result, queueHash(100 * MiB, heavy.compute).result];
+    const both = [queueHash(100 * MiB, heavy.compute, undefined).result, queueHash(100 * MiB, heavy.compute, undefined).result];
     await sleep(0.01);
     expect(heavy.running()).toBe(1);
     await heavy.finish();
@@ -52,7 +58,7 @@ describe('the queue of password hashes', () => {
 
   it('refuses a login without any work when too many wait, saying when to come back', async () => {
     const hashes = gatedHashes();
-    const ask = (n: number) => hashFor(login(`10.0.0.${n}`), async () => queueHash(100 * MiB, hashes.compute).result);
+    const ask = (n: number) => hashOf({ address: `10.0.0.${n}` }, hashes.compute);
     const accepted = [1, 2, 3, 4].map(ask);
     await expect(ask(5)).rejects.toBeInstanceOf(HashQueueFull);
     await expect(ask(6)).rejects.toMatchObject({ retryAfter: expect.any(Number) });
@@ -62,7 +68,7 @@ describe('the queue of password hashes', () => {
 
   it('lets one address have one hash waiting', async () => {
     const hashes = gatedHashes();
-    const ask = (address: string) => hashFor(login(address), async () => queueHash(100 * MiB, hashes.compute).result);
+    const ask = (address: string) => hashOf({ address }, hashes.compute);
     const accepted = [ask('10.0.0.1'), ask('10.0.0.1')];
     await expect(ask('10.0.0.1')).rejects.toBeInstanceOf(HashQueueFull);
     const other = ask('10.0.0.2');
@@ -73,8 +79,7 @@ describe('the queue of password hashes', () => {
   it('lets a browser that has logged in before go first, past a queue that is full of strangers', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
-    const ask = (name: string, trusted: boolean) =>
-      hashFor(login(name, { trusted }), async () => queueHash(100 * MiB, hashes.compute).result).then(() => order.push(name));
+    const ask = (name: string, trusted: boolean) => hashOf({ address: name, trusted }, hashes.compute).then(() => order.push(name));
     const strangers = ['running', 'first', 'second', 'third'].map((name) => ask(name, false));
     await expect(ask('fourth', false)).rejects.toBeInstanceOf(HashQueueFull);
     const owner = ask('owner', true);
@@ -84,7 +89,7 @@ describe('the queue of password hashes', () => {
   });
 
   it('goes on after a hash that failed', async () => {
-    await expect(queueHash(MiB, () => Promise.reject(new Error('broken'))).result).rejects.toThrow('broken');
-    expect(await queueHash(MiB, async () => 7).result).toBe(7);
+    await expect(queueHash(MiB, () => Promise.reject(new Error('broken')), undefined).result).rejects.toThrow('broken');
+    expect(await queueHash(MiB, async () => 7, undefined).result).toBe(7);
   });
 });

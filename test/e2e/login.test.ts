@@ -1,0 +1,212 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import {
+  createAuth,
+  loginRoutes,
+  multiUser,
+  requireAuth,
+  StrategyRegistry,
+  sessionOf,
+  sessionToken,
+  staticUser,
+} from '../../src/auth/index.js';
+import { accessibilityFaults, startBrowser } from '../helpers/browser.js';
+import { ask, logIn } from '../helpers/client.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { type Served, serve } from '../helpers/serve.js';
+
+let browser: Browser;
+let context: BrowserContext;
+let page: Page;
+let served: Served;
+let complaints: string[];
+
+/** An app with a page behind the login, and two strategies. */
+async function start(tokenExpiry = 3600): Promise<void> {
+  const strategies = new StrategyRegistry()
+    .register('team', multiUser([['alice', cheapHash(password)]]))
+    .register('admin', staticUser('admin', cheapHash(password)));
+  const auth = createAuth({
+    strategies,
+    secretKey,
+    tokenExpiry,
+    title: 'Shop',
+    home: '/reports',
+    logger: false,
+    throttle: { floor: 0, pair: 3 },
+  });
+  const app = new Koa();
+  app.use(sessionToken(auth));
+  app.use(loginRoutes(auth));
+  app.use(requireAuth('redirect'));
+  app.use((ctx) => {
+    ctx.body = `Hello ${sessionOf(ctx).username} at ${ctx.url}`;
+  });
+  served = await serve(app);
+}
+
+beforeAll(async () => {
+  browser = await startBrowser();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  await start();
+  context = await browser.newContext();
+  page = await context.newPage();
+  page.setDefaultTimeout(8000);
+  complaints = [];
+  page.on('console', (message) => {
+    if (/Content Security Policy|Trusted/i.test(message.text())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+});
+afterEach(async () => {
+  expect(complaints).toEqual([]);
+  await context.close();
+  await served.close();
+});
+
+describe('the login page in a browser', () => {
+  it('is used by keyboard alone: the cursor waits in the name, then in the password, and Enter sends', async () => {
+    await page.goto(`${served.url}/reports?from=1`);
+    await page.keyboard.type('alice');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('wrong');
+    await page.keyboard.press('Enter');
+    await page.getByText('Invalid username or password.').waitFor();
+    expect(await page.title()).toBe('Error: Sign in · Shop');
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('password');
+    expect(await page.inputValue('#username')).toBe('alice');
+    expect(await page.inputValue('#password')).toBe('');
+    await page.keyboard.type(password);
+    await page.keyboard.press('Enter');
+    await page.getByText('Hello alice at /reports?from=1').waitFor();
+  });
+
+  it('keeps everything through a failure without JavaScript, the choice of strategy too', async () => {
+    const plain = await browser.newContext({ javaScriptEnabled: false });
+    const quiet = await plain.newPage();
+    await quiet.goto(`${served.url}/deep/link?a=1&b="2"`);
+    await quiet.fill('#username', 'alice');
+    await quiet.fill('#password', 'wrong');
+    await quiet.selectOption('#strategy', 'team');
+    await quiet.click('button');
+    expect(await quiet.inputValue('#strategy')).toBe('team');
+    await quiet.fill('#password', password);
+    await quiet.click('button');
+    expect(await quiet.textContent('body')).toBe('Hello alice at /deep/link?a=1&b=%222%22');
+    await plain.close();
+  });
+
+  it('tells a password manager what is what', async () => {
+    await page.goto(`${served.url}/tasks/auth/login`);
+    const fields = await page.$$eval('input', (inputs) => inputs.map(({ id, type, autocomplete }) => [id, type, autocomplete]));
+    expect(fields).toEqual([
+      ['username', 'text', 'username'],
+      ['password', 'password', 'current-password'],
+    ]);
+  });
+
+  it('says when to come back after too many failures, and lets the owner of the browser in all the same', async () => {
+    await page.goto(`${served.url}/tasks/auth/login`);
+    await page.fill('#username', 'alice');
+    await page.fill('#password', password);
+    await page.click('button');
+    await page.getByText('Hello alice').waitFor();
+    await context.clearCookies({ name: 'taskflow_token' });
+    const stranger = await browser.newContext();
+    const other = await stranger.newPage();
+    await other.goto(`${served.url}/tasks/auth/login`);
+    for (let n = 0; n < 4; n++) {
+      await other.fill('#username', 'alice');
+      await other.fill('#password', 'guess');
+      await other.click('button');
+    }
+    await other.getByText(/Too many attempts\. Try again in \d+ seconds?\./).waitFor();
+    await stranger.close();
+    await page.goto(`${served.url}/reports`);
+    await page.fill('#username', 'alice');
+    await page.fill('#password', password);
+    await page.click('button');
+    await page.getByText('Hello alice at /reports').waitFor();
+  });
+
+  it('says that a session has expired, and nothing of the kind after a logout', async () => {
+    await served.close();
+    await start(1);
+    const enter = async (): Promise<void> => {
+      await page.goto(`${served.url}/reports`);
+      await page.fill('#username', 'alice');
+      await page.fill('#password', password);
+      await page.click('button');
+      await page.getByText('Hello alice').waitFor();
+    };
+    await enter();
+    await page.waitForTimeout(1200);
+    await page.goto(`${served.url}/reports`);
+    await page.getByText('Your session has expired. Sign in again to go on where you were.').waitFor();
+    await enter();
+    await page.goto(`${served.url}/tasks/auth/logout`);
+    await page.waitForTimeout(1200);
+    await page.goto(`${served.url}/reports`);
+    expect(await page.locator('.notice').count()).toBe(0);
+  });
+
+  it('says that a session was ended from elsewhere', async () => {
+    await page.goto(`${served.url}/reports`);
+    await page.fill('#username', 'alice');
+    await page.fill('#password', password);
+    await page.click('button');
+    await page.getByText('Hello alice').waitFor();
+    const session = await logIn(`${served.url}/tasks`, 'alice', password);
+    await ask(`${served.url}/tasks/auth/sessions`, { method: 'DELETE', headers: session });
+    await page.goto(`${served.url}/reports`);
+    await page.getByText('Your session was ended. Sign in again to go on where you were.').waitFor();
+  });
+
+  it('leaves no session in the jar after a logout', async () => {
+    await page.goto(`${served.url}/reports`);
+    await page.fill('#username', 'alice');
+    await page.fill('#password', password);
+    await page.click('button');
+    await page.getByText('Hello alice').waitFor();
+    await page.goto(`${served.url}/tasks/auth/logout`);
+    expect((await context.cookies()).map(({ name, httpOnly }) => [name, httpOnly])).toEqual([['taskflow_token_device', true]]);
+  });
+
+  it('is not opened by the form of another site, over plain HTTP too', async () => {
+    const foreign = new Koa();
+    foreign.use((ctx) => {
+      ctx.type = 'html';
+      ctx.body = `<form method="post" action="${served.url}/tasks/auth/login"><input name="username" value="alice"><input name="password" value="x"><button>go</button></form>`;
+    });
+    const evil = await serve(foreign);
+    await page.goto(evil.url.replace('127.0.0.1', 'localhost'));
+    await page.click('button');
+    expect(await page.textContent('body')).toContain('Request from another site');
+    expect(await context.cookies()).toEqual([]);
+    await evil.close();
+  });
+
+  it.each<[string, 'light' | 'dark', number]>([
+    ['light at 1280 pixels', 'light', 1280],
+    ['dark at 1280 pixels', 'dark', 1280],
+    ['light at 320 pixels', 'light', 320],
+    ['dark at 320 pixels', 'dark', 320],
+  ])(
+    'has no fault that axe finds with an error and with a notice, in %s, and never scrolls sideways',
+    async (_case, colorScheme, width) => {
+      await page.setViewportSize({ width, height: 700 });
+      await page.emulateMedia({ colorScheme });
+      await page.goto(`${served.url}/tasks/auth/login`);
+      expect(await accessibilityFaults(page)).toEqual([]);
+      await page.fill('#username', 'a'.repeat(256));
+      await page.fill('#password', 'wrong');
+      await page.click('button');
+      await page.locator('.error').waitFor();
+      expect(await accessibilityFaults(page)).toEqual([]);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth)).toBe(true);
+    },
+  );
+});

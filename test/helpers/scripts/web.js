@@ -1,0 +1,15 @@
+// A web process: the dashboard over a file, on a port that it prints, until it is killed.
+import { createServer } from 'node:http';
+import Koa from 'koa';
+import { TaskManager, taskAdmin } from 'koa-taskflow';
+
+const [database, secretKey, ...users] = process.argv.slice(2);
+const tasks = new TaskManager({ database, logger: false });
+const auth = users.map((user) => /** @type {[string, string]} */ (user.split(' ')));
+const app = new Koa();
+app.use(taskAdmin(tasks, { auth, secretKey, throttle: { floor: 0 }, logger: false }));
+await tasks.start({ run: false });
+const server = createServer(app.callback());
+server.listen(0, '127.0.0.1', () =>
+  console.log(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`),
+);
