@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { errorCodes } from '../src/errors.js';
@@ -65,6 +65,39 @@ describe('the docs', () => {
       .filter((target) => !target.startsWith('http'));
     const base = new URL(`../${page}`, import.meta.url);
     for (const target of targets) expect(() => readFileSync(new URL(target, base))).not.toThrow();
+  });
+
+  it('name a test that there is for every line of the threat model, and leave no line out', () => {
+    const rows = [...read('docs/threat-model.md').matchAll(/^\| S(\d+) \| .+? \| (`test\/.+) \|$/gm)];
+    const range = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, n) => first + n);
+    const wanted = [
+      [1, 14],
+      [20, 25],
+      [30, 38],
+      [40, 58],
+      [60, 67],
+      [70, 74],
+      [80, 97],
+    ].flatMap(([first = 0, last = 0]) => range(first, last));
+    expect(rows.map(([, number]) => Number(number))).toEqual(wanted);
+    const missing = rows.flatMap(([, number, cell = '']) =>
+      cell.split('<br>').filter((entry) => {
+        const [, file = '', title = ''] = /^`(test\/[^`]+)`: (.+)$/.exec(entry) ?? [];
+        const text = existsSync(`${root}/${file}`) ? read(file) : '';
+        const quoted = ["'", '"', '`'].some((quote) => text.includes(`${quote}${title}${quote}`));
+        return !quoted && `S${number} ${entry}`;
+      }),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it.each(
+    [...pages, ...readdirSync(`${root}/examples`).map((example) => `examples/${example}/app.js`)].filter((page) =>
+      read(page).includes('.listen('),
+    ),
+  )('set the limits of the server wherever one listens: %s', (page) => {
+    expect(read(page)).toContain('headersTimeout = 15_000');
+    expect(read(page)).toContain('requestTimeout = 30_000');
   });
 
   it('explain every error code, and none that there is not', () => {

@@ -1,0 +1,19 @@
+import { describe, expect, it } from '@jest/globals';
+import { hasRole, type Role } from '../../src/http/access.js';
+
+const needed = ['viewer', 'operator', 'admin', 'audits'] as const;
+
+describe('a role', () => {
+  it.each<[string, Role[], readonly boolean[]]>([
+    ['no role at all', [], [true, false, false, false]],
+    ['viewer', ['viewer'], [true, false, false, false]],
+    ['operator', ['operator'], [true, true, false, false]],
+    ['admin', ['admin'], [true, true, true, false]],
+    ['a name of the app', ['audits'], [true, false, false, true]],
+    ['a name that only looks like one of ours', ['Admin', 'admin ', 'superadmin'], [true, false, false, false]],
+    ['the name of a member of every object', ['constructor', '__proto__'], [true, false, false, false]],
+    ['several', ['audits', 'operator'], [true, true, false, true]],
+  ])('may do what it includes and no more: %s', (_case, roles, expected) => {
+    expect(needed.map((role) => hasRole(roles, role))).toEqual(expected);
+  });
+});
