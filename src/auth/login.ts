@@ -117,7 +117,8 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
     await ticket.succeeded();
     return { ...found, failures: ticket.attempt - 1 };
   }
-  await log.fail(ctx, reason, username, ticket.attempt);
+  // Not waited for: how long it takes to find out whether anyone knows the name would tell.
+  void log.fail(ctx, reason, username, ticket.attempt);
   return undefined;
 }
 

@@ -98,11 +98,11 @@ function subjectOf(ctx: Context, own: Session): Subject {
       throw new TaskflowError('INVALID_INPUT', 'There are two parameters, each once: username and strategy.');
   }
   const username = query.get('username');
-  const strategy = query.get('strategy') ?? undefined;
-  if (username === null && strategy === undefined) return { username: own.username, strategy: own.strategy };
+  // A user is the pair of both: the own name alone is oneself, and not a namesake in another strategy.
+  const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
+  if (query.size === 0) return { username: own.username, strategy: own.strategy };
   if (!isUserName(username) || (strategy !== undefined && !isUserName(strategy)))
     throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user; strategy, that of a strategy, goes with it.');
-  // A user is the pair of both: the own name in another strategy is somebody else.
   const isOwn = username === own.username && strategy === own.strategy;
   if (!isOwn && !hasRole(own.roles, 'admin')) throw forbidden('admin');
   return { username, strategy };

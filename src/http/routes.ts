@@ -188,7 +188,10 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Omit
 /** Asks the login who it is. One that fails is no reason to let anybody in. */
 export async function whoIs(ctx: Context, access: Access): Promise<Actor | undefined> {
   try {
-    return (await access.who(ctx)) ?? undefined;
+    const actor = (await access.who(ctx)) ?? undefined;
+    if (actor !== undefined && (typeof actor.name !== 'string' || !Array.isArray(actor.roles)))
+      throw new TypeError('who(ctx) must answer undefined, or { name, roles } with a string and a list');
+    return actor;
   } catch (error) {
     if (error instanceof TaskflowError) throw error;
     throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not say who this is.', { cause: error });

@@ -162,6 +162,12 @@ describe('GET P/audit', () => {
     expect([rows, (await auditAt({})).items]).toEqual([['cancel'], []]);
   });
 
+  it("says so in the log where the app's own login answers nonsense, and lets nobody in", async () => {
+    app = await serveAdmin({ auth: { who: () => ({ name: 'ada' }) as never } });
+    expect((await ask(app.base)).status).toBe(503);
+    expect(app.log.lines.some(({ err }) => String((err as { message?: string })?.message).includes('who(ctx) must answer'))).toBe(true);
+  });
+
   it('that cannot be written changes no answer, and is logged', async () => {
     app = await serveAdmin();
     const { store } = app.tasks;
