@@ -14,7 +14,7 @@ import type { BucketName } from './throttle/throttle.js';
 export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout';
 
 /** Why a session ended. */
-export type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed';
+type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed';
 
 /**
  * Writes what happens to logins and sessions: a log line each, and a row of the audit where a person did something. Both are

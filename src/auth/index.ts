@@ -11,3 +11,4 @@ export type { Session } from './session.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { Strategies } from './short-forms.js';
 export type { AuthContext, AuthStrategy, KnownUser, Verdict } from './strategy.js';
+export type { ThrottleOptions } from './throttle/throttle.js';

@@ -12,7 +12,7 @@ import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
 /** Who may use a route. `page` is a viewer who is led to the login page instead of getting a 401. */
-export type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
+type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
 
 /** What a handler gets besides the context. */
 interface RouteRequest {

@@ -51,7 +51,7 @@ const quiet = 60_000;
 export type BucketName = 'pair' | 'address' | 'account' | 'device' | 'global' | 'queue';
 
 /** What a try is counted by. */
-export interface Try {
+interface Try {
   /** As typed. */
   username: string;
   address: string;
@@ -60,7 +60,7 @@ export interface Try {
 }
 
 /** A try that was counted. */
-export interface Ticket {
+interface Ticket {
   /** How many times it has failed in a row, this one included, should it fail. */
   readonly attempt: number;
   /** The password was right. */
