@@ -10,21 +10,26 @@ Reads a password and prints its hash, to stand in a configuration instead of it.
 Asks twice without an echo at a terminal; reads one line of the standard input else.
 `;
 
-/** Reads a line without showing it. */
-async function ask(question: string): Promise<string> {
-  process.stderr.write(question);
-  // readline edits the line and echoes it here, where nobody sees it.
+/** Asks at a terminal, and shows nothing of what is typed. */
+async function askTwice(): Promise<string> {
+  // readline edits the lines and echoes them here, where nobody sees them. It is there before the first question and until
+  // after the last, since the terminal itself echoes whatever is typed in between.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  const cancelled = new Promise<never>((_resolve, reject) => lines.once('SIGINT', () => reject(new Error('cancelled'))));
+  const typed = lines[Symbol.asyncIterator]();
+  const ask = async (question: string): Promise<string> => {
+    process.stderr.write(question);
+    const line = await Promise.race([typed.next(), cancelled]);
+    process.stderr.write('\n');
+    return line.done ? '' : line.value;
+  };
   try {
-    return await new Promise<string>((resolve, reject) => {
-      lines.once('line', resolve);
-      lines.once('SIGINT', () => reject(new Error('cancelled')));
-      lines.once('close', () => reject(new Error('no password was given')));
-    });
+    const password = await ask('Password: ');
+    if (password !== '' && (await ask('Again: ')) !== password) throw new Error('the two passwords are not the same');
+    return password;
   } finally {
     lines.close();
-    process.stderr.write('\n');
   }
 }
 
@@ -33,15 +38,8 @@ async function firstLine(): Promise<string> {
   return '';
 }
 
-async function readPassword(): Promise<string> {
-  if (!process.stdin.isTTY) return firstLine();
-  const password = await ask('Password: ');
-  if ((await ask('Again: ')) !== password) throw new Error('the two passwords are not the same');
-  return password;
-}
-
 async function hash(): Promise<void> {
-  const password = await readPassword();
+  const password = await (process.stdin.isTTY ? askTwice() : firstLine());
   if (password === '') throw new Error('no password was given');
   if (Buffer.byteLength(password) > 1024) throw new Error('a password may have 1024 bytes');
   process.stdout.write(`${await hashPassword(password)}\n`);

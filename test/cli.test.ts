@@ -20,11 +20,11 @@ function run(args: readonly string[], input: string): Promise<{ code: number | n
   return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })));
 }
 
-/** At a real terminal, as `script` of util-linux makes one; resolves to all that was shown there. */
+/** At a real terminal, as the command `script` makes one; resolves to all that was shown there. */
 async function atTerminal(answers: readonly string[]): Promise<string> {
-  const child = spawn('script', ['-qec', `"${process.execPath}" "${cli}" hash`, '/dev/null'], {
-    env: { ...process.env, NODE_OPTIONS: '' },
-  });
+  const darwin = ['/dev/null', process.execPath, cli, 'hash'];
+  const command = process.platform === 'darwin' ? darwin : ['-ec', `"${process.execPath}" "${cli}" hash`, '/dev/null'];
+  const child = spawn('script', ['-q', ...command], { env: { ...process.env, NODE_OPTIONS: '' } });
   let shown = '';
   child.stdout.on('data', (chunk) => {
     shown += String(chunk);
@@ -49,6 +49,10 @@ describe('npx koa-taskflow hash', () => {
     expect(shown).not.toContain('Canary');
     const hash = /\$scrypt\$\S+/.exec(shown)?.[0] ?? '';
     expect(await storePassword('alice', hash).matches(password)).toBe(true);
+  });
+
+  it('shows nothing of what is typed before it asks a second time', async () => {
+    expect(await atTerminal([`${password}\r${password}\r`])).not.toContain('Canary');
   });
 
   it('makes nothing of two that differ, and ends at Ctrl+C', async () => {

@@ -7,7 +7,7 @@ export interface Mount {
   /** As it stands before a route: `/tasks`, or an empty string for `/`. */
   readonly prefix: string;
   /** Whether the app's own path of the request is the mount or below it. */
-  contains(path: string): boolean;
+  contains(path: string | null): boolean;
   /** What stands before the app's own paths as a browser sees them: a koa-mount, and what a proxy cut off. */
   base(ctx: Context): string;
   /** The prefix as a browser sees it. */
@@ -20,7 +20,8 @@ export function mountAt(path: string): Mount {
   return {
     path,
     prefix,
-    contains: (requested) => requested === path || requested.startsWith(`${prefix}/`),
+    // Koa has no path at all for a request to `http://`, though its type promises one.
+    contains: (requested: string | null) => requested !== null && (requested === path || requested.startsWith(`${prefix}/`)),
     base: (ctx) => forwardedPrefix(ctx) + cutByMount(ctx),
     outside: (ctx) => forwardedPrefix(ctx) + cutByMount(ctx) + prefix,
   };

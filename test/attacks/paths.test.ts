@@ -53,6 +53,11 @@ describe('a path by which nobody tries to get past the guard', () => {
     }
   });
 
+  it('may be none at all: an absolute address without one is not under any mount', async () => {
+    for (const target of ['http://', 'https://', 'http://evil.example', 'http://?x', 'http://#'])
+      expect([target, [200, 400].includes((await sendRaw(app.url, requestText('GET', target))).status)]).toEqual([target, true]);
+  });
+
   it('answers every method on every path under P with 401 to nobody, but for those that are public', async () => {
     for (const path of [
       '',
