@@ -385,12 +385,16 @@ describe('idleTimeout', () => {
   });
 
   it('cannot outlive a logout by a token that was renewed', async () => {
+    const store = memoryStore();
+    url = await start({ store, idleTimeout: 600, tokenExpiry: 3600 });
     const first = await as(url);
     pass(61);
     const second = await cookieAfter(first, { headers: page });
     await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: first });
     pass(590);
     expect(await nameAt(url, second)).toBeNull();
+    // Nor in a process that was started since, and knows of it from the store alone.
+    expect(await nameAt(await start({ store, idleTimeout: 600, tokenExpiry: 3600 }), second)).toBeNull();
   });
 
   it('acts on sessions that were opened before it was set', async () => {
@@ -432,11 +436,15 @@ describe('a stream', () => {
   });
 
   it('of a session that lasts thirty days does not end at once', async () => {
+    const timers = jest.spyOn(globalThis, 'setTimeout');
     const url = await start({ tokenExpiry: 30 * 86_400 });
     const stream = await openStream(`${url}/stream`, await as(url));
     await waitFor(() => stream.events.length > 0);
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(stream.of('session')).toEqual([]);
+    // A timer past 2^31 - 1 ms fires at once, again and again.
+    expect(Math.max(...timers.mock.calls.map(([, delay]) => Number(delay ?? 0)))).toBe(2 ** 31 - 1);
+    timers.mockRestore();
     stream.close();
   });
 
