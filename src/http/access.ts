@@ -56,7 +56,10 @@ export interface Access {
   loginUrl?(ctx: Context): string;
   /** Where the dashboard's sign-out form is sent by POST. Without it there is no such form. */
   logoutUrl?(ctx: Context): string;
-  /** Aborts, with `'expired'` or `'revoked'` as the reason, when the actor's session ends. */
+  /**
+   * Aborts, with `'expired'` or `'revoked'` as the reason, when the actor's session ends. Any other reason ends streams
+   * without a word about the session, so that clients come back.
+   */
   ended?(ctx: Context): AbortSignal;
   /** Told of every action, refused ones too. */
   record?(event: AuditEvent): void;

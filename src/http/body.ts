@@ -45,6 +45,7 @@ const discarded = { bytes: 64 * 1024, wait: 1000 };
 export async function discardBody(ctx: Context): Promise<void> {
   const { req } = ctx;
   if (req.complete || (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined)) return;
+  // Who asked first whether to send has sent nothing yet.
   if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null) await drain(req);
   if (!req.complete) ctx.set('Connection', 'close');
 }

@@ -122,14 +122,14 @@ async function answer(
 }
 
 /** Refuses what another site made a browser send: changes, and reads of what is guarded. */
-function refuseOtherSites(ctx: Context, { access, trustedOrigins, logger }: RouteTable, route: Route, actor: Actor | undefined): void {
+function refuseOtherSites(ctx: Context, { access, trustedOrigins }: RouteTable, route: Route, actor: Actor | undefined): void {
   if (!isOpen(access) && hasBearer(ctx)) return;
   try {
     refuseCrossOrigin(ctx, trustedOrigins);
     if (route.need !== 'public' && route.need !== 'page') refuseCrossSiteRead(ctx, trustedOrigins);
   } catch (error) {
     if (route.action)
-      record(ctx, access, logger, { action: route.action, actor: actor?.name, outcome: 'refused', detail: { code: 'CROSS_ORIGIN' } });
+      recordRow(ctx, access, { action: route.action, actor: actor?.name, outcome: 'refused', detail: { code: 'CROSS_ORIGIN' } });
     throw error;
   }
 }
@@ -162,7 +162,7 @@ async function admit(
   if (!hasRole(actor.roles, role)) {
     logForbidden(ctx, logger, actor.name, role, route?.path);
     if (route?.action)
-      record(ctx, access, logger, { action: route.action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
+      recordRow(ctx, access, { action: route.action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
     throw forbidden(role);
   }
   return actor;
@@ -173,8 +173,11 @@ export function logForbidden(ctx: Context, logger: Logger, username: string, req
   logger.warn({ event: 'authz_fail', username, required, ...(route !== undefined && { route }), ...requestFields(ctx) }, 'role missing');
 }
 
-/** Logs what was done, refused or failed, and tells the audit. */
-export function record(ctx: Context, access: Access, logger: Logger, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void {
+/** An event of the audit, without what the request says of itself. */
+type Recorded = Omit<AuditEvent, 'at' | 'ip' | 'requestId'>;
+
+/** Logs what was done, refused or failed behind the guard, and tells the audit. */
+export function record(ctx: Context, access: Access, logger: Logger, event: Recorded): void {
   const { action, actor, outcome, tasks = [], detail } = event;
   const count = tasks.length;
   const level = outcome === 'done' ? 'info' : 'warn';
@@ -182,7 +185,12 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Omit
     { event: 'authz_admin', action, username: actor, outcome, tasks: tasks.slice(0, 20), count, ...detail, ...requestFields(ctx) },
     'change asked for',
   );
-  access.record?.({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event, tasks: tasks.slice(0, 20) });
+  recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
+}
+
+/** Tells the audit alone, of what has a line of its own in the log. */
+function recordRow(ctx: Context, access: Access, event: Recorded): void {
+  access.record?.({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event });
 }
 
 /** Asks the login who it is. One that fails is no reason to let anybody in. */

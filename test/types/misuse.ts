@@ -113,3 +113,18 @@ taskRoutes(tasks, { access: auth });
 export const unguarded: Route = { method: 'GET', path: '/x', handler: () => {} };
 // @ts-expect-error no such need
 export const misguarded: Route = { method: 'GET', path: '/x', need: 'nobody', handler: () => {} };
+
+// Options of the login are what they are.
+createAuth({ strategies: ['a', 'b'], throttle: false, idleTimeout: 60, auditRetentionDays: 7 });
+// @ts-expect-error a throttle is its limits, or false
+createAuth({ strategies: ['a', 'b'], throttle: true });
+// @ts-expect-error a limit is a number
+createAuth({ strategies: ['a', 'b'], throttle: { pair: '5' } });
+// @ts-expect-error there is no such limit
+createAuth({ strategies: ['a', 'b'], throttle: { perUser: 5 } });
+// @ts-expect-error what find_user answers has a version
+createAuth({ strategies: { authenticate_user: () => false, find_user: () => ({ roles: [] }) } });
+// @ts-expect-error whoever is somebody has roles
+taskAdmin(tasks, { auth: { who: () => ({ name: 'ada' }) } });
+// @ts-expect-error a session of nobody in particular cannot be ended
+void createAuth({ strategies: ['a', 'b'] }).signOutEverywhere('alice');
