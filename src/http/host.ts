@@ -24,7 +24,10 @@ function isLocal(name: string): boolean {
  * a name that resolves to this address would make the foreign page same-origin.
  */
 export function refuseForeignHost(ctx: Context, allowed: ReadonlySet<string>): void {
-  const headers = ctx.req.rawHeaders.filter((_value, index, all) => index % 2 === 1 && all[index - 1]?.toLowerCase() === 'host');
+  // HTTP/2 has the host in `:authority`, and may have a Host beside it, which must not be another.
+  const named = ctx.req.httpVersionMajor > 1 ? [':authority', 'host'] : ['host'];
+  const all = ctx.req.rawHeaders.filter((_value, index, raw) => index % 2 === 1 && named.includes(raw[index - 1]?.toLowerCase() ?? ''));
+  const headers = ctx.req.httpVersionMajor > 1 ? [...new Set(all)] : all;
   const [header] = headers;
   if (headers.length !== 1 || !header) throw new TaskflowError('INVALID_INPUT', 'The request needs exactly one Host header.');
   const forwarded = ctx.app.proxy ? ctx.get('X-Forwarded-Host').split(',')[0]?.trim() : '';

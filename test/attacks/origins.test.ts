@@ -169,6 +169,33 @@ describe('a Host header, where no login stands before the dashboard', () => {
     expect([await at(''), await at('localhost', 'evil.example'), await at('localhost', 'localhost')]).toEqual([400, 400, 400]);
   });
 
+  it('is :authority over HTTP/2, and no other beside it', async () => {
+    const { connect, createServer } = await import('node:http2');
+    const { default: Koa } = await import('koa');
+    const { taskAdmin } = await import('../../src/admin.js');
+    const outer = new Koa();
+    outer.use(taskAdmin(open.tasks, { logger: false }));
+    const server = createServer(outer.callback());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const client = connect(`http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`);
+    const statusOf = (headers: Record<string, string>): Promise<unknown> =>
+      new Promise((resolve) => {
+        const stream = client.request({ ':path': '/tasks', ...headers });
+        stream.on('response', ({ ':status': status }) => resolve(status));
+        stream.resume();
+      });
+    const answers = [
+      await statusOf({ ':authority': 'localhost' }),
+      await statusOf({ ':authority': 'evil.example' }),
+      await statusOf({ ':authority': 'localhost', host: 'evil.example' }),
+      await statusOf({ ':authority': 'localhost', host: 'localhost' }),
+    ];
+    expect(answers).toEqual([200, 421, 400, 200]);
+    client.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   it('is not taken from X-Forwarded-Host without app.proxy, and the refusal is logged', async () => {
     const answer = await sendRaw(open.url, requestText('GET', '/tasks', { 'X-Forwarded-Host': 'tasks.internal' }, 'evil.example'));
     expect([answer.status, code(answer.text)]).toEqual([421, 'HOST_NOT_ALLOWED']);
