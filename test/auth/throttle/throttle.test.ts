@@ -1,7 +1,8 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 import { doubling } from '../../../src/auth/throttle/bucket.js';
 import { type Buckets, memoryBuckets, sharedBuckets } from '../../../src/auth/throttle/buckets.js';
 import { createThrottle, type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/throttle.js';
+import { TaskManager } from '../../../src/manager.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 
 const seconds = 1000;
@@ -37,9 +38,19 @@ function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets) {
   return { throttle, clock, told, fail, failTimes };
 }
 
+const managers: TaskManager[] = [];
+afterAll(() => Promise.all(managers.map((manager) => manager.stop({ timeout: 0 }))));
+
+function managerOf(): TaskManager {
+  const manager = new TaskManager({ database: ':memory:', logger: false });
+  managers.push(manager);
+  return manager;
+}
+
 describe.each([
   ['in memory', (): Buckets => memoryBuckets()],
   ['in a shared store', (): Buckets => sharedBuckets(memoryStore(), 'throttle:')],
+  ["in the tasks' database", (): Buckets => sharedBuckets(managerOf().store, 'throttle:')],
 ])('the throttle %s', (_where, make) => {
   it('lets an account fail five times from one address, and then makes it wait 1 second, doubling to 15 minutes', async () => {
     const { clock, fail, failTimes } = throttleAt({ address: 1000, account: 1000 }, make());

@@ -71,6 +71,35 @@ describe('the database file', () => {
     expect(readFileSync(path).equals(before)).toBe(true);
   });
 
+  it('of layout 1 is brought to the present one, with its tasks', async () => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    const id = await tasks.define<[]>('later').with({ runIn: 3600 }).enqueue();
+    await tasks.stop({ timeout: 0 });
+    const older = await openDatabase(path);
+    older.exec('ALTER TABLE journal DROP COLUMN expires_at; PRAGMA user_version = 1');
+    older.get('PRAGMA wal_checkpoint(TRUNCATE)');
+    older.close();
+    const again = new TaskManager({ database: path, logger: false });
+    expect((await again.get(id))?.name).toBe('later');
+    await again.store.append('log', 'entry', 60);
+    expect((await again.store.page('log')).items).toEqual(['entry']);
+    await again.stop({ timeout: 0 });
+    const file = await openDatabase(path);
+    expect(file.get('PRAGMA user_version')).toEqual({ user_version: layoutVersion });
+    file.close();
+  });
+
+  it('keeps a bounded number of entries in a log, and drops what has expired a few at a time', async () => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    for (let n = 0; n < 30; n++) await tasks.store.append('log', n, 0.05);
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    for (let n = 30; n < 34; n++) await tasks.store.append('log', n, 60);
+    const file = await openDatabase(path);
+    expect(file.get('SELECT count(*) AS n FROM journal')).toEqual({ n: 4 });
+    file.close();
+    await tasks.stop({ timeout: 0 });
+  });
+
   it('is refused when its folder does not exist, and when it is a folder', async () => {
     path = folder.file('no/such/tasks.db');
     await expect(start()).rejects.toThrow(/folder does not exist/);
