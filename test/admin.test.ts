@@ -231,19 +231,6 @@ describe('taskAdmin', () => {
 
 describe('taskAdmin without auth', () => {
   let url: string;
-  const rawHost = async (host: string): Promise<number> => {
-    const { request } = await import('node:http');
-    const { port } = new URL(url);
-    return new Promise((resolve, reject) => {
-      const asking = request({ port, host: '127.0.0.1', path: '/tasks', headers: { Host: host } }, (response) => {
-        response.resume();
-        resolve(response.statusCode ?? 0);
-      });
-      asking.on('error', reject);
-      asking.end();
-    });
-  };
-
   it('is open, has no login routes, and still refuses changes from other sites', async () => {
     url = await start(appOf(taskAdmin(tasks, { logger: false, auth: null })));
     expect((await ask(`${url}/tasks`)).status).toBe(200);
@@ -254,35 +241,6 @@ describe('taskAdmin without auth', () => {
       string
     >[]) {
       expect((await ask(`${url}/tasks/${taskId}/retry`, { method: 'POST', headers })).json).toMatchObject({ code: 'CROSS_ORIGIN' });
-    }
-  });
-
-  it('answers only to names that no other site can point here', async () => {
-    url = await start(appOf(taskAdmin(tasks, { logger: false, allowedHosts: ['tasks.internal'] })));
-    for (const host of [
-      'localhost',
-      'localhost:3000',
-      'LOCALHOST',
-      'a.localhost',
-      '127.0.0.1:3000',
-      '[::1]:3000',
-      '10.0.0.7',
-      'tasks.internal',
-      'Tasks.Internal:8080',
-    ]) {
-      expect([host, await rawHost(host)]).toEqual([host, 200]);
-    }
-    for (const host of [
-      'evil.example',
-      '127.0.0.1.evil.example',
-      'localhost.evil.example',
-      'evillocalhost',
-      'xtasks.internal',
-      '2130706433',
-      '0x7f.1',
-      'evil.example:x@tasks.internal',
-    ]) {
-      expect([host, await rawHost(host)]).toEqual([host, 421]);
     }
   });
 });

@@ -16,7 +16,7 @@ export interface CookieOptions {
 
 /** One cookie: its name, its attributes, how it is read. */
 export interface Cookie {
-  /** Every value the browser sent under the name, each once; another app of the host may have planted one. */
+  /** The values the browser sent under the name, each once, at most eight; another app of the host may have planted one. */
   read(ctx: Context): readonly string[];
   /** Sets the cookie for so many seconds, rounded up. */
   write(ctx: Context, value: string, seconds: number): void;
@@ -82,12 +82,16 @@ function defaultName(path: string): string {
   return `taskflow_token_${createHash('sha256').update(path).digest('hex').slice(0, 8)}`;
 }
 
+/** Values of one name that are looked at: each may cost a signature, and a header has room for a hundred. */
+const maxValues = 8;
+
 function valuesOf(header: string, name: string): readonly string[] {
   if (!header.includes(name)) return [];
   const values = new Set<string>();
   for (const part of header.split(';')) {
     const equals = part.indexOf('=');
     if (equals > 0 && part.slice(0, equals).trim() === name) values.add(part.slice(equals + 1).trim());
+    if (values.size === maxValues) break;
   }
   return [...values];
 }

@@ -184,6 +184,21 @@ describe('POST auth/login', () => {
     expect((await ask(login, { method: 'POST', ...init })).status).toBe(status);
   });
 
+  it('takes a body that the app has parsed already, with the same checks', async () => {
+    const { koaBody } = await import('koa-body');
+    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, throttle: false, logger: false });
+    const app = new Koa();
+    app.use(koaBody());
+    app.use(loginRoutes(auth));
+    const parsed = await serve(app);
+    const at = `${parsed.url}/tasks/auth/login`;
+    expect((await postJson(at, { username: 'admin', password })).status).toBe(200);
+    expect((await postForm(at, { username: 'admin', password })).status).toBe(303);
+    expect((await postJson(at, { username: { $ne: 1 }, password: 'x' })).status).toBe(400);
+    expect((await postJson(at, [])).status).toBe(400);
+    await parsed.close();
+  });
+
   it('answers 408 and closes when the body does not come within 10 seconds', async () => {
     const { port } = new URL(served.url);
     const head =
