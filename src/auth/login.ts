@@ -106,11 +106,16 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
     },
   };
   let found: Authenticated | undefined;
+  let answered = 0;
   try {
-    found = await firstOf(strategies, (strategy) => registry.authenticate({ ...form, strategy }, context));
+    for (const strategy of strategies) {
+      found = await registry.authenticate({ ...form, strategy }, context);
+      if (found) break;
+      answered += 1;
+    }
   } catch (error) {
-    // Nobody was asked, so nothing has failed.
-    await ticket.takeBack();
+    // Where a strategy has answered already, a guess was made, and it counts.
+    if (answered === 0) await ticket.takeBack();
     throw error instanceof HashQueueFull ? throttle.busy(error.retryAfter, onThrottled) : error;
   }
   if (found) {
@@ -119,14 +124,6 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
   }
   // Not waited for: how long it takes to find out whether anyone knows the name would tell.
   void log.fail(ctx, reason, username, ticket.attempt);
-  return undefined;
-}
-
-async function firstOf<T, R>(items: readonly T[], ask: (item: T) => Promise<R | undefined>): Promise<R | undefined> {
-  for (const item of items) {
-    const answer = await ask(item);
-    if (answer !== undefined) return answer;
-  }
   return undefined;
 }
 

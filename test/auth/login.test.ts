@@ -329,6 +329,21 @@ describe('five hundred logins at once', () => {
   });
 });
 
+describe('a guess that a full queue cuts short', () => {
+  it('is counted where one strategy has answered it, so that a flood of its own gives nobody free guesses', async () => {
+    const first = counting();
+    const strategies = new StrategyRegistry().register('first', first).register('second', staticUser('admin', 'a plain password'));
+    await start({ strategies, throttle: { ...fast, queue: 1, global: 1000 } });
+    await postJson(app.login, { username: 'warm up', password: 'x' });
+    first.asked = 0;
+    await Promise.all(Array.from({ length: 60 }, () => fail('alice')));
+    const { asked } = first;
+    expect(asked).toBeLessThanOrEqual(5);
+    for (let n = 0; n < 3; n++) await Promise.all(Array.from({ length: 20 }, () => fail('alice')));
+    expect(first.asked).toBeLessThanOrEqual(7);
+  });
+});
+
 describe('what a login writes', () => {
   it('is a line and a row of the audit for each success and failure, and how many failures came before', async () => {
     await start({ throttle: fast });

@@ -18,6 +18,11 @@ export interface HashLimits {
   queue: number;
   /** Whether the browser has logged in before: such attempts go first, so that a flood holds up strangers alone. */
   trusted: boolean;
+  /**
+   * Set with the first hash of the attempt. Whatever else it needs is not refused any more: a password that was checked in
+   * part must be counted, and an attempt that is refused is not.
+   */
+  admitted?: boolean;
 }
 
 /** No slot came free in time: too many logins are under way. Says nothing about the password. */
@@ -69,7 +74,8 @@ export interface QueuedHash<T> {
 export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: AuthContext | 'background' | undefined): QueuedHash<T> {
   const background = wanted === 'background';
   const attempt = background || wanted === undefined ? undefined : limitsOf.get(wanted);
-  if (attempt && !isFree(memory)) refuseWhenFull(attempt);
+  if (attempt && !attempt.admitted && !isFree(memory)) refuseWhenFull(attempt);
+  if (attempt) attempt.admitted = true;
   const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
   let job: Job | undefined;
   const result = new Promise<T>((resolve, reject) => {

@@ -76,6 +76,18 @@ describe('the queue of password hashes', () => {
     expect(await Promise.all([...accepted, other])).toEqual([1, 1, 1]);
   });
 
+  it('refuses no further hash of an attempt that had its first: half a check would be a guess that nobody counts', async () => {
+    const hashes = gatedHashes();
+    const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
+    limitHashes(context, { address: '10.0.0.9', queue: 3, trusted: false });
+    const first = queueHash(100 * MiB, hashes.compute, context).result;
+    const others = [1, 2, 3].map((n) => hashOf({ address: `10.0.0.${n}` }, hashes.compute));
+    const second = queueHash(100 * MiB, hashes.compute, context).result;
+    await expect(hashOf({ address: '10.0.0.4' }, hashes.compute)).rejects.toBeInstanceOf(HashQueueFull);
+    await hashes.finish();
+    expect(await Promise.all([first, second, ...others])).toEqual([1, 1, 1, 1, 1]);
+  });
+
   it('lets a browser that has logged in before go first, past a queue that is full of strangers', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
