@@ -176,9 +176,17 @@ export function createThrottle({ limits, buckets, key, now }: ThrottleParts): Th
   };
 }
 
-/** One account, however its name is composed or capitalised. */
+/**
+ * One account, however its name is composed, capitalised or spaced: directories take all of these for the same name, and
+ * each spelling must not have failures of its own to spend.
+ */
 export function accountOf(username: string): string {
-  return username.normalize('NFKC').toLowerCase();
+  return username
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .replace(/\s+/gu, ' ')
+    .trim()
+    .toLowerCase();
 }
 
 function throttled(retryAfter: number): TaskflowError {

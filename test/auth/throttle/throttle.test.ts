@@ -111,11 +111,13 @@ describe.each([
     expect(await fail('alice', '203.0.113.5')).toBe('in');
   });
 
-  it('counts a name however it is composed or capitalised', async () => {
+  it('counts a name however it is composed, capitalised or spaced', async () => {
     const { fail, failTimes } = throttleAt({}, make());
-    await failTimes(3, 'Jos\u00e9');
-    await failTimes(2, 'jose\u0301');
-    expect(await fail('JOS\u00c9')).toBe(1);
+    await failTimes(2, 'Jos\u00e9 P');
+    await failTimes(2, 'jose\u0301  p');
+    await fail(' \uff4aos\u00e9\u200b p\u00a0');
+    expect(await fail('JOS\u00c9 P')).toBe(1);
+    expect(await fail('JOS\u00c9P')).toBe('in');
   });
 
   it('counts no try that succeeded, nor one that was refused', async () => {
