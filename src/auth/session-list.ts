@@ -39,7 +39,7 @@ export interface SessionList {
   touch(session: Session, from: () => UsedFrom): void;
   /** The sessions of a user of any strategy, the last used first. */
   of(username: string): Promise<readonly SessionRecord[]>;
-  /** The end of the newest token of a session, as far as any process told. */
+  /** The end of the newest token of a session, as far as the processes have told. */
   expiryOf(session: Session): Promise<number>;
 }
 

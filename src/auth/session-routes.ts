@@ -62,7 +62,7 @@ async function endOne(ctx: Context, parts: AuthParts, own: Session, id: string):
   if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
   await parts.revocations.end(id, endOf({ authenticatedAt: new Date(found.startedAt) }, parts.tokenExpiry));
   parts.log.ended(ctx, own, found, 'revoked');
-  if (id === own.id) parts.cookies.session.clear(ctx);
+  if (id === own.id) leave(ctx, parts);
   ctx.status = 204;
 }
 
@@ -72,8 +72,14 @@ async function endAll(ctx: Context, parts: AuthParts, own: Session): Promise<voi
     await parts.revocations.endAll(name, username);
     parts.log.ended(ctx, own, { username, strategy: name }, 'logout_all');
   }
-  if (parts.revocations.has(own)) parts.cookies.session.clear(ctx);
+  if (parts.revocations.has(own)) leave(ctx, parts);
   ctx.status = 204;
+}
+
+/** Whoever ended their own session knows it, and is not told later that it expired. */
+function leave(ctx: Context, { cookies, devices }: AuthParts): void {
+  cookies.session.clear(ctx);
+  devices.signedOut(ctx);
 }
 
 async function openSessions({ sessions, revocations, tokens }: AuthParts, { username, strategy }: Subject): Promise<SessionRecord[]> {

@@ -124,6 +124,23 @@ describe('auth/sessions', () => {
     expect(log.events('session_expired').at(-1)).toMatchObject({ reason: 'logout_all', username: 'admin', strategy: 'team' });
   });
 
+  it('tells nobody who ended their own session that it expired', async () => {
+    const { pass } = turnableClock();
+    const url = await start({ tokenExpiry: 600 });
+    for (const rest of ['', 'own']) {
+      const entered = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
+      const [session = '', device = ''] = entered.headers.getSetCookie().map((line) => line.split(';')[0] ?? '');
+      const headers = { cookie: `${session}; ${device}` };
+      const id = rest === '' ? '' : `/${String((await sessionsOf(url, headers)).find(({ current }) => current)?.id)}`;
+      const answer = await end(url, headers, id);
+      const kept = answer.headers.getSetCookie().find((line) => line.includes('_device=')) ?? device;
+      pass(601);
+      const notice = async (cookie: string): Promise<boolean> =>
+        (await ask(`${url}/tasks/auth/login`, { headers: { cookie } })).text.includes('has expired');
+      expect([await notice(device), await notice(kept.split(';')[0] ?? '')]).toEqual([true, false]);
+    }
+  });
+
   it('lets a login of the same millisecond live on', async () => {
     turnableClock();
     const url = await start();
