@@ -69,14 +69,17 @@ afterEach(async () => {
 
 describe('the login page in a browser', () => {
   it('is used by keyboard alone: the cursor waits in the name, then in the password, and Enter sends', async () => {
+    // Chromium gives a field its focus with the first frame, after the load event.
+    const focused = (id: string) => page.waitForFunction((wanted) => document.activeElement?.id === wanted, id);
     await page.goto(`${served.url}/reports?from=1`);
+    await focused('username');
     await page.keyboard.type('alice');
     await page.keyboard.press('Tab');
     await page.keyboard.type('wrong');
     await page.keyboard.press('Enter');
     await page.getByText('Invalid username or password.').waitFor();
     expect(await page.title()).toBe('Error: Sign in · Shop');
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe('password');
+    await focused('password');
     expect(await page.inputValue('#username')).toBe('alice');
     expect(await page.inputValue('#password')).toBe('');
     await page.keyboard.type(password);
