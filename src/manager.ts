@@ -1,4 +1,5 @@
 import { EmbeddedEngine } from './engines/embedded/engine.js';
+import { TaskflowError } from './errors.js';
 import { type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption, wrongType } from './options.js';
 import type { SharedStore } from './store/shared-store.js';
 import {
@@ -16,7 +17,7 @@ import {
 import type { Command, CommandBy, MetricsRange, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
 import { prepareTask, readCallSettings } from './tasks/prepare.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
-import { readTimetable, type ScheduleOptions, Scheduler } from './tasks/schedule.js';
+import { readTimetable, type ScheduleOptions } from './tasks/schedule.js';
 import { type Metrics, type Pulse, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
 /** Options of a {@link TaskManager}. */
@@ -75,7 +76,7 @@ export class TaskManager implements TaskSource {
   readonly #definitions = new Map<string, Definition>();
   readonly #engine: TaskEngine;
   readonly #runner: HandlerRunner;
-  readonly #scheduler = new Scheduler();
+  readonly #schedules = new Set<string>();
   readonly #listeners = new Map<TaskStatus, Set<Listener>>();
   readonly #argsBytes: number;
   readonly #logger: Logger;
@@ -151,23 +152,34 @@ export class TaskManager implements TaskSource {
   schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
     nameOption('name of a schedule', name);
     const timetable = readTimetable(name, options, Date.now());
+    if (this.#schedules.has(name)) throw new RangeError(`a schedule named '${name}' exists already`);
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
     const definition = this.#definitions.get(target.name);
     if (!definition) throw new RangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
     const args = options.args ?? [];
-    const prepare = (): NewTask => prepareTask(definition, args, this.#argsBytes, undefined, 'scheduled');
+    const prepare = (): NewTask => ({ ...prepareTask(definition, args, this.#argsBytes, undefined, 'scheduled'), schedule: name });
     // Wrong arguments fail here, not in the night.
     prepare();
-    this.#scheduler.add(name, timetable, () => {
-      this.enqueue([prepare()]).catch((err) =>
-        this.#logger.error({ err, schedule: name, task: definition.name }, 'scheduled task could not be enqueued'),
-      );
-    });
+    this.#schedules.add(name);
+    this.#engine.schedule({ name, task: definition.name, prepare, ...timetable });
   }
 
   /** Stores tasks that `prepare` made, all or none; resolves when they are on disk. */
-  async enqueue(tasks: readonly NewTask[]): Promise<void> {
-    await this.#engine.enqueue(tasks);
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    return this.#engine.enqueue(tasks);
+  }
+
+  /**
+   * Copies the database to a file while it is in use: neither the app nor its tasks wait. The copy is a whole database, to be
+   * used by putting it in the place of the old one while nothing runs.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE where the file exists already or cannot be written, NOT_SUPPORTED where the
+   * engine has no file of its own.
+   */
+  async backup(path: string): Promise<void> {
+    const to = stringOption('path', path, '', { maxLength: 4096 });
+    if (!this.#engine.backup) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no backup of its own');
+    await this.#engine.backup(to);
   }
 
   /** Calls back for every task that comes into the state, in the process that brought it there, after it is stored. */
@@ -197,7 +209,6 @@ export class TaskManager implements TaskSource {
   async stop(options?: StopOptions): Promise<void> {
     const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
     const seconds = numberOption('timeout', timeout, 10, { max: 86_400 });
-    this.#scheduler.stop();
     this.#stopped ??= this.#engine.stop({ timeout: seconds });
     await this.#stopped;
   }
@@ -234,7 +245,6 @@ export class TaskManager implements TaskSource {
 
   async #start(run: boolean): Promise<void> {
     await this.#engine.start(run ? this.#runner : undefined);
-    if (run && !this.#stopped) this.#scheduler.start();
   }
 
   #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
@@ -258,13 +268,11 @@ export class TaskManager implements TaskSource {
       prepare,
       enqueue: async (...args) => {
         const task = prepare(...args);
-        await this.enqueue([task]);
-        return task.id;
+        const [id = task.id] = await this.enqueue([task]);
+        return id;
       },
       enqueueMany: async (list) => {
-        const prepared = list.map((args) => prepare(...args));
-        await this.enqueue(prepared);
-        return prepared.map(({ id }) => id);
+        return [...(await this.enqueue(list.map((args) => prepare(...args))))];
       },
     };
   }

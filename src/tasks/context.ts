@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Logger, loggerOption } from '../options.js';
+import { type Logger, loggerOption, wrongType } from '../options.js';
 import type { LogLevel } from './types.js';
 
 /** What a handler may know of the attempt it runs in. */
@@ -17,6 +17,7 @@ export interface TaskContext {
 interface Running {
   context: TaskContext;
   log(level: LogLevel, message: string, fields: object | undefined): void;
+  progress(value: number, text: string | undefined): void;
 }
 
 const current = new AsyncLocalStorage<Running>();
@@ -81,3 +82,16 @@ export const taskLog: TaskLog = Object.assign(((text, fields) => write('info', t
   warn: ((text, fields) => write('warn', text, fields)) as Write,
   error: ((text, fields) => write('error', text, fields)) as Write,
 });
+
+/**
+ * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as often as you like: what is
+ * stored is the last of a quarter of a second.
+ *
+ * @param value From 0 to 1; what lies outside is taken as the nearer end.
+ * @param text What it is counted in, such as `'1,200 of 3,000 rows'`.
+ * @throws TypeError where the value is no number.
+ */
+export function taskProgress(value: number, text?: string): void {
+  if (typeof value !== 'number' || Number.isNaN(value)) throw wrongType('value of taskProgress', value, 'a number from 0 to 1');
+  current.getStore()?.progress(Math.min(1, Math.max(0, value)), text);
+}

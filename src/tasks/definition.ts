@@ -23,14 +23,32 @@ export type JsonSafe<A extends readonly unknown[]> =
 /** The function that does a task's work. */
 export type Handler<A extends readonly unknown[]> = (...args: A) => unknown;
 
+/** Says how many seconds to wait before a retry. */
+export type Backoff = (tryNumber: number, error: unknown) => number;
+
 /** Options of a task's definition. */
 export interface TaskOptions {
   /** How often a failed attempt is tried again. Default 0. */
   retries?: number | undefined;
   /** Seconds before the first retry. Default 0. */
   delay?: number | undefined;
-  /** Each further retry waits this many times as long. Default 1. */
-  backoff?: number | undefined;
+  /**
+   * Each further retry waits this many times as long. Default 1. Or a function of the number of the try that failed, from 1,
+   * and of what it threw, which returns the seconds to wait.
+   */
+  backoff?: number | Backoff | undefined;
+  /** Seconds that no wait before a retry exceeds. Default a day. */
+  maxDelay?: number | undefined;
+  /** Share of each wait that is left to chance, 0 to 1, so that tasks which failed together are not tried together. Default 0. */
+  jitter?: number | undefined;
+  /** Whether an error is worth another try. Default: every one is. */
+  retryOn?: ((error: unknown) => boolean) | undefined;
+  /** Seconds an attempt may take; then its signal is aborted, and it fails with a `TimeoutError`. Default: none. */
+  timeout?: number | undefined;
+  /** Seconds after its time to start within which a task must be done: later it is not started, and not tried again. Default: none. */
+  deadline?: number | undefined;
+  /** Tasks of this name that run at once, over all processes on the database. Default: as many as the processes allow. */
+  concurrency?: number | undefined;
   /** Label the tasks are grouped by. Default `'default'`. */
   queue?: string | undefined;
   /** Larger goes first. Default 0. */
@@ -41,7 +59,7 @@ export interface TaskOptions {
   requeueOnInterrupt?: boolean | undefined;
   /** How often it may, so that a task which kills its process ends. Default 3. */
   maxInterrupts?: number | undefined;
-  /** Seconds a cancelled task may take to end before it is recorded as cancelled anyway. Default 5. */
+  /** Seconds a task that was cancelled or timed out may take to end before it is recorded as such anyway. Default 5. */
   cancelGrace?: number | undefined;
 }
 
@@ -55,13 +73,28 @@ export interface EnqueueOptions {
   queue?: string | undefined;
   /** Added to those of the definition. */
   tags?: Readonly<Record<string, string>> | undefined;
+  /** As in the definition. */
+  deadline?: number | undefined;
+  /**
+   * Names the piece of work: a second task of the same name with this key is not stored, and `enqueue` resolves to the id of
+   * the first. A cancelled task gives its key back.
+   */
+  idempotencyKey?: string | undefined;
+  /** Seconds a key is taken from when it was used. Default 86,400, a day. */
+  idempotencyWindow?: number | undefined;
 }
 
 /** Task options, each with its value. */
 export interface Settings {
   retries: number;
   delay: number;
-  backoff: number;
+  backoff: number | Backoff;
+  maxDelay: number;
+  jitter: number;
+  retryOn: ((error: unknown) => boolean) | undefined;
+  timeout: number | undefined;
+  deadline: number | undefined;
+  concurrency: number | undefined;
   queue: string;
   priority: number;
   tags: Readonly<Record<string, string>>;
@@ -132,15 +165,40 @@ export function tagsOption(value: unknown): Readonly<Record<string, string>> {
   return Object.freeze(Object.fromEntries(tags));
 }
 
-const known = ['retries', 'delay', 'backoff', 'queue', 'priority', 'tags', 'requeueOnInterrupt', 'maxInterrupts', 'cancelGrace'] as const;
+const known = [
+  'retries',
+  'delay',
+  'backoff',
+  'maxDelay',
+  'jitter',
+  'retryOn',
+  'timeout',
+  'deadline',
+  'concurrency',
+  'queue',
+  'priority',
+  'tags',
+  'requeueOnInterrupt',
+  'maxInterrupts',
+  'cancelGrace',
+] as const;
+
+const year = 31_536_000;
+const day = 86_400;
 
 /** Checks a definition's options and fills in the defaults. */
 export function readSettings(name: string, options: TaskOptions | undefined): Settings {
   const given = optionsObject<TaskOptions>(`task '${name}'`, options, known);
   return {
     retries: numberOption('retries', given.retries, 0, { max: 1000, integer: true }),
-    delay: numberOption('delay', given.delay, 0, { max: 31_536_000 }),
-    backoff: numberOption('backoff', given.backoff, 1, { min: 1, max: 100 }),
+    delay: numberOption('delay', given.delay, 0, { max: year }),
+    backoff: typeof given.backoff === 'function' ? given.backoff : numberOption('backoff', given.backoff, 1, { min: 1, max: 100 }),
+    maxDelay: numberOption('maxDelay', given.maxDelay, Math.max(day, given.delay ?? 0), { max: year }),
+    jitter: numberOption('jitter', given.jitter, 0, { max: 1 }),
+    retryOn: functionOption('retryOn', given.retryOn),
+    timeout: secondsOption('timeout', given.timeout, undefined),
+    deadline: secondsOption('deadline', given.deadline, undefined),
+    concurrency: numberOption('concurrency', given.concurrency, undefined, { min: 1, max: 10_000, integer: true }),
     queue: queueOption(given.queue, 'default'),
     priority: priorityOption(given.priority, 0),
     tags: tagsOption(given.tags),
@@ -150,7 +208,19 @@ export function readSettings(name: string, options: TaskOptions | undefined): Se
   };
 }
 
-/** Seconds to wait before the retry that follows the given try; at most a year. */
-export function retryDelay({ delay, backoff }: Settings, tryNumber: number): number {
-  return Math.min(delay * backoff ** (tryNumber - 1), 31_536_000);
+function functionOption<F>(option: string, value: F): F {
+  if (value !== undefined && typeof value !== 'function') throw wrongType(option, value, 'a function');
+  return value;
+}
+
+/**
+ * Seconds to wait before the retry that follows the given try.
+ *
+ * @throws whatever a `backoff` function throws; RangeError where it returns no number of seconds.
+ */
+export function retryDelay({ delay, backoff, maxDelay, jitter }: Settings, tryNumber: number, error: unknown): number {
+  const wait = typeof backoff === 'function' ? backoff(tryNumber, error) : delay * backoff ** (tryNumber - 1);
+  if (typeof wait !== 'number' || Number.isNaN(wait) || wait < 0)
+    throw new RangeError(`backoff returned ${String(wait)}; it must return seconds`);
+  return Math.min(wait, maxDelay) * (1 - jitter * Math.random());
 }

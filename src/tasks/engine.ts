@@ -19,6 +19,12 @@ export interface NewTask {
   readonly attempts: number;
   /** How often it may run again after its process died; 0 for never. */
   readonly interrupts: number;
+  /** Unix milliseconds after which it is neither started nor tried again. */
+  readonly deadlineAt?: number | undefined;
+  /** While a task of the same name with this key is not cancelled and `until` (Unix milliseconds) is to come, no second one is stored. */
+  readonly idempotency?: { readonly key: string; readonly until: number } | undefined;
+  /** Name of the schedule that made it. */
+  readonly schedule?: string | undefined;
 }
 
 /** A task that this process is to run now. */
@@ -30,6 +36,8 @@ export interface ClaimedTask {
   readonly tryNumber: number;
   /** Log lines the task has already. */
   readonly logLines: number;
+  /** Unix milliseconds, as of {@link NewTask}. */
+  readonly deadlineAt: number | undefined;
 }
 
 /** What is kept of an error. */
@@ -46,9 +54,8 @@ export type AttemptResult =
   /** With `retryIn` (seconds) the task waits that long and is tried again. */
   | { status: 'failed'; error: StoredError; retryIn?: number | undefined };
 
-/** A log line on its way to the store. */
+/** A log line on its way to the store, which numbers it. */
 export interface NewLogLine {
-  n: number;
   /** Unix milliseconds. */
   at: number;
   level: LogLevel;
@@ -59,23 +66,71 @@ export interface NewLogLine {
 
 /** How an attempt and its engine talk to each other. */
 export interface AttemptIo {
-  /** Aborts when the task is cancelled or the process stops. */
-  signal: AbortSignal;
+  /** Aborted by the engine when the task is cancelled or the process stops, by the runner when its time is over. */
+  controller: AbortController;
   log(line: NewLogLine): void;
+  /** How far the work is, from 0 to 1. */
+  progress(value: number, text: string | null): void;
+}
+
+/** An attempt under way. Neither promise rejects. */
+export interface RunningAttempt {
+  /** How it ended, which may be known before its handler ends: a time-out does not wait for one that ignores its signal. */
+  result: Promise<AttemptResult>;
+  /** Resolves when the handler has ended. */
+  ended: Promise<void>;
 }
 
 /** What runs the tasks of an engine in this process. */
 export interface TaskRunner {
   /** Attempts at once. */
   readonly concurrency: number;
-  /** Names with a handler here; an engine gives no other task. */
-  names(): readonly string[];
+  /** Names with a handler here, each with how many of it may run at once over all processes; an engine gives no other task. */
+  names(): ReadonlyMap<string, number | undefined>;
   /** Seconds a cancelled task of that name may take to end before it is recorded as cancelled anyway. */
   cancelGrace(name: string): number;
   /** Calls whenever `names` has changed. */
   onChange(listener: () => void): void;
-  /** Runs one attempt. Never rejects. */
-  run(task: ClaimedTask, io: AttemptIo): Promise<AttemptResult>;
+  /** Runs one attempt. */
+  run(task: ClaimedTask, io: AttemptIo): RunningAttempt;
+}
+
+/** A rule by which an engine enqueues a task again and again. */
+export interface Schedule {
+  readonly name: string;
+  /** Name of the task. */
+  readonly task: string;
+  /** The rule in words, such as `every 60` or `0 3 * * * Europe/Berlin`; when it changes, the next run is planned anew. */
+  readonly rule: string;
+  /** First time after `from`, in Unix milliseconds; `undefined` when there is none. `last` is the run before it. */
+  next(from: number, last?: number): number | undefined;
+  /** Makes the task of one run. */
+  prepare(): NewTask;
+  /** Whether a run that was missed by over a minute is made good, once. */
+  readonly catchUp: boolean;
+  /** Whether a run starts although the one before has not ended. */
+  readonly overlap: boolean;
+}
+
+/** Where a schedule stands. */
+export interface ScheduleState {
+  name: string;
+  task: string;
+  rule: string;
+  /** ISO 8601; null when it never fires again. */
+  nextRunAt: string | null;
+  lastRunAt: string | null;
+  /** Id of the last task it made. */
+  lastTaskId: string | null;
+  paused: boolean;
+  /** Runs left out: because the one before had not ended, or because they were missed. */
+  skipped: number;
+}
+
+/** A queue, as far as it is known. */
+export interface QueueState {
+  name: string;
+  paused: boolean;
 }
 
 /** Told of transitions that this process made, after they are stored. */
@@ -84,23 +139,46 @@ export interface TransitionObserver {
   tell(task: TaskSummary): void;
 }
 
-/** Which tasks a list shows. */
+/** What a list can be sorted by. */
+export type SortKey = 'createdAt' | 'startedAt' | 'endedAt' | 'duration' | 'name' | 'status';
+
+/** Which tasks a list shows. Every condition given must hold. */
 export interface TaskQuery {
   /** Any of these; all when absent. */
   status?: readonly TaskStatus[] | undefined;
   name?: string | undefined;
+  queue?: string | undefined;
+  /** Tags the task has, all of them; without a value any will do. */
+  tags?: readonly { key: string; value?: string | undefined }[] | undefined;
+  fingerprint?: string | undefined;
+  /** Name of the schedule that made the task. */
+  schedule?: string | undefined;
+  /** Words of the name or of a failure (error, tags), a tag, or the beginning of an id. */
+  text?: string | undefined;
+  /** Created at or after, in Unix milliseconds. */
+  from?: number | undefined;
+  /** Created before. */
+  to?: number | undefined;
+  /** Default `createdAt`. Tasks without a value come last, ties go by id. */
+  sort?: SortKey | undefined;
+  /** Default `descending`. */
+  order?: 'ascending' | 'descending' | undefined;
   limit: number;
   /** Where the page before ended, as its `next` said. */
   after?: string | undefined;
 }
 
-/** Newest first. */
+/** One page of a list. */
 export interface TaskPage {
   items: readonly TaskSummary[];
-  /** Position of the last item, for the next page; null on the last one. */
+  /**
+   * Where the next page begins; null on the last one. A page may hold fewer items than asked for, or none, and still have a
+   * next one: rare combinations of conditions are looked for in steps, so that no call is long.
+   */
   next: string | null;
   /** Exact up to 10,000. */
   total: number;
+  /** `gte` past 10,000, or where counting on would take too long. */
   totalRelation: 'eq' | 'gte';
 }
 
@@ -139,6 +217,8 @@ export interface EngineDescription {
   rev: number;
   /** Smallest number that can be resumed from. */
   oldestRev: number;
+  queues: readonly QueueState[];
+  schedules: readonly ScheduleState[];
 }
 
 /** The reading side of an engine. No call costs more because the history is long. */
@@ -153,11 +233,19 @@ export interface TaskReader {
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
-/** Something that can be done with a task. */
-export type Action = 'retry' | 'cancel';
+/** What can be done with tasks, queues and schedules. */
+export type Action = Command['action'];
 
-/** What is to be done with tasks. */
-export type Command = { action: 'retry'; ids: readonly string[] } | { action: 'cancel'; ids: readonly string[] };
+/**
+ * What is to be done. `retry` runs the same task again from an end that is not success, `rerun` makes a new one of any that
+ * has ended, `run` starts a waiting task, or a schedule, now.
+ */
+export type Command =
+  | { action: 'retry' | 'cancel' | 'delete' | 'run'; ids: readonly string[] }
+  /** `args` is JSON text of the list of arguments; those of the task when absent. */
+  | { action: 'rerun'; ids: readonly string[]; args?: string | undefined }
+  | { action: 'pause' | 'resume'; queue: string }
+  | { action: 'pause' | 'resume' | 'run'; schedule: string };
 
 /** Who commands, and why. */
 export interface CommandBy {
@@ -165,14 +253,15 @@ export interface CommandBy {
   reason?: string | undefined;
 }
 
-/** What became of a command for one task. */
+/** What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted task is as it last was. */
 export type CommandResult =
   | { id: string; ok: true; task: TaskSummary }
   | { id: string; ok: false; code: 'TASK_NOT_FOUND' | 'TASK_STATE_CONFLICT'; status?: TaskStatus };
 
-/** What became of a command, for each id in the order given. */
+/** What became of a command, for each id in the order given; for a queue or a schedule, whether it is known. */
 export interface Outcome {
   results: readonly CommandResult[];
+  known?: boolean;
 }
 
 /** The controlling side of an engine. */
@@ -191,8 +280,17 @@ export interface TaskEngine extends TaskSource {
   start(runner: TaskRunner | undefined): Promise<void>;
   /** Waits up to `timeout` seconds for running attempts, then hands back what is left. */
   stop(options: { timeout: number }): Promise<void>;
-  /** Resolves when all of them are durable; then all are, or none. */
-  enqueue(tasks: readonly NewTask[]): Promise<void>;
+  /**
+   * Resolves when all of them are durable; then all are, or none. The ids are those of the tasks, or where an idempotency key
+   * was taken, of the task that has it.
+   */
+  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
+  /** Stores tasks within a transaction of the app's own, open on the same database. Absent where there can be none. */
+  enqueueIn?(database: unknown, tasks: readonly NewTask[]): readonly string[];
+  /** Takes up a schedule; it fires while the engine is started with a runner. */
+  schedule(schedule: Schedule): void;
+  /** Copies the whole database to a path while it is in use. Absent where there is none. */
+  backup?(path: string): Promise<void>;
   observe(observer: TransitionObserver): void;
   readonly store: SharedStore;
 }

@@ -1,8 +1,8 @@
-import { v7 as uuidv7 } from 'uuid';
-import { numberOption, optionsObject, wrongType } from '../options.js';
+import { numberOption, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
 import { type Definition, type EnqueueOptions, priorityOption, queueOption, tagsOption } from './definition.js';
 import type { NewTask } from './engine.js';
+import { newTaskId, timeOfTaskId } from './task-id.js';
 
 /** Per-call options, checked once for any number of tasks. */
 export interface CallSettings {
@@ -11,13 +11,17 @@ export interface CallSettings {
   priority: number | undefined;
   queue: string | undefined;
   tags: Readonly<Record<string, string>>;
+  deadline: number | undefined;
+  idempotency: { key: string; window: number } | undefined;
 }
+
+const callOptions = ['runAt', 'runIn', 'priority', 'queue', 'tags', 'deadline', 'idempotencyKey', 'idempotencyWindow'] as const;
 
 /** Checks the options of `with`. @throws TypeError or RangeError for a wrong one. */
 export function readCallSettings(options: EnqueueOptions): CallSettings {
   if (Object.hasOwn(options ?? {}, 'delay'))
     throw new TypeError("with() has no option 'delay', which is the wait before a retry; use runIn");
-  const given = optionsObject<EnqueueOptions>('with()', options, ['runAt', 'runIn', 'priority', 'queue', 'tags']);
+  const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
   if (given.runAt !== undefined && given.runIn !== undefined) throw new TypeError('runAt and runIn exclude each other');
   return {
     runAt: timeOption(given.runAt),
@@ -25,7 +29,18 @@ export function readCallSettings(options: EnqueueOptions): CallSettings {
     priority: given.priority === undefined ? undefined : priorityOption(given.priority, 0),
     queue: given.queue === undefined ? undefined : queueOption(given.queue, ''),
     tags: tagsOption(given.tags),
+    deadline: secondsOption('deadline', given.deadline, undefined),
+    idempotency: idempotencyOption(given),
   };
+}
+
+function idempotencyOption({ idempotencyKey, idempotencyWindow }: EnqueueOptions): CallSettings['idempotency'] {
+  if (idempotencyKey === undefined) {
+    if (idempotencyWindow !== undefined) throw new TypeError('idempotencyWindow needs an idempotencyKey');
+    return undefined;
+  }
+  const window = secondsOption('idempotencyWindow', idempotencyWindow, 86_400);
+  return { key: stringOption('idempotencyKey', idempotencyKey, '', { accepted: '1 to 256 characters' }), window };
 }
 
 function timeOption(value: unknown): number | undefined {
@@ -45,24 +60,23 @@ export function prepareTask(
   source: NewTask['source'] = 'manual',
 ): NewTask {
   const encoded = encodeArguments(name, args, argsBytes);
-  const id = uuidv7();
-  const createdAt = timeOfId(id);
+  const id = newTaskId();
+  const createdAt = timeOfTaskId(id);
+  const runAt = Math.max(createdAt, call.runAt ?? createdAt + Math.round((call.runIn ?? 0) * 1000));
+  const deadline = call.deadline ?? settings.deadline;
   return {
     id,
     name,
     args: encoded,
     queue: call.queue ?? settings.queue,
     priority: call.priority ?? settings.priority,
-    tags: { ...settings.tags, ...call.tags },
+    tags: call === noOptions ? settings.tags : { ...settings.tags, ...call.tags },
     source,
     createdAt,
-    runAt: Math.max(createdAt, call.runAt ?? createdAt + Math.round((call.runIn ?? 0) * 1000)),
+    runAt,
     attempts: settings.retries + 1,
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
+    deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),
+    idempotency: call.idempotency && { key: call.idempotency.key, until: createdAt + Math.round(call.idempotency.window * 1000) },
   };
-}
-
-/** The time in a UUIDv7. Taken from there, so that ordering by id is ordering by time. */
-function timeOfId(id: string): number {
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -2,7 +2,7 @@ import { pathToFileURL } from 'node:url';
 import type { Logger } from '../options.js';
 import { encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
-import { type Definition, retryDelay } from './definition.js';
+import { type Definition, retryDelay, type Settings } from './definition.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, StoredError, TaskRunner } from './engine.js';
 import { fingerprint } from './fingerprint.js';
 import type { LogLevel } from './types.js';
@@ -23,59 +23,123 @@ export interface HandlerRunner extends TaskRunner {
 
 const messageLimit = 8 * 1024;
 const stackLimit = 16 * 1024;
+const labelLimit = 256;
 
 /** Runs attempts by calling the handlers of the definitions. */
 export function handlerRunner({ concurrency, definitions, resultBytes, logLines, logger }: RunnerParts): HandlerRunner {
   let listener = (): void => {};
+  let names: ReadonlyMap<string, number | undefined> | undefined;
+
+  const report = (task: ClaimedTask, result: AttemptResult, started: number): AttemptResult => {
+    const { id, name, attempt } = task.summary;
+    const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
+    if (result.status === 'success') logger.info(fields, 'task succeeded');
+    else if (result.retryIn === undefined) logger.error({ ...fields, err: errorFields(result.error) }, 'task failed');
+    else logger.warn({ ...fields, retryIn: result.retryIn, err: errorFields(result.error) }, 'task failed and will be retried');
+    return result;
+  };
 
   return {
     concurrency,
-    names: () => [...definitions.values()].filter((definition) => definition.handler).map(({ name }) => name),
+    names() {
+      names ??= new Map(
+        [...definitions.values()].filter(({ handler }) => handler).map(({ name, settings }) => [name, settings.concurrency]),
+      );
+      return names;
+    },
     cancelGrace: (name) => definitions.get(name)?.settings.cancelGrace ?? 5,
     onChange: (added) => {
       listener = added;
     },
-    changed: () => listener(),
-    async run(task, io) {
-      const { id, name, attempt } = task.summary;
-      const definition = definitions.get(name);
+    changed: () => {
+      names = undefined;
+      listener();
+    },
+    run(task, io) {
+      const definition = definitions.get(task.summary.name);
       const started = performance.now();
-      const result = await attemptOnce(definition, task, io, { resultBytes, logLines });
-      const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
-      if (result.status === 'success') logger.info(fields, 'task succeeded');
-      else if (result.retryIn === undefined) logger.error({ ...fields, err: errorFields(result.error) }, 'task failed');
-      else logger.warn({ ...fields, retryIn: result.retryIn, err: errorFields(result.error) }, 'task failed and will be retried');
-      return result;
+      const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, logger);
+      let overdue: DOMException | undefined;
+      const work = callHandler(definition, task, io, logLines).then(
+        (value): AttemptResult => ({ status: 'success', ...encodeResult(value, resultBytes) }),
+        // What a handler throws once its time is over comes of that.
+        (thrown) => fail(overdue ?? thrown),
+      );
+      const limit = timeLimit(definition?.settings, task);
+      const ended = work.then(() => limit && clearTimeout(limit.timer));
+      if (!limit) return { result: work.then((result) => report(task, result, started)), ended };
+      const givenUp = new Promise<AttemptResult>((resolve) => {
+        limit.timer = setTimeout(() => {
+          overdue = limit.error;
+          io.controller.abort(overdue);
+          limit.timer = setTimeout(() => resolve(fail(limit.error)), (definition?.settings.cancelGrace ?? 5) * 1000);
+        }, limit.milliseconds);
+      });
+      return { result: Promise.race([work, givenUp]).then((result) => report(task, result, started)), ended };
     },
   };
+}
+
+interface TimeLimit {
+  milliseconds: number;
+  error: DOMException;
+  timer?: NodeJS.Timeout;
+}
+
+/** setTimeout fires at once past this. */
+const longestTimer = 2 ** 31 - 1;
+
+/** What is left for an attempt: its own time-out, or what remains until the task's deadline where that is less. */
+function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask): TimeLimit | undefined {
+  const timeout = settings?.timeout === undefined ? Number.POSITIVE_INFINITY : settings.timeout * 1000;
+  const left = deadlineAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, deadlineAt - Date.now());
+  const milliseconds = Math.min(timeout, left);
+  if (milliseconds > longestTimer) return undefined;
+  const message = left < timeout ? 'the deadline of the task passed' : `the attempt took longer than ${timeout / 1000} seconds`;
+  return { milliseconds, error: new DOMException(message, 'TimeoutError') };
+}
+
+/** A failed attempt, and whether and when there will be another. */
+function failure(definition: Definition | undefined, task: ClaimedTask, thrown: unknown, logger: Logger): AttemptResult {
+  const error = describeError(task.summary.name, thrown);
+  const retryIn = definition && secondsToRetry(definition.settings, task, thrown, logger);
+  const late = retryIn !== undefined && task.deadlineAt !== undefined && Date.now() + retryIn * 1000 >= task.deadlineAt;
+  return { status: 'failed', error, retryIn: late ? undefined : retryIn };
+}
+
+function secondsToRetry(settings: Settings, task: ClaimedTask, thrown: unknown, logger: Logger): number | undefined {
+  if (task.tryNumber > settings.retries) return undefined;
+  const { id: taskId, name } = task.summary;
+  try {
+    if (settings.retryOn && settings.retryOn(thrown) !== true) return undefined;
+  } catch (err) {
+    logger.error({ err, taskId, task: name }, 'retryOn threw, so the task is not tried again');
+    return undefined;
+  }
+  try {
+    return retryDelay(settings, task.tryNumber, thrown);
+  } catch (err) {
+    logger.error({ err, taskId, task: name }, 'backoff failed, so the task waits for its delay');
+    return settings.delay;
+  }
 }
 
 function errorFields({ name, message, fingerprint: kind }: StoredError): object {
   return { type: name, message: message.slice(0, 500), fingerprint: kind };
 }
 
-async function attemptOnce(
-  definition: Definition | undefined,
-  task: ClaimedTask,
-  io: AttemptIo,
-  limits: { resultBytes: number; logLines: number },
-): Promise<AttemptResult> {
+async function callHandler(definition: Definition | undefined, task: ClaimedTask, io: AttemptIo, logLines: number): Promise<unknown> {
   const { id, name, attempt, queue, tags } = task.summary;
-  const context = { id, name, queue, attempt, tags, signal: io.signal };
-  try {
-    if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
-    const { handler } = definition;
-    const args = JSON.parse(task.args) as readonly unknown[];
-    const value = await runInTask({ context, log: logWriter(task, io, limits.logLines) }, async () => handler(...args));
-    return { status: 'success', ...encodeResult(value, limits.resultBytes) };
-  } catch (thrown) {
-    const settings = definition?.settings;
-    const again = settings !== undefined && task.tryNumber <= settings.retries;
-    return { status: 'failed', error: describeError(name, thrown), retryIn: again ? retryDelay(settings, task.tryNumber) : undefined };
-  }
+  if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
+  const { handler } = definition;
+  const args = JSON.parse(task.args) as readonly unknown[];
+  const context = { id, name, queue, attempt, tags, signal: io.controller.signal };
+  const progress = (value: number, label: string | undefined): void =>
+    io.progress(value, label === undefined ? null : text(label).slice(0, labelLimit));
+  return runInTask({ context, log: logWriter(task, io, logLines), progress }, () => handler(...args));
 }
 
-/** Numbers the lines of one attempt and stops at the limit, with a last line that says so. */
+/** Stops at the limit of a task's lines, with a last one that says so. */
 function logWriter(
   task: ClaimedTask,
   io: AttemptIo,
@@ -86,8 +150,8 @@ function logWriter(
     if (n >= limit) return;
     n += 1;
     const at = Date.now();
-    if (n === limit) io.log({ n, at, level: 'warn', message: `only the first ${limit} lines of a task are kept`, fields: null });
-    else io.log({ n, at, level, message: text(message).slice(0, messageLimit), fields: encodeFields(fields) });
+    if (n === limit) io.log({ at, level: 'warn', message: `only the first ${limit} lines of a task are kept`, fields: null });
+    else io.log({ at, level, message: text(message).slice(0, messageLimit), fields: encodeFields(fields) });
   };
 }
 

@@ -2,7 +2,8 @@ import type { TaskStatus } from './types.js';
 
 /** Which state may follow which. Engines obey it, the API refuses by it, the dashboard shows buttons by it. */
 export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = {
-  pending: ['running', 'cancelled'],
+  // Failed without a start: its deadline had passed.
+  pending: ['running', 'cancelled', 'failed'],
   // Back to pending: a retry, or a process that died under a task which may run again.
   running: ['success', 'failed', 'cancelled', 'interrupted', 'pending'],
   success: [],

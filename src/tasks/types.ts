@@ -47,6 +47,8 @@ export interface TaskSummary {
   maxAttempts: number;
   /** 0 to 1, or null when the handler says nothing of it. */
   progress: number | null;
+  /** What the handler said with it, such as what is being counted. */
+  progressText?: string;
   /** Error of the last attempt that ended with one. */
   error: { name: string; message: string } | null;
   /** The same for failures of one kind; null without an error. */
@@ -73,6 +75,8 @@ export interface LogLine {
   level: LogLevel;
   message: string;
   fields: Readonly<Record<string, unknown>> | null;
+  /** The attempt had been ended when its handler wrote this: it was cancelled or timed out, and went on. */
+  late?: true;
 }
 
 /** A task with everything that is known of it. */

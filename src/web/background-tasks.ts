@@ -23,7 +23,7 @@ export interface BackgroundTasksContext {
 
 /** The side of a TaskManager that this middleware needs. */
 interface Enqueues {
-  enqueue(tasks: readonly NewTask[]): Promise<void>;
+  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Access } from '../http/access.js';
 import { readBody } from '../http/body.js';
 import { type Route, record, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
-import type { Action, TaskSource } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/engine.js';
 import { sendExport } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { isTaskId, readAuditQuery, readExportQuery, readListQuery, readMetricsQuery } from './query.js';
@@ -33,7 +33,7 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
   const web = readWebOptions(given);
   const showArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
 
-  const act = (action: Action): Route => ({
+  const act = (action: 'retry' | 'cancel'): Route => ({
     method: 'POST',
     path: `/:id/${action}`,
     need: 'operator',
@@ -113,7 +113,7 @@ function unknown(id: string): TaskflowError {
 async function control(
   ctx: Context,
   tasks: TaskSource,
-  action: Action,
+  action: 'retry' | 'cancel',
   id: string,
   actor: string,
   tell: (event: Parameters<typeof record>[3]) => void,

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { readTimetable, Scheduler } from '../../src/tasks/schedule.js';
+import { describe, expect, it } from '@jest/globals';
+import { readTimetable } from '../../src/tasks/schedule.js';
 
 const at = (iso: string): number => Date.parse(iso);
 
@@ -7,6 +7,11 @@ describe('a timetable', () => {
   it('counts an interval from one fixed moment, so that lateness does not add up', () => {
     const { next } = readTimetable('t', { every: 10 }, 1000);
     expect([next(1000), next(10_999), next(11_000), next(35_123)]).toEqual([11_000, 11_000, 21_000, 41_000]);
+  });
+
+  it('counts an interval from the run before, whatever process asks', () => {
+    const { next } = readTimetable('t', { every: 10 }, 1234);
+    expect([next(25_000, 5000), next(5000, 5000), next(14_999, 5000)]).toEqual([35_000, 15_000, 15_000]);
   });
 
   it('follows a cron expression in its own time zone, also over a change of the clocks', () => {
@@ -26,47 +31,5 @@ describe('a timetable', () => {
     ['an unknown option', { every: 1, evry: 1 }, TypeError],
   ])('is refused with %s', (_case, options, Kind) => {
     expect(() => readTimetable('t', options, 0)).toThrow(Kind);
-  });
-});
-
-describe('Scheduler', () => {
-  beforeEach(() => {
-    jest.useFakeTimers({ now: 1000 });
-  });
-  afterEach(() => {
-    jest.useRealTimers();
-  });
-
-  it('fires at each time while it is started, and not before or after', () => {
-    const scheduler = new Scheduler();
-    const fire = jest.fn();
-    scheduler.add('t', readTimetable('t', { every: 10 }, 1000), fire);
-    jest.advanceTimersByTime(30_000);
-    expect(fire).not.toHaveBeenCalled();
-    scheduler.start();
-    jest.advanceTimersByTime(30_000);
-    expect(fire).toHaveBeenCalledTimes(3);
-    scheduler.stop();
-    jest.advanceTimersByTime(30_000);
-    expect(fire).toHaveBeenCalledTimes(3);
-  });
-
-  it('waits longer than a timer can', () => {
-    const scheduler = new Scheduler();
-    const fire = jest.fn();
-    scheduler.add('t', readTimetable('t', { every: 30 * 86_400 }, 1000), fire);
-    scheduler.start();
-    jest.advanceTimersByTime(29 * 86_400_000);
-    expect(fire).not.toHaveBeenCalled();
-    jest.advanceTimersByTime(2 * 86_400_000);
-    expect(fire).toHaveBeenCalledTimes(1);
-    scheduler.stop();
-  });
-
-  it('refuses a second schedule under a name', () => {
-    const scheduler = new Scheduler();
-    const timetable = readTimetable('t', { every: 1 }, 0);
-    scheduler.add('t', timetable, () => {});
-    expect(() => scheduler.add('t', timetable, () => {})).toThrow(RangeError);
   });
 });

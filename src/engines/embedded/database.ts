@@ -4,7 +4,7 @@ import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructur
 import { TaskflowError } from '../../errors.js';
 
 /** What a column may hold. */
-export type SqlValue = string | number | null;
+export type SqlValue = string | number | null | Uint8Array;
 /** A row, by column. */
 export type Row = Record<string, SqlValue>;
 
@@ -21,7 +21,7 @@ export interface Database {
 /** In the header of our files, at offset 68: "tkfl". */
 export const applicationId = 0x746b666c;
 /** Version of the layout, in the header at offset 60. */
-export const layoutVersion = 2;
+export const layoutVersion = 3;
 
 /** The path that stands for a database in memory. */
 export const inMemory = ':memory:';

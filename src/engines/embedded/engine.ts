@@ -3,16 +3,20 @@ import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import type {
+  Action,
   AttemptResult,
   Command,
   MetricsRange,
   NewTask,
   Outcome,
+  Schedule,
   TaskEngine,
   TaskRunner,
   TransitionObserver,
 } from '../../tasks/engine.js';
-import type { Metrics, Pulse, TaskStatus, TaskSummary } from '../../tasks/types.js';
+import { newTaskId } from '../../tasks/task-id.js';
+import { type Metrics, type Pulse, type TaskSummary, taskStatuses } from '../../tasks/types.js';
+import { copyDatabase, copyFileOnThread } from './backup.js';
 import { Bell } from './bell.js';
 import { checkFile, type Database, inMemory, openDatabase, type Row, sqliteCode, unusable } from './database.js';
 import { GroupCommit } from './group-commit.js';
@@ -20,10 +24,11 @@ import { prepareConnection } from './layout.js';
 import { readMetrics, readPulse } from './metrics.js';
 import { OwnerLocks } from './owner-lock.js';
 import { Reader } from './reader.js';
-import { toSummary } from './rows.js';
-import { Slots } from './slots.js';
+import { stateOf, toSummary } from './rows.js';
+import { ScheduleTimers } from './schedule-timers.js';
+import { type AttemptKey, Slots } from './slots.js';
 import { embeddedStore } from './store.js';
-import type { Claim, LogEntry } from './write.js';
+import { type Claim, type LogEntry, packTasks } from './write.js';
 import { memoryPort, threadPort, type WritePort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */
@@ -51,7 +56,7 @@ interface Opened {
 
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
 export class EmbeddedEngine implements TaskEngine {
-  readonly can = new Set(['retry', 'cancel'] as const);
+  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']);
   readonly store: SharedStore;
   readonly #path: string;
   readonly #logger: Logger;
@@ -60,6 +65,7 @@ export class EmbeddedEngine implements TaskEngine {
   readonly #locks: OwnerLocks | undefined;
   readonly #changed = new Bell();
   readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #scheduler: ScheduleTimers;
   #observer: TransitionObserver | undefined;
   #opening: Promise<Opened> | undefined;
   /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
@@ -77,6 +83,7 @@ export class EmbeddedEngine implements TaskEngine {
     this.#logger = logger;
     this.#pollInterval = pollInterval;
     this.#locks = database === inMemory ? undefined : new OwnerLocks(database);
+    this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
     this.store = embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
   }
 
@@ -98,12 +105,14 @@ export class EmbeddedEngine implements TaskEngine {
     port.hold(true);
     this.#slots = new Slots({
       runner,
-      finished: (id, attempt, result, logs) => this.#record(id, attempt, result, logs),
-      abandoned: (id, attempt) => void this.#abandon(id, attempt),
+      finished: (key, result, logs) => this.#record(key, result, logs),
+      abandoned: (key) => void this.#abandon(key),
       logged: () => this.#writeLogsSoon(),
+      freed: () => this.#poke(),
     });
     runner.onChange(() => this.#poke());
     this.#claiming = true;
+    this.#scheduler.start(await this.#open());
     this.#poke();
   }
 
@@ -111,6 +120,7 @@ export class EmbeddedEngine implements TaskEngine {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#claiming = false;
+    this.#scheduler.stop();
     clearTimeout(this.#dueTimer);
     for (const timer of this.#timers) clearInterval(timer);
     await this.#opening?.catch(() => undefined);
@@ -139,11 +149,24 @@ export class EmbeddedEngine implements TaskEngine {
     this.#tell(rows);
   }
 
-  async enqueue(tasks: readonly NewTask[]): Promise<void> {
-    if (tasks.length === 0) return;
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    if (tasks.length === 0) return [];
     const { commits } = await this.#open();
-    await commits.submit<'enqueue'>({ kind: 'enqueue', tasks });
-    if (this.#observer?.wants('pending')) for (const task of tasks) this.#observer.tell(pendingSummary(task));
+    const standing = await commits.submit<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
+    if (this.#observer?.wants('pending')) {
+      for (const [index, task] of tasks.entries()) if (!standing || standing[index] === task.id) this.#observer.tell(pendingSummary(task));
+    }
+    return standing ?? tasks.map(({ id }) => id);
+  }
+
+  async backup(path: string): Promise<void> {
+    const { database } = await this.#open();
+    if (this.#path === inMemory) copyDatabase(database, path);
+    else await copyFileOnThread(this.#path, path);
+  }
+
+  schedule(schedule: Schedule): void {
+    this.#scheduler.add(schedule);
   }
 
   async find(query: Parameters<TaskEngine['find']>[0]): ReturnType<TaskEngine['find']> {
@@ -183,18 +206,36 @@ export class EmbeddedEngine implements TaskEngine {
   }
 
   async control(command: Command): Promise<Outcome> {
-    const { commits } = await this.#open();
+    const { commits, reader } = await this.#open();
     const at = Date.now();
-    if (command.action === 'retry') {
-      const results = await commits.submit<'retry'>({ kind: 'retry', ids: command.ids, at });
-      this.#tellResults(results);
+    if ('queue' in command) {
+      await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', at });
       this.#poke();
-      return { results };
+      return { results: [], known: true };
     }
-    const results = await commits.submit<'cancel'>({ kind: 'cancel', ids: command.ids, at });
-    for (const result of results) if (result.ok && result.task.status === 'running') this.#slots?.cancel(result.id);
-    this.#tellResults(results);
+    if ('schedule' in command) return this.#controlSchedule(command.schedule, command.action, at);
+    const { action, ids } = command;
+    const results =
+      action === 'rerun'
+        ? await commits.submit<'rerun'>({ kind: action, ids, newIds: ids.map(newTaskId), args: command.args, at })
+        : await commits.submit<'retry'>({ kind: action as 'retry', ids, at });
+    if (action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    if (action !== 'delete') this.#tellResults(results);
+    this.#poke();
     return { results };
+  }
+
+  async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run', at: number): Promise<Outcome> {
+    const { commits } = await this.#open();
+    if (action !== 'run') {
+      const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused: action === 'pause', at });
+      this.#scheduler.refresh();
+      return { results: [], known };
+    }
+    const task = this.#scheduler.prepare(name);
+    if (!task) return { results: [], known: false };
+    await this.enqueue([task]);
+    return { results: [{ id: task.id, ok: true, task: pendingSummary(task) }], known: true };
   }
 
   /** Reads, and tells a failure of the file from any other. */
@@ -225,7 +266,8 @@ export class EmbeddedEngine implements TaskEngine {
     const commits = new GroupCommit({
       port,
       claim: () => this.#claim(),
-      onClaimed: (rows) => this.#begin(rows),
+      wanted: () => taskStatuses.filter((status) => this.#observer?.wants(status)),
+      onClaimed: (claimed, expired) => this.#begin(claimed, expired),
       onCommitted: (nextDue) => this.#committed(nextDue),
     });
     if (this.#path !== inMemory) this.#every(this.#pollInterval * 1000, () => this.#lookForChanges(reader));
@@ -258,9 +300,9 @@ export class EmbeddedEngine implements TaskEngine {
     return { owner: this.#owner, names: this.#runner.names(), limit, at: Date.now() };
   }
 
-  #begin(rows: readonly Row[]): void {
-    for (const row of rows) this.#slots?.run(row);
-    this.#tell(rows);
+  #begin(claimed: readonly Row[], expired: readonly Row[]): void {
+    for (const row of claimed) this.#slots?.run(row);
+    this.#tell([...claimed, ...expired]);
   }
 
   #committed(nextDue: number | null | undefined): void {
@@ -282,7 +324,8 @@ export class EmbeddedEngine implements TaskEngine {
     this.#seenVersion = version;
     this.#changed.ring();
     if (!this.#claiming) return;
-    for (const id of reader.toCancel(this.#owner)) this.#slots?.cancel(id);
+    for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    this.#scheduler.refresh();
     this.#poke();
   }
 
@@ -300,18 +343,11 @@ export class EmbeddedEngine implements TaskEngine {
   }
 
   /** Records how an attempt ended; on a disk that is full now it tries again until it can, or the engine stops. */
-  async #record(id: string, attempt: number, result: AttemptResult, logs: readonly LogEntry[]): Promise<void> {
+  async #record({ id, seq, attempt }: AttemptKey & { id: string }, result: AttemptResult, logs: readonly LogEntry[]): Promise<void> {
     for (;;) {
       try {
-        const row = await this.#opened?.commits.submit<'finish'>({
-          kind: 'finish',
-          id,
-          owner: this.#owner,
-          attempt,
-          at: Date.now(),
-          result,
-          logs,
-        });
+        const at = Date.now();
+        const row = await this.#opened?.commits.submit<'finish'>({ kind: 'finish', seq, owner: this.#owner, attempt, at, result, logs });
         if (row) this.#tell([row]);
         return;
       } catch (err) {
@@ -322,9 +358,9 @@ export class EmbeddedEngine implements TaskEngine {
     }
   }
 
-  async #abandon(id: string, attempt: number): Promise<void> {
+  async #abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<void> {
     try {
-      const row = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', id, owner: this.#owner, attempt, at: Date.now() });
+      const row = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', seq, owner: this.#owner, attempt, at: Date.now() });
       if (row) this.#tell([row]);
     } catch (err) {
       this.#logger.error({ err, taskId: id, attempt }, 'a cancelled task could not be recorded; it will be when it ends');
@@ -340,14 +376,14 @@ export class EmbeddedEngine implements TaskEngine {
 
   #writeLogs({ commits }: Opened): void {
     const logs = this.#slots?.takeLogs() ?? [];
-    if (logs.length === 0) return;
-    commits
-      .submit<'log'>({ kind: 'log', logs })
-      .catch((err) => this.#logger.error({ err, lines: logs.length }, 'log lines of tasks could not be written'));
+    const entries = this.#slots?.takeProgress() ?? [];
+    const failed = (err: unknown): void => this.#logger.error({ err, lines: logs.length }, 'log lines of tasks could not be written');
+    if (logs.length > 0) commits.submit<'log'>({ kind: 'log', logs }).catch(failed);
+    if (entries.length > 0) commits.submit<'progress'>({ kind: 'progress', owner: this.#owner, entries }).catch(failed);
   }
 
   #tell(rows: readonly Row[]): void {
-    for (const row of rows) if (this.#observer?.wants(row.status as TaskStatus)) this.#observer.tell(toSummary(row));
+    for (const row of rows) if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
   }
 
   #tellResults(results: Outcome['results']): void {

@@ -1,4 +1,5 @@
 import { TaskflowError } from '../../errors.js';
+import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
 import type { Claim, Write, WriteOutcome, Written } from './write.js';
 import type { WritePort } from './write-port.js';
@@ -12,7 +13,9 @@ interface GroupCommitParts {
   port: WritePort;
   /** What this process could take now; asked for each batch. */
   claim(): Claim | undefined;
-  onClaimed(rows: readonly Row[]): void;
+  /** States somebody listens to. */
+  wanted(): readonly TaskStatus[];
+  onClaimed(claimed: readonly Row[], expired: readonly Row[]): void;
   /** After each commit; `nextDue` is told where a claim was made. */
   onCommitted(nextDue: number | null | undefined): void;
 }
@@ -75,15 +78,19 @@ export class GroupCommit {
   }
 
   async #flush(): Promise<void> {
-    const { port, claim: askClaim, onClaimed, onCommitted } = this.#parts;
+    const { port, claim: askClaim, wanted, onClaimed, onCommitted } = this.#parts;
     const batch = this.#pending;
     const claim = askClaim();
     this.#pending = [];
     this.#wanted = false;
     if (batch.length === 0 && !claim) return;
     try {
-      const { outcomes, claimed, nextDue } = await port.apply({ writes: batch.map(({ write }) => write), claim });
-      onClaimed(claimed);
+      const { outcomes, claimed, expired, nextDue } = await port.apply({
+        writes: batch.map(({ write }) => write),
+        claim,
+        wanted: wanted(),
+      });
+      onClaimed(claimed, expired);
       for (const [index, outcome] of outcomes.entries()) batch[index]?.settle(outcome);
       onCommitted(claim && nextDue);
     } catch (error) {

@@ -2,6 +2,7 @@ import type { MetricsRange } from '../../tasks/engine.js';
 import { type Counts, type Durations, type Metrics, type Pulse, type TaskStatus, taskStatuses } from '../../tasks/types.js';
 import type { Database } from './database.js';
 import { addFigures, type Figures, type Level, levels, noFigures, percentile, readFigures, startOf } from './rollup.js';
+import { stateOf } from './rows.js';
 
 interface Summed {
   name: string;
@@ -55,13 +56,18 @@ function levelFor(range: number): Exclude<Level, 'all'> {
 
 function readLive(database: Database): Live[] {
   return database
-    .all('SELECT name, queue, status, n FROM tally WHERE n <> 0')
-    .map((row) => ({ name: String(row.name), queue: String(row.queue), status: row.status as TaskStatus, n: Number(row.n) }));
+    .all('SELECT name, queue, status, n FROM tally JOIN lane ON lane.id = tally.lane WHERE n <> 0')
+    .map((row) => ({ name: String(row.name), queue: String(row.queue), status: stateOf(row.status), n: Number(row.n) }));
 }
 
 function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
   return database
-    .all('SELECT name, queue, at, figures FROM rollup WHERE level = ? AND at >= ? AND at <= ?', level, from, to)
+    .all(
+      'SELECT name, queue, at, figures FROM rollup JOIN lane ON lane.id = rollup.lane WHERE level = ? AND at >= ? AND at <= ?',
+      level,
+      from,
+      to,
+    )
     .map((row) => ({ name: String(row.name), queue: String(row.queue), at: Number(row.at), figures: readFigures(row) }));
 }
 

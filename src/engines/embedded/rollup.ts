@@ -62,38 +62,31 @@ export function percentile({ ran, min, max, buckets }: Figures, share: number): 
 /** Gathers what ends within one transaction and writes each sum once. */
 export class Rollups {
   readonly #database: Database;
-  readonly #pending = new Map<string, { level: Level; at: number; name: string; queue: string; figures: Figures }>();
+  readonly #pending = new Map<string, { level: Level; at: number; lane: number; figures: Figures }>();
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  add(at: number, name: string, queue: string, status: TaskStatus, ms: number | undefined): void {
+  add(at: number, lane: number, status: TaskStatus, ms: number | undefined): void {
     for (const level of Object.keys(levels) as Level[]) {
       const start = startOf(level, at);
-      const key = `${level}\0${start}\0${name}\0${queue}`;
-      const entry = this.#pending.get(key) ?? { level, at: start, name, queue, figures: noFigures() };
+      const key = `${level} ${start} ${lane}`;
+      const entry = this.#pending.get(key) ?? { level, at: start, lane, figures: noFigures() };
       this.#pending.set(key, entry);
       addEnded(entry.figures, status, ms);
     }
   }
 
   write(): void {
-    for (const { level, at, name, queue, figures } of this.#pending.values()) {
-      const stored = this.#database.get(
-        'SELECT figures FROM rollup WHERE level = ? AND at = ? AND name = ? AND queue = ?',
-        level,
-        at,
-        name,
-        queue,
-      );
+    for (const { level, at, lane, figures } of this.#pending.values()) {
+      const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, at, lane);
       if (stored) addFigures(figures, readFigures(stored));
       this.#database.run(
-        'INSERT OR REPLACE INTO rollup (level, at, name, queue, figures) VALUES (?, ?, ?, ?, ?)',
+        'INSERT OR REPLACE INTO rollup (level, at, lane, figures) VALUES (?, ?, ?, ?)',
         level,
         at,
-        name,
-        queue,
+        lane,
         JSON.stringify(figures),
       );
     }

@@ -1,36 +1,49 @@
-import type { AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from '../../tasks/engine.js';
+import type { AttemptResult, NewLogLine, TaskRunner } from '../../tasks/engine.js';
 import type { Row } from './database.js';
 import { toSummary } from './rows.js';
-import type { LogEntry } from './write.js';
+import type { LogEntry, ProgressEntry } from './write.js';
+
+/** What an attempt is known by: the `seq` of its task, and its number. */
+export interface AttemptKey {
+  seq: number;
+  attempt: number;
+}
 
 /** An attempt that runs in this process. */
-interface Slot {
-  attempt: number;
+interface Slot extends AttemptKey {
+  id: string;
   name: string;
   controller: AbortController;
+  /** Its end is recorded, or about to be, though its handler may go on. */
+  over: boolean;
+  stored: boolean;
   grace?: NodeJS.Timeout | undefined;
-  /** Log lines not yet on their way to the database. */
+  /** Log lines and progress not yet on their way to the database. */
   logs: LogEntry[];
+  progress?: ProgressEntry | undefined;
 }
 
 interface SlotsParts {
   runner: TaskRunner;
   /** The attempt is over. Resolves when that is recorded. */
-  finished(id: string, attempt: number, result: AttemptResult, logs: readonly LogEntry[]): Promise<void>;
+  finished(key: AttemptKey & { id: string }, result: AttemptResult, logs: readonly LogEntry[]): Promise<void>;
   /** A cancelled attempt did not end in time. */
-  abandoned(id: string, attempt: number): void;
-  /** Lines wait to be written. */
+  abandoned(key: AttemptKey & { id: string }): void;
+  /** Lines or progress wait to be written. */
   logged(): void;
+  /** A slot is free that no end of an attempt made so. */
+  freed(): void;
 }
 
 /** The attempts under way in this process, at most as many as the runner allows. */
 export class Slots {
   readonly #parts: SlotsParts;
+  /** By task and attempt: a task that timed out may be tried again while its handler still goes on. */
   readonly #running = new Map<string, Slot>();
-  /** Attempts whose handler has ended, but whose end is not yet stored. */
+  /** Attempts whose end is known, but not yet stored. */
   #ending = 0;
   #stopping = false;
-  /** Lines of attempts that were broken off. */
+  /** Lines of attempts that have no slot any more. */
   readonly #leftLogs: LogEntry[] = [];
   #idle: (() => void) | undefined;
 
@@ -48,41 +61,78 @@ export class Slots {
 
   /** Runs a task just claimed; the row has its arguments. */
   run(row: Row): void {
+    const { runner, logged } = this.#parts;
     const summary = toSummary(row);
-    const slot: Slot = { attempt: summary.attempt, name: summary.name, controller: new AbortController(), logs: [] };
-    this.#running.set(summary.id, slot);
-    const tryNumber = summary.attempt - (summary.maxAttempts - Number(row.attempts));
-    void this.#attempt({ summary, args: String(row.args), tryNumber, logLines: Number(row.log_lines) }, slot);
-  }
-
-  async #attempt(task: ClaimedTask, slot: Slot): Promise<void> {
-    const { runner, finished, logged } = this.#parts;
-    const { id, attempt } = task.summary;
+    const key = { seq: Number(row.seq), attempt: summary.attempt };
+    const slot: Slot = {
+      ...key,
+      id: summary.id,
+      name: summary.name,
+      controller: new AbortController(),
+      over: false,
+      stored: false,
+      logs: [],
+    };
+    this.#running.set(nameOf(key), slot);
+    const task = {
+      summary,
+      args: String(row.args),
+      tryNumber: summary.attempt - (summary.maxAttempts - Number(row.attempts)),
+      logLines: Number(row.log_lines),
+      deadlineAt: typeof row.deadline_at === 'number' ? row.deadline_at : undefined,
+    };
     const log = (line: NewLogLine): void => {
-      slot.logs.push({ ...line, task: id, attempt });
+      slot.logs.push({ ...line, task: key.seq, attempt: key.attempt, late: slot.over });
       logged();
     };
-    const result = await runner.run(task, { signal: slot.controller.signal, log });
+    const progress = (value: number, text: string | null): void => {
+      if (slot.over) return;
+      slot.progress = { task: key.seq, attempt: key.attempt, value, text };
+      logged();
+    };
+    const { result, ended } = runner.run(task, { controller: slot.controller, log, progress });
+    void result.then((outcome) => this.#record(slot, outcome));
+    void ended.then(() => this.#release(slot));
+  }
+
+  async #record(slot: Slot, result: AttemptResult): Promise<void> {
     clearTimeout(slot.grace);
-    // The handler has ended, so its slot is free for what is claimed in the very commit that stores the end.
-    this.#running.delete(id);
+    slot.over = true;
     if (this.#stopping && result.status === 'failed') {
       // It failed because it was told to stop: that is handed back like what never ends, and not a failure of the task.
-      this.#leftLogs.push(...slot.logs);
+      this.#leftLogs.push(...slot.logs.splice(0));
     } else {
       this.#ending += 1;
-      await finished(id, attempt, result, slot.logs.splice(0));
+      await this.#parts.finished(slot, result, slot.logs.splice(0));
       this.#ending -= 1;
     }
+    slot.stored = true;
+    this.#rest();
+  }
+
+  /** The handler has ended. Its slot is free for what is claimed in the very commit that stores the end. */
+  #release(slot: Slot): void {
+    this.#running.delete(nameOf(slot));
+    if (slot.stored) {
+      this.#leftLogs.push(...slot.logs.splice(0));
+      this.#parts.freed();
+    }
+    this.#rest();
+  }
+
+  #rest(): void {
     if (this.size === 0) this.#idle?.();
   }
 
   /** Aborts the signal of a task, and gives it up after its grace. Its slot stays taken until the handler ends. */
-  cancel(id: string): void {
-    const slot = this.#running.get(id);
-    if (!slot || slot.grace) return;
-    const seconds = this.#parts.runner.cancelGrace(slot.name);
-    slot.grace = setTimeout(() => this.#parts.abandoned(id, slot.attempt), seconds * 1000);
+  cancel(key: AttemptKey): void {
+    const slot = this.#running.get(nameOf(key));
+    if (!slot || slot.grace || slot.over) return;
+    const giveUp = (): void => {
+      slot.over = true;
+      this.#parts.abandoned(slot);
+    };
+    slot.grace = setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000);
     slot.controller.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
@@ -100,6 +150,16 @@ export class Slots {
     return [...this.#leftLogs.splice(0), ...[...this.#running.values()].flatMap((slot) => slot.logs.splice(0))];
   }
 
+  /** Takes what attempts last said of their progress. */
+  takeProgress(): ProgressEntry[] {
+    const entries: ProgressEntry[] = [];
+    for (const slot of this.#running.values()) {
+      if (slot.progress && !slot.over) entries.push(slot.progress);
+      slot.progress = undefined;
+    }
+    return entries;
+  }
+
   /** Resolves to whether all ended within so many seconds. */
   async drain(seconds: number): Promise<boolean> {
     if (this.size === 0) return true;
@@ -111,4 +171,8 @@ export class Slots {
       };
     });
   }
+}
+
+function nameOf({ seq, attempt }: AttemptKey): string {
+  return `${seq} ${attempt}`;
 }

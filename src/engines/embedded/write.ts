@@ -1,23 +1,66 @@
 import type { AttemptResult, CommandResult, NewLogLine, NewTask } from '../../tasks/engine.js';
+import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
 
 /** A line of a task's log, with what it belongs to. */
 export interface LogEntry extends NewLogLine {
-  task: string;
+  /** `seq` of the task. */
+  task: number;
   attempt: number;
+  late: boolean;
+}
+
+/** How far an attempt is. */
+export interface ProgressEntry {
+  task: number;
+  attempt: number;
+  value: number;
+  text: string | null;
+}
+
+/** A task that is stored, as plain values in the order of the columns they go into: they cross to the writing thread cheaply. */
+export interface PackedTasks {
+  /** Of each task {@link packedWidth} values. */
+  values: readonly (string | number | null)[];
+}
+
+/** An attempt that an owner holds: fencing, so that a process which was taken for dead has nothing more to say. */
+interface Held {
+  seq: number;
+  owner: string;
+  attempt: number;
+  at: number;
+}
+
+/** A command to tasks. */
+interface OnTasks<K> {
+  kind: K;
+  ids: readonly string[];
+  at: number;
 }
 
 /** Everything that changes the database. Plain data, so that it can be sent to the thread that writes. */
 export type Write =
-  | { kind: 'enqueue'; tasks: readonly NewTask[] }
-  | { kind: 'finish'; id: string; owner: string; attempt: number; at: number; result: AttemptResult; logs: readonly LogEntry[] }
-  | { kind: 'log'; logs: readonly LogEntry[] }
-  | { kind: 'retry'; ids: readonly string[]; at: number }
-  | { kind: 'cancel'; ids: readonly string[]; at: number }
+  | { kind: 'enqueue'; tasks: PackedTasks }
+  | ({ kind: 'finish'; result: AttemptResult; logs: readonly LogEntry[] } & Held)
   /** The handler of a cancelled task did not end in time. */
-  | { kind: 'abandon'; id: string; owner: string; attempt: number; at: number }
+  | ({ kind: 'abandon' } & Held)
+  | { kind: 'log'; logs: readonly LogEntry[] }
+  | { kind: 'progress'; owner: string; entries: readonly ProgressEntry[] }
+  | OnTasks<'retry'>
+  | OnTasks<'cancel'>
+  | OnTasks<'delete'>
+  | OnTasks<'run'>
+  /** `newIds` are those of the new tasks, one for each. */
+  | { kind: 'rerun'; ids: readonly string[]; newIds: readonly string[]; args: string | undefined; at: number }
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
+  | { kind: 'pauseQueue'; queue: string; paused: boolean; at: number }
+  | { kind: 'plan'; name: string; task: string; rule: string; nextAt: number | null }
+  | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; task: PackedTasks | undefined; at: number }
+  | { kind: 'pauseSchedule'; name: string; paused: boolean; at: number }
+  | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
+  | { kind: 'makeSearchable'; limit: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
   | { kind: 'increment'; key: string; expiresAt: number; at: number }
   /** `before` is JSON text, or null for no value. */
@@ -26,15 +69,29 @@ export type Write =
 
 /** What each kind of write answers. */
 export interface Written {
-  enqueue: undefined;
-  /** The task's row afterwards; `undefined` where the attempt was no longer this owner's to finish. */
+  /** Ids of the tasks that stand for them, where that is not all as given. */
+  enqueue: readonly string[] | undefined;
+  /** The task's row afterwards; `undefined` where the attempt was not its owner's to end any more, or nobody listens. */
   finish: Row | undefined;
-  log: undefined;
-  retry: readonly CommandResult[];
-  /** With the owners of the running ones that are to be told. */
-  cancel: readonly CommandResult[];
   abandon: Row | undefined;
+  log: undefined;
+  progress: undefined;
+  retry: readonly CommandResult[];
+  cancel: readonly CommandResult[];
+  delete: readonly CommandResult[];
+  run: readonly CommandResult[];
+  rerun: readonly CommandResult[];
   recover: readonly Row[];
+  pauseQueue: undefined;
+  plan: undefined;
+  /** The row of the task it made. */
+  fire: Row | undefined;
+  /** Whether there is such a schedule. */
+  pauseSchedule: boolean;
+  /** How many were deleted. */
+  prune: number;
+  /** How many were looked at. */
+  makeSearchable: number;
   set: undefined;
   increment: number;
   replace: boolean;
@@ -44,7 +101,8 @@ export interface Written {
 /** Takes tasks for this process, after the writes of a batch and in the same commit. */
 export interface Claim {
   owner: string;
-  names: readonly string[];
+  /** Names it can run, each with how many of it may run at once over all processes. */
+  names: ReadonlyMap<string, number | undefined>;
   limit: number;
   at: number;
 }
@@ -53,6 +111,8 @@ export interface Claim {
 export interface Batch {
   writes: readonly Write[];
   claim: Claim | undefined;
+  /** States whose transitions somebody in this process listens to. */
+  wanted: readonly TaskStatus[];
 }
 
 /** How one write of a batch went. */
@@ -63,8 +123,41 @@ export type WriteOutcome =
 /** How a batch went. */
 export interface BatchResult {
   outcomes: readonly WriteOutcome[];
-  /** Rows of the tasks claimed, with their arguments. */
+  /** Rows of the tasks claimed, with their arguments, and of those whose deadline had passed. */
   claimed: readonly Row[];
+  expired: readonly Row[];
   /** When the next waiting task is due, in Unix milliseconds. */
   nextDue: number | null;
+}
+
+/** Values of one task in {@link PackedTasks}. */
+export const packedWidth = 14;
+
+/** Packs tasks to be stored. */
+export function packTasks(tasks: readonly NewTask[]): PackedTasks {
+  const values: (string | number | null)[] = [];
+  for (const task of tasks) {
+    values.push(
+      task.id,
+      task.name,
+      task.queue,
+      task.priority,
+      tagsText(task.tags),
+      task.source === 'scheduled' ? 1 : 0,
+      task.runAt,
+      task.deadlineAt ?? null,
+      task.attempts,
+      task.interrupts,
+      task.args,
+      task.schedule ?? null,
+      task.idempotency?.key ?? null,
+      task.idempotency?.until ?? null,
+    );
+  }
+  return { values };
+}
+
+function tagsText(tags: Readonly<Record<string, string>>): string | null {
+  for (const _key in tags) return JSON.stringify(tags);
+  return null;
 }

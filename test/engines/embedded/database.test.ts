@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { layoutVersion, openDatabase } from '../../../src/engines/embedded/database.js';
-import { pageQueries } from '../../../src/engines/embedded/reader.js';
+import { idBytes } from '../../../src/engines/embedded/rows.js';
+import { packTasks } from '../../../src/engines/embedded/write.js';
 import { Writer } from '../../../src/engines/embedded/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';
@@ -71,22 +72,65 @@ describe('the database file', () => {
     expect(readFileSync(path).equals(before)).toBe(true);
   });
 
-  it('of layout 1 is brought to the present one, with its tasks', async () => {
-    const tasks = new TaskManager({ database: path, logger: false });
-    const id = await tasks.define<[]>('later').with({ runIn: 3600 }).enqueue();
-    await tasks.stop({ timeout: 0 });
+  it('of layout 2 is brought to the present one with all that is in it, and a copy of what it was is kept', async () => {
     const older = await openDatabase(path);
-    older.exec('ALTER TABLE journal DROP COLUMN expires_at; PRAGMA user_version = 1');
-    older.get('PRAGMA wal_checkpoint(TRUNCATE)');
+    older.exec(readFileSync(new URL('./layouts/2.sql', import.meta.url), 'utf8'));
     older.close();
-    const again = new TaskManager({ database: path, logger: false });
-    expect((await again.get(id))?.name).toBe('later');
-    await again.store.append('log', 'entry', 60);
-    expect((await again.store.page('log')).items).toEqual(['entry']);
-    await again.stop({ timeout: 0 });
-    const file = await openDatabase(path);
-    expect(file.get('PRAGMA user_version')).toEqual({ user_version: layoutVersion });
-    file.close();
+    const tasks = new TaskManager({ database: path, logger: false });
+    const { items } = await tasks.find({ limit: 10 });
+    expect(items.map(({ name, status, queue, priority, tags }) => [name, status, queue, priority, tags])).toEqual([
+      ['add', 'cancelled', 'default', 0, { tenant: '7' }],
+      ['add', 'pending', 'default', 5, { tenant: '7' }],
+      ['bulk', 'success', 'bulk', 0, {}],
+      ['flaky', 'failed', 'default', 0, {}],
+      ['add', 'success', 'default', 0, { tenant: '7' }],
+    ]);
+    expect(items.map(({ id }) => id)).toContain('01a21071-3656-7206-a6b1-2a4514f64169');
+    expect(await tasks.get(items[4]?.id ?? '')).toMatchObject({
+      args: [1, 2],
+      result: { sum: 3 },
+      attempts: [{ number: 1, status: 'success' }],
+    });
+    const flaky = await tasks.get(items[3]?.id ?? '');
+    expect(flaky?.attempts.map(({ status, error }) => [status, error?.message])).toEqual([
+      ['failed', 'no luck 1'],
+      ['failed', 'no luck 2'],
+    ]);
+    expect(flaky?.logs.map(({ n, attempt, message, fields }) => [n, attempt, message, fields])).toEqual([
+      [1, 1, 'trying', { n: 1 }],
+      [2, 2, 'trying', { n: 1 }],
+    ]);
+    expect((await tasks.aggregate('metrics', {})).functions.map(({ name, counts }) => [name, counts.success])).toEqual([
+      ['add', 1],
+      ['bulk', 1],
+      ['flaky', 0],
+    ]);
+    expect((await tasks.find({ limit: 10, tags: [{ key: 'tenant', value: '7' }] })).total).toBe(3);
+    expect(await tasks.store.get('session:1')).toEqual({ a: 1 });
+    expect((await tasks.store.page('audit')).items).toEqual([{ event: 'login' }]);
+    const later = tasks.task('bulk', () => 2);
+    await tasks.start();
+    const id = await later.enqueue();
+    await waitFor(async () => (await tasks.get(id))?.status === 'success');
+    await tasks.stop({ timeout: 1 });
+    const copy = await openDatabase(`${path}.layout-2`);
+    expect(copy.get('PRAGMA user_version')).toEqual({ user_version: 2 });
+    expect(copy.get('SELECT count(*) AS n FROM task')).toEqual({ n: 5 });
+    copy.close();
+  });
+
+  it('is copied while it is in use, and never over another file', async () => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    const note = tasks.define<[n: number]>('note');
+    await note.enqueueMany(Array.from({ length: 200 }, (_, n) => [n]));
+    const copied = folder.file('copy.db');
+    const [, ...ids] = await Promise.all([tasks.backup(copied), note.enqueue(1), note.enqueue(2)]);
+    await expect(tasks.backup(copied)).rejects.toThrow(/already; a backup never replaces one/);
+    await expect(tasks.backup(folder.file('no/such/copy.db'))).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    expect(ids.length).toBe(2);
+    const other = new TaskManager({ database: copied, logger: false });
+    expect((await other.find({ limit: 1 })).total).toBeGreaterThanOrEqual(200);
+    await Promise.all([tasks.stop(), other.stop()]);
   });
 
   it('keeps a bounded number of entries in a log, and drops what has expired a few at a time', async () => {
@@ -131,12 +175,12 @@ describe('the database file', () => {
       ['x'.repeat(200_000)],
       1_000_000,
     );
-    const write = () => writer.apply({ writes: [{ kind: 'enqueue', tasks: [large] }], claim: undefined }).outcomes;
+    const write = () => writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks([large]) }], claim: undefined, wanted: [] }).outcomes;
     // SQLite's own limit of pages stands for the disk: the error is the very same.
     const pages = Number(connection.get('PRAGMA page_count')?.page_count);
     connection.get(`PRAGMA max_page_count = ${pages + 5}`);
     expect(write()).toEqual([{ ok: false, error: { message: expect.stringContaining('full'), errcode: 13 } }]);
-    expect(connection.all('SELECT id FROM task')).toEqual([{ id: kept }]);
+    expect(connection.all('SELECT id FROM task')).toEqual([{ id: new Uint8Array(idBytes(kept)) }]);
     connection.get('PRAGMA max_page_count = 1000000');
     expect(write()).toEqual([{ ok: true, value: undefined }]);
     expect(connection.all('SELECT n FROM tally')).toEqual([{ n: 2 }]);
@@ -147,7 +191,7 @@ describe('the database file', () => {
     const tasks = new TaskManager({ database: path, logger: false });
     const id = await tasks.define('noop').enqueue();
     const other = await openDatabase(path);
-    expect(other.get('SELECT status FROM task WHERE id = ?', id)).toEqual({ status: 'pending' });
+    expect(other.get('SELECT status FROM task WHERE id = ?', idBytes(id))).toEqual({ status: 0 });
     expect(other.get('PRAGMA journal_mode')).toEqual({ journal_mode: 'wal' });
     other.close();
     await tasks.stop();
@@ -165,27 +209,6 @@ describe('the database file', () => {
     }
     expect(database.get('SELECT count(*) AS n FROM t')).toEqual({ n: 20 });
     database.close();
-  });
-});
-
-describe('the queries of the list', () => {
-  it('answer from an index, without sorting', async () => {
-    const folder = temporaryFolder();
-    const path = folder.file('tasks.db');
-    const tasks = new TaskManager({ database: path, logger: false });
-    await tasks.describe();
-    const database = await openDatabase(path);
-    const plan = (sql: string, ...values: (string | number)[]): string =>
-      database
-        .all(`EXPLAIN QUERY PLAN ${sql}`, ...values)
-        .map(({ detail }) => detail)
-        .join('; ');
-    expect(plan(pageQueries.all, '~', 50)).toBe('SEARCH task USING INDEX sqlite_autoindex_task_1 (id<?)');
-    expect(plan(pageQueries.byStatus, 'failed', '~', 50)).toBe('SEARCH task USING INDEX task_status (status=? AND id<?)');
-    expect(plan(pageQueries.byName, 'a', 'failed', '~', 50)).toBe('SEARCH task USING INDEX task_name (name=? AND status=? AND id<?)');
-    database.close();
-    await tasks.stop();
-    folder.remove();
   });
 });
 

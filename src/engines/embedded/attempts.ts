@@ -1,0 +1,281 @@
+import type { StoredError } from '../../tasks/engine.js';
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Row } from './database.js';
+import { stateCode, summaryColumns } from './rows.js';
+import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
+import type { Claim, LogEntry, ProgressEntry, Write } from './write.js';
+
+type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
+
+const interrupted: StoredError = {
+  name: 'Interrupted',
+  message: 'the process that ran this task ended before the task did',
+  stack: null,
+  fingerprint: '',
+};
+
+const notStarted: StoredError = {
+  name: 'TimeoutError',
+  message: 'the deadline of the task passed before it was started',
+  stack: null,
+  fingerprint: '',
+};
+
+/** Takes the first ready tasks: by priority, then by age, over all lanes that may run. Those whose deadline has passed end here. */
+export function claim(transaction: Transaction, wanted: Claim): { claimed: Row[]; expired: Row[] } {
+  const { database, ledger } = transaction;
+  const { owner, limit, at } = wanted;
+  database.run('UPDATE task SET ready_at = NULL WHERE ready_at <= ?', at);
+  const claimed: Row[] = [];
+  const expired: Row[] = [];
+  for (;;) {
+    ledger.writeTally();
+    const ready = readyTasks(transaction, wanted, limit - claimed.length);
+    const late = ready.filter((row) => row.deadline_at !== null && Number(row.deadline_at) <= at);
+    for (const row of late) expired.push(expire(transaction, row, at));
+    for (const row of ready) if (!late.includes(row)) claimed.push(begin(transaction, Number(row.seq), owner, at));
+    if (late.length === 0) return { claimed, expired };
+  }
+}
+
+function readyTasks({ database }: Transaction, { names, limit: most }: Claim, limit: number): Row[] {
+  const lanes = database.all(
+    `SELECT lane.id, lane.name FROM tally JOIN lane ON lane.id = tally.lane
+     WHERE tally.status = 0 AND tally.n > 0 AND lane.queue NOT IN (SELECT queue FROM paused)`,
+  );
+  const room = new Map<string, number>();
+  const ready: Row[] = [];
+  for (const { id, name } of lanes) {
+    if (!names.has(String(name))) continue;
+    const left = room.get(String(name)) ?? roomOf(database, String(name), names.get(String(name)) ?? most);
+    room.set(String(name), left);
+    if (left <= 0) continue;
+    const rows = database.all(
+      'SELECT seq, id, lane, priority, deadline_at FROM task WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?',
+      id ?? null,
+      Math.min(left, limit),
+    );
+    for (const row of rows) ready.push({ ...row, name: name ?? null });
+  }
+  if (lanes.length > 1)
+    ready.sort((a, b) => Number(b.priority) - Number(a.priority) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array));
+  return ready
+    .filter(({ name }) => {
+      const left = room.get(String(name)) ?? 0;
+      room.set(String(name), left - 1);
+      return left > 0;
+    })
+    .slice(0, limit);
+}
+
+/** How many more of a name may run. */
+function roomOf(database: Transaction['database'], name: string, concurrency: number): number {
+  if (concurrency === Number.POSITIVE_INFINITY) return concurrency;
+  const running = database.get(
+    'SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status = 1 AND lane IN (SELECT id FROM lane WHERE name = ?)',
+    name,
+  );
+  return concurrency - Number(running?.n);
+}
+
+function begin(transaction: Transaction, seq: number, owner: string, at: number): Row {
+  const { database, ledger } = transaction;
+  const row = database.get(
+    `UPDATE task SET status = 1, rev = ?, owner = ?, attempt = attempt + 1, started_at = ?, ended_at = NULL, duration = NULL,
+       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL
+     WHERE seq = ? RETURNING ${summaryColumns}, lane, attempts, log_lines, deadline_at, args`,
+    ledger.nextRev(),
+    owner,
+    at,
+    seq,
+  );
+  if (!row) throw new Error(`task ${seq} is gone within its own transaction`);
+  move(transaction, row, 'pending', 'running');
+  return row;
+}
+
+function expire(transaction: Transaction, row: Row, at: number): Row {
+  transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);
+  end(transaction, { ...row, started_at: null }, 'pending', 'failed', at, notStarted, {});
+  return summaryRow(transaction, Number(row.seq));
+}
+
+/** Ends an attempt, if it is still this owner's. */
+export function finish(transaction: Transaction, { seq, owner, attempt, at, result, logs }: Of<'finish'>): Row | undefined {
+  writeLog(transaction, logs);
+  const row = heldRow(transaction, seq, owner, attempt);
+  if (!row) return undefined;
+  // Whatever a cancelled handler still returns or throws is not what was asked of it any more.
+  if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at, undefined, {});
+  if (result.status === 'success') return endAttempt(transaction, row, 'success', at, undefined, result);
+  if (result.retryIn === undefined) return endAttempt(transaction, row, 'failed', at, result.error, {});
+  recordAttempt(transaction, row, 'failed', at, result.error);
+  return toPending(transaction, row, at + Math.round(result.retryIn * 1000), at, 0, result.error);
+}
+
+/** Gives up a cancelled attempt whose handler goes on. */
+export function abandon(transaction: Transaction, { seq, owner, attempt, at }: Of<'abandon'>): Row | undefined {
+  const row = heldRow(transaction, seq, owner, attempt);
+  return row && endAttempt(transaction, row, 'cancelled', at, undefined, {});
+}
+
+function heldRow({ database }: Transaction, seq: number, owner: string, attempt: number): Row | undefined {
+  return database.get(
+    'SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+    seq,
+    owner,
+    attempt,
+  );
+}
+
+interface Result {
+  result?: string | null;
+  resultOmitted?: string | null;
+}
+
+function endAttempt(
+  transaction: Transaction,
+  row: Row,
+  status: TaskStatus,
+  at: number,
+  error: StoredError | undefined,
+  result: Result,
+): Row | undefined {
+  // That a task succeeded at the first try is told by the task itself.
+  if (status !== 'success' || Number(row.attempt) > 1) recordAttempt(transaction, row, status, at, error);
+  end(transaction, row, 'running', status, at, error, result);
+  return wantedRow(transaction, Number(row.seq), status);
+}
+
+/** Ends a task for good, and sums up how long its last attempt ran. A clock that was set back makes that nothing, not less. */
+export function end(
+  transaction: Transaction,
+  row: Row,
+  from: TaskStatus,
+  status: TaskStatus,
+  at: number,
+  error: StoredError | undefined,
+  { result = null, resultOmitted = null }: Result,
+): void {
+  const { database, ledger, rollups } = transaction;
+  const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
+  database.run(
+    `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL, ended_at = ?, duration = ?, error_name = ?, error_message = ?,
+       fingerprint = ?, stack = ?, searchable = ?, result = ?, result_omitted = ? WHERE seq = ?`,
+    stateCode[status],
+    ledger.nextRev(),
+    at,
+    duration,
+    error?.name ?? null,
+    error?.message ?? null,
+    error?.fingerprint || null,
+    error?.stack ?? null,
+    error ? 0 : null,
+    result,
+    resultOmitted,
+    row.seq ?? null,
+  );
+  move(transaction, row, from, status);
+  rollups.add(at, Number(row.lane), status, duration ?? undefined);
+}
+
+/** Sends a task back to wait, until `runAt` if that is to come. */
+function toPending(
+  transaction: Transaction,
+  row: Row,
+  runAt: number,
+  now: number,
+  interrupts: number,
+  error: StoredError,
+): Row | undefined {
+  transaction.database.run(
+    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
+       error_name = ?, error_message = ?, fingerprint = ?, stack = ? WHERE seq = ?`,
+    transaction.ledger.nextRev(),
+    runAt,
+    runAt > now ? runAt : null,
+    interrupts,
+    interrupts,
+    error.name,
+    error.message,
+    error.fingerprint || null,
+    error.stack,
+    row.seq ?? null,
+  );
+  move(transaction, row, 'running', 'pending');
+  return wantedRow(transaction, Number(row.seq), 'pending');
+}
+
+function recordAttempt({ database }: Transaction, row: Row, status: TaskStatus, at: number, error: StoredError | undefined): void {
+  database.run(
+    'INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    row.seq ?? null,
+    row.attempt ?? null,
+    stateCode[status],
+    row.started_at ?? null,
+    at,
+    error?.name ?? null,
+    error?.message ?? null,
+    error?.stack ?? null,
+  );
+}
+
+/** Ends or hands back the running tasks of a process that is gone. */
+export function recover(transaction: Transaction, { owner, at }: Of<'recover'>): Row[] {
+  const rows = transaction.database.all(
+    'SELECT seq, lane, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1',
+    owner,
+  );
+  for (const row of rows) recoverOne(transaction, row, at);
+  return rows.map((row) => summaryRow(transaction, Number(row.seq)));
+}
+
+function recoverOne(transaction: Transaction, row: Row, at: number): void {
+  if (row.cancelling === 1) {
+    endAttempt(transaction, row, 'cancelled', at, undefined, {});
+    return;
+  }
+  const mayRun = Number(row.interrupts) < Number(row.max_interrupts) && (row.deadline_at === null || Number(row.deadline_at) > at);
+  if (!mayRun) {
+    endAttempt(transaction, row, 'interrupted', at, interrupted, {});
+    return;
+  }
+  recordAttempt(transaction, row, 'interrupted', at, interrupted);
+  toPending(transaction, row, at, at, 1, interrupted);
+}
+
+/** Stores log lines and numbers them; what belongs to a task that was deleted is dropped. */
+export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
+  for (const { task, at, attempt, level, late, message, fields } of lines) {
+    const row = database.get('UPDATE task SET log_lines = log_lines + 1 WHERE seq = ? RETURNING log_lines', task);
+    if (!row) continue;
+    database.run(
+      'INSERT INTO log (task, n, at, attempt, level, late, message, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      task,
+      row.log_lines ?? null,
+      at,
+      attempt,
+      level,
+      late ? 1 : 0,
+      message,
+      fields,
+    );
+  }
+  return undefined;
+}
+
+/** Stores how far attempts are, if they are still this owner's. */
+export function writeProgress({ database, ledger }: Transaction, owner: string, entries: readonly ProgressEntry[]): undefined {
+  for (const { task, attempt, value, text } of entries) {
+    database.run(
+      'UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+      value,
+      text,
+      ledger.nextRev(),
+      task,
+      owner,
+      attempt,
+    );
+  }
+  return undefined;
+}

@@ -1,0 +1,85 @@
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Database } from './database.js';
+import { stateCode } from './rows.js';
+
+/** What a transaction counts: the numbers of changes and of tasks, and how many tasks of each lane are in each state. */
+export class Ledger {
+  readonly #database: Database;
+  readonly #lanes = new Map<string, number>();
+  /** Changes of the live counts, by state and lane. */
+  readonly #tally = new Map<number, number>();
+  #rev = 0;
+  #seq = 0;
+  #before = { rev: 0, seq: 0 };
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Begins to count; a transaction that may write is open. */
+  open(): void {
+    for (const { key, value } of this.#database.all("SELECT key, value FROM meta WHERE key IN ('rev', 'seq')")) {
+      if (key === 'rev') this.#rev = Number(value);
+      else this.#seq = Number(value);
+    }
+    this.#before = { rev: this.#rev, seq: this.#seq };
+  }
+
+  /** Number of the next change. */
+  nextRev(): number {
+    this.#rev += 1;
+    return this.#rev;
+  }
+
+  /** Number of the next task. */
+  nextSeq(): number {
+    this.#seq += 1;
+    return this.#seq;
+  }
+
+  /** The lane of a name and a queue, made where there is none yet. */
+  lane(name: string, queue: string): number {
+    const key = `${name}\0${queue}`;
+    const known = this.#lanes.get(key);
+    if (known !== undefined) return known;
+    const database = this.#database;
+    database.run('INSERT OR IGNORE INTO lane (name, queue) VALUES (?, ?)', name, queue);
+    const lane = Number(database.get('SELECT id FROM lane WHERE name = ? AND queue = ?', name, queue)?.id);
+    // Bounded: a queue for each customer is a use, a queue for each task is none.
+    if (this.#lanes.size > 10_000) this.#lanes.clear();
+    this.#lanes.set(key, lane);
+    return lane;
+  }
+
+  count(lane: number, status: TaskStatus, by: number): void {
+    const key = lane * 8 + stateCode[status];
+    this.#tally.set(key, (this.#tally.get(key) ?? 0) + by);
+  }
+
+  /** Stores what was counted. */
+  writeTally(): void {
+    for (const [key, by] of this.#tally) {
+      if (by === 0) continue;
+      this.#database.run(
+        'INSERT INTO tally (status, lane, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
+        key % 8,
+        Math.floor(key / 8),
+        by,
+      );
+    }
+    this.#tally.clear();
+  }
+
+  /** Stores everything, before the commit. */
+  close(): void {
+    this.writeTally();
+    if (this.#rev !== this.#before.rev) this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
+    if (this.#seq !== this.#before.seq) this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
+  }
+
+  /** Forgets what a transaction that failed had counted. */
+  discard(): void {
+    this.#tally.clear();
+    this.#lanes.clear();
+  }
+}

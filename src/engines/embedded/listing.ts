@@ -1,0 +1,433 @@
+import { TaskflowError } from '../../errors.js';
+import type { TaskPage, TaskQuery } from '../../tasks/engine.js';
+import { type TaskStatus, taskStatuses } from '../../tasks/types.js';
+import type { Database, Row, SqlValue } from './database.js';
+import { idBytes, idOf, stateCode, summaryColumns, toSummary } from './rows.js';
+
+/*
+ * A list is made of streams: queries that each give (seq, id, value) from one index in the order asked for. They are merged,
+ * and only the tasks of the page itself are read whole. Conditions that no index answers are applied to a window of
+ * candidates, so that a page costs the same however rare what it looks for is: it may then be short, and has a next one.
+ */
+
+/** Totals are counted this far and no further. */
+const countedTo = 10_000;
+/** Candidates that one page looks at for conditions without an index of their own. */
+const window = 5_000;
+/** How many tasks may be stored between two whose ids are the other way round, as when a request prepares one long before. */
+const disorder = 200;
+
+type Valued = 'started_at' | 'ended_at' | 'duration';
+const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
+
+/** A place in a list: the group (of a sort by name or state), the value sorted by, the id. */
+interface Position {
+  group: number;
+  value: number | null;
+  id: Uint8Array;
+}
+
+interface Candidate {
+  seq: number;
+  id: Uint8Array;
+  value: number | null;
+}
+
+/** Rows of one index, `FROM` and `WHERE` without bounds. */
+interface Source {
+  from: string;
+  where: string;
+  params: readonly SqlValue[];
+  /** The column that has the id, in the order of the index. */
+  id?: string;
+  /** The column sorted by before the id. */
+  value?: Valued;
+  /** Words to look for in the index of failures, instead of a condition. */
+  match?: string;
+}
+
+interface Condition {
+  sql: string;
+  params: readonly SqlValue[];
+}
+
+/** Sources that are merged, with what none of them answers. */
+interface Group {
+  sources: readonly Source[];
+  rest: readonly Condition[];
+}
+
+interface Lane {
+  id: number;
+  name: string;
+}
+
+/** Answers one page of a list. */
+export function listTasks(database: Database, query: TaskQuery): TaskPage {
+  const { limit } = query;
+  const listing = new Listing(database, query);
+  const { found, next } = listing.page();
+  const items = found
+    .slice(0, limit)
+    .map(({ seq }) => toSummary(database.get(`SELECT ${summaryColumns} FROM task WHERE seq = ?`, seq) ?? {}));
+  return { items, next, ...listing.total() };
+}
+
+class Listing {
+  readonly #database: Database;
+  readonly #query: TaskQuery;
+  readonly #descending: boolean;
+  readonly #bounds: readonly [Uint8Array, Uint8Array];
+  readonly #lanes: readonly Lane[] | undefined;
+
+  constructor(database: Database, query: TaskQuery) {
+    this.#database = database;
+    this.#query = query;
+    this.#descending = query.order !== 'ascending';
+    this.#bounds = [firstId(query.from ?? 0), firstId(query.to ?? 2 ** 48 - 1)];
+    this.#lanes = query.name === undefined && query.queue === undefined ? undefined : this.#lanesOf(query);
+  }
+
+  #lanesOf({ name, queue }: TaskQuery): Lane[] {
+    return this.#database
+      .all('SELECT id, name FROM lane WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)', name ?? null, queue ?? null)
+      .map((row) => ({ id: Number(row.id), name: String(row.name) }));
+  }
+
+  /** The candidates of a page and one more, and where the next page begins. */
+  page(): { found: Candidate[]; next: string | null } {
+    const { limit, after, sort = 'createdAt' } = this.#query;
+    const start = after === undefined ? undefined : readPosition(after, sort);
+    const groups = this.#groups();
+    const found: (Candidate & { group: number })[] = [];
+    for (let group = start?.group ?? 0; group < groups.length; group++) {
+      const { sources, rest } = groups[group] ?? { sources: [], rest: [] };
+      const { rows, end } = this.#merge(sources, rest, limit + 1 - found.length, start?.group === group ? start : undefined);
+      for (const row of rows) found.push({ ...row, group });
+      const last = found[limit - 1];
+      if (found.length > limit && last) return { found, next: writePosition(sort, last) };
+      if (end) return { found, next: writePosition(sort, { ...end, group }) };
+    }
+    return { found, next: null };
+  }
+
+  /** How many there are, as far as that is soon said. */
+  total(): Pick<TaskPage, 'total' | 'totalRelation'> {
+    const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
+    const simple =
+      tags.length === 0 &&
+      fingerprint === undefined &&
+      schedule === undefined &&
+      text === undefined &&
+      from === undefined &&
+      to === undefined;
+    const { n, more } = simple ? { n: this.#tallied(), more: false } : this.#counted();
+    return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
+  }
+
+  #tallied(): number {
+    const { status } = this.#query;
+    const lanes = this.#lanes && new Set(this.#lanes.map(({ id }) => id));
+    let n = 0;
+    for (const row of this.#database.all('SELECT status, lane, n FROM tally')) {
+      const state = taskStatuses[Number(row.status)];
+      if ((!status || (state && status.includes(state))) && (!lanes || lanes.has(Number(row.lane)))) n += Number(row.n);
+    }
+    return n;
+  }
+
+  #counted(): { n: number; more: boolean } {
+    const { sources, rest } = this.#byId(this.#query.status, this.#lanes);
+    const seen = new Set<SqlValue>();
+    let more = false;
+    for (const source of sources) {
+      const inner =
+        source.match === undefined || rest.length > 0
+          ? this.#select(source, undefined, countedTo + 1)
+          : matches(source.match, countedTo + 1);
+      const rows = this.#database.all(`SELECT seq FROM (${inner.sql}) AS task ${whereOf(rest)}`, ...inner.params, ...paramsOf(rest));
+      for (const { seq = null } of rows) seen.add(seq);
+      if (rest.length > 0 && rows.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
+    }
+    return { n: seen.size, more };
+  }
+
+  /** Whether a source has so many rows. */
+  #reaches(source: Source, rows: number): boolean {
+    const { sql, params } = this.#select(source, undefined, rows);
+    return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n) === rows;
+  }
+
+  /** The groups of the sort, in order. */
+  #groups(): Group[] {
+    const { sort = 'createdAt', status } = this.#query;
+    const value = valued[sort];
+    if (value) return this.#byValue(value);
+    if (sort === 'status')
+      return this.#turned(taskStatuses.filter((each) => !status || status.includes(each)).map((each) => this.#byId([each], this.#lanes)));
+    if (sort === 'name') return this.#turned(this.#names().map((lanes) => this.#byId(status, lanes)));
+    return [this.#byId(status, this.#lanes)];
+  }
+
+  #turned(groups: Group[]): Group[] {
+    return this.#descending ? groups.reverse() : groups;
+  }
+
+  /** Lanes by name. */
+  #names(): Lane[][] {
+    const byName = new Map<string, Lane[]>();
+    const lanes = this.#lanes ?? this.#lanesOf({ limit: 0 });
+    for (const lane of lanes) byName.set(lane.name, [...(byName.get(lane.name) ?? []), lane]);
+    return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
+  }
+
+  /** Sources in the order of ids, of which the most telling condition decides. */
+  #byId(status: readonly TaskStatus[] | undefined, lanes: readonly Lane[] | undefined): Group {
+    const { tags = [], fingerprint, schedule, text } = this.#query;
+    const conditions = this.#conditions(status, lanes);
+    const without = (...names: (keyof typeof conditions)[]): Condition[] =>
+      Object.entries(conditions).flatMap(([name, each]) => (names.includes(name as keyof typeof conditions) ? [] : each));
+    if (text !== undefined) return { sources: this.#textSources(text), rest: without() };
+    if (fingerprint !== undefined)
+      return {
+        sources: [{ from: 'task', where: 'fingerprint = ? AND fingerprint IS NOT NULL', params: [fingerprint] }],
+        rest: without('fingerprint'),
+      };
+    if (schedule !== undefined)
+      return { sources: [{ from: 'task', where: 'schedule = ? AND schedule IS NOT NULL', params: [schedule] }], rest: without('schedule') };
+    const [tag] = tags;
+    if (tag) return { sources: [tagSource(tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
+    const states = status ?? taskStatuses;
+    if (lanes && lanes.length * states.length <= 60)
+      return { sources: states.flatMap((state) => lanes.map((lane) => laneSource(state, lane))), rest: [] };
+    if (status || lanes) return { sources: states.map(statusSource), rest: without('status') };
+    return { sources: [{ from: 'task', where: 'TRUE', params: [] }], rest: [] };
+  }
+
+  /** Every condition of the query, as SQL on a task. */
+  #conditions(
+    status: readonly TaskStatus[] | undefined,
+    lanes: readonly Lane[] | undefined,
+  ): Record<'status' | 'lanes' | 'tags' | 'fingerprint' | 'schedule', Condition[]> {
+    const { tags = [], fingerprint, schedule } = this.#query;
+    return {
+      status: status ? [{ sql: `status IN (${marks(status.length)})`, params: status.map((each) => stateCode[each]) }] : [],
+      lanes: lanes ? [{ sql: 'lane IN (SELECT value FROM json_each(?))', params: [JSON.stringify(lanes.map(({ id }) => id))] }] : [],
+      tags: tags.map(tagCondition),
+      fingerprint: fingerprint === undefined ? [] : [{ sql: 'fingerprint = ?', params: [fingerprint] }],
+      schedule: schedule === undefined ? [] : [{ sql: 'schedule = ?', params: [schedule] }],
+    };
+  }
+
+  /** Sources in the order of a value; what has none follows, by id. */
+  #byValue(value: Valued): Group[] {
+    const { status, from, to, text } = this.#query;
+    const conditions = this.#conditions(undefined, this.#lanes);
+    const rest = Object.values(conditions).flat();
+    if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.#bounds });
+    if (text !== undefined) rest.push({ sql: `seq IN (${this.#newestMatches(text)})`, params: [] });
+    const states = (status ?? taskStatuses).map((each) => stateCode[each]);
+    const withValue: Source[] = [];
+    const without: Source[] = [];
+    for (const state of states) {
+      if (state > 1) {
+        withValue.push({ from: 'task', where: `status = ${state} AND status > 1 AND ${value} IS NOT NULL`, params: [], value });
+        without.push({ from: 'task', where: `status = ${state} AND status > 1 AND ${value} IS NULL`, params: [] });
+      } else if (value === 'started_at') {
+        withValue.push({ from: 'task', where: `status = ${state} AND started_at IS NOT NULL`, params: [], value });
+        if (state === 0) without.push({ from: 'task', where: 'status = 0 AND status <> 1 AND started_at IS NULL', params: [] });
+      } else {
+        without.push(statusSource(state === 0 ? 'pending' : 'running'));
+      }
+    }
+    return [
+      { sources: withValue, rest },
+      { sources: without, rest },
+    ];
+  }
+
+  /** The numbers of the newest tasks that a search finds, as SQL without parameters. */
+  #newestMatches(text: string): string {
+    const seqs = new Set<number>();
+    for (const source of this.#textSources(text)) {
+      const { sql, params } = this.#select(source, undefined, window);
+      for (const row of this.#database.all(sql, ...params)) seqs.add(Number(row.seq));
+    }
+    return [...seqs].join(', ') || 'NULL';
+  }
+
+  /** Where a text may be found: words of failures, names, tags, and the beginning of ids. */
+  #textSources(text: string): Source[] {
+    const words = text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+    const sources: Source[] = [];
+    if (words.length > 0) {
+      const match = words.map((word) => `"${word}"`).join(' AND ');
+      sources.push({ from: 'task', where: '', params: [], match });
+      const lanes = this.#lanesOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+      for (const lane of lanes.slice(0, 10)) for (const state of taskStatuses) sources.push(laneSource(state, lane));
+    }
+    const [key = '', ...value] = text.split(':');
+    sources.push(value.length > 0 ? tagSource({ key, value: value.join(':') }) : tagSource({ key }));
+    sources.push({ from: 'tag JOIN task ON task.id = tag.id', where: 'tag.value = ?', params: [text], id: 'tag.id' });
+    const digits = text.toLowerCase().replaceAll('-', '');
+    if (/^[0-9a-f]{4,32}$/.test(digits)) {
+      const [low, high] = ['0', 'f'].map((fill) => Buffer.from(digits.padEnd(32, fill), 'hex'));
+      sources.push({ from: 'task', where: 'task.id BETWEEN ? AND ?', params: [low ?? null, high ?? null] });
+    }
+    return sources;
+  }
+
+  /** SQL of one source: its candidates in order, from a position on. */
+  #select(source: Source, after: Position | undefined, limit: number): Condition {
+    if (source.match !== undefined) return this.#selectMatches(source.match, after, limit);
+    const { from, where, params, id = 'task.id', value } = source;
+    const [low, high] = this.#bounds;
+    const direction = this.#descending ? 'DESC' : 'ASC';
+    const compare = this.#descending ? '<' : '>';
+    const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, lane, status, fingerprint, schedule`;
+    if (value) {
+      const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
+      return {
+        sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound} ORDER BY ${value} ${direction}, ${id} ${direction} LIMIT ?`,
+        params: [...params, ...(after ? [after.value, after.id] : []), limit],
+      };
+    }
+    const [least, below] = [!this.#descending && after ? `${id} > ?` : `${id} >= ?`, `${id} < ?`];
+    return {
+      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${below} ORDER BY ${id} ${direction} LIMIT ?`,
+      params: [
+        ...params,
+        !this.#descending && after ? after.id : low,
+        this.#descending && after && Buffer.compare(after.id, high) < 0 ? after.id : high,
+        limit,
+      ],
+    };
+  }
+
+  /**
+   * The word index goes by `seq`, in which tasks were stored: nearly the order of their ids, so a few more than wanted are
+   * taken and put in order.
+   */
+  #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
+    const direction = this.#descending ? 'DESC' : 'ASC';
+    const compare = this.#descending ? '<' : '>';
+    const nearest = after && this.#database.get('SELECT seq FROM task WHERE id = ?', after.id)?.seq;
+    const seq =
+      typeof nearest === 'number' ? nearest + (this.#descending ? disorder : -disorder) : this.#descending ? Number.MAX_SAFE_INTEGER : 0;
+    return {
+      sql: `SELECT task.seq, task.id AS id, NULL AS value, lane, status, fingerprint, schedule
+        FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
+        JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
+        ORDER BY task.id ${direction} LIMIT ?`,
+      params: [match, seq, limit + 2 * disorder, ...this.#bounds, ...(after ? [after.id] : []), limit],
+    };
+  }
+
+  /** The first rows of all sources in order. `end` is where the looking stopped, if not at the end of the list. */
+  #merge(
+    sources: readonly Source[],
+    rest: readonly Condition[],
+    wanted: number,
+    after: Position | undefined,
+  ): { rows: Candidate[]; end: Candidate | undefined } {
+    let end: Candidate | undefined;
+    const rows: Candidate[] = [];
+    for (const source of sources) {
+      const taken = rest.length === 0 ? this.#take(this.#select(source, after, wanted)) : this.#takeSome(source, rest, wanted, after);
+      rows.push(...('rows' in taken ? taken.rows : taken));
+      if ('end' in taken && taken.end && (!end || this.#compare(taken.end, end) < 0)) end = taken.end;
+    }
+    rows.sort((a, b) => this.#compare(a, b));
+    const once = sources.length === 1 ? rows : rows.filter((row, index) => row.seq !== rows[index - 1]?.seq);
+    // Beyond where one source was left, others may have what belongs before it.
+    const certain = end ? once.filter((row) => this.#compare(row, end as Candidate) <= 0) : once;
+    return { rows: certain.slice(0, wanted), end };
+  }
+
+  #takeSome(
+    source: Source,
+    rest: readonly Condition[],
+    wanted: number,
+    after: Position | undefined,
+  ): { rows: Candidate[]; end: Candidate | undefined } {
+    const inner = this.#select(source, after, window);
+    const rows = this.#take({
+      sql: `SELECT seq, id, value FROM (${inner.sql}) AS task ${whereOf(rest)} LIMIT ?`,
+      params: [...inner.params, ...paramsOf(rest), wanted],
+    });
+    if (rows.length >= wanted) return { rows, end: undefined };
+    const [last] = this.#take({ sql: `${inner.sql} OFFSET ${window - 1}`, params: [...inner.params.slice(0, -1), 1] });
+    return { rows, end: last };
+  }
+
+  #take({ sql, params }: Condition): Candidate[] {
+    return this.#database.all(sql, ...params).map(toCandidate);
+  }
+
+  #compare(a: Candidate, b: Candidate): number {
+    const order = (a.value ?? 0) - (b.value ?? 0) || Buffer.compare(a.id, b.id);
+    return this.#descending ? -order : order;
+  }
+}
+
+function toCandidate(row: Row): Candidate {
+  return { seq: Number(row.seq), id: row.id as Uint8Array, value: row.value === null ? null : Number(row.value) };
+}
+
+/** The numbers of the tasks that have the words, without reading them. */
+function matches(match: string, limit: number): Condition {
+  return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
+}
+
+function statusSource(state: TaskStatus): Source {
+  const where = state === 'running' ? 'status = 1' : `status = ${stateCode[state]} AND status <> 1`;
+  return { from: 'task', where, params: [] };
+}
+
+function laneSource(state: TaskStatus, lane: Lane): Source {
+  const where = state === 'running' ? 'status = 1 AND lane = ?' : `lane = ? AND status = ${stateCode[state]} AND status <> 1`;
+  return { from: 'task', where, params: [lane.id] };
+}
+
+function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
+  const from = 'tag JOIN task ON task.id = tag.id';
+  if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
+  return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };
+}
+
+function tagCondition({ key, value }: { key: string; value?: string | undefined }): Condition {
+  if (value === undefined) return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = task.id)', params: [key] };
+  return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = task.id)', params: [key, value] };
+}
+
+function whereOf(conditions: readonly Condition[]): string {
+  return conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
+}
+
+function paramsOf(conditions: readonly Condition[]): SqlValue[] {
+  return conditions.flatMap(({ params }) => [...params]);
+}
+
+function marks(n: number): string {
+  return Array(n).fill('?').join(', ');
+}
+
+/** The smallest id of a moment. */
+function firstId(at: number): Uint8Array {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUIntBE(Math.min(2 ** 48 - 1, Math.max(0, Math.floor(at))), 0, 6);
+  return bytes;
+}
+
+/** Newest and oldest first need no more than an id; any other sort says its group and value too. */
+function writePosition(sort: string, { group, value, id }: Position): string {
+  return sort === 'createdAt' ? idOf(id) : `${group}:${value ?? ''}:${idOf(id)}`;
+}
+
+function readPosition(text: string, sort: string): Position {
+  const parts = /^(?:(\d{1,6}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
+  const [, group, value, id] = parts ?? [];
+  if (id === undefined || (sort === 'createdAt') !== (group === undefined))
+    throw new TaskflowError('INVALID_CURSOR', 'this position is not one that a list with this sort gave');
+  return { group: Number(group ?? 0), value: value === undefined ? null : Number(value), id: idBytes(id) };
+}

@@ -1,0 +1,137 @@
+import type { Logger } from '../../options.js';
+import type { NewTask, Schedule } from '../../tasks/engine.js';
+import type { Row } from './database.js';
+import type { GroupCommit } from './group-commit.js';
+import type { Reader } from './reader.js';
+import { packTasks } from './write.js';
+
+/** setTimeout fires at once past this. */
+const longestTimer = 2 ** 31 - 1;
+/** Milliseconds after its time from which a run counts as missed. */
+const missedAfter = 60_000;
+/** Milliseconds before a run that could not be stored is tried again. */
+const retryDelay = 1000;
+
+interface Parts {
+  logger: Logger;
+  /** A task was made; the row is its own. */
+  made(row: Row): void;
+  /** There is something to run. */
+  poke(): void;
+}
+
+interface Storage {
+  reader: Reader;
+  commits: GroupCommit;
+}
+
+interface Entry {
+  schedule: Schedule;
+  timer?: NodeJS.Timeout | undefined;
+  /** What the timer waits for. */
+  at?: number | undefined;
+}
+
+/**
+ * Fires schedules. When each runs next is in the database; every process waits for that time, and the first one there makes
+ * the task and plans the next run in one commit, so that each run happens once.
+ */
+export class ScheduleTimers {
+  readonly #parts: Parts;
+  readonly #entries = new Map<string, Entry>();
+  #storage: Storage | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  add(schedule: Schedule): void {
+    this.#entries.set(schedule.name, { schedule });
+    if (this.#storage) this.#plan([schedule]);
+  }
+
+  start(storage: Storage): void {
+    this.#storage = storage;
+    this.#plan([...this.#entries.values()].map(({ schedule }) => schedule));
+  }
+
+  stop(): void {
+    this.#storage = undefined;
+    for (const entry of this.#entries.values()) clearTimeout(entry.timer);
+  }
+
+  /** The task of a run now; `undefined` for a schedule that is not of this process. */
+  prepare(name: string): NewTask | undefined {
+    return this.#entries.get(name)?.schedule.prepare();
+  }
+
+  /** Looks again when each is to run, after other processes may have changed that. */
+  refresh(): void {
+    if (!this.#storage || this.#entries.size === 0) return;
+    const unplanned: Schedule[] = [];
+    for (const row of this.#storage.reader.schedules()) {
+      const entry = this.#entries.get(String(row.name));
+      if (!entry) continue;
+      if (row.paused_at !== null) this.#wait(entry, undefined);
+      else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
+      else if (entry.schedule.next(Date.now()) !== undefined) unplanned.push(entry.schedule);
+    }
+    if (unplanned.length > 0) this.#plan(unplanned);
+  }
+
+  #plan(schedules: readonly Schedule[]): void {
+    const commits = this.#storage?.commits;
+    if (!commits || schedules.length === 0) return;
+    const now = Date.now();
+    Promise.all(
+      schedules.map(({ name, task, rule, next }) => commits.submit<'plan'>({ kind: 'plan', name, task, rule, nextAt: next(now) ?? null })),
+    ).then(
+      () => this.refresh(),
+      (err) => this.#later(err, 'schedules could not be stored', () => this.#plan(schedules)),
+    );
+  }
+
+  #wait(entry: Entry, at: number | undefined): void {
+    if (entry.at === at && entry.timer) return;
+    clearTimeout(entry.timer);
+    entry.at = at;
+    entry.timer = undefined;
+    if (at === undefined || !this.#storage) return;
+    this.#arm(entry, at);
+  }
+
+  /** Long waits are cut into pieces, and a clock that was set back makes one longer. */
+  #arm(entry: Entry, at: number): void {
+    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#fire(entry, at));
+    entry.timer = setTimeout(due, Math.min(Math.max(0, at - Date.now()), longestTimer));
+  }
+
+  #fire(entry: Entry, dueAt: number): void {
+    const { schedule } = entry;
+    const now = Date.now();
+    const skip = now - dueAt > missedAfter && !schedule.catchUp;
+    // Whatever was missed besides is made good by this one run.
+    const nextAt = schedule.next(Math.max(dueAt, now), dueAt) ?? null;
+    const { name, overlap } = schedule;
+    const task = skip ? undefined : packTasks([schedule.prepare()]);
+    this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, task, at: now }).then(
+      (row) => {
+        entry.timer = undefined;
+        this.refresh();
+        if (!row) return;
+        this.#parts.made(row);
+        this.#parts.poke();
+      },
+      (err) => this.#later(err, 'a scheduled task could not be stored', () => this.#fire(entry, dueAt), entry),
+    );
+  }
+
+  /** Whatever hinders a schedule now, the next moment may be better. */
+  #later(err: unknown, message: string, again: () => void, entry?: Entry): void {
+    if (!this.#storage) return;
+    this.#parts.logger.error({ err, schedule: entry?.schedule.name }, message);
+    const timer = setTimeout(() => this.#storage && again(), retryDelay);
+    if (entry) entry.timer = timer;
+    else timer.unref();
+  }
+}
