@@ -3,8 +3,8 @@ export * from './auth/index.js';
 export { type ErrorCode, errorCodes, TaskflowError, type TaskflowErrorOptions } from './errors.js';
 export { type StartOptions, type StopOptions, type TaskLimits, TaskManager, type TaskManagerOptions } from './manager.js';
 export type { Logger } from './options.js';
-export { type TaskContext, type TaskLog, taskContext, taskLog } from './tasks/context.js';
-export type { DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, TaskOptions } from './tasks/definition.js';
+export { type TaskContext, type TaskLog, taskContext, taskLog, taskProgress } from './tasks/context.js';
+export type { Backoff, DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, TaskOptions } from './tasks/definition.js';
 export type {
   Action,
   AttemptIo,
@@ -20,7 +20,13 @@ export type {
   NewLogLine,
   NewTask,
   Outcome,
+  QueueState,
+  RunningAttempt,
+  Schedule,
+  ScheduleState,
+  SortKey,
   StoredError,
+  TaskClock,
   TaskControl,
   TaskEngine,
   TaskPage,

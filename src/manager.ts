@@ -1,7 +1,17 @@
 import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { TaskflowError } from './errors.js';
-import { type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption, wrongType } from './options.js';
+import {
+  type Logger,
+  loggerOption,
+  numberOption,
+  optionsObject,
+  secondsOption,
+  secretKeysOption,
+  stringOption,
+  wrongType,
+} from './options.js';
 import type { SharedStore } from './store/shared-store.js';
+import { encodeArguments } from './tasks/arguments.js';
 import {
   type DeclaredTask,
   type Definition,
@@ -15,10 +25,11 @@ import {
   type TaskOptions,
 } from './tasks/definition.js';
 import type { Command, CommandBy, MetricsRange, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
-import { prepareTask, readCallSettings } from './tasks/prepare.js';
+import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { readTimetable, type ScheduleOptions } from './tasks/schedule.js';
-import { type Metrics, type Pulse, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+import { createSealer, type Sealer } from './tasks/sealing.js';
+import { type Metrics, type Pulse, type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
 /** Options of a {@link TaskManager}. */
 export interface TaskManagerOptions {
@@ -29,6 +40,15 @@ export interface TaskManagerOptions {
   /** Tasks run at once in this process. Default 10. */
   concurrency?: number | undefined;
   limits?: TaskLimits | undefined;
+  /**
+   * Encrypts the arguments and results of tasks in the database: 32 random characters or more, or a list of such keys, of
+   * which the first encrypts and all decrypt. Default: they are stored as they are.
+   */
+  encryptionKeys?: string | readonly string[] | undefined;
+  /** Days that an ended task is kept. Default: for ever. */
+  retentionDays?: number | undefined;
+  /** How many ended tasks are kept. Default: all. */
+  retentionCount?: number | undefined;
   /** Seconds between two looks for what other processes did. Default 0.25. */
   pollInterval?: number | undefined;
   /** The app's pino logger, or `false` for silence. */
@@ -79,6 +99,7 @@ export class TaskManager implements TaskSource {
   readonly #schedules = new Set<string>();
   readonly #listeners = new Map<TaskStatus, Set<Listener>>();
   readonly #argsBytes: number;
+  readonly #sealer: Sealer;
   readonly #logger: Logger;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
@@ -89,15 +110,20 @@ export class TaskManager implements TaskSource {
       'engine',
       'concurrency',
       'limits',
+      'encryptionKeys',
+      'retentionDays',
+      'retentionCount',
       'pollInterval',
       'logger',
     ]);
     const limits = optionsObject<TaskLimits>('limits', given.limits, ['argsBytes', 'resultBytes', 'logLines']);
     this.#logger = loggerOption('logger', given.logger);
+    this.#sealer = createSealer(given.encryptionKeys === undefined ? [] : secretKeysOption('encryptionKeys', given.encryptionKeys));
     this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, { min: 2, max: 64 * mebibyte, integer: true });
     this.#runner = handlerRunner({
       concurrency: numberOption('concurrency', given.concurrency, 10, { min: 1, max: 10_000, integer: true }),
       definitions: this.#definitions,
+      sealer: this.#sealer,
       resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, { max: 64 * mebibyte, integer: true }),
       logLines: numberOption('limits.logLines', limits.logLines, 10_000, { min: 1, max: 1_000_000, integer: true }),
       logger: this.#logger,
@@ -157,7 +183,7 @@ export class TaskManager implements TaskSource {
     const definition = this.#definitions.get(target.name);
     if (!definition) throw new RangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
     const args = options.args ?? [];
-    const prepare = (): NewTask => ({ ...prepareTask(definition, args, this.#argsBytes, undefined, 'scheduled'), schedule: name });
+    const prepare = (): NewTask => ({ ...this.#prepare(definition, args, undefined, 'scheduled'), schedule: name });
     // Wrong arguments fail here, not in the night.
     prepare();
     this.#schedules.add(name);
@@ -217,8 +243,9 @@ export class TaskManager implements TaskSource {
     return this.#engine.find(query);
   }
 
-  get(id: string): ReturnType<TaskEngine['get']> {
-    return this.#engine.get(id);
+  async get(id: string): ReturnType<TaskEngine['get']> {
+    const task = await this.#engine.get(id);
+    return task && this.#unsealed(task);
   }
 
   logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
@@ -239,8 +266,20 @@ export class TaskManager implements TaskSource {
     return this.#engine.watch(after, signal);
   }
 
-  control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
-    return this.#engine.control(command, by);
+  async control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
+    return this.#engine.control(command.action === 'rerun' ? await this.#withArguments(command) : command, by);
+  }
+
+  /** New arguments of a rerun, checked and encrypted as those of an enqueue are. */
+  async #withArguments(command: Extract<Command, { action: 'rerun' }>): Promise<Command> {
+    const { ids, args } = command;
+    if (args === undefined) return command;
+    const [id] = ids;
+    if (id === undefined || ids.length > 1) throw new RangeError(`args belong to the rerun of one task, not of ${ids.length}`);
+    const list: unknown = JSON.parse(args);
+    if (!Array.isArray(list)) throw new TypeError('args must be JSON text of a list');
+    const name = (await this.#engine.get(id))?.name ?? '';
+    return { ...command, args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name) };
   }
 
   async #start(run: boolean): Promise<void> {
@@ -262,7 +301,7 @@ export class TaskManager implements TaskSource {
 
   #enqueuerOf<A extends readonly unknown[]>(definition: Definition, options: EnqueueOptions): Enqueuer<A> {
     const call = readCallSettings(options);
-    const prepare = (...args: A): NewTask => prepareTask(definition, args, this.#argsBytes, call);
+    const prepare = (...args: A): NewTask => this.#prepare(definition, args, call);
     return {
       name: definition.name,
       prepare,
@@ -271,10 +310,32 @@ export class TaskManager implements TaskSource {
         const [id = task.id] = await this.enqueue([task]);
         return id;
       },
+      enqueueIn: (connection, ...args) => this.#enqueueIn(connection, prepare(...args)),
       enqueueMany: async (list) => {
         return [...(await this.enqueue(list.map((args) => prepare(...args))))];
       },
     };
+  }
+
+  #prepare(definition: Definition, args: readonly unknown[], call?: CallSettings, source?: NewTask['source']): NewTask {
+    return prepareTask(definition, args, { argsBytes: this.#argsBytes, sealer: this.#sealer, clock: this.#engine.clock }, call, source);
+  }
+
+  #enqueueIn(connection: object, task: NewTask): string {
+    if (!this.#engine.enqueueIn) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no file that an app could write to');
+    const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
+    return id;
+  }
+
+  /** Arguments and result as they were given; in their place, why they cannot be read. */
+  #unsealed(task: TaskDetail): TaskDetail {
+    try {
+      const open = (value: unknown): unknown =>
+        typeof value === 'string' ? JSON.parse(this.#sealer.open(JSON.stringify(value), task.name)) : value;
+      return { ...task, args: open(task.args) as readonly unknown[], result: open(task.result) };
+    } catch (error) {
+      return { ...task, args: [], result: null, resultOmitted: (error as Error).message };
+    }
   }
 
   #emit(task: TaskSummary): void {
@@ -293,7 +354,7 @@ export class TaskManager implements TaskSource {
   }
 }
 
-function engineOf({ database, engine, pollInterval }: TaskManagerOptions, logger: Logger): TaskEngine {
+function engineOf({ database, engine, pollInterval, retentionDays, retentionCount }: TaskManagerOptions, logger: Logger): TaskEngine {
   if (engine !== undefined) {
     if (database !== undefined) throw new TypeError('database and engine exclude each other');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
@@ -304,5 +365,12 @@ function engineOf({ database, engine, pollInterval }: TaskManagerOptions, logger
     database: stringOption('database', database, 'tasks.db', { maxLength: 4096 }),
     logger,
     pollInterval: secondsOption('pollInterval', pollInterval, 0.25),
+    retention: {
+      age:
+        retentionDays === undefined
+          ? undefined
+          : numberOption('retentionDays', retentionDays, 0, { above: true, max: 36_500 }) * 86_400_000,
+      count: numberOption('retentionCount', retentionCount, undefined, { integer: true }),
+    },
   });
 }

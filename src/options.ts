@@ -146,3 +146,16 @@ function guarded(logger: Logger): Logger {
   };
   return { debug: call('debug'), info: call('info'), warn: call('warn'), error: call('error') } as Logger;
 }
+
+/** Reads an option of one secret key, or a list of them, newest first. The error never holds a key. */
+export function secretKeysOption(option: string, value: unknown): readonly string[] {
+  const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (keys.length === 0) throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);
+  for (const key of keys) {
+    if (typeof key !== 'string') throw wrongSecret(option, 'a string, or a list of strings', TypeError);
+    if (key.length < 32) throw wrongSecret(option, 'at least 32 characters long (RFC 7518 section 3.2)', RangeError);
+    if (new Set(key).size < 8) throw wrongSecret(option, 'random: at least 8 different characters', RangeError);
+  }
+  if (new Set(keys).size !== keys.length) throw wrongSecret(option, 'a list without the same key twice', RangeError);
+  return keys as readonly string[];
+}

@@ -31,6 +31,7 @@ describe('what the package exports', () => {
         'taskContext',
         'taskEvents',
         'taskLog',
+        'taskProgress',
         'taskRoutes',
       ].sort(),
     );

@@ -3,7 +3,16 @@ import type { Context } from 'koa';
 import type { Access } from '../http/access.js';
 import { type Mount, mountAt } from '../http/mount.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
-import { type Logger, loggerOption, optionsObject, pathOption, secondsOption, stringOption, wrongType } from '../options.js';
+import {
+  type Logger,
+  loggerOption,
+  optionsObject,
+  pathOption,
+  secondsOption,
+  secretKeysOption,
+  stringOption,
+  wrongType,
+} from '../options.js';
 import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { type AuditTrail, auditTrail, retentionOption } from './audit-trail.js';
@@ -30,7 +39,7 @@ import {
   type ThrottleOptions,
   throttleOption,
 } from './throttle/throttle.js';
-import { createTokens, secretKeysOption, type Tokens } from './token.js';
+import { createTokens, type Tokens } from './token.js';
 
 /** Options of {@link createAuth}. */
 export interface AuthOptions {
@@ -195,7 +204,8 @@ interface Shared {
 /** Checks the other options and makes the parts of them. */
 function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): AuthParts {
   const registry = resolveStrategies('strategies', given.strategies);
-  const secretKeys = given.secretKey === undefined ? [randomBytes(32).toString('base64url')] : secretKeysOption(given.secretKey);
+  const secretKeys =
+    given.secretKey === undefined ? [randomBytes(32).toString('base64url')] : secretKeysOption('secretKey', given.secretKey);
   const tokenExpiry = secondsOption('tokenExpiry', given.tokenExpiry, 86_400);
   const idleTimeout = secondsOption('idleTimeout', given.idleTimeout, undefined);
   const limits = throttleOption(given.throttle);

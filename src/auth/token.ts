@@ -1,6 +1,6 @@
 import { createHash, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { outOfRange, wrongSecret } from '../options.js';
+import { outOfRange } from '../options.js';
 import type { Session } from './session.js';
 import { isRoleList, isUserName } from './strategy.js';
 
@@ -161,17 +161,4 @@ function isTime(value: unknown): value is number {
 function isCurrent({ issuedAt, expiresAt, authenticatedAt }: Session, now: number): boolean {
   const soon = now + skew * 1000;
   return now < expiresAt.getTime() && issuedAt.getTime() <= soon && authenticatedAt.getTime() <= soon;
-}
-
-/** Reads the option `secretKey`: one key or a list of them, newest first. The error never holds a key. */
-export function secretKeysOption(value: unknown): readonly string[] {
-  const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
-  if (keys.length === 0) throw wrongSecret('secretKey', 'a key, or a list of keys with the newest first', RangeError);
-  for (const key of keys) {
-    if (typeof key !== 'string') throw wrongSecret('secretKey', 'a string, or a list of strings', TypeError);
-    if (key.length < 32) throw wrongSecret('secretKey', 'at least 32 characters long (RFC 7518 section 3.2)', RangeError);
-    if (new Set(key).size < 8) throw wrongSecret('secretKey', 'random: at least 8 different characters', RangeError);
-  }
-  if (new Set(keys).size !== keys.length) throw wrongSecret('secretKey', 'a list without the same key twice', RangeError);
-  return keys as readonly string[];
 }

@@ -117,6 +117,16 @@ export interface Enqueuer<A extends readonly unknown[]> {
   enqueue(...args: A): Promise<string>;
   /** Stores one task for each list of arguments, all or none. */
   enqueueMany(list: readonly A[]): Promise<string[]>;
+  /**
+   * Stores a task within a transaction that is open on a connection of the app's own to the same database file, and returns
+   * its id: the task exists exactly when that transaction commits. Synchronous, like the connection. Processes that run tasks
+   * see it within `pollInterval` of the commit.
+   *
+   * @param connection An open connection with a transaction begun: of `node:sqlite`, `@photostructure/sqlite` or `better-sqlite3`.
+   * @throws TypeError for arguments that JSON would change or for what is no connection; TaskflowError ENGINE_UNAVAILABLE
+   * where no transaction is open or the file is another, NOT_SUPPORTED where the engine has no file.
+   */
+  enqueueIn(connection: object, ...args: A): string;
   /** Makes a task without storing it; `tasks.enqueue` stores it. */
   prepare(...args: A): NewTask;
 }

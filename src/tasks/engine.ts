@@ -274,6 +274,13 @@ export interface TaskControl {
 /** What the web layer shows: a TaskManager, or anything else with these two sides. */
 export interface TaskSource extends TaskReader, TaskControl {}
 
+/** What a new task is given. */
+export interface TaskClock {
+  /** Unix milliseconds. */
+  now(): number;
+  newTaskId(): string;
+}
+
 /** What stores tasks and runs them. */
 export interface TaskEngine extends TaskSource {
   /** Runs tasks with the runner; without one this process only enqueues and shows. */
@@ -286,7 +293,9 @@ export interface TaskEngine extends TaskSource {
    */
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
   /** Stores tasks within a transaction of the app's own, open on the same database. Absent where there can be none. */
-  enqueueIn?(database: unknown, tasks: readonly NewTask[]): readonly string[];
+  enqueueIn?(connection: unknown, tasks: readonly NewTask[]): readonly string[];
+  /** The engine's own clock and ids, where it does not go by this process's. */
+  readonly clock?: TaskClock;
   /** Takes up a schedule; it fires while the engine is started with a runner. */
   schedule(schedule: Schedule): void;
   /** Copies the whole database to a path while it is in use. Absent where there is none. */

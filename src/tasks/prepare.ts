@@ -1,7 +1,8 @@
 import { numberOption, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
 import { type Definition, type EnqueueOptions, priorityOption, queueOption, tagsOption } from './definition.js';
-import type { NewTask } from './engine.js';
+import type { NewTask, TaskClock } from './engine.js';
+import type { Sealer } from './sealing.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
 
 /** Per-call options, checked once for any number of tasks. */
@@ -50,19 +51,21 @@ function timeOption(value: unknown): number | undefined {
 }
 
 const noOptions = readCallSettings({});
+const systemClock: TaskClock = { now: () => Date.now(), newTaskId };
 
 /** Makes a task of a definition: gives it an id, checks and encodes its arguments. */
 export function prepareTask(
   { name, settings }: Definition,
   args: readonly unknown[],
-  argsBytes: number,
+  { argsBytes, sealer, clock = systemClock }: { argsBytes: number; sealer: Sealer; clock?: TaskClock | undefined },
   call: CallSettings = noOptions,
   source: NewTask['source'] = 'manual',
 ): NewTask {
-  const encoded = encodeArguments(name, args, argsBytes);
-  const id = newTaskId();
-  const createdAt = timeOfTaskId(id);
-  const runAt = Math.max(createdAt, call.runAt ?? createdAt + Math.round((call.runIn ?? 0) * 1000));
+  const encoded = sealer.seal(encodeArguments(name, args, argsBytes), name);
+  const id = clock.newTaskId();
+  // An id is ahead of a clock that was set back; when the task is to run is not.
+  const now = clock.now();
+  const runAt = Math.max(now, call.runAt ?? now + Math.round((call.runIn ?? 0) * 1000));
   const deadline = call.deadline ?? settings.deadline;
   return {
     id,
@@ -72,11 +75,11 @@ export function prepareTask(
     priority: call.priority ?? settings.priority,
     tags: call === noOptions ? settings.tags : { ...settings.tags, ...call.tags },
     source,
-    createdAt,
+    createdAt: timeOfTaskId(id),
     runAt,
     attempts: settings.retries + 1,
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
     deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),
-    idempotency: call.idempotency && { key: call.idempotency.key, until: createdAt + Math.round(call.idempotency.window * 1000) },
+    idempotency: call.idempotency && { key: call.idempotency.key, until: now + Math.round(call.idempotency.window * 1000) },
   };
 }

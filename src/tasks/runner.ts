@@ -5,6 +5,7 @@ import { runInTask } from './context.js';
 import { type Definition, retryDelay, type Settings } from './definition.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, StoredError, TaskRunner } from './engine.js';
 import { fingerprint } from './fingerprint.js';
+import type { Sealer } from './sealing.js';
 import type { LogLevel } from './types.js';
 
 interface RunnerParts {
@@ -13,6 +14,7 @@ interface RunnerParts {
   resultBytes: number;
   /** Log lines kept of a task. */
   logLines: number;
+  sealer: Sealer;
   logger: Logger;
 }
 
@@ -26,7 +28,7 @@ const stackLimit = 16 * 1024;
 const labelLimit = 256;
 
 /** Runs attempts by calling the handlers of the definitions. */
-export function handlerRunner({ concurrency, definitions, resultBytes, logLines, logger }: RunnerParts): HandlerRunner {
+export function handlerRunner({ concurrency, definitions, resultBytes, logLines, sealer, logger }: RunnerParts): HandlerRunner {
   let listener = (): void => {};
   let names: ReadonlyMap<string, number | undefined> | undefined;
 
@@ -60,8 +62,8 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       const started = performance.now();
       const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, logger);
       let overdue: DOMException | undefined;
-      const work = callHandler(definition, task, io, logLines).then(
-        (value): AttemptResult => ({ status: 'success', ...encodeResult(value, resultBytes) }),
+      const work = callHandler(definition, task, io, { logLines, sealer }).then(
+        (value): AttemptResult => ({ status: 'success', ...sealResult(encodeResult(value, resultBytes), task.summary.name, sealer) }),
         // What a handler throws once its time is over comes of that.
         (thrown) => fail(overdue ?? thrown),
       );
@@ -128,11 +130,20 @@ function errorFields({ name, message, fingerprint: kind }: StoredError): object 
   return { type: name, message: message.slice(0, 500), fingerprint: kind };
 }
 
-async function callHandler(definition: Definition | undefined, task: ClaimedTask, io: AttemptIo, logLines: number): Promise<unknown> {
+function sealResult<R extends { result?: string }>(encoded: R, task: string, sealer: Sealer): R {
+  return encoded.result === undefined ? encoded : { ...encoded, result: sealer.seal(encoded.result, task) };
+}
+
+async function callHandler(
+  definition: Definition | undefined,
+  task: ClaimedTask,
+  io: AttemptIo,
+  { logLines, sealer }: Pick<RunnerParts, 'logLines' | 'sealer'>,
+): Promise<unknown> {
   const { id, name, attempt, queue, tags } = task.summary;
   if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
   const { handler } = definition;
-  const args = JSON.parse(task.args) as readonly unknown[];
+  const args = JSON.parse(sealer.open(task.args, name)) as readonly unknown[];
   const context = { id, name, queue, attempt, tags, signal: io.controller.signal };
   const progress = (value: number, label: string | undefined): void =>
     io.progress(value, label === undefined ? null : text(label).slice(0, labelLimit));

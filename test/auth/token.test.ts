@@ -2,7 +2,8 @@ import { createHash, createHmac } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { jwtVerify, SignJWT } from 'jose';
 import type { Session } from '../../src/auth/session.js';
-import { createTokens, secretKeysOption, type Tokens } from '../../src/auth/token.js';
+import { createTokens, type Tokens } from '../../src/auth/token.js';
+import { secretKeysOption } from '../../src/options.js';
 import { secretKey } from '../helpers/passwords.js';
 
 const now = Date.parse('2026-03-01T12:00:00Z');
@@ -168,9 +169,9 @@ describe('secretKey', () => {
     ['an empty list', [], RangeError],
     ['a list with one key twice', [secretKey, secretKey], RangeError],
   ])('is refused when it is %s, without saying it', (_case, value, Kind) => {
-    expect(() => secretKeysOption(value)).toThrow(Kind);
+    expect(() => secretKeysOption('secretKey', value)).toThrow(Kind);
     try {
-      secretKeysOption(value);
+      secretKeysOption('secretKey', value);
     } catch (error) {
       const { message } = error as Error;
       expect(message).toContain('secretKey');

@@ -101,8 +101,9 @@ function expire(transaction: Transaction, row: Row, at: number): Row {
 }
 
 /** Ends an attempt, if it is still this owner's. */
-export function finish(transaction: Transaction, { seq, owner, attempt, at, result, logs }: Of<'finish'>): Row | undefined {
+export function finish(transaction: Transaction, { seq, owner, attempt, at, result, logs, progress }: Of<'finish'>): Row | undefined {
   writeLog(transaction, logs);
+  if (progress) writeProgress(transaction, owner, [progress]);
   const row = heldRow(transaction, seq, owner, attempt);
   if (!row) return undefined;
   // Whatever a cancelled handler still returns or throws is not what was asked of it any more.

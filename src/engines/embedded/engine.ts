@@ -19,6 +19,7 @@ import { type Metrics, type Pulse, type TaskSummary, taskStatuses } from '../../
 import { copyDatabase, copyFileOnThread } from './backup.js';
 import { Bell } from './bell.js';
 import { checkFile, type Database, inMemory, openDatabase, type Row, sqliteCode, unusable } from './database.js';
+import { type AppConnection, enqueueInTransaction } from './enqueue-in.js';
 import { GroupCommit } from './group-commit.js';
 import { prepareConnection } from './layout.js';
 import { readMetrics, readPulse } from './metrics.js';
@@ -26,9 +27,10 @@ import { OwnerLocks } from './owner-lock.js';
 import { Reader } from './reader.js';
 import { stateOf, toSummary } from './rows.js';
 import { ScheduleTimers } from './schedule-timers.js';
-import { type AttemptKey, Slots } from './slots.js';
+import { type AttemptKey, type LeftToWrite, Slots } from './slots.js';
 import { embeddedStore } from './store.js';
-import { type Claim, type LogEntry, packTasks } from './write.js';
+import { type Retention, Upkeep } from './upkeep.js';
+import { type Claim, packTasks } from './write.js';
 import { memoryPort, threadPort, type WritePort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */
@@ -38,6 +40,7 @@ export interface EmbeddedOptions {
   logger: Logger;
   /** Seconds between two looks for what other processes did. */
   pollInterval: number;
+  retention: Retention;
 }
 
 /** Milliseconds that log lines are gathered before they are written. */
@@ -66,6 +69,7 @@ export class EmbeddedEngine implements TaskEngine {
   readonly #changed = new Bell();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #scheduler: ScheduleTimers;
+  readonly #upkeep: Upkeep;
   #observer: TransitionObserver | undefined;
   #opening: Promise<Opened> | undefined;
   /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
@@ -78,10 +82,11 @@ export class EmbeddedEngine implements TaskEngine {
   #logTimer: NodeJS.Timeout | undefined;
   #seenVersion: unknown;
 
-  constructor({ database, logger, pollInterval }: EmbeddedOptions) {
+  constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {
     this.#path = database;
     this.#logger = logger;
     this.#pollInterval = pollInterval;
+    this.#upkeep = new Upkeep({ logger, retention });
     this.#locks = database === inMemory ? undefined : new OwnerLocks(database);
     this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
     this.store = embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
@@ -101,11 +106,12 @@ export class EmbeddedEngine implements TaskEngine {
         recoveryInterval,
         () => void this.#recoverDead().catch((err) => this.#logger.error({ err }, 'looking for dead processes failed')),
       );
+    this.#upkeep.start(await this.#open());
     if (!runner) return;
     port.hold(true);
     this.#slots = new Slots({
       runner,
-      finished: (key, result, logs) => this.#record(key, result, logs),
+      finished: (key, result, rest) => this.#record(key, result, rest),
       abandoned: (key) => void this.#abandon(key),
       logged: () => this.#writeLogsSoon(),
       freed: () => this.#poke(),
@@ -121,6 +127,7 @@ export class EmbeddedEngine implements TaskEngine {
     this.#stopped = true;
     this.#claiming = false;
     this.#scheduler.stop();
+    this.#upkeep.stop();
     clearTimeout(this.#dueTimer);
     for (const timer of this.#timers) clearInterval(timer);
     await this.#opening?.catch(() => undefined);
@@ -157,6 +164,10 @@ export class EmbeddedEngine implements TaskEngine {
       for (const [index, task] of tasks.entries()) if (!standing || standing[index] === task.id) this.#observer.tell(pendingSummary(task));
     }
     return standing ?? tasks.map(({ id }) => id);
+  }
+
+  enqueueIn(connection: unknown, tasks: readonly NewTask[]): readonly string[] {
+    return enqueueInTransaction(this.#path, connection as AppConnection, tasks);
   }
 
   async backup(path: string): Promise<void> {
@@ -217,7 +228,7 @@ export class EmbeddedEngine implements TaskEngine {
     const { action, ids } = command;
     const results =
       action === 'rerun'
-        ? await commits.submit<'rerun'>({ kind: action, ids, newIds: ids.map(newTaskId), args: command.args, at })
+        ? await commits.submit<'rerun'>({ kind: action, ids, newIds: ids.map(() => newTaskId()), args: command.args, at })
         : await commits.submit<'retry'>({ kind: action as 'retry', ids, at });
     if (action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
     if (action !== 'delete') this.#tellResults(results);
@@ -232,10 +243,12 @@ export class EmbeddedEngine implements TaskEngine {
       this.#scheduler.refresh();
       return { results: [], known };
     }
-    const task = this.#scheduler.prepare(name);
-    if (!task) return { results: [], known: false };
-    await this.enqueue([task]);
-    return { results: [{ id: task.id, ok: true, task: pendingSummary(task) }], known: true };
+    const row = await commits.submit<'runSchedule'>({ kind: 'runSchedule', name, newId: newTaskId(), at });
+    if (!row) return { results: [], known: false };
+    this.#tell([row]);
+    this.#poke();
+    const task = toSummary(row);
+    return { results: [{ id: task.id, ok: true, task }], known: true };
   }
 
   /** Reads, and tells a failure of the file from any other. */
@@ -343,11 +356,11 @@ export class EmbeddedEngine implements TaskEngine {
   }
 
   /** Records how an attempt ended; on a disk that is full now it tries again until it can, or the engine stops. */
-  async #record({ id, seq, attempt }: AttemptKey & { id: string }, result: AttemptResult, logs: readonly LogEntry[]): Promise<void> {
+  async #record({ id, seq, attempt }: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<void> {
     for (;;) {
       try {
         const at = Date.now();
-        const row = await this.#opened?.commits.submit<'finish'>({ kind: 'finish', seq, owner: this.#owner, attempt, at, result, logs });
+        const row = await this.#opened?.commits.submit<'finish'>({ kind: 'finish', seq, owner: this.#owner, attempt, at, result, ...rest });
         if (row) this.#tell([row]);
         return;
       } catch (err) {

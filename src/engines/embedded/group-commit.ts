@@ -88,6 +88,7 @@ export class GroupCommit {
       const { outcomes, claimed, expired, nextDue } = await port.apply({
         writes: batch.map(({ write }) => write),
         claim,
+        at: Date.now(),
         wanted: wanted(),
       });
       onClaimed(claimed, expired);

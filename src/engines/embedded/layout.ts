@@ -111,6 +111,7 @@ CREATE TABLE schedule (
   name TEXT PRIMARY KEY,
   task TEXT NOT NULL,
   rule TEXT NOT NULL,
+  template TEXT NOT NULL,
   next_at INTEGER,
   paused_at INTEGER,
   last_at INTEGER,

@@ -103,6 +103,11 @@ export class Reader {
     return Number(all?.n) - read;
   }
 
+  /** Whether there are failures that the word index does not have yet. */
+  hasUnsearchable(): boolean {
+    return this.#database.get('SELECT 1 FROM task WHERE searchable = 0 LIMIT 1') !== undefined;
+  }
+
   /** Owners of running tasks. */
   owners(): string[] {
     return this.#database.all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL').map((row) => String(row.owner));

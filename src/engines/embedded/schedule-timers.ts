@@ -1,5 +1,6 @@
 import type { Logger } from '../../options.js';
-import type { NewTask, Schedule } from '../../tasks/engine.js';
+import type { Schedule } from '../../tasks/engine.js';
+import { newTaskId } from '../../tasks/task-id.js';
 import type { Row } from './database.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
@@ -60,11 +61,6 @@ export class ScheduleTimers {
     for (const entry of this.#entries.values()) clearTimeout(entry.timer);
   }
 
-  /** The task of a run now; `undefined` for a schedule that is not of this process. */
-  prepare(name: string): NewTask | undefined {
-    return this.#entries.get(name)?.schedule.prepare();
-  }
-
   /** Looks again when each is to run, after other processes may have changed that. */
   refresh(): void {
     if (!this.#storage || this.#entries.size === 0) return;
@@ -84,7 +80,9 @@ export class ScheduleTimers {
     if (!commits || schedules.length === 0) return;
     const now = Date.now();
     Promise.all(
-      schedules.map(({ name, task, rule, next }) => commits.submit<'plan'>({ kind: 'plan', name, task, rule, nextAt: next(now) ?? null })),
+      schedules.map(({ name, task, rule, next, prepare }) =>
+        commits.submit<'plan'>({ kind: 'plan', name, task, rule, template: packTasks([prepare()]), nextAt: next(now) ?? null }),
+      ),
     ).then(
       () => this.refresh(),
       (err) => this.#later(err, 'schedules could not be stored', () => this.#plan(schedules)),
@@ -113,8 +111,8 @@ export class ScheduleTimers {
     // Whatever was missed besides is made good by this one run.
     const nextAt = schedule.next(Math.max(dueAt, now), dueAt) ?? null;
     const { name, overlap } = schedule;
-    const task = skip ? undefined : packTasks([schedule.prepare()]);
-    this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, task, at: now }).then(
+    const newId = newTaskId();
+    this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId, at: now }).then(
       (row) => {
         entry.timer = undefined;
         this.refresh();

@@ -23,10 +23,16 @@ interface Slot extends AttemptKey {
   progress?: ProgressEntry | undefined;
 }
 
+/** What an attempt said last, and is not written yet. */
+export interface LeftToWrite {
+  logs: readonly LogEntry[];
+  progress: ProgressEntry | undefined;
+}
+
 interface SlotsParts {
   runner: TaskRunner;
   /** The attempt is over. Resolves when that is recorded. */
-  finished(key: AttemptKey & { id: string }, result: AttemptResult, logs: readonly LogEntry[]): Promise<void>;
+  finished(key: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<void>;
   /** A cancelled attempt did not end in time. */
   abandoned(key: AttemptKey & { id: string }): void;
   /** Lines or progress wait to be written. */
@@ -103,7 +109,7 @@ export class Slots {
       this.#leftLogs.push(...slot.logs.splice(0));
     } else {
       this.#ending += 1;
-      await this.#parts.finished(slot, result, slot.logs.splice(0));
+      await this.#parts.finished(slot, result, { logs: slot.logs.splice(0), progress: slot.progress });
       this.#ending -= 1;
     }
     slot.stored = true;

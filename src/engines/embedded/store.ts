@@ -6,7 +6,7 @@ import type { GroupCommit } from './group-commit.js';
 /** What the store needs of the engine, once that is open. */
 export interface StoreParts {
   database: Database;
-  commits: GroupCommit;
+  commits: Pick<GroupCommit, 'submit'>;
   changed: Bell;
 }
 

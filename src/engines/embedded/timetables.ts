@@ -2,39 +2,54 @@ import { isEnded } from '../../tasks/states.js';
 import type { Row } from './database.js';
 import { idBytes } from './rows.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
-import type { Write } from './write.js';
+import { packedAt, type Write } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /** Makes a schedule known. When it runs next stays as it was, unless its rule has changed or nothing was planned. */
-export function plan({ database }: Transaction, { name, task, rule, nextAt }: Of<'plan'>): undefined {
+export function plan({ database }: Transaction, { name, task, rule, template, nextAt }: Of<'plan'>): undefined {
   database.run(
-    `INSERT INTO schedule (name, task, rule, next_at) VALUES (?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule,
+    `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template,
        next_at = CASE WHEN rule = excluded.rule THEN coalesce(next_at, excluded.next_at) ELSE excluded.next_at END`,
     name,
     task,
     rule,
+    JSON.stringify(template.values),
     nextAt,
   );
   return undefined;
 }
 
 /** Makes the task of a run that is due, if no other process has, and plans the next: in one commit, so that each happens once. */
-export function fire(transaction: Transaction, { name, dueAt, nextAt, overlap, task, at }: Of<'fire'>): Row | undefined {
-  const { database, inserter } = transaction;
-  const schedule = database.get('SELECT next_at, paused_at, last_id FROM schedule WHERE name = ?', name);
+export function fire(transaction: Transaction, { name, dueAt, nextAt, overlap, skip, newId, at }: Of<'fire'>): Row | undefined {
+  const { database } = transaction;
+  const schedule = database.get('SELECT name, template, next_at, paused_at, last_id FROM schedule WHERE name = ?', name);
   if (!schedule || schedule.next_at !== dueAt || schedule.paused_at !== null) return undefined;
-  const skip = task === undefined || (!overlap && !hasEnded(transaction, schedule));
-  if (skip) {
-    database.run('UPDATE schedule SET next_at = ?, skipped = skipped + 1 WHERE name = ?', nextAt, name);
-    return undefined;
-  }
-  inserter.add(task, at);
+  database.run('UPDATE schedule SET next_at = ? WHERE name = ?', nextAt, name);
+  if (!skip && (overlap || hasEnded(transaction, schedule))) return make(transaction, schedule, newId, at);
+  database.run('UPDATE schedule SET skipped = skipped + 1 WHERE name = ?', name);
+  return undefined;
+}
+
+/** Makes a task of a schedule now, whenever its next run is. */
+export function runSchedule(transaction: Transaction, { name, newId, at }: Of<'runSchedule'>): Row | undefined {
+  const schedule = transaction.database.get('SELECT name, template FROM schedule WHERE name = ?', name);
+  return schedule && make(transaction, schedule, newId, at);
+}
+
+/** A new task like the schedule's template, its times counted from now. */
+function make(transaction: Transaction, { name, template }: Row, newId: string, at: number): Row {
+  const { database, inserter } = transaction;
+  const values = JSON.parse(String(template)) as (string | number | null)[];
+  const [runAt, deadlineAt] = [values[packedAt.runAt], values[packedAt.deadlineAt]];
+  values[packedAt.id] = newId;
+  values[packedAt.runAt] = at;
+  if (typeof deadlineAt === 'number') values[packedAt.deadlineAt] = at + deadlineAt - Number(runAt);
+  inserter.add({ values }, at);
   inserter.flush();
-  const id = idBytes(String(task.values[0]));
-  database.run('UPDATE schedule SET next_at = ?, last_at = ?, last_id = ? WHERE name = ?', nextAt, at, id, name);
-  const made = database.get('SELECT seq FROM task WHERE id = ?', id);
+  database.run('UPDATE schedule SET last_at = ?, last_id = ? WHERE name = ?', at, idBytes(newId), name ?? null);
+  const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
   return summaryRow(transaction, Number(made?.seq));
 }
 

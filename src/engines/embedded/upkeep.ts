@@ -1,58 +1,82 @@
-import { deleteTask } from './commands.js';
-import { summaryColumns } from './rows.js';
-import type { Transaction } from './transaction.js';
-import type { Write } from './write.js';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Logger } from '../../options.js';
+import type { GroupCommit } from './group-commit.js';
+import type { Reader } from './reader.js';
 
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
-
-/** Deletes so far back can be told to a stream that comes back. */
-const tombstones = 100_000;
-
-/** Deletes some of the tasks that ended first: before a time, or beyond so many. */
-export function prune(transaction: Transaction, { endedBefore, keep, limit, at }: Of<'prune'>): number {
-  const { database, ledger } = transaction;
-  dropKeys(transaction, at);
-  ledger.writeTally();
-  const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status > 1')?.n);
-  const beyond = keep === null ? 0 : Math.max(0, ended - keep);
-  const before = endedBefore ?? 0;
-  const oldest = [2, 3, 4, 5]
-    .flatMap((status) =>
-      database.all(
-        'SELECT seq, id, lane, status, searchable, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
-        status,
-        limit,
-      ),
-    )
-    .sort((a, b) => Number(a.ended_at) - Number(b.ended_at))
-    .slice(0, limit);
-  const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
-  for (const row of doomed) deleteTask(transaction, row);
-  if (doomed.length > 0) trimTombstones(transaction);
-  return doomed.length;
+/** What is kept of the tasks that have ended. */
+export interface Retention {
+  /** Milliseconds after its end that a task is kept; for ever when absent. */
+  age: number | undefined;
+  /** How many are kept; all when absent. */
+  count: number | undefined;
 }
 
-function trimTombstones({ database }: Transaction): void {
-  const last = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
-  if (!last) return;
-  database.run('DELETE FROM tombstone WHERE rev <= ?', last.rev ?? null);
-  // From here on a gap could hide a delete.
-  database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last.rev ?? null);
+/** Milliseconds between two looks for failures to make searchable, and for tasks to delete. */
+const intervals = { search: 1000, prune: 60_000 };
+/** Tasks of one commit, so that none is long, and milliseconds between two, so that others come in between. */
+const steps = { search: 100, prune: 100, pause: 5 };
+
+interface Storage {
+  reader: Reader;
+  commits: GroupCommit;
 }
 
-/** Adds failures to the word index, some time after they happened: it must not slow them down. */
-export function makeSearchable({ database }: Transaction, { limit }: Of<'makeSearchable'>): number {
-  const rows = database.all(`SELECT ${summaryColumns} FROM task WHERE searchable = 0 LIMIT ?`, limit);
-  for (const row of rows) {
-    const words = [row.name, row.error_name, row.error_message, row.tags].filter((text) => text !== null).join(' ');
-    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.seq ?? null, words);
-    database.run('UPDATE task SET searchable = 1 WHERE seq = ?', row.seq ?? null);
+/** What a database needs from time to time, in small steps. */
+export class Upkeep {
+  readonly #logger: Logger;
+  readonly #retention: Retention;
+  #timers: NodeJS.Timeout[] = [];
+  #stopped = false;
+
+  constructor({ logger, retention }: { logger: Logger; retention: Retention }) {
+    this.#logger = logger;
+    this.#retention = retention;
   }
-  return rows.length;
-}
 
-/** Deletes idempotency keys that are over, a few at a time. */
-function dropKeys({ database }: Transaction, at: number): void {
-  for (const { name = null, key = null } of database.all('SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT 100', at))
-    database.run('DELETE FROM idempotency WHERE name = ? AND key = ?', name, key);
+  start(storage: Storage): void {
+    this.#repeat(intervals.search, () => this.#makeSearchable(storage));
+    const { age, count } = this.#retention;
+    if (age !== undefined || count !== undefined) this.#repeat(intervals.prune, () => this.#prune(storage));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  /** Now and then, never twice at a time. */
+  #repeat(milliseconds: number, work: () => Promise<void>): void {
+    let busy = false;
+    const turn = async (): Promise<void> => {
+      if (busy || this.#stopped) return;
+      busy = true;
+      try {
+        await work();
+      } catch (err) {
+        if (!this.#stopped) this.#logger.error({ err }, 'the upkeep of the task database failed and will be tried again');
+      } finally {
+        busy = false;
+      }
+    };
+    this.#timers.push(setInterval(() => void turn(), milliseconds).unref());
+    void turn();
+  }
+
+  async #makeSearchable({ reader, commits }: Storage): Promise<void> {
+    while (!this.#stopped && reader.hasUnsearchable()) {
+      await commits.submit<'makeSearchable'>({ kind: 'makeSearchable', limit: steps.search });
+      await wait(steps.pause);
+    }
+  }
+
+  async #prune({ commits }: Storage): Promise<void> {
+    const { age, count } = this.#retention;
+    let deleted = steps.prune;
+    while (!this.#stopped && deleted === steps.prune) {
+      const at = Date.now();
+      const endedBefore = age === undefined ? null : at - age;
+      deleted = await commits.submit<'prune'>({ kind: 'prune', endedBefore, keep: count ?? null, limit: steps.prune, at });
+      await wait(steps.pause);
+    }
+  }
 }

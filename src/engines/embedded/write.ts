@@ -42,7 +42,7 @@ interface OnTasks<K> {
 /** Everything that changes the database. Plain data, so that it can be sent to the thread that writes. */
 export type Write =
   | { kind: 'enqueue'; tasks: PackedTasks }
-  | ({ kind: 'finish'; result: AttemptResult; logs: readonly LogEntry[] } & Held)
+  | ({ kind: 'finish'; result: AttemptResult; logs: readonly LogEntry[]; progress: ProgressEntry | undefined } & Held)
   /** The handler of a cancelled task did not end in time. */
   | ({ kind: 'abandon' } & Held)
   | { kind: 'log'; logs: readonly LogEntry[] }
@@ -56,8 +56,11 @@ export type Write =
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
   | { kind: 'pauseQueue'; queue: string; paused: boolean; at: number }
-  | { kind: 'plan'; name: string; task: string; rule: string; nextAt: number | null }
-  | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; task: PackedTasks | undefined; at: number }
+  /** `template` is a task of the schedule; each run is one like it. */
+  | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null }
+  /** `skip`: the run was missed and is not made good. */
+  | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
+  | { kind: 'runSchedule'; name: string; newId: string; at: number }
   | { kind: 'pauseSchedule'; name: string; paused: boolean; at: number }
   | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
   | { kind: 'makeSearchable'; limit: number }
@@ -86,6 +89,8 @@ export interface Written {
   plan: undefined;
   /** The row of the task it made. */
   fire: Row | undefined;
+  /** Likewise; `undefined` where there is no such schedule. */
+  runSchedule: Row | undefined;
   /** Whether there is such a schedule. */
   pauseSchedule: boolean;
   /** How many were deleted. */
@@ -111,6 +116,8 @@ export interface Claim {
 export interface Batch {
   writes: readonly Write[];
   claim: Claim | undefined;
+  /** Unix milliseconds. */
+  at: number;
   /** States whose transitions somebody in this process listens to. */
   wanted: readonly TaskStatus[];
 }
@@ -132,6 +139,8 @@ export interface BatchResult {
 
 /** Values of one task in {@link PackedTasks}. */
 export const packedWidth = 14;
+/** Where among them some are. */
+export const packedAt = { id: 0, runAt: 6, deadlineAt: 7 } as const;
 
 /** Packs tasks to be stored. */
 export function packTasks(tasks: readonly NewTask[]): PackedTasks {

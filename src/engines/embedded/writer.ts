@@ -5,9 +5,9 @@ import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
-import { fire, pauseSchedule, plan } from './timetables.js';
+import { fire, pauseSchedule, plan, runSchedule } from './timetables.js';
 import type { Transaction } from './transaction.js';
-import { makeSearchable, prune } from './upkeep.js';
+import { makeSearchable, prune } from './upkeep-writes.js';
 import type { Batch, BatchResult, Write, WriteOutcome, Written } from './write.js';
 
 /** Writes all of a batch in one transaction. */
@@ -27,29 +27,28 @@ export class Writer {
 
   /** Applies a batch. If one write makes the whole fail, each is tried alone, so that it fails alone. */
   apply(batch: Batch): BatchResult {
-    const { writes, claim: wish, wanted } = batch;
+    const { writes, claim: wish, at, wanted } = batch;
     this.#transaction.wanted = new Set(wanted);
     try {
       return this.#commit(batch);
     } catch (error) {
       const nothing = { claimed: [], expired: [], nextDue: null };
       if (writes.length === 1 && !wish) return { outcomes: [failure(error)], ...nothing };
-      const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, wanted }).outcomes[0] ?? failure(error));
+      const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0] ?? failure(error));
       if (!wish) return { outcomes, ...nothing };
       try {
-        return { ...this.#commit({ writes: [], claim: wish, wanted }), outcomes };
+        return { ...this.#commit({ writes: [], claim: wish, at, wanted }), outcomes };
       } catch {
         return { outcomes, ...nothing };
       }
     }
   }
 
-  #commit({ writes, claim: wish }: Batch): BatchResult {
+  #commit({ writes, claim: wish, at }: Batch): BatchResult {
     const { database, ledger, rollups, inserter } = this.#transaction;
     database.exec('BEGIN IMMEDIATE');
     try {
       ledger.open();
-      const at = Date.now();
       const outcomes = writes.map((write): WriteOutcome => ({ ok: true, value: this.#write(write, at) }));
       inserter.flush();
       const { claimed, expired } = wish ? claim(this.#transaction, wish) : { claimed: [], expired: [] };
@@ -99,6 +98,8 @@ export class Writer {
         return plan(transaction, write);
       case 'fire':
         return fire(transaction, write);
+      case 'runSchedule':
+        return runSchedule(transaction, write);
       case 'pauseSchedule':
         return pauseSchedule(transaction, write);
       case 'prune':

@@ -8,6 +8,7 @@ import { Writer } from '../../../src/engines/embedded/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';
 import { prepareTask } from '../../../src/tasks/prepare.js';
+import { createSealer } from '../../../src/tasks/sealing.js';
 import { sseStream } from '../../../src/web/sse-stream.js';
 import { taskEvents } from '../../../src/web/task-events.js';
 import { temporaryFolder } from '../../helpers/folder.js';
@@ -170,12 +171,12 @@ describe('the database file', () => {
     await tasks.stop();
     const connection = await openDatabase(path);
     const writer = new Writer(connection);
-    const large = prepareTask(
-      { name: 'note', settings: readSettings('note', undefined), handler: undefined },
-      ['x'.repeat(200_000)],
-      1_000_000,
-    );
-    const write = () => writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks([large]) }], claim: undefined, wanted: [] }).outcomes;
+    const large = prepareTask({ name: 'note', settings: readSettings('note', undefined), handler: undefined }, ['x'.repeat(200_000)], {
+      argsBytes: 1_000_000,
+      sealer: createSealer([]),
+    });
+    const write = () =>
+      writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks([large]) }], claim: undefined, at: Date.now(), wanted: [] }).outcomes;
     // SQLite's own limit of pages stands for the disk: the error is the very same.
     const pages = Number(connection.get('PRAGMA page_count')?.page_count);
     connection.get(`PRAGMA max_page_count = ${pages + 5}`);

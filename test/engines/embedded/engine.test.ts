@@ -1,15 +1,41 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { TaskManager } from '../../../src/manager.js';
-import { describeEngine } from '../../contract/engine.js';
+import { describeEngine } from '../../../src/testing/index.js';
 import { describeStore } from '../../contract/store.js';
 import { temporaryFolder } from '../../helpers/folder.js';
+import { threeManagers } from '../../helpers/three-managers.js';
 
-describeEngine('embedded (in memory)', () => ({ options: () => ({ database: ':memory:' }), cleanUp: () => {} }));
+const runner = { describe, it, beforeEach, afterEach, expect };
 
-describeEngine('embedded (on file)', () => {
-  const folder = temporaryFolder();
-  let files = 0;
-  return { options: () => ({ database: folder.file(`${files++}.db`) }), cleanUp: folder.remove };
-});
+describeEngine(
+  'embedded (in memory)',
+  () => {
+    // A second manager in a test shares what the first one keeps, which in memory only one manager can.
+    return { manager: (options) => new TaskManager({ ...options, database: ':memory:' }), cleanUp: () => {} };
+  },
+  runner,
+);
+
+describeEngine(
+  'embedded (on file)',
+  () => {
+    const folder = temporaryFolder();
+    return { manager: (options) => new TaskManager({ ...options, database: folder.file('tasks.db') }), cleanUp: folder.remove };
+  },
+  runner,
+);
+
+describeEngine(
+  'embedded (three on one file: one enqueues, one runs, one shows and commands)',
+  () => {
+    const folder = temporaryFolder();
+    return {
+      manager: (options) => threeManagers({ ...options, database: folder.file('tasks.db'), pollInterval: 0.02 }),
+      cleanUp: folder.remove,
+    };
+  },
+  runner,
+);
 
 describeStore('embedded', async () => {
   const folder = temporaryFolder();

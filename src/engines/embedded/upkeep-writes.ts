@@ -1,0 +1,58 @@
+import { deleteTask } from './commands.js';
+import { summaryColumns } from './rows.js';
+import type { Transaction } from './transaction.js';
+import type { Write } from './write.js';
+
+type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
+
+/** Deletes so far back can be told to a stream that comes back. */
+const tombstones = 100_000;
+
+/** Deletes some of the tasks that ended first: before a time, or beyond so many. */
+export function prune(transaction: Transaction, { endedBefore, keep, limit, at }: Of<'prune'>): number {
+  const { database, ledger } = transaction;
+  dropKeys(transaction, at);
+  ledger.writeTally();
+  const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status > 1')?.n);
+  const beyond = keep === null ? 0 : Math.max(0, ended - keep);
+  const before = endedBefore ?? 0;
+  const oldest = [2, 3, 4, 5]
+    .flatMap((status) =>
+      database.all(
+        'SELECT seq, id, lane, status, searchable, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
+        status,
+        limit,
+      ),
+    )
+    .sort((a, b) => Number(a.ended_at) - Number(b.ended_at) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array))
+    .slice(0, limit);
+  const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
+  for (const row of doomed) deleteTask(transaction, row);
+  if (doomed.length > 0) trimTombstones(transaction);
+  return doomed.length;
+}
+
+function trimTombstones({ database }: Transaction): void {
+  const last = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
+  if (!last) return;
+  database.run('DELETE FROM tombstone WHERE rev <= ?', last.rev ?? null);
+  // From here on a gap could hide a delete.
+  database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last.rev ?? null);
+}
+
+/** Adds failures to the word index, some time after they happened: it must not slow them down. */
+export function makeSearchable({ database }: Transaction, { limit }: Of<'makeSearchable'>): number {
+  const rows = database.all(`SELECT ${summaryColumns} FROM task WHERE searchable = 0 LIMIT ?`, limit);
+  for (const row of rows) {
+    const words = [row.name, row.error_name, row.error_message, row.tags].filter((text) => text !== null).join(' ');
+    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.seq ?? null, words);
+    database.run('UPDATE task SET searchable = 1 WHERE seq = ?', row.seq ?? null);
+  }
+  return rows.length;
+}
+
+/** Deletes idempotency keys that are over, a few at a time. */
+function dropKeys({ database }: Transaction, at: number): void {
+  for (const { name = null, key = null } of database.all('SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT 100', at))
+    database.run('DELETE FROM idempotency WHERE name = ? AND key = ?', name, key);
+}

@@ -1,0 +1,161 @@
+import { taskContext, taskLog } from '../../tasks/context.js';
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Suite, Tasks } from '../suite.js';
+import { sleep, waitFor } from '../wait.js';
+
+/** What an engine promises of cancelling. */
+export function describeCancelling({ runner, manager, ended: endedOf }: Suite): void {
+  const by = { actor: 'test' };
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+  const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('never starts a pending task that was cancelled', async () => {
+    let ran = false;
+    const later = tasks.task('later', () => {
+      ran = true;
+    });
+    await tasks.start();
+    const id = await later.with({ runIn: 0.15 }).enqueue();
+    const { results } = await tasks.control({ action: 'cancel', ids: [id] }, by);
+    expect(results[0]).toMatchObject({ ok: true, task: { status: 'cancelled' } });
+    await sleep(0.3);
+    expect(ran).toBe(false);
+    expect(await tasks.get(id)).toMatchObject({ status: 'cancelled', attempt: 0, attempts: [], startedAt: null, duration: null });
+  });
+
+  it('aborts the signal of a running task that is cancelled, and records it when it ends', async () => {
+    const obedient = tasks.task('obedient', () => {
+      const { signal } = taskContext();
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    });
+    await tasks.start();
+    const id = await obedient.enqueue();
+    await ended(id, 'running');
+    const { results } = await tasks.control({ action: 'cancel', ids: [id] }, by);
+    expect(results[0]).toMatchObject({ ok: true, task: { status: 'running', engineState: 'cancelling' } });
+    const task = await ended(id, 'cancelled');
+    expect(task).toMatchObject({ error: null, result: null, attempts: [{ number: 1, status: 'cancelled' }] });
+    expect((await tasks.control({ action: 'cancel', ids: [id] }, by)).results[0]).toMatchObject({
+      ok: false,
+      code: 'TASK_STATE_CONFLICT',
+    });
+  });
+
+  it('records a cancelled task that ignores its signal after its grace, keeps its slot taken, and ignores what it returns', async () => {
+    let release = (): void => {};
+    const one = manager({ concurrency: 1 });
+    tasks = one;
+    const stubborn = one.task(
+      'deaf',
+      () =>
+        new Promise<string>((resolve) => {
+          release = () => resolve('too late');
+        }),
+      { cancelGrace: 0.1, retries: 5 },
+    );
+    const next = one.task('next', () => 1);
+    await one.start();
+    const id = await stubborn.enqueue();
+    await ended(id, 'running');
+    const waiting = await next.enqueue();
+    await one.control({ action: 'cancel', ids: [id] }, by);
+    await ended(id, 'cancelled');
+    await sleep(0.05);
+    expect((await one.get(waiting))?.status).toBe('pending');
+    release();
+    await ended(waiting, 'success');
+    expect(await one.get(id)).toMatchObject({ status: 'cancelled', result: null });
+  });
+
+  it('cancels a task that waits for its next attempt', async () => {
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        throw new Error('x');
+      },
+      { retries: 1, delay: 60 },
+    );
+    await tasks.start();
+    const id = await flaky.enqueue();
+    await waitFor(async () => (await tasks.get(id))?.attempts.length === 1 && (await tasks.get(id))?.status === 'pending');
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    expect(await tasks.get(id)).toMatchObject({ status: 'cancelled', attempts: [{ number: 1, status: 'failed' }] });
+  });
+
+  it('marks what a cancelled task still logs after its end as late', async () => {
+    let release = (): void => {};
+    const deaf = tasks.task(
+      'deaf',
+      async () => {
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        taskLog('unheard');
+      },
+      { cancelGrace: 0.05 },
+    );
+    await tasks.start();
+    const id = await deaf.enqueue();
+    await ended(id, 'running');
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await ended(id, 'cancelled');
+    release();
+    await waitFor(async () => (await tasks.logs(id, {})).length === 1);
+    expect((await tasks.get(id))?.logs[0]).toMatchObject({ message: 'unheard', late: true });
+  });
+
+  it('does not try a cancelled task again, whatever its handler throws', async () => {
+    let runs = 0;
+    const obedient = tasks.task(
+      'obedient',
+      () => {
+        runs += 1;
+        const { signal } = taskContext();
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('stopped'))));
+      },
+      { retries: 5 },
+    );
+    await tasks.start();
+    const id = await obedient.enqueue();
+    await ended(id, 'running');
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await ended(id, 'cancelled');
+    await sleep(0.05);
+    expect(runs).toBe(1);
+  });
+
+  it('deletes a task that has ended with all that belongs to it, tells so, and nothing that has not ended', async () => {
+    const talk = tasks.task(
+      'talk',
+      () => {
+        taskLog('x');
+        throw new Error('unmistakable');
+      },
+      { tags: { tenant: '7' } },
+    );
+    await tasks.start();
+    const id = await talk.enqueue();
+    await ended(id, 'failed');
+    const waiting = await talk.with({ runIn: 60 }).enqueue();
+    const { results } = await tasks.control({ action: 'delete', ids: [id, waiting] }, by);
+    expect(results).toMatchObject([
+      { id, ok: true, task: { id, status: 'failed' } },
+      { id: waiting, ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' },
+    ]);
+    expect(await tasks.get(id)).toBeUndefined();
+    expect(await tasks.logs(id, {})).toEqual([]);
+    expect((await tasks.find({ limit: 10, tags: [{ key: 'tenant' }] })).items.map((task) => task.id)).toEqual([waiting]);
+    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ failed: 0, pending: 1 });
+    const { rev, oldestRev } = await tasks.describe();
+    for await (const changes of tasks.watch(oldestRev, new AbortController().signal)) {
+      expect(changes.removed).toEqual([id]);
+      expect(changes.rev).toBeLessThanOrEqual(rev);
+      break;
+    }
+  });
+}

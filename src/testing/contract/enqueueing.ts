@@ -1,0 +1,124 @@
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Suite, Tasks } from '../suite.js';
+import { sleep, waitFor } from '../wait.js';
+
+/** What an engine promises of enqueueing. */
+export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): void {
+  const by = { actor: 'test' };
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+  const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('starts what has the larger priority first, and what is older among equals', async () => {
+    const order: string[] = [];
+    tasks = manager({ concurrency: 1 });
+    const note = tasks.task('note', (word: string) => {
+      order.push(word);
+    });
+    const other = tasks.task('other', (word: string) => {
+      order.push(word);
+    });
+    await note.with({ priority: -1 }).enqueue('last');
+    await note.enqueue('second');
+    await other.enqueue('third');
+    await other.with({ priority: 9 }).enqueue('first');
+    await note.enqueue('fourth');
+    await tasks.start();
+    await waitFor(() => order.length === 5);
+    expect(order).toEqual(['first', 'second', 'third', 'fourth', 'last']);
+  });
+
+  it('starts nothing before its time', async () => {
+    const started: number[] = [];
+    const note = tasks.task('note', () => {
+      started.push(Date.now());
+    });
+    await tasks.start();
+    const at = new Date(Date.now() + 250);
+    const id = await note.with({ runAt: at }).enqueue();
+    expect((await tasks.get(id))?.runAt).toBe(at.toISOString());
+    await ended(id, 'success');
+    expect(started[0]).toBeGreaterThanOrEqual(at.getTime());
+    expect(started[0]).toBeLessThan(at.getTime() + 2000);
+  });
+
+  it('stores none of many tasks when one of them cannot be carried', async () => {
+    const note = tasks.task('note', (_value: unknown) => {});
+    await expect(note.enqueueMany([[1], [new Date()]])).rejects.toThrow('args[0] is a Date');
+    expect((await tasks.find({ limit: 10 })).total).toBe(0);
+  });
+
+  it('starts nothing of a paused queue until it is resumed, and everything else', async () => {
+    const noop = tasks.task('noop', () => 1);
+    await tasks.control({ action: 'pause', queue: 'bulk' }, by);
+    await tasks.start();
+    const id = await noop.with({ queue: 'bulk' }).enqueue();
+    await ended(await noop.enqueue(), 'success');
+    await sleep(0.05);
+    expect((await tasks.get(id))?.status).toBe('pending');
+    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toEqual({ name: 'bulk', paused: true });
+    await tasks.control({ action: 'resume', queue: 'bulk' }, by);
+    await ended(id, 'success');
+    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toEqual({ name: 'bulk', paused: false });
+  });
+
+  it('starts a waiting task at once when told to', async () => {
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    const id = await noop.with({ runIn: 3600 }).enqueue();
+    const { results } = await tasks.control({ action: 'run', ids: [id] }, by);
+    expect(results[0]).toMatchObject({ ok: true });
+    await ended(id, 'success');
+    expect((await tasks.control({ action: 'run', ids: [id] }, by)).results[0]).toMatchObject({ ok: false, status: 'success' });
+  });
+
+  it('stores one task for an idempotency key, however many ask at once, and tells all its id', async () => {
+    let runs = 0;
+    const charge = tasks.task('charge', (_order: number) => {
+      runs += 1;
+    });
+    const other = tasks.define<[order: number]>('refund');
+    await tasks.start();
+    const once = charge.with({ idempotencyKey: 'order 7' });
+    const ids = await Promise.all(Array.from({ length: 20 }, () => once.enqueue(7)));
+    ids.push(...(await once.enqueueMany([[7], [7]])));
+    expect(new Set(ids).size).toBe(1);
+    await ended(ids[0] ?? '', 'success');
+    expect(await once.enqueue(7)).toBe(ids[0]);
+    expect(ids).not.toContain(await charge.with({ idempotencyKey: 'order 8' }).enqueue(8));
+    expect(ids).not.toContain(await other.with({ idempotencyKey: 'order 7' }).enqueue(7));
+    await waitFor(() => runs === 2);
+    expect((await tasks.find({ limit: 10, name: 'charge' })).total).toBe(2);
+  });
+
+  it('gives an idempotency key back when its time is over, or its task is cancelled', async () => {
+    const charge = tasks.define<[]>('charge');
+    const brief = charge.with({ idempotencyKey: 'k', idempotencyWindow: 0.05 });
+    const first = await brief.enqueue();
+    await sleep(0.08);
+    expect([first]).not.toContain(await brief.enqueue());
+    const long = charge.with({ idempotencyKey: 'l' });
+    const second = await long.enqueue();
+    await tasks.control({ action: 'cancel', ids: [second] }, by);
+    expect([second]).not.toContain(await long.enqueue());
+    // The work is the other task's now: running the cancelled one as well would do it twice.
+    const { results } = await tasks.control({ action: 'retry', ids: [second] }, by);
+    expect(results[0]).toMatchObject({ ok: false, code: 'TASK_STATE_CONFLICT', status: 'cancelled' });
+  });
+
+  it('keeps the idempotency key of a task that failed: it is retried, not stored again', async () => {
+    const charge = tasks.task('charge', () => {
+      throw new Error('declined');
+    });
+    await tasks.start();
+    const once = charge.with({ idempotencyKey: 'k' });
+    const id = await once.enqueue();
+    await ended(id, 'failed');
+    expect(await once.enqueue()).toBe(id);
+    expect((await tasks.control({ action: 'retry', ids: [id] }, by)).results[0]?.ok).toBe(true);
+  });
+}

@@ -1,0 +1,286 @@
+import { taskContext, taskLog } from '../../tasks/context.js';
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Suite, Tasks } from '../suite.js';
+import { sleep, waitFor } from '../wait.js';
+
+const fail = (): never => {
+  throw new Error('no');
+};
+
+/** What an engine promises of failing and retrying. */
+export function describeFailing({ runner, manager, ended: endedOf }: Suite): void {
+  const by = { actor: 'test' };
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+  const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('tries a failed task again as often as it may, each time later, and keeps every attempt', async () => {
+    const times: number[] = [];
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        times.push(Date.now());
+        throw new RangeError(`attempt ${taskContext().attempt}`);
+      },
+      { retries: 2, delay: 0.1, backoff: 3 },
+    );
+    await tasks.start();
+    const task = await ended(await flaky.enqueue(), 'failed');
+    expect(task.attempts.map(({ number, status, error }) => [number, status, error?.message])).toEqual([
+      [1, 'failed', 'attempt 1'],
+      [2, 'failed', 'attempt 2'],
+      [3, 'failed', 'attempt 3'],
+    ]);
+    expect(task).toMatchObject({ attempt: 3, maxAttempts: 3, error: { name: 'RangeError', message: 'attempt 3' }, result: null });
+    expect(task.stack).toContain('RangeError: attempt 3');
+    expect(task.fingerprint).toMatch(/^[0-9a-f]{16}$/);
+    const [first = 0, second = 0, third = 0] = times;
+    expect(second - first).toBeGreaterThanOrEqual(99);
+    expect(third - second).toBeGreaterThanOrEqual(299);
+  });
+
+  it('succeeds at a later attempt and has no error then', async () => {
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        if (taskContext().attempt < 2) throw new Error('not yet');
+        return 'done';
+      },
+      { retries: 3 },
+    );
+    await tasks.start();
+    const task = await ended(await flaky.enqueue(), 'success');
+    expect(task).toMatchObject({ attempt: 2, error: null, result: 'done', stack: null });
+    expect(task.attempts.map(({ status }) => status)).toEqual(['failed', 'success']);
+  });
+
+  it('retries a failed task with the same id, as a new series with its history kept', async () => {
+    let healthy = false;
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        if (!healthy) throw new Error('down');
+      },
+      { retries: 1 },
+    );
+    await tasks.start();
+    const id = await flaky.enqueue();
+    await ended(id, 'failed');
+    healthy = true;
+    const { results } = await tasks.control({ action: 'retry', ids: [id] }, by);
+    expect(results[0]).toMatchObject({ id, ok: true, task: { id, status: 'pending', maxAttempts: 4 } });
+    const task = await ended(id, 'success');
+    expect(task.attempts.map(({ number, status }) => [number, status])).toEqual([
+      [1, 'failed'],
+      [2, 'failed'],
+      [3, 'success'],
+    ]);
+  });
+
+  it('refuses to retry what has not failed, and what it does not know', async () => {
+    const noop = tasks.task('noop', () => {});
+    const id = await noop.enqueue();
+    const unknown = '01890000-0000-7000-8000-000000000000';
+    const { results } = await tasks.control({ action: 'retry', ids: [id, unknown] }, by);
+    expect(results).toEqual([
+      { id, ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' },
+      { id: unknown, ok: false, code: 'TASK_NOT_FOUND' },
+    ]);
+  });
+
+  it('keeps of every attempt its own start, end, error, stack and log lines', async () => {
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        taskLog(`line of ${taskContext().attempt}`);
+        throw new RangeError(`error of ${taskContext().attempt}`);
+      },
+      { retries: 1, delay: 0.02 },
+    );
+    await tasks.start();
+    const { attempts, logs } = await ended(await flaky.enqueue(), 'failed');
+    expect(attempts.map(({ number, error }) => [number, error?.message, error?.stack?.includes(`error of ${number}`)])).toEqual([
+      [1, 'error of 1', true],
+      [2, 'error of 2', true],
+    ]);
+    const [first, second] = attempts;
+    expect(Date.parse(second?.startedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(first?.endedAt ?? ''));
+    expect(logs.map(({ attempt, message }) => [attempt, message])).toEqual([
+      [1, 'line of 1'],
+      [2, 'line of 2'],
+    ]);
+  });
+
+  it('asks a function how long to wait, with the number of the try and its error', async () => {
+    const asked: unknown[][] = [];
+    const backoff = (tryNumber: number, error: unknown): number => {
+      asked.push([tryNumber, (error as Error).message]);
+      return 0.01;
+    };
+    const flaky = tasks.task('flaky', fail, { retries: 2, backoff });
+    await tasks.start();
+    await ended(await flaky.enqueue(), 'failed');
+    expect(asked).toEqual([
+      [1, 'no'],
+      [2, 'no'],
+    ]);
+  });
+
+  it('waits for no longer than maxDelay, and for its delay where a function fails', async () => {
+    const patient = tasks.task('patient', fail, { retries: 1, backoff: () => 3600, maxDelay: 0.1 });
+    const broken = tasks.task('broken', fail, { retries: 1, delay: 0.05, backoff: () => Number.NaN });
+    await tasks.start();
+    const ids = [await patient.enqueue(), await broken.enqueue()];
+    for (const id of ids) expect((await ended(id, 'failed')).attempts).toHaveLength(2);
+  });
+
+  it('does not try again what retryOn says is not worth it, and fails closed where that throws', async () => {
+    const retryOn = (error: unknown): boolean => {
+      const { message } = error as Error;
+      if (message === 'odd') throw new Error('retryOn is broken');
+      return message === 'again';
+    };
+    const picky = tasks.task(
+      'picky',
+      (message: string) => {
+        throw new Error(message);
+      },
+      { retries: 3, retryOn },
+    );
+    await tasks.start();
+    expect((await ended(await picky.enqueue('never'), 'failed')).attempts).toHaveLength(1);
+    expect((await ended(await picky.enqueue('odd'), 'failed')).attempts).toHaveLength(1);
+    expect((await ended(await picky.enqueue('again'), 'failed')).attempts).toHaveLength(4);
+  });
+
+  it('aborts the signal of an attempt that takes too long, and tries it again', async () => {
+    const slow = tasks.task(
+      'slow',
+      () => {
+        const { signal, attempt } = taskContext();
+        if (attempt === 2) return 'in time';
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('told to stop'))));
+      },
+      { timeout: 0.1, retries: 1 },
+    );
+    await tasks.start();
+    const task = await ended(await slow.enqueue(), 'success');
+    expect(task.attempts.map(({ status, error }) => [status, error?.name, error?.message])).toEqual([
+      ['failed', 'TimeoutError', 'the attempt took longer than 0.1 seconds'],
+      ['success', undefined, undefined],
+    ]);
+  });
+
+  it('fails an attempt that ignores its time-out after its grace, and marks what it still logs as late', async () => {
+    let release = (): void => {};
+    const deaf = tasks.task(
+      'deaf',
+      async () => {
+        taskLog('begun');
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        taskLog('still here');
+      },
+      { timeout: 0.05, cancelGrace: 0.05 },
+    );
+    const next = tasks.task('next', () => 1);
+    await tasks.start();
+    const id = await deaf.enqueue();
+    expect((await ended(id, 'failed')).error?.name).toBe('TimeoutError');
+    await ended(await next.enqueue(), 'success');
+    release();
+    const lines = await waitFor(async () => {
+      const all = await tasks.logs(id, {});
+      return all.length === 2 && all;
+    });
+    expect(lines.map(({ message, late }) => [message, late])).toEqual([
+      ['begun', undefined],
+      ['still here', true],
+    ]);
+    expect((await tasks.get(id))?.status).toBe('failed');
+  });
+
+  it('does not start a task whose deadline has passed, and does not try it again beyond it', async () => {
+    let ran = 0;
+    const urgent = tasks.task(
+      'urgent',
+      () => {
+        ran += 1;
+        throw new Error('no');
+      },
+      { deadline: 0.5, retries: 100, delay: 0.1 },
+    );
+    const missed = await urgent.with({ deadline: 0.01 }).enqueue();
+    await sleep(0.05);
+    await tasks.start();
+    expect(await ended(missed, 'failed')).toMatchObject({ attempt: 0, attempts: [], error: { name: 'TimeoutError' } });
+    expect(ran).toBe(0);
+    const task = await ended(await urgent.enqueue(), 'failed');
+    expect(task.attempts.length).toBeLessThan(7);
+    expect(task.attempts.length).toBeGreaterThan(1);
+  });
+
+  it('retries a cancelled task too, as the same one', async () => {
+    const noop = tasks.task('noop', () => 1);
+    const id = await noop.enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await tasks.start();
+    await tasks.control({ action: 'retry', ids: [id] }, by);
+    expect(await ended(id, 'success')).toMatchObject({ id, attempts: [{ number: 1, status: 'success' }] });
+  });
+
+  it('never doubles what is retried twice, in one command or in two', async () => {
+    let healthy = false;
+    let runs = 0;
+    const flaky = tasks.task('flaky', () => {
+      runs += 1;
+      if (!healthy) throw new Error('down');
+    });
+    await tasks.start();
+    const id = await flaky.enqueue();
+    await ended(id, 'failed');
+    healthy = true;
+    const outcomes = await Promise.all([
+      tasks.control({ action: 'retry', ids: [id, id] }, by),
+      tasks.control({ action: 'retry', ids: [id] }, by),
+    ]);
+    expect(outcomes.flatMap(({ results }) => results).filter(({ ok }) => ok)).toHaveLength(1);
+    await ended(id, 'success');
+    await sleep(0.05);
+    expect([runs, (await tasks.find({ limit: 10 })).total]).toEqual([2, 1]);
+  });
+
+  it('reruns a task that has ended as a new one with its arguments, or others, and the two name each other', async () => {
+    const add = tasks.task('add', (a: number, b: number) => a + b, { tags: { tenant: '7' } });
+    await tasks.start();
+    const id = await add.with({ queue: 'sums', priority: 3 }).enqueue(1, 2);
+    await ended(id, 'success');
+    const { results } = await tasks.control({ action: 'rerun', ids: [id] }, by);
+    const made = results[0]?.ok ? results[0].task.id : '';
+    expect(made === id).toBe(false);
+    expect(await ended(made, 'success')).toMatchObject({
+      args: [1, 2],
+      result: 3,
+      queue: 'sums',
+      priority: 3,
+      tags: { tenant: '7' },
+      rerunOf: id,
+      source: 'manual',
+    });
+    expect(await tasks.get(id)).toMatchObject({ status: 'success', rerunAs: made });
+    const edited = await tasks.control({ action: 'rerun', ids: [id], args: '[20, 22]' }, by);
+    expect(await ended(edited.results[0]?.ok ? edited.results[0].task.id : '', 'success')).toMatchObject({ args: [20, 22], result: 42 });
+  });
+
+  it('reruns nothing that has not ended', async () => {
+    const id = await tasks.define('noop').enqueue();
+    const { results } = await tasks.control({ action: 'rerun', ids: [id] }, by);
+    expect(results).toEqual([{ id, ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' }]);
+    expect((await tasks.find({ limit: 10 })).total).toBe(1);
+  });
+}

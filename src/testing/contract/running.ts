@@ -1,0 +1,317 @@
+import { taskContext, taskLog, taskProgress } from '../../tasks/context.js';
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Suite, Tasks } from '../suite.js';
+import { sleep, waitFor } from '../wait.js';
+
+/** What an engine promises of running. */
+export function describeRunning({ runner, manager, ended: endedOf }: Suite): void {
+  const by = { actor: 'test' };
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+  const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('runs a task and keeps its arguments, result and times', async () => {
+    const add = tasks.task('add', (a: number, b: number) => ({ sum: a + b }));
+    await tasks.start();
+    const id = await add.enqueue(1, 2);
+    const task = await ended(id, 'success');
+    expect(task).toMatchObject({
+      id,
+      name: 'add',
+      queue: 'default',
+      priority: 0,
+      tags: {},
+      source: 'manual',
+      attempt: 1,
+      maxAttempts: 1,
+      error: null,
+      args: [1, 2],
+      result: { sum: 3 },
+      progress: null,
+    });
+    expect(task.attempts).toEqual([{ number: 1, status: 'success', startedAt: task.startedAt, endedAt: task.endedAt, error: null }]);
+    expect([task.createdAt, task.startedAt, task.endedAt].map(String)).toEqual(
+      [task.createdAt, task.startedAt, task.endedAt].map(String).sort(),
+    );
+    expect(task.duration).toBeGreaterThanOrEqual(0);
+    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  });
+
+  it('enqueues before it is started, and runs that afterwards', async () => {
+    const noop = tasks.task('noop', () => {});
+    const id = await noop.enqueue();
+    expect((await tasks.get(id))?.status).toBe('pending');
+    await tasks.start();
+    await ended(id, 'success');
+  });
+
+  it('runs a task that was defined after the start', async () => {
+    await tasks.start();
+    const late = tasks.define<[word: string]>('late');
+    const id = await late.enqueue('x');
+    await sleep(0.05);
+    expect((await tasks.get(id))?.status).toBe('pending');
+    late.handle((word) => word.length);
+    expect((await ended(id, 'success')).result).toBe(1);
+  });
+
+  it('leaves a task pending that no process has a handler for', async () => {
+    const gone = tasks.define('gone');
+    tasks.task('here', () => {});
+    await tasks.start();
+    const id = await gone.enqueue();
+    await sleep(0.1);
+    expect((await tasks.get(id))?.status).toBe('pending');
+  });
+
+  it('runs no more at once than it may', async () => {
+    let now = 0;
+    let most = 0;
+    tasks = manager({ concurrency: 3 });
+    const slow = tasks.task('slow', async (_n: number) => {
+      most = Math.max(most, ++now);
+      await sleep(0.02);
+      now -= 1;
+    });
+    await tasks.start();
+    const ids = await slow.enqueueMany(Array.from({ length: 12 }, (_, n) => [n]));
+    await Promise.all(ids.map((id) => ended(id, 'success')));
+    expect(most).toBe(3);
+  });
+
+  it('keeps log lines in order, with level, fields and attempt', async () => {
+    const talk = tasks.task(
+      'talk',
+      () => {
+        taskLog('one', { n: 1 });
+        taskLog.warn('two');
+        taskLog.error('three', { big: 1n, at: new Error('x') });
+        if (taskContext().attempt === 1) throw new Error('again');
+      },
+      { retries: 1 },
+    );
+    await tasks.start();
+    const { logs, id } = await ended(await talk.enqueue(), 'success');
+    expect(logs.map(({ n, attempt, level, message }) => [n, attempt, level, message])).toEqual([
+      [1, 1, 'info', 'one'],
+      [2, 1, 'warn', 'two'],
+      [3, 1, 'error', 'three'],
+      [4, 2, 'info', 'one'],
+      [5, 2, 'warn', 'two'],
+      [6, 2, 'error', 'three'],
+    ]);
+    expect(logs[0]?.fields).toEqual({ n: 1 });
+    expect(logs[1]?.fields).toBeNull();
+    expect(logs[2]?.fields).toEqual({ big: '1', at: { name: 'Error', message: 'x' } });
+    expect((await tasks.logs(id, { after: 4 })).map(({ n }) => n)).toEqual([5, 6]);
+  });
+
+  it('shows the log of a task while it runs', async () => {
+    let release = (): void => {};
+    const talk = tasks.task('talk', () => {
+      taskLog('begun');
+      return new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    });
+    await tasks.start();
+    const id = await talk.enqueue();
+    await waitFor(async () => (await tasks.logs(id, {})).length === 1);
+    release();
+  });
+
+  it('keeps no more log lines of a task than its limit, and says so', async () => {
+    tasks = manager({ limits: { logLines: 5 } });
+    const talk = tasks.task('talk', () => {
+      for (let n = 0; n < 50; n++) taskLog(`line ${n}`);
+    });
+    await tasks.start();
+    const { logs } = await ended(await talk.enqueue(), 'success');
+    expect(logs.map(({ message }) => message)).toEqual([
+      'line 0',
+      'line 1',
+      'line 2',
+      'line 3',
+      'only the first 5 lines of a task are kept',
+    ]);
+  });
+
+  it('leaves a task success whose result cannot be kept, and says why', async () => {
+    const odd = tasks.task('odd', () => ({ at: new Date() }));
+    await tasks.start();
+    expect(await ended(await odd.enqueue(), 'success')).toMatchObject({
+      result: null,
+      resultOmitted: 'result.at is a Date; JSON cannot carry that',
+    });
+  });
+
+  const thrownThings: [string, unknown][] = [
+    ['a text', 'plain'],
+    ['null', null],
+    ['undefined', undefined],
+    [
+      'a Proxy that throws',
+      new Proxy(
+        {},
+        {
+          get: () => {
+            throw new Error('trap');
+          },
+          has: () => {
+            throw new Error('trap');
+          },
+        },
+      ),
+    ],
+  ];
+  for (const [what, thrown] of thrownThings) {
+    it(`records a handler that throws ${what} as failed`, async () => {
+      const odd = tasks.task('odd', () => {
+        throw thrown;
+      });
+      const next = tasks.task('next', () => 1);
+      await tasks.start();
+      const task = await ended(await odd.enqueue(), 'failed');
+      expect(task.error).not.toBeNull();
+      await ended(await next.enqueue(), 'success');
+    });
+  }
+
+  it('tells of each transition once, in order, after it is stored', async () => {
+    const seen: string[] = [];
+
+    for (const status of ['pending', 'running', 'success', 'failed', 'cancelled'] as const)
+      tasks.on(status, ({ name: task, status: told }) => {
+        seen.push(`${task} ${told}`);
+      });
+
+    const good = tasks.task('good', () => 1);
+    const bad = tasks.task('bad', () => {
+      throw new Error('x');
+    });
+    await tasks.start();
+    await ended(await good.enqueue(), 'success');
+    await ended(await bad.enqueue(), 'failed');
+    const waiting = await good.with({ runIn: 60 }).enqueue();
+    await tasks.control({ action: 'cancel', ids: [waiting] }, by);
+    await waitFor(() => seen.length === 8);
+    expect(seen.filter((line) => line.startsWith('bad'))).toEqual(
+      ['bad pending', 'bad running', 'bad failed'].sort((a, b) => seen.indexOf(a) - seen.indexOf(b)),
+    );
+    expect(new Set(seen)).toEqual(
+      new Set(['good pending', 'good running', 'good success', 'bad pending', 'bad running', 'bad failed', 'good cancelled']),
+    );
+  });
+
+  it('only enqueues and shows when it is started with run: false', async () => {
+    const noop = tasks.task('noop', () => {});
+    await tasks.start({ run: false });
+    const id = await noop.enqueue();
+    await sleep(0.1);
+    expect((await tasks.get(id))?.status).toBe('pending');
+  });
+
+  it('starts each of a thousand tasks once, also when they are enqueued by many callers at once', async () => {
+    const starts = new Map<number, number>();
+    tasks = manager({ concurrency: 50 });
+    const count = tasks.task('count', (n: number) => {
+      starts.set(n, (starts.get(n) ?? 0) + 1);
+    });
+    await tasks.start();
+    await Promise.all(Array.from({ length: 1000 }, (_, n) => count.enqueue(n)));
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1000, 20);
+    expect([starts.size, ...new Set(starts.values())]).toEqual([1000, 1]);
+  });
+
+  it('runs no more of a name at once than that name may, whatever else there is to run', async () => {
+    let now = 0;
+    let most = 0;
+    const narrow = tasks.task(
+      'narrow',
+      async () => {
+        most = Math.max(most, ++now);
+        await sleep(0.03);
+        now -= 1;
+      },
+      { concurrency: 2 },
+    );
+    const wide = tasks.task('wide', () => 1);
+    await tasks.start();
+    const ids = await narrow.enqueueMany(Array.from({ length: 8 }, () => []));
+    await ended(await wide.enqueue(), 'success');
+    await Promise.all(ids.map((id) => ended(id, 'success')));
+    expect(most).toBe(2);
+  });
+
+  it('starts the ready tasks of other names although one is held up by its own limit', async () => {
+    let release = (): void => {};
+    const hold = (): Promise<void> =>
+      new Promise((resolve) => {
+        release = resolve;
+      });
+    const held = tasks.task('held', hold, { concurrency: 1, priority: 9 });
+    const free = tasks.task('free', () => 1);
+    await tasks.start();
+    const [first = '', second = ''] = await held.enqueueMany([[], []]);
+    await ended(first, 'running');
+    await ended(await free.enqueue(), 'success');
+    expect((await tasks.get(second))?.status).toBe('pending');
+    release();
+    await ended(first, 'success');
+    await ended(second, 'running');
+    release();
+    await ended(second, 'success');
+  });
+
+  it('shows how far a task is while it runs, and keeps the last of it', async () => {
+    let release = (): void => {};
+    const copy = tasks.task('copy', async () => {
+      taskProgress(0.4, '40 of 100 rows');
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      taskProgress(7);
+    });
+    await tasks.start();
+    const id = await copy.enqueue();
+    const running = await waitFor(async () => {
+      const task = await tasks.get(id);
+      return typeof task?.progress === 'number' && task;
+    });
+    expect(running).toMatchObject({ status: 'running', progress: 0.4, progressText: '40 of 100 rows' });
+    release();
+    expect((await ended(id, 'success')).progress).toBe(1);
+  });
+
+  it('does not count the time that a task waits for a slot', async () => {
+    tasks = manager({ concurrency: 1 });
+    const slow = tasks.task('slow', () => sleep(0.15));
+    await tasks.start();
+    const ids = await slow.enqueueMany([[], [], []]);
+    await ended(ids[0] ?? '', 'running');
+    expect((await tasks.get(ids[2] ?? ''))?.status).toBe('pending');
+    for (const id of ids) expect((await ended(id, 'success')).duration).toBeLessThan(0.3);
+  });
+
+  it('runs, shows and retries tasks whose arguments and results are encrypted', async () => {
+    tasks = manager({ encryptionKeys: 'a key of tests, 0123456789 abcdefgh' });
+    const seen: unknown[] = [];
+    const secret = tasks.task('secret', (word: string) => {
+      seen.push(word);
+      if (seen.length === 1) throw new Error('first');
+      return { word };
+    });
+    await tasks.start();
+    const id = await secret.enqueue('rosebud');
+    await ended(id, 'failed');
+    await tasks.control({ action: 'retry', ids: [id] }, by);
+    expect(await ended(id, 'success')).toMatchObject({ args: ['rosebud'], result: { word: 'rosebud' } });
+    expect(seen).toEqual(['rosebud', 'rosebud']);
+    const { results } = await tasks.control({ action: 'rerun', ids: [id], args: '["sled"]' }, by);
+    expect(await ended(results[0]?.ok ? results[0].task.id : '', 'success')).toMatchObject({ args: ['sled'], result: { word: 'sled' } });
+  });
+}

@@ -1,0 +1,87 @@
+import type { Suite, Tasks } from '../suite.js';
+import { sleep, waitFor } from '../wait.js';
+
+/** What an engine promises of schedules. */
+export function describeScheduling({ runner, manager }: Suite): void {
+  const by = { actor: 'test' };
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('fires a schedule while it is started', async () => {
+    const tick = tasks.task('tick', (_word: string) => {});
+    tasks.schedule('ticking', tick, { every: 0.1, args: ['x'] });
+    await tasks.start();
+    const page = await waitFor(async () => {
+      const found = await tasks.find({ limit: 10, status: ['success'] });
+      return found.total >= 3 && found;
+    });
+    expect(page.items[0]).toMatchObject({ name: 'tick', source: 'scheduled' });
+  });
+
+  it('says when each schedule fires next, when it did last and what it made', async () => {
+    const tick = tasks.task('tick', () => 1);
+    tasks.schedule('often', tick, { every: 0.1 });
+    tasks.schedule('nightly', tick, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });
+    await tasks.start();
+    const often = await waitFor(async () => {
+      const found = (await tasks.describe()).schedules.find(({ name }) => name === 'often');
+      return found !== undefined && found.lastTaskId !== null && found;
+    });
+    expect(often).toMatchObject({ task: 'tick', rule: 'every 0.1', paused: false });
+    expect(Date.parse(often.nextRunAt ?? '')).toBeGreaterThan(Date.parse(often.lastRunAt ?? '') - 100);
+    const nightly = (await tasks.describe()).schedules.find(({ name }) => name === 'nightly');
+    expect(nightly).toMatchObject({ rule: '0 3 * * * Europe/Berlin', lastRunAt: null, lastTaskId: null });
+    expect(nightly?.nextRunAt).toMatch(/T0[12]:00:00.000Z$/);
+    const history = await tasks.find({ limit: 10, schedule: 'often' });
+    expect(history.items.map(({ source }) => source)).toContain('scheduled');
+    expect((await tasks.find({ limit: 10, schedule: 'nightly' })).total).toBe(0);
+  });
+
+  it('leaves a run out while the one before has not ended, unless they may overlap', async () => {
+    const releases: (() => void)[] = [];
+    const hold = (): Promise<void> =>
+      new Promise((resolve) => {
+        releases.push(resolve);
+      });
+    tasks.schedule('alone', tasks.task('slow', hold), { every: 0.05 });
+    tasks.schedule('together', tasks.task('wide', hold), { every: 0.05, overlap: true });
+    await tasks.start();
+    await waitFor(async () => (await tasks.find({ limit: 1, name: 'wide' })).total >= 3);
+    await waitFor(async () => (await tasks.describe()).schedules.some(({ name, skipped }) => name === 'alone' && skipped > 1));
+    expect((await tasks.find({ limit: 10, name: 'slow' })).total).toBe(1);
+    for (const release of releases) release();
+    await waitFor(async () => (await tasks.find({ limit: 1, name: 'slow' })).total >= 2);
+    for (const release of releases) release();
+  });
+
+  it('pauses and resumes a schedule, and runs it now', async () => {
+    const tick = tasks.task('tick', () => 1);
+    tasks.schedule('ticking', tick, { every: 0.05 });
+    tasks.schedule('nightly', tick, { cron: '0 3 * * *' });
+    await tasks.start();
+    await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'ticking' })).total >= 1);
+    expect(await tasks.control({ action: 'pause', schedule: 'ticking' }, by)).toMatchObject({ known: true });
+    await sleep(0.1);
+    const { total } = await tasks.find({ limit: 1, schedule: 'ticking' });
+    await sleep(0.3);
+    expect((await tasks.find({ limit: 1, schedule: 'ticking' })).total).toBe(total);
+    expect((await tasks.describe()).schedules.find(({ name }) => name === 'ticking')).toMatchObject({ paused: true });
+    await tasks.control({ action: 'resume', schedule: 'ticking' }, by);
+    await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'ticking' })).total > total);
+    const outcome = await tasks.control({ action: 'run', schedule: 'nightly' }, by);
+    expect(outcome).toMatchObject({ known: true, results: [{ ok: true, task: { name: 'tick', source: 'scheduled' } }] });
+    expect((await tasks.find({ limit: 10, schedule: 'nightly' })).total).toBe(1);
+    expect(await tasks.control({ action: 'run', schedule: 'nobody knows' }, by)).toMatchObject({ known: false, results: [] });
+  });
+
+  it('begins with a schedule that is added after the start', async () => {
+    const tick = tasks.task('tick', () => 1);
+    await tasks.start();
+    tasks.schedule('late', tick, { every: 0.05 });
+    await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'late' })).total >= 2);
+  });
+}

@@ -1,0 +1,55 @@
+import { taskContext } from '../../tasks/context.js';
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Suite, Tasks } from '../suite.js';
+import { sleep } from '../wait.js';
+
+/** What an engine promises of stopping. */
+export function describeStopping({ runner, manager, ended: endedOf }: Suite): void {
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+  const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('waits at a stop for what runs', async () => {
+    const slow = tasks.task('slow', () => sleep(0.2));
+    let succeeded = false;
+    tasks.on('success', () => {
+      succeeded = true;
+    });
+    await tasks.start();
+    const id = await slow.enqueue();
+    await ended(id, 'running');
+    await tasks.stop({ timeout: 5 });
+    expect(succeeded).toBe(true);
+    await expect(slow.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+  });
+
+  it('hands back at a stop what does not end in time, whether it obeys its signal or not', async () => {
+    const told: string[] = [];
+    for (const status of ['interrupted', 'failed', 'pending'] as const)
+      tasks.on(status, ({ name: task }) => told.push(`${task} ${status}`));
+    const obedient = (): Promise<unknown> => {
+      const { signal } = taskContext();
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    const once = tasks.task('once', obedient);
+    const again = tasks.task('again', obedient, { requeueOnInterrupt: true, retries: 3 });
+    const deaf = tasks.task('deaf', () => new Promise(() => {}));
+    await tasks.start();
+    const ids = await Promise.all([once.enqueue(), again.enqueue(), deaf.enqueue()]);
+    await Promise.all(ids.map((id) => ended(id, 'running')));
+    told.length = 0;
+    await tasks.stop({ timeout: 0.05 });
+    expect(told.sort()).toEqual(['again pending', 'deaf interrupted', 'once interrupted']);
+  });
+
+  it('refuses what is enqueued after a stop, so that nobody takes it for stored', async () => {
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    await tasks.stop();
+    await expect(noop.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+  });
+}

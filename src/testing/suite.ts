@@ -1,0 +1,54 @@
+import type { TaskManager, TaskManagerOptions } from '../manager.js';
+import type { TaskDetail, TaskStatus } from '../tasks/types.js';
+
+/** The part of a test runner that the suites use: Jest and Vitest have it, as globals or to be imported. */
+export interface TestRunner {
+  describe(name: string, body: () => void): void;
+  it(name: string, body: () => Promise<void> | void, timeout?: number): void;
+  beforeEach(body: () => Promise<void> | void): void;
+  afterEach(body: () => Promise<void> | void): void;
+  expect: Expect;
+}
+
+/** How the suites say what they expect. */
+export interface Expect {
+  (actual: unknown): Matchers & { not: Matchers; rejects: Pick<Matchers, 'toThrow'> };
+  objectContaining(expected: Record<string, unknown>): unknown;
+  any(kind: unknown): unknown;
+}
+
+interface Matchers {
+  toBe(expected: unknown): void;
+  toEqual(expected: unknown): void;
+  toMatchObject(expected: object): void;
+  toMatch(expected: RegExp): void;
+  toContain(expected: unknown): void;
+  toHaveLength(expected: number): void;
+  toBeNull(): void;
+  toBeUndefined(): void;
+  toBeDefined(): void;
+  toBeGreaterThan(expected: number): void;
+  toBeGreaterThanOrEqual(expected: number): void;
+  toBeLessThan(expected: number): void;
+  toBeLessThanOrEqual(expected: number): void;
+  toThrow(expected?: unknown): unknown;
+}
+
+/** What a suite does with tasks: the public side of a `TaskManager`. */
+export type Tasks = Pick<TaskManager, keyof TaskManager>;
+
+/** What the suite needs of an engine under test. */
+export interface EngineUnderTest {
+  /** A manager on the one store of this test; the options are to be passed on. */
+  manager(options: Pick<TaskManagerOptions, 'concurrency' | 'limits' | 'logger' | 'encryptionKeys'>): Tasks;
+  /** Removes the store. All managers have stopped. */
+  cleanUp(): Promise<void> | void;
+}
+
+/** What each part of a suite works with. */
+export interface Suite {
+  runner: TestRunner;
+  manager(options?: Parameters<EngineUnderTest['manager']>[0]): Tasks;
+  /** Waits until a task is in a state. */
+  ended(tasks: Tasks, id: string, status: TaskStatus): Promise<TaskDetail>;
+}

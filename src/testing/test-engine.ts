@@ -1,0 +1,294 @@
+import { randomUUID } from 'node:crypto';
+import { Bell } from '../engines/embedded/bell.js';
+import type { Row } from '../engines/embedded/database.js';
+import { readMetrics, readPulse } from '../engines/embedded/metrics.js';
+import { Reader } from '../engines/embedded/reader.js';
+import { stateOf, toSummary } from '../engines/embedded/rows.js';
+import { embeddedStore } from '../engines/embedded/store.js';
+import { packTasks, type Write, type Written } from '../engines/embedded/write.js';
+import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
+import { booleanOption, optionsObject, secondsOption, wrongType } from '../options.js';
+import type { SharedStore } from '../store/shared-store.js';
+import type {
+  Action,
+  Command,
+  LogQuery,
+  MetricsRange,
+  NewLogLine,
+  NewTask,
+  Outcome,
+  Schedule,
+  TaskEngine,
+  TaskQuery,
+  TaskRunner,
+  TransitionObserver,
+} from '../tasks/engine.js';
+import { taskIds } from '../tasks/task-id.js';
+import { type Metrics, type Pulse, taskStatuses } from '../tasks/types.js';
+
+/** Options of {@link testEngine}. */
+export interface TestEngineOptions {
+  /** The time to begin with. Default: now. */
+  now?: Date | undefined;
+  /** Whether what is due runs within the `enqueue` that stores it; else it waits for `run`. Default `true`. */
+  inline?: boolean | undefined;
+}
+
+/** An engine for tests of an app: one task at a time, in order, and nothing happens by itself. */
+export interface TestEngine extends TaskEngine {
+  /** What its clock says. */
+  readonly time: Date;
+  /** Runs what is due, the largest priority first and the oldest first among equals, until nothing is. */
+  run(): Promise<void>;
+  /**
+   * Turns the clock on by so many seconds. Retries, delayed tasks and schedules that become due on the way run each at its
+   * own time.
+   */
+  advance(seconds: number): Promise<void>;
+}
+
+/**
+ * Makes an engine for the tests of an app, in memory: `await task.enqueue()` has run the task when it resolves, a wait of an
+ * hour takes as long as `await engine.advance(3600)`, and states, attempts, logs and schedules are those of the real one.
+ * Time-outs of attempts are real ones.
+ *
+ * @example
+ * ```ts
+ * const engine = testEngine();
+ * const tasks = new TaskManager({ engine });
+ * await tasks.start();
+ * const id = await sendEmail.enqueue('ada@example.com');
+ * expect((await tasks.get(id)).status).toBe('success');
+ * ```
+ */
+export function testEngine(options?: TestEngineOptions): TestEngine {
+  const { now, inline } = optionsObject<TestEngineOptions>('testEngine', options, ['now', 'inline']);
+  if (now !== undefined && !(now instanceof Date && !Number.isNaN(now.getTime()))) throw wrongType('now', now, 'a valid Date');
+  return new InlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
+}
+
+class InlineEngine implements TestEngine {
+  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']);
+  readonly store: SharedStore;
+  readonly clock = { now: () => this.#now, newTaskId: taskIds(() => this.#now) };
+  readonly #inline: boolean;
+  readonly #owner = randomUUID();
+  readonly #opened = openMemory();
+  readonly #changed = new Bell();
+  readonly #schedules = new Map<string, Schedule>();
+  #now: number;
+  #runner: TaskRunner | undefined;
+  #observer: TransitionObserver | undefined;
+  #controller: AbortController | undefined;
+  #draining: Promise<void> | undefined;
+
+  constructor(now: number, inline: boolean) {
+    this.#now = now;
+    this.#inline = inline;
+    const commits = { submit: <K extends Write['kind']>(write: Extract<Write, { kind: K }>) => this.#write<K>(write) };
+    this.store = embeddedStore(async () => ({ database: (await this.#opened).database, commits, changed: this.#changed }));
+  }
+
+  get time(): Date {
+    return new Date(this.#now);
+  }
+
+  observe(observer: TransitionObserver): void {
+    this.#observer = observer;
+  }
+
+  async start(runner: TaskRunner | undefined): Promise<void> {
+    this.#runner = runner;
+    for (const schedule of this.#schedules.values()) await this.#plan(schedule);
+    if (this.#inline) await this.run();
+  }
+
+  async stop(): Promise<void> {
+    this.#runner = undefined;
+    this.#changed.close();
+    await (await this.#opened).port.close();
+  }
+
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    const standing = await this.#write<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
+    if (this.#inline) await this.run();
+    return standing ?? tasks.map(({ id }) => id);
+  }
+
+  schedule(schedule: Schedule): void {
+    this.#schedules.set(schedule.name, schedule);
+    if (this.#runner) void this.#plan(schedule);
+  }
+
+  async #plan({ name, task, rule, prepare, next }: Schedule): Promise<void> {
+    await this.#write<'plan'>({ kind: 'plan', name, task, rule, template: packTasks([prepare()]), nextAt: next(this.#now) ?? null });
+  }
+
+  /** One at a time: a handler that enqueues leaves what it stored to whoever runs it. */
+  async run(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = this.#drain();
+    try {
+      await this.#draining;
+    } finally {
+      this.#draining = undefined;
+    }
+  }
+
+  async #drain(): Promise<void> {
+    for (let row = await this.#claim(); row; row = await this.#claim()) await this.#attempt(row);
+  }
+
+  async #claim(): Promise<Row | undefined> {
+    if (!this.#runner) return undefined;
+    const { port } = await this.#opened;
+    const at = this.#now;
+    const claim = { owner: this.#owner, names: this.#runner.names(), limit: 1, at };
+    const { claimed, expired } = await port.apply({ writes: [], claim, at, wanted: taskStatuses });
+    this.#tell([...claimed, ...expired]);
+    return claimed[0];
+  }
+
+  async #attempt(row: Row): Promise<void> {
+    const summary = toSummary(row);
+    const key = { seq: Number(row.seq), owner: this.#owner, attempt: summary.attempt };
+    this.#controller = new AbortController();
+    const log = (line: NewLogLine): void => {
+      const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: false };
+      void this.#write<'log'>({ kind: 'log', logs: [entry] });
+    };
+    const progress = (value: number, text: string | null): void => {
+      const entries = [{ task: key.seq, attempt: key.attempt, value, text }];
+      void this.#write<'progress'>({ kind: 'progress', owner: this.#owner, entries });
+    };
+    const task = {
+      summary,
+      args: String(row.args),
+      tryNumber: summary.attempt - (summary.maxAttempts - Number(row.attempts)),
+      logLines: Number(row.log_lines),
+      deadlineAt: typeof row.deadline_at === 'number' ? Date.now() + row.deadline_at - this.#now : undefined,
+    };
+    const result = await this.#runner?.run(task, { controller: this.#controller, log, progress }).result;
+    if (!result) return;
+    const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result, logs: [], progress: undefined });
+    if (done) this.#tell([done]);
+  }
+
+  async advance(seconds: number): Promise<void> {
+    const target = this.#now + secondsOption('seconds', seconds, 0) * 1000;
+    await this.run();
+    for (let at = await this.#nextDue(); at !== undefined && at <= target; at = await this.#nextDue()) {
+      this.#now = Math.max(this.#now, at);
+      await this.#fireDue();
+      await this.run();
+    }
+    this.#now = target;
+  }
+
+  async #nextDue(): Promise<number | undefined> {
+    const { database } = await this.#opened;
+    const row = database.get(
+      `SELECT min(due) AS due FROM (SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL
+       UNION ALL SELECT min(next_at) FROM schedule WHERE paused_at IS NULL)`,
+    );
+    return this.#runner && typeof row?.due === 'number' ? row.due : undefined;
+  }
+
+  async #fireDue(): Promise<void> {
+    const { reader } = await this.#opened;
+    for (const row of reader.schedules()) {
+      const schedule = this.#schedules.get(String(row.name));
+      if (!schedule || typeof row.next_at !== 'number' || row.next_at > this.#now || row.paused_at !== null) continue;
+      const [dueAt, at] = [row.next_at, this.#now];
+      const { name, overlap } = schedule;
+      const nextAt = schedule.next(at, dueAt) ?? null;
+      await this.#write<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip: false, newId: this.clock.newTaskId(), at });
+    }
+  }
+
+  async control(command: Command): Promise<Outcome> {
+    const outcome = await this.#control(command);
+    if (this.#inline) await this.run();
+    return outcome;
+  }
+
+  async #control(command: Command): Promise<Outcome> {
+    const at = this.#now;
+    if ('queue' in command) {
+      await this.#write<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', at });
+      return { results: [], known: true };
+    }
+    if ('schedule' in command) {
+      const { schedule: name, action } = command;
+      if (action !== 'run')
+        return { results: [], known: await this.#write<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused: action === 'pause', at }) };
+      const row = await this.#write<'runSchedule'>({ kind: 'runSchedule', name, newId: this.clock.newTaskId(), at });
+      const task = row && toSummary(row);
+      return task ? { results: [{ id: task.id, ok: true, task }], known: true } : { results: [], known: false };
+    }
+    const { action, ids } = command;
+    if (action === 'rerun')
+      return {
+        results: await this.#write<'rerun'>({ kind: action, ids, newIds: ids.map(() => this.clock.newTaskId()), args: command.args, at }),
+      };
+    const results = await this.#write<'retry'>({ kind: action as 'retry', ids, at });
+    if (action === 'cancel' && results.some((result) => result.ok && result.task.status === 'running'))
+      this.#controller?.abort(new DOMException('the task was cancelled', 'AbortError'));
+    return { results };
+  }
+
+  async find(query: TaskQuery): ReturnType<TaskEngine['find']> {
+    return (await this.#opened).reader.find(query);
+  }
+
+  async get(id: string): ReturnType<TaskEngine['get']> {
+    return (await this.#opened).reader.get(id);
+  }
+
+  async logs(id: string, query: LogQuery): ReturnType<TaskEngine['logs']> {
+    return (await this.#opened).reader.logs(id, query);
+  }
+
+  aggregate(kind: 'pulse'): Promise<Pulse>;
+  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
+  async aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
+    const { database } = await this.#opened;
+    return kind === 'pulse' ? readPulse(database, this.#now) : readMetrics(database, range, this.#now);
+  }
+
+  async describe(): ReturnType<TaskEngine['describe']> {
+    return { ...(await this.#opened).reader.describe(), engine: 'test' };
+  }
+
+  async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
+    const { reader } = await this.#opened;
+    let rev = after;
+    while (!signal.aborted && !this.#changed.closed) {
+      if (reader.rev() <= rev) {
+        await this.#changed.wait(signal);
+        continue;
+      }
+      const changes = reader.changes(rev);
+      rev = changes.rev;
+      yield changes;
+    }
+  }
+
+  async #write<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Promise<Written[K]> {
+    const { port } = await this.#opened;
+    const { outcomes } = await port.apply({ writes: [write], claim: undefined, at: this.#now, wanted: taskStatuses });
+    const [outcome] = outcomes;
+    if (!outcome?.ok) throw new Error(outcome?.error.message ?? 'nothing was written');
+    this.#changed.ring();
+    return outcome.value as Written[K];
+  }
+
+  #tell(rows: readonly Row[]): void {
+    for (const row of rows) if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
+  }
+}
+
+async function openMemory(): Promise<{ port: WritePort; database: Awaited<ReturnType<typeof memoryPort>>['database']; reader: Reader }> {
+  const { port, database } = await memoryPort();
+  return { port, database, reader: new Reader(database) };
+}

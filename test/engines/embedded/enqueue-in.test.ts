@@ -1,0 +1,91 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { TaskManager } from '../../../src/manager.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { waitFor } from '../../helpers/wait.js';
+
+describe('a task that is enqueued within a transaction of the app', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let path: string;
+  let tasks: TaskManager;
+  let app: InstanceType<typeof DatabaseSync>;
+  beforeEach(async () => {
+    folder = temporaryFolder();
+    path = folder.file('shop.db');
+    tasks = new TaskManager({ database: path, logger: false, pollInterval: 0.02 });
+    await tasks.describe();
+    app = new DatabaseSync(path);
+    app.exec('PRAGMA busy_timeout = 5000; CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL)');
+  });
+  afterEach(async () => {
+    await tasks.stop();
+    app.close();
+    folder.remove();
+  });
+  const count = async (): Promise<number> => (await tasks.find({ limit: 1 })).total;
+
+  it('exists when the transaction has committed, with the order it belongs to, and runs then', async () => {
+    const ran: number[] = [];
+    const ship = tasks.task('ship', (order: number) => {
+      ran.push(order);
+    });
+    await tasks.start();
+    app.exec('BEGIN IMMEDIATE');
+    app.prepare('INSERT INTO orders (id, item) VALUES (?, ?)').run(7, 'book');
+    const id = ship.with({ tags: { order: '7' }, priority: 3 }).enqueueIn(app, 7);
+    expect(await tasks.get(id)).toBeUndefined();
+    app.exec('COMMIT');
+    await waitFor(() => ran.length === 1);
+    expect(await waitFor(async () => (await tasks.get(id))?.status === 'success' && tasks.get(id))).toMatchObject({
+      args: [7],
+      priority: 3,
+      tags: { order: '7' },
+    });
+    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ pending: 0, success: 1 });
+  });
+
+  it('never existed when the transaction is rolled back', async () => {
+    const ship = tasks.define<[order: number]>('ship');
+    app.exec('BEGIN IMMEDIATE');
+    const id = ship.enqueueIn(app, 7);
+    app.exec('ROLLBACK');
+    expect([await tasks.get(id), await count()]).toEqual([undefined, 0]);
+    expect((await tasks.aggregate('pulse')).counts.pending).toBe(0);
+  });
+
+  it('leaves the transaction as it was when it cannot be stored', async () => {
+    const ship = tasks.define<[order: unknown]>('ship');
+    app.exec('BEGIN IMMEDIATE');
+    app.prepare('INSERT INTO orders (id, item) VALUES (?, ?)').run(7, 'book');
+    expect(() => ship.enqueueIn(app, new Date())).toThrow(TypeError);
+    app.exec('COMMIT');
+    expect(app.prepare('SELECT count(*) AS n FROM orders').get()).toEqual({ n: 1 });
+    expect(await count()).toBe(0);
+  });
+
+  it('holds its idempotency key, within the transaction and beyond', async () => {
+    const ship = tasks.define<[order: number]>('ship').with({ idempotencyKey: 'order 7' });
+    app.exec('BEGIN IMMEDIATE');
+    const id = ship.enqueueIn(app, 7);
+    expect(ship.enqueueIn(app, 7)).toBe(id);
+    app.exec('COMMIT');
+    expect(await ship.enqueue(7)).toBe(id);
+    expect(await count()).toBe(1);
+  });
+
+  it('is refused without an open transaction, on another file, and on what is no connection', async () => {
+    const ship = tasks.define<[order: number]>('ship');
+    expect(() => ship.enqueueIn(app, 7)).toThrow(/no transaction is open/);
+    const other = new DatabaseSync(folder.file('other.db'));
+    other.exec('BEGIN IMMEDIATE');
+    expect(() => ship.enqueueIn(other, 7)).toThrow(/not of the task database/);
+    other.close();
+    expect(() => ship.enqueueIn({}, 7)).toThrow(TypeError);
+    const inMemory = new TaskManager({ database: ':memory:', logger: false });
+    app.exec('BEGIN');
+    expect(() => inMemory.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(/in memory/);
+    app.exec('ROLLBACK');
+    await inMemory.stop();
+    expect(await count()).toBe(0);
+  });
+});

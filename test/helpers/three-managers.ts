@@ -1,0 +1,41 @@
+import { TaskManager, type TaskManagerOptions } from '../../src/manager.js';
+import type { Task } from '../../src/tasks/definition.js';
+import type { Tasks } from '../../src/testing/index.js';
+
+/** Three managers on one file that look like one: what one enqueues, another runs, and the third shows and commands. */
+export function threeManagers(options: TaskManagerOptions): Tasks {
+  const [enqueues, runs, shows] = [0, 1, 2].map(() => new TaskManager(options)) as [TaskManager, TaskManager, TaskManager];
+  const all = [enqueues, runs, shows];
+  const run = new Map<string, unknown>();
+  const facade: Record<string, unknown> = {
+    task: (name: string, handler: never, settings: object) => {
+      run.set(name, runs.task(name, handler, settings));
+      return enqueues.define(name, settings);
+    },
+    define: (name: string, settings: object) => {
+      const declared = runs.define(name, settings);
+      const task = enqueues.define(name, settings);
+      return { ...task, handle: (handler: never) => void declared.handle(handler) };
+    },
+    schedule: (name: string, task: Task<never>, rule: never) =>
+      runs.schedule(name, (typeof task === 'function' ? task : run.get(task.name)) as Task<never>, rule),
+    on: (status: never, listener: never) => {
+      for (const each of all) each.on(status, listener);
+    },
+    start: async (how: { run?: boolean } = {}) => {
+      await Promise.all([enqueues.start({ run: false }), runs.start(how), shows.start({ run: false })]);
+    },
+    stop: async (how: object) => {
+      await Promise.all(all.map((each) => each.stop(how)));
+    },
+    enqueue: enqueues.enqueue.bind(enqueues),
+  };
+  return new Proxy(shows, {
+    get(target, key) {
+      const own = facade[String(key)];
+      if (own !== undefined) return own;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

@@ -1,0 +1,99 @@
+import { describe, expect, it } from '@jest/globals';
+import { openDatabase } from '../../src/engines/embedded/database.js';
+import { TaskManager } from '../../src/manager.js';
+import { createSealer } from '../../src/tasks/sealing.js';
+import { temporaryFolder } from '../helpers/folder.js';
+import { waitFor } from '../helpers/wait.js';
+
+const [older, newer] = ['an older key 0123456789 abcdefghij', 'a newer key 9876543210 abcdefghij'];
+
+describe('a sealer', () => {
+  it('opens what it sealed, and each sealing is another text', () => {
+    const { seal, open } = createSealer([newer]);
+    const [one, two] = [seal('["rosebud"]', 'a'), seal('["rosebud"]', 'a')];
+    expect(one).not.toBe(two);
+    expect(one).not.toContain('rosebud');
+    expect([open(one, 'a'), open(two, 'a')]).toEqual(['["rosebud"]', '["rosebud"]']);
+  });
+
+  it('opens what an older key of the list sealed, and says which key is missing', () => {
+    const sealed = createSealer([older]).seal('[1]', 'a');
+    expect(createSealer([newer, older]).open(sealed, 'a')).toBe('[1]');
+    expect(() => createSealer([newer]).open(sealed, 'a')).toThrow(/the key '[0-9a-f]{8}' that encrypted this is not among/);
+  });
+
+  it('leaves alone what is not sealed', () => {
+    expect(createSealer([newer]).open('["sealed:1:no"]', 'a')).toBe('["sealed:1:no"]');
+    expect(createSealer([]).seal('[1]', 'a')).toBe('[1]');
+  });
+
+  it('refuses a text that was changed, cut, or taken from another task', () => {
+    const { seal, open } = createSealer([newer]);
+    const sealed = seal('["a long enough argument"]', 'a');
+    const at = sealed.length - 10;
+    const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'B' : 'A') + sealed.slice(at + 1);
+    for (const text of [changed, `${sealed.slice(0, 30)}"`]) expect(() => open(text, 'a')).toThrow('has been changed');
+    expect(() => open(sealed, 'b')).toThrow('has been changed');
+  });
+});
+
+describe('encryptionKeys', () => {
+  it('leave nothing of arguments and results in the clear in the file, and a task without its key fails with the reason', async () => {
+    const folder = temporaryFolder();
+    const database = folder.file('tasks.db');
+    const first = new TaskManager({ database, logger: false, encryptionKeys: older });
+    const echo = first.task('echo', (word: string) => ({ word }));
+    await first.start();
+    const id = await echo.enqueue('rosebud');
+    await waitFor(async () => (await first.get(id))?.status === 'success');
+    const waiting = await echo.with({ runIn: 0.2 }).enqueue('rosebud');
+    await first.stop();
+    const file = await openDatabase(database);
+    const texts = file.all('SELECT args, result FROM task').flatMap(({ args, result }) => [String(args), String(result)]);
+    expect(texts.join()).not.toContain('rosebud');
+    file.close();
+
+    const second = new TaskManager({ database, logger: false, encryptionKeys: newer });
+    const ran: string[] = [];
+    second.task('echo', (word: string) => {
+      ran.push(word);
+    });
+    const other = second.task('other', () => 1);
+    await second.start();
+    await waitFor(async () => (await second.get(waiting))?.status === 'failed');
+    expect((await second.get(waiting))?.error?.message).toMatch(/not among encryptionKeys/);
+    expect(await second.get(id)).toMatchObject({
+      args: [],
+      result: null,
+      resultOmitted: expect.stringMatching(/not among encryptionKeys/),
+    });
+    const next = await other.enqueue();
+    await waitFor(async () => (await second.get(next))?.status === 'success');
+    expect(ran).toEqual([]);
+    await second.stop();
+
+    const third = new TaskManager({ database, logger: false, encryptionKeys: [newer, older] });
+    third.task('echo', (word: string) => ({ word }));
+    await third.start();
+    await third.control({ action: 'retry', ids: [waiting] }, { actor: 'test' });
+    await waitFor(async () => (await third.get(waiting))?.status === 'success');
+    expect(await third.get(waiting)).toMatchObject({ args: ['rosebud'], result: { word: 'rosebud' } });
+    await third.stop();
+    folder.remove();
+  });
+
+  it.each([
+    ['a short key', 'short', RangeError],
+    ['a key of one character', 'a'.repeat(40), RangeError],
+    ['no key', [], RangeError],
+    ['the same key twice', [older, older], RangeError],
+    ['a number', 5, TypeError],
+  ])('are refused with %s, without the key in the error', (_case, encryptionKeys, Kind) => {
+    expect(() => new TaskManager({ database: ':memory:', encryptionKeys: encryptionKeys as never })).toThrow(Kind);
+    try {
+      new TaskManager({ database: ':memory:', encryptionKeys: encryptionKeys as never });
+    } catch (error) {
+      expect(String(error)).not.toContain(older);
+    }
+  });
+});

@@ -1,0 +1,114 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { TaskManager } from '../../src/manager.js';
+import { taskContext, taskLog } from '../../src/tasks/context.js';
+import { type TestEngine, testEngine } from '../../src/testing/index.js';
+
+const by = { actor: 'test' };
+
+describe('testEngine', () => {
+  let engine: TestEngine;
+  let tasks: TaskManager;
+  beforeEach(() => {
+    engine = testEngine({ now: new Date('2030-01-01T00:00:00Z') });
+    tasks = new TaskManager({ engine, logger: false });
+  });
+  afterEach(() => tasks.stop());
+
+  it('has run a task when its enqueue resolves', async () => {
+    const add = tasks.task('add', (a: number, b: number) => {
+      taskLog('adding');
+      return a + b;
+    });
+    await tasks.start();
+    const id = await add.enqueue(1, 2);
+    expect(await tasks.get(id)).toMatchObject({ status: 'success', result: 3, createdAt: '2030-01-01T00:00:00.000Z', duration: 0 });
+    expect((await tasks.logs(id, {})).map(({ message, at }) => [message, at])).toEqual([['adding', '2030-01-01T00:00:00.000Z']]);
+  });
+
+  it('runs nothing before the start, and then everything in order', async () => {
+    const order: string[] = [];
+    const note = tasks.task('note', (word: string) => {
+      order.push(word);
+    });
+    await note.enqueue('second');
+    await note.with({ priority: 1 }).enqueue('first');
+    expect(order).toEqual([]);
+    await tasks.start();
+    expect(order).toEqual(['first', 'second']);
+  });
+
+  it('waits for run() when it is not inline', async () => {
+    engine = testEngine({ inline: false });
+    const own = new TaskManager({ engine, logger: false });
+    const noop = own.task('noop', () => 1);
+    await own.start();
+    const id = await noop.enqueue();
+    expect((await own.get(id))?.status).toBe('pending');
+    await engine.run();
+    expect((await own.get(id))?.status).toBe('success');
+    await own.stop();
+  });
+
+  it('runs retries, delayed tasks and schedules each at its own time as the clock is turned', async () => {
+    const seen: string[] = [];
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        seen.push(`flaky ${engine.time.toISOString()}`);
+        if (taskContext().attempt < 3) throw new Error('no');
+      },
+      { retries: 3, delay: 60, backoff: 2 },
+    );
+    const note = tasks.task('note', () => {
+      seen.push(`note ${engine.time.toISOString()}`);
+    });
+    tasks.schedule('nightly', note, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });
+    await tasks.start();
+    const id = await flaky.enqueue();
+    await note.with({ runIn: 90 }).enqueue();
+    expect((await tasks.get(id))?.status).toBe('pending');
+    await engine.advance(59.999);
+    expect(seen).toHaveLength(1);
+    await engine.advance(3 * 3600);
+    expect(seen).toEqual(
+      [
+        'flaky 2030-01-01T00:00:00.000Z',
+        'flaky 2030-01-01T00:01:00.000Z',
+        'note 2030-01-01T00:01:30.000Z',
+        'note 2030-01-01T02:00:00.000Z',
+        'flaky 2030-01-01T00:03:00.000Z',
+      ].sort((a, b) => (a.slice(-24) < b.slice(-24) ? -1 : 1)),
+    );
+    expect(engine.time.toISOString()).toBe('2030-01-01T03:00:59.999Z');
+    expect((await tasks.get(id))?.status).toBe('success');
+  });
+
+  it('runs what a handler enqueues after the handler, and retries on command', async () => {
+    const order: string[] = [];
+    let healthy = false;
+    const child = tasks.task('child', () => {
+      order.push('child');
+      if (!healthy) throw new Error('down');
+    });
+    const parent = tasks.task('parent', async () => {
+      await child.enqueue();
+      order.push('parent');
+    });
+    await tasks.start();
+    await parent.enqueue();
+    expect(order).toEqual(['parent', 'child']);
+    const { items } = await tasks.find({ limit: 1, status: ['failed'] });
+    healthy = true;
+    await tasks.control({ action: 'retry', ids: [items[0]?.id ?? ''] }, by);
+    expect((await tasks.find({ limit: 1, status: ['failed'] })).total).toBe(0);
+    expect(order).toEqual(['parent', 'child', 'child']);
+  });
+
+  it.each([
+    ['a time that is none', { now: new Date('soon') }],
+    ['a time of another kind', { now: 5 }],
+    ['an unknown option', { inlin: true }],
+  ])('is refused with %s', (_case, options) => {
+    expect(() => testEngine(options as never)).toThrow(TypeError);
+  });
+});
