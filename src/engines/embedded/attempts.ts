@@ -38,7 +38,7 @@ export function claim(transaction: Transaction, wanted: Claim): { claimed: Row[]
   }
 }
 
-function readyTasks({ database }: Transaction, { names, limit: most }: Claim, limit: number): Row[] {
+function readyTasks({ database }: Transaction, { names }: Claim, limit: number): Row[] {
   const lanes = database.all(
     `SELECT lane.id, lane.name FROM tally JOIN lane ON lane.id = tally.lane
      WHERE tally.status = 0 AND tally.n > 0 AND lane.queue NOT IN (SELECT queue FROM paused)`,
@@ -47,7 +47,7 @@ function readyTasks({ database }: Transaction, { names, limit: most }: Claim, li
   const ready: Row[] = [];
   for (const { id, name } of lanes) {
     if (!names.has(String(name))) continue;
-    const left = room.get(String(name)) ?? roomOf(database, String(name), names.get(String(name)) ?? most);
+    const left = room.get(String(name)) ?? roomOf(database, String(name), names.get(String(name)) ?? Number.POSITIVE_INFINITY);
     room.set(String(name), left);
     if (left <= 0) continue;
     const rows = database.all(

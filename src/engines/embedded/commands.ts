@@ -47,12 +47,14 @@ function retry(transaction: Transaction, row: Row, at: number): Row | undefined 
   return summaryRow(transaction, Number(row.seq));
 }
 
-/** Whether no other task has taken this one's idempotency key since it was cancelled; takes it back where it is free. */
+/** Whether no other task has taken this one's idempotency key since it was cancelled; then it takes the key back. */
 function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
   if (row.idempotency_key === null) return true;
   const [name, key] = [row.name ?? null, row.idempotency_key ?? null];
-  const held = database.get('SELECT id FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?', name, key, at);
-  return !held || idOf(held.id) === idOf(row.id);
+  const held = database.get('SELECT id, released FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?', name, key, at);
+  if (held && held.released === 0 && idOf(held.id) !== idOf(row.id)) return false;
+  database.run('UPDATE idempotency SET released = 0, id = ? WHERE name = ? AND key = ?', row.id ?? null, name, key);
+  return true;
 }
 
 function cancel(transaction: Transaction, row: Row, at: number): Row | undefined {
@@ -61,7 +63,7 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
   const { database, ledger } = transaction;
   if (row.idempotency_key !== null)
     database.run(
-      'DELETE FROM idempotency WHERE name = ? AND key = ? AND id = ?',
+      'UPDATE idempotency SET released = 1 WHERE name = ? AND key = ? AND id = ?',
       row.name ?? null,
       row.idempotency_key ?? null,
       row.id ?? null,

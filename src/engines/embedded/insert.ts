@@ -44,7 +44,12 @@ export class Inserter {
   #takeKey(values: PackedTasks['values'], from: number, at: number): string | undefined {
     const database = this.#database;
     const [id, name, key, until] = [values[from], values[from + 1], values[from + 12], values[from + 13]];
-    const held = database.get('SELECT id FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?', name ?? null, key ?? null, at);
+    const held = database.get(
+      'SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?',
+      name ?? null,
+      key ?? null,
+      at,
+    );
     if (held) return idOf(held.id);
     database.run(
       'INSERT OR REPLACE INTO idempotency (name, key, id, expires_at) VALUES (?, ?, ?, ?)',

@@ -73,6 +73,7 @@ CREATE TABLE idempotency (
   key TEXT NOT NULL,
   id BLOB NOT NULL,
   expires_at INTEGER NOT NULL,
+  released INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (name, key)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_expiry ON idempotency (expires_at);
