@@ -1,10 +1,10 @@
 /** Resolves to the first truthy answer; rejects after so many seconds. */
 export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 8): Promise<Exclude<T, false | null | undefined>> {
-  const end = Date.now() + seconds * 1000;
+  const end = performance.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();
     if (answer) return answer as Exclude<T, false | null | undefined>;
-    if (Date.now() > end) throw new Error(`not within ${seconds} s: ${ask}`);
+    if (performance.now() > end) throw new Error(`not within ${seconds} s: ${ask}`);
     await sleep(0.01);
   }
 }

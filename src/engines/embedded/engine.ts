@@ -47,6 +47,8 @@ export interface EmbeddedOptions {
 const logDelay = 50;
 /** Milliseconds between two looks for dead processes. */
 const recoveryInterval = 1000;
+/** Milliseconds that are waited for a task at a stretch. */
+const longestWait = 5_000;
 /** Milliseconds before a result that could not be recorded is tried again. */
 const recordDelay = 1000;
 
@@ -322,8 +324,14 @@ export class EmbeddedEngine implements TaskEngine {
     this.#changed.ring();
     if (nextDue === undefined) return;
     clearTimeout(this.#dueTimer);
-    if (nextDue === null || !this.#claiming) return;
-    this.#dueTimer = setTimeout(() => this.#poke(), Math.min(Math.max(0, nextDue - Date.now()), 2 ** 31 - 1));
+    if (nextDue !== null && this.#claiming) this.#waitFor(nextDue);
+  }
+
+  /** In pieces, so that a clock which was set back and is put right again makes nobody wait for long. */
+  #waitFor(due: number): void {
+    const left = due - Date.now();
+    const next = (): void => (Date.now() < due ? this.#waitFor(due) : this.#poke());
+    this.#dueTimer = setTimeout(next, Math.min(Math.max(0, left), longestWait));
   }
 
   #poke(): void {

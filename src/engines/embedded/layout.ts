@@ -163,7 +163,7 @@ ${['meta', 'task', 'attempt', 'log', 'tally', 'rollup', 'shared', 'journal'].map
 
 /** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
 export function prepareConnection(database: Database): void {
-  database.exec('PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
+  database.exec('PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
 }
 
 /** Makes a new file ours and lays out its tables; leaves one that has them as it is. Safe to run in several processes at once. */

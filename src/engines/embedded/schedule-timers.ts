@@ -6,8 +6,8 @@ import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
 import { packTasks } from './write.js';
 
-/** setTimeout fires at once past this. */
-const longestTimer = 2 ** 31 - 1;
+/** Milliseconds that are waited at a stretch, so that a clock which is set anew is noticed. */
+const longestWait = 5_000;
 /** Milliseconds after its time from which a run counts as missed. */
 const missedAfter = 60_000;
 /** Milliseconds before a run that could not be stored is tried again. */
@@ -98,10 +98,10 @@ export class ScheduleTimers {
     this.#arm(entry, at);
   }
 
-  /** Long waits are cut into pieces, and a clock that was set back makes one longer. */
+  /** In pieces: a timer could not wait for a month, and knows nothing of a clock that is set. */
   #arm(entry: Entry, at: number): void {
     const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#fire(entry, at));
-    entry.timer = setTimeout(due, Math.min(Math.max(0, at - Date.now()), longestTimer));
+    entry.timer = setTimeout(due, Math.min(Math.max(0, at - Date.now()), longestWait));
   }
 
   #fire(entry: Entry, dueAt: number): void {

@@ -1,0 +1,137 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { TaskManager } from '../../../src/manager.js';
+import type { ScheduleState } from '../../../src/tasks/engine.js';
+import { turnableClock } from '../../helpers/clock.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+const hour = 3600;
+
+describe('a clock that is set', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let clock: ReturnType<typeof turnableClock>;
+  let tasks: TaskManager;
+  beforeEach(() => {
+    folder = temporaryFolder();
+    clock = turnableClock();
+    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+  });
+  afterEach(async () => {
+    await tasks.stop({ timeout: 0.1 });
+    jest.useRealTimers();
+    folder.remove();
+  });
+  const success = (id: string, seconds?: number) =>
+    waitFor(async () => (await tasks.get(id))?.status === 'success' && tasks.get(id), seconds);
+  const schedule = async (wanted: string): Promise<ScheduleState | undefined> =>
+    (await tasks.describe()).schedules.find(({ name }) => name === wanted);
+
+  it('back an hour keeps no new task waiting, measures no time below zero, and lists what is new as newest', async () => {
+    let failed = false;
+    const noop = tasks.task('noop', () => 1);
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        if (failed) return;
+        failed = true;
+        clock.pass(-hour);
+        throw new Error('again');
+      },
+      { retries: 1, delay: 0.05 },
+    );
+    await tasks.start();
+    const first = await noop.enqueue();
+    await success(first);
+    const second = await flaky.enqueue();
+    const third = await noop.enqueue();
+    await waitFor(async () => (await tasks.get(second))?.attempts.length === 1);
+    clock.pass(0.1);
+    for (const id of [second, third]) expect((await success(id))?.duration).toBeGreaterThanOrEqual(0);
+    expect((await tasks.find({ limit: 3 })).items.map(({ id }) => id)).toEqual([third, second, first]);
+    expect((await tasks.aggregate('metrics', {})).durations.min).toBe(0);
+  });
+
+  it('back and right again starts what waits within seconds of its time', async () => {
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    const id = await noop.with({ runIn: 1 }).enqueue();
+    clock.pass(-hour);
+    await noop.enqueue();
+    await sleep(0.1);
+    clock.pass(hour + 1);
+    await success(id, 7);
+  }, 15_000);
+
+  it('on, as after a sleep, makes one run of all that a schedule missed, or none, and goes on', async () => {
+    const noop = tasks.task('noop', () => 1);
+    tasks.schedule('good', noop, { every: hour });
+    tasks.schedule('skips', noop, { every: hour, catchUp: false });
+    await tasks.start();
+    const [good, skips] = [await waitFor(() => schedule('good')), await waitFor(() => schedule('skips'))];
+    clock.pass(10.5 * hour);
+    const after = await waitFor(async () => {
+      const now = await schedule('good');
+      return now && now.lastTaskId !== null && (await schedule('skips'))?.skipped === 1 && now;
+    }, 7);
+    // The interval keeps its beat.
+    expect(Date.parse(after.nextRunAt ?? '') - Date.parse(good.nextRunAt ?? '')).toBe(10 * hour * 1000);
+    expect(Date.parse((await schedule('skips'))?.nextRunAt ?? '') - Date.parse(skips.nextRunAt ?? '')).toBe(10 * hour * 1000);
+    expect((await tasks.find({ limit: 10, schedule: 'good' })).total).toBe(1);
+    expect((await tasks.find({ limit: 10, schedule: 'skips' })).total).toBe(0);
+    clock.pass(0.5 * hour);
+    await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'skips' })).total === 1, 7);
+  }, 25_000);
+
+  it('does not move an interval of a process that is started again', async () => {
+    tasks.schedule(
+      'daily',
+      tasks.task('noop', () => 1),
+      { every: 24 * hour },
+    );
+    await tasks.start();
+    const before = await waitFor(() => schedule('daily'));
+    for (let deploy = 0; deploy < 3; deploy++) {
+      await tasks.stop();
+      clock.pass(7 * hour);
+      tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+      tasks.schedule(
+        'daily',
+        tasks.task('noop', () => 1),
+        { every: 24 * hour },
+      );
+      await tasks.start();
+      await sleep(0.1);
+    }
+    expect(await schedule('daily')).toMatchObject({ nextRunAt: before.nextRunAt, lastTaskId: null });
+    await tasks.stop();
+    clock.pass(4 * hour);
+    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+    tasks.schedule(
+      'daily',
+      tasks.task('noop', () => 1),
+      { every: 24 * hour },
+    );
+    await tasks.start();
+    await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'daily' })).total === 1);
+    expect(Date.parse((await schedule('daily'))?.nextRunAt ?? '') - Date.parse(before.nextRunAt ?? '')).toBe(24 * hour * 1000);
+  });
+
+  it('plans anew when the rule of a schedule has changed', async () => {
+    tasks.schedule(
+      'report',
+      tasks.task('noop', () => 1),
+      { cron: '0 3 * * *' },
+    );
+    await tasks.start();
+    expect((await waitFor(() => schedule('report'))).nextRunAt).toBe('2026-03-02T03:00:00.000Z');
+    await tasks.stop();
+    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+    tasks.schedule(
+      'report',
+      tasks.task('noop', () => 1),
+      { cron: '0 5 * * *' },
+    );
+    await tasks.start();
+    await waitFor(async () => (await schedule('report'))?.nextRunAt === '2026-03-02T05:00:00.000Z');
+  });
+});

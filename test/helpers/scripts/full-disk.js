@@ -1,0 +1,23 @@
+// Enqueues until a write fails, says so, and goes on until it works again. Its files may be limited from outside.
+import { TaskManager } from 'koa-taskflow';
+
+const [database = ''] = process.argv.slice(2);
+process.on('SIGXFSZ', () => {});
+const tasks = new TaskManager({ database, logger: false });
+const note = tasks.task('note', (/** @type {string} */ text) => text.length);
+await tasks.start();
+console.log('started');
+let failed = false;
+for (;;) {
+  try {
+    console.log(await note.enqueue('x'.repeat(20_000)));
+    if (failed) break;
+  } catch (error) {
+    const { code, message } = /** @type {import('koa-taskflow').TaskflowError} */ (error);
+    if (!failed) console.log(`failed ${code} ${message}`);
+    failed = true;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+console.log('recovered');
+await tasks.stop();
