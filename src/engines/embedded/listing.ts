@@ -1,8 +1,8 @@
 import { TaskflowError } from '../../errors.js';
 import type { TaskPage, TaskQuery } from '../../tasks/engine.js';
-import { type TaskStatus, taskStatuses } from '../../tasks/types.js';
-import type { Database, Row, SqlValue } from './database.js';
-import { idBytes, idOf, stateCode, summaryColumns, toSummary } from './rows.js';
+import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
+import type { Database, SqlValue } from './database.js';
+import { idOf, stateCode, summaryColumns, toSummary } from './rows.js';
 
 /*
  * A list is made of streams: queries that each give (seq, id, value) from one index in the order asked for. They are merged,
@@ -19,17 +19,19 @@ const disorder = 200;
 
 type Valued = 'started_at' | 'ended_at' | 'duration';
 const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
+const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_at: 'task_ended', duration: 'task_duration' };
 
 /** A place in a list: the group (of a sort by name or state), the value sorted by, the id. */
 interface Position {
   group: number;
   value: number | null;
-  id: Uint8Array;
+  /** Hexadecimal digits, in capitals as SQLite gives them. */
+  id: string;
 }
 
 interface Candidate {
   seq: number;
-  id: Uint8Array;
+  id: string;
   value: number | null;
 }
 
@@ -67,10 +69,19 @@ export function listTasks(database: Database, query: TaskQuery): TaskPage {
   const { limit } = query;
   const listing = new Listing(database, query);
   const { found, next } = listing.page();
-  const items = found
-    .slice(0, limit)
-    .map(({ seq }) => toSummary(database.get(`SELECT ${summaryColumns} FROM task WHERE seq = ?`, seq) ?? {}));
+  const items = summariesOf(database, found.slice(0, limit));
   return { items, next, ...listing.total() };
+}
+
+/** The summaries of candidates, in their order: with one query for all of them. */
+function summariesOf(database: Database, candidates: readonly Candidate[]): TaskSummary[] {
+  const seqs = JSON.stringify(candidates.map(({ seq }) => seq));
+  const rows = database.all(`SELECT ${summaryColumns} FROM task WHERE seq IN (SELECT value FROM json_each(?))`, seqs);
+  const bySeq = new Map(rows.map((row) => [row.seq, row]));
+  return candidates.flatMap(({ seq }) => {
+    const row = bySeq.get(seq);
+    return row ? [toSummary(row)] : [];
+  });
 }
 
 class Listing {
@@ -138,18 +149,32 @@ class Listing {
 
   #counted(): { n: number; more: boolean } {
     const { sources, rest } = this.#byId(this.#query.status, this.#lanes);
+    const [only] = sources;
+    if (only && sources.length === 1 && rest.length === 0) {
+      const { sql, params } = this.#numbers(only);
+      return { n: Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n), more: false };
+    }
     const seen = new Set<SqlValue>();
     let more = false;
     for (const source of sources) {
-      const inner =
-        source.match === undefined || rest.length > 0
-          ? this.#select(source, undefined, countedTo + 1)
-          : matches(source.match, countedTo + 1);
-      const rows = this.#database.all(`SELECT seq FROM (${inner.sql}) AS task ${whereOf(rest)}`, ...inner.params, ...paramsOf(rest));
+      const inner = rest.length === 0 ? this.#numbers(source) : this.#select(source, undefined, countedTo + 1);
+      const rows = this.#database.all(`SELECT seq FROM (${inner.sql}) AS candidate ${whereOf(rest)}`, ...inner.params, ...paramsOf(rest));
       for (const { seq = null } of rows) seen.add(seq);
       if (rest.length > 0 && rows.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
     }
     return { n: seen.size, more };
+  }
+
+  /** Something that is another for every task of a source, without reading the tasks. */
+  #numbers({ from, where, params, id = 'task.id', match }: Source): Condition {
+    if (match !== undefined)
+      return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, countedTo + 1] };
+    const seq = id === 'task.id' ? 'task.seq' : '(SELECT seq FROM task WHERE task.id = tag.id)';
+    const table = id === 'task.id' ? from : 'tag';
+    return {
+      sql: `SELECT ${seq} AS seq FROM ${table} WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
+      params: [...params, ...this.#bounds, countedTo + 1],
+    };
   }
 
   /** Whether a source has so many rows. */
@@ -190,11 +215,16 @@ class Listing {
     if (text !== undefined) return { sources: this.#textSources(text), rest: without() };
     if (fingerprint !== undefined)
       return {
-        sources: [{ from: 'task', where: 'fingerprint = ? AND fingerprint IS NOT NULL', params: [fingerprint] }],
+        sources: [
+          { from: 'task INDEXED BY task_fingerprint', where: 'fingerprint = ? AND fingerprint IS NOT NULL', params: [fingerprint] },
+        ],
         rest: without('fingerprint'),
       };
     if (schedule !== undefined)
-      return { sources: [{ from: 'task', where: 'schedule = ? AND schedule IS NOT NULL', params: [schedule] }], rest: without('schedule') };
+      return {
+        sources: [{ from: 'task INDEXED BY task_schedule', where: 'schedule = ? AND schedule IS NOT NULL', params: [schedule] }],
+        rest: without('schedule'),
+      };
     const [tag] = tags;
     if (tag) return { sources: [tagSource(tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
     const states = status ?? taskStatuses;
@@ -231,11 +261,26 @@ class Listing {
     const without: Source[] = [];
     for (const state of states) {
       if (state > 1) {
-        withValue.push({ from: 'task', where: `status = ${state} AND status > 1 AND ${value} IS NOT NULL`, params: [], value });
-        without.push({ from: 'task', where: `status = ${state} AND status > 1 AND ${value} IS NULL`, params: [] });
+        withValue.push({
+          from: `task INDEXED BY ${valueIndex[value]}`,
+          where: `status = ${state} AND status > 1 AND ${value} IS NOT NULL`,
+          params: [],
+          value,
+        });
+        without.push({
+          from: `task INDEXED BY ${valueIndex[value]}`,
+          where: `status = ${state} AND status > 1 AND ${value} IS NULL`,
+          params: [],
+        });
       } else if (value === 'started_at') {
-        withValue.push({ from: 'task', where: `status = ${state} AND started_at IS NOT NULL`, params: [], value });
-        if (state === 0) without.push({ from: 'task', where: 'status = 0 AND status <> 1 AND started_at IS NULL', params: [] });
+        withValue.push({
+          from: `task INDEXED BY ${state === 0 ? 'task_retrying' : 'task_running'}`,
+          where: `status = ${state} AND started_at IS NOT NULL`,
+          params: [],
+          value,
+        });
+        if (state === 0)
+          without.push({ from: 'task INDEXED BY task_status', where: 'status = 0 AND status <> 1 AND started_at IS NULL', params: [] });
       } else {
         without.push(statusSource(state === 0 ? 'pending' : 'running'));
       }
@@ -289,16 +334,17 @@ class Listing {
       const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
       return {
         sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound} ORDER BY ${value} ${direction}, ${id} ${direction} LIMIT ?`,
-        params: [...params, ...(after ? [after.value, after.id] : []), limit],
+        params: [...params, ...(after ? [after.value, bytesOf(after.id)] : []), limit],
       };
     }
-    const [least, below] = [!this.#descending && after ? `${id} > ?` : `${id} >= ?`, `${id} < ?`];
+    const start = after && bytesOf(after.id);
+    const least = !this.#descending && start ? `${id} > ?` : `${id} >= ?`;
     return {
-      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${below} ORDER BY ${id} ${direction} LIMIT ?`,
+      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${id} < ? ORDER BY ${id} ${direction} LIMIT ?`,
       params: [
         ...params,
-        !this.#descending && after ? after.id : low,
-        this.#descending && after && Buffer.compare(after.id, high) < 0 ? after.id : high,
+        !this.#descending && start ? start : low,
+        this.#descending && start && Buffer.compare(start, high) < 0 ? start : high,
         limit,
       ],
     };
@@ -311,7 +357,7 @@ class Listing {
   #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
     const direction = this.#descending ? 'DESC' : 'ASC';
     const compare = this.#descending ? '<' : '>';
-    const nearest = after && this.#database.get('SELECT seq FROM task WHERE id = ?', after.id)?.seq;
+    const nearest = after && this.#database.get('SELECT seq FROM task WHERE id = ?', bytesOf(after.id))?.seq;
     const seq =
       typeof nearest === 'number' ? nearest + (this.#descending ? disorder : -disorder) : this.#descending ? Number.MAX_SAFE_INTEGER : 0;
     return {
@@ -319,7 +365,7 @@ class Listing {
         FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
         JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
         ORDER BY task.id ${direction} LIMIT ?`,
-      params: [match, seq, limit + 2 * disorder, ...this.#bounds, ...(after ? [after.id] : []), limit],
+      params: [match, seq, limit + 2 * disorder, ...this.#bounds, ...(after ? [bytesOf(after.id)] : []), limit],
     };
   }
 
@@ -352,7 +398,7 @@ class Listing {
   ): { rows: Candidate[]; end: Candidate | undefined } {
     const inner = this.#select(source, after, window);
     const rows = this.#take({
-      sql: `SELECT seq, id, value FROM (${inner.sql}) AS task ${whereOf(rest)} LIMIT ?`,
+      sql: `SELECT seq, id, value FROM (${inner.sql}) AS candidate ${whereOf(rest)} LIMIT ?`,
       params: [...inner.params, ...paramsOf(rest), wanted],
     });
     if (rows.length >= wanted) return { rows, end: undefined };
@@ -360,33 +406,27 @@ class Listing {
     return { rows, end: last };
   }
 
+  /** As one text, which the driver gives sooner than as many values. */
   #take({ sql, params }: Condition): Candidate[] {
-    return this.#database.all(sql, ...params).map(toCandidate);
+    const row = this.#database.get(`SELECT json_group_array(json_array(seq, hex(id), value)) AS found FROM (${sql})`, ...params);
+    return (JSON.parse(String(row?.found)) as [number, string, number | null][]).map(([seq, id, value]) => ({ seq, id, value }));
   }
 
   #compare(a: Candidate, b: Candidate): number {
-    const order = (a.value ?? 0) - (b.value ?? 0) || Buffer.compare(a.id, b.id);
+    const order = (a.value ?? 0) - (b.value ?? 0) || (a.id < b.id ? -1 : Number(a.id > b.id));
     return this.#descending ? -order : order;
   }
 }
 
-function toCandidate(row: Row): Candidate {
-  return { seq: Number(row.seq), id: row.id as Uint8Array, value: row.value === null ? null : Number(row.value) };
-}
-
-/** The numbers of the tasks that have the words, without reading them. */
-function matches(match: string, limit: number): Condition {
-  return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
-}
-
+/** What runs is never much, so it has no index of its own for each order. */
 function statusSource(state: TaskStatus): Source {
-  const where = state === 'running' ? 'status = 1' : `status = ${stateCode[state]} AND status <> 1`;
-  return { from: 'task', where, params: [] };
+  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1', params: [] };
+  return { from: 'task INDEXED BY task_status', where: `status = ${stateCode[state]} AND status <> 1`, params: [] };
 }
 
-function laneSource(state: TaskStatus, lane: Lane): Source {
-  const where = state === 'running' ? 'status = 1 AND lane = ?' : `lane = ? AND status = ${stateCode[state]} AND status <> 1`;
-  return { from: 'task', where, params: [lane.id] };
+function laneSource(state: TaskStatus, { id }: Lane): Source {
+  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1 AND lane = ?', params: [id] };
+  return { from: 'task INDEXED BY task_lane', where: `lane = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
 }
 
 function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
@@ -396,8 +436,8 @@ function tagSource({ key, value }: { key: string; value?: string | undefined }):
 }
 
 function tagCondition({ key, value }: { key: string; value?: string | undefined }): Condition {
-  if (value === undefined) return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = task.id)', params: [key] };
-  return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = task.id)', params: [key, value] };
+  if (value === undefined) return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)', params: [key] };
+  return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = candidate.id)', params: [key, value] };
 }
 
 function whereOf(conditions: readonly Condition[]): string {
@@ -410,6 +450,10 @@ function paramsOf(conditions: readonly Condition[]): SqlValue[] {
 
 function marks(n: number): string {
   return Array(n).fill('?').join(', ');
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Buffer.from(hex, 'hex');
 }
 
 /** The smallest id of a moment. */
@@ -429,5 +473,5 @@ function readPosition(text: string, sort: string): Position {
   const [, group, value, id] = parts ?? [];
   if (id === undefined || (sort === 'createdAt') !== (group === undefined))
     throw new TaskflowError('INVALID_CURSOR', 'this position is not one that a list with this sort gave');
-  return { group: Number(group ?? 0), value: value === undefined ? null : Number(value), id: idBytes(id) };
+  return { group: Number(group ?? 0), value: value === undefined ? null : Number(value), id: id.replaceAll('-', '').toUpperCase() };
 }

@@ -23,7 +23,8 @@ export class Reader {
 
   get(id: string): TaskDetail | undefined {
     const row = this.#database.get(
-      `SELECT ${summaryColumns}, stack, args, result, result_omitted, rerun_of, rerun_as FROM task WHERE id = ?`,
+      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, args, result, result_omitted, rerun_of, rerun_as
+       FROM task WHERE id = ?`,
       idBytes(id),
     );
     if (!row) return undefined;

@@ -1,5 +1,4 @@
 import { deleteTask } from './commands.js';
-import { summaryColumns } from './rows.js';
 import type { Transaction } from './transaction.js';
 import type { Write } from './write.js';
 
@@ -42,7 +41,11 @@ function trimTombstones({ database }: Transaction): void {
 
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
 export function makeSearchable({ database }: Transaction, { limit }: Of<'makeSearchable'>): number {
-  const rows = database.all(`SELECT ${summaryColumns} FROM task WHERE searchable = 0 LIMIT ?`, limit);
+  const rows = database.all(
+    `SELECT seq, (SELECT name FROM lane WHERE lane.id = task.lane) AS name, error_name, error_message, tags
+     FROM task WHERE searchable = 0 LIMIT ?`,
+    limit,
+  );
   for (const row of rows) {
     const words = [row.name, row.error_name, row.error_message, row.tags].filter((text) => text !== null).join(' ');
     database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.seq ?? null, words);

@@ -428,7 +428,10 @@ describe('the database', () => {
         fc.asyncProperty(fc.commands(steps, { maxCommands: 60, size: 'max' }), async (commands) => {
           const real = new Real(folder.file(`${files++}.db`));
           // The driver gives a closed file up when its statements are collected.
-          if (files % 20 === 0) (globalThis as { gc?: () => void }).gc?.();
+          if (files % 20 === 0) {
+            (globalThis as { gc?: () => void }).gc?.();
+            await new Promise((resolve) => setImmediate(resolve));
+          }
           await real.open();
           try {
             await fc.asyncModelRun(
