@@ -29,7 +29,12 @@ export interface NewTask {
 
 /** A task that this process is to run now. */
 export interface ClaimedTask {
-  readonly summary: TaskSummary;
+  readonly id: string;
+  readonly name: string;
+  readonly queue: string;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Number of this attempt, from 1. */
+  readonly attempt: number;
   /** JSON text of the list of arguments. */
   readonly args: string;
   /** Number of this attempt within its series, from 1. */
@@ -66,8 +71,10 @@ export interface NewLogLine {
 
 /** How an attempt and its engine talk to each other. */
 export interface AttemptIo {
-  /** Aborted by the engine when the task is cancelled or the process stops, by the runner when its time is over. */
-  controller: AbortController;
+  /** Aborts when the task is cancelled, the process stops, or its time is over. Made when it is asked for: few handlers do. */
+  readonly signal: AbortSignal;
+  /** Aborts the signal, because the time of the attempt is over. */
+  abort(reason: unknown): void;
   log(line: NewLogLine): void;
   /** How far the work is, from 0 to 1. */
   progress(value: number, text: string | null): void;

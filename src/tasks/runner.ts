@@ -33,7 +33,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
   let names: ReadonlyMap<string, number | undefined> | undefined;
 
   const report = (task: ClaimedTask, result: AttemptResult, started: number): AttemptResult => {
-    const { id, name, attempt } = task.summary;
+    const { id, name, attempt } = task;
     const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
     if (result.status === 'success') logger.info(fields, 'task succeeded');
     else if (result.retryIn === undefined) logger.error({ ...fields, err: errorFields(result.error) }, 'task failed');
@@ -58,12 +58,12 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       listener();
     },
     run(task, io) {
-      const definition = definitions.get(task.summary.name);
+      const definition = definitions.get(task.name);
       const started = performance.now();
       const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, logger);
       let overdue: DOMException | undefined;
       const work = callHandler(definition, task, io, { logLines, sealer }).then(
-        (value): AttemptResult => ({ status: 'success', ...sealResult(encodeResult(value, resultBytes), task.summary.name, sealer) }),
+        (value): AttemptResult => ({ status: 'success', ...sealResult(encodeResult(value, resultBytes), task.name, sealer) }),
         // What a handler throws once its time is over comes of that.
         (thrown) => fail(overdue ?? thrown),
       );
@@ -73,7 +73,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       const givenUp = new Promise<AttemptResult>((resolve) => {
         limit.timer = setTimeout(() => {
           overdue = limit.error;
-          io.controller.abort(overdue);
+          io.abort(overdue);
           limit.timer = setTimeout(() => resolve(fail(limit.error)), (definition?.settings.cancelGrace ?? 5) * 1000);
         }, limit.milliseconds);
       });
@@ -103,7 +103,7 @@ function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask):
 
 /** A failed attempt, and whether and when there will be another. */
 function failure(definition: Definition | undefined, task: ClaimedTask, thrown: unknown, logger: Logger): AttemptResult {
-  const error = describeError(task.summary.name, thrown);
+  const error = describeError(task.name, thrown);
   const retryIn = definition && secondsToRetry(definition.settings, task, thrown, logger);
   const late = retryIn !== undefined && task.deadlineAt !== undefined && Date.now() + retryIn * 1000 >= task.deadlineAt;
   return { status: 'failed', error, retryIn: late ? undefined : retryIn };
@@ -111,7 +111,7 @@ function failure(definition: Definition | undefined, task: ClaimedTask, thrown: 
 
 function secondsToRetry(settings: Settings, task: ClaimedTask, thrown: unknown, logger: Logger): number | undefined {
   if (task.tryNumber > settings.retries) return undefined;
-  const { id: taskId, name } = task.summary;
+  const { id: taskId, name } = task;
   try {
     if (settings.retryOn && settings.retryOn(thrown) !== true) return undefined;
   } catch (err) {
@@ -140,11 +140,20 @@ async function callHandler(
   io: AttemptIo,
   { logLines, sealer }: Pick<RunnerParts, 'logLines' | 'sealer'>,
 ): Promise<unknown> {
-  const { id, name, attempt, queue, tags } = task.summary;
+  const { id, name, attempt, queue, tags } = task;
   if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
   const { handler } = definition;
   const args = JSON.parse(sealer.open(task.args, name)) as readonly unknown[];
-  const context = { id, name, queue, attempt, tags, signal: io.controller.signal };
+  const context = {
+    id,
+    name,
+    queue,
+    attempt,
+    tags,
+    get signal() {
+      return io.signal;
+    },
+  };
   const progress = (value: number, label: string | undefined): void =>
     io.progress(value, label === undefined ? null : text(label).slice(0, labelLimit));
   return runInTask({ context, log: logWriter(task, io, logLines), progress }, () => handler(...args));

@@ -3,7 +3,7 @@ import { Bell } from '../engines/embedded/bell.js';
 import type { Row } from '../engines/embedded/database.js';
 import { readMetrics, readPulse } from '../engines/embedded/metrics.js';
 import { Reader } from '../engines/embedded/reader.js';
-import { stateOf, toSummary } from '../engines/embedded/rows.js';
+import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/embedded/rows.js';
 import { embeddedStore } from '../engines/embedded/store.js';
 import { packTasks, type Write, type Written } from '../engines/embedded/write.js';
 import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
@@ -139,20 +139,21 @@ class InlineEngine implements TestEngine {
     for (let row = await this.#claim(); row; row = await this.#claim()) await this.#attempt(row);
   }
 
-  async #claim(): Promise<Row | undefined> {
+  async #claim(): Promise<ClaimedRow | undefined> {
     if (!this.#runner) return undefined;
     const { port } = await this.#opened;
     const at = this.#now;
     const claim = { owner: this.#owner, names: this.#runner.names(), limit: 1, at };
-    const { claimed, expired } = await port.apply({ writes: [], claim, at, wanted: taskStatuses });
-    this.#tell([...claimed, ...expired]);
+    const { claimed, begun, expired } = await port.apply({ writes: [], claim, at, wanted: taskStatuses });
+    this.#tell([...begun, ...expired]);
     return claimed[0];
   }
 
-  async #attempt(row: Row): Promise<void> {
-    const summary = toSummary(row);
-    const key = { seq: Number(row.seq), owner: this.#owner, attempt: summary.attempt };
-    this.#controller = new AbortController();
+  async #attempt(row: ClaimedRow): Promise<void> {
+    const claimed = toClaimed(row);
+    const key = { seq: row[0], owner: this.#owner, attempt: claimed.attempt };
+    const controller = new AbortController();
+    this.#controller = controller;
     const log = (line: NewLogLine): void => {
       const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: false };
       void this.#write<'log'>({ kind: 'log', logs: [entry] });
@@ -161,14 +162,10 @@ class InlineEngine implements TestEngine {
       const entries = [{ task: key.seq, attempt: key.attempt, value, text }];
       void this.#write<'progress'>({ kind: 'progress', owner: this.#owner, entries });
     };
-    const task = {
-      summary,
-      args: String(row.args),
-      tryNumber: summary.attempt - (summary.maxAttempts - Number(row.attempts)),
-      logLines: Number(row.log_lines),
-      deadlineAt: typeof row.deadline_at === 'number' ? Date.now() + row.deadline_at - this.#now : undefined,
-    };
-    const result = await this.#runner?.run(task, { controller: this.#controller, log, progress }).result;
+    // Time-outs are measured on the real clock.
+    const deadlineAt = claimed.deadlineAt === undefined ? undefined : Date.now() + claimed.deadlineAt - this.#now;
+    const io = { signal: controller.signal, abort: (reason: unknown) => controller.abort(reason), log, progress };
+    const result = await this.#runner?.run({ ...claimed, deadlineAt }, io).result;
     if (!result) return;
     const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result, logs: [], progress: undefined });
     if (done) this.#tell([done]);

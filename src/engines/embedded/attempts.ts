@@ -1,9 +1,9 @@
 import type { StoredError } from '../../tasks/engine.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { Row } from './database.js';
-import { stateCode, summaryColumns } from './rows.js';
+import type { Database, Row } from './database.js';
+import { type ClaimedRow, stateCode } from './rows.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
-import type { Claim, LogEntry, ProgressEntry, Write } from './write.js';
+import type { BatchResult, Claim, LogEntry, ProgressEntry, Write } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
@@ -21,55 +21,74 @@ const notStarted: StoredError = {
   fingerprint: '',
 };
 
+interface Ready {
+  seq: number;
+  id: string;
+  priority: number;
+  deadlineAt: number | null;
+  lane: number;
+  name: string;
+  queue: string;
+}
+
 /** Takes the first ready tasks: by priority, then by age, over all lanes that may run. Those whose deadline has passed end here. */
-export function claim(transaction: Transaction, wanted: Claim): { claimed: Row[]; expired: Row[] } {
+export function claim(transaction: Transaction, wish: Claim): Pick<BatchResult, 'claimed' | 'begun' | 'expired'> {
   const { database, ledger } = transaction;
-  const { owner, limit, at } = wanted;
+  const { owner, limit, at } = wish;
   database.run('UPDATE task SET ready_at = NULL WHERE ready_at <= ?', at);
-  const claimed: Row[] = [];
+  const claimed: ClaimedRow[] = [];
   const expired: Row[] = [];
   for (;;) {
     ledger.writeTally();
-    const ready = readyTasks(transaction, wanted, limit - claimed.length);
-    const late = ready.filter((row) => row.deadline_at !== null && Number(row.deadline_at) <= at);
-    for (const row of late) expired.push(expire(transaction, row, at));
-    for (const row of ready) if (!late.includes(row)) claimed.push(begin(transaction, Number(row.seq), owner, at));
-    if (late.length === 0) return { claimed, expired };
+    const ready = readyTasks(transaction, wish, limit - claimed.length);
+    const late = ready.filter(({ deadlineAt }) => deadlineAt !== null && deadlineAt <= at);
+    for (const task of late) expired.push(expire(transaction, task, at));
+    const timely = late.length === 0 ? ready : ready.filter((task) => !late.includes(task));
+    if (timely.length > 0) claimed.push(...begin(transaction, timely, owner, at));
+    if (late.length === 0) break;
   }
+  const begun = transaction.wanted.has('running') ? claimed.map(([seq]) => summaryRow(transaction, seq)) : [];
+  return { claimed, begun, expired };
 }
 
-function readyTasks({ database }: Transaction, { names }: Claim, limit: number): Row[] {
+function readyTasks({ database }: Transaction, { names }: Claim, limit: number): Ready[] {
   const lanes = database.all(
-    `SELECT lane.id, lane.name FROM tally JOIN lane ON lane.id = tally.lane
+    `SELECT lane.id, lane.name, lane.queue FROM tally JOIN lane ON lane.id = tally.lane
      WHERE tally.status = 0 AND tally.n > 0 AND lane.queue NOT IN (SELECT queue FROM paused)`,
   );
   const room = new Map<string, number>();
-  const ready: Row[] = [];
-  for (const { id, name } of lanes) {
-    if (!names.has(String(name))) continue;
-    const left = room.get(String(name)) ?? roomOf(database, String(name), names.get(String(name)) ?? Number.POSITIVE_INFINITY);
-    room.set(String(name), left);
-    if (left <= 0) continue;
-    const rows = database.all(
-      'SELECT seq, id, lane, priority, deadline_at FROM task WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?',
-      id ?? null,
-      Math.min(left, limit),
-    );
-    for (const row of rows) ready.push({ ...row, name: name ?? null });
+  const ready: Ready[] = [];
+  for (const row of lanes) {
+    const lane = { lane: Number(row.id), name: String(row.name), queue: String(row.queue) };
+    if (!names.has(lane.name)) continue;
+    const left = room.get(lane.name) ?? roomOf(database, lane.name, names.get(lane.name) ?? Number.POSITIVE_INFINITY);
+    room.set(lane.name, left);
+    if (left > 0) ready.push(...readyOfLane(database, lane, Math.min(left, limit)));
   }
-  if (lanes.length > 1)
-    ready.sort((a, b) => Number(b.priority) - Number(a.priority) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array));
+  if (lanes.length > 1) ready.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
   return ready
     .filter(({ name }) => {
-      const left = room.get(String(name)) ?? 0;
-      room.set(String(name), left - 1);
+      const left = room.get(name) ?? 0;
+      room.set(name, left - 1);
       return left > 0;
     })
     .slice(0, limit);
 }
 
+/** As one text, which the driver gives sooner than as many values. */
+function readyOfLane(database: Database, lane: Pick<Ready, 'lane' | 'name' | 'queue'>, limit: number): Ready[] {
+  const row = database.get(
+    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at)) AS ready FROM (SELECT seq, id, priority, deadline_at FROM task
+     WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?)`,
+    lane.lane,
+    limit,
+  );
+  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null][];
+  return tasks.map(([seq, id, priority, deadlineAt]) => ({ seq, id, priority, deadlineAt, ...lane }));
+}
+
 /** How many more of a name may run. */
-function roomOf(database: Transaction['database'], name: string, concurrency: number): number {
+function roomOf(database: Database, name: string, concurrency: number): number {
   if (concurrency === Number.POSITIVE_INFINITY) return concurrency;
   const running = database.get(
     'SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status = 1 AND lane IN (SELECT id FROM lane WHERE name = ?)',
@@ -78,26 +97,60 @@ function roomOf(database: Transaction['database'], name: string, concurrency: nu
   return concurrency - Number(running?.n);
 }
 
-function begin(transaction: Transaction, seq: number, owner: string, at: number): Row {
+function begin(transaction: Transaction, tasks: readonly Ready[], owner: string, at: number): ClaimedRow[] {
   const { database, ledger } = transaction;
-  const row = database.get(
-    `UPDATE task SET status = 1, rev = ?, owner = ?, attempt = attempt + 1, started_at = ?, ended_at = NULL, duration = NULL,
+  const rows = database.all(
+    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = ?3, ended_at = NULL, duration = NULL,
        progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL
-     WHERE seq = ? RETURNING ${summaryColumns}, lane, attempts, log_lines, deadline_at, args`,
-    ledger.nextRev(),
+     FROM json_each(?4) AS each WHERE task.seq = each.value
+     RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at, args) AS rest`,
+    ledger.nextRevs(tasks.length),
     owner,
     at,
-    seq,
+    JSON.stringify(tasks.map(({ seq }) => seq)),
   );
-  if (!row) throw new Error(`task ${seq} is gone within its own transaction`);
-  move(transaction, row, 'pending', 'running');
-  return row;
+  const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
+  return tasks.map((task) => {
+    move(transaction, task.lane, 'pending', 'running');
+    const rest = JSON.parse(rests.get(task.seq) ?? '') as [string | null, number, number, number, number, number | null, string];
+    return [task.seq, task.id, task.name, task.queue, ...rest];
+  });
 }
 
-function expire(transaction: Transaction, row: Row, at: number): Row {
-  transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);
-  end(transaction, { ...row, started_at: null }, 'pending', 'failed', at, notStarted, {});
-  return summaryRow(transaction, Number(row.seq));
+function expire(transaction: Transaction, { seq, lane }: Ready, at: number): Row {
+  transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
+  end(transaction, { seq, lane, started_at: null }, 'pending', 'failed', at, notStarted, {});
+  return summaryRow(transaction, seq);
+}
+
+/**
+ * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
+ * being cancelled, or is not this owner's any more.
+ */
+export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[]): Set<number> {
+  const { database, ledger, rollups } = transaction;
+  const list = writes.map(({ seq, owner, attempt, at, result }) => {
+    const { result: value = null, resultOmitted = null } = result as Result;
+    return [seq, owner, attempt, at, value, resultOmitted];
+  });
+  const rows = database.all(
+    `UPDATE task SET status = 2, rev = ?1 + each.key, owner = NULL, ended_at = each.value ->> 3, duration = max(0, (each.value ->> 3) - started_at),
+       result = each.value ->> 4, result_omitted = each.value ->> 5
+     FROM json_each(?2) AS each
+     WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2 AND status = 1 AND cancelling = 0
+     RETURNING json_array(seq, lane, attempt, started_at, ended_at, duration) AS ended`,
+    ledger.nextRevs(list.length),
+    JSON.stringify(list),
+  );
+  const left = new Set(writes.map(({ seq }) => seq));
+  for (const row of rows) {
+    const [seq, lane, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [number, number, number, number, number, number];
+    left.delete(seq);
+    move(transaction, lane, 'running', 'success');
+    rollups.add(at, lane, 'success', duration);
+    if (attempt > 1) recordAttempt(transaction, { seq, attempt, started_at: started }, 'success', at, undefined);
+  }
+  return left;
 }
 
 /** Ends an attempt, if it is still this owner's. */
@@ -176,7 +229,7 @@ export function end(
     resultOmitted,
     row.seq ?? null,
   );
-  move(transaction, row, from, status);
+  move(transaction, Number(row.lane), from, status);
   rollups.add(at, Number(row.lane), status, duration ?? undefined);
 }
 
@@ -203,7 +256,7 @@ function toPending(
     error.stack,
     row.seq ?? null,
   );
-  move(transaction, row, 'running', 'pending');
+  move(transaction, Number(row.lane), 'running', 'pending');
   return wantedRow(transaction, Number(row.seq), 'pending');
 }
 

@@ -43,7 +43,7 @@ function retry(transaction: Transaction, row: Row, at: number): Row | undefined 
     at,
     row.seq ?? null,
   );
-  move(transaction, row, status, 'pending');
+  move(transaction, Number(row.lane), status, 'pending');
   return summaryRow(transaction, Number(row.seq));
 }
 

@@ -30,7 +30,7 @@ import { ScheduleTimers } from './schedule-timers.js';
 import { type AttemptKey, type LeftToWrite, Slots } from './slots.js';
 import { embeddedStore } from './store.js';
 import { type Retention, Upkeep } from './upkeep.js';
-import { type Claim, packTasks } from './write.js';
+import { type BatchResult, type Claim, packTasks } from './write.js';
 import { memoryPort, threadPort, type WritePort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */
@@ -282,7 +282,7 @@ export class EmbeddedEngine implements TaskEngine {
       port,
       claim: () => this.#claim(),
       wanted: () => taskStatuses.filter((status) => this.#observer?.wants(status)),
-      onClaimed: (claimed, expired) => this.#begin(claimed, expired),
+      onClaimed: (result) => this.#begin(result),
       onCommitted: (nextDue) => this.#committed(nextDue),
     });
     if (this.#path !== inMemory) this.#every(this.#pollInterval * 1000, () => this.#lookForChanges(reader));
@@ -315,9 +315,9 @@ export class EmbeddedEngine implements TaskEngine {
     return { owner: this.#owner, names: this.#runner.names(), limit, at: Date.now() };
   }
 
-  #begin(claimed: readonly Row[], expired: readonly Row[]): void {
+  #begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
     for (const row of claimed) this.#slots?.run(row);
-    this.#tell([...claimed, ...expired]);
+    this.#tell([...begun, ...expired]);
   }
 
   #committed(nextDue: number | null | undefined): void {

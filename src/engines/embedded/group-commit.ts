@@ -1,7 +1,6 @@
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { Row } from './database.js';
-import type { Claim, Write, WriteOutcome, Written } from './write.js';
+import type { BatchResult, Claim, Write, WriteOutcome, Written } from './write.js';
 import type { WritePort } from './write-port.js';
 
 interface Pending {
@@ -15,7 +14,8 @@ interface GroupCommitParts {
   claim(): Claim | undefined;
   /** States somebody listens to. */
   wanted(): readonly TaskStatus[];
-  onClaimed(claimed: readonly Row[], expired: readonly Row[]): void;
+  /** Before whoever waits for the commit is told. */
+  onClaimed(result: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void;
   /** After each commit; `nextDue` is told where a claim was made. */
   onCommitted(nextDue: number | null | undefined): void;
 }
@@ -85,13 +85,14 @@ export class GroupCommit {
     this.#wanted = false;
     if (batch.length === 0 && !claim) return;
     try {
-      const { outcomes, claimed, expired, nextDue } = await port.apply({
+      const result = await port.apply({
         writes: batch.map(({ write }) => write),
         claim,
         at: Date.now(),
         wanted: wanted(),
       });
-      onClaimed(claimed, expired);
+      const { outcomes, nextDue } = result;
+      onClaimed(result);
       for (const [index, outcome] of outcomes.entries()) batch[index]?.settle(outcome);
       onCommitted(claim && nextDue);
     } catch (error) {

@@ -31,6 +31,12 @@ export class Ledger {
     return this.#rev;
   }
 
+  /** Numbers of so many changes; answers the first. */
+  nextRevs(n: number): number {
+    this.#rev += n;
+    return this.#rev - n + 1;
+  }
+
   /** Number of the next task. */
   nextSeq(): number {
     this.#seq += 1;

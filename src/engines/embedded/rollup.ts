@@ -32,7 +32,11 @@ function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined):
   figures.ended[status] = (figures.ended[status] ?? 0) + 1;
   if (ms === undefined) return;
   const bucket = Math.floor(Math.log2(ms + 1) * perDoubling);
-  addFigures(figures, { ended: {}, ran: 1, total: ms, min: ms, max: ms, buckets: { [bucket]: 1 } });
+  figures.buckets[bucket] = (figures.buckets[bucket] ?? 0) + 1;
+  figures.min = figures.ran === 0 ? ms : Math.min(figures.min, ms);
+  figures.max = Math.max(figures.max, ms);
+  figures.ran += 1;
+  figures.total += ms;
 }
 
 /** Adds one sum to another. */
@@ -62,35 +66,41 @@ export function percentile({ ran, min, max, buckets }: Figures, share: number): 
 /** Gathers what ends within one transaction and writes each sum once. */
 export class Rollups {
   readonly #database: Database;
-  readonly #pending = new Map<string, { level: Level; at: number; lane: number; figures: Figures }>();
+  /** By lane and minute, of which all longer stretches are made. */
+  readonly #pending = new Map<string, { at: number; lane: number; figures: Figures }>();
 
   constructor(database: Database) {
     this.#database = database;
   }
 
   add(at: number, lane: number, status: TaskStatus, ms: number | undefined): void {
-    for (const level of Object.keys(levels) as Level[]) {
-      const start = startOf(level, at);
-      const key = `${level} ${start} ${lane}`;
-      const entry = this.#pending.get(key) ?? { level, at: start, lane, figures: noFigures() };
+    const minute = startOf('minute', at);
+    const key = `${minute} ${lane}`;
+    let entry = this.#pending.get(key);
+    if (!entry) {
+      entry = { at: minute, lane, figures: noFigures() };
       this.#pending.set(key, entry);
-      addEnded(entry.figures, status, ms);
     }
+    addEnded(entry.figures, status, ms);
   }
 
   write(): void {
-    for (const { level, at, lane, figures } of this.#pending.values()) {
-      const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, at, lane);
-      if (stored) addFigures(figures, readFigures(stored));
-      this.#database.run(
-        'INSERT OR REPLACE INTO rollup (level, at, lane, figures) VALUES (?, ?, ?, ?)',
-        level,
-        at,
-        lane,
-        JSON.stringify(figures),
-      );
-    }
+    for (const { at, lane, figures } of this.#pending.values())
+      for (const level of Object.keys(levels) as Level[]) this.#write(level, startOf(level, at), lane, figures);
     this.#pending.clear();
+  }
+
+  #write(level: Level, at: number, lane: number, figures: Figures): void {
+    const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, at, lane);
+    const sum = stored ? readFigures(stored) : noFigures();
+    addFigures(sum, figures);
+    this.#database.run(
+      'INSERT OR REPLACE INTO rollup (level, at, lane, figures) VALUES (?, ?, ?, ?)',
+      level,
+      at,
+      lane,
+      JSON.stringify(sum),
+    );
   }
 
   /** Forgets what a transaction that failed had gathered. */

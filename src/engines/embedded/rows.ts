@@ -1,4 +1,4 @@
-import type { ScheduleState } from '../../tasks/engine.js';
+import type { ClaimedTask, ScheduleState } from '../../tasks/engine.js';
 import { isEnded } from '../../tasks/states.js';
 import { timeOfTaskId } from '../../tasks/task-id.js';
 import { type Attempt, type LogLevel, type LogLine, type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
@@ -95,6 +95,36 @@ export function toSummary(row: Row): TaskSummary {
     error: errorName === null ? null : { name: errorName, message: errorMessage ?? '' },
     fingerprint,
     ...(status === 'running' && cancelling === 1 && { engineState: 'cancelling' }),
+  };
+}
+
+/** What the process that claimed a task is told of it. */
+export type ClaimedRow = [
+  seq: number,
+  id: string,
+  name: string,
+  queue: string,
+  tags: string | null,
+  attempt: number,
+  maxAttempts: number,
+  attempts: number,
+  logLines: number,
+  deadlineAt: number | null,
+  args: string,
+];
+
+/** A claimed row as a runner takes it. */
+export function toClaimed([, id, name, queue, tags, attempt, maxAttempts, attempts, logLines, deadlineAt, args]: ClaimedRow): ClaimedTask {
+  return {
+    id: idOf(id),
+    name,
+    queue,
+    tags: tags === null ? {} : (JSON.parse(tags) as Record<string, string>),
+    attempt,
+    args,
+    tryNumber: attempt - (maxAttempts - attempts),
+    logLines,
+    deadlineAt: deadlineAt ?? undefined,
   };
 }
 

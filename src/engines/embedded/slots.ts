@@ -1,6 +1,5 @@
 import type { AttemptResult, NewLogLine, TaskRunner } from '../../tasks/engine.js';
-import type { Row } from './database.js';
-import { toSummary } from './rows.js';
+import { type ClaimedRow, toClaimed } from './rows.js';
 import type { LogEntry, ProgressEntry } from './write.js';
 
 /** What an attempt is known by: the `seq` of its task, and its number. */
@@ -13,7 +12,7 @@ export interface AttemptKey {
 interface Slot extends AttemptKey {
   id: string;
   name: string;
-  controller: AbortController;
+  aborting: LazyAbort;
   /** Its end is recorded, or about to be, though its handler may go on. */
   over: boolean;
   stored: boolean;
@@ -21,6 +20,25 @@ interface Slot extends AttemptKey {
   /** Log lines and progress not yet on their way to the database. */
   logs: LogEntry[];
   progress?: ProgressEntry | undefined;
+}
+
+/** A signal that is made when somebody asks for it: one for every task would cost more than the rest of it. */
+class LazyAbort {
+  #controller: AbortController | undefined;
+  #reason: { value: unknown } | undefined;
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#reason) this.#controller.abort(this.#reason.value);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(value: unknown): void {
+    this.#reason ??= { value };
+    this.#controller?.abort(this.#reason.value);
+  }
 }
 
 /** What an attempt said last, and is not written yet. */
@@ -65,28 +83,13 @@ export class Slots {
     return this.#running.size + this.#ending;
   }
 
-  /** Runs a task just claimed; the row has its arguments. */
-  run(row: Row): void {
+  /** Runs a task just claimed. */
+  run(row: ClaimedRow): void {
     const { runner, logged } = this.#parts;
-    const summary = toSummary(row);
-    const key = { seq: Number(row.seq), attempt: summary.attempt };
-    const slot: Slot = {
-      ...key,
-      id: summary.id,
-      name: summary.name,
-      controller: new AbortController(),
-      over: false,
-      stored: false,
-      logs: [],
-    };
+    const task = toClaimed(row);
+    const key = { seq: row[0], attempt: task.attempt };
+    const slot: Slot = { ...key, id: task.id, name: task.name, aborting: new LazyAbort(), over: false, stored: false, logs: [] };
     this.#running.set(nameOf(key), slot);
-    const task = {
-      summary,
-      args: String(row.args),
-      tryNumber: summary.attempt - (summary.maxAttempts - Number(row.attempts)),
-      logLines: Number(row.log_lines),
-      deadlineAt: typeof row.deadline_at === 'number' ? row.deadline_at : undefined,
-    };
     const log = (line: NewLogLine): void => {
       slot.logs.push({ ...line, task: key.seq, attempt: key.attempt, late: slot.over });
       logged();
@@ -96,7 +99,14 @@ export class Slots {
       slot.progress = { task: key.seq, attempt: key.attempt, value, text };
       logged();
     };
-    const { result, ended } = runner.run(task, { controller: slot.controller, log, progress });
+    const { result, ended } = runner.run(task, {
+      get signal() {
+        return slot.aborting.signal;
+      },
+      abort: (reason) => slot.aborting.abort(reason),
+      log,
+      progress,
+    });
     void result.then((outcome) => this.#record(slot, outcome));
     void ended.then(() => this.#release(slot));
   }
@@ -139,7 +149,7 @@ export class Slots {
       this.#parts.abandoned(slot);
     };
     slot.grace = setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000);
-    slot.controller.abort(new DOMException('the task was cancelled', 'AbortError'));
+    slot.aborting.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
   /** Aborts all that run, because the process stops. */
@@ -147,7 +157,7 @@ export class Slots {
     this.#stopping = true;
     for (const slot of this.#running.values()) {
       clearTimeout(slot.grace);
-      slot.controller.abort(new DOMException('the process stops', 'AbortError'));
+      slot.aborting.abort(new DOMException('the process stops', 'AbortError'));
     }
   }
 

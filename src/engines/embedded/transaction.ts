@@ -16,9 +16,9 @@ export interface Transaction {
 }
 
 /** Counts a task over from one state to another. */
-export function move({ ledger }: Transaction, row: Row, from: TaskStatus, to: TaskStatus): void {
-  ledger.count(Number(row.lane), from, -1);
-  ledger.count(Number(row.lane), to, 1);
+export function move({ ledger }: Transaction, lane: number, from: TaskStatus, to: TaskStatus): void {
+  ledger.count(lane, from, -1);
+  ledger.count(lane, to, 1);
 }
 
 /** The row as lists show it. */

@@ -1,6 +1,7 @@
 import type { AttemptResult, CommandResult, NewLogLine, NewTask } from '../../tasks/engine.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
+import type { ClaimedRow } from './rows.js';
 
 /** A line of a task's log, with what it belongs to. */
 export interface LogEntry extends NewLogLine {
@@ -130,8 +131,9 @@ export type WriteOutcome =
 /** How a batch went. */
 export interface BatchResult {
   outcomes: readonly WriteOutcome[];
-  /** Rows of the tasks claimed, with their arguments, and of those whose deadline had passed. */
-  claimed: readonly Row[];
+  claimed: readonly ClaimedRow[];
+  /** Summaries for those who listen: of the tasks claimed, and of those whose deadline had passed. */
+  begun: readonly Row[];
   expired: readonly Row[];
   /** When the next waiting task is due, in Unix milliseconds. */
   nextDue: number | null;

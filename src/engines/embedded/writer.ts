@@ -1,4 +1,4 @@
-import { abandon, claim, finish, recover, writeLog, writeProgress } from './attempts.js';
+import { abandon, claim, finish, recover, succeed, writeLog, writeProgress } from './attempts.js';
 import { command, rerun } from './commands.js';
 import { type Database, rollBack, sqliteCode } from './database.js';
 import { Inserter } from './insert.js';
@@ -6,7 +6,7 @@ import { Ledger } from './ledger.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
 import { fire, pauseSchedule, plan, runSchedule } from './timetables.js';
-import type { Transaction } from './transaction.js';
+import { type Transaction, wantedRow } from './transaction.js';
 import { makeSearchable, prune } from './upkeep-writes.js';
 import type { Batch, BatchResult, Write, WriteOutcome, Written } from './write.js';
 
@@ -32,7 +32,6 @@ export class Writer {
     try {
       return this.#commit(batch);
     } catch (error) {
-      const nothing = { claimed: [], expired: [], nextDue: null };
       if (writes.length === 1 && !wish) return { outcomes: [failure(error)], ...nothing };
       const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0] ?? failure(error));
       if (!wish) return { outcomes, ...nothing };
@@ -49,14 +48,14 @@ export class Writer {
     database.exec('BEGIN IMMEDIATE');
     try {
       ledger.open();
-      const outcomes = writes.map((write): WriteOutcome => ({ ok: true, value: this.#write(write, at) }));
+      const outcomes = this.#writeAll(writes, at);
       inserter.flush();
-      const { claimed, expired } = wish ? claim(this.#transaction, wish) : { claimed: [], expired: [] };
+      const taken = wish ? claim(this.#transaction, wish) : nothing;
       rollups.write();
       ledger.close();
       const due = wish && database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
       database.exec('COMMIT');
-      return { outcomes, claimed, expired, nextDue: typeof due === 'number' ? due : null };
+      return { outcomes, ...taken, nextDue: typeof due === 'number' ? due : null };
     } catch (error) {
       ledger.discard();
       rollups.discard();
@@ -64,6 +63,16 @@ export class Writer {
       rollBack(database);
       throw error;
     }
+  }
+
+  /** One after the other, but that attempts which succeeded, the most of what there is, are ended together. */
+  #writeAll(writes: readonly Write[], at: number): WriteOutcome[] {
+    const simple = writes.filter((write): write is Finish => write.kind === 'finish' && isSimple(write));
+    const left = simple.length > 1 ? succeed(this.#transaction, simple) : new Set(simple.map(({ seq }) => seq));
+    return writes.map((write): WriteOutcome => {
+      if (write.kind !== 'finish' || !isSimple(write) || left.has(write.seq)) return { ok: true, value: this.#write(write, at) };
+      return { ok: true, value: wantedRow(this.#transaction, write.seq, 'success') };
+    });
   }
 
   #write(write: Write, at: number): Written[Write['kind']] {
@@ -117,6 +126,15 @@ export class Writer {
     }
   }
 }
+
+type Finish = Extract<Write, { kind: 'finish' }>;
+
+/** An attempt that succeeded, with a result that is soon copied, and had nothing else to say. */
+function isSimple({ result, logs, progress }: Finish): boolean {
+  return result.status === 'success' && (result.result?.length ?? 0) < 10_000 && logs.length === 0 && progress === undefined;
+}
+
+const nothing = { claimed: [], begun: [], expired: [], nextDue: null };
 
 function failure(error: unknown): WriteOutcome {
   return { ok: false, error: { message: error instanceof Error ? error.message : String(error), errcode: sqliteCode(error) } };

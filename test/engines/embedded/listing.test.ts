@@ -58,8 +58,8 @@ beforeAll(async () => {
     const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1, at: now }, at: now, wanted: [] });
     const error = { name: 'Error', message: `mastodon ${n}`, stack: null, fingerprint: `f${n % 3}` };
     const result = n % 4 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-    for (const { seq, attempt } of claimed)
-      write({ kind: 'finish', seq: Number(seq), owner: 'o', attempt: Number(attempt), at: now + n, result, logs: [], progress: undefined });
+    for (const [seq, , , , , attempt] of claimed)
+      write({ kind: 'finish', seq, owner: 'o', attempt, at: now + n, result, logs: [], progress: undefined });
   }
   write({ kind: 'makeSearchable', limit: 1000 });
 });

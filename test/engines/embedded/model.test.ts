@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { type Database, openDatabase } from '../../../src/engines/embedded/database.js';
 import { layOut } from '../../../src/engines/embedded/layout.js';
 import { Reader } from '../../../src/engines/embedded/reader.js';
+import { idOf, toSummary } from '../../../src/engines/embedded/rows.js';
 import { packTasks, type Write, type Written } from '../../../src/engines/embedded/write.js';
 import { Writer } from '../../../src/engines/embedded/writer.js';
 import type { NewTask } from '../../../src/tasks/engine.js';
@@ -80,8 +81,7 @@ class Real {
   claim(owner: string, limit: number): { claimed: string[]; expired: string[] } {
     const claim = { owner, names: limits, limit, at: this.now };
     const { claimed, expired } = this.writer.apply({ writes: [], claim, at: this.now, wanted: [] });
-    const ids = (rows: typeof claimed): string[] => rows.map(({ id }) => hexOf(id as Uint8Array));
-    return { claimed: ids(claimed), expired: ids(expired) };
+    return { claimed: claimed.map(([, id]) => idOf(id)), expired: expired.map((row) => toSummary(row).id) };
   }
 
   /** Number and fence of a task that runs. */
@@ -90,11 +90,6 @@ class Real {
     return { seq: Number(row?.seq), attempt: Number(row?.attempt) };
   }
 }
-
-const hexOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes)
-    .toString('hex')
-    .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 
 type Step = fc.AsyncCommand<Model, Real>;
 
