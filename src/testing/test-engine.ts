@@ -275,9 +275,9 @@ class InlineEngine implements TestEngine {
     const { port } = await this.#opened;
     const { outcomes } = await port.apply({ writes: [write], claim: undefined, at: this.#now, wanted: taskStatuses });
     const [outcome] = outcomes;
-    if (!outcome?.ok) throw new Error(outcome?.error.message ?? 'nothing was written');
+    if (outcome && !outcome.ok) throw new Error(outcome.error.message);
     this.#changed.ring();
-    return outcome.value as Written[K];
+    return outcome?.value as Written[K];
   }
 
   #tell(rows: readonly Row[]): void {

@@ -93,7 +93,7 @@ export class GroupCommit {
       });
       const { outcomes, nextDue } = result;
       onClaimed(result);
-      for (const [index, outcome] of outcomes.entries()) batch[index]?.settle(outcome);
+      for (const [index, outcome] of outcomes.entries()) batch[index]?.settle(outcome ?? done);
       onCommitted(claim && nextDue);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -101,6 +101,8 @@ export class GroupCommit {
     }
   }
 }
+
+const done: WriteOutcome = { ok: true, value: undefined };
 
 function writeError({ message, errcode }: { message: string; errcode: number | undefined }): TaskflowError {
   // 13: SQLITE_FULL, 10: SQLITE_IOERR, 8: SQLITE_READONLY, 11: SQLITE_CORRUPT.

@@ -130,7 +130,8 @@ export type WriteOutcome =
 
 /** How a batch went. */
 export interface BatchResult {
-  outcomes: readonly WriteOutcome[];
+  /** Nothing stands for a write that went well and answers nothing. */
+  outcomes: readonly (WriteOutcome | undefined)[];
   claimed: readonly ClaimedRow[];
   /** Summaries for those who listen: of the tasks claimed, and of those whose deadline had passed. */
   begun: readonly Row[];

@@ -33,7 +33,7 @@ export class Writer {
       return this.#commit(batch);
     } catch (error) {
       if (writes.length === 1 && !wish) return { outcomes: [failure(error)], ...nothing };
-      const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0] ?? failure(error));
+      const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0]);
       if (!wish) return { outcomes, ...nothing };
       try {
         return { ...this.#commit({ writes: [], claim: wish, at, wanted }), outcomes };
@@ -66,12 +66,13 @@ export class Writer {
   }
 
   /** One after the other, but that attempts which succeeded, the most of what there is, are ended together. */
-  #writeAll(writes: readonly Write[], at: number): WriteOutcome[] {
+  #writeAll(writes: readonly Write[], at: number): (WriteOutcome | undefined)[] {
     const simple = writes.filter((write): write is Finish => write.kind === 'finish' && isSimple(write));
     const left = simple.length > 1 ? succeed(this.#transaction, simple) : new Set(simple.map(({ seq }) => seq));
-    return writes.map((write): WriteOutcome => {
-      if (write.kind !== 'finish' || !isSimple(write) || left.has(write.seq)) return { ok: true, value: this.#write(write, at) };
-      return { ok: true, value: wantedRow(this.#transaction, write.seq, 'success') };
+    return writes.map((write) => {
+      const alone = write.kind !== 'finish' || !isSimple(write) || left.has(write.seq);
+      const value = alone ? this.#write(write, at) : wantedRow(this.#transaction, write.seq, 'success');
+      return value === undefined ? undefined : { ok: true, value };
     });
   }
 

@@ -74,8 +74,8 @@ class Real {
   write<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Written[K] {
     const { outcomes } = this.writer.apply({ writes: [write], claim: undefined, at: this.now, wanted: [] });
     const [outcome] = outcomes;
-    if (!outcome?.ok) throw new Error(outcome?.error.message);
-    return outcome.value as Written[K];
+    if (outcome && !outcome.ok) throw new Error(outcome.error.message);
+    return outcome?.value as Written[K];
   }
 
   claim(owner: string, limit: number): { claimed: string[]; expired: string[] } {
