@@ -14,6 +14,7 @@ import {
   sseStream,
   TaskManager,
   taskAdmin,
+  taskProgress,
   taskRoutes,
 } from 'koa-taskflow';
 import type { Route } from '../../src/http/routes.js';
@@ -128,3 +129,28 @@ createAuth({ strategies: { authenticate_user: () => false, find_user: () => ({ r
 taskAdmin(tasks, { auth: { who: () => ({ name: 'ada' }) } });
 // @ts-expect-error a session of nobody in particular cannot be ended
 void createAuth({ strategies: ['a', 'b'] }).signOutEverywhere('alice');
+
+// What a task may do, and when.
+tasks.task('patient', () => 1, { backoff: (tryNumber, error) => (error instanceof RangeError ? tryNumber : 60), retryOn: () => true });
+// @ts-expect-error a backoff answers seconds
+tasks.task('patient', () => 1, { backoff: () => 'soon' });
+// @ts-expect-error retryOn answers whether
+tasks.task('patient', () => 1, { retryOn: () => 'yes' });
+declare const shop: object;
+send.with({ idempotencyKey: 'k', deadline: 60 }).enqueueIn(shop, 'ada@example.com');
+// @ts-expect-error the arguments are the handler's
+send.enqueueIn(shop, 5);
+// @ts-expect-error a connection comes first
+send.enqueueIn('ada@example.com');
+tasks.schedule('often', send, { every: 60, args: ['ada@example.com'], overlap: true, catchUp: false });
+// @ts-expect-error the arguments of a run are required
+tasks.schedule('often', send, { every: 60, overlap: true });
+void tasks.control({ action: 'pause', queue: 'bulk' }, { actor: 'ada' });
+// @ts-expect-error a queue is not rerun
+void tasks.control({ action: 'rerun', queue: 'bulk' }, { actor: 'ada' });
+// @ts-expect-error ids are a list
+void tasks.control({ action: 'retry', ids: 'x' }, { actor: 'ada' });
+// @ts-expect-error no such key to sort by
+void tasks.find({ limit: 5, sort: 'created_at' });
+// @ts-expect-error progress is a number
+taskProgress('half');

@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { TaskManager } from '../src/manager.js';
+import { testEngine } from '../src/testing/index.js';
+import { recordingLogger } from './helpers/logs.js';
+
+const by = { actor: 'test' };
+
+describe('TaskManager', () => {
+  let tasks: TaskManager;
+  beforeEach(() => {
+    tasks = new TaskManager({ engine: testEngine(), logger: false });
+  });
+  afterEach(() => tasks.stop());
+
+  it.each<[string, object, RegExp, typeof TypeError | typeof RangeError]>([
+    ['a retry too few', { retries: -1 }, /^retries is/, RangeError],
+    ['half a retry', { retries: 0.5 }, /^retries is/, RangeError],
+    ['a backoff of words', { backoff: 'double' }, /^backoff is "double"/, TypeError],
+    ['a backoff that shrinks', { backoff: 0.5 }, /^backoff is/, RangeError],
+    ['a negative maxDelay', { maxDelay: -1 }, /^maxDelay is/, RangeError],
+    ['a jitter of more than all', { jitter: 2 }, /^jitter is/, RangeError],
+    ['a retryOn that is no function', { retryOn: 'TimeoutError' }, /^retryOn is "TimeoutError"/, TypeError],
+    ['a timeout of 0', { timeout: 0 }, /^timeout is/, RangeError],
+    ['a deadline of NaN', { deadline: Number.NaN }, /^deadline is/, TypeError],
+    ['a concurrency of 0', { concurrency: 0 }, /^concurrency is/, RangeError],
+    ['a priority past a million', { priority: 1_000_001 }, /^priority is/, RangeError],
+    ['a tag that is no string', { tags: { tenant: 7 } }, /^tags\.tenant is/, TypeError],
+    ['a word for true', { requeueOnInterrupt: 'yes' }, /^requeueOnInterrupt is/, TypeError],
+    ['an unknown option', { retry: 3 }, /retry/, TypeError],
+  ])('refuses a task with %s, and says what is right', (_case, options, message, Kind) => {
+    const define = () => tasks.task('work', () => 1, options as never);
+    expect(define).toThrow(Kind);
+    expect(define).toThrow(message);
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['delay, which is of retries', { delay: 5 }, /use runIn/],
+    ['runAt and runIn', { runAt: new Date(), runIn: 5 }, /exclude each other/],
+    ['a time that is none', { runAt: new Date('soon') }, /^runAt/],
+    ['a window without a key', { idempotencyWindow: 5 }, /needs an idempotencyKey/],
+    ['an empty key', { idempotencyKey: '' }, /^idempotencyKey/],
+    ['a key of 257 characters', { idempotencyKey: 'k'.repeat(257) }, /^idempotencyKey/],
+    ['an unknown option', { proirity: 1 }, /proirity/],
+  ])('refuses a call with %s', (_case, options, message) => {
+    const work = tasks.task('work', () => 1);
+    expect(() => work.with(options as never)).toThrow(message);
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['a database and an engine', { database: 'x.db', engine: testEngine() }, /exclude each other/],
+    ['an engine that is none', { engine: {} }, /^engine is/],
+    ['an unknown option', { databse: 'x.db' }, /databse/],
+    ['a poll of 0', { database: ':memory:', pollInterval: 0 }, /^pollInterval/],
+  ])('refuses %s', (_case, options, message) => {
+    expect(() => new TaskManager(options as never)).toThrow(message);
+  });
+
+  it('never takes one task for another: a name is defined once, also as a declaration or a schedule', () => {
+    tasks.task('work', () => 1);
+    expect(() => tasks.task('work', () => 2)).toThrow("a task named 'work' is defined already");
+    expect(() => tasks.define('work')).toThrow(RangeError);
+    const declared = tasks.define('later');
+    declared.handle(() => 1);
+    expect(() => declared.handle(() => 2)).toThrow(/has a handler already/);
+    tasks.schedule('nightly', () => 1, { every: 60 });
+    expect(() => tasks.schedule('nightly', declared, { every: 60 })).toThrow("a schedule named 'nightly' exists already");
+    expect(() => tasks.schedule('nightly', () => 1, { every: 60 })).toThrow(RangeError);
+  });
+
+  it('refuses a schedule of a task of another manager, and one whose arguments JSON would change', () => {
+    const other = new TaskManager({ engine: testEngine(), logger: false });
+    const foreign = other.task('foreign', () => 1);
+    expect(() => tasks.schedule('nightly', foreign, { every: 60 })).toThrow(/not of this manager/);
+    const work = tasks.define<[value: unknown]>('work');
+    expect(() => tasks.schedule('nightly', work, { every: 60, args: [new Date()] })).toThrow(/args\[0\] is a Date/);
+  });
+
+  it('logs a listener that throws or rejects, and calls the others all the same', async () => {
+    const { logger, lines } = recordingLogger();
+    const own = new TaskManager({ engine: testEngine(), logger });
+    const seen: string[] = [];
+    own.on('success', () => {
+      throw new Error('sync');
+    });
+    own.on('success', async () => {
+      throw new Error('async');
+    });
+    const listener = ({ name }: { name: string }): void => void seen.push(name);
+    own.on('success', listener);
+    const work = own.task('work', () => 1);
+    await own.start();
+    await work.enqueue();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(lines.filter(({ msg }) => msg === 'a listener failed')).toHaveLength(2);
+    own.off('success', listener);
+    await work.enqueue();
+    expect(seen).toEqual(['work']);
+    expect(() => own.on('done' as never, listener)).toThrow(/^event is "done"/);
+    await own.stop();
+  });
+
+  it('says what is wrong with new arguments of a rerun', async () => {
+    const work = tasks.task('work', (n: number) => n);
+    await tasks.start();
+    const ids = await work.enqueueMany([[1], [2]]);
+    await expect(tasks.control({ action: 'rerun', ids, args: '[3]' }, by)).rejects.toThrow(/the rerun of one task, not of 2/);
+    await expect(tasks.control({ action: 'rerun', ids: ids.slice(1), args: '{"n":3}' }, by)).rejects.toThrow(TypeError);
+    expect((await tasks.find({ limit: 10 })).total).toBe(2);
+  });
+
+  it('says that an engine without a file has neither a backup nor transactions of the app', async () => {
+    const work = tasks.define('work');
+    await expect(tasks.backup('x.db')).rejects.toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
+    expect(() => work.enqueueIn({})).toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
+  });
+});
