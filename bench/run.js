@@ -1,7 +1,8 @@
 // All rows: npm install && npm run bench, in this folder, after npm install in the one above.
 console.log(`Node ${process.versions.node}; the ratio is the median over interleaved rounds.\n`);
 console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --- | --- |');
-await import('./enqueue.js');
+await import('./tasks.js');
+await import('./reads.js');
 await import('./guarded.js');
 await import('./stream.js');
 await import('./logins.js');

@@ -1,0 +1,103 @@
+// The task queues that are measured, behind one shape.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Queue, Worker } from 'bullmq';
+import PgBoss from 'pg-boss';
+import { TaskManager } from '../../dist/index.js';
+import { startPostgres } from './postgres.js';
+import { startRedis } from './redis.js';
+
+/**
+ * @typedef {object} Contender
+ * @property {string} name
+ * @property {() => Promise<Round>} open A queue that is empty.
+ * @property {() => Promise<void> | void} stop
+ */
+/**
+ * @typedef {object} Round
+ * @property {(n: number) => Promise<unknown>} enqueue Resolves when the queue says that it has the task.
+ * @property {(amount: number) => Promise<unknown>} enqueueMany
+ * @property {(handler: (n: number) => void) => Promise<void>} run Runs tasks from now on, a hundred at once.
+ * @property {() => Promise<unknown>} close
+ */
+
+/** On disk when the promise resolves. @returns {Contender} */
+export function ours() {
+  const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
+  let files = 0;
+  return {
+    name: 'koa-taskflow',
+    async open() {
+      const tasks = new TaskManager({ database: join(folder, `${files++}.db`), logger: false, concurrency: 100 });
+      const noop = /** @type {import('../../dist/index.js').DeclaredTask<[n: number]>} */ (tasks.define('noop'));
+      await tasks.start({ run: true });
+      return {
+        enqueue: (n) => noop.enqueue(n),
+        enqueueMany: (amount) => noop.enqueueMany(Array.from({ length: amount }, (_, n) => [n])),
+        run: async (handler) => void noop.handle(handler),
+        close: () => tasks.stop(),
+      };
+    },
+    stop: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** @param {'everysec' | 'always'} fsync @param {number} port @returns {Promise<Contender>} */
+export async function bullmq(fsync, port) {
+  const redis = await startRedis(port, fsync);
+  const connection = { host: '127.0.0.1', port: redis.port, maxRetriesPerRequest: null };
+  let queues = 0;
+  return {
+    name: `BullMQ, ${fsync}`,
+    async open() {
+      const name = `bench${queues++}`;
+      const queue = new Queue(name, { connection });
+      await queue.waitUntilReady();
+      /** @type {Worker | undefined} */ let worker;
+      return {
+        enqueue: (n) => queue.add('noop', { n }),
+        enqueueMany: (amount) => queue.addBulk(Array.from({ length: amount }, (_, n) => ({ name: 'noop', data: { n } }))),
+        async run(handler) {
+          worker = new Worker(name, async (job) => handler(job.data.n), { connection, concurrency: 100 });
+          await worker.waitUntilReady();
+        },
+        async close() {
+          await worker?.close();
+          await queue.close();
+        },
+      };
+    },
+    stop: () => redis.stop(),
+  };
+}
+
+/** @returns {Promise<Contender | undefined>} */
+export async function pgBoss() {
+  const postgres = await startPostgres();
+  if (!postgres) return undefined;
+  const boss = new PgBoss(postgres.url);
+  await boss.start();
+  let queues = 0;
+  return {
+    name: 'pg-boss',
+    async open() {
+      const name = `bench${queues++}`;
+      await boss.createQueue(name);
+      return {
+        enqueue: (n) => boss.send(name, { n }),
+        enqueueMany: (amount) => boss.insert(Array.from({ length: amount }, (_, n) => ({ name, data: { n } }))),
+        async run(handler) {
+          await boss.work(name, { batchSize: 100, pollingIntervalSeconds: 0.5 }, async (jobs) => {
+            for (const job of jobs) handler(/** @type {{ n: number }} */ (job.data).n);
+          });
+        },
+        close: () => boss.offWork(name),
+      };
+    },
+    async stop() {
+      await boss.stop({ graceful: false });
+      await postgres.stop();
+    },
+  };
+}
