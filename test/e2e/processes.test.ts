@@ -1,9 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
 import { openDatabase } from '../../src/engines/embedded/database.js';
 import { TaskManager } from '../../src/manager.js';
 import type { TaskStatus } from '../../src/tasks/types.js';
+import { sseStream } from '../../src/web/sse-stream.js';
+import { taskEvents } from '../../src/web/task-events.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type Child, startScript } from '../helpers/process.js';
+import { serve } from '../helpers/serve.js';
+import { openStream } from '../helpers/stream.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
 const by = { actor: 'test' };
@@ -96,10 +101,10 @@ describe('several processes on one file', () => {
     const busy = tasks.define<[ms: number]>('busy');
     const once = tasks.define<[ms: number]>('once');
     const victim = await worker();
-    const id = await busy.enqueue(2500);
+    const id = await busy.enqueue(10_000);
     await inState(id, 'running');
     await tasks.start({ run: false });
-    await sleep(2);
+    await sleep(9);
     expect((await tasks.get(id))?.status).toBe('running');
     await inState(id, 'success');
     const other = await once.enqueue(500);
@@ -109,7 +114,7 @@ describe('several processes on one file', () => {
     expect((await tasks.get(other))?.status).toBe('running');
     victim.process.kill('SIGCONT');
     await inState(other, 'success');
-  });
+  }, 40_000);
 
   it('runs, shows and cancels in one process what another enqueued', async () => {
     const obedient = tasks.define('obedient');
@@ -129,6 +134,35 @@ describe('several processes on one file', () => {
     await waitFor(() => seen.includes('cancelled'), 1);
     controller.abort();
     await watching;
+  });
+
+  it('shows what another process did within half a second, and goes on with a stream that another had', async () => {
+    await worker();
+    const quick = tasks.define<[n: number]>('quick');
+    const other = new TaskManager({ database, logger: false });
+    const [first, second] = await Promise.all(
+      [tasks, other].map((each) => {
+        const app = new Koa();
+        app.use(sseStream(taskEvents(each)));
+        return serve(app);
+      }),
+    );
+    const before = await openStream(first?.url ?? '');
+    const { id: seen = '' } = await waitFor(() => before.events[0]);
+    const enqueued = performance.now();
+    const shown = await other.define<[n: number]>('quick').enqueue(1);
+    await waitFor(() => before.of<{ upserts: { id: string }[] }>('tasks').some(({ upserts }) => upserts.some(({ id }) => id === shown)));
+    expect(performance.now() - enqueued).toBeLessThan(1000);
+    before.close();
+    const missed = await quick.enqueue(2);
+    await inState(missed, 'success');
+    const after = await openStream(second?.url ?? '', { 'Last-Event-ID': seen });
+    await waitFor(() => after.of('tasks').length > 0);
+    expect(after.of('hello')[0]).toMatchObject({ resumed: true });
+    const rows = after.of<{ upserts: { id: string; status: string }[] }>('tasks').flatMap(({ upserts }) => upserts);
+    expect(rows.find(({ id }) => id === missed)).toMatchObject({ status: 'success' });
+    after.close();
+    await Promise.all([first?.close(), second?.close(), other.stop()]);
   });
 
   it('starts a hundred tasks in one of two processes each, never twice', async () => {
