@@ -77,6 +77,8 @@ export async function pgBoss() {
   const postgres = await startPostgres();
   if (!postgres) return undefined;
   const boss = new PgBoss(postgres.url);
+  // Its connections are cut when the server ends.
+  boss.on('error', () => {});
   await boss.start();
   let queues = 0;
   return {

@@ -160,7 +160,7 @@ export interface TaskQuery {
   fingerprint?: string | undefined;
   /** Name of the schedule that made the task. */
   schedule?: string | undefined;
-  /** Words of the name or of a failure (error, tags), a tag, or the beginning of an id. */
+  /** Words of the name or of a failure (error, tags), a tag, or the beginning of an id. Past 20 words or 30 names the rest is left out. */
   text?: string | undefined;
   /** Created at or after, in Unix milliseconds. */
   from?: number | undefined;

@@ -70,12 +70,15 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       const limit = timeLimit(definition?.settings, task);
       const ended = work.then(() => limit && clearTimeout(limit.timer));
       if (!limit) return { result: work.then((result) => report(task, result, started)), ended };
+      // Neither timer keeps a process alive: while an attempt runs, its engine does.
       const givenUp = new Promise<AttemptResult>((resolve) => {
-        limit.timer = setTimeout(() => {
+        const giveUp = (): void => resolve(fail(limit.error));
+        const expire = (): void => {
           overdue = limit.error;
           io.abort(overdue);
-          limit.timer = setTimeout(() => resolve(fail(limit.error)), (definition?.settings.cancelGrace ?? 5) * 1000);
-        }, limit.milliseconds);
+          limit.timer = setTimeout(giveUp, (definition?.settings.cancelGrace ?? 5) * 1000).unref();
+        };
+        limit.timer = setTimeout(expire, limit.milliseconds).unref();
       });
       return { result: Promise.race([work, givenUp]).then((result) => report(task, result, started)), ended };
     },

@@ -23,6 +23,9 @@ export const applicationId = 0x746b666c;
 /** Version of the layout, in the header at offset 60. */
 export const layoutVersion = 3;
 
+/** Statements that a connection keeps prepared. */
+const mostStatements = 1000;
+
 /** The path that stands for a database in memory. */
 export const inMemory = ':memory:';
 
@@ -37,6 +40,8 @@ function wrap(connection: DatabaseSyncInstance): Database {
   const prepared = (sql: string): StatementSyncInstance => {
     let statement = statements.get(sql);
     if (!statement) {
+      // Few texts come again and again; those that do not must not pile up.
+      if (statements.size >= mostStatements) statements.clear();
       statement = connection.prepare(sql);
       statements.set(sql, statement);
     }

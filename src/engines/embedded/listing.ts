@@ -2,7 +2,7 @@ import { TaskflowError } from '../../errors.js';
 import type { TaskPage, TaskQuery } from '../../tasks/engine.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
 import type { Database, SqlValue } from './database.js';
-import { idOf, stateCode, summaryColumns, toSummary } from './rows.js';
+import { idOf, stateCode, stateOf, summaryColumns, toSummary } from './rows.js';
 
 /*
  * A list is made of streams: queries that each give (seq, id, value) from one index in the order asked for. They are merged,
@@ -14,8 +14,11 @@ import { idOf, stateCode, summaryColumns, toSummary } from './rows.js';
 const countedTo = 10_000;
 /** Candidates that one page looks at for conditions without an index of their own. */
 const window = 5_000;
+/** Words of a search, and lanes whose name has them all, that are looked for. */
+const mostWords = 20;
+const mostLanes = 30;
 /** How many tasks may be stored between two whose ids are the other way round, as when a request prepares one long before. */
-const disorder = 200;
+const disorder = 100;
 
 type Valued = 'started_at' | 'ended_at' | 'duration';
 const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
@@ -23,7 +26,7 @@ const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_a
 
 /** A place in a list: the group (of a sort by name or state), the value sorted by, the id. */
 interface Position {
-  group: number;
+  group: string;
   value: number | null;
   /** Hexadecimal digits, in capitals as SQLite gives them. */
   id: string;
@@ -55,6 +58,8 @@ interface Condition {
 
 /** Sources that are merged, with what none of them answers. */
 interface Group {
+  /** What the group is of, in a sort by name or state. */
+  key: string;
   sources: readonly Source[];
   rest: readonly Condition[];
 }
@@ -90,6 +95,7 @@ class Listing {
   readonly #descending: boolean;
   readonly #bounds: readonly [Uint8Array, Uint8Array];
   readonly #lanes: readonly Lane[] | undefined;
+  #counts: readonly { state: TaskStatus; lane: number; n: number }[] | undefined;
 
   constructor(database: Database, query: TaskQuery) {
     this.#database = database;
@@ -110,14 +116,15 @@ class Listing {
     const { limit, after, sort = 'createdAt' } = this.#query;
     const start = after === undefined ? undefined : readPosition(after, sort);
     const groups = this.#groups();
-    const found: (Candidate & { group: number })[] = [];
-    for (let group = start?.group ?? 0; group < groups.length; group++) {
-      const { sources, rest } = groups[group] ?? { sources: [], rest: [] };
-      const { rows, end } = this.#merge(sources, rest, limit + 1 - found.length, start?.group === group ? start : undefined);
-      for (const row of rows) found.push({ ...row, group });
+    const first = start ? groups.findIndex(({ key }) => key === start.group) : 0;
+    if (first === -1) throw invalidPosition();
+    const found: (Candidate & { group: string })[] = [];
+    for (const { key, sources, rest } of groups.slice(first)) {
+      const { rows, end } = this.#merge(sources, rest, limit + 1 - found.length, start?.group === key ? start : undefined);
+      for (const row of rows) found.push({ ...row, group: key });
       const last = found[limit - 1];
       if (found.length > limit && last) return { found, next: writePosition(sort, last) };
-      if (end) return { found, next: writePosition(sort, { ...end, group }) };
+      if (end) return { found, next: writePosition(sort, { ...end, group: key }) };
     }
     return { found, next: null };
   }
@@ -139,12 +146,17 @@ class Listing {
   #tallied(): number {
     const { status } = this.#query;
     const lanes = this.#lanes && new Set(this.#lanes.map(({ id }) => id));
-    let n = 0;
-    for (const row of this.#database.all('SELECT status, lane, n FROM tally')) {
-      const state = taskStatuses[Number(row.status)];
-      if ((!status || (state && status.includes(state))) && (!lanes || lanes.has(Number(row.lane)))) n += Number(row.n);
-    }
-    return n;
+    let total = 0;
+    for (const { state, lane, n } of this.#tally()) if ((!status || status.includes(state)) && (!lanes || lanes.has(lane))) total += n;
+    return total;
+  }
+
+  /** How many tasks of each lane are in each state; read once. */
+  #tally(): readonly { state: TaskStatus; lane: number; n: number }[] {
+    this.#counts ??= this.#database
+      .all('SELECT status, lane, n FROM tally WHERE n > 0')
+      .map(({ status, lane, n }) => ({ state: stateOf(status), lane: Number(lane), n: Number(n) }));
+    return this.#counts;
   }
 
   #counted(): { n: number; more: boolean } {
@@ -154,13 +166,18 @@ class Listing {
       const { sql, params } = this.#numbers(only);
       return { n: Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n), more: false };
     }
-    const seen = new Set<SqlValue>();
+    const seen = new Set<number>();
     let more = false;
     for (const source of sources) {
       const inner = rest.length === 0 ? this.#numbers(source) : this.#select(source, undefined, countedTo + 1);
-      const rows = this.#database.all(`SELECT seq FROM (${inner.sql}) AS candidate ${whereOf(rest)}`, ...inner.params, ...paramsOf(rest));
-      for (const { seq = null } of rows) seen.add(seq);
-      if (rest.length > 0 && rows.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
+      const row = this.#database.get(
+        `SELECT json_group_array(seq) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
+        ...inner.params,
+        ...paramsOf(rest),
+      );
+      const found = JSON.parse(String(row?.found)) as number[];
+      for (const seq of found) seen.add(seq);
+      if (rest.length > 0 && found.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
     }
     return { n: seen.size, more };
   }
@@ -188,10 +205,12 @@ class Listing {
     const { sort = 'createdAt', status } = this.#query;
     const value = valued[sort];
     if (value) return this.#byValue(value);
-    if (sort === 'status')
-      return this.#turned(taskStatuses.filter((each) => !status || status.includes(each)).map((each) => this.#byId([each], this.#lanes)));
-    if (sort === 'name') return this.#turned(this.#names().map((lanes) => this.#byId(status, lanes)));
-    return [this.#byId(status, this.#lanes)];
+    if (sort === 'status') {
+      const states = taskStatuses.filter((each) => !status || status.includes(each));
+      return this.#turned(states.map((each) => ({ key: each, ...this.#byId([each], this.#lanes) })));
+    }
+    if (sort === 'name') return this.#turned(this.#names().map(([key, lanes]) => ({ key, ...this.#byId(status, lanes) })));
+    return [{ key: '', ...this.#byId(status, this.#lanes) }];
   }
 
   #turned(groups: Group[]): Group[] {
@@ -199,15 +218,15 @@ class Listing {
   }
 
   /** Lanes by name. */
-  #names(): Lane[][] {
+  #names(): [string, Lane[]][] {
     const byName = new Map<string, Lane[]>();
     const lanes = this.#lanes ?? this.#lanesOf({ limit: 0 });
     for (const lane of lanes) byName.set(lane.name, [...(byName.get(lane.name) ?? []), lane]);
-    return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
+    return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
   /** Sources in the order of ids, of which the most telling condition decides. */
-  #byId(status: readonly TaskStatus[] | undefined, lanes: readonly Lane[] | undefined): Group {
+  #byId(status: readonly TaskStatus[] | undefined, lanes: readonly Lane[] | undefined): Omit<Group, 'key'> {
     const { tags = [], fingerprint, schedule, text } = this.#query;
     const conditions = this.#conditions(status, lanes);
     const without = (...names: (keyof typeof conditions)[]): Condition[] =>
@@ -228,10 +247,19 @@ class Listing {
     const [tag] = tags;
     if (tag) return { sources: [tagSource(tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
     const states = status ?? taskStatuses;
-    if (lanes && lanes.length * states.length <= 60)
-      return { sources: states.flatMap((state) => lanes.map((lane) => laneSource(state, lane))), rest: [] };
-    if (status || lanes) return { sources: states.map(statusSource), rest: without('status') };
+    if (lanes && lanes.length * states.length <= 60) return { sources: states.flatMap((state) => this.#lanesIn(state, lanes)), rest: [] };
+    if (status || lanes)
+      return {
+        sources: states.filter((state) => this.#tally().some((each) => each.state === state)).map(statusSource),
+        rest: without('status'),
+      };
     return { sources: [{ from: 'task', where: 'TRUE', params: [] }], rest: [] };
+  }
+
+  /** Those of the lanes that have tasks in the state. */
+  #lanesIn(state: TaskStatus, lanes: readonly Lane[]): Source[] {
+    const full = new Set(this.#tally().flatMap((each) => (each.state === state ? [each.lane] : [])));
+    return lanes.filter(({ id }) => full.has(id)).map((lane) => laneSource(state, lane));
   }
 
   /** Every condition of the query, as SQL on a task. */
@@ -255,7 +283,8 @@ class Listing {
     const conditions = this.#conditions(undefined, this.#lanes);
     const rest = Object.values(conditions).flat();
     if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.#bounds });
-    if (text !== undefined) rest.push({ sql: `seq IN (${this.#newestMatches(text)})`, params: [] });
+    if (text !== undefined)
+      rest.push({ sql: 'seq IN (SELECT value FROM json_each(?))', params: [JSON.stringify(this.#newestMatches(text))] });
     const states = (status ?? taskStatuses).map((each) => stateCode[each]);
     const withValue: Source[] = [];
     const without: Source[] = [];
@@ -286,30 +315,25 @@ class Listing {
       }
     }
     return [
-      { sources: withValue, rest },
-      { sources: without, rest },
+      { key: 'with', sources: withValue, rest },
+      { key: 'without', sources: without, rest },
     ];
   }
 
-  /** The numbers of the newest tasks that a search finds, as SQL without parameters. */
-  #newestMatches(text: string): string {
-    const seqs = new Set<number>();
-    for (const source of this.#textSources(text)) {
-      const { sql, params } = this.#select(source, undefined, window);
-      for (const row of this.#database.all(sql, ...params)) seqs.add(Number(row.seq));
-    }
-    return [...seqs].join(', ') || 'NULL';
+  /** The numbers of the newest tasks that a search finds. */
+  #newestMatches(text: string): number[] {
+    return this.#textSources(text).flatMap((source) => this.#take(this.#select(source, undefined, window)).map(({ seq }) => seq));
   }
 
   /** Where a text may be found: words of failures, names, tags, and the beginning of ids. */
   #textSources(text: string): Source[] {
-    const words = text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+    const words = (text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).slice(0, mostWords);
     const sources: Source[] = [];
     if (words.length > 0) {
       const match = words.map((word) => `"${word}"`).join(' AND ');
       sources.push({ from: 'task', where: '', params: [], match });
       const lanes = this.#lanesOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
-      for (const lane of lanes.slice(0, 10)) for (const state of taskStatuses) sources.push(laneSource(state, lane));
+      sources.push(...taskStatuses.flatMap((state) => this.#lanesIn(state, lanes.slice(0, mostLanes))));
     }
     const [key = '', ...value] = text.split(':');
     sources.push(value.length > 0 ? tagSource({ key, value: value.join(':') }) : tagSource({ key }));
@@ -465,13 +489,24 @@ function firstId(at: number): Uint8Array {
 
 /** Newest and oldest first need no more than an id; any other sort says its group and value too. */
 function writePosition(sort: string, { group, value, id }: Position): string {
-  return sort === 'createdAt' ? idOf(id) : `${group}:${value ?? ''}:${idOf(id)}`;
+  return sort === 'createdAt' ? idOf(id) : `${encodeURIComponent(group)}:${value ?? ''}:${idOf(id)}`;
 }
 
 function readPosition(text: string, sort: string): Position {
-  const parts = /^(?:(\d{1,6}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
+  const parts = /^(?:([^:]{1,1000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
   const [, group, value, id] = parts ?? [];
-  if (id === undefined || (sort === 'createdAt') !== (group === undefined))
-    throw new TaskflowError('INVALID_CURSOR', 'this position is not one that a list with this sort gave');
-  return { group: Number(group ?? 0), value: value === undefined ? null : Number(value), id: id.replaceAll('-', '').toUpperCase() };
+  if (id === undefined || (sort === 'createdAt') !== (group === undefined)) throw invalidPosition();
+  return { group: decode(group ?? ''), value: value === undefined ? null : Number(value), id: id.replaceAll('-', '').toUpperCase() };
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw invalidPosition();
+  }
+}
+
+function invalidPosition(): TaskflowError {
+  return new TaskflowError('INVALID_CURSOR', 'this position is not one that a list with this sort gave');
 }
