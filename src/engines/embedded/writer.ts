@@ -33,6 +33,8 @@ export class Writer {
       return this.#commit(batch);
     } catch (error) {
       if (writes.length === 1 && !wish) return { outcomes: [failure(error)], ...nothing };
+      // It is no write's fault that the database stayed locked, and each would wait as long again.
+      if (sqliteCode(error) === busy) return { outcomes: writes.map(() => failure(error)), ...nothing };
       const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0]);
       if (!wish) return { outcomes, ...nothing };
       try {
@@ -127,6 +129,9 @@ export class Writer {
     }
   }
 }
+
+/** SQLITE_BUSY: the time to wait for a lock is over. */
+const busy = 5;
 
 type Finish = Extract<Write, { kind: 'finish' }>;
 

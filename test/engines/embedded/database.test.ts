@@ -188,6 +188,37 @@ describe('the database file', () => {
     connection.close();
   });
 
+  it('that stays locked fails what waits for it together, not one after the other, and works again afterwards', async () => {
+    const tasks = new TaskManager({ database: path, logger: false });
+    await tasks.define<[n: number]>('note').enqueue(0);
+    await tasks.stop();
+    const [connection, other] = [await openDatabase(path), await openDatabase(path)];
+    connection.exec('PRAGMA busy_timeout = 100');
+    const writer = new Writer(connection);
+    const prepare = () =>
+      prepareTask({ name: 'note', settings: readSettings('note', undefined), handler: undefined }, [1], {
+        argsBytes: 1000,
+        sealer: createSealer([]),
+      });
+    const write = () => {
+      const writes = Array.from({ length: 20 }, () => ({ kind: 'enqueue' as const, tasks: packTasks([prepare()]) }));
+      const claim = { owner: 'o', names: new Map([['note', undefined]]), limit: 5, at: Date.now() };
+      return writer.apply({ writes, claim, at: Date.now(), wanted: [] });
+    };
+    other.exec('BEGIN IMMEDIATE');
+    const began = performance.now();
+    const { outcomes, claimed } = write();
+    expect(performance.now() - began).toBeLessThan(1500);
+    expect(outcomes).toHaveLength(20);
+    expect(new Set(outcomes.map((outcome) => outcome && !outcome.ok && outcome.error.errcode))).toEqual(new Set([5]));
+    expect(claimed).toEqual([]);
+    other.exec('ROLLBACK');
+    expect(write().claimed).toHaveLength(5);
+    expect(connection.get('SELECT count(*) AS n FROM task')).toEqual({ n: 21 });
+    connection.close();
+    other.close();
+  });
+
   it('is written and synced before an enqueue resolves', async () => {
     const tasks = new TaskManager({ database: path, logger: false });
     const id = await tasks.define('noop').enqueue();
