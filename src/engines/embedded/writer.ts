@@ -70,7 +70,7 @@ export class Writer {
   /** One after the other, but that attempts which succeeded, the most of what there is, are ended together. */
   #writeAll(writes: readonly Write[], at: number): (WriteOutcome | undefined)[] {
     const simple = writes.filter((write): write is Finish => write.kind === 'finish' && isSimple(write));
-    const left = simple.length > 1 ? succeed(this.#transaction, simple) : new Set(simple.map(({ seq }) => seq));
+    const left = simple.length > 0 ? succeed(this.#transaction, simple) : new Set();
     return writes.map((write) => {
       const alone = write.kind !== 'finish' || !isSimple(write) || left.has(write.seq);
       const value = alone ? this.#write(write, at) : wantedRow(this.#transaction, write.seq, 'success');

@@ -181,3 +181,60 @@ describe('a list of what is rare among very many', () => {
     large.close();
   });
 });
+
+describe('a list of what is rare, sorted by a value', () => {
+  it('keeps its order over pages that several states fill, each looked through so far', async () => {
+    const large = await openDatabase(':memory:');
+    layOut(large, ':memory:');
+    const writer = new Writer(large);
+    const names = new Map([['a', undefined]]);
+    for (let batch = 0; batch < 14; batch++) {
+      const tasks = Array.from({ length: 1000 }, (_, n): NewTask => {
+        const tags: Record<string, string> = n % 250 === 3 ? { rare: 'yes' } : {};
+        const id = newTaskId();
+        return {
+          id,
+          name: 'a',
+          args: '[]',
+          queue: 'default',
+          priority: 0,
+          tags,
+          source: 'manual',
+          createdAt: now,
+          runAt: now,
+          attempts: 1,
+          interrupts: 0,
+        };
+      });
+      writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }], claim: undefined, at: now, wanted: [] });
+      const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1000, at: now }, at: now, wanted: [] });
+      const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
+      // Of one state there are many more than a page looks through, of the other there are not.
+      const finishes = claimed.map(([seq, , , , , attempt], index): Write => {
+        const failed = (batch + index) % 7 === 0;
+        const ms = (index * 7919 + batch * 104_729) % 90_000;
+        const result = failed ? { status: 'failed' as const, error } : { status: 'success' as const };
+        return { kind: 'finish', seq, owner: 'o', attempt, at: now + ms, result, logs: [], progress: undefined };
+      });
+      writer.apply({ writes: finishes, claim: undefined, at: now, wanted: [] });
+    }
+    for (const order of ['descending', 'ascending'] as const) {
+      const found: number[] = [];
+      const ids = new Set<string>();
+      let after: string | undefined;
+      do {
+        const page = listTasks(large, { tags: [{ key: 'rare' }], sort: 'duration', order, limit: 50, after });
+        for (const { id, duration } of page.items) {
+          found.push(duration ?? -1);
+          ids.add(id);
+        }
+        after = page.next ?? undefined;
+      } while (after !== undefined);
+      expect(found).toHaveLength(56);
+      expect(ids.size).toBe(56);
+      const turn = order === 'ascending' ? 1 : -1;
+      expect(found).toEqual([...found].sort((a, b) => turn * (a - b)));
+    }
+    large.close();
+  });
+});
