@@ -259,16 +259,7 @@ class InlineEngine implements TestEngine {
 
   async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
     const { reader } = await this.#opened;
-    let rev = after;
-    while (!signal.aborted && !this.#changed.closed) {
-      if (reader.rev() <= rev) {
-        await this.#changed.wait(signal);
-        continue;
-      }
-      const changes = reader.changes(rev);
-      rev = changes.rev;
-      yield changes;
-    }
+    yield* reader.watch(after, this.#changed, signal);
   }
 
   async #write<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Promise<Written[K]> {

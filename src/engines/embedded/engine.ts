@@ -206,16 +206,7 @@ export class EmbeddedEngine implements TaskEngine {
 
   async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
     const { reader } = await this.#open();
-    let rev = after;
-    while (!signal.aborted && !this.#changed.closed) {
-      if (reader.rev() <= rev) {
-        await this.#changed.wait(signal);
-        continue;
-      }
-      const changes = reader.changes(rev);
-      rev = changes.rev;
-      yield changes;
-    }
+    yield* reader.watch(after, this.#changed, signal);
   }
 
   async control(command: Command): Promise<Outcome> {

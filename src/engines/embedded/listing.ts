@@ -1,8 +1,21 @@
-import { TaskflowError } from '../../errors.js';
 import type { TaskPage, TaskQuery } from '../../tasks/engine.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
-import type { Database, SqlValue } from './database.js';
-import { idOf, stateCode, stateOf, summaryColumns, toSummary } from './rows.js';
+import type { Database } from './database.js';
+import { invalidPosition, type Position, readPosition, writePosition } from './position.js';
+import { stateCode, stateOf, summaryColumns, toSummary } from './rows.js';
+import {
+  type Condition,
+  type Lane,
+  laneSource,
+  paramsOf,
+  type Source,
+  Span,
+  statusSource,
+  tagCondition,
+  tagSource,
+  type Valued,
+  whereOf,
+} from './sources.js';
 
 /*
  * A list is made of streams: queries that each give (seq, id, value) from one index in the order asked for. They are merged,
@@ -17,43 +30,13 @@ const window = 5_000;
 /** Words of a search, and lanes whose name has them all, that are looked for. */
 const mostWords = 20;
 const mostLanes = 30;
-/** How many tasks may be stored between two whose ids are the other way round, as when a request prepares one long before. */
-const disorder = 100;
-
-type Valued = 'started_at' | 'ended_at' | 'duration';
 const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
 const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_at: 'task_ended', duration: 'task_duration' };
-
-/** A place in a list: the group (of a sort by name or state), the value sorted by, the id. */
-interface Position {
-  group: string;
-  value: number | null;
-  /** Hexadecimal digits, in capitals as SQLite gives them. */
-  id: string;
-}
 
 interface Candidate {
   seq: number;
   id: string;
   value: number | null;
-}
-
-/** Rows of one index, `FROM` and `WHERE` without bounds. */
-interface Source {
-  from: string;
-  where: string;
-  params: readonly SqlValue[];
-  /** The column that has the id, in the order of the index. */
-  id?: string;
-  /** The column sorted by before the id. */
-  value?: Valued;
-  /** Words to look for in the index of failures, instead of a condition. */
-  match?: string;
-}
-
-interface Condition {
-  sql: string;
-  params: readonly SqlValue[];
 }
 
 /** Sources that are merged, with what none of them answers. */
@@ -62,11 +45,6 @@ interface Group {
   key: string;
   sources: readonly Source[];
   rest: readonly Condition[];
-}
-
-interface Lane {
-  id: number;
-  name: string;
 }
 
 /** Answers one page of a list. */
@@ -93,7 +71,7 @@ class Listing {
   readonly #database: Database;
   readonly #query: TaskQuery;
   readonly #descending: boolean;
-  readonly #bounds: readonly [Uint8Array, Uint8Array];
+  readonly #span: Span;
   readonly #lanes: readonly Lane[] | undefined;
   #counts: readonly { state: TaskStatus; lane: number; n: number }[] | undefined;
 
@@ -101,7 +79,7 @@ class Listing {
     this.#database = database;
     this.#query = query;
     this.#descending = query.order !== 'ascending';
-    this.#bounds = [firstId(query.from ?? 0), firstId(query.to ?? 2 ** 48 - 1)];
+    this.#span = new Span(database, this.#descending, query.from, query.to);
     this.#lanes = query.name === undefined && query.queue === undefined ? undefined : this.#lanesOf(query);
   }
 
@@ -163,13 +141,13 @@ class Listing {
     const { sources, rest } = this.#byId(this.#query.status, this.#lanes);
     const [only] = sources;
     if (only && sources.length === 1 && rest.length === 0) {
-      const { sql, params } = this.#numbers(only);
+      const { sql, params } = this.#span.numbers(only, countedTo + 1);
       return { n: Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n), more: false };
     }
     const seen = new Set<number>();
     let more = false;
     for (const source of sources) {
-      const inner = rest.length === 0 ? this.#numbers(source) : this.#select(source, undefined, countedTo + 1);
+      const inner = rest.length === 0 ? this.#span.numbers(source, countedTo + 1) : this.#span.select(source, undefined, countedTo + 1);
       const row = this.#database.get(
         `SELECT json_group_array(seq) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
         ...inner.params,
@@ -182,21 +160,9 @@ class Listing {
     return { n: seen.size, more };
   }
 
-  /** Something that is another for every task of a source, without reading the tasks. */
-  #numbers({ from, where, params, id = 'task.id', match }: Source): Condition {
-    if (match !== undefined)
-      return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, countedTo + 1] };
-    const seq = id === 'task.id' ? 'task.seq' : '(SELECT seq FROM task WHERE task.id = tag.id)';
-    const table = id === 'task.id' ? from : 'tag';
-    return {
-      sql: `SELECT ${seq} AS seq FROM ${table} WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
-      params: [...params, ...this.#bounds, countedTo + 1],
-    };
-  }
-
   /** Whether a source has so many rows. */
   #reaches(source: Source, rows: number): boolean {
-    const { sql, params } = this.#select(source, undefined, rows);
+    const { sql, params } = this.#span.select(source, undefined, rows);
     return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n) === rows;
   }
 
@@ -269,7 +235,7 @@ class Listing {
   ): Record<'status' | 'lanes' | 'tags' | 'fingerprint' | 'schedule', Condition[]> {
     const { tags = [], fingerprint, schedule } = this.#query;
     return {
-      status: status ? [{ sql: `status IN (${marks(status.length)})`, params: status.map((each) => stateCode[each]) }] : [],
+      status: status ? [{ sql: `status IN (${status.map(() => '?').join(', ')})`, params: status.map((each) => stateCode[each]) }] : [],
       lanes: lanes ? [{ sql: 'lane IN (SELECT value FROM json_each(?))', params: [JSON.stringify(lanes.map(({ id }) => id))] }] : [],
       tags: tags.map(tagCondition),
       fingerprint: fingerprint === undefined ? [] : [{ sql: 'fingerprint = ?', params: [fingerprint] }],
@@ -282,7 +248,7 @@ class Listing {
     const { status, from, to, text } = this.#query;
     const conditions = this.#conditions(undefined, this.#lanes);
     const rest = Object.values(conditions).flat();
-    if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.#bounds });
+    if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.#span.bounds });
     if (text !== undefined)
       rest.push({ sql: 'seq IN (SELECT value FROM json_each(?))', params: [JSON.stringify(this.#newestMatches(text))] });
     const states = (status ?? taskStatuses).map((each) => stateCode[each]);
@@ -322,7 +288,7 @@ class Listing {
 
   /** The numbers of the newest tasks that a search finds. */
   #newestMatches(text: string): number[] {
-    return this.#textSources(text).flatMap((source) => this.#take(this.#select(source, undefined, window)).map(({ seq }) => seq));
+    return this.#textSources(text).flatMap((source) => this.#take(this.#span.select(source, undefined, window)).map(({ seq }) => seq));
   }
 
   /** Where a text may be found: words of failures, names, tags, and the beginning of ids. */
@@ -346,53 +312,6 @@ class Listing {
     return sources;
   }
 
-  /** SQL of one source: its candidates in order, from a position on. */
-  #select(source: Source, after: Position | undefined, limit: number): Condition {
-    if (source.match !== undefined) return this.#selectMatches(source.match, after, limit);
-    const { from, where, params, id = 'task.id', value } = source;
-    const [low, high] = this.#bounds;
-    const direction = this.#descending ? 'DESC' : 'ASC';
-    const compare = this.#descending ? '<' : '>';
-    const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, lane, status, fingerprint, schedule`;
-    if (value) {
-      const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
-      return {
-        sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound} ORDER BY ${value} ${direction}, ${id} ${direction} LIMIT ?`,
-        params: [...params, ...(after ? [after.value, bytesOf(after.id)] : []), limit],
-      };
-    }
-    const start = after && bytesOf(after.id);
-    const least = !this.#descending && start ? `${id} > ?` : `${id} >= ?`;
-    return {
-      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${id} < ? ORDER BY ${id} ${direction} LIMIT ?`,
-      params: [
-        ...params,
-        !this.#descending && start ? start : low,
-        this.#descending && start && Buffer.compare(start, high) < 0 ? start : high,
-        limit,
-      ],
-    };
-  }
-
-  /**
-   * The word index goes by `seq`, in which tasks were stored: nearly the order of their ids, so a few more than wanted are
-   * taken and put in order.
-   */
-  #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
-    const direction = this.#descending ? 'DESC' : 'ASC';
-    const compare = this.#descending ? '<' : '>';
-    const nearest = after && this.#database.get('SELECT seq FROM task WHERE id = ?', bytesOf(after.id))?.seq;
-    const seq =
-      typeof nearest === 'number' ? nearest + (this.#descending ? disorder : -disorder) : this.#descending ? Number.MAX_SAFE_INTEGER : 0;
-    return {
-      sql: `SELECT task.seq, task.id AS id, NULL AS value, lane, status, fingerprint, schedule
-        FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
-        JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
-        ORDER BY task.id ${direction} LIMIT ?`,
-      params: [match, seq, limit + 2 * disorder, ...this.#bounds, ...(after ? [bytesOf(after.id)] : []), limit],
-    };
-  }
-
   /** The first rows of all sources in order. `end` is where the looking stopped, if not at the end of the list. */
   #merge(
     sources: readonly Source[],
@@ -403,7 +322,7 @@ class Listing {
     let end: Candidate | undefined;
     const rows: Candidate[] = [];
     for (const source of sources) {
-      const taken = rest.length === 0 ? this.#take(this.#select(source, after, wanted)) : this.#takeSome(source, rest, wanted, after);
+      const taken = rest.length === 0 ? this.#take(this.#span.select(source, after, wanted)) : this.#takeSome(source, rest, wanted, after);
       rows.push(...('rows' in taken ? taken.rows : taken));
       if ('end' in taken && taken.end && (!end || this.#compare(taken.end, end) < 0)) end = taken.end;
     }
@@ -420,7 +339,7 @@ class Listing {
     wanted: number,
     after: Position | undefined,
   ): { rows: Candidate[]; end: Candidate | undefined } {
-    const inner = this.#select(source, after, window);
+    const inner = this.#span.select(source, after, window);
     const rows = this.#take({
       sql: `SELECT seq, id, value FROM (${inner.sql}) AS candidate ${whereOf(rest)} LIMIT ?`,
       params: [...inner.params, ...paramsOf(rest), wanted],
@@ -440,73 +359,4 @@ class Listing {
     const order = (a.value ?? 0) - (b.value ?? 0) || (a.id < b.id ? -1 : Number(a.id > b.id));
     return this.#descending ? -order : order;
   }
-}
-
-/** What runs is never much, so it has no index of its own for each order. */
-function statusSource(state: TaskStatus): Source {
-  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1', params: [] };
-  return { from: 'task INDEXED BY task_status', where: `status = ${stateCode[state]} AND status <> 1`, params: [] };
-}
-
-function laneSource(state: TaskStatus, { id }: Lane): Source {
-  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1 AND lane = ?', params: [id] };
-  return { from: 'task INDEXED BY task_lane', where: `lane = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
-}
-
-function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
-  const from = 'tag JOIN task ON task.id = tag.id';
-  if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
-  return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };
-}
-
-function tagCondition({ key, value }: { key: string; value?: string | undefined }): Condition {
-  if (value === undefined) return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)', params: [key] };
-  return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = candidate.id)', params: [key, value] };
-}
-
-function whereOf(conditions: readonly Condition[]): string {
-  return conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
-}
-
-function paramsOf(conditions: readonly Condition[]): SqlValue[] {
-  return conditions.flatMap(({ params }) => [...params]);
-}
-
-function marks(n: number): string {
-  return Array(n).fill('?').join(', ');
-}
-
-function bytesOf(hex: string): Uint8Array {
-  return Buffer.from(hex, 'hex');
-}
-
-/** The smallest id of a moment. */
-function firstId(at: number): Uint8Array {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUIntBE(Math.min(2 ** 48 - 1, Math.max(0, Math.floor(at))), 0, 6);
-  return bytes;
-}
-
-/** Newest and oldest first need no more than an id; any other sort says its group and value too. */
-function writePosition(sort: string, { group, value, id }: Position): string {
-  return sort === 'createdAt' ? idOf(id) : `${encodeURIComponent(group)}:${value ?? ''}:${idOf(id)}`;
-}
-
-function readPosition(text: string, sort: string): Position {
-  const parts = /^(?:([^:]{1,1000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
-  const [, group, value, id] = parts ?? [];
-  if (id === undefined || (sort === 'createdAt') !== (group === undefined)) throw invalidPosition();
-  return { group: decode(group ?? ''), value: value === undefined ? null : Number(value), id: id.replaceAll('-', '').toUpperCase() };
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalidPosition();
-  }
-}
-
-function invalidPosition(): TaskflowError {
-  return new TaskflowError('INVALID_CURSOR', 'this position is not one that a list with this sort gave');
 }

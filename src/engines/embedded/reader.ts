@@ -1,5 +1,6 @@
 import type { Changes, EngineDescription, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
+import type { Bell } from './bell.js';
 import type { Database, Row, SqlValue } from './database.js';
 import { listTasks } from './listing.js';
 import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toScheduleState, toSummary } from './rows.js';
@@ -95,6 +96,20 @@ export class Reader {
     const gone = this.#database.all('SELECT id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?', after, rowsOfChange);
     const dropped = this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
     return { rev, upserts: rows.reverse().map(toSummary), removed: gone.map((row) => idOf(row.id)), dropped };
+  }
+
+  /** Changes as the bell tells of them, from a number on: at once where there are some. */
+  async *watch(after: number, changed: Bell, signal: AbortSignal): AsyncGenerator<Changes> {
+    let rev = after;
+    while (!signal.aborted && !changed.closed) {
+      if (this.rev() <= rev) {
+        await changed.wait(signal);
+        continue;
+      }
+      const changes = this.changes(rev);
+      rev = changes.rev;
+      yield changes;
+    }
   }
 
   /** How many changes of a table are not among the rows read. */

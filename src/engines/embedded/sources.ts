@@ -1,0 +1,153 @@
+import type { TaskStatus } from '../../tasks/types.js';
+import type { Database, SqlValue } from './database.js';
+import type { Position } from './position.js';
+import { stateCode } from './rows.js';
+
+/** A column that a list can be sorted by before the id. */
+export type Valued = 'started_at' | 'ended_at' | 'duration';
+
+/** Rows of one index, `FROM` and `WHERE` without bounds. */
+export interface Source {
+  from: string;
+  where: string;
+  params: readonly SqlValue[];
+  /** The column that has the id, in the order of the index. */
+  id?: string;
+  /** The column sorted by before the id. */
+  value?: Valued;
+  /** Words to look for in the index of failures, instead of a condition. */
+  match?: string;
+}
+
+/** SQL with its parameters. */
+export interface Condition {
+  sql: string;
+  params: readonly SqlValue[];
+}
+
+/** A name together with a queue. */
+export interface Lane {
+  id: number;
+  name: string;
+}
+
+/** What runs is never much, so it has no index of its own for each order. */
+export function statusSource(state: TaskStatus): Source {
+  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1', params: [] };
+  return { from: 'task INDEXED BY task_status', where: `status = ${stateCode[state]} AND status <> 1`, params: [] };
+}
+
+/** The tasks of a lane in a state. */
+export function laneSource(state: TaskStatus, { id }: Lane): Source {
+  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1 AND lane = ?', params: [id] };
+  return { from: 'task INDEXED BY task_lane', where: `lane = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
+}
+
+/** The tasks that have a tag. */
+export function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
+  const from = 'tag JOIN task ON task.id = tag.id';
+  if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
+  return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };
+}
+
+/** The same, as a condition on a candidate. */
+export function tagCondition({ key, value }: { key: string; value?: string | undefined }): Condition {
+  if (value === undefined) return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)', params: [key] };
+  return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = candidate.id)', params: [key, value] };
+}
+
+/** Conditions that must all hold. */
+export function whereOf(conditions: readonly Condition[]): string {
+  return conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
+}
+
+/** Their parameters. */
+export function paramsOf(conditions: readonly Condition[]): SqlValue[] {
+  return conditions.flatMap(({ params }) => [...params]);
+}
+
+/** How many tasks may be stored between two whose ids are the other way round, as when a request prepares one long before. */
+const disorder = 100;
+
+/** The stretch of ids that a list is of, and its direction: what turns a source into SQL. */
+export class Span {
+  readonly #database: Database;
+  readonly #descending: boolean;
+  readonly bounds: readonly [Uint8Array, Uint8Array];
+
+  /** Ids of tasks created from `from` on and before `to`, in Unix milliseconds. */
+  constructor(database: Database, descending: boolean, from = 0, to = 2 ** 48 - 1) {
+    this.#database = database;
+    this.#descending = descending;
+    this.bounds = [firstId(from), firstId(to)];
+  }
+
+  /** SQL of one source: its candidates in order, from a position on. */
+  select(source: Source, after: Position | undefined, limit: number): Condition {
+    if (source.match !== undefined) return this.#selectMatches(source.match, after, limit);
+    const { from, where, params, id = 'task.id', value } = source;
+    const [low, high] = this.bounds;
+    const direction = this.#descending ? 'DESC' : 'ASC';
+    const compare = this.#descending ? '<' : '>';
+    const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, lane, status, fingerprint, schedule`;
+    if (value) {
+      const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
+      return {
+        sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound} ORDER BY ${value} ${direction}, ${id} ${direction} LIMIT ?`,
+        params: [...params, ...(after ? [after.value, bytesOf(after.id)] : []), limit],
+      };
+    }
+    const start = after && bytesOf(after.id);
+    const least = !this.#descending && start ? `${id} > ?` : `${id} >= ?`;
+    return {
+      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${id} < ? ORDER BY ${id} ${direction} LIMIT ?`,
+      params: [
+        ...params,
+        !this.#descending && start ? start : low,
+        this.#descending && start && Buffer.compare(start, high) < 0 ? start : high,
+        limit,
+      ],
+    };
+  }
+
+  /**
+   * The word index goes by `seq`, in which tasks were stored: nearly the order of their ids, so a few more than wanted are
+   * taken and put in order.
+   */
+  #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
+    const direction = this.#descending ? 'DESC' : 'ASC';
+    const compare = this.#descending ? '<' : '>';
+    const nearest = after && this.#database.get('SELECT seq FROM task WHERE id = ?', bytesOf(after.id))?.seq;
+    const seq =
+      typeof nearest === 'number' ? nearest + (this.#descending ? disorder : -disorder) : this.#descending ? Number.MAX_SAFE_INTEGER : 0;
+    return {
+      sql: `SELECT task.seq, task.id AS id, NULL AS value, lane, status, fingerprint, schedule
+        FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
+        JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
+        ORDER BY task.id ${direction} LIMIT ?`,
+      params: [match, seq, limit + 2 * disorder, ...this.bounds, ...(after ? [bytesOf(after.id)] : []), limit],
+    };
+  }
+
+  /** Something that is another for every task of a source, without reading the tasks. */
+  numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
+    if (match !== undefined) return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
+    const seq = id === 'task.id' ? 'task.seq' : '(SELECT seq FROM task WHERE task.id = tag.id)';
+    const table = id === 'task.id' ? from : 'tag';
+    return {
+      sql: `SELECT ${seq} AS seq FROM ${table} WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
+      params: [...params, ...this.bounds, limit],
+    };
+  }
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Buffer.from(hex, 'hex');
+}
+
+/** The smallest id of a moment. */
+function firstId(at: number): Uint8Array {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUIntBE(Math.min(2 ** 48 - 1, Math.max(0, Math.floor(at))), 0, 6);
+  return bytes;
+}
