@@ -91,7 +91,7 @@ describe('a database that another program has locked', () => {
     clearInterval(ticking);
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 21);
     expect(new Set(ids).size).toBe(20);
-    expect(longest).toBeLessThan(500);
+    expect(longest).toBeLessThan(1500);
     await tasks.stop();
     folder.remove();
   }, 20_000);

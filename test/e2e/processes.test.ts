@@ -152,7 +152,7 @@ describe('several processes on one file', () => {
     const enqueued = performance.now();
     const shown = await other.define<[n: number]>('quick').enqueue(1);
     await waitFor(() => before.of<{ upserts: { id: string }[] }>('tasks').some(({ upserts }) => upserts.some(({ id }) => id === shown)));
-    expect(performance.now() - enqueued).toBeLessThan(1000);
+    expect(performance.now() - enqueued).toBeLessThan(2000);
     before.close();
     const missed = await quick.enqueue(2);
     await inState(missed, 'success');

@@ -60,8 +60,8 @@ describe('a clock that is set', () => {
     await success(await noop.enqueue());
     await sleep(0.5);
     clock.pass(hour + 1);
-    await success(id, 7);
-  }, 15_000);
+    await success(id, 12);
+  }, 20_000);
 
   it('on, as after a sleep, makes one run of all that a schedule missed, or none, and goes on', async () => {
     const noop = tasks.task('noop', () => 1);
@@ -73,15 +73,15 @@ describe('a clock that is set', () => {
     const after = await waitFor(async () => {
       const now = await schedule('good');
       return now && now.lastTaskId !== null && (await schedule('skips'))?.skipped === 1 && now;
-    }, 7);
+    }, 12);
     // The interval keeps its beat.
     expect(Date.parse(after.nextRunAt ?? '') - Date.parse(good.nextRunAt ?? '')).toBe(10 * hour * 1000);
     expect(Date.parse((await schedule('skips'))?.nextRunAt ?? '') - Date.parse(skips.nextRunAt ?? '')).toBe(10 * hour * 1000);
     expect((await tasks.find({ limit: 10, schedule: 'good' })).total).toBe(1);
     expect((await tasks.find({ limit: 10, schedule: 'skips' })).total).toBe(0);
     clock.pass(0.5 * hour);
-    await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'skips' })).total === 1, 7);
-  }, 25_000);
+    await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'skips' })).total === 1, 12);
+  }, 35_000);
 
   it('does not move an interval of a process that is started again', async () => {
     tasks.schedule(
