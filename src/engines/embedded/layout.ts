@@ -193,7 +193,10 @@ export function layOut(database: Database, path: string): void {
     rollBack(database);
     throw error;
   }
-  if (path !== inMemory) database.get('PRAGMA journal_mode = WAL');
+  if (path === inMemory) return;
+  database.get('PRAGMA journal_mode = WAL');
+  // Until a connection has read once in this mode, it stands in the way of emptying the log like one that still reads.
+  database.get("SELECT value FROM meta WHERE key = 'rev'");
 }
 
 /** Keeps a copy of what is about to be migrated, as `tasks.db.layout-2` beside `tasks.db`. */

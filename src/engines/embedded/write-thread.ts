@@ -16,6 +16,8 @@ async function main(path: string): Promise<void> {
     parentPort?.on('message', (message: Batch | 'close') => {
       if (message === 'close') {
         // The driver gives connections up only when they are collected, so the log is emptied here and not by the last close.
+        // Where another process reads just now, it empties it another time: a stop does not wait for that.
+        database.exec('PRAGMA busy_timeout = 100');
         database.get('PRAGMA wal_checkpoint(TRUNCATE)');
         database.close();
         parentPort?.close();

@@ -53,6 +53,13 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect((await tasks.aggregate('pulse')).counts.pending).toBe(0);
   });
 
+  it('does not keep a stop waiting, although its connection stays open', async () => {
+    app.exec("INSERT INTO orders (id, item) VALUES (1, 'book')");
+    const began = performance.now();
+    await tasks.stop();
+    expect(performance.now() - began).toBeLessThan(3000);
+  });
+
   it('leaves the transaction as it was when it cannot be stored', async () => {
     const ship = tasks.define<[order: unknown]>('ship');
     app.exec('BEGIN IMMEDIATE');
