@@ -67,11 +67,20 @@ function checkConnection(path: string, connection: AppConnection, database: Data
   const refuse = (why: string): never => {
     throw new TaskflowError('ENGINE_UNAVAILABLE', `enqueueIn: ${why}`);
   };
-  if ((connection.isTransaction ?? connection.inTransaction) !== true)
-    refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
+  const open = connection.isTransaction ?? connection.inTransaction;
+  if (open === undefined) refuse('this driver does not say whether a transaction is open; a newer version of it may');
+  if (open !== true) refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
   if (path === inMemory) refuse('tasks in memory are on no file that an app could open');
   const { file } = database.all('PRAGMA database_list').find(({ name }) => name === 'main') ?? {};
-  if (typeof file !== 'string' || file === '' || realpathSync(file) !== realpathSync(path))
-    refuse(`this connection is not of the task database '${path}'`);
+  if (typeof file !== 'string' || file === '' || !isSameFile(file, path)) refuse(`this connection is not of the task database '${path}'`);
   if (database.get('PRAGMA user_version')?.user_version !== layoutVersion) refuse('start the task manager first: it lays out the database');
+}
+
+function isSameFile(one: string, other: string): boolean {
+  try {
+    return realpathSync(one) === realpathSync(other);
+  } catch {
+    // One that is not there is not the same.
+    return false;
+  }
 }

@@ -6,7 +6,7 @@ import { type PackedTasks, packedWidth } from './write.js';
 const columns =
   'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key';
 const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-/** Rows of one statement: from ten on, more make it no faster. */
+/** Rows of one statement. */
 const rowsAtOnce = 10;
 const insertOne = `INSERT INTO task (${columns}) VALUES ${row}`;
 const insertMany = `INSERT INTO task (${columns}) VALUES ${Array(rowsAtOnce).fill(row).join(', ')}`;

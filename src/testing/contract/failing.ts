@@ -205,6 +205,19 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect((await tasks.get(id))?.status).toBe('failed');
   });
 
+  it('takes an attempt that still returns within its grace for the success it is', async () => {
+    const finishing = tasks.task(
+      'finishing',
+      () => {
+        const { signal } = taskContext();
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve('wrapped up')));
+      },
+      { timeout: 0.05, retries: 1 },
+    );
+    await tasks.start();
+    expect(await ended(await finishing.enqueue(), 'success')).toMatchObject({ attempt: 1, result: 'wrapped up' });
+  });
+
   it('does not start a task whose deadline has passed, and does not try it again beyond it', async () => {
     let ran = 0;
     const urgent = tasks.task(

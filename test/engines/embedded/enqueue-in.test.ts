@@ -88,6 +88,12 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect(() => ship.enqueueIn(other, 7)).toThrow(/not of the task database/);
     other.close();
     expect(() => ship.enqueueIn({}, 7)).toThrow(TypeError);
+    expect(() => ship.enqueueIn({ exec: () => {}, prepare: () => {} }, 7)).toThrow(/does not say whether a transaction is open/);
+    const unopened = new TaskManager({ database: folder.file('not-there-yet.db'), logger: false });
+    app.exec('BEGIN');
+    expect(() => unopened.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(/not of the task database/);
+    app.exec('ROLLBACK');
+    await unopened.stop();
     const inMemory = new TaskManager({ database: ':memory:', logger: false });
     app.exec('BEGIN');
     expect(() => inMemory.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(/in memory/);

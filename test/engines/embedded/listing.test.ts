@@ -11,6 +11,22 @@ import { newTaskId } from '../../../src/tasks/task-id.js';
 import { taskStatuses } from '../../../src/tasks/types.js';
 
 const now = Date.now();
+
+/** A task to be stored, ready to run. */
+function newTask(rest: Partial<NewTask>): NewTask {
+  const fixed = {
+    args: '[]',
+    queue: 'default',
+    priority: 0,
+    source: 'manual' as const,
+    createdAt: now,
+    runAt: now,
+    attempts: 1,
+    interrupts: 0,
+  };
+  return { id: newTaskId(), name: 'a', tags: {}, ...fixed, ...rest };
+}
+
 let database: Database;
 /** Plans of every query since the last look. */
 let plans: string[] = [];
@@ -40,19 +56,7 @@ beforeAll(async () => {
   const write = (...writes: Write[]) => writer.apply({ writes, claim: undefined, at: now, wanted: [] });
   const names = new Map(['a', 'b'].map((name) => [name, undefined]));
   for (let n = 0; n < 200; n++) {
-    const task: NewTask = {
-      id: newTaskId(),
-      name: n % 2 === 0 ? 'a' : 'b',
-      args: '[]',
-      queue: n % 3 === 0 ? 'bulk' : 'default',
-      priority: 0,
-      tags: { tenant: String(n % 4) },
-      source: 'manual',
-      createdAt: now,
-      runAt: now,
-      attempts: 1,
-      interrupts: 0,
-    };
+    const task = newTask({ name: n % 2 === 0 ? 'a' : 'b', queue: n % 3 === 0 ? 'bulk' : 'default', tags: { tenant: String(n % 4) } });
     write({ kind: 'enqueue', tasks: packTasks([task]) });
     if (n % 10 === 0) continue;
     const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1, at: now }, at: now, wanted: [] });
@@ -148,20 +152,7 @@ describe('a list of what is rare among very many', () => {
         const id = newTaskId();
         const isRare = n === 7 && batch % 4 === 0;
         if (isRare) rare.add(id);
-        const tags = { all: 'yes', ...(isRare && { rare: 'yes' }) };
-        return {
-          id,
-          name: 'a',
-          args: '[]',
-          queue: 'default',
-          priority: 0,
-          tags,
-          source: 'manual',
-          createdAt: now,
-          runAt: now,
-          attempts: 1,
-          interrupts: 0,
-        };
+        return newTask({ id, tags: { all: 'yes', ...(isRare && { rare: 'yes' }) } });
       });
       writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }], claim: undefined, at: now, wanted: [] });
     }
@@ -189,23 +180,7 @@ describe('a list of what is rare, sorted by a value', () => {
     const writer = new Writer(large);
     const names = new Map([['a', undefined]]);
     for (let batch = 0; batch < 14; batch++) {
-      const tasks = Array.from({ length: 1000 }, (_, n): NewTask => {
-        const tags: Record<string, string> = n % 250 === 3 ? { rare: 'yes' } : {};
-        const id = newTaskId();
-        return {
-          id,
-          name: 'a',
-          args: '[]',
-          queue: 'default',
-          priority: 0,
-          tags,
-          source: 'manual',
-          createdAt: now,
-          runAt: now,
-          attempts: 1,
-          interrupts: 0,
-        };
-      });
+      const tasks = Array.from({ length: 1000 }, (_, n) => newTask({ tags: n % 250 === 3 ? { rare: 'yes' } : {} }));
       writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }], claim: undefined, at: now, wanted: [] });
       const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1000, at: now }, at: now, wanted: [] });
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
