@@ -191,7 +191,7 @@ export class TaskManager implements TaskSource {
   }
 
   /** Stores tasks that `prepare` made, all or none; resolves when they are on disk. */
-  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
     return this.#engine.enqueue(tasks);
   }
 

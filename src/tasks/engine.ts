@@ -84,8 +84,8 @@ export interface AttemptIo {
 export interface RunningAttempt {
   /** How it ended, which may be known before its handler ends: a time-out does not wait for one that ignores its signal. */
   result: Promise<AttemptResult>;
-  /** Resolves when the handler has ended. */
-  ended: Promise<void>;
+  /** Resolves when the handler has ended; the same promise as `result` where the one is known with the other. */
+  ended: Promise<unknown>;
 }
 
 /** What runs the tasks of an engine in this process. */

@@ -32,7 +32,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
   let listener = (): void => {};
   let names: ReadonlyMap<string, number | undefined> | undefined;
 
-  const report = (task: ClaimedTask, result: AttemptResult, started: number): AttemptResult => {
+  const told = (task: ClaimedTask, result: AttemptResult, started: number): AttemptResult => {
     const { id, name, attempt } = task;
     const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
     if (result.status === 'success') logger.info(fields, 'task succeeded');
@@ -60,16 +60,26 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
     run(task, io) {
       const definition = definitions.get(task.name);
       const started = performance.now();
+      const report = (result: AttemptResult): AttemptResult => told(task, result, started);
+      const succeed = (value: unknown): AttemptResult => ({
+        status: 'success',
+        ...sealResult(encodeResult(value, resultBytes), task.name, sealer),
+      });
       const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, logger);
-      let overdue: DOMException | undefined;
-      const work = callHandler(definition, task, io, { logLines, sealer }).then(
-        (value): AttemptResult => ({ status: 'success', ...sealResult(encodeResult(value, resultBytes), task.name, sealer) }),
-        // What a handler throws once its time is over comes of that.
-        (thrown) => fail(overdue ?? thrown),
-      );
+      const handled = callHandler(definition, task, io, { logLines, sealer });
       const limit = timeLimit(definition?.settings, task);
-      const ended = work.then(() => limit && clearTimeout(limit.timer));
-      if (!limit) return { result: work.then((result) => report(task, result, started)), ended };
+      if (!limit) {
+        // One promise for both: the most of all attempts go this way.
+        const result = handled.then(
+          (value) => report(succeed(value)),
+          (thrown) => report(fail(thrown)),
+        );
+        return { result, ended: result };
+      }
+      let overdue: DOMException | undefined;
+      // What a handler throws once its time is over comes of that.
+      const work = handled.then(succeed, (thrown) => fail(overdue ?? thrown));
+      const ended = work.then(() => clearTimeout(limit.timer));
       // Neither timer keeps a process alive: while an attempt runs, its engine does.
       const givenUp = new Promise<AttemptResult>((resolve) => {
         const giveUp = (): void => resolve(fail(limit.error));
@@ -80,7 +90,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
         };
         limit.timer = setTimeout(expire, limit.milliseconds).unref();
       });
-      return { result: Promise.race([work, givenUp]).then((result) => report(task, result, started)), ended };
+      return { result: Promise.race([work, givenUp]).then(report), ended };
     },
   };
 }

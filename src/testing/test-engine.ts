@@ -143,7 +143,7 @@ class InlineEngine implements TestEngine {
     if (!this.#runner) return undefined;
     const { port } = await this.#opened;
     const at = this.#now;
-    const claim = { owner: this.#owner, names: this.#runner.names(), limit: 1, at };
+    const claim = { owner: this.#owner, names: [...this.#runner.names()], limit: 1, at };
     const { claimed, begun, expired } = await port.apply({ writes: [], claim, at, wanted: taskStatuses });
     this.#tell([...begun, ...expired]);
     return claimed[0];
@@ -167,7 +167,7 @@ class InlineEngine implements TestEngine {
     const io = { signal: controller.signal, abort: (reason: unknown) => controller.abort(reason), log, progress };
     const result = await this.#runner?.run({ ...claimed, deadlineAt }, io).result;
     if (!result) return;
-    const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result, logs: [], progress: undefined });
+    const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result });
     if (done) this.#tell([done]);
   }
 

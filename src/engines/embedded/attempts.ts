@@ -51,7 +51,8 @@ export function claim(transaction: Transaction, wish: Claim): Pick<BatchResult, 
   return { claimed, begun, expired };
 }
 
-function readyTasks({ database }: Transaction, { names }: Claim, limit: number): Ready[] {
+function readyTasks({ database }: Transaction, wish: Claim, limit: number): Ready[] {
+  const names = new Map(wish.names);
   const lanes = database.all(
     `SELECT lane.id, lane.name, lane.queue FROM tally JOIN lane ON lane.id = tally.lane
      WHERE tally.status = 0 AND tally.n > 0 AND lane.queue NOT IN (SELECT queue FROM paused)`,
@@ -155,7 +156,7 @@ export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[
 
 /** Ends an attempt, if it is still this owner's. */
 export function finish(transaction: Transaction, { seq, owner, attempt, at, result, logs, progress }: Of<'finish'>): Row | undefined {
-  writeLog(transaction, logs);
+  if (logs) writeLog(transaction, logs);
   if (progress) writeProgress(transaction, owner, [progress]);
   const row = heldRow(transaction, seq, owner, attempt);
   if (!row) return undefined;

@@ -160,7 +160,8 @@ export class EmbeddedEngine implements TaskEngine {
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
     if (tasks.length === 0) return [];
-    const { commits } = await this.#open();
+    const { commits } = this.#opened ?? (await this.#open());
+    if (this.#stopped) throw hasStopped();
     const standing = await commits.submit<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
     if (this.#observer?.wants('pending')) {
       for (const [index, task] of tasks.entries()) if (!standing || standing[index] === task.id) this.#observer.tell(pendingSummary(task));
@@ -256,7 +257,7 @@ export class EmbeddedEngine implements TaskEngine {
   }
 
   #open(): Promise<Opened> {
-    if (this.#stopped) return Promise.reject(new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'));
+    if (this.#stopped) return Promise.reject(hasStopped());
     if (this.#opened) return Promise.resolve(this.#opened);
     this.#opening ??= this.#connect().catch((error) => {
       // A file that cannot be used today may be usable tomorrow.
@@ -271,7 +272,7 @@ export class EmbeddedEngine implements TaskEngine {
     const reader = new Reader(database);
     const commits = new GroupCommit({
       port,
-      claim: () => this.#claim(),
+      claim: (reserved) => this.#claim(reserved),
       wanted: () => taskStatuses.filter((status) => this.#observer?.wants(status)),
       onClaimed: (result) => this.#begin(result),
       onCommitted: (nextDue) => this.#committed(nextDue),
@@ -300,10 +301,10 @@ export class EmbeddedEngine implements TaskEngine {
     this.#timers.add(setInterval(call, milliseconds).unref());
   }
 
-  #claim(): Claim | undefined {
-    const limit = this.#slots?.free ?? 0;
+  #claim(reserved: number): Claim | undefined {
+    const limit = (this.#slots?.free ?? 0) - reserved;
     if (!this.#claiming || !this.#runner || limit <= 0) return undefined;
-    return { owner: this.#owner, names: this.#runner.names(), limit, at: Date.now() };
+    return { owner: this.#owner, names: [...this.#runner.names()], limit, at: Date.now() };
   }
 
   #begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
@@ -355,19 +356,24 @@ export class EmbeddedEngine implements TaskEngine {
   }
 
   /** Records how an attempt ended; on a disk that is full now it tries again until it can, or the engine stops. */
-  async #record({ id, seq, attempt }: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<void> {
-    for (;;) {
-      try {
-        const at = Date.now();
-        const row = await this.#opened?.commits.submit<'finish'>({ kind: 'finish', seq, owner: this.#owner, attempt, at, result, ...rest });
+  #record(key: AttemptKey & { id: string }, result: AttemptResult, { logs, progress }: LeftToWrite): Promise<void> {
+    const { id, seq, attempt } = key;
+    const recorded = this.#opened?.commits.submit<'finish'>({
+      ...{ kind: 'finish', seq, owner: this.#owner, attempt, at: Date.now(), result },
+      ...(logs.length > 0 && { logs }),
+      ...(progress && { progress }),
+    });
+    return Promise.resolve(recorded).then(
+      (row) => {
         if (row) this.#tell([row]);
-        return;
-      } catch (err) {
+      },
+      async (err) => {
         if (this.#stopped) return;
         this.#logger.error({ err, taskId: id, attempt }, 'the end of a task could not be recorded and will be tried again');
         await new Promise((resolve) => setTimeout(resolve, recordDelay));
-      }
-    }
+        await this.#record(key, result, { logs, progress });
+      },
+    );
   }
 
   async #abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<void> {
@@ -403,6 +409,10 @@ export class EmbeddedEngine implements TaskEngine {
     for (const result of results)
       if (result.ok && result.task.status !== 'running' && this.#observer?.wants(result.task.status)) this.#observer.tell(result.task);
   }
+}
+
+function hasStopped(): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped');
 }
 
 function pendingSummary(task: NewTask): TaskSummary {

@@ -1,4 +1,4 @@
-import type { AttemptResult, NewLogLine, TaskRunner } from '../../tasks/engine.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from '../../tasks/engine.js';
 import { type ClaimedRow, toClaimed } from './rows.js';
 import type { LogEntry, ProgressEntry } from './write.js';
 
@@ -8,25 +8,32 @@ export interface AttemptKey {
   attempt: number;
 }
 
-/** An attempt that runs in this process. */
-interface Slot extends AttemptKey {
-  id: string;
-  name: string;
-  aborting: LazyAbort;
+/** An attempt that runs in this process, and what its handler may do. A class, since one is made for every attempt. */
+class Slot implements AttemptKey, AttemptIo {
+  readonly seq: number;
+  readonly attempt: number;
+  readonly id: string;
+  readonly name: string;
   /** Its end is recorded, or about to be, though its handler may go on. */
-  over: boolean;
-  stored: boolean;
-  grace?: NodeJS.Timeout | undefined;
+  over = false;
+  stored = false;
+  grace: NodeJS.Timeout | undefined;
   /** Log lines and progress not yet on their way to the database. */
-  logs: LogEntry[];
-  progress?: ProgressEntry | undefined;
-}
-
-/** A signal that is made when somebody asks for it: one for every task would cost more than the rest of it. */
-class LazyAbort {
+  logs: LogEntry[] = [];
+  latest: ProgressEntry | undefined;
+  readonly #logged: () => void;
   #controller: AbortController | undefined;
   #reason: { value: unknown } | undefined;
 
+  constructor(seq: number, { id, name, attempt }: ClaimedTask, logged: () => void) {
+    this.seq = seq;
+    this.attempt = attempt;
+    this.id = id;
+    this.name = name;
+    this.#logged = logged;
+  }
+
+  /** Made when somebody asks for it: a signal for every attempt would cost more than the rest of it. */
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
@@ -38,6 +45,24 @@ class LazyAbort {
   abort(value: unknown): void {
     this.#reason ??= { value };
     this.#controller?.abort(this.#reason.value);
+  }
+
+  log(line: NewLogLine): void {
+    this.logs.push({ ...line, task: this.seq, attempt: this.attempt, late: this.over });
+    this.#logged();
+  }
+
+  progress(value: number, text: string | null): void {
+    if (this.over) return;
+    this.latest = { task: this.seq, attempt: this.attempt, value, text };
+    this.#logged();
+  }
+
+  takeLogs(): LogEntry[] {
+    if (this.logs.length === 0) return [];
+    const taken = this.logs;
+    this.logs = [];
+    return taken;
   }
 }
 
@@ -62,8 +87,7 @@ interface SlotsParts {
 /** The attempts under way in this process, at most as many as the runner allows. */
 export class Slots {
   readonly #parts: SlotsParts;
-  /** By task and attempt: a task that timed out may be tried again while its handler still goes on. */
-  readonly #running = new Map<string, Slot>();
+  readonly #running = new Set<Slot>();
   /** Attempts whose end is known, but not yet stored. */
   #ending = 0;
   #stopping = false;
@@ -87,50 +111,41 @@ export class Slots {
   run(row: ClaimedRow): void {
     const { runner, logged } = this.#parts;
     const task = toClaimed(row);
-    const key = { seq: row[0], attempt: task.attempt };
-    const slot: Slot = { ...key, id: task.id, name: task.name, aborting: new LazyAbort(), over: false, stored: false, logs: [] };
-    this.#running.set(nameOf(key), slot);
-    const log = (line: NewLogLine): void => {
-      slot.logs.push({ ...line, task: key.seq, attempt: key.attempt, late: slot.over });
-      logged();
-    };
-    const progress = (value: number, text: string | null): void => {
-      if (slot.over) return;
-      slot.progress = { task: key.seq, attempt: key.attempt, value, text };
-      logged();
-    };
-    const { result, ended } = runner.run(task, {
-      get signal() {
-        return slot.aborting.signal;
-      },
-      abort: (reason) => slot.aborting.abort(reason),
-      log,
-      progress,
+    const slot = new Slot(row[0], task, logged);
+    this.#running.add(slot);
+    const { result, ended } = runner.run(task, slot);
+    void result.then((outcome) => {
+      this.#record(slot, outcome);
+      if (result === ended) this.#release(slot);
     });
-    void result.then((outcome) => this.#record(slot, outcome));
-    void ended.then(() => this.#release(slot));
+    if (result !== ended) void ended.then(() => this.#release(slot));
   }
 
-  async #record(slot: Slot, result: AttemptResult): Promise<void> {
+  #record(slot: Slot, result: AttemptResult): void {
     clearTimeout(slot.grace);
     slot.over = true;
+    const stored = (): void => {
+      slot.stored = true;
+      this.#rest();
+    };
     if (this.#stopping && result.status === 'failed') {
       // It failed because it was told to stop: that is handed back like what never ends, and not a failure of the task.
-      this.#leftLogs.push(...slot.logs.splice(0));
-    } else {
-      this.#ending += 1;
-      await this.#parts.finished(slot, result, { logs: slot.logs.splice(0), progress: slot.progress });
-      this.#ending -= 1;
+      this.#leftLogs.push(...slot.takeLogs());
+      stored();
+      return;
     }
-    slot.stored = true;
-    this.#rest();
+    this.#ending += 1;
+    void this.#parts.finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest }).then(() => {
+      this.#ending -= 1;
+      stored();
+    });
   }
 
   /** The handler has ended. Its slot is free for what is claimed in the very commit that stores the end. */
   #release(slot: Slot): void {
-    this.#running.delete(nameOf(slot));
+    this.#running.delete(slot);
     if (slot.stored) {
-      this.#leftLogs.push(...slot.logs.splice(0));
+      this.#leftLogs.push(...slot.takeLogs());
       this.#parts.freed();
     }
     this.#rest();
@@ -141,37 +156,38 @@ export class Slots {
   }
 
   /** Aborts the signal of a task, and gives it up after its grace. Its slot stays taken until the handler ends. */
-  cancel(key: AttemptKey): void {
-    const slot = this.#running.get(nameOf(key));
+  cancel({ seq, attempt }: AttemptKey): void {
+    // Not by the task alone: one that timed out may be tried again while its handler still goes on.
+    const slot = [...this.#running].find((each) => each.seq === seq && each.attempt === attempt);
     if (!slot || slot.grace || slot.over) return;
     const giveUp = (): void => {
       slot.over = true;
       this.#parts.abandoned(slot);
     };
     slot.grace = setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000);
-    slot.aborting.abort(new DOMException('the task was cancelled', 'AbortError'));
+    slot.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
   /** Aborts all that run, because the process stops. */
   abortAll(): void {
     this.#stopping = true;
-    for (const slot of this.#running.values()) {
+    for (const slot of this.#running) {
       clearTimeout(slot.grace);
-      slot.aborting.abort(new DOMException('the process stops', 'AbortError'));
+      slot.abort(new DOMException('the process stops', 'AbortError'));
     }
   }
 
   /** Takes the lines that wait to be written. */
   takeLogs(): LogEntry[] {
-    return [...this.#leftLogs.splice(0), ...[...this.#running.values()].flatMap((slot) => slot.logs.splice(0))];
+    return [...this.#leftLogs.splice(0), ...[...this.#running].flatMap((slot) => slot.takeLogs())];
   }
 
   /** Takes what attempts last said of their progress. */
   takeProgress(): ProgressEntry[] {
     const entries: ProgressEntry[] = [];
-    for (const slot of this.#running.values()) {
-      if (slot.progress && !slot.over) entries.push(slot.progress);
-      slot.progress = undefined;
+    for (const slot of this.#running) {
+      if (slot.latest && !slot.over) entries.push(slot.latest);
+      slot.latest = undefined;
     }
     return entries;
   }
@@ -187,8 +203,4 @@ export class Slots {
       };
     });
   }
-}
-
-function nameOf({ seq, attempt }: AttemptKey): string {
-  return `${seq} ${attempt}`;
 }

@@ -14,7 +14,7 @@ export interface WritePort {
 }
 
 /** Messages from the writing thread. */
-export type FromThread = { ready: true } | { failed: string } | { result: BatchResult };
+export type FromThread = { ready: true } | { failed: string } | { result: string };
 
 /** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
 const threadFile = new URL('../../../dist/engines/embedded/write-thread.js', import.meta.url);
@@ -23,24 +23,22 @@ const threadFile = new URL('../../../dist/engines/embedded/write-thread.js', imp
 export async function threadPort(path: string): Promise<WritePort> {
   // Without the flags of the process: a loader or an --input-type of the app is nothing to this file.
   const thread = new Worker(threadFile, { workerData: { path }, execArgv: [] });
-  let waiting: { resolve(result: BatchResult): void; reject(error: Error): void } | undefined;
+  const waiting: { resolve(result: BatchResult): void; reject(error: Error): void }[] = [];
   let broken: TaskflowError | undefined;
   let held = false;
 
   const fail = (error: TaskflowError): void => {
     broken ??= error;
-    waiting?.reject(broken);
-    waiting = undefined;
+    for (const { reject } of waiting.splice(0)) reject(broken);
   };
 
   await new Promise<void>((resolve, reject) => {
     thread.on('message', (message: FromThread) => {
       if ('ready' in message) return resolve();
       if ('failed' in message) return reject(unusable(path, message.failed));
-      const { resolve: settle } = waiting ?? {};
-      waiting = undefined;
-      if (!held) thread.unref();
-      settle?.(message.result);
+      const first = waiting.shift();
+      if (!held && waiting.length === 0) thread.unref();
+      first?.resolve(JSON.parse(message.result) as BatchResult);
     });
     thread.on('error', (cause) => {
       fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the writing thread of the task database failed', { cause }));
@@ -58,8 +56,8 @@ export async function threadPort(path: string): Promise<WritePort> {
       if (broken) return Promise.reject(broken);
       thread.ref();
       return new Promise((resolve, reject) => {
-        waiting = { resolve, reject };
-        thread.postMessage(batch);
+        waiting.push({ resolve, reject });
+        thread.postMessage(JSON.stringify(batch));
       });
     },
     hold(busy) {

@@ -40,10 +40,10 @@ interface OnTasks<K> {
   at: number;
 }
 
-/** Everything that changes the database. Plain data, so that it can be sent to the thread that writes. */
+/** Everything that changes the database. JSON, so that it can be sent to the thread that writes. */
 export type Write =
   | { kind: 'enqueue'; tasks: PackedTasks }
-  | ({ kind: 'finish'; result: AttemptResult; logs: readonly LogEntry[]; progress: ProgressEntry | undefined } & Held)
+  | ({ kind: 'finish'; result: AttemptResult; logs?: readonly LogEntry[]; progress?: ProgressEntry } & Held)
   /** The handler of a cancelled task did not end in time. */
   | ({ kind: 'abandon' } & Held)
   | { kind: 'log'; logs: readonly LogEntry[] }
@@ -108,7 +108,7 @@ export interface Written {
 export interface Claim {
   owner: string;
   /** Names it can run, each with how many of it may run at once over all processes. */
-  names: ReadonlyMap<string, number | undefined>;
+  names: readonly (readonly [name: string, concurrency: number | undefined])[];
   limit: number;
   at: number;
 }
@@ -138,6 +138,8 @@ export interface BatchResult {
   expired: readonly Row[];
   /** When the next waiting task is due, in Unix milliseconds. */
   nextDue: number | null;
+  /** Whether the batch took most of its time to reach the disk. */
+  diskBound: boolean;
 }
 
 /** Values of one task in {@link PackedTasks}. */

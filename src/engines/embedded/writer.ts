@@ -47,6 +47,7 @@ export class Writer {
 
   #commit({ writes, claim: wish, at }: Batch): BatchResult {
     const { database, ledger, rollups, inserter } = this.#transaction;
+    const started = performance.now();
     database.exec('BEGIN IMMEDIATE');
     try {
       ledger.open();
@@ -56,8 +57,10 @@ export class Writer {
       rollups.write();
       ledger.close();
       const due = wish && database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
+      const written = performance.now();
       database.exec('COMMIT');
-      return { outcomes, ...taken, nextDue: typeof due === 'number' ? due : null };
+      const diskBound = performance.now() - written > written - started;
+      return { outcomes, ...taken, nextDue: typeof due === 'number' ? due : null, diskBound };
     } catch (error) {
       ledger.discard();
       rollups.discard();
@@ -137,10 +140,10 @@ type Finish = Extract<Write, { kind: 'finish' }>;
 
 /** An attempt that succeeded, with a result that is soon copied, and had nothing else to say. */
 function isSimple({ result, logs, progress }: Finish): boolean {
-  return result.status === 'success' && (result.result?.length ?? 0) < 10_000 && logs.length === 0 && progress === undefined;
+  return result.status === 'success' && (result.result?.length ?? 0) < 10_000 && !logs && !progress;
 }
 
-const nothing = { claimed: [], begun: [], expired: [], nextDue: null };
+const nothing = { claimed: [], begun: [], expired: [], nextDue: null, diskBound: true };
 
 function failure(error: unknown): WriteOutcome {
   return { ok: false, error: { message: error instanceof Error ? error.message : String(error), errcode: sqliteCode(error) } };

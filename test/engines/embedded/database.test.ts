@@ -202,7 +202,7 @@ describe('the database file', () => {
       });
     const write = () => {
       const writes = Array.from({ length: 20 }, () => ({ kind: 'enqueue' as const, tasks: packTasks([prepare()]) }));
-      const claim = { owner: 'o', names: new Map([['note', undefined]]), limit: 5, at: Date.now() };
+      const claim = { owner: 'o', names: [['note', undefined] as const], limit: 5, at: Date.now() };
       return writer.apply({ writes, claim, at: Date.now(), wanted: [] });
     };
     other.exec('BEGIN IMMEDIATE');

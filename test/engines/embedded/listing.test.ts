@@ -54,7 +54,7 @@ beforeAll(async () => {
   layOut(database, ':memory:');
   const writer = new Writer(database);
   const write = (...writes: Write[]) => writer.apply({ writes, claim: undefined, at: now, wanted: [] });
-  const names = new Map(['a', 'b'].map((name) => [name, undefined]));
+  const names = ['a', 'b'].map((name) => [name, undefined] as const);
   for (let n = 0; n < 200; n++) {
     const task = newTask({ name: n % 2 === 0 ? 'a' : 'b', queue: n % 3 === 0 ? 'bulk' : 'default', tags: { tenant: String(n % 4) } });
     write({ kind: 'enqueue', tasks: packTasks([task]) });
@@ -62,8 +62,7 @@ beforeAll(async () => {
     const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1, at: now }, at: now, wanted: [] });
     const error = { name: 'Error', message: `mastodon ${n}`, stack: null, fingerprint: `f${n % 3}` };
     const result = n % 4 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-    for (const [seq, , , , , attempt] of claimed)
-      write({ kind: 'finish', seq, owner: 'o', attempt, at: now + n, result, logs: [], progress: undefined });
+    for (const [seq, , , , , attempt] of claimed) write({ kind: 'finish', seq, owner: 'o', attempt, at: now + n, result });
   }
   write({ kind: 'makeSearchable', limit: 1000 });
 });
@@ -178,7 +177,7 @@ describe('a list of what is rare, sorted by a value', () => {
     const large = await openDatabase(':memory:');
     layOut(large, ':memory:');
     const writer = new Writer(large);
-    const names = new Map([['a', undefined]]);
+    const names = [['a', undefined]] as const;
     for (let batch = 0; batch < 14; batch++) {
       const tasks = Array.from({ length: 1000 }, (_, n) => newTask({ tags: n % 250 === 3 ? { rare: 'yes' } : {} }));
       writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }], claim: undefined, at: now, wanted: [] });
@@ -189,7 +188,7 @@ describe('a list of what is rare, sorted by a value', () => {
         const failed = (batch + index) % 7 === 0;
         const ms = (index * 7919 + batch * 104_729) % 90_000;
         const result = failed ? { status: 'failed' as const, error } : { status: 'success' as const };
-        return { kind: 'finish', seq, owner: 'o', attempt, at: now + ms, result, logs: [], progress: undefined };
+        return { kind: 'finish', seq, owner: 'o', attempt, at: now + ms, result };
       });
       writer.apply({ writes: finishes, claim: undefined, at: now, wanted: [] });
     }

@@ -79,7 +79,7 @@ class Real {
   }
 
   claim(owner: string, limit: number): { claimed: string[]; expired: string[] } {
-    const claim = { owner, names: limits, limit, at: this.now };
+    const claim = { owner, names: [...limits], limit, at: this.now };
     const { claimed, expired } = this.writer.apply({ writes: [], claim, at: this.now, wanted: [] });
     return { claimed: claimed.map(([, id]) => idOf(id)), expired: expired.map((row) => toSummary(row).id) };
   }
@@ -265,7 +265,7 @@ const finish = (n: number, outcome: 'success' | 'failed' | 'again', wait: number
         ? { status: 'success' as const }
         : { status: 'failed' as const, error, retryIn: outcome === 'again' ? wait / 1000 : undefined };
     const owner = stranger ? 'nobody' : (task.owner ?? '');
-    real.write<'finish'>({ kind: 'finish', ...real.held(task.id), owner, at: real.now, result, logs: [], progress: undefined });
+    real.write<'finish'>({ kind: 'finish', ...real.held(task.id), owner, at: real.now, result });
     if (stranger) return;
     if (task.cancelling) end(model, task, 'cancelled');
     else if (outcome === 'success') end(model, task, 'success');
