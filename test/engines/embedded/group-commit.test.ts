@@ -1,0 +1,172 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { describe, expect, it } from '@jest/globals';
+import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
+import type { ClaimedRow } from '../../../src/engines/embedded/rows.js';
+import type { Batch, BatchResult } from '../../../src/engines/embedded/write.js';
+
+const row = (seq: number): ClaimedRow => [seq, `id${seq}`, 'note', 'default', null, 1, 1, 1, 0, null, '[]'];
+const write = { kind: 'pauseQueue', queue: 'default', paused: true, at: 0 } as const;
+
+/** A disk whose commits end when the test says so, in the order they came. */
+function fakeDisk({ slots = 0 } = {}) {
+  const underWay: { batch: Batch; end(result?: Partial<BatchResult>): Promise<void>; fail(): Promise<void> }[] = [];
+  const batches: Batch[] = [];
+  const begun: number[] = [];
+  const commits = new GroupCommit({
+    port: {
+      apply: (batch) =>
+        new Promise((resolve, reject) => {
+          batches.push(batch);
+          const settled = async (settle: () => void): Promise<void> => {
+            underWay.splice(0, 1);
+            settle();
+            for (let n = 0; n < 5; n++) await turn();
+          };
+          const usual = {
+            outcomes: batch.writes.map(() => undefined),
+            claimed: [],
+            begun: [],
+            expired: [],
+            nextDue: null,
+            diskBound: false,
+          };
+          underWay.push({
+            batch,
+            end: (result) => settled(() => resolve({ ...usual, ...result })),
+            fail: () => settled(() => reject(new Error('the thread ended'))),
+          });
+        }),
+      hold: () => {},
+      close: async () => {},
+    },
+    claim: (reserved) => {
+      const limit = slots - begun.length - reserved;
+      return limit > 0 ? { owner: 'o', names: [['note', undefined]], limit, at: 0 } : undefined;
+    },
+    wanted: () => [],
+    onClaimed: ({ claimed }) => begun.push(...claimed.map(([seq]) => seq)),
+    onCommitted: () => {},
+  });
+  const first = (): (typeof underWay)[number] => {
+    const [found] = underWay;
+    if (!found) throw new Error('no batch is under way');
+    return found;
+  };
+  const submit = async (n = 1): Promise<void> => {
+    for (let each = 0; each < n; each++) void commits.submit<'pauseQueue'>(write).catch(() => undefined);
+    for (let each = 0; each < 3; each++) await turn();
+  };
+  return { commits, underWay, batches, begun, first, submit };
+}
+
+describe('how commits are grouped', () => {
+  it('shares one commit among all who write while a slow disk is at work', async () => {
+    const { first, submit, underWay, batches } = fakeDisk();
+    await submit();
+    await submit(50);
+    await submit(50);
+    expect(underWay).toHaveLength(1);
+    await first().end({ diskBound: true });
+    expect(batches.map(({ writes }) => writes.length)).toEqual([1, 100]);
+    await first().end({ diskBound: true });
+  });
+
+  it('has a second batch under way where the disk is quick, and no third', async () => {
+    const { first, submit, underWay, batches } = fakeDisk();
+    await submit();
+    await first().end();
+    for (let n = 1; n <= 4; n++) await submit(n);
+    expect(underWay).toHaveLength(2);
+    await first().end();
+    await first().end();
+    await first().end();
+    expect(batches.map(({ writes }) => writes.length)).toEqual([1, 1, 2, 7]);
+    expect(underWay).toHaveLength(0);
+  });
+
+  it('goes back to one batch once the disk has become slow', async () => {
+    const { first, submit, underWay } = fakeDisk();
+    await submit();
+    await first().end();
+    await submit();
+    await submit();
+    expect(underWay).toHaveLength(2);
+    await first().end({ diskBound: true });
+    await submit();
+    expect(underWay).toHaveLength(1);
+    await first().end({ diskBound: true });
+    expect(underWay).toHaveLength(1);
+  });
+
+  it('writes what comes of the first results while it tells the rest', async () => {
+    const { commits, first, submit, batches } = fakeDisk();
+    await submit();
+    await first().end();
+    const told: number[] = [];
+    for (let n = 0; n < 100; n++)
+      void commits.submit<'pauseQueue'>(write).then(() => {
+        told.push(n);
+        return commits.submit<'pauseQueue'>(write);
+      });
+    for (let n = 0; n < 3; n++) await turn();
+    await first().end();
+    expect(told).toHaveLength(100);
+    expect(batches.map(({ writes }) => writes.length)).toEqual([1, 100, 50, 50]);
+  });
+
+  it('claims for a batch only what the one before it may not take already', async () => {
+    const { first, submit, batches, begun } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().end({ claimed: [row(1), row(2)] });
+    await submit();
+    await submit();
+    expect(batches.map(({ claim }) => claim?.limit)).toEqual([10, 8, undefined]);
+    await first().end({ claimed: [3, 4, 5, 6, 7, 8, 9, 10].map(row) });
+    await first().end();
+    expect(begun).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(batches).toHaveLength(3);
+  });
+
+  it('looks again for tasks that a batch stored while another held all free slots', async () => {
+    const { first, submit, batches, begun } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().end();
+    await submit();
+    await submit();
+    expect(batches.map(({ claim }) => claim?.limit)).toEqual([10, 10, undefined]);
+    await first().end();
+    await first().end();
+    await first().end({ claimed: [row(1)] });
+    expect(batches.map(({ claim }) => claim?.limit)).toEqual([10, 10, undefined, 10]);
+    expect(begun).toEqual([1]);
+  });
+
+  it('has its slots back after a batch that failed', async () => {
+    const { first, submit, batches } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().fail();
+    await submit();
+    expect(batches.map(({ claim }) => claim?.limit)).toEqual([10, 10]);
+    await first().end();
+  });
+
+  it('waits at its close for all that is under way and gathered', async () => {
+    const { commits, first, submit, underWay } = fakeDisk();
+    await submit();
+    await first().end();
+    await submit();
+    await submit();
+    await submit();
+    let closed = false;
+    void commits.close().then(() => {
+      closed = true;
+    });
+    await first().end();
+    await first().end();
+    expect(closed).toBe(false);
+    await first().end();
+    expect(closed).toBe(true);
+    expect(underWay).toHaveLength(0);
+    await expect(commits.submit<'pauseQueue'>(write)).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+  });
+});
