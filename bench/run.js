@@ -2,7 +2,9 @@
 console.log(`Node ${process.versions.node}; the ratio is the median over interleaved rounds.\n`);
 console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --- | --- |');
 await import('./tasks.js');
+await import('./profile.js');
 await import('./reads.js');
+await import('./long-file.js');
 await import('./slow-disk.js');
 await import('./guarded.js');
 await import('./stream.js');

@@ -11,6 +11,8 @@ import { startRedis } from './redis.js';
 /**
  * @typedef {object} Contender
  * @property {string} name
+ * @property {number} slowness It is given so many times fewer tasks, so that a row takes no minutes.
+ * @property {boolean} [elsewhere] Its tasks run in a process of their own, where no handler of ours is called.
  * @property {() => Promise<Round>} open A queue that is empty.
  * @property {() => Promise<void> | void} stop
  */
@@ -28,6 +30,7 @@ export function ours() {
   let files = 0;
   return {
     name: 'koa-taskflow',
+    slowness: 1,
     async open() {
       const tasks = new TaskManager({ database: join(folder, `${files++}.db`), logger: false, concurrency: 100 });
       const noop = /** @type {import('../../dist/index.js').DeclaredTask<[n: number]>} */ (tasks.define('noop'));
@@ -50,6 +53,7 @@ export async function bullmq(fsync, port) {
   let queues = 0;
   return {
     name: `BullMQ, ${fsync}`,
+    slowness: 1,
     async open() {
       const name = `bench${queues++}`;
       const queue = new Queue(name, { connection });
@@ -83,6 +87,7 @@ export async function pgBoss() {
   let queues = 0;
   return {
     name: 'pg-boss',
+    slowness: 10,
     async open() {
       const name = `bench${queues++}`;
       await boss.createQueue(name);
@@ -100,6 +105,48 @@ export async function pgBoss() {
     async stop() {
       await boss.stop({ graceful: false });
       await postgres.stop();
+    },
+  };
+}
+
+/**
+ * Where its packages are installed, which are optional: its SQLite driver is compiled on machines that find no built one.
+ *
+ * @returns {Promise<Contender | undefined>}
+ */
+export async function sidequest() {
+  const { Sidequest } = await import('sidequest').catch(() => ({ Sidequest: undefined }));
+  if (!Sidequest) return undefined;
+  const { NoopJob } = await import('./sidequest-job.js');
+  const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
+  const backend = { driver: /** @type {const} */ ('@sidequest/sqlite-backend'), config: join(folder, 'jobs.sqlite') };
+  const queues = [{ name: 'default', concurrency: 100 }];
+  const logger = { level: 'error' };
+  await Sidequest.start({ backend, queues, logger, dashboard: { enabled: false }, maxConcurrentJobs: 100 });
+  const ended = async () => Number((await Sidequest.job.count()).completed);
+  return {
+    name: 'sidequest',
+    slowness: 50,
+    elsewhere: true,
+    async open() {
+      /** @type {NodeJS.Timeout | undefined} */ let timer;
+      const enqueue = (/** @type {number} */ n) => Sidequest.build(NoopJob).enqueue(n);
+      return {
+        enqueue,
+        enqueueMany: (amount) => Promise.all(Array.from({ length: amount }, (_, n) => enqueue(n))),
+        async run(handler) {
+          let seen = await ended();
+          timer = setInterval(async () => {
+            const now = await ended();
+            for (; seen < now; seen++) handler(seen);
+          }, 20);
+        },
+        close: async () => clearInterval(timer),
+      };
+    },
+    async stop() {
+      await Sidequest.stop();
+      rmSync(folder, { recursive: true, force: true });
     },
   };
 }

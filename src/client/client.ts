@@ -1,6 +1,7 @@
 import type { Metrics, TaskDetail, TaskStatus, TaskSummary } from '../tasks/types.js';
 import { readEvents, type ServerEvent } from './events.js';
 
+export { canCancel, canRetry } from '../tasks/states.js';
 export type { LogLine, Metrics, Pulse, TaskStatus, TaskSummary } from '../tasks/types.js';
 export type { DashboardFacts } from '../web/dashboard-routes.js';
 export type { ServerEvent } from './events.js';

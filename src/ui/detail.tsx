@@ -1,9 +1,8 @@
 import { useEffect, useRef } from 'preact/hooks';
-import type { ShownTask } from '../client/client.js';
+import { canCancel, canRetry, type ShownTask } from '../client/client.js';
 import { Badge } from './badge.js';
 import { may } from './facts.js';
 import { duration, fullTime, preciseTime, shortId } from './format.js';
-import { cancellable, retryable } from './statuses.js';
 import { ranFor } from './table.js';
 import { act, opened } from './tasks.js';
 import { show } from './view.js';
@@ -17,12 +16,12 @@ function Actions({ task }: { task: ShownTask }) {
   };
   return (
     <div class="actions">
-      {may('retry') && retryable.includes(task.status) && (
+      {may('retry') && canRetry(task.status) && (
         <button type="button" class="primary" onClick={retry}>
           Retry
         </button>
       )}
-      {may('cancel') && cancellable.includes(task.status) && (
+      {may('cancel') && canCancel(task.status) && (
         <button type="button" disabled={task.engineState === 'cancelling'} onClick={() => void act('cancel', task)}>
           {task.engineState === 'cancelling' ? 'Cancelling…' : 'Cancel'}
         </button>

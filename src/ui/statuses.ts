@@ -11,6 +11,3 @@ export const signs: Record<TaskStatus, string> = {
   interrupted: '⚡',
   cancelled: '⊘',
 };
-
-export const retryable: readonly TaskStatus[] = ['failed', 'interrupted', 'cancelled'];
-export const cancellable: readonly TaskStatus[] = ['pending', 'running'];
