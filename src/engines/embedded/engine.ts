@@ -149,7 +149,10 @@ export class EmbeddedEngine implements TaskEngine {
   /** Waits for what runs; what does not end is handed back, as if this process had died. */
   async #drain({ commits }: Opened, timeout: number): Promise<void> {
     const slots = this.#slots;
-    if (!slots || (await slots.drain(timeout))) return;
+    if (!slots) return;
+    // What a batch under way has claimed belongs to what runs.
+    await commits.settled();
+    if (await slots.drain(timeout)) return;
     this.#logger.warn({ running: slots.size }, 'stopped while tasks were running');
     slots.abortAll();
     // Handlers that obey their signal end now; one that still succeeds is recorded so.

@@ -65,6 +65,11 @@ export class GroupCommit {
     this.#schedule();
   }
 
+  /** Waits for the batches under way. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
   /** Waits for what is under way and gathered, and takes no more. */
   async close(): Promise<void> {
     while (this.#underWay.size > 0 || this.#pending.length > 0) {

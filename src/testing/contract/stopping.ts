@@ -27,6 +27,25 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     await expect(slow.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
   });
 
+  it('runs to its end at a stop, or leaves to wait, what it was about to take', async () => {
+    const told = { running: 0, success: 0 };
+    // However far the taking is by the time of the stop.
+    for (let turns = 0; turns < 12; turns++) {
+      const each = manager();
+      const slow = each.task('slow', () => sleep(0.05));
+      for (const status of ['running', 'success'] as const)
+        each.on(status, () => {
+          told[status] += 1;
+        });
+      await each.start();
+      const stored = slow.enqueue();
+      for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+      await Promise.all([each.stop({ timeout: 5 }), stored]);
+    }
+    expect(told.running).toBeGreaterThan(0);
+    expect(told.success).toBe(told.running);
+  });
+
   it('hands back at a stop what does not end in time, whether it obeys its signal or not', async () => {
     const told: string[] = [];
     for (const status of ['interrupted', 'failed', 'pending'] as const)
