@@ -279,7 +279,11 @@ export class TaskManager implements TaskSource {
     const list: unknown = JSON.parse(args);
     if (!Array.isArray(list)) throw new TypeError('args must be JSON text of a list');
     const name = (await this.#engine.get(id))?.name ?? '';
-    return { ...command, args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name) };
+    try {
+      return { ...command, args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name) };
+    } catch (cause) {
+      throw new TaskflowError('INVALID_INPUT', (cause as Error).message, { cause });
+    }
   }
 
   async #start(run: boolean): Promise<void> {

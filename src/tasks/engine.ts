@@ -193,6 +193,12 @@ export interface TaskPage {
 export interface LogQuery {
   /** Lines after this number. */
   after?: number | undefined;
+  /** Of this attempt. */
+  attempt?: number | undefined;
+  /** Of this level, or of a worse one. */
+  level?: LogLevel | undefined;
+  /** Whose message or fields hold this text, in any case of ASCII letters. */
+  text?: string | undefined;
   limit?: number | undefined;
 }
 

@@ -19,8 +19,11 @@ export const taskStatuses = ['pending', 'running', 'success', 'failed', 'interru
 /** Where a task stands. */
 export type TaskStatus = (typeof taskStatuses)[number];
 
+/** Levels of a log line, the worst last. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+
 /** How much a log line matters. */
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+export type LogLevel = (typeof logLevels)[number];
 
 /** A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations seconds. */
 export interface TaskSummary {

@@ -1,64 +1,15 @@
 import { createHash } from 'node:crypto';
+import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
 import type { AuditQuery } from '../http/access.js';
-import type { MetricsRange, TaskQuery } from '../tasks/engine.js';
-import { type TaskStatus, taskStatuses } from '../tasks/types.js';
+import type { LogQuery, MetricsRange, SortKey, TaskQuery } from '../tasks/engine.js';
 import type { ExportFormat } from './export.js';
+import { readQuery } from './read-input.js';
+import type * as Schemas from './schemas.js';
+import { readTime } from './time-text.js';
 
-/** The parameters of a query, each known and given once unless it may repeat. */
-class Parameters {
-  readonly #values: URLSearchParams;
-
-  constructor(querystring: string, known: readonly string[], repeatable: readonly string[] = []) {
-    this.#values = new URLSearchParams(querystring);
-    for (const name of new Set(this.#values.keys())) {
-      if (!known.includes(name))
-        throw invalid(`There is no parameter ${JSON.stringify(name.slice(0, 64))}; there are: ${known.join(', ')}.`);
-      if (!repeatable.includes(name) && this.#values.getAll(name).length > 1) throw invalid(`${name} may be given once.`);
-    }
-  }
-
-  one(name: string): string | undefined {
-    return this.#values.get(name) ?? undefined;
-  }
-
-  all(name: string): readonly string[] {
-    return this.#values.getAll(name);
-  }
-
-  whole(name: string, min: number, max: number): number | undefined {
-    const text = this.one(name);
-    if (text === undefined) return undefined;
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= max)) throw invalid(`${name} must be a whole number from ${min} to ${max}.`);
-    return value;
-  }
-
-  /** ISO 8601, or a time before now such as `-6h`. Unix milliseconds. */
-  time(name: string, now: number): number | undefined {
-    const text = this.one(name);
-    if (text === undefined) return undefined;
-    const relative = /^-(\d{1,6})([smhd])$/.exec(text);
-    if (relative) return now - Number(relative[1]) * unitMilliseconds[relative[2] as keyof typeof unitMilliseconds];
-    const value = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text) ? Date.parse(text) : Number.NaN;
-    if (Number.isNaN(value)) throw invalid(`${name} must be a time such as 2026-11-03T14:00:00Z, or -6h, -7d relative to now.`);
-    return value;
-  }
-}
-
-const unitMilliseconds = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function invalid(detail: string): TaskflowError {
-  return new TaskflowError('INVALID_INPUT', detail);
-}
-
-/** What a cursor is good for: the same filters, with any limit. */
-function fingerprintOf(status: readonly string[], name: string | undefined): string {
-  return createHash('sha256')
-    .update(JSON.stringify([[...status].sort(), name ?? null]))
-    .digest('base64url')
-    .slice(0, 8);
-}
+/** The schemas, loaded with the first request that needs them. */
+export const loadSchemas = (): Promise<typeof Schemas> => import('./schemas.js');
 
 const taskId = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -73,86 +24,101 @@ export interface ListQuery {
   cursor(next: string | null): string | null;
 }
 
-/** Reads the query of a list. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong. */
-export function readListQuery(querystring: string): ListQuery {
-  const parameters = new Parameters(querystring, ['status', 'name', 'limit', 'cursor'], ['status']);
-  const { status, name } = readFilters(parameters);
-  const filters = fingerprintOf(status ?? [], name);
-  return {
-    query: {
-      status,
-      name,
-      limit: parameters.whole('limit', 1, 500) ?? 50,
-      after: readCursor(parameters.one('cursor'), filters),
-    },
-    cursor: (next) => next && Buffer.from(`${filters}.${next}`).toString('base64url'),
-  };
-}
+type ListInput = z.output<typeof Schemas.listQuery>;
 
-/** Which tasks a list or an export shows. */
-function readFilters(parameters: Parameters): Pick<TaskQuery, 'status' | 'name'> {
-  const status = parameters.all('status');
-  const name = parameters.one('name');
-  for (const each of status) {
-    if (!(taskStatuses as readonly string[]).includes(each)) throw invalid(`status must be one of ${taskStatuses.join(', ')}.`);
-  }
-  if (name !== undefined && (name === '' || name.length > 128)) throw invalid('name must have 1 to 128 characters.');
-  return { status: status.length === 0 ? undefined : ([...new Set(status)] as TaskStatus[]), name };
+/** Reads the query of a list. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong. */
+export async function readListQuery(querystring: string, now: number): Promise<ListQuery> {
+  const { listQuery } = await loadSchemas();
+  const { limit = 50, cursor, ...wish } = readQuery(listQuery, querystring);
+  const list = fingerprintOf(wish);
+  return {
+    query: { ...conditions(wish, now), limit, after: readCursor(cursor, list) },
+    cursor: (next) => next && Buffer.from(`${list}.${next}`).toString('base64url'),
+  };
 }
 
 /** Reads the query of an export. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export function readExportQuery(querystring: string): { query: TaskQuery; format: ExportFormat } {
-  const parameters = new Parameters(querystring, ['format', 'status', 'name'], ['status']);
-  const format = parameters.one('format');
-  if (format !== 'csv' && format !== 'ndjson') throw invalid('format must be csv or ndjson.');
-  return { query: { ...readFilters(parameters), limit: 500 }, format };
+export async function readExportQuery(querystring: string, now: number): Promise<{ query: TaskQuery; format: ExportFormat }> {
+  const { exportQuery } = await loadSchemas();
+  const { format, ...wish } = readQuery(exportQuery, querystring);
+  return { query: { ...conditions(wish, now), limit: 500 }, format };
 }
 
-function readCursor(cursor: string | undefined, filters: string): string | undefined {
+/** Which tasks, in which order. */
+function conditions(wish: Omit<ListInput, 'limit' | 'cursor'>, now: number): Omit<TaskQuery, 'limit' | 'after'> {
+  const { status, tag, q, sort = '-createdAt', from, to, ...same } = wish;
+  const descending = sort.startsWith('-');
+  return {
+    ...same,
+    ...range({ from, to }, now),
+    status: status && [...new Set(status)],
+    tags: tag?.map(tagOf),
+    text: q,
+    sort: (descending ? sort.slice(1) : sort) as SortKey,
+    order: descending ? 'descending' : 'ascending',
+  };
+}
+
+/** A key, or a key and its value after the first colon. */
+function tagOf(text: string): { key: string; value?: string } {
+  const colon = text.indexOf(':');
+  return colon < 0 ? { key: text } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
+}
+
+/** What a cursor is good for: the same filters and sort, with any limit. */
+function fingerprintOf(wish: Omit<ListInput, 'limit' | 'cursor'>): string {
+  const sorted = Object.entries(wish).map(([name, value]): [string, unknown] => [name, Array.isArray(value) ? [...value].sort() : value]);
+  return createHash('sha256')
+    .update(JSON.stringify(sorted.sort(([a], [b]) => (a < b ? -1 : 1))))
+    .digest('base64url')
+    .slice(0, 8);
+}
+
+/** The engine checks the position itself, of which it alone knows the form. */
+function readCursor(cursor: string | undefined, list: string): string | undefined {
   if (cursor === undefined) return undefined;
-  const text = /^[\w-]{1,200}$/.test(cursor) ? Buffer.from(cursor, 'base64url').toString() : '';
-  const [of, position = ''] = text.split('.', 2);
-  if (!isTaskId(position)) throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that a list gave.');
-  if (of !== filters) throw new TaskflowError('INVALID_CURSOR', 'cursor belongs to a list with other filters.');
-  return position;
+  const text = /^[\w-]+$/.test(cursor) ? Buffer.from(cursor, 'base64url').toString() : '';
+  const dot = text.indexOf('.');
+  if (dot !== list.length) throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that a list gave.');
+  if (text.slice(0, dot) !== list) throw new TaskflowError('INVALID_CURSOR', 'cursor belongs to a list with other filters.');
+  return text.slice(dot + 1);
 }
 
-const outcomes = ['done', 'refused', 'failed'] as const;
+/** Reads the query of a task's log. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export async function readLogQuery(querystring: string): Promise<LogQuery & { limit: number }> {
+  const { logQuery } = await loadSchemas();
+  const { q, limit = 500, ...same } = readQuery(logQuery, querystring);
+  return { ...same, limit, text: q };
+}
 
 /** Reads the query of the audit. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export function readAuditQuery(querystring: string, now: number): AuditQuery {
-  const parameters = new Parameters(querystring, ['action', 'actor', 'outcome', 'from', 'to', 'limit', 'cursor']);
-  const text = (name: string): string | undefined => {
-    const value = parameters.one(name);
-    if (value !== undefined && (value === '' || value.length > 256)) throw invalid(`${name} must have 1 to 256 characters.`);
-    return value;
-  };
-  const outcome = parameters.one('outcome');
-  const known = outcomes.find((each) => each === outcome);
-  if (outcome !== undefined && !known) throw invalid(`outcome must be one of ${outcomes.join(', ')}.`);
-  return {
-    action: text('action'),
-    actor: text('actor'),
-    outcome: known,
-    from: parameters.time('from', now),
-    to: parameters.time('to', now),
-    limit: parameters.whole('limit', 1, 500) ?? 50,
-    cursor: parameters.one('cursor'),
-  };
+export async function readAuditQuery(querystring: string, now: number): Promise<AuditQuery> {
+  const { auditQuery } = await loadSchemas();
+  const { action, actor, outcome, limit = 50, cursor, ...times } = readQuery(auditQuery, querystring);
+  return { action, actor, outcome, limit, cursor, ...range(times, now) };
 }
 
 /** Points of a series, at most. */
 const maxPoints = 1500;
+const day = 86_400_000;
 
 /** Reads the query of the metrics. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export function readMetricsQuery(querystring: string, now: number): MetricsRange {
-  const parameters = new Parameters(querystring, ['from', 'to', 'step']);
-  const from = parameters.time('from', now);
-  const to = parameters.time('to', now);
-  const step = parameters.whole('step', 60, 31_536_000);
+export async function readMetricsQuery(querystring: string, now: number): Promise<MetricsRange> {
+  const { metricsQuery } = await loadSchemas();
+  const { step, ...times } = readQuery(metricsQuery, querystring);
+  const { from, to } = range(times, now);
   const end = to ?? now;
-  if (from !== undefined && from >= end) throw invalid('from must be before to.');
-  if (step !== undefined && (end - (from ?? end - unitMilliseconds.d)) / (step * 1000) > maxPoints)
-    throw invalid(`step is too small for the range: the series has at most ${maxPoints} points.`);
+  if (from !== undefined && from >= end) throw new TaskflowError('INVALID_INPUT', 'from must be before to.');
+  if (step !== undefined && (end - (from ?? end - day)) / (step * 1000) > maxPoints)
+    throw new TaskflowError('INVALID_INPUT', `step is too small for the range: the series has at most ${maxPoints} points.`);
   return { from, to, step };
+}
+
+/** Times as Unix milliseconds; the schema has let none through that is not one. */
+function range(
+  { from, to }: { from?: string | undefined; to?: string | undefined },
+  now: number,
+): { from: number | undefined; to: number | undefined } {
+  const read = (text: string | undefined): number | undefined => (text === undefined ? undefined : readTime(text, now));
+  return { from: read(from), to: read(to) };
 }

@@ -1,13 +1,13 @@
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Access } from '../http/access.js';
-import { readBody } from '../http/body.js';
-import { type Route, record, routeTable } from '../http/routes.js';
+import { type Route, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
 import { sendExport } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { isTaskId, readAuditQuery, readExportQuery, readListQuery, readMetricsQuery } from './query.js';
+import { isTaskId, readAuditQuery, readExportQuery, readListQuery, readLogQuery, readMetricsQuery } from './query.js';
+import { actionRoutes, unknownTask } from './task-actions.js';
 
 /** Options of {@link taskRoutes}. */
 export interface TaskRoutesOptions extends WebOptions {
@@ -15,11 +15,8 @@ export interface TaskRoutesOptions extends WebOptions {
   displayFuncArgs?: boolean | undefined;
 }
 
-/** Bytes of a request's body. */
-const bodyLimit = 64 * 1024;
-
 /**
- * The JSON API of the tasks: list, detail, metrics, retry, cancel, export, audit, health. Goes last: it answers every other path under
+ * The JSON API of the tasks: list, detail, logs, metrics, retry, cancel, rerun, queues and schedules, export, audit, health. Goes last: it answers every other path under
  * `path` too, 401 to nobody and 404 to somebody.
  *
  * @example
@@ -33,19 +30,6 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
   const web = readWebOptions(given);
   const showArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
 
-  const act = (action: 'retry' | 'cancel'): Route => ({
-    method: 'POST',
-    path: `/:id/${action}`,
-    need: 'operator',
-    action,
-    handler: async (ctx, { params, actor }) => {
-      ctx.body = await control(ctx, source, action, params.id ?? '', actor?.name ?? 'anonymous', (event) =>
-        record(ctx, web.access, web.logger, event),
-      );
-      ctx.status = 202;
-    },
-  });
-
   const routes: Route[] = [
     { method: 'GET', path: '', need: 'viewer', handler: (ctx) => list(ctx, source) },
     { method: 'GET', path: '/metrics', need: 'viewer', handler: (ctx) => metrics(ctx, source) },
@@ -56,8 +40,8 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
     { method: 'GET', path: '/dashboard/stream', need: 'viewer', handler: notMounted },
     { method: 'GET', path: '/dashboard', need: 'page', handler: notMounted },
     { method: 'GET', path: '/:id', need: 'viewer', handler: (ctx, { params }) => detail(ctx, source, params.id ?? '', showArgs) },
-    act('retry'),
-    act('cancel'),
+    { method: 'GET', path: '/:id/logs', need: 'viewer', handler: (ctx, { params }) => logs(ctx, source, params.id ?? '') },
+    ...actionRoutes(source, web),
   ];
   return routeTable({ ...web, name: 'taskRoutes', routes, rest: true });
 }
@@ -67,23 +51,23 @@ function notMounted(): never {
 }
 
 async function list(ctx: Context, tasks: TaskSource): Promise<void> {
-  const { query, cursor } = readListQuery(ctx.querystring);
+  const { query, cursor } = await readListQuery(ctx.querystring, Date.now());
   const { items, next, total, totalRelation } = await tasks.find(query);
   ctx.body = { items, nextCursor: cursor(next), total, totalRelation };
 }
 
 async function metrics(ctx: Context, tasks: TaskSource): Promise<void> {
-  ctx.body = await tasks.aggregate('metrics', readMetricsQuery(ctx.querystring, Date.now()));
+  ctx.body = await tasks.aggregate('metrics', await readMetricsQuery(ctx.querystring, Date.now()));
 }
 
-function exportList(ctx: Context, tasks: TaskSource): void {
-  const { query, format } = readExportQuery(ctx.querystring);
+async function exportList(ctx: Context, tasks: TaskSource): Promise<void> {
+  const { query, format } = await readExportQuery(ctx.querystring, Date.now());
   sendExport(ctx, tasks, query, format);
 }
 
 async function audit(ctx: Context, access: Access): Promise<void> {
   if (!access.audit) throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
-  const query = readAuditQuery(ctx.querystring, Date.now());
+  const query = await readAuditQuery(ctx.querystring, Date.now());
   ctx.body = await access.audit(query);
 }
 
@@ -98,59 +82,15 @@ async function health(ctx: Context, tasks: TaskSource): Promise<void> {
 
 async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boolean): Promise<void> {
   const task = isTaskId(id) ? await tasks.get(id) : undefined;
-  if (!task) throw unknown(id);
+  if (!task) throw unknownTask(id);
   const { args, ...rest } = task;
   ctx.body = showArgs ? { ...rest, args } : rest;
 }
 
-function unknown(id: string): TaskflowError {
-  return new TaskflowError(
-    'TASK_NOT_FOUND',
-    isTaskId(id) ? `There is no task ${id}; it may have been deleted.` : 'That is not the id of a task.',
-  );
-}
-
-async function control(
-  ctx: Context,
-  tasks: TaskSource,
-  action: 'retry' | 'cancel',
-  id: string,
-  actor: string,
-  tell: (event: Parameters<typeof record>[3]) => void,
-): Promise<object> {
-  const event = { action, actor, tasks: [id.slice(0, 64)] };
-  try {
-    if (!tasks.can.has(action)) throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${action} a task.`);
-    const reason = await readReason(ctx);
-    if (!isTaskId(id)) throw unknown(id);
-    const { results } = await tasks.control({ action, ids: [id] }, { actor, reason });
-    const [result] = results;
-    if (!result || (!result.ok && result.code === 'TASK_NOT_FOUND')) throw unknown(id);
-    if (!result.ok)
-      throw new TaskflowError(
-        'TASK_STATE_CONFLICT',
-        `The task is ${result.status ?? 'in another state'}; it cannot be ${action === 'retry' ? 'retried' : 'cancelled'} now.`,
-      );
-    tell({ ...event, outcome: 'done' });
-    return result.task;
-  } catch (error) {
-    tell({
-      ...event,
-      outcome: error instanceof TaskflowError && error.status < 500 ? 'refused' : 'failed',
-      detail: { code: error instanceof TaskflowError ? error.code : 'INTERNAL' },
-    });
-    throw error;
-  }
-}
-
-/** The optional body of an action: nothing, or `{ reason }`. */
-async function readReason(ctx: Context): Promise<string | undefined> {
-  const { 'content-length': length, 'transfer-encoding': chunked } = ctx.req.headers;
-  if (chunked === undefined && (length === undefined || length === '0')) return undefined;
-  const { fields } = await readBody(ctx, { types: ['json'], limit: bodyLimit });
-  const { reason, ...others } = fields;
-  if (Object.keys(others).length > 0) throw new TaskflowError('INVALID_INPUT', 'The body may have one member: reason.');
-  if (reason !== undefined && (typeof reason !== 'string' || reason.length > 500))
-    throw new TaskflowError('INVALID_INPUT', 'reason must be a string of at most 500 characters.');
-  return reason;
+async function logs(ctx: Context, tasks: TaskSource, id: string): Promise<void> {
+  const query = await readLogQuery(ctx.querystring);
+  const lines = isTaskId(id) ? await tasks.logs(id, { ...query, limit: query.limit + 1 }) : [];
+  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id)))) throw unknownTask(id);
+  const items = lines.slice(0, query.limit);
+  ctx.body = { items, nextAfter: lines.length > items.length ? (items.at(-1)?.n ?? null) : null };
 }

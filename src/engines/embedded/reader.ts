@@ -1,5 +1,5 @@
 import type { Changes, EngineDescription, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine.js';
-import type { LogLine, TaskDetail } from '../../tasks/types.js';
+import { type LogLine, logLevels, type TaskDetail } from '../../tasks/types.js';
 import type { Bell } from './bell.js';
 import type { Database, Row, SqlValue } from './database.js';
 import { listTasks } from './listing.js';
@@ -50,15 +50,25 @@ export class Reader {
     return [...ended, toAttempt({ ...task, number })];
   }
 
-  logs(id: string, { after = 0, limit = 10_000 }: LogQuery): LogLine[] {
-    return this.#database
-      .all(
-        'SELECT n, at, attempt, level, late, message, fields FROM log WHERE task = (SELECT seq FROM task WHERE id = ?) AND n > ? ORDER BY n LIMIT ?',
-        idBytes(id),
-        after,
-        limit,
-      )
-      .map(toLogLine);
+  /** A scan of the lines of one task, which are bounded, so no line costs more to write for it. */
+  logs(id: string, { after = 0, attempt, level, text, limit = 10_000 }: LogQuery): LogLine[] {
+    const conditions = ['task = (SELECT seq FROM task WHERE id = ?)', 'n > ?'];
+    const values: SqlValue[] = [idBytes(id), after];
+    if (attempt !== undefined) {
+      conditions.push('attempt = ?');
+      values.push(attempt);
+    }
+    if (level !== undefined) {
+      conditions.push('level IN (SELECT value FROM json_each(?))');
+      values.push(JSON.stringify(logLevels.slice(logLevels.indexOf(level))));
+    }
+    if (text !== undefined) {
+      const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
+      conditions.push("(message LIKE ? ESCAPE '\\' OR fields LIKE ? ESCAPE '\\')");
+      values.push(like, like);
+    }
+    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log WHERE ${conditions.join(' AND ')} ORDER BY n LIMIT ?`;
+    return this.#database.all(sql, ...values, limit).map(toLogLine);
   }
 
   rev(): number {

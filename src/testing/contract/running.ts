@@ -108,6 +108,13 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(logs[1]?.fields).toBeNull();
     expect(logs[2]?.fields).toEqual({ big: '1', at: { name: 'Error', message: 'x' } });
     expect((await tasks.logs(id, { after: 4 })).map(({ n }) => n)).toEqual([5, 6]);
+    const found = async (query: Parameters<Tasks['logs']>[1]) => (await tasks.logs(id, query)).map(({ n }) => n);
+    const all = logs.map(({ n }) => n);
+    expect(await found({ level: 'trace' })).toEqual(all);
+    expect(await found({ level: 'warn' })).toEqual(logs.filter(({ level }) => level === 'warn' || level === 'error').map(({ n }) => n));
+    expect(await found({ attempt: 1 })).toEqual(logs.filter(({ attempt }) => attempt === 1).map(({ n }) => n));
+    expect(await found({ text: '"BIG":"1"' })).toEqual([3, 6]);
+    expect(await found({ text: '%' })).toEqual([]);
   });
 
   it('shows the log of a task while it runs', async () => {

@@ -1,0 +1,55 @@
+import type { z } from 'zod';
+import { TaskflowError } from '../errors.js';
+
+/** An object whose members are all known. */
+type Shape = z.ZodObject;
+
+/**
+ * Reads a query string: numbers from digits, lists from parameters that repeat, all else as text.
+ *
+ * @throws TaskflowError INVALID_INPUT naming the parameter that is wrong, and what is right.
+ */
+export function readQuery<S extends Shape>(schema: S, querystring: string): z.output<S> {
+  const given = new URLSearchParams(querystring);
+  const values: Record<string, unknown> = {};
+  for (const name of new Set(given.keys())) {
+    if (!Object.hasOwn(schema.shape, name))
+      throw invalid(`There is no parameter ${JSON.stringify(name.slice(0, 64))}; there are: ${Object.keys(schema.shape).join(', ')}.`);
+    values[name] = fieldValue(schema.shape[name], name, given.getAll(name));
+  }
+  return check(schema, values);
+}
+
+/** Reads the members of a body. @throws TaskflowError INVALID_INPUT naming the member that is wrong, and what is right. */
+export function readFields<S extends Shape>(schema: S, fields: Readonly<Record<string, unknown>>): z.output<S> {
+  const unknown = Object.keys(fields).find((name) => !Object.hasOwn(schema.shape, name));
+  if (unknown !== undefined)
+    throw invalid(`The body has no member ${JSON.stringify(unknown.slice(0, 64))}; it may have: ${Object.keys(schema.shape).join(', ')}.`);
+  return check(schema, fields);
+}
+
+function fieldValue(field: z.core.$ZodType | undefined, name: string, texts: readonly string[]): unknown {
+  const kind = kindOf(field);
+  if (kind === 'array') return texts;
+  if (texts.length > 1) throw invalid(`${name} may be given once.`);
+  const [text = ''] = texts;
+  if (kind === 'number') return /^\d{1,9}$/.test(text) ? Number(text) : text;
+  return text;
+}
+
+/** The kind of a field, whether it must be there or not. By its definition, so that this file loads no zod. */
+function kindOf(field: z.core.$ZodType | undefined): string | undefined {
+  const def = field?._zod.def as z.core.$ZodTypeDef & { innerType?: z.core.$ZodType };
+  return def?.type === 'optional' ? kindOf(def.innerType) : def?.type;
+}
+
+function check<S extends Shape>(schema: S, values: unknown): z.output<S> {
+  const { success, data, error } = schema.safeParse(values);
+  if (success) return data;
+  const [issue] = error.issues;
+  throw invalid(issue ? `${String(issue.path[0] ?? 'The body')} ${issue.message}.` : 'That is not what is asked for.');
+}
+
+function invalid(detail: string): TaskflowError {
+  return new TaskflowError('INVALID_INPUT', detail);
+}
