@@ -31,9 +31,7 @@ function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
 
 /** What a summary is made of, in the order of {@link PackedSummary}. */
 const packed = [
-  'hex(id)',
-  '(SELECT name FROM lane WHERE lane.id = task.lane)',
-  '(SELECT queue FROM lane WHERE lane.id = task.lane)',
+  ...['hex(task.id)', 'lane.name', 'lane.queue'],
   ...['status', 'priority', 'tags', 'source', 'run_at', 'started_at', 'ended_at', 'duration', 'attempt', 'max_attempts'],
   ...['cancelling', 'progress', 'progress_text', 'error_name', 'error_message', 'fingerprint'],
 ];
@@ -60,17 +58,39 @@ type PackedSummary = [
   fingerprint: string | null,
 ];
 
-const time = (value: SqlValue | undefined): string | null => (typeof value === 'number' ? new Date(value).toISOString() : null);
+/** The second that was written last: the times of a list lie close together, and a date is dear. */
+let written = { second: Number.NaN, text: '' };
+
+function time(value: SqlValue | undefined): string | null {
+  if (typeof value !== 'number') return null;
+  const second = Math.floor(value / 1000);
+  if (second !== written.second) written = { second, text: new Date(second * 1000).toISOString().slice(0, -4) };
+  return `${written.text}${String(value - second * 1000).padStart(3, '0')}Z`;
+}
 const text = (value: SqlValue | undefined): string => String(value ?? '');
 
+const columns = `json_array(${packed.join(', ')})`;
+const joined = 'task CROSS JOIN lane ON lane.id = task.lane';
+
 /** The columns a summary is made of, all but a few in one: the driver takes longer for twenty values than SQLite for a text of them. */
-export const summaryColumns = `seq, status, json_array(${packed.join(', ')}) AS summary`;
+export const summaryColumns = `seq, status, (SELECT ${columns} FROM lane WHERE lane.id = task.lane) AS summary`;
+
+/** Summaries of the tasks whose `seq` are in a JSON list, all as one text. */
+export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
 
 /** A row of {@link summaryColumns} as lists and events show it. */
 export function toSummary(row: Row): TaskSummary {
-  const [hex, name, queue, code, priority, tags, source, runAt, startedAt, endedAt, duration, attempt, maxAttempts, ...rest] = JSON.parse(
-    text(row.summary),
-  ) as PackedSummary;
+  return summaryOf(JSON.parse(text(row.summary)) as PackedSummary);
+}
+
+/** What {@link summariesOfSeqs} gives, by `seq`. */
+export function toSummaries(row: Row | undefined): Map<number, TaskSummary> {
+  const summaries = JSON.parse(text(row?.summaries)) as [number, PackedSummary][];
+  return new Map(summaries.map(([seq, summary]) => [seq, summaryOf(summary)]));
+}
+
+function summaryOf(summary: PackedSummary): TaskSummary {
+  const [hex, name, queue, code, priority, tags, source, runAt, startedAt, endedAt, duration, attempt, maxAttempts, ...rest] = summary;
   const [cancelling, progress, progressText, errorName, errorMessage, fingerprint] = rest;
   const id = idOf(hex);
   const status = stateOf(code);
