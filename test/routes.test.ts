@@ -144,6 +144,13 @@ const headerTable: readonly (readonly [string, string, 'nobody' | 'admin', numbe
   ['GET', '/nothing/there', 'nobody', 401, plain],
   ['GET', '/nothing/there', 'admin', 404, plain],
   ['OPTIONS', '/metrics', 'nobody', 405, plain],
+  ['GET', '/:id/logs', 'admin', 200, plain],
+  ['POST', '/queues/:name/pause', 'admin', 202, plain],
+  ['POST', '/queues/:name/resume', 'admin', 202, plain],
+  ['POST', '/schedules/:name/pause', 'admin', 404, plain],
+  ['POST', '/schedules/:name/resume', 'nobody', 401, plain],
+  ['POST', '/schedules/:name/run', 'admin', 404, plain],
+  ['POST', '/:id/rerun', 'admin', 201, plain],
   ['POST', '/:id/retry', 'admin', 202, plain],
   ['POST', '/:id/cancel', 'nobody', 401, plain],
 ];
@@ -156,7 +163,7 @@ describe('the headers of an answer', () => {
   });
 
   it.each(headerTable)('%s %s by %s are those of its kind, with status %i', async (method, path, who, status, expected) => {
-    const answer = await send(method, target(path), who === 'admin' ? await logIn(app.base) : {});
+    const answer = await send(method, target(path), who === 'admin' ? admin : {});
     expect(answer.status).toBe(status);
     expect(
       Object.fromEntries(watched.flatMap((header) => (answer.headers.has(header) ? [[header, answer.headers.get(header)]] : []))),

@@ -1,7 +1,7 @@
 import type { Changes, EngineDescription, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine.js';
 import { type LogLine, logLevels, type TaskDetail } from '../../tasks/types.js';
 import type { Bell } from './bell.js';
-import type { Database, Row, SqlValue } from './database.js';
+import { type Database, type Row, rollBack, type SqlValue } from './database.js';
 import { listTasks } from './listing.js';
 import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toScheduleState, toSummary } from './rows.js';
 
@@ -19,10 +19,24 @@ export class Reader {
   }
 
   find(query: TaskQuery): TaskPage {
-    return listTasks(this.#database, query);
+    return this.#atOnce(() => listTasks(this.#database, query));
+  }
+
+  /** Reads of one moment: what is committed between two of them would make a total that is not of its page. */
+  #atOnce<T>(read: () => T): T {
+    this.#database.exec('BEGIN');
+    try {
+      return read();
+    } finally {
+      rollBack(this.#database);
+    }
   }
 
   get(id: string): TaskDetail | undefined {
+    return this.#atOnce(() => this.#detail(id));
+  }
+
+  #detail(id: string): TaskDetail | undefined {
     const row = this.#database.get(
       `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, args, result, result_omitted, rerun_of, rerun_as
        FROM task WHERE id = ?`,
