@@ -74,6 +74,7 @@ export class EmbeddedEngine implements TaskEngine {
   readonly #upkeep: Upkeep;
   #observer: TransitionObserver | undefined;
   #opening: Promise<Opened> | undefined;
+  #starting: Promise<void> | undefined;
   /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
   #opened: Opened | undefined;
   #runner: TaskRunner | undefined;
@@ -98,7 +99,12 @@ export class EmbeddedEngine implements TaskEngine {
     this.#observer = observer;
   }
 
-  async start(runner: TaskRunner | undefined): Promise<void> {
+  start(runner: TaskRunner | undefined): Promise<void> {
+    this.#starting = this.#start(runner);
+    return this.#starting;
+  }
+
+  async #start(runner: TaskRunner | undefined): Promise<void> {
     const { port } = await this.#open();
     this.#runner = runner;
     await this.#locks?.take(this.#owner);
@@ -127,12 +133,14 @@ export class EmbeddedEngine implements TaskEngine {
   async stop({ timeout }: { timeout: number }): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
+    // What is being opened or started makes timers of its own: they end once all of them are there.
+    await this.#starting?.catch(() => undefined);
+    await this.#opening?.catch(() => undefined);
     this.#claiming = false;
     this.#scheduler.stop();
     this.#upkeep.stop();
     clearTimeout(this.#dueTimer);
     for (const timer of this.#timers) clearInterval(timer);
-    await this.#opening?.catch(() => undefined);
     const opened = this.#opened;
     if (opened) await this.#drain(opened, timeout);
     this.#changed.close();

@@ -135,10 +135,11 @@ class Listing {
 
   #counted(): { n: number; more: boolean } {
     const { sources, rest } = this.#byId(this.#query.status, this.#lanes);
-    const [only] = sources;
-    if (only && sources.length === 1 && rest.length === 0) {
-      const { sql, params } = this.#span.numbers(only, countedTo + 1);
-      return { n: Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n), more: false };
+    if (rest.length === 0) {
+      // Each alone, which takes no numbers over to this thread; only what more than one has must be told apart.
+      const counts = sources.map((source) => this.#countOf(source));
+      const most = Math.max(0, ...counts);
+      if (most > countedTo || counts.filter((n) => n > 0).length < 2) return { n: most, more: false };
     }
     const seen = new Set<number>();
     let more = false;
@@ -154,6 +155,11 @@ class Listing {
       if (rest.length > 0 && found.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
     }
     return { n: seen.size, more };
+  }
+
+  #countOf(source: Source): number {
+    const { sql, params } = this.#span.numbers(source, countedTo + 1);
+    return Number(this.#database.get(`SELECT count(${source.repeats ? 'DISTINCT seq' : '*'}) AS n FROM (${sql})`, ...params)?.n);
   }
 
   /** Whether a source has so many rows. */
@@ -299,7 +305,7 @@ class Listing {
     }
     const [key = '', ...value] = text.split(':');
     sources.push(value.length > 0 ? tagSource({ key, value: value.join(':') }) : tagSource({ key }));
-    sources.push({ from: 'tag JOIN task ON task.id = tag.id', where: 'tag.value = ?', params: [text], id: 'tag.id' });
+    sources.push({ from: 'tag JOIN task ON task.id = tag.id', where: 'tag.value = ?', params: [text], id: 'tag.id', repeats: true });
     const digits = text.toLowerCase().replaceAll('-', '');
     if (/^[0-9a-f]{4,32}$/.test(digits)) {
       const [low, high] = ['0', 'f'].map((fill) => Buffer.from(digits.padEnd(32, fill), 'hex'));

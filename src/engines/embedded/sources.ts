@@ -15,6 +15,8 @@ export interface Source {
   id?: string;
   /** The column sorted by before the id. */
   value?: Valued;
+  /** Whether a task may come more than once, as with two tags of one value. */
+  repeats?: true;
   /** Words to look for in the index of failures, instead of a condition. */
   match?: string;
 }
@@ -69,17 +71,23 @@ export function paramsOf(conditions: readonly Condition[]): SqlValue[] {
 /** How many tasks may be stored between two whose ids are the other way round, as when a request prepares one long before. */
 const disorder = 100;
 
+/** Unix milliseconds that an id can hold. */
+const firstMoment = 0;
+const lastMoment = 2 ** 48 - 1;
+
 /** The stretch of ids that a list is of, and its direction: what turns a source into SQL. */
 export class Span {
   readonly #database: Database;
   readonly #descending: boolean;
   readonly bounds: readonly [Uint8Array, Uint8Array];
+  readonly #bounded: boolean;
 
   /** Ids of tasks created from `from` on and before `to`, in Unix milliseconds. */
-  constructor(database: Database, descending: boolean, from = 0, to = 2 ** 48 - 1) {
+  constructor(database: Database, descending: boolean, from = firstMoment, to = lastMoment) {
     this.#database = database;
     this.#descending = descending;
     this.bounds = [firstId(from), firstId(to)];
+    this.#bounded = from > firstMoment || to < lastMoment;
   }
 
   /** SQL of one source: its candidates in order, from a position on. */
@@ -131,7 +139,14 @@ export class Span {
 
   /** Something that is another for every task of a source, without reading the tasks. */
   numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
-    if (match !== undefined) return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
+    if (match !== undefined) {
+      if (!this.#bounded) return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
+      return {
+        sql: `SELECT task.seq AS seq FROM failure JOIN task ON task.seq = failure.rowid
+          WHERE failure MATCH ? AND task.id >= ? AND task.id < ? LIMIT ?`,
+        params: [match, ...this.bounds, limit],
+      };
+    }
     const seq = id === 'task.id' ? 'task.seq' : '(SELECT seq FROM task WHERE task.id = tag.id)';
     const table = id === 'task.id' ? from : 'tag';
     return {
@@ -148,6 +163,6 @@ function bytesOf(hex: string): Uint8Array {
 /** The smallest id of a moment. */
 function firstId(at: number): Uint8Array {
   const bytes = Buffer.alloc(16);
-  bytes.writeUIntBE(Math.min(2 ** 48 - 1, Math.max(0, Math.floor(at))), 0, 6);
+  bytes.writeUIntBE(Math.min(lastMoment, Math.max(firstMoment, Math.floor(at))), 0, 6);
   return bytes;
 }

@@ -1,9 +1,27 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { openDatabase } from './database.js';
+import { openDatabase, sqliteCode } from './database.js';
 import { layOut, prepareConnection } from './layout.js';
 import type { Batch } from './write.js';
 import type { FromThread } from './write-port.js';
 import { Writer } from './writer.js';
+
+/** Milliseconds that a file which others open or close just now is waited for, and between two looks. */
+const patience = { all: 10_000, step: 20 };
+
+/** Some locks of a switch to WAL are refused at once, whatever the time to wait that was set. */
+function whenFree(work: () => void): void {
+  const end = Date.now() + patience.all;
+  for (;;) {
+    try {
+      work();
+      return;
+    } catch (error) {
+      // 5: SQLITE_BUSY.
+      if (sqliteCode(error) !== 5 || Date.now() > end) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, patience.step);
+    }
+  }
+}
 
 /** The thread that alone writes the database of its process. */
 async function main(path: string): Promise<void> {
@@ -11,7 +29,7 @@ async function main(path: string): Promise<void> {
   try {
     const database = await openDatabase(path);
     prepareConnection(database);
-    layOut(database, path);
+    whenFree(() => layOut(database, path));
     const writer = new Writer(database);
     parentPort?.on('message', (message: string) => {
       if (message === 'close') {

@@ -118,7 +118,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     });
     await tasks.start();
     const sent = await send.with({ queue: 'bulk' }).enqueue('a');
-    const other = await send.with({ tags: { tenant: '8', urgent: 'yes' } }).enqueue('b');
+    const other = await send.with({ tags: { tenant: '8', urgent: 'yes', paid: 'yes' } }).enqueue('b');
     await sleep(0.01);
     const [one = '', two = ''] = await charge.enqueueMany([[1], [2]]);
     await Promise.all([ended(sent, 'success'), ended(other, 'success'), ended(one, 'failed'), ended(two, 'failed')]);
@@ -144,6 +144,8 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(await ids({ text: 'yes' })).toEqual([other]);
     expect(await ids({ text: sent.slice(0, 23) })).toContain(sent);
     await waitFor(async () => (await ids({ text: 'mastodon' })).length === 2);
+    expect(await ids({ text: 'mastodon', to: createdAt })).toEqual([]);
+    expect(await ids({ text: 'mastodon', from: createdAt })).toEqual([two, one]);
     expect(await ids({ text: 'bank mastodon', order: 'ascending' })).toEqual([one, two]);
     expect(await ids({ text: 'mastodon', sort: 'duration', queue: 'default' })).toHaveLength(2);
     expect(await ids({ text: 'mastodon', status: ['success'] })).toEqual([]);

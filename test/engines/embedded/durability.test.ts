@@ -21,6 +21,25 @@ describe('a restart', () => {
     folder.remove();
   });
 
+  it('may come at any moment of a start, which leaves nothing behind that goes on without its file', async () => {
+    for (let milliseconds = 0; milliseconds < 40; milliseconds += 2) {
+      const tasks = open();
+      tasks.task('note', () => 1);
+      const started = tasks.start().catch((error: unknown) => error);
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      await tasks.stop({ timeout: 1 });
+      await started;
+    }
+    // A timer that was left would throw where nobody can catch it.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+
+  it('opens one file in many at once, the first time too', async () => {
+    const many = Array.from({ length: 6 }, () => open());
+    await Promise.all(many.map((each) => each.start({ run: false })));
+    expect((await Promise.all(many.map((each) => each.find({ limit: 1 })))).map(({ total }) => total)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
   it('keeps everything that is known of every task, in whatever state', async () => {
     const first = open();
     const good = first.task('good', (word: string) => ({ word }), { tags: { tenant: '7' }, priority: 3, queue: 'bulk' });
