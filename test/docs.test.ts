@@ -51,7 +51,12 @@ describe('the docs', () => {
     'hold code that runs: %s',
     async (_name, code) => {
       const folder = temporaryFolder();
-      const program = `${code.replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db'))).replace('app.listen(3000,', 'app.listen(0,')}\nsetTimeout(() => process.exit(0), 300);`;
+      // Its files go to a folder of their own, the copies of a backup too, and its server to a free port.
+      const placed = code
+        .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
+        .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
+        .replace('app.listen(3000,', 'app.listen(0,');
+      const program = `${placed}\nsetTimeout(() => process.exit(0), 300);`;
       const env = { ADMIN_PASSWORD: 'a', ALICE_PASSWORD: 'b', TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789' };
       const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
       expect([await child.ended, child.lines.filter((line) => /Error/.test(line))]).toEqual([0, []]);

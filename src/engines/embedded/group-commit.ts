@@ -27,7 +27,7 @@ const resultsAtOnce = 64;
  * Gathers what is written within one turn of the event loop into one commit, with the claims it makes possible: a hundred
  * callers share one sync of the disk. Where the sync takes the most of a commit, one batch is under way at a time and the
  * next gathers meanwhile. Where it does not, a second is, so that this thread works on the results of one while the other is
- * written: a third to a half more tasks a second.
+ * written.
  */
 export class GroupCommit {
   readonly #parts: GroupCommitParts;

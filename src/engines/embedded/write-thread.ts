@@ -40,7 +40,7 @@ async function main(path: string): Promise<void> {
         database.close();
         parentPort?.close();
       } else {
-        // JSON crosses in a third of the time that a structured clone of the same takes.
+        // JSON crosses sooner than a structured clone of the same.
         answer({ result: JSON.stringify(writer.apply(JSON.parse(message) as Batch)) });
       }
     });
