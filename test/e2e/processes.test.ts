@@ -9,6 +9,7 @@ import { temporaryFolder } from '../helpers/folder.js';
 import { type Child, startScript } from '../helpers/process.js';
 import { serve } from '../helpers/serve.js';
 import { openStream } from '../helpers/stream.js';
+import { expectSums } from '../helpers/sums.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
 const by = { actor: 'test' };
@@ -60,6 +61,7 @@ describe('several processes on one file', () => {
     expect(counts.interrupted).toBeLessThanOrEqual(20);
     const file = await openDatabase(database);
     expect(file.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
+    expectSums(file);
     file.close();
   });
 

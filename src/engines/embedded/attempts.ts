@@ -1,4 +1,5 @@
 import type { StoredError } from '../../tasks/engine.js';
+import { fingerprint } from '../../tasks/fingerprint.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Database, Row } from './database.js';
 import { type ClaimedRow, stateCode } from './rows.js';
@@ -26,6 +27,8 @@ interface Ready {
   id: string;
   priority: number;
   deadlineAt: number | null;
+  /** Of the failure that it is tried again after. */
+  fingerprint: string | null;
   lane: number;
   name: string;
   queue: string;
@@ -79,13 +82,13 @@ function readyTasks({ database }: Transaction, wish: Claim, limit: number): Read
 /** As one text, which the driver gives sooner than as many values. */
 function readyOfLane(database: Database, lane: Pick<Ready, 'lane' | 'name' | 'queue'>, limit: number): Ready[] {
   const row = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at)) AS ready FROM (SELECT seq, id, priority, deadline_at FROM task
+    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint)) AS ready FROM (SELECT seq, id, priority, deadline_at, fingerprint FROM task
      WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?)`,
     lane.lane,
     limit,
   );
-  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null][];
-  return tasks.map(([seq, id, priority, deadlineAt]) => ({ seq, id, priority, deadlineAt, ...lane }));
+  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null][];
+  return tasks.map(([seq, id, priority, deadlineAt, fingerprint]) => ({ seq, id, priority, deadlineAt, fingerprint, ...lane }));
 }
 
 /** How many more of a name may run. */
@@ -113,14 +116,16 @@ function begin(transaction: Transaction, tasks: readonly Ready[], owner: string,
   const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
   return tasks.map((task) => {
     move(transaction, task.lane, 'pending', 'running');
+    if (task.fingerprint !== null) ledger.countKind(task.fingerprint, 'pending', -1);
     const rest = JSON.parse(rests.get(task.seq) ?? '') as [string | null, number, number, number, number, number | null, string];
     return [task.seq, task.id, task.name, task.queue, ...rest];
   });
 }
 
-function expire(transaction: Transaction, { seq, lane }: Ready, at: number): Row {
+function expire(transaction: Transaction, { seq, lane, name, fingerprint: before }: Ready, at: number): Row {
   transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
-  end(transaction, { seq, lane, started_at: null }, 'pending', 'failed', at, notStarted, {});
+  const error = { ...notStarted, fingerprint: fingerprint(name, notStarted) };
+  end(transaction, { seq, lane, started_at: null, fingerprint: before }, 'pending', 'failed', at, error, {});
   return summaryRow(transaction, seq);
 }
 
@@ -212,7 +217,8 @@ export function end(
   error: StoredError | undefined,
   { result = null, resultOmitted = null }: Result,
 ): void {
-  const { database, ledger, rollups } = transaction;
+  const { database, ledger, rollups, failures } = transaction;
+  if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
   const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
   database.run(
     `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL, ended_at = ?, duration = ?, error_name = ?, error_message = ?,
@@ -232,6 +238,9 @@ export function end(
   );
   move(transaction, Number(row.lane), from, status);
   rollups.add(at, Number(row.lane), status, duration ?? undefined);
+  if (!error?.fingerprint) return;
+  ledger.countKind(error.fingerprint, status, 1);
+  if (status === 'failed') failures.add(error, { seq: Number(row.seq), lane: Number(row.lane), at });
 }
 
 /** Sends a task back to wait, until `runAt` if that is to come. */
@@ -258,6 +267,7 @@ function toPending(
     row.seq ?? null,
   );
   move(transaction, Number(row.lane), 'running', 'pending');
+  if (error.fingerprint) transaction.ledger.countKind(error.fingerprint, 'pending', 1);
   return wantedRow(transaction, Number(row.seq), 'pending');
 }
 

@@ -22,7 +22,7 @@ export function rerun(transaction: Transaction, { ids, newIds, args, at }: Of<'r
 /** `act` answers the row afterwards, or nothing where the state does not allow it. */
 function onTask({ database }: Transaction, id: string, act: (row: Row) => Row | undefined): CommandResult {
   const row = database.get(
-    'SELECT seq, id, lane, status, started_at, owner, searchable, idempotency_key, (SELECT name FROM lane WHERE lane.id = task.lane) AS name FROM task WHERE id = ?',
+    'SELECT seq, id, lane, status, started_at, owner, searchable, fingerprint, idempotency_key, (SELECT name FROM lane WHERE lane.id = task.lane) AS name FROM task WHERE id = ?',
     idBytes(id),
   );
   if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
@@ -44,6 +44,10 @@ function retry(transaction: Transaction, row: Row, at: number): Row | undefined 
     row.seq ?? null,
   );
   move(transaction, Number(row.lane), status, 'pending');
+  if (typeof row.fingerprint === 'string') {
+    transaction.ledger.countKind(row.fingerprint, status, -1);
+    transaction.ledger.countKind(row.fingerprint, 'pending', 1);
+  }
   return summaryRow(transaction, Number(row.seq));
 }
 
@@ -100,9 +104,12 @@ export function deleteTask({ database, ledger }: Transaction, row: Row): void {
   database.run('DELETE FROM log WHERE task = ?', seq);
   const tags = database.get('SELECT tags FROM task WHERE seq = ?', seq)?.tags;
   if (typeof tags === 'string') {
-    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>))
+    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
       database.run('DELETE FROM tag WHERE key = ? AND value = ? AND id = ?', key, value, id);
+      ledger.countTag(key, value, -1);
+    }
   }
+  if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, statusOf(row), -1);
   database.run('DELETE FROM task WHERE seq = ?', seq);
   database.run('INSERT INTO tombstone (rev, id) VALUES (?, ?)', ledger.nextRev(), id);
   ledger.count(Number(row.lane), statusOf(row), -1);

@@ -93,8 +93,10 @@ export class Inserter {
   }
 
   #addTags(id: string, tags: string): void {
-    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>))
+    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
       this.#database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
+      this.#ledger.countTag(key, value, 1);
+    }
   }
 
   flush(): void {

@@ -4,12 +4,14 @@ import { copyDatabase } from './backup.js';
 import { applicationId, type Database, inMemory, layoutVersion, rollBack } from './database.js';
 
 /**
+ * Layout 3, on which the later steps of {@link migrations} build, for new files too.
+ *
  * States are numbers, in the order of `taskStatuses`: 0 pending, 1 running, 2 success, 3 failed, 4 interrupted, 5 cancelled.
  * A lane is a name together with a queue, so that a task and its index entries hold one small number for both. Ids are the 16
  * bytes of a UUIDv7: ordered by id is ordered by creation. Indexes are partial wherever a state needs no entry: each one
  * costs every enqueue or every end about a microsecond.
  */
-const tables = `
+const layout3 = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE lane (id INTEGER PRIMARY KEY, name TEXT NOT NULL, queue TEXT NOT NULL, UNIQUE (name, queue));
 CREATE TABLE paused (queue TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
@@ -138,7 +140,7 @@ const migrations = [
 ${['meta', 'task', 'attempt', 'log', 'tally', 'rollup', 'shared', 'journal'].map((table) => `ALTER TABLE ${table} RENAME TO old_${table};`).join('\n')}
 DROP INDEX task_status; DROP INDEX task_name; DROP INDEX task_rev; DROP INDEX task_ready; DROP INDEX task_waiting; DROP INDEX task_owner;
 DROP INDEX shared_rev; DROP INDEX shared_expiry;
-${tables}
+${layout3}
 INSERT INTO meta SELECT key, value FROM old_meta;
 INSERT INTO meta SELECT 'seq', coalesce(max(rowid), 0) FROM old_task;
 INSERT INTO lane (name, queue) SELECT DISTINCT name, queue FROM (SELECT name, queue FROM old_task UNION SELECT name, queue FROM old_rollup UNION SELECT name, queue FROM old_tally);
@@ -159,6 +161,41 @@ INSERT INTO shared SELECT * FROM old_shared;
 INSERT INTO journal SELECT log, n, entry, expires_at FROM old_journal;
 ${['meta', 'task', 'attempt', 'log', 'tally', 'rollup', 'shared', 'journal'].map((table) => `DROP TABLE old_${table};`).join('\n')}
 `,
+  // 4: how many tasks have each tag and each kind of failure, so that no list counts them; the failures by kind; the processes.
+  `
+DROP INDEX tag_value;
+CREATE TABLE tag_tally (key TEXT NOT NULL, value TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (key, value)) WITHOUT ROWID;
+CREATE INDEX tag_tally_value ON tag_tally (value);
+CREATE TABLE kind_tally (fingerprint TEXT NOT NULL, status INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (fingerprint, status)) WITHOUT ROWID;
+CREATE TABLE kind (
+  fingerprint TEXT PRIMARY KEY,
+  lane INTEGER NOT NULL,
+  error_name TEXT NOT NULL,
+  error_message TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  last_id BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX kind_last ON kind (last_at, fingerprint);
+CREATE TABLE kind_hour (hour INTEGER NOT NULL, fingerprint TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (fingerprint, hour)) WITHOUT ROWID;
+CREATE INDEX kind_hour_hour ON kind_hour (hour);
+CREATE TABLE worker (
+  owner TEXT PRIMARY KEY,
+  host TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  version TEXT NOT NULL,
+  slots INTEGER NOT NULL,
+  started_at INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO tag_tally SELECT key, value, count(*) FROM tag GROUP BY key, value;
+INSERT INTO kind_tally SELECT fingerprint, status, count(*) FROM task WHERE fingerprint IS NOT NULL GROUP BY fingerprint, status;
+INSERT INTO kind SELECT fingerprint, lane, error_name, coalesce(error_message, ''), count(*), 0, max(ended_at), id FROM task
+  WHERE fingerprint IS NOT NULL AND status = 3 GROUP BY fingerprint;
+UPDATE kind SET first_at = (SELECT min(ended_at) FROM task WHERE task.fingerprint = kind.fingerprint AND status = 3);
+INSERT INTO kind_hour SELECT ended_at / 3600000 AS hour, fingerprint, count(*) FROM task
+  WHERE fingerprint IS NOT NULL AND status = 3 GROUP BY fingerprint, hour;
+`,
 ];
 
 /** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
@@ -175,16 +212,14 @@ export function layOut(database: Database, path: string): void {
     if (version > layoutVersion) throw new Error('it was written by a newer version of koa-taskflow');
     if (version === 0) {
       // The ids go into the header before the file turns to WAL, where other openers look for them.
-      database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}`);
-      database.exec(tables);
+      database.exec(`PRAGMA application_id = ${applicationId}`);
+      database.exec(layout3);
       // The count of changes begins at the time, so that a number of another file is out of this one's range.
       const first = Date.now() * 100;
       database.run("INSERT INTO meta (key, value) VALUES ('rev', ?), ('first_rev', ?), ('seq', 0)", first, first);
     }
-    if (version > 0 && version < layoutVersion) {
-      for (const step of migrations.slice(version - 1)) database.exec(step);
-      database.exec(`PRAGMA user_version = ${layoutVersion}`);
-    }
+    for (const step of migrations.slice((version || 3) - 1)) database.exec(step);
+    database.exec(`PRAGMA user_version = ${layoutVersion}`);
     // A damaged file shows itself here rather than to the first caller.
     if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined) throw new Error('it has lost its count of changes');
     database.get('SELECT id FROM task ORDER BY rev DESC LIMIT 1');

@@ -1,13 +1,18 @@
 import type { TaskStatus } from '../../tasks/types.js';
-import type { Database } from './database.js';
+import type { Database, SqlValue } from './database.js';
 import { stateCode } from './rows.js';
 
-/** What a transaction counts: the numbers of changes and of tasks, and how many tasks of each lane are in each state. */
+/** Changes of a count, by the two columns of its key. */
+type Sums = Map<string, Map<SqlValue, number>>;
+
+/** What a transaction counts: the numbers of changes and of tasks, and how many tasks there are of each lane, tag and kind of failure. */
 export class Ledger {
   readonly #database: Database;
   readonly #lanes = new Map<string, number>();
   /** Changes of the live counts, by state and lane. */
   readonly #tally = new Map<number, number>();
+  readonly #tags: Sums = new Map();
+  readonly #kinds: Sums = new Map();
   #rev = 0;
   #seq = 0;
   #before = { rev: 0, seq: 0 };
@@ -62,7 +67,17 @@ export class Ledger {
     this.#tally.set(key, (this.#tally.get(key) ?? 0) + by);
   }
 
-  /** Stores what was counted. */
+  /** Counts a tag that a task has, or had. */
+  countTag(key: string, value: string, by: 1 | -1): void {
+    add(this.#tags, key, value, by);
+  }
+
+  /** Counts a task whose row has the fingerprint of a failure, by its state. */
+  countKind(fingerprint: string, status: TaskStatus, by: 1 | -1): void {
+    add(this.#kinds, fingerprint, stateCode[status], by);
+  }
+
+  /** Stores what was counted of lanes, which a claim reads. */
   writeTally(): void {
     for (const [key, by] of this.#tally) {
       if (by === 0) continue;
@@ -79,13 +94,42 @@ export class Ledger {
   /** Stores everything, before the commit. */
   close(): void {
     this.writeTally();
+    this.#writeSums(this.#tags, 'tag_tally', 'key', 'value');
+    this.#writeSums(this.#kinds, 'kind_tally', 'fingerprint', 'status');
     if (this.#rev !== this.#before.rev) this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
     if (this.#seq !== this.#before.seq) this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
+  }
+
+  #writeSums(sums: Sums, table: string, first: string, second: string): void {
+    for (const [one, others] of sums) {
+      for (const [other, by] of others) {
+        if (by !== 0)
+          this.#database.run(
+            `INSERT INTO ${table} (${first}, ${second}, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`,
+            one,
+            other,
+            by,
+          );
+        if (by < 0) this.#database.run(`DELETE FROM ${table} WHERE ${first} = ? AND ${second} = ? AND n <= 0`, one, other);
+      }
+    }
+    sums.clear();
   }
 
   /** Forgets what a transaction that failed had counted. */
   discard(): void {
     this.#tally.clear();
+    this.#tags.clear();
+    this.#kinds.clear();
     this.#lanes.clear();
   }
+}
+
+function add(sums: Sums, one: string, other: SqlValue, by: number): void {
+  let others = sums.get(one);
+  if (!others) {
+    others = new Map();
+    sums.set(one, others);
+  }
+  others.set(other, (others.get(other) ?? 0) + by);
 }

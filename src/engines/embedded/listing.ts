@@ -27,7 +27,7 @@ import {
 const countedTo = 10_000;
 /** Candidates that one page looks at for conditions without an index of their own. */
 const window = 5_000;
-/** Words of a search, and lanes whose name has them all, that are looked for. */
+/** Words of a search, and lanes whose name has them all (or tags that are it), that are looked for. */
 const mostWords = 20;
 const mostLanes = 30;
 const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
@@ -70,6 +70,7 @@ class Listing {
   readonly #span: Span;
   readonly #lanes: readonly Lane[] | undefined;
   #counts: readonly { state: TaskStatus; lane: number; n: number }[] | undefined;
+  #found: readonly Source[] | undefined;
 
   constructor(database: Database, query: TaskQuery) {
     this.#database = database;
@@ -106,14 +107,13 @@ class Listing {
   /** How many there are, as far as that is soon said. */
   total(): Pick<TaskPage, 'total' | 'totalRelation'> {
     const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
-    const simple =
-      tags.length === 0 &&
-      fingerprint === undefined &&
-      schedule === undefined &&
-      text === undefined &&
-      from === undefined &&
-      to === undefined;
-    const { n, more } = simple ? { n: this.#tallied(), more: false } : this.#counted();
+    const simple = tags.length === 0 && schedule === undefined && text === undefined && from === undefined && to === undefined;
+    const { n, more } =
+      simple && fingerprint === undefined
+        ? { n: this.#tallied(), more: false }
+        : simple && fingerprint !== undefined && !this.#lanes
+          ? { n: this.#ofKind(fingerprint), more: false }
+          : this.#counted();
     return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
   }
 
@@ -123,6 +123,26 @@ class Listing {
     let total = 0;
     for (const { state, lane, n } of this.#tally()) if ((!status || status.includes(state)) && (!lanes || lanes.has(lane))) total += n;
     return total;
+  }
+
+  #ofKind(fingerprint: string): number {
+    const states = (this.#query.status ?? taskStatuses).map((each) => stateCode[each]);
+    const row = this.#database.get(
+      'SELECT sum(n) AS n FROM kind_tally WHERE fingerprint = ? AND status IN (SELECT value FROM json_each(?))',
+      fingerprint,
+      JSON.stringify(states),
+    );
+    return Number(row?.n);
+  }
+
+  /** A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is soon said. */
+  #tagged(tag: { key: string; value?: string | undefined }): Source {
+    const { key, value } = tag;
+    const row =
+      value === undefined
+        ? this.#database.get('SELECT sum(n) AS n FROM (SELECT n FROM tag_tally WHERE key = ? LIMIT ?)', key, countedTo + 1)
+        : this.#database.get('SELECT n FROM tag_tally WHERE key = ? AND value = ?', key, value);
+    return { ...tagSource(tag), n: Number(row?.n ?? 0) };
   }
 
   /** How many tasks of each lane are in each state; read once. */
@@ -158,8 +178,9 @@ class Listing {
   }
 
   #countOf(source: Source): number {
+    if (source.n !== undefined && !this.#span.bounded) return source.n;
     const { sql, params } = this.#span.numbers(source, countedTo + 1);
-    return Number(this.#database.get(`SELECT count(${source.repeats ? 'DISTINCT seq' : '*'}) AS n FROM (${sql})`, ...params)?.n);
+    return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n);
   }
 
   /** Whether a source has so many rows. */
@@ -213,7 +234,7 @@ class Listing {
         rest: without('schedule'),
       };
     const [tag] = tags;
-    if (tag) return { sources: [tagSource(tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
+    if (tag) return { sources: [this.#tagged(tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
     const states = status ?? taskStatuses;
     if (lanes && lanes.length * states.length <= 60) return { sources: states.flatMap((state) => this.#lanesIn(state, lanes)), rest: [] };
     if (status || lanes)
@@ -293,8 +314,13 @@ class Listing {
     return this.#textSources(text).flatMap((source) => this.#take(this.#span.select(source, undefined, window)).map(({ seq }) => seq));
   }
 
-  /** Where a text may be found: words of failures, names, tags, and the beginning of ids. */
-  #textSources(text: string): Source[] {
+  /** Where a text may be found: words of failures, names, tags, and the beginning of ids. For the page and for its total. */
+  #textSources(text: string): readonly Source[] {
+    this.#found ??= this.#findText(text);
+    return this.#found;
+  }
+
+  #findText(text: string): Source[] {
     const words = (text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).slice(0, mostWords);
     const sources: Source[] = [];
     if (words.length > 0) {
@@ -304,8 +330,9 @@ class Listing {
       sources.push(...taskStatuses.flatMap((state) => this.#lanesIn(state, lanes.slice(0, mostLanes))));
     }
     const [key = '', ...value] = text.split(':');
-    sources.push(value.length > 0 ? tagSource({ key, value: value.join(':') }) : tagSource({ key }));
-    sources.push({ from: 'tag JOIN task ON task.id = tag.id', where: 'tag.value = ?', params: [text], id: 'tag.id', repeats: true });
+    const tags = this.#database.all('SELECT key FROM tag_tally WHERE value = ? LIMIT ?', text, mostLanes).map((row) => String(row.key));
+    const asTags = [...tags.map((each) => ({ key: each, value: text })), value.length > 0 ? { key, value: value.join(':') } : { key }];
+    sources.push(...asTags.map((tag) => this.#tagged(tag)).filter(({ n }) => n !== 0));
     const digits = text.toLowerCase().replaceAll('-', '');
     if (/^[0-9a-f]{4,32}$/.test(digits)) {
       const [low, high] = ['0', 'f'].map((fill) => Buffer.from(digits.padEnd(32, fill), 'hex'));
@@ -341,12 +368,7 @@ class Listing {
     const [first] = sources;
     if (!first) return [];
     if (sources.length === 1) return this.#take(this.#span.select(first, after, wanted));
-    const parts = sources.map((source) => this.#span.select(source, after, wanted));
-    const direction = this.#descending ? 'DESC' : 'ASC';
-    return this.#take({
-      sql: `${parts.map(({ sql }) => `SELECT seq, id, value FROM (${sql})`).join(' UNION ALL ')} ORDER BY value ${direction}, id ${direction} LIMIT ?`,
-      params: [...paramsOf(parts), wanted],
-    });
+    return this.#take(this.#span.selectMerged(sources, after, wanted));
   }
 
   #takeSome(

@@ -58,15 +58,23 @@ type PackedSummary = [
   fingerprint: string | null,
 ];
 
-/** The second that was written last: the times of a list lie close together, and a date is dear. */
-let written = { second: Number.NaN, text: '' };
+/** Seconds written lately: the times of a list lie close together, and a date is dear. */
+const seconds = new Map<number, string>();
+const mostSeconds = 1000;
 
 function time(value: SqlValue | undefined): string | null {
   if (typeof value !== 'number') return null;
   const second = Math.floor(value / 1000);
-  if (second !== written.second) written = { second, text: new Date(second * 1000).toISOString().slice(0, -4) };
-  return `${written.text}${String(value - second * 1000).padStart(3, '0')}Z`;
+  return `${seconds.get(second) ?? writeSecond(second)}${String(value - second * 1000).padStart(3, '0')}Z`;
 }
+
+function writeSecond(second: number): string {
+  const written = new Date(second * 1000).toISOString().slice(0, -4);
+  if (seconds.size >= mostSeconds) seconds.clear();
+  seconds.set(second, written);
+  return written;
+}
+
 const text = (value: SqlValue | undefined): string => String(value ?? '');
 
 const columns = `json_array(${packed.join(', ')})`;

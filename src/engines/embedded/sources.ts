@@ -15,8 +15,8 @@ export interface Source {
   id?: string;
   /** The column sorted by before the id. */
   value?: Valued;
-  /** Whether a task may come more than once, as with two tags of one value. */
-  repeats?: true;
+  /** How many rows it has, where that is kept count of. */
+  n?: number;
   /** Words to look for in the index of failures, instead of a condition. */
   match?: string;
 }
@@ -80,40 +80,54 @@ export class Span {
   readonly #database: Database;
   readonly #descending: boolean;
   readonly bounds: readonly [Uint8Array, Uint8Array];
-  readonly #bounded: boolean;
+  readonly bounded: boolean;
 
   /** Ids of tasks created from `from` on and before `to`, in Unix milliseconds. */
   constructor(database: Database, descending: boolean, from = firstMoment, to = lastMoment) {
     this.#database = database;
     this.#descending = descending;
     this.bounds = [firstId(from), firstId(to)];
-    this.#bounded = from > firstMoment || to < lastMoment;
+    this.bounded = from > firstMoment || to < lastMoment;
   }
 
   /** SQL of one source: its candidates in order, from a position on. */
   select(source: Source, after: Position | undefined, limit: number): Condition {
     if (source.match !== undefined) return this.#selectMatches(source.match, after, limit);
-    const { from, where, params, id = 'task.id', value } = source;
-    const [low, high] = this.bounds;
+    const { sql, params } = this.#unordered(source, after);
+    return { sql: `${sql} ${this.#order(source)} LIMIT ?`, params: [...params, limit] };
+  }
+
+  /** Of several sources, which have no task in common: SQLite takes rows of each by its index, and no more than it needs. */
+  selectMerged(sources: readonly Source[], after: Position | undefined, limit: number): Condition {
+    const parts = sources.map((source) => this.#unordered(source, after));
+    const order = sources[0] ? this.#order(sources[0]) : '';
+    return { sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ${order} LIMIT ?`, params: [...paramsOf(parts), limit] };
+  }
+
+  #order({ value }: Source): string {
     const direction = this.#descending ? 'DESC' : 'ASC';
+    return value ? `ORDER BY value ${direction}, id ${direction}` : `ORDER BY id ${direction}`;
+  }
+
+  #unordered({ from, where, params, id = 'task.id', value }: Source, after: Position | undefined): Condition {
+    const [low, high] = this.bounds;
     const compare = this.#descending ? '<' : '>';
     const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, lane, status, fingerprint, schedule`;
     if (value) {
       const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
       return {
-        sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound} ORDER BY ${value} ${direction}, ${id} ${direction} LIMIT ?`,
-        params: [...params, ...(after ? [after.value, bytesOf(after.id)] : []), limit],
+        sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound}`,
+        params: [...params, ...(after ? [after.value, bytesOf(after.id)] : [])],
       };
     }
     const start = after && bytesOf(after.id);
     const least = !this.#descending && start ? `${id} > ?` : `${id} >= ?`;
     return {
-      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${id} < ? ORDER BY ${id} ${direction} LIMIT ?`,
+      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${id} < ?`,
       params: [
         ...params,
         !this.#descending && start ? start : low,
         this.#descending && start && Buffer.compare(start, high) < 0 ? start : high,
-        limit,
       ],
     };
   }
@@ -140,7 +154,7 @@ export class Span {
   /** Something that is another for every task of a source, without reading the tasks. */
   numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
     if (match !== undefined) {
-      if (!this.#bounded) return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
+      if (!this.bounded) return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
       return {
         sql: `SELECT task.seq AS seq FROM failure JOIN task ON task.seq = failure.rowid
           WHERE failure MATCH ? AND task.id >= ? AND task.id < ? LIMIT ?`,

@@ -1,5 +1,6 @@
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Database, Row } from './database.js';
+import type { Failures } from './failures.js';
 import type { Inserter } from './insert.js';
 import type { Ledger } from './ledger.js';
 import type { Rollups } from './rollup.js';
@@ -10,6 +11,7 @@ export interface Transaction {
   readonly database: Database;
   readonly ledger: Ledger;
   readonly rollups: Rollups;
+  readonly failures: Failures;
   readonly inserter: Inserter;
   /** States whose transitions somebody in this process listens to. */
   wanted: ReadonlySet<TaskStatus>;

@@ -18,7 +18,7 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit, at }
   const oldest = [2, 3, 4, 5]
     .flatMap((status) =>
       database.all(
-        'SELECT seq, id, lane, status, searchable, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
+        'SELECT seq, id, lane, status, searchable, fingerprint, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
         status,
         limit,
       ),

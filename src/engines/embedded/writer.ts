@@ -1,6 +1,7 @@
 import { abandon, claim, finish, recover, succeed, writeLog, writeProgress } from './attempts.js';
 import { command, rerun } from './commands.js';
 import { type Database, rollBack, sqliteCode } from './database.js';
+import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
 import { Rollups } from './rollup.js';
@@ -20,6 +21,7 @@ export class Writer {
       database,
       ledger,
       rollups: new Rollups(database),
+      failures: new Failures(database),
       inserter: new Inserter(database, ledger),
       wanted: new Set(),
     };
@@ -46,7 +48,7 @@ export class Writer {
   }
 
   #commit({ writes, claim: wish, at }: Batch): BatchResult {
-    const { database, ledger, rollups, inserter } = this.#transaction;
+    const { database, ledger, rollups, failures, inserter } = this.#transaction;
     const started = performance.now();
     database.exec('BEGIN IMMEDIATE');
     try {
@@ -55,6 +57,7 @@ export class Writer {
       inserter.flush();
       const taken = wish ? claim(this.#transaction, wish) : nothing;
       rollups.write();
+      failures.write();
       ledger.close();
       const due = wish && database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
       const written = performance.now();
@@ -64,6 +67,7 @@ export class Writer {
     } catch (error) {
       ledger.discard();
       rollups.discard();
+      failures.discard();
       inserter.discard();
       rollBack(database);
       throw error;

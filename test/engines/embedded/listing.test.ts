@@ -78,10 +78,14 @@ const queries: [string, Partial<TaskQuery>][] = [
   ['any value of a tag', { tags: [{ key: 'tenant' }] }],
   ['a tag and a state', { tags: [{ key: 'tenant', value: '1' }], status: ['success'] }],
   ['a fingerprint', { fingerprint: 'f1' }],
+  ['a fingerprint and a state', { fingerprint: 'f1', status: ['failed', 'pending'] }],
+  ['a fingerprint and a queue', { fingerprint: 'f1', queue: 'bulk' }],
   ['a schedule', { schedule: 'nightly' }],
   ['a stretch of time', { from: now - 1000, to: now + 1000 }],
   ['a word', { text: 'mastodon' }],
   ['a word and a state', { text: 'mastodon', status: ['failed'] }],
+  ['a tag in words', { text: 'tenant:1' }],
+  ['the value of a tag', { text: '1' }],
   ['the beginning of an id', { text: '0190' }],
 ];
 const sorts: Partial<TaskQuery>[] = [

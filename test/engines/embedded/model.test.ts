@@ -10,6 +10,7 @@ import type { NewTask } from '../../../src/tasks/engine.js';
 import { taskIds } from '../../../src/tasks/task-id.js';
 import { type TaskStatus, taskStatuses } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';
+import { expectSums } from '../../helpers/sums.js';
 
 /** 500 here and in CI; `MODEL_RUNS=10000` for a long look. */
 const numRuns = Number(process.env.MODEL_RUNS ?? 500);
@@ -189,7 +190,7 @@ const enqueue = (
       args: '[]',
       queue,
       priority,
-      tags: {},
+      tags: priority === 0 ? {} : { queue, priority: String(priority) },
       source: 'manual',
       createdAt: real.now,
       runAt,
@@ -434,6 +435,7 @@ describe('the database', () => {
               commands,
             );
             expect(real.database.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
+            expectSums(real.database);
           } finally {
             real.database.close();
           }

@@ -1,0 +1,23 @@
+import { expect } from '@jest/globals';
+import type { Database } from '../../src/engines/embedded/database.js';
+
+/** Every count that is kept, so that no read counts, and what it is a count of. */
+const sums: [kept: string, counted: string][] = [
+  [
+    'SELECT status, lane, n FROM tally WHERE n <> 0 ORDER BY status, lane',
+    'SELECT status, lane, count(*) AS n FROM task GROUP BY status, lane ORDER BY status, lane',
+  ],
+  [
+    'SELECT key, value, n FROM tag_tally ORDER BY key, value',
+    'SELECT key, value, count(*) AS n FROM tag GROUP BY key, value ORDER BY key, value',
+  ],
+  [
+    'SELECT fingerprint, status, n FROM kind_tally ORDER BY fingerprint, status',
+    'SELECT fingerprint, status, count(*) AS n FROM task WHERE fingerprint IS NOT NULL GROUP BY fingerprint, status ORDER BY fingerprint, status',
+  ],
+];
+
+/** What is kept count of must be what there is. */
+export function expectSums(database: Database): void {
+  for (const [kept, counted] of sums) expect(database.all(kept)).toEqual(database.all(counted));
+}
