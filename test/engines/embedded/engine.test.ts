@@ -1,9 +1,16 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { TaskManager } from '../../../src/manager.js';
 import { describeEngine } from '../../../src/testing/index.js';
 import { describeStore } from '../../contract/store.js';
 import { temporaryFolder } from '../../helpers/folder.js';
+import { EngineProcess } from '../../helpers/remote-engine.js';
 import { threeManagers } from '../../helpers/three-managers.js';
+
+/** The other two processes. */
+const processes = [new EngineProcess(), new EngineProcess()] as const;
+afterAll(async () => {
+  await Promise.all(processes.map((each) => each.end()));
+});
 
 const runner = { describe, it, beforeEach, afterEach, expect };
 
@@ -26,11 +33,11 @@ describeEngine(
 );
 
 describeEngine(
-  'embedded (three on one file: one enqueues, one runs, one shows and commands)',
+  'embedded (three processes on one file: one enqueues, one runs, one shows and commands)',
   () => {
     const folder = temporaryFolder();
     return {
-      manager: (options) => threeManagers({ ...options, database: folder.file('tasks.db'), pollInterval: 0.02 }),
+      manager: (options) => threeManagers({ ...options, database: folder.file('tasks.db'), pollInterval: 0.02 }, processes),
       cleanUp: folder.remove,
     };
   },
