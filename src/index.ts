@@ -7,6 +7,7 @@ export { type TaskContext, type TaskLog, taskContext, taskLog, taskProgress } fr
 export type { Backoff, DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, TaskOptions } from './tasks/definition.js';
 export type {
   Action,
+  Aggregates,
   AttemptIo,
   AttemptResult,
   Changes,
@@ -15,6 +16,8 @@ export type {
   CommandBy,
   CommandResult,
   EngineDescription,
+  FailurePage,
+  FailureQuery,
   LogQuery,
   MetricsRange,
   NewLogLine,
@@ -26,9 +29,11 @@ export type {
   ScheduleState,
   SortKey,
   StoredError,
+  Targets,
   TaskClock,
   TaskControl,
   TaskEngine,
+  TaskFilter,
   TaskPage,
   TaskQuery,
   TaskReader,
@@ -41,6 +46,7 @@ export type {
   Attempt,
   Counts,
   Durations,
+  FailureKind,
   Figures,
   LogLevel,
   LogLine,
@@ -49,6 +55,7 @@ export type {
   TaskDetail,
   TaskStatus,
   TaskSummary,
+  Worker,
 } from './tasks/types.js';
 export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks } from './web/background-tasks.js';
 export { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';

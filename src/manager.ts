@@ -24,12 +24,12 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
-import type { Command, CommandBy, MetricsRange, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
+import type { Aggregates, Command, CommandBy, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { readTimetable, type ScheduleOptions } from './tasks/schedule.js';
 import { createSealer, type Sealer } from './tasks/sealing.js';
-import { type Metrics, type Pulse, type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+import { type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
 /** Options of a {@link TaskManager}. */
 export interface TaskManagerOptions {
@@ -252,10 +252,8 @@ export class TaskManager implements TaskSource {
     return this.#engine.logs(id, query);
   }
 
-  aggregate(kind: 'pulse'): Promise<Pulse>;
-  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
-  aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
-    return kind === 'pulse' ? this.#engine.aggregate(kind) : this.#engine.aggregate(kind, range);
+  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    return this.#engine.aggregate(kind, ...query);
   }
 
   describe(): ReturnType<TaskEngine['describe']> {

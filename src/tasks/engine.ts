@@ -1,5 +1,5 @@
 import type { SharedStore } from '../store/shared-store.js';
-import type { LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskStatus, TaskSummary } from './types.js';
+import type { FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskStatus, TaskSummary, Worker } from './types.js';
 
 /** A task to be stored, complete: whoever enqueues made its id. */
 export interface NewTask {
@@ -175,6 +175,9 @@ export interface TaskQuery {
   after?: string | undefined;
 }
 
+/** Which tasks a command is for: conditions as of a list, in no order. */
+export type TaskFilter = Omit<TaskQuery, 'sort' | 'order' | 'limit' | 'after'>;
+
 /** One page of a list. */
 export interface TaskPage {
   items: readonly TaskSummary[];
@@ -211,6 +214,31 @@ export interface MetricsRange {
   step?: number | undefined;
 }
 
+/** Which kinds of failure are asked for, the last seen first. */
+export interface FailureQuery {
+  /** Of this function. */
+  name?: string | undefined;
+  /** Seen at or after, in Unix milliseconds. */
+  from?: number | undefined;
+  limit: number;
+  /** Where the page before ended, as its `next` said. */
+  after?: string | undefined;
+}
+
+/** One page of the kinds of failure. */
+export interface FailurePage {
+  items: readonly FailureKind[];
+  next: string | null;
+}
+
+/** What is summed up over tasks: what each kind is asked with, and what it answers. */
+export interface Aggregates {
+  pulse: { query: []; answer: Pulse };
+  metrics: { query: [range: MetricsRange]; answer: Metrics };
+  failures: { query: [query: FailureQuery]; answer: FailurePage };
+  workers: { query: []; answer: readonly Worker[] };
+}
+
 /** What has changed since a `rev`: the present row of each task, merged. */
 export interface Changes {
   /** The number up to which this tells everything. */
@@ -239,8 +267,7 @@ export interface TaskReader {
   find(query: TaskQuery): Promise<TaskPage>;
   get(id: string): Promise<TaskDetail | undefined>;
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]>;
-  aggregate(kind: 'pulse'): Promise<Pulse>;
-  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
+  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']>;
   describe(): Promise<EngineDescription>;
   /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
@@ -249,12 +276,20 @@ export interface TaskReader {
 /** What can be done with tasks, queues and schedules. */
 export type Action = Command['action'];
 
+/** The tasks of a command, by id, or all that a filter finds and the action can be done to: the oldest first, {@link mostByFilter} a call. */
+export type Targets = { ids: readonly string[]; filter?: undefined } | { filter: TaskFilter; ids?: undefined };
+
+/** Tasks that one command by filter is done to, at most. */
+export const mostByFilter = 10_000;
+
 /**
  * What is to be done. `retry` runs the same task again from an end that is not success, `rerun` makes a new one of any that
  * has ended, `run` starts a waiting task, or a schedule, now.
  */
 export type Command =
-  | { action: 'retry' | 'cancel' | 'delete' | 'run'; ids: readonly string[] }
+  | ({ action: 'cancel' | 'delete' | 'run' } & Targets)
+  /** `spread`: seconds over which the tasks come due, one after the other, instead of all at once. */
+  | ({ action: 'retry'; spread?: number | undefined } & Targets)
   /** `args` is JSON text of the list of arguments; those of the task when absent. */
   | { action: 'rerun'; ids: readonly string[]; args?: string | undefined }
   | { action: 'pause' | 'resume'; queue: string }
@@ -264,17 +299,26 @@ export type Command =
 export interface CommandBy {
   actor: string;
   reason?: string | undefined;
+  /** Do nothing, and answer what would be done. */
+  dryRun?: boolean | undefined;
+  /** Tasks that the filter is to find: another number is COUNT_CHANGED, and nothing is done. */
+  expect?: number | undefined;
 }
 
-/** What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted task is as it last was. */
+/** What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted task is as it last was, that of a dry run as it is. */
 export type CommandResult =
   | { id: string; ok: true; task: TaskSummary }
   | { id: string; ok: false; code: 'TASK_NOT_FOUND' | 'TASK_STATE_CONFLICT'; status?: TaskStatus };
 
-/** What became of a command, for each id in the order given; for a queue or a schedule, whether it is known. */
+/**
+ * What became of a command, for each id in the order given, or of a filter in that of the tasks; for a queue or a schedule,
+ * whether it is known.
+ */
 export interface Outcome {
   results: readonly CommandResult[];
   known?: boolean;
+  /** Tasks that the filter found, those past {@link mostByFilter} too. */
+  found?: { count: number; relation: 'eq' | 'gte' };
 }
 
 /** The controlling side of an engine. */

@@ -126,6 +126,40 @@ export interface Metrics extends Figures {
   series: readonly { at: string; success: number; failed: number; p95: number | null }[];
 }
 
+/** Tasks that failed for good in one way: the same function, error class, message but for numbers and ids, first own frame. */
+export interface FailureKind {
+  fingerprint: string;
+  /** The function. */
+  name: string;
+  /** Of the last one. */
+  error: { name: string; message: string };
+  /** How often it has happened, tasks that were retried or deleted since among them. */
+  count: number;
+  /** Tasks that are failed by it now: what a retry would take. */
+  failed: number;
+  first: string;
+  last: string;
+  lastTaskId: string;
+  /** How often it happened in each of the last 24 hours, by the clock; the present hour comes last. */
+  trend: readonly number[];
+}
+
+/** A process that has the tasks open. */
+export interface Worker {
+  id: string;
+  host: string;
+  pid: number;
+  /** Of this package. */
+  version: string;
+  /** Attempts it runs at once, at most; 0 for one that only enqueues and shows. */
+  slots: number;
+  /** Tasks it runs now. */
+  running: number;
+  startedAt: string;
+  /** Seconds since it last said that its event loop turns. It lives all the same while it is listed. */
+  lastSign: number;
+}
+
 /** What the live stream says of the whole: small, and cheap to ask for once a second. */
 export interface Pulse {
   counts: Counts;

@@ -1,4 +1,5 @@
 import { describeCancelling } from './contract/cancelling.js';
+import { describeCommanding } from './contract/commanding.js';
 import { describeEnqueueing } from './contract/enqueueing.js';
 import { describeFailing } from './contract/failing.js';
 import { describeReading } from './contract/reading.js';
@@ -56,6 +57,7 @@ export function describeEngine(name: string, make: () => EngineUnderTest, runner
     describe('runs tasks: it', () => describeRunning(suite));
     describe('fails and retries: it', () => describeFailing(suite));
     describe('cancels: it', () => describeCancelling(suite));
+    describe('commands many: it', () => describeCommanding(suite));
     describe('enqueues: it', () => describeEnqueueing(suite));
     describe('keeps schedules: it', () => describeScheduling(suite));
     describe('reads: it', () => describeReading(suite));

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { aggregate } from '../engines/embedded/aggregates.js';
 import { Bell } from '../engines/embedded/bell.js';
+import { commandTasks, rerunOf } from '../engines/embedded/bulk.js';
 import type { Row } from '../engines/embedded/database.js';
-import { readMetrics, readPulse } from '../engines/embedded/metrics.js';
 import { Reader } from '../engines/embedded/reader.js';
 import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/embedded/rows.js';
 import { embeddedStore } from '../engines/embedded/store.js';
@@ -11,9 +12,10 @@ import { booleanOption, optionsObject, secondsOption, wrongType } from '../optio
 import type { SharedStore } from '../store/shared-store.js';
 import type {
   Action,
+  Aggregates,
   Command,
+  CommandBy,
   LogQuery,
-  MetricsRange,
   NewLogLine,
   NewTask,
   Outcome,
@@ -24,7 +26,7 @@ import type {
   TransitionObserver,
 } from '../tasks/engine.js';
 import { taskIds } from '../tasks/task-id.js';
-import { type Metrics, type Pulse, taskStatuses } from '../tasks/types.js';
+import { taskStatuses } from '../tasks/types.js';
 
 /** Options of {@link testEngine}. */
 export interface TestEngineOptions {
@@ -76,6 +78,7 @@ class InlineEngine implements TestEngine {
   readonly #opened = openMemory();
   readonly #changed = new Bell();
   readonly #schedules = new Map<string, Schedule>();
+  readonly #commits = { submit: <K extends Write['kind']>(write: Extract<Write, { kind: K }>) => this.#write<K>(write) };
   #now: number;
   #runner: TaskRunner | undefined;
   #observer: TransitionObserver | undefined;
@@ -85,8 +88,7 @@ class InlineEngine implements TestEngine {
   constructor(now: number, inline: boolean) {
     this.#now = now;
     this.#inline = inline;
-    const commits = { submit: <K extends Write['kind']>(write: Extract<Write, { kind: K }>) => this.#write<K>(write) };
-    this.store = embeddedStore(async () => ({ database: (await this.#opened).database, commits, changed: this.#changed }));
+    this.store = embeddedStore(async () => ({ database: (await this.#opened).database, commits: this.#commits, changed: this.#changed }));
   }
 
   get time(): Date {
@@ -203,13 +205,13 @@ class InlineEngine implements TestEngine {
     }
   }
 
-  async control(command: Command): Promise<Outcome> {
-    const outcome = await this.#control(command);
+  async control(command: Command, by: CommandBy): Promise<Outcome> {
+    const outcome = await this.#control(command, by);
     if (this.#inline) await this.run();
     return outcome;
   }
 
-  async #control(command: Command): Promise<Outcome> {
+  async #control(command: Command, by: CommandBy): Promise<Outcome> {
     const at = this.#now;
     if ('queue' in command) {
       await this.#write<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', at });
@@ -223,15 +225,12 @@ class InlineEngine implements TestEngine {
       const task = row && toSummary(row);
       return task ? { results: [{ id: task.id, ok: true, task }], known: true } : { results: [], known: false };
     }
-    const { action, ids } = command;
-    if (action === 'rerun')
-      return {
-        results: await this.#write<'rerun'>({ kind: action, ids, newIds: ids.map(() => this.clock.newTaskId()), args: command.args, at }),
-      };
-    const results = await this.#write<'retry'>({ kind: action as 'retry', ids, at });
-    if (action === 'cancel' && results.some((result) => result.ok && result.task.status === 'running'))
+    if (command.action === 'rerun') return { results: await this.#write<'rerun'>(rerunOf(command, this.clock.newTaskId, at)) };
+    const { reader } = await this.#opened;
+    const outcome = await commandTasks({ reader, commits: this.#commits, at }, command, by);
+    if (command.action === 'cancel' && !by.dryRun && outcome.results.some((result) => result.ok && result.task.status === 'running'))
       this.#controller?.abort(new DOMException('the task was cancelled', 'AbortError'));
-    return { results };
+    return outcome;
   }
 
   async find(query: TaskQuery): ReturnType<TaskEngine['find']> {
@@ -246,11 +245,9 @@ class InlineEngine implements TestEngine {
     return (await this.#opened).reader.logs(id, query);
   }
 
-  aggregate(kind: 'pulse'): Promise<Pulse>;
-  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
-  async aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
-    const { database } = await this.#opened;
-    return kind === 'pulse' ? readPulse(database, this.#now) : readMetrics(database, range, this.#now);
+  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    const { database, reader } = await this.#opened;
+    return aggregate({ database, reader, now: this.#now, lastSign: () => 0 }, kind, query);
   }
 
   async describe(): ReturnType<TaskEngine['describe']> {

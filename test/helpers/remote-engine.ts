@@ -56,7 +56,7 @@ export class EngineProcess {
       logs: (id, query) => ask('logs', id, query),
       aggregate: (kind: string, range?: unknown) => ask('aggregate', kind, range),
       describe: () => ask('describe'),
-      control: (command) => ask('control', command),
+      control: (command, by) => ask('control', command, by),
       watch: (after, signal) => this.#watch(engine, after, signal),
       observe: (observer) => void this.#observers.set(engine, observer),
       schedule: () => {

@@ -4,6 +4,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Database, Row } from './database.js';
 import { type ClaimedRow, stateCode } from './rows.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
+import { introduce } from './workers.js';
 import type { BatchResult, Claim, LogEntry, ProgressEntry, Write } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
@@ -292,6 +293,7 @@ export function recover(transaction: Transaction, { owner, at }: Of<'recover'>):
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
+  introduce(transaction, { worker: { owner } });
   return rows.map((row) => summaryRow(transaction, Number(row.seq)));
 }
 

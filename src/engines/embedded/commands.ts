@@ -9,8 +9,10 @@ import type { Write } from './write.js';
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /** Does one thing to each task, and says of each what became of it. */
-export function command(transaction: Transaction, { kind, ids, at }: Of<'retry' | 'cancel' | 'delete' | 'run'>): CommandResult[] {
-  const act = { retry, cancel, delete: remove, run: runNow }[kind];
+export function command(transaction: Transaction, write: Of<'retry' | 'cancel' | 'delete' | 'run'>): CommandResult[] {
+  const { kind, ids, at } = write;
+  if (kind === 'retry') return ids.map((id, n) => onTask(transaction, id, (row) => retry(transaction, row, at, write.delays?.[n] ?? 0)));
+  const act = { cancel, delete: remove, run: runNow }[kind];
   return ids.map((id) => onTask(transaction, id, (row) => act(transaction, row, at)));
 }
 
@@ -31,16 +33,17 @@ function onTask({ database }: Transaction, id: string, act: (row: Row) => Row | 
 }
 
 /** A new series of attempts; the history of the old ones stays. */
-function retry(transaction: Transaction, row: Row, at: number): Row | undefined {
+function retry(transaction: Transaction, row: Row, at: number, delay: number): Row | undefined {
   const status = statusOf(row);
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
   if (row.searchable === 1) transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = NULL, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
+    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
     transaction.ledger.nextRev(),
-    at,
-    at,
+    at + delay,
+    delay > 0 ? at + delay : null,
+    at + delay,
     row.seq ?? null,
   );
   move(transaction, Number(row.lane), status, 'pending');

@@ -4,9 +4,10 @@ import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import type {
   Action,
+  Aggregates,
   AttemptResult,
   Command,
-  MetricsRange,
+  CommandBy,
   NewTask,
   Outcome,
   Schedule,
@@ -15,14 +16,15 @@ import type {
   TransitionObserver,
 } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
-import { type Metrics, type Pulse, type TaskSummary, taskStatuses } from '../../tasks/types.js';
+import { type TaskSummary, taskStatuses } from '../../tasks/types.js';
+import { aggregate } from './aggregates.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
 import { Bell } from './bell.js';
+import { commandTasks, rerunOf } from './bulk.js';
 import { checkFile, type Database, inMemory, openDatabase, type Row, sqliteCode, unusable } from './database.js';
 import { type AppConnection, enqueueInTransaction } from './enqueue-in.js';
 import { GroupCommit } from './group-commit.js';
 import { prepareConnection } from './layout.js';
-import { readMetrics, readPulse } from './metrics.js';
 import { OwnerLocks } from './owner-lock.js';
 import { Reader } from './reader.js';
 import { stateOf, toSummary } from './rows.js';
@@ -30,7 +32,8 @@ import { ScheduleTimers } from './schedule-timers.js';
 import { type AttemptKey, type LeftToWrite, Slots } from './slots.js';
 import { embeddedStore } from './store.js';
 import { type Retention, Upkeep } from './upkeep.js';
-import { type BatchResult, type Claim, packTasks } from './write.js';
+import { describeWorker } from './workers.js';
+import { type BatchResult, type Claim, packTasks, type WorkerRow } from './write.js';
 import { memoryPort, threadPort, type WritePort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */
@@ -109,11 +112,14 @@ export class EmbeddedEngine implements TaskEngine {
     this.#runner = runner;
     await this.#locks?.take(this.#owner);
     await this.#recoverDead();
-    if (this.#locks)
+    this.#introduce(describeWorker(this.#owner, runner?.concurrency ?? 0));
+    if (this.#locks) {
       this.#every(
         recoveryInterval,
         () => void this.#recoverDead().catch((err) => this.#logger.error({ err }, 'looking for dead processes failed')),
       );
+      this.#every(recoveryInterval, () => this.#locks?.sign(this.#owner));
+    }
     this.#upkeep.start(await this.#open());
     if (!runner) return;
     port.hold(true);
@@ -147,11 +153,19 @@ export class EmbeddedEngine implements TaskEngine {
     if (!opened) return;
     clearTimeout(this.#logTimer);
     this.#writeLogs(opened);
+    if (this.#starting) this.#introduce({ owner: this.#owner });
     await opened.commits.close();
     opened.port.hold(false);
     if (this.#path !== inMemory) opened.database.close();
     await opened.port.close();
     this.#locks?.release(this.#owner);
+  }
+
+  /** Puts this process on the list of those that have the file open, or takes it off. No task depends on that list. */
+  #introduce(worker: { owner: string } | WorkerRow): void {
+    this.#opened?.commits
+      .submit<'introduce'>({ kind: 'introduce', worker })
+      .catch((err) => this.#logger.warn({ err }, 'the list of processes could not be written'));
   }
 
   /** Waits for what runs; what does not end is handed back, as if this process had died. */
@@ -206,10 +220,10 @@ export class EmbeddedEngine implements TaskEngine {
     return this.#read(({ reader }) => reader.logs(id, query));
   }
 
-  aggregate(kind: 'pulse'): Promise<Pulse>;
-  aggregate(kind: 'metrics', range: MetricsRange): Promise<Metrics>;
-  async aggregate(kind: 'pulse' | 'metrics', range: MetricsRange = {}): Promise<Pulse | Metrics> {
-    return this.#read(({ database }) => (kind === 'pulse' ? readPulse(database, Date.now()) : readMetrics(database, range, Date.now())));
+  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    const now = Date.now();
+    const lastSign = (owner: string): number => this.#locks?.lastSign(owner, now) ?? 0;
+    return this.#read(({ database, reader }) => aggregate({ database, reader, now, lastSign }, kind, query));
   }
 
   async describe(): ReturnType<TaskEngine['describe']> {
@@ -221,7 +235,7 @@ export class EmbeddedEngine implements TaskEngine {
     yield* reader.watch(after, this.#changed, signal);
   }
 
-  async control(command: Command): Promise<Outcome> {
+  async control(command: Command, by: CommandBy): Promise<Outcome> {
     const { commits, reader } = await this.#open();
     const at = Date.now();
     if ('queue' in command) {
@@ -230,15 +244,15 @@ export class EmbeddedEngine implements TaskEngine {
       return { results: [], known: true };
     }
     if ('schedule' in command) return this.#controlSchedule(command.schedule, command.action, at);
-    const { action, ids } = command;
-    const results =
-      action === 'rerun'
-        ? await commits.submit<'rerun'>({ kind: action, ids, newIds: ids.map(() => newTaskId()), args: command.args, at })
-        : await commits.submit<'retry'>({ kind: action as 'retry', ids, at });
-    if (action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
-    if (action !== 'delete') this.#tellResults(results);
+    const outcome =
+      command.action === 'rerun'
+        ? { results: await commits.submit<'rerun'>(rerunOf(command, newTaskId, at)) }
+        : await commandTasks({ reader, commits, at }, command, by);
+    if (by.dryRun) return outcome;
+    if (command.action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    if (command.action !== 'delete') this.#tellResults(outcome.results);
     this.#poke();
-    return { results };
+    return outcome;
   }
 
   async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run', at: number): Promise<Outcome> {

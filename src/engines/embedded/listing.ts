@@ -1,4 +1,4 @@
-import type { TaskPage, TaskQuery } from '../../tasks/engine.js';
+import type { TaskFilter, TaskPage, TaskQuery } from '../../tasks/engine.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
 import type { Database } from './database.js';
 import { invalidPosition, type Position, readPosition, writePosition } from './position.js';
@@ -56,6 +56,11 @@ export function listTasks(database: Database, query: TaskQuery): TaskPage {
   return { items, next, ...listing.total() };
 }
 
+/** How many tasks a filter finds: beyond 10,000 a floor, but where they are kept count of. */
+export function countTasks(database: Database, filter: TaskFilter): { n: number; more: boolean } {
+  return new Listing(database, { ...filter, limit: 1 }).count();
+}
+
 /** The summaries of candidates, in their order: with one query for all of them. */
 function summariesOf(database: Database, candidates: readonly Candidate[]): TaskSummary[] {
   const seqs = JSON.stringify(candidates.map(({ seq }) => seq));
@@ -104,17 +109,20 @@ class Listing {
     return { found, next: null };
   }
 
-  /** How many there are, as far as that is soon said. */
+  /** How many there are, up to 10,000. */
   total(): Pick<TaskPage, 'total' | 'totalRelation'> {
+    const { n, more } = this.count();
+    return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
+  }
+
+  /** How many there are, as far as that is soon said; `more` where it may be more. */
+  count(): { n: number; more: boolean } {
     const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
     const simple = tags.length === 0 && schedule === undefined && text === undefined && from === undefined && to === undefined;
-    const { n, more } =
-      simple && fingerprint === undefined
-        ? { n: this.#tallied(), more: false }
-        : simple && fingerprint !== undefined && !this.#lanes
-          ? { n: this.#ofKind(fingerprint), more: false }
-          : this.#counted();
-    return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
+    if (simple && fingerprint === undefined) return { n: this.#tallied(), more: false };
+    if (simple && fingerprint !== undefined && !this.#lanes) return { n: this.#ofKind(fingerprint), more: false };
+    const { n, more } = this.#counted();
+    return { n, more: more || n > countedTo };
   }
 
   #tallied(): number {

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync, utimes } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, openDatabase, sqliteCode } from './database.js';
 
@@ -34,6 +34,20 @@ export class OwnerLocks {
     } finally {
       probe.close();
     }
+  }
+
+  /** Says that the event loop of this process turns. */
+  sign(owner: string): void {
+    const now = new Date();
+    utimes(this.#file(owner), now, now, () => {
+      // Nobody's life depends on it.
+    });
+  }
+
+  /** Seconds since a process last said so. */
+  lastSign(owner: string, now: number): number {
+    const { mtimeMs = now } = statSync(this.#file(owner), { throwIfNoEntry: false }) ?? {};
+    return Math.max(0, Math.round(now - mtimeMs) / 1000);
   }
 
   /** Removes what a dead process left. */

@@ -1,9 +1,9 @@
-import type { Changes, EngineDescription, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine.js';
-import { type LogLine, logLevels, type TaskDetail } from '../../tasks/types.js';
+import type { Changes, EngineDescription, LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../tasks/engine.js';
+import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker } from '../../tasks/types.js';
 import type { Bell } from './bell.js';
 import { type Database, type Row, rollBack, type SqlValue } from './database.js';
-import { listTasks } from './listing.js';
-import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toScheduleState, toSummary } from './rows.js';
+import { countTasks, listTasks } from './listing.js';
+import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toScheduleState, toSummary, toWorker } from './rows.js';
 
 /** Totals are counted this far and no further. */
 const countedTo = 10_000;
@@ -20,6 +20,18 @@ export class Reader {
 
   find(query: TaskQuery): TaskPage {
     return this.#atOnce(() => listTasks(this.#database, query));
+  }
+
+  /** How many tasks a filter finds; `more` where it may be more. */
+  count(filter: TaskFilter): { n: number; more: boolean } {
+    return this.#atOnce(() => countTasks(this.#database, filter));
+  }
+
+  /** The tasks of some ids, those that there are. */
+  summaries(ids: readonly string[]): TaskSummary[] {
+    return this.#database
+      .all(`SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))`, JSON.stringify(ids))
+      .map(toSummary);
   }
 
   /** Reads of one moment: what is committed between two of them would make a total that is not of its page. */
@@ -148,9 +160,20 @@ export class Reader {
     return this.#database.get('SELECT 1 FROM task WHERE searchable = 0 LIMIT 1') !== undefined;
   }
 
-  /** Owners of running tasks. */
+  /** Owners of running tasks, and processes that have not said good-bye. */
   owners(): string[] {
-    return this.#database.all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL').map((row) => String(row.owner));
+    return this.#database
+      .all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker')
+      .map((row) => String(row.owner));
+  }
+
+  /** The processes that have the file open; `lastSign` says how many seconds ago one was heard of. */
+  workers(lastSign: (owner: string) => number): Worker[] {
+    return this.#database
+      .all(
+        'SELECT owner, host, pid, version, slots, started_at, (SELECT count(*) FROM task WHERE status = 1 AND task.owner = worker.owner) AS running FROM worker ORDER BY started_at, owner',
+      )
+      .map((row) => toWorker(row, lastSign(String(row.owner))));
   }
 
   /** Running attempts of an owner that are to be cancelled. */

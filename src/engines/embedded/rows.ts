@@ -1,7 +1,16 @@
 import type { ClaimedTask, ScheduleState } from '../../tasks/engine.js';
 import { isEnded } from '../../tasks/states.js';
 import { timeOfTaskId } from '../../tasks/task-id.js';
-import { type Attempt, type LogLevel, type LogLine, type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
+import {
+  type Attempt,
+  type FailureKind,
+  type LogLevel,
+  type LogLine,
+  type TaskStatus,
+  type TaskSummary,
+  taskStatuses,
+  type Worker,
+} from '../../tasks/types.js';
 import type { Row, SqlValue } from './database.js';
 
 /** The number a state is stored as. */
@@ -180,6 +189,35 @@ export function toLogLine(row: Row): LogLine {
     message: text(row.message),
     fields: row.fields === null ? null : (JSON.parse(text(row.fields)) as Record<string, unknown>),
     ...(row.late === 1 && { late: true as const }),
+  };
+}
+
+/** A row of the table `worker`, with its count of tasks. */
+export function toWorker(row: Row, lastSign: number): Worker {
+  return {
+    id: text(row.owner),
+    host: text(row.host),
+    pid: Number(row.pid),
+    version: text(row.version),
+    slots: Number(row.slots),
+    running: Number(row.running),
+    startedAt: text(time(row.started_at)),
+    lastSign,
+  };
+}
+
+/** A row of the table `kind`, with the name of its function, how many are failed now, and its last hours. */
+export function toFailureKind(row: Row, trend: readonly number[]): FailureKind {
+  return {
+    fingerprint: text(row.fingerprint),
+    name: text(row.name),
+    error: { name: text(row.error_name), message: text(row.error_message) },
+    count: Number(row.n),
+    failed: Number(row.failed ?? 0),
+    first: text(time(row.first_at)),
+    last: text(time(row.last_at)),
+    lastTaskId: idOf(row.last_id),
+    trend,
   };
 }
 

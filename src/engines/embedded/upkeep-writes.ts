@@ -1,4 +1,5 @@
 import { deleteTask } from './commands.js';
+import { trendHours } from './failures.js';
 import type { Transaction } from './transaction.js';
 import type { Write } from './write.js';
 
@@ -6,6 +7,9 @@ type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /** Deletes so far back can be told to a stream that comes back. */
 const tombstones = 100_000;
+
+/** Kinds of failure that are remembered when no task is of them any more. */
+const mostKinds = 10_000;
 
 /** Deletes some of the tasks that ended first: before a time, or beyond so many. */
 export function prune(transaction: Transaction, { endedBefore, keep, limit, at }: Of<'prune'>): number {
@@ -28,7 +32,20 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit, at }
   const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
   for (const row of doomed) deleteTask(transaction, row);
   if (doomed.length > 0) trimTombstones(transaction);
+  dropKinds(transaction, before);
   return doomed.length;
+}
+
+/** Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so many; none that a task still is of. */
+function dropKinds({ database }: Transaction, before: number): void {
+  const gone = 'NOT EXISTS (SELECT 1 FROM kind_tally WHERE kind_tally.fingerprint = kind.fingerprint AND n > 0)';
+  database.run(`DELETE FROM kind WHERE last_at < ? AND ${gone}`, before);
+  const beyond = Number(database.get('SELECT count(*) AS n FROM kind')?.n) - mostKinds;
+  if (beyond <= 0) return;
+  database.run(
+    `DELETE FROM kind WHERE fingerprint IN (SELECT fingerprint FROM kind WHERE ${gone} ORDER BY last_at LIMIT ?)`,
+    Math.min(beyond, 100),
+  );
 }
 
 function trimTombstones({ database }: Transaction): void {
@@ -40,7 +57,10 @@ function trimTombstones({ database }: Transaction): void {
 }
 
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
-export function makeSearchable({ database }: Transaction, { limit }: Of<'makeSearchable'>): number {
+export function makeSearchable(transaction: Transaction, { limit }: Of<'makeSearchable'>): number {
+  const { database } = transaction;
+  dropKinds(transaction, 0);
+  dropHours(transaction, Date.now());
   const rows = database.all(
     `SELECT seq, (SELECT name FROM lane WHERE lane.id = task.lane) AS name, error_name, error_message, tags
      FROM task WHERE searchable = 0 LIMIT ?`,
@@ -52,6 +72,11 @@ export function makeSearchable({ database }: Transaction, { limit }: Of<'makeSea
     database.run('UPDATE task SET searchable = 1 WHERE seq = ?', row.seq ?? null);
   }
   return rows.length;
+}
+
+/** The hours of a trend that nobody asks for any more. */
+function dropHours({ database }: Transaction, at: number): void {
+  database.run('DELETE FROM kind_hour WHERE hour < ?', Math.floor(at / 3_600_000) - trendHours);
 }
 
 /** Deletes idempotency keys that are over, a few at a time. */

@@ -19,6 +19,17 @@ export interface ProgressEntry {
   text: string | null;
 }
 
+/** A process that has the file open. */
+export interface WorkerRow {
+  owner: string;
+  host: string;
+  pid: number;
+  version: string;
+  slots: number;
+  /** Unix milliseconds. */
+  startedAt: number;
+}
+
 /** A task that is stored, as plain values in the order of the columns they go into: they cross to the writing thread cheaply. */
 export interface PackedTasks {
   /** Of each task {@link packedWidth} values. */
@@ -48,7 +59,8 @@ export type Write =
   | ({ kind: 'abandon' } & Held)
   | { kind: 'log'; logs: readonly LogEntry[] }
   | { kind: 'progress'; owner: string; entries: readonly ProgressEntry[] }
-  | OnTasks<'retry'>
+  /** `delays`: milliseconds that each waits. */
+  | (OnTasks<'retry'> & { delays?: readonly number[] })
   | OnTasks<'cancel'>
   | OnTasks<'delete'>
   | OnTasks<'run'>
@@ -56,6 +68,8 @@ export type Write =
   | { kind: 'rerun'; ids: readonly string[]; newIds: readonly string[]; args: string | undefined; at: number }
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
+  /** With the owner alone: that process has ended. */
+  | { kind: 'introduce'; worker: { owner: string } | WorkerRow }
   | { kind: 'pauseQueue'; queue: string; paused: boolean; at: number }
   /** `template` is a task of the schedule; each run is one like it. */
   | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null }
@@ -86,6 +100,7 @@ export interface Written {
   run: readonly CommandResult[];
   rerun: readonly CommandResult[];
   recover: readonly Row[];
+  introduce: undefined;
   pauseQueue: undefined;
   plan: undefined;
   /** The row of the task it made. */

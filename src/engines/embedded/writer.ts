@@ -9,6 +9,7 @@ import { append, increment, replace, set } from './shared-writes.js';
 import { fire, pauseSchedule, plan, runSchedule } from './timetables.js';
 import { type Transaction, wantedRow } from './transaction.js';
 import { makeSearchable, prune } from './upkeep-writes.js';
+import { introduce } from './workers.js';
 import type { Batch, BatchResult, Write, WriteOutcome, Written } from './write.js';
 
 /** Writes all of a batch in one transaction. */
@@ -109,6 +110,8 @@ export class Writer {
         return rerun(transaction, write);
       case 'recover':
         return recover(transaction, write);
+      case 'introduce':
+        return introduce(transaction, write);
       case 'pauseQueue':
         if (write.paused) transaction.database.run('INSERT OR IGNORE INTO paused (queue, at) VALUES (?, ?)', write.queue, write.at);
         else transaction.database.run('DELETE FROM paused WHERE queue = ?', write.queue);

@@ -1,0 +1,164 @@
+import type { CommandResult, Outcome } from '../../tasks/engine.js';
+import type { Suite, Tasks } from '../suite.js';
+import { waitFor } from '../wait.js';
+
+/** What an engine promises of commands to many tasks at once. */
+export function describeCommanding({ runner, manager }: Suite): void {
+  const by = { actor: 'test' };
+  const { it, beforeEach, expect } = runner;
+  let tasks: Tasks;
+  const countOf = async (query: Parameters<Tasks['find']>[0]): Promise<number> => (await tasks.find(query)).total;
+  const said = ({ results }: Outcome): unknown[] =>
+    results.map((result: CommandResult) => (result.ok ? result.id : [result.id, result.code]));
+
+  beforeEach(() => {
+    tasks = manager();
+  });
+
+  it('does one thing to all tasks that a filter finds and that allow it, the oldest first, and to no other', async () => {
+    const [mail, other] = [tasks.define<[n: number]>('mail', { tags: { tenant: '7' } }), tasks.define('other')];
+    const ids = await mail.enqueueMany([[1], [2], [3]]);
+    const kept = [await other.enqueue(), await mail.with({ tags: { tenant: '8' } }).enqueue(4)];
+    const [, second = ''] = ids;
+    await tasks.control({ action: 'cancel', ids: [second] }, by);
+    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail', tags: [{ key: 'tenant', value: '7' }] } }, by);
+    expect(said(outcome)).toEqual([ids[0], ids[2]]);
+    expect(outcome.found).toEqual({ count: 2, relation: 'eq' });
+    for (const id of ids) expect((await tasks.get(id))?.status).toBe('cancelled');
+    for (const id of kept) expect((await tasks.get(id))?.status).toBe('pending');
+    expect(said(await tasks.control({ action: 'delete', filter: { status: ['success'] } }, by))).toEqual([]);
+    expect(said(await tasks.control({ action: 'delete', filter: {} }, by))).toEqual(ids);
+    expect(await countOf({ limit: 1 })).toBe(2);
+  });
+
+  it('counts in a dry run and changes nothing', async () => {
+    const ids = await tasks.define('mail').enqueueMany([[], []]);
+    const [first = ''] = ids;
+    const nobody = '01900000-0000-7000-8000-000000000000';
+    const dry = { ...by, dryRun: true };
+    const all = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, dry);
+    expect([said(all), all.found]).toEqual([ids, { count: 2, relation: 'eq' }]);
+    expect(said(await tasks.control({ action: 'retry', filter: {} }, dry))).toEqual([]);
+    expect(said(await tasks.control({ action: 'cancel', ids: [nobody, first] }, dry))).toEqual([[nobody, 'TASK_NOT_FOUND'], first]);
+    expect(said(await tasks.control({ action: 'delete', ids: [first] }, dry))).toEqual([[first, 'TASK_STATE_CONFLICT']]);
+    expect(await countOf({ limit: 1, status: ['pending'] })).toBe(2);
+  });
+
+  it('does nothing when a filter finds another number of tasks than was expected', async () => {
+    const mail = tasks.define('mail');
+    await mail.enqueueMany([[], []]);
+    const filter = { name: 'mail' };
+    const { found } = await tasks.control({ action: 'cancel', filter }, { ...by, dryRun: true });
+    await mail.enqueue();
+    const changed = expect.objectContaining({ code: 'COUNT_CHANGED' });
+    await expect(tasks.control({ action: 'cancel', filter }, { ...by, expect: found?.count })).rejects.toThrow(changed);
+    expect(await countOf({ limit: 1, status: ['pending'] })).toBe(3);
+    expect((await tasks.control({ action: 'cancel', filter }, { ...by, expect: 3 })).results).toHaveLength(3);
+  });
+
+  it('takes 10,000 tasks of a filter at once, the oldest, and says how many it found', async () => {
+    const mail = tasks.define<[n: number]>('mail');
+    for (let part = 0; part < 11; part++) await mail.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
+    const { items } = await tasks.find({ limit: 1, order: 'ascending' });
+    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, by);
+    expect(outcome.found).toEqual({ count: 11_000, relation: 'eq' });
+    expect(outcome.results).toHaveLength(10_000);
+    expect(outcome.results[0]?.id).toBe(items[0]?.id);
+    expect(await countOf({ limit: 1, status: ['pending'] })).toBe(1000);
+  }, 60_000);
+
+  it('spreads the retries of many tasks over a time', async () => {
+    const ids = await tasks.define('mail').enqueueMany([[], [], [], []]);
+    await tasks.control({ action: 'cancel', ids }, by);
+    const { results } = await tasks.control({ action: 'retry', ids, spread: 60 }, by);
+    const times = results.map((result) => (result.ok ? Date.parse(result.task.runAt) : 0));
+    expect(times.map((time) => time - (times[0] ?? 0))).toEqual([0, 15_000, 30_000, 45_000]);
+    expect(await countOf({ limit: 1, status: ['pending'] })).toBe(4);
+  });
+
+  it('keeps failures by kind: how often, when, by which task last, and how many are failed now', async () => {
+    let broken = true;
+    const charge = tasks.task('charge', (order: number) => {
+      if (broken) throw new RangeError(`order ${order} is too large`);
+    });
+    tasks.task('other', () => {
+      throw new Error('no');
+    });
+    const began = Date.now();
+    await tasks.start();
+    const ids = await charge.enqueueMany([[11], [222], [3333]]);
+    await waitFor(async () => (await countOf({ limit: 1, status: ['failed'] })) === 3);
+    const { items, next } = await tasks.aggregate('failures', { limit: 10 });
+    expect(items).toHaveLength(1);
+    expect(next).toBeNull();
+    const [kind] = items;
+    expect(kind).toMatchObject({ name: 'charge', error: { name: 'RangeError' }, count: 3, failed: 3 });
+    expect(kind?.error.message).toMatch(/^order \d+ is too large$/);
+    expect(ids).toContain(kind?.lastTaskId);
+    const first = Date.parse(kind?.first ?? '');
+    const last = Date.parse(kind?.last ?? '');
+    expect(first).toBeGreaterThanOrEqual(began);
+    expect(last).toBeGreaterThanOrEqual(first);
+    expect(kind?.trend).toHaveLength(24);
+    expect(kind?.trend.reduce((sum, n) => sum + n, 0)).toBe(3);
+    expect(await countOf({ limit: 1, fingerprint: kind?.fingerprint })).toBe(3);
+
+    broken = false;
+    await tasks.control({ action: 'retry', ids: ids.slice(0, 2) }, by);
+    await waitFor(async () => (await countOf({ limit: 1, status: ['success'] })) === 2);
+    await tasks.control({ action: 'delete', ids: ids.slice(2) }, by);
+    expect((await tasks.aggregate('failures', { limit: 10 })).items[0]).toMatchObject({ count: 3, failed: 0 });
+    expect(await countOf({ limit: 1, fingerprint: kind?.fingerprint })).toBe(0);
+  });
+
+  it('reads kinds of failure newest first, page by page, of one function, and since a time', async () => {
+    const bad = tasks.task('bad', (kind: string) => {
+      throw new Error(kind);
+    });
+    const worse = tasks.task('worse', () => {
+      throw new Error('x');
+    });
+    await tasks.start();
+    const failed = async (id: string) => waitFor(async () => (await tasks.get(id))?.status === 'failed');
+    for (const kind of ['a', 'b', 'c']) await failed(await bad.enqueue(kind));
+    await failed(await worse.enqueue());
+    const messages = async (query: Partial<Parameters<Tasks['find']>[0]>): Promise<string[]> => {
+      const all: string[] = [];
+      let after: string | undefined;
+      do {
+        const page = await tasks.aggregate('failures', { limit: 2, ...query, after });
+        all.push(...page.items.map(({ name, error }) => `${name} ${error.message}`));
+        after = page.next ?? undefined;
+      } while (after !== undefined);
+      return all;
+    };
+    expect(await messages({})).toEqual(['worse x', 'bad c', 'bad b', 'bad a']);
+    expect(await messages({ name: 'bad' })).toEqual(['bad c', 'bad b', 'bad a']);
+    const { items } = await tasks.aggregate('failures', { limit: 2 });
+    expect(await messages({ from: Date.parse(items[1]?.last ?? '') })).toEqual(['worse x', 'bad c']);
+    await expect(tasks.aggregate('failures', { limit: 1, after: 'x' })).rejects.toThrow(
+      expect.objectContaining({ code: 'INVALID_CURSOR' }),
+    );
+  });
+
+  it('lists the processes that have the tasks open, with their slots and what they run', async () => {
+    let release = (): void => {};
+    const slow = tasks.task('slow', () => {
+      return new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    });
+    await tasks.start();
+    const id = await slow.enqueue();
+    await waitFor(async () => (await tasks.get(id))?.status === 'running');
+    const worker = await waitFor(async () => (await tasks.aggregate('workers')).find(({ running }) => running === 1));
+    expect(worker.pid).toBe(process.pid);
+    expect(worker.slots).toBeGreaterThan(0);
+    expect(worker.host).toMatch(/./);
+    expect(worker.version).toMatch(/^\d+\.\d+\.\d+/);
+    expect(worker.lastSign).toBeLessThan(5);
+    expect(Date.parse(worker.startedAt)).toBeLessThanOrEqual(Date.now());
+    release();
+    await waitFor(async () => (await tasks.aggregate('workers')).every(({ running }) => running === 0));
+  });
+}
