@@ -15,6 +15,7 @@ import { encodeArguments } from './tasks/arguments.js';
 import {
   type DeclaredTask,
   type Definition,
+  describeFunction,
   type EnqueueOptions,
   type Enqueuer,
   type Handler,
@@ -24,10 +25,10 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
-import type { Aggregates, Command, CommandBy, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
+import type { Aggregates, Command, CommandBy, Definitions, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
-import { readTimetable, type ScheduleOptions } from './tasks/schedule.js';
+import { readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
 import { createSealer, type Sealer } from './tasks/sealing.js';
 import { type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
@@ -96,7 +97,7 @@ export class TaskManager implements TaskSource {
   readonly #definitions = new Map<string, Definition>();
   readonly #engine: TaskEngine;
   readonly #runner: HandlerRunner;
-  readonly #schedules = new Set<string>();
+  readonly #schedules = new Map<string, Timetable>();
   readonly #listeners = new Map<TaskStatus, Set<Listener>>();
   readonly #argsBytes: number;
   readonly #sealer: Sealer;
@@ -186,7 +187,7 @@ export class TaskManager implements TaskSource {
     const prepare = (): NewTask => ({ ...this.#prepare(definition, args, undefined, 'scheduled'), schedule: name });
     // Wrong arguments fail here, not in the night.
     prepare();
-    this.#schedules.add(name);
+    this.#schedules.set(name, timetable);
     this.#engine.schedule({ name, task: definition.name, prepare, ...timetable });
   }
 
@@ -258,6 +259,13 @@ export class TaskManager implements TaskSource {
 
   describe(): ReturnType<TaskEngine['describe']> {
     return this.#engine.describe();
+  }
+
+  definitions(): Definitions {
+    return {
+      functions: [...this.#definitions.values()].map(describeFunction),
+      runsAfter: (schedule, next, count) => runsAfter(this.#schedules.get(schedule), next, count),
+    };
   }
 
   watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {

@@ -1,7 +1,7 @@
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { builtAssets } from '../http/assets.js';
-import { readBody } from '../http/body.js';
+import { isOfType, readBody } from '../http/body.js';
 import { clientAddress } from '../http/client-address.js';
 import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
@@ -83,7 +83,7 @@ function pageParts(ctx: Context, { title, mount, registry }: AuthParts, more: Pa
 }
 
 async function login(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> {
-  const asPage = Boolean(ctx.is('application/x-www-form-urlencoded'));
+  const asPage = isOfType(ctx, 'form');
   let form: LoginForm | undefined;
   parts.adviseOnProxy(ctx);
   try {

@@ -61,6 +61,8 @@ export interface Access {
    * without a word about the session, so that clients come back.
    */
   ended?(ctx: Context): AbortSignal;
+  /** The paths of the login's own routes under that mount, as OpenAPI path items, for `GET P/openapi.json`. */
+  describe?(mount: string): object;
   /** Told of every action, refused ones too. */
   record?(event: AuditEvent): void;
   /** What `GET P/audit` answers. */

@@ -1,3 +1,4 @@
+import type { Http2ServerRequest } from 'node:http2';
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 
@@ -22,7 +23,7 @@ const patience = 10;
 
 /** Reads a small body, once and bounded. A body the app has parsed already (`ctx.request.body`) is taken as it is. */
 export async function readBody(ctx: Context, { types, limit }: BodyRules): Promise<ParsedBody> {
-  const type = types.find((candidate) => ctx.is(mediaTypes[candidate]));
+  const type = types.find((candidate) => isOfType(ctx, candidate));
   const request = ctx.request as { body?: unknown };
   if (ctx.get('Content-Encoding') || type === undefined || charset(ctx) !== 'utf-8') {
     throw new TaskflowError(
@@ -38,16 +39,32 @@ export async function readBody(ctx: Context, { types, limit }: BodyRules): Promi
   return { type, fields: fields as Record<string, unknown> };
 }
 
+/** Whether the body of a request is said to be of a type. */
+export function isOfType(ctx: Context, type: BodyType): boolean {
+  return ctx.request.type.trim().toLowerCase() === mediaTypes[type];
+}
+
+/** Whether a request brings a body. Over HTTP/2 its stream says so, and no header need. */
+export function hasBody({ req }: Context): boolean {
+  const { 'content-length': length, 'transfer-encoding': chunked } = req.headers;
+  if (length !== undefined || chunked !== undefined) return length !== '0';
+  return isHttp2(req) && !req.stream.endAfterHeaders;
+}
+
+function isHttp2(req: Context['req'] | Http2ServerRequest): req is Http2ServerRequest {
+  return req.httpVersionMajor === 2;
+}
+
 /** Bytes and milliseconds for which a body that nobody wants is still taken, so that its sender gets to the answer. */
 const discarded = { bytes: 64 * 1024, wait: 1000 };
 
 /** Takes what is left of a body and throws it away; where that is too much, the connection ends with the answer. */
 export async function discardBody(ctx: Context): Promise<void> {
   const { req } = ctx;
-  if (req.complete || (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined)) return;
+  if (req.complete || !hasBody(ctx)) return;
   // Who asked first whether to send has sent nothing yet.
   if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null) await drain(req);
-  if (!req.complete) ctx.set('Connection', 'close');
+  if (!req.complete && !isHttp2(req)) ctx.set('Connection', 'close');
 }
 
 function drain(req: Context['req']): Promise<void> {
@@ -77,6 +94,8 @@ function charset(ctx: Context): string {
 async function parse(ctx: Context, type: BodyType, limit: number): Promise<void> {
   // Loaded at the first body: the parser costs 110 ms of start-up that most processes never need.
   const { koaBody } = await import('koa-body');
+  // The parser looks for a body where HTTP/1.1 announces one.
+  if (isHttp2(ctx.req) && ctx.req.headers['content-length'] === undefined) ctx.req.headers['transfer-encoding'] = 'chunked';
   const parser: Middleware = koaBody({
     json: type === 'json',
     urlencoded: type === 'form',

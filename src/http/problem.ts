@@ -35,7 +35,10 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
     ctx.body = JSON.stringify({ type: 'about:blank', title: error.title, status: error.status, detail, code: error.code, requestId: id });
     ctx.type = 'application/problem+json';
   }
-  ctx.set(error.headers);
+  const { Connection: connection, ...headers } = error.headers;
+  ctx.set(headers);
+  // HTTP/2 has no such header: one stream ends, and the connection goes on.
+  if (connection !== undefined && ctx.req.httpVersionMajor < 2) ctx.set('Connection', connection);
 }
 
 function logFault(ctx: Context, fault: unknown, logger: Logger): void {

@@ -3,7 +3,7 @@ import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { type Access, type Actor, type AuditEvent, hasRole, isOpen } from './access.js';
-import { discardBody } from './body.js';
+import { discardBody, isOfType } from './body.js';
 import { clientAddress } from './client-address.js';
 import { plainHeaders } from './headers.js';
 import type { Mount } from './mount.js';
@@ -28,6 +28,8 @@ export interface Route {
   /** Below the mount, in the notation of @koa/router; an empty string is the mount itself. */
   path: string;
   need: Need;
+  /** Media types it answers with; a request that accepts none of them gets a 406. Absent: whatever is accepted. */
+  gives?: readonly string[];
   /** What the route does to tasks, for the audit; a route that only shows has none. */
   action?: string;
   handler(ctx: Context, request: RouteRequest): unknown;
@@ -94,7 +96,7 @@ export function routeTable(table: RouteTable): Middleware {
 }
 
 function errorShape(ctx: Context, route: Route | undefined): ErrorShape {
-  if (route?.errors === 'form') return ctx.is('application/x-www-form-urlencoded') ? 'page' : 'json';
+  if (route?.errors === 'form') return isOfType(ctx, 'form') ? 'page' : 'json';
   return route?.errors ?? 'json';
 }
 
@@ -117,6 +119,8 @@ async function answer(
   if (!known) throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
   if (!route) throw wrongMethod(ctx, same);
   refuseOtherSites(ctx, table, route, actor);
+  if (route.gives && !ctx.accepts(...route.gives))
+    throw new TaskflowError('NOT_ACCEPTABLE', `This is to be had as ${route.gives.join(' or ')}.`);
   plainHeaders(ctx);
   await route.handler(ctx, { params, actor });
 }

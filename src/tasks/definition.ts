@@ -1,5 +1,5 @@
 import { booleanOption, numberOption, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
-import type { NewTask } from './engine.js';
+import type { FunctionSettings, NewTask } from './engine.js';
 
 /** Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at run time all through. */
 type NotJson =
@@ -233,4 +233,11 @@ export function retryDelay({ delay, backoff, maxDelay, jitter }: Settings, tryNu
   if (typeof wait !== 'number' || Number.isNaN(wait) || wait < 0)
     throw new RangeError(`backoff returned ${String(wait)}; it must return seconds`);
   return Math.min(wait, maxDelay) * (1 - jitter * Math.random());
+}
+
+/** A definition as the dashboard shows it. */
+export function describeFunction({ name, settings, handler }: Definition): FunctionSettings {
+  const { retryOn: _retryOn, backoff, timeout = null, deadline = null, concurrency = null, ...same } = settings;
+  const factor = typeof backoff === 'function' ? 'function' : backoff;
+  return { name, handled: handler !== undefined, ...same, backoff: factor, timeout, deadline, concurrency };
 }

@@ -328,8 +328,40 @@ export interface TaskControl {
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }
 
+/** A function as this process has defined it. Durations are seconds, null where there is no limit. */
+export interface FunctionSettings {
+  name: string;
+  /** Whether this process has a handler for it; else it only enqueues. */
+  handled: boolean;
+  queue: string;
+  priority: number;
+  tags: Readonly<Record<string, string>>;
+  retries: number;
+  delay: number;
+  /** The factor of each further delay, or that a function of the app says it. */
+  backoff: number | 'function';
+  maxDelay: number;
+  jitter: number;
+  timeout: number | null;
+  deadline: number | null;
+  concurrency: number | null;
+  requeueOnInterrupt: boolean;
+  maxInterrupts: number;
+  cancelGrace: number;
+}
+
+/** What this process has defined. */
+export interface Definitions {
+  functions: readonly FunctionSettings[];
+  /** The runs of a schedule after its next one, in Unix milliseconds; of one that is not defined here there are none. */
+  runsAfter(schedule: string, next: number, count: number): readonly number[];
+}
+
 /** What the web layer shows: a TaskManager, or anything else with these two sides. */
-export interface TaskSource extends TaskReader, TaskControl {}
+export interface TaskSource extends TaskReader, TaskControl {
+  /** Absent where nothing is defined in this process. */
+  definitions?(): Definitions;
+}
 
 /** What a new task is given. */
 export interface TaskClock {

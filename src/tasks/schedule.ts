@@ -60,6 +60,18 @@ export function readTimetable(name: string, options: ScheduleRule & { args?: unk
   return { ...habits, rule: `every ${step / 1000}`, next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step };
 }
 
+/** The runs of a schedule after its next one, in Unix milliseconds. */
+export function runsAfter(timetable: Timetable | undefined, next: number, count: number): number[] {
+  const runs: number[] = [];
+  for (let last = next; timetable && runs.length < count; ) {
+    const run = timetable.next(last, last);
+    if (run === undefined) break;
+    runs.push(run);
+    last = run;
+  }
+  return runs;
+}
+
 function cronTable(where: string, expression: string, timezone: string): Timetable['next'] {
   stringOption('timezone', timezone, undefined);
   try {

@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import type { Context } from 'koa';
 import type { TaskQuery, TaskReader } from '../tasks/engine.js';
 import type { TaskSummary } from '../tasks/types.js';
 
@@ -11,11 +10,15 @@ const pageSize = 500;
 
 const columns = ['id', 'name', 'status', 'queue', 'priority', 'createdAt', 'startedAt', 'endedAt', 'duration', 'attempt', 'error'] as const;
 
-/** Answers with the whole filtered list as a stream: no more than a page of it is ever in memory. */
-export function sendExport(ctx: Context, tasks: TaskReader, query: TaskQuery, format: ExportFormat): void {
-  ctx.attachment(`tasks.${format}`);
-  ctx.type = format === 'csv' ? 'text/csv; charset=utf-8; header=present' : 'application/x-ndjson; charset=utf-8';
-  ctx.body = Readable.from(format === 'csv' ? csvPages(tasks, query) : ndjsonPages(tasks, query), { objectMode: true, highWaterMark: 1 });
+/** The media type of each. */
+export const exportTypes: Record<ExportFormat, string> = {
+  csv: 'text/csv; charset=utf-8; header=present',
+  ndjson: 'application/x-ndjson; charset=utf-8',
+};
+
+/** The whole filtered list as a stream: no more than a page of it is ever in memory. */
+export function exportStream(tasks: TaskReader, query: TaskQuery, format: ExportFormat): Readable {
+  return Readable.from(format === 'csv' ? csvPages(tasks, query) : ndjsonPages(tasks, query), { objectMode: true, highWaterMark: 1 });
 }
 
 async function* csvPages(tasks: TaskReader, query: TaskQuery): AsyncGenerator<string> {

@@ -2,20 +2,19 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
 import type { AuditQuery } from '../http/access.js';
-import type { LogQuery, MetricsRange, SortKey, TaskQuery } from '../tasks/engine.js';
+import type { FailureQuery, LogQuery, MetricsRange, SortKey, TaskFilter, TaskQuery } from '../tasks/engine.js';
 import type { ExportFormat } from './export.js';
 import { readQuery } from './read-input.js';
 import type * as Schemas from './schemas.js';
+import { taskIdPattern } from './task-id-text.js';
 import { readTime } from './time-text.js';
 
 /** The schemas, loaded with the first request that needs them. */
 export const loadSchemas = (): Promise<typeof Schemas> => import('./schemas.js');
 
-const taskId = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-
 /** Whether a text has the form of a task's id (UUIDv7). */
 export function isTaskId(text: string): boolean {
-  return taskId.test(text);
+  return taskIdPattern.test(text);
 }
 
 /** A list's query, and how to make the cursor of its next page. */
@@ -33,8 +32,12 @@ export async function readListQuery(querystring: string, now: number): Promise<L
   const list = fingerprintOf(wish);
   return {
     query: { ...conditions(wish, now), limit, after: readCursor(cursor, list) },
-    cursor: (next) => next && Buffer.from(`${list}.${next}`).toString('base64url'),
+    cursor: cursorOf(list),
   };
+}
+
+function cursorOf(list: string): ListQuery['cursor'] {
+  return (next) => next && Buffer.from(`${list}.${next}`).toString('base64url');
 }
 
 /** Reads the query of an export. @throws TaskflowError INVALID_INPUT naming what is wrong. */
@@ -45,18 +48,21 @@ export async function readExportQuery(querystring: string, now: number): Promise
 }
 
 /** Which tasks, in which order. */
-function conditions(wish: Omit<ListInput, 'limit' | 'cursor'>, now: number): Omit<TaskQuery, 'limit' | 'after'> {
-  const { status, tag, q, sort = '-createdAt', from, to, ...same } = wish;
+function conditions(
+  { sort = '-createdAt', ...filter }: Omit<ListInput, 'limit' | 'cursor'>,
+  now: number,
+): Omit<TaskQuery, 'limit' | 'after'> {
   const descending = sort.startsWith('-');
   return {
-    ...same,
-    ...range({ from, to }, now),
-    status: status && [...new Set(status)],
-    tags: tag?.map(tagOf),
-    text: q,
+    ...filterOf(filter, now),
     sort: (descending ? sort.slice(1) : sort) as SortKey,
     order: descending ? 'descending' : 'ascending',
   };
+}
+
+/** A filter as the engine takes it. */
+export function filterOf({ status, tag, q, from, to, ...same }: Omit<ListInput, 'limit' | 'cursor' | 'sort'>, now: number): TaskFilter {
+  return { ...same, ...range({ from, to }, now), status: status && [...new Set(status)], tags: tag?.map(tagOf), text: q };
 }
 
 /** A key, or a key and its value after the first colon. */
@@ -66,7 +72,7 @@ function tagOf(text: string): { key: string; value?: string } {
 }
 
 /** What a cursor is good for: the same filters and sort, with any limit. */
-function fingerprintOf(wish: Omit<ListInput, 'limit' | 'cursor'>): string {
+function fingerprintOf(wish: Readonly<Record<string, unknown>>): string {
   const sorted = Object.entries(wish).map(([name, value]): [string, unknown] => [name, Array.isArray(value) ? [...value].sort() : value]);
   return createHash('sha256')
     .update(JSON.stringify(sorted.sort(([a], [b]) => (a < b ? -1 : 1))))
@@ -82,6 +88,33 @@ function readCursor(cursor: string | undefined, list: string): string | undefine
   if (dot !== list.length) throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that a list gave.');
   if (text.slice(0, dot) !== list) throw new TaskflowError('INVALID_CURSOR', 'cursor belongs to a list with other filters.');
   return text.slice(dot + 1);
+}
+
+/** Reads the query of the kinds of failure. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong. */
+export async function readFailureQuery(querystring: string, now: number): Promise<{ query: FailureQuery; cursor: ListQuery['cursor'] }> {
+  const { failureQuery } = await loadSchemas();
+  const { limit = 50, cursor, name, from } = readQuery(failureQuery, querystring);
+  const list = fingerprintOf({ failures: true, name, from });
+  return { query: { name, ...range({ from }, now), limit, after: readCursor(cursor, list) }, cursor: cursorOf(list) };
+}
+
+/** Reads the stretch of time of figures. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export async function readFiguresQuery(querystring: string, now: number): Promise<MetricsRange> {
+  const { figuresQuery } = await loadSchemas();
+  return range(readQuery(figuresQuery, querystring), now);
+}
+
+/** Refuses parameters where there are none. @throws TaskflowError INVALID_INPUT. */
+export async function readNoQuery(querystring: string): Promise<void> {
+  if (querystring === '') return;
+  const { noQuery } = await loadSchemas();
+  readQuery(noQuery, querystring);
+}
+
+/** Reads the time before which history is deleted. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export async function readHistoryQuery(querystring: string, now: number): Promise<number> {
+  const { historyQuery } = await loadSchemas();
+  return readTime(readQuery(historyQuery, querystring).before, now) ?? 0;
 }
 
 /** Reads the query of a task's log. @throws TaskflowError INVALID_INPUT naming what is wrong. */

@@ -47,7 +47,12 @@ function check<S extends Shape>(schema: S, values: unknown): z.output<S> {
   const { success, data, error } = schema.safeParse(values);
   if (success) return data;
   const [issue] = error.issues;
-  throw invalid(issue ? `${String(issue.path[0] ?? 'The body')} ${issue.message}.` : 'That is not what is asked for.');
+  throw invalid(issue ? `${whereOf(issue.path)} ${issue.message}.` : 'That is not what is asked for.');
+}
+
+/** The member that is wrong, such as `filter.status`; which one of a list, the message says. */
+function whereOf(path: readonly PropertyKey[]): string {
+  return path.filter((part) => typeof part === 'string').join('.') || 'The body';
 }
 
 function invalid(detail: string): TaskflowError {

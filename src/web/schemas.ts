@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { logLevels, taskStatuses } from '../tasks/types.js';
+import { taskIdPattern } from './task-id-text.js';
 import { readTime } from './time-text.js';
 
 /**
@@ -18,12 +19,13 @@ const words = (max: number) => {
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` });
 
+const aTime = 'must be a time such as 2026-11-03T14:00:00Z, or -6h, -7d relative to now';
 const time = z
-  .string()
-  .refine((text) => readTime(text, 0) !== undefined, {
-    error: 'must be a time such as 2026-11-03T14:00:00Z, or -6h, -7d relative to now',
-  })
+  .string({ error: aTime })
+  .refine((text) => readTime(text, 0) !== undefined, { error: aTime })
   .meta({ examples: ['2026-11-03T14:00:00Z', '-6h'] });
+
+const secondsOfSpread = 'must be a number of seconds from 0 to 86,400';
 
 const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
 const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as const;
@@ -71,6 +73,18 @@ export const logQuery = z.strictObject({
   limit: whole(1, 1000).optional(),
 });
 
+/** `GET P/dashboard/stream`. */
+export const streamQuery = z.strictObject({
+  topics: z
+    .string()
+    .regex(/^(tasks|metrics)(,(tasks|metrics))*$/, { error: 'must be some of tasks, metrics, with commas between' })
+    .optional(),
+  task: z
+    .array(z.string().regex(taskIdPattern, { error: 'must be the id of a task' }))
+    .max(20, { error: 'may be given 20 times' })
+    .optional(),
+});
+
 /** `GET P/audit`. */
 export const auditQuery = z.strictObject({
   action: words(256).optional(),
@@ -88,6 +102,54 @@ export const reasonBody = z.strictObject({
     .string({ error: 'must be a string of at most 500 characters' })
     .max(500, { error: 'must be a string of at most 500 characters' })
     .optional(),
+});
+
+/** `GET P/failures`. */
+export const failureQuery = z.strictObject({
+  name: words(128).optional(),
+  from: time.optional(),
+  limit: whole(1, 500).optional(),
+  cursor: cursor.optional(),
+});
+
+/** `DELETE P/history`. */
+export const historyQuery = z.strictObject({ before: time });
+
+/** `GET P/functions` and `GET P/queues`. */
+export const figuresQuery = z.strictObject({ from: time.optional(), to: time.optional() });
+
+/** What a request without parameters may have. */
+export const noQuery = z.strictObject({});
+
+const ids = z
+  .array(z.string({ error: 'must be a list of the ids of tasks' }), { error: 'must be a list of the ids of tasks' })
+  .min(1, { error: 'must have at least one id' })
+  .max(1000, { error: 'may have 1,000 ids' });
+const spread = z.number({ error: secondsOfSpread }).min(0, { error: secondsOfSpread }).max(86_400, { error: secondsOfSpread });
+const dryRun = z.boolean({ error: 'must be true or false' });
+
+/** Body of `POST P/bulk`. */
+export const bulkBody = z.strictObject({
+  action: oneOf(['retry', 'cancel', 'delete']),
+  ids: ids.optional(),
+  filter: z.strictObject(filters, { error: 'must be an object of filters as a list takes them' }).optional(),
+  expect: whole(0, 1_000_000_000).optional(),
+  dryRun: dryRun.optional(),
+  spread: spread.optional(),
+  ...reasonBody.shape,
+});
+
+/** Body of `POST P/bulk-retry`. */
+export const bulkRetryBody = z.strictObject({ ids, spread: spread.optional(), dryRun: dryRun.optional(), ...reasonBody.shape });
+
+/** Body of `POST P/retry-failed`. */
+export const retryFailedBody = z.strictObject({
+  since: time,
+  name: words(128).optional(),
+  spread: spread.optional(),
+  expect: whole(0, 1_000_000_000).optional(),
+  dryRun: dryRun.optional(),
+  ...reasonBody.shape,
 });
 
 /** Body of `POST P/:id/rerun`. */

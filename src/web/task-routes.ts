@@ -1,12 +1,26 @@
+import type { Readable } from 'node:stream';
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Access } from '../http/access.js';
 import { type Route, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
-import { sendExport } from './export.js';
+import { bulkRoutes } from './bulk-actions.js';
+import { exportStream, exportTypes } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { isTaskId, readAuditQuery, readExportQuery, readListQuery, readLogQuery, readMetricsQuery } from './query.js';
+import { listFunctions, listQueues, listSchedules } from './overview.js';
+import { prometheusText, prometheusType } from './prometheus.js';
+import {
+  isTaskId,
+  readAuditQuery,
+  readExportQuery,
+  readFailureQuery,
+  readFiguresQuery,
+  readListQuery,
+  readLogQuery,
+  readMetricsQuery,
+  readNoQuery,
+} from './query.js';
 import { actionRoutes, unknownTask } from './task-actions.js';
 
 /** Options of {@link taskRoutes}. */
@@ -16,8 +30,8 @@ export interface TaskRoutesOptions extends WebOptions {
 }
 
 /**
- * The JSON API of the tasks: list, detail, logs, metrics, retry, cancel, rerun, queues and schedules, export, audit, health. Goes last: it answers every other path under
- * `path` too, 401 to nobody and 404 to somebody.
+ * The JSON API of the tasks, which `P/openapi.json` describes. Goes last: it answers every other path under `path` too, 401 to
+ * nobody and 404 to somebody.
  *
  * @example
  * ```ts
@@ -31,66 +45,118 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
   const showArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
 
   const routes: Route[] = [
-    { method: 'GET', path: '', need: 'viewer', handler: (ctx) => list(ctx, source) },
-    { method: 'GET', path: '/metrics', need: 'viewer', handler: (ctx) => metrics(ctx, source) },
-    { method: 'GET', path: '/audit', need: 'viewer', handler: (ctx) => audit(ctx, web.access) },
-    { method: 'GET', path: '/export', need: 'viewer', handler: (ctx) => exportList(ctx, source) },
-    { method: 'GET', path: '/health', need: 'public', handler: (ctx) => health(ctx, source) },
+    show('', (ctx) => list(ctx, source)),
+    show('/metrics', (ctx) => metrics(ctx, source)),
+    { ...show('/metrics/prometheus', (ctx) => prometheus(ctx, source)), gives: ['text/plain; version=0.0.4'] },
+    show('/failures', (ctx) => failures(ctx, source)),
+    show('/workers', (ctx) => workers(ctx, source)),
+    show('/functions', async (ctx) => listFunctions(source, await readFiguresQuery(ctx.querystring, Date.now()))),
+    show('/queues', async (ctx) => listQueues(source, await readFiguresQuery(ctx.querystring, Date.now()))),
+    show('/schedules', async (ctx) => {
+      await readNoQuery(ctx.querystring);
+      return listSchedules(source);
+    }),
+    show('/audit', (ctx) => audit(ctx, web.access)),
+    { ...show('/export', (ctx) => exportList(ctx, source)), gives: ['text/csv', 'application/x-ndjson'] },
+    show('/openapi.json', (ctx) => openApi(ctx, web)),
+    { ...show('/health', (ctx) => health(ctx, source)), need: 'public' },
     // Answered by whoever mounts the stream; here it is only known, so that it is no task's id.
     { method: 'GET', path: '/dashboard/stream', need: 'viewer', handler: notMounted },
     { method: 'GET', path: '/dashboard', need: 'page', handler: notMounted },
-    { method: 'GET', path: '/:id', need: 'viewer', handler: (ctx, { params }) => detail(ctx, source, params.id ?? '', showArgs) },
-    { method: 'GET', path: '/:id/logs', need: 'viewer', handler: (ctx, { params }) => logs(ctx, source, params.id ?? '') },
+    ...bulkRoutes(source, web),
     ...actionRoutes(source, web),
+    show('/:id', (ctx, id) => detail(ctx, source, id, showArgs)),
+    show('/:id/logs', (ctx, id) => logs(ctx, source, id)),
   ];
   return routeTable({ ...web, name: 'taskRoutes', routes, rest: true });
+}
+
+/** A route that shows something: what `read` answers is the body. */
+function show(path: string, read: (ctx: Context, id: string) => Promise<object | string>): Route {
+  return {
+    method: 'GET',
+    path,
+    need: 'viewer',
+    gives: ['application/json'],
+    handler: async (ctx, { params }) => {
+      ctx.body = await read(ctx, params.id ?? '');
+    },
+  };
 }
 
 function notMounted(): never {
   throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
 }
 
-async function list(ctx: Context, tasks: TaskSource): Promise<void> {
+async function list(ctx: Context, tasks: TaskSource): Promise<object> {
   const { query, cursor } = await readListQuery(ctx.querystring, Date.now());
   const { items, next, total, totalRelation } = await tasks.find(query);
-  ctx.body = { items, nextCursor: cursor(next), total, totalRelation };
+  return { items, nextCursor: cursor(next), total, totalRelation };
 }
 
-async function metrics(ctx: Context, tasks: TaskSource): Promise<void> {
-  ctx.body = await tasks.aggregate('metrics', await readMetricsQuery(ctx.querystring, Date.now()));
+async function metrics(ctx: Context, tasks: TaskSource): Promise<object> {
+  return tasks.aggregate('metrics', await readMetricsQuery(ctx.querystring, Date.now()));
 }
 
-async function exportList(ctx: Context, tasks: TaskSource): Promise<void> {
+async function prometheus(ctx: Context, tasks: TaskSource): Promise<string> {
+  await readNoQuery(ctx.querystring);
+  ctx.type = prometheusType;
+  return prometheusText(tasks);
+}
+
+async function failures(ctx: Context, tasks: TaskSource): Promise<object> {
+  const { query, cursor } = await readFailureQuery(ctx.querystring, Date.now());
+  const { items, next } = await tasks.aggregate('failures', query);
+  return { items, nextCursor: cursor(next) };
+}
+
+async function workers(ctx: Context, tasks: TaskSource): Promise<object> {
+  await readNoQuery(ctx.querystring);
+  return { items: await tasks.aggregate('workers') };
+}
+
+async function openApi(ctx: Context, { access }: { access: Access }): Promise<object> {
+  await readNoQuery(ctx.querystring);
+  // Made when it is asked for: it takes every schema there is, and hardly anybody asks twice.
+  const { openApiDocument } = await import('./openapi.js');
+  const mount = new URL(ctx.originalUrl, 'http://localhost').pathname.replace(/\/openapi\.json$/, '');
+  return openApiDocument({ mount, origin: ctx.origin, login: access.describe?.(mount) });
+}
+
+async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {
   const { query, format } = await readExportQuery(ctx.querystring, Date.now());
-  sendExport(ctx, tasks, query, format);
+  ctx.attachment(`tasks.${format}`);
+  ctx.type = exportTypes[format];
+  return exportStream(tasks, query, format);
 }
 
-async function audit(ctx: Context, access: Access): Promise<void> {
+async function audit(ctx: Context, access: Access): Promise<object> {
   if (!access.audit) throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
   const query = await readAuditQuery(ctx.querystring, Date.now());
-  ctx.body = await access.audit(query);
+  return access.audit(query);
 }
 
-async function health(ctx: Context, tasks: TaskSource): Promise<void> {
+async function health(ctx: Context, tasks: TaskSource): Promise<object> {
   const well = await tasks.describe().then(
     () => true,
     () => false,
   );
   ctx.status = well ? 200 : 503;
-  ctx.body = { status: well ? 'ok' : 'unavailable' };
+  return { status: well ? 'ok' : 'unavailable' };
 }
 
-async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boolean): Promise<void> {
+async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boolean): Promise<object> {
+  await readNoQuery(ctx.querystring);
   const task = isTaskId(id) ? await tasks.get(id) : undefined;
   if (!task) throw unknownTask(id);
   const { args, ...rest } = task;
-  ctx.body = showArgs ? { ...rest, args } : rest;
+  return showArgs ? { ...rest, args } : rest;
 }
 
-async function logs(ctx: Context, tasks: TaskSource, id: string): Promise<void> {
+async function logs(ctx: Context, tasks: TaskSource, id: string): Promise<object> {
   const query = await readLogQuery(ctx.querystring);
   const lines = isTaskId(id) ? await tasks.logs(id, { ...query, limit: query.limit + 1 }) : [];
   if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id)))) throw unknownTask(id);
   const items = lines.slice(0, query.limit);
-  ctx.body = { items, nextAfter: lines.length > items.length ? (items.at(-1)?.n ?? null) : null };
+  return { items, nextAfter: lines.length > items.length ? (items.at(-1)?.n ?? null) : null };
 }

@@ -1,0 +1,86 @@
+import type { Context } from 'koa';
+import type { z } from 'zod';
+import { TaskflowError } from '../errors.js';
+import type { Access, Actor } from '../http/access.js';
+import { hasBody, readBody } from '../http/body.js';
+import { type Route, record } from '../http/routes.js';
+import type { Logger } from '../options.js';
+import type { Command, CommandBy, Outcome, TaskSource } from '../tasks/engine.js';
+import { readFields } from './read-input.js';
+
+/** What the routes of actions share. */
+export interface ActionParts {
+  access: Access;
+  logger: Logger;
+}
+
+/** What every action of one request needs. */
+export interface Acting extends ActionParts {
+  ctx: Context;
+  tasks: TaskSource;
+  actor: string;
+}
+
+/** What was done, for the audit. */
+interface Told {
+  /** Ids of the tasks concerned. */
+  tasks?: readonly string[];
+  detail?: Record<string, string | number | boolean>;
+}
+
+/** A route that changes something: for operators, with a row in the audit. */
+export function actionRoute(
+  { access, logger }: ActionParts,
+  tasks: TaskSource,
+  route: Pick<Route, 'method' | 'path'> & { action: string },
+  handle: (acting: Acting, name: string) => Promise<void>,
+): Route {
+  return {
+    ...route,
+    need: 'operator',
+    handler: (ctx, { params, actor }) => handle({ ctx, tasks, access, logger, actor: nameOf(actor) }, params.id ?? params.name ?? ''),
+  };
+}
+
+function nameOf(actor: Actor | undefined): string {
+  return actor?.name ?? 'anonymous';
+}
+
+/** Gives a command to the engine. @throws TaskflowError NOT_SUPPORTED where it cannot do that. */
+export async function control({ tasks, actor }: Acting, command: Command, by: Omit<CommandBy, 'actor'>): Promise<Outcome> {
+  if (!tasks.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${command.action}.`);
+  return tasks.control(command, { actor, ...by });
+}
+
+/**
+ * Does something, and tells the log and the audit how that went: what it was about, and what `act` learned while doing it; with
+ * `told: null` nothing was changed, and nothing is told.
+ */
+export async function told<T extends { told?: Told | null }>(
+  { ctx, access, logger, actor }: Acting,
+  action: string,
+  about: Told,
+  act: () => Promise<T>,
+): Promise<T> {
+  const event = { action, actor, ...about };
+  try {
+    const result = await act();
+    if (result.told !== null)
+      record(ctx, access, logger, { ...event, ...result.told, detail: { ...about.detail, ...result.told?.detail }, outcome: 'done' });
+    return result;
+  } catch (error) {
+    const known = error instanceof TaskflowError;
+    record(ctx, access, logger, {
+      ...event,
+      outcome: known && error.status < 500 ? 'refused' : 'failed',
+      detail: { ...about.detail, code: known ? error.code : 'INTERNAL' },
+    });
+    throw error;
+  }
+}
+
+/** The body of an action, of at most so many bytes; one that is absent has no members. */
+export async function readAction<S extends z.ZodObject>(ctx: Context, schema: S, limit = 64 * 1024): Promise<z.output<S>> {
+  const { fields } = hasBody(ctx) ? await readBody(ctx, { types: ['json'], limit }) : { fields: {} };
+  return readFields(schema, fields);
+}

@@ -1,0 +1,237 @@
+import { z } from 'zod';
+import { errorCodes } from '../errors.js';
+import type { AuditEvent, Page } from '../http/access.js';
+import type { FunctionSettings, ScheduleState } from '../tasks/engine.js';
+import {
+  type Attempt,
+  type Counts,
+  type Durations,
+  type FailureKind,
+  type Figures,
+  type LogLine,
+  logLevels,
+  type Metrics,
+  type TaskDetail,
+  type TaskSummary,
+  taskStatuses,
+  type Worker,
+} from '../tasks/types.js';
+
+/*
+ * What the routes answer, for the OpenAPI document and for the types of clients. Where the engine has a type of its own, the
+ * schema is checked against it by the compiler.
+ */
+
+const time = z.iso.datetime();
+const taskId = z.string().meta({ examples: ['019a7c5e-6b1f-7c3a-9d2e-4f8b1a2c3d4e'] });
+const count = z.int().min(0);
+const seconds = z.number().min(0).nullable();
+const status = z.enum(taskStatuses);
+const tags = z.record(z.string(), z.string());
+const error = z.strictObject({ name: z.string(), message: z.string() });
+
+const summaryFields = {
+  id: taskId,
+  name: z.string(),
+  status,
+  queue: z.string(),
+  priority: z.int(),
+  tags,
+  source: z.enum(['manual', 'scheduled']),
+  createdAt: time,
+  runAt: time,
+  startedAt: time.nullable(),
+  endedAt: time.nullable(),
+  duration: seconds,
+  attempt: count,
+  maxAttempts: count,
+  progress: z.number().min(0).max(1).nullable(),
+  progressText: z.string().exactOptional(),
+  error: error.nullable(),
+  fingerprint: z.string().nullable(),
+  engineState: z.string().exactOptional(),
+};
+export const taskSummary = z.strictObject(summaryFields) satisfies z.ZodType<TaskSummary>;
+
+export const logLine = z.strictObject({
+  n: z.int().min(1),
+  at: time,
+  attempt: count,
+  level: z.enum(logLevels),
+  message: z.string(),
+  fields: z.record(z.string(), z.json()).nullable(),
+  late: z.literal(true).exactOptional(),
+}) satisfies z.ZodType<LogLine>;
+
+const attempt = z.strictObject({
+  number: z.int().min(1),
+  status: z.enum(['running', 'success', 'failed', 'interrupted', 'cancelled']),
+  startedAt: time,
+  endedAt: time.nullable(),
+  error: z.strictObject({ name: z.string(), message: z.string(), stack: z.string().nullable() }).nullable(),
+}) satisfies z.ZodType<Attempt>;
+
+export const taskDetail = z.strictObject({
+  ...summaryFields,
+  args: z.array(z.json()).exactOptional(),
+  attempts: z.array(attempt),
+  logs: z.array(logLine),
+  result: z.json(),
+  resultOmitted: z.string().exactOptional(),
+  stack: z.string().nullable(),
+  rerunOf: taskId.nullable(),
+  rerunAs: taskId.nullable(),
+}) satisfies z.ZodType<Omit<TaskDetail, 'args'>>;
+
+export const taskList = z.strictObject({
+  items: z.array(taskSummary),
+  nextCursor: z.string().nullable(),
+  total: count,
+  totalRelation: z.enum(['eq', 'gte']),
+});
+
+export const logPage = z.strictObject({ items: z.array(logLine), nextAfter: z.int().nullable() });
+
+const counts = z.strictObject({
+  pending: count,
+  running: count,
+  success: count,
+  failed: count,
+  interrupted: count,
+  cancelled: count,
+}) satisfies z.ZodType<Counts>;
+
+const durations = z.strictObject({
+  avg: seconds,
+  min: seconds,
+  max: seconds,
+  p50: seconds,
+  p95: seconds,
+  p99: seconds,
+}) satisfies z.ZodType<Durations>;
+
+const figureFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
+const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<Figures & { name: string }>;
+
+export const metrics = z.strictObject({
+  ...figureFields,
+  functions: z.array(named),
+  queues: z.array(named),
+  series: z.array(z.strictObject({ at: time, success: count, failed: count, p95: seconds })),
+}) satisfies z.ZodType<Metrics>;
+
+const functionSettings = z.strictObject({
+  handled: z.boolean(),
+  queue: z.string(),
+  priority: z.int(),
+  tags,
+  retries: count,
+  delay: z.number(),
+  backoff: z.union([z.number(), z.literal('function')]),
+  maxDelay: z.number(),
+  jitter: z.number(),
+  timeout: z.number().nullable(),
+  deadline: z.number().nullable(),
+  concurrency: z.int().nullable(),
+  requeueOnInterrupt: z.boolean(),
+  maxInterrupts: count,
+  cancelGrace: z.number(),
+}) satisfies z.ZodType<Omit<FunctionSettings, 'name'>>;
+
+/** `settings` is null for a function that this process has no definition of. */
+export const functionList = z.strictObject({
+  items: z.array(z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...figureFields })),
+});
+
+export const queueList = z.strictObject({ items: z.array(z.strictObject({ name: z.string(), paused: z.boolean(), ...figureFields })) });
+
+const scheduleFields = {
+  name: z.string(),
+  task: z.string(),
+  rule: z.string(),
+  nextRunAt: time.nullable(),
+  lastRunAt: time.nullable(),
+  lastTaskId: taskId.nullable(),
+  paused: z.boolean(),
+  skipped: count,
+};
+const schedule = z.strictObject(scheduleFields) satisfies z.ZodType<ScheduleState>;
+
+/** `nextRuns`: the next five, of which a process that has not defined the schedule knows the first alone. */
+export const scheduleList = z.strictObject({ items: z.array(schedule.extend({ nextRuns: z.array(time) })) });
+
+const worker = z.strictObject({
+  id: z.string(),
+  host: z.string(),
+  pid: z.int(),
+  version: z.string(),
+  slots: count,
+  running: count,
+  startedAt: time,
+  lastSign: z.number().min(0),
+}) satisfies z.ZodType<Worker>;
+
+export const workerList = z.strictObject({ items: z.array(worker) });
+
+const failureKind = z.strictObject({
+  fingerprint: z.string(),
+  name: z.string(),
+  error,
+  count,
+  failed: count,
+  first: time,
+  last: time,
+  lastTaskId: taskId,
+  trend: z.array(count),
+}) satisfies z.ZodType<FailureKind>;
+
+export const failureList = z.strictObject({ items: z.array(failureKind), nextCursor: z.string().nullable() });
+
+/** What became of one thing done to many tasks: a reason for each one that was skipped. */
+export const bulkAnswer = z.strictObject({
+  dispatched: count,
+  skipped: count,
+  results: z.array(
+    z.union([
+      z.strictObject({ id: taskId, ok: z.literal(true) }),
+      z.strictObject({ id: taskId, ok: z.literal(false), code: z.enum(['TASK_NOT_FOUND', 'TASK_STATE_CONFLICT']), detail: z.string() }),
+    ]),
+  ),
+  /** Tasks that were asked for. */
+  count,
+  countRelation: z.enum(['eq', 'gte']),
+  /** How many of them are left for further calls. */
+  remaining: count,
+  dryRun: z.boolean(),
+});
+
+export const historyAnswer = z.strictObject({ deleted: count, more: z.boolean() });
+export const queueAnswer = z.strictObject({ queue: z.string(), paused: z.boolean() });
+export const scheduleAnswer = z.strictObject({ schedule: z.string(), paused: z.boolean() });
+
+const auditEvent = z.strictObject({
+  at: time,
+  action: z.string(),
+  actor: z.string().optional(),
+  outcome: z.enum(['done', 'refused', 'failed']),
+  ip: z.string().optional(),
+  requestId: z.string().optional(),
+  tasks: z.array(z.string()).optional(),
+  detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+}) satisfies z.ZodType<AuditEvent>;
+
+export const auditPage = z.strictObject({ items: z.array(auditEvent), nextCursor: z.string().nullable() }) satisfies z.ZodType<
+  Page<AuditEvent>
+>;
+
+export const health = z.strictObject({ status: z.enum(['ok', 'unavailable']) });
+
+/** RFC 9457. */
+export const problem = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  requestId: z.string(),
+  code: z.enum(errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]]),
+});

@@ -1,0 +1,165 @@
+import type { z } from 'zod';
+import { TaskflowError } from '../errors.js';
+import type { Route } from '../http/routes.js';
+import { type Command, type CommandResult, mostByFilter, type Outcome, type TaskFilter, type TaskSource } from '../tasks/engine.js';
+import { type TaskSummary, taskStatuses } from '../tasks/types.js';
+import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
+import type { bulkAnswer } from './answers.js';
+import { filterOf, isTaskId, loadSchemas, readHistoryQuery } from './query.js';
+import { readTime } from './time-text.js';
+
+/** Bytes of a body that names a thousand tasks. */
+const bulkBytes = 128 * 1024;
+
+type BulkAnswer = z.output<typeof bulkAnswer>;
+
+/** The routes that do one thing to many tasks. */
+export function bulkRoutes(tasks: TaskSource, parts: ActionParts): Route[] {
+  return [
+    actionRoute(parts, tasks, { method: 'POST', path: '/bulk', action: 'bulk' }, bulk),
+    actionRoute(parts, tasks, { method: 'POST', path: '/bulk-retry', action: 'bulk_retry' }, bulkRetry),
+    actionRoute(parts, tasks, { method: 'POST', path: '/retry-failed', action: 'retry_failed' }, retryFailed),
+    actionRoute(parts, tasks, { method: 'DELETE', path: '/history', action: 'delete_history' }, deleteHistory),
+  ];
+}
+
+/** How a command to many is given, and what of it goes to the audit. */
+interface Wish {
+  command: Command & { action: 'retry' | 'cancel' | 'delete' };
+  /** Tasks that are asked for, where the caller has counted them: more than the command takes. */
+  count?: number;
+  dryRun: boolean;
+  expect?: number | undefined;
+  reason?: string | undefined;
+  detail: Record<string, string | number | boolean>;
+}
+
+async function bulk(acting: Acting): Promise<void> {
+  await answer(acting, 'bulk', async () => {
+    const { bulkBody } = await loadSchemas();
+    const { action, ids, filter, expect, dryRun = false, spread, reason } = await readAction(acting.ctx, bulkBody, bulkBytes);
+    if ((ids === undefined) === (filter === undefined)) throw invalid('Give either ids or filter.');
+    if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
+    if (filter && expect === undefined && !dryRun)
+      throw invalid('expect is required with filter: how many tasks it is to find, as a dryRun counts them.');
+    const targets = ids ? { ids: idsOf(ids) } : { filter: filterOf(filter ?? {}, Date.now()) };
+    const command = action === 'retry' ? { action, spread, ...targets } : { action, ...targets };
+    const detail = { does: action, ...(filter && { filter: JSON.stringify(filter).slice(0, 500) }) };
+    return { command, dryRun, expect, reason, detail };
+  });
+}
+
+async function bulkRetry(acting: Acting): Promise<void> {
+  await answer(acting, 'bulk_retry', async () => {
+    const { bulkRetryBody } = await loadSchemas();
+    const { ids, spread, dryRun = false, reason } = await readAction(acting.ctx, bulkRetryBody, bulkBytes);
+    return { command: { action: 'retry', ids: idsOf(ids), spread }, dryRun, reason, detail: {} };
+  });
+}
+
+async function retryFailed(acting: Acting): Promise<void> {
+  await answer(acting, 'retry_failed', async () => {
+    const { retryFailedBody } = await loadSchemas();
+    const { since, name, spread, expect, dryRun = false, reason } = await readAction(acting.ctx, retryFailedBody);
+    const failed = await failedSince(acting.tasks, { name, status: ['failed'] }, readTime(since, Date.now()) ?? 0);
+    const ids = failed.slice(0, mostByFilter).map(({ id }) => id);
+    // As the failures came, the first one first.
+    return {
+      command: { action: 'retry', ids: ids.reverse(), spread },
+      count: failed.length,
+      dryRun,
+      expect,
+      reason,
+      detail: { since, ...(name && { name }) },
+    };
+  });
+}
+
+/** Tasks of a filter that ended at or after a time, the last first; one more than a command takes. */
+async function failedSince(tasks: TaskSource, filter: TaskFilter, since: number): Promise<TaskSummary[]> {
+  const found: TaskSummary[] = [];
+  let after: string | undefined;
+  while (found.length <= mostByFilter) {
+    const { items, next } = await tasks.find({ ...filter, sort: 'endedAt', limit: 500, after });
+    const late = items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
+    found.push(...(late < 0 ? items : items.slice(0, late)));
+    if (late >= 0 || next === null) break;
+    after = next;
+  }
+  return found.slice(0, mostByFilter + 1);
+}
+
+async function deleteHistory(acting: Acting): Promise<void> {
+  const { ctx, tasks } = acting;
+  const { deleted, more } = await told(
+    acting,
+    'delete_history',
+    { detail: { before: ctx.query.before?.toString().slice(0, 40) ?? '' } },
+    async () => {
+      const before = await readHistoryQuery(ctx.querystring, Date.now());
+      const done = await deleteEndedBefore(acting, tasks, before);
+      return { ...done, told: { detail: { before: new Date(before).toISOString(), deleted: done.deleted } } };
+    },
+  );
+  ctx.body = { deleted, more };
+}
+
+async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
+  let deleted = 0;
+  for (;;) {
+    const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500 });
+    const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
+    if (deleted >= mostByFilter || old.length === 0) return { deleted, more: old.length > 0 };
+    const { results } = await control(acting, { action: 'delete', ids: old }, {});
+    const gone = results.filter(({ ok }) => ok).length;
+    deleted += gone;
+    if (gone === 0) return { deleted, more: true };
+  }
+}
+
+/** Does what is wished, or counts it, which changes nothing and leaves no row in the audit. */
+async function answer(acting: Acting, action: string, read: () => Promise<Wish>): Promise<void> {
+  const { body } = await told(acting, action, {}, async () => {
+    const { command, count, dryRun, expect, reason, detail } = await read();
+    if (count !== undefined && expect !== undefined && count !== expect)
+      throw new TaskflowError('COUNT_CHANGED', `There are ${count} such tasks now, not ${expect}; nothing was done.`);
+    const outcome = await control(acting, command, { reason, dryRun, ...(count === undefined && { expect }) });
+    const body = bulkAnswerOf(outcome, count, dryRun);
+    if (dryRun) return { body, told: null };
+    const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));
+    return { body, told: { tasks, detail: { ...detail, dispatched: body.dispatched, skipped: body.skipped } } };
+  });
+  acting.ctx.body = body;
+}
+
+function bulkAnswerOf({ results, found }: Outcome, counted: number | undefined, dryRun: boolean): BulkAnswer {
+  const dispatched = results.filter(({ ok }) => ok).length;
+  const count = found?.count ?? counted ?? results.length;
+  return {
+    dispatched,
+    skipped: results.length - dispatched,
+    results: results.map(resultOf),
+    count,
+    countRelation: found?.relation ?? (count > mostByFilter ? 'gte' : 'eq'),
+    remaining: count - results.length,
+    dryRun,
+  };
+}
+
+function resultOf(result: CommandResult): BulkAnswer['results'][number] {
+  if (result.ok) return { id: result.id, ok: true };
+  const { id, code, status } = result;
+  const detail = code === 'TASK_NOT_FOUND' ? 'There is no such task.' : `The task is ${status ?? 'in another state'}.`;
+  return { id, ok: false, code, detail };
+}
+
+/** Each once: a task that is named twice is not retried twice. */
+function idsOf(ids: readonly string[]): string[] {
+  const wrong = ids.find((id) => !isTaskId(id));
+  if (wrong !== undefined) throw invalid(`ids has ${JSON.stringify(wrong.slice(0, 64))}, which is not the id of a task.`);
+  return [...new Set(ids)];
+}
+
+function invalid(detail: string): TaskflowError {
+  return new TaskflowError('INVALID_INPUT', detail);
+}
