@@ -24,6 +24,7 @@ import { deriveKeys, type KeyUse } from './keys.js';
 import { type KnownUsers, knownUsers } from './known-users.js';
 import { weakHashesOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
+import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
 import { currentSession } from './read-session.js';
 import type { StrategyRegistry } from './registry.js';
@@ -183,6 +184,7 @@ export function createAuth(options: AuthOptions): Auth {
       return next === undefined ? page : `${page}?next=${encodeURIComponent(next)}`;
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
+    describe: loginPaths,
     ended: (ctx) => endSignal(ctx, auth, own),
     ...trail,
     async signOutEverywhere(strategy, username) {

@@ -59,7 +59,7 @@ export const logLine = z.strictObject({
   attempt: count,
   level: z.enum(logLevels),
   message: z.string(),
-  fields: z.record(z.string(), z.json()).nullable(),
+  fields: z.record(z.string(), z.unknown()).nullable(),
   late: z.literal(true).exactOptional(),
 }) satisfies z.ZodType<LogLine>;
 
@@ -73,10 +73,10 @@ const attempt = z.strictObject({
 
 export const taskDetail = z.strictObject({
   ...summaryFields,
-  args: z.array(z.json()).exactOptional(),
+  args: z.array(z.unknown()).exactOptional(),
   attempts: z.array(attempt),
   logs: z.array(logLine),
-  result: z.json(),
+  result: z.unknown(),
   resultOmitted: z.string().exactOptional(),
   stack: z.string().nullable(),
   rerunOf: taskId.nullable(),

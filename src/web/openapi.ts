@@ -3,12 +3,22 @@ import { version } from '../version.js';
 import * as answers from './answers.js';
 import * as schemas from './schemas.js';
 
+/** What the routes are grouped by. */
+const tags = {
+  tasks: 'Single tasks, and lists of them',
+  many: 'One thing to many tasks',
+  figures: 'What is summed up over tasks',
+  control: 'Queues and schedules',
+  service: 'The service itself',
+  login: 'Signing in and out',
+};
+
 /** One route, as the document tells of it. */
 interface Operation {
   /** `operationId`. */
   id: string;
   summary: string;
-  tag: 'tasks' | 'many' | 'figures' | 'control' | 'service';
+  tag: keyof typeof tags;
   query?: z.ZodObject;
   body?: z.ZodObject;
   /** Whether the body must be there. */
@@ -101,7 +111,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'This document',
     tag: 'service',
     query: schemas.noQuery,
-    answer: z.record(z.string(), z.json()),
+    answer: z.looseObject({ openapi: z.string() }),
   },
   'GET /health': { id: 'getHealth', summary: 'Whether the tasks can be used', tag: 'service', answer: answers.health, public: true },
   'GET /dashboard/stream': {
@@ -239,7 +249,7 @@ export function openApiDocument({ mount, origin, login }: { mount: string; origi
     },
     servers: [{ url: origin }],
     security: [{ bearer: [] }, { cookie: [] }],
-    tags: ['tasks', 'many', 'figures', 'control', 'service', ...(login ? ['login'] : [])].map((name) => ({ name })),
+    tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths: { ...paths, ...login },
     components: {
       schemas: componentSchemas(),

@@ -154,6 +154,6 @@ export const retryFailedBody = z.strictObject({
 
 /** Body of `POST P/:id/rerun`. */
 export const rerunBody = z.strictObject({
-  args: z.array(z.json(), { error: 'must be the list of arguments' }).optional(),
+  args: z.array(z.unknown(), { error: 'must be the list of arguments' }).optional(),
   ...reasonBody.shape,
 });

@@ -115,12 +115,12 @@ async function workers(ctx: Context, tasks: TaskSource): Promise<object> {
   return { items: await tasks.aggregate('workers') };
 }
 
-async function openApi(ctx: Context, { access }: { access: Access }): Promise<object> {
+async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof readWebOptions>, 'access' | 'mount'>): Promise<object> {
   await readNoQuery(ctx.querystring);
   // Made when it is asked for: it takes every schema there is, and hardly anybody asks twice.
   const { openApiDocument } = await import('./openapi.js');
-  const mount = new URL(ctx.originalUrl, 'http://localhost').pathname.replace(/\/openapi\.json$/, '');
-  return openApiDocument({ mount, origin: ctx.origin, login: access.describe?.(mount) });
+  const prefix = mount.outside(ctx);
+  return openApiDocument({ mount: prefix, origin: `${ctx.protocol}://${ctx.host}`, login: access.describe?.(prefix) });
 }
 
 async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {

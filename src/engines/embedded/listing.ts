@@ -329,7 +329,9 @@ class Listing {
   }
 
   #findText(text: string): Source[] {
-    const words = (text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).slice(0, mostWords);
+    const words = wordsOf(text)
+      .filter((word) => this.#isWord(word))
+      .slice(0, mostWords);
     const sources: Source[] = [];
     if (words.length > 0) {
       const match = words.map((word) => `"${word}"`).join(' AND ');
@@ -347,6 +349,17 @@ class Listing {
       sources.push({ from: 'task', where: 'task.id BETWEEN ? AND ?', params: [low ?? null, high ?? null] });
     }
     return sources;
+  }
+
+  /** Whether the word index takes it for one word: its Unicode is older than that of this process. */
+  #isWord(word: string): boolean {
+    if (/^[a-z0-9]+$/.test(word)) return true;
+    try {
+      this.#database.get('SELECT 1 FROM failure WHERE failure MATCH ? LIMIT 1', `"${word}"`);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** The first rows of all sources in order. `end` is where the looking stopped, if not at the end of the list. */
@@ -405,4 +418,9 @@ class Listing {
     const order = (a.value ?? 0) - (b.value ?? 0) || (a.id < b.id ? -1 : Number(a.id > b.id));
     return this.#descending ? -order : order;
   }
+}
+
+/** The words of a text, as the word index takes it apart. */
+function wordsOf(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }
