@@ -1,17 +1,29 @@
-// Installs what the tests need and npm cannot bring: a Chromium. As root on Debian with apt, else with playwright's own
-// download; where neither works it says what to install, and the tests that need it fail.
+// Installs what the tests need and npm cannot bring: a Chromium, an nginx, and openssl for a certificate. As root on Debian with
+// apt, Chromium else with playwright's own download; what is still missing is said in a line each.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
-const candidates = [
-  process.env.CHROMIUM_PATH,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  chromium.executablePath(),
+/** @param {string} name */
+const onPath = (name) => [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].map((folder) => join(folder, name));
+
+const programs = [
+  {
+    name: 'chromium',
+    places: [
+      process.env.CHROMIUM_PATH,
+      '/usr/bin/chromium',
+      '/usr/bin/chromium-browser',
+      '/usr/bin/google-chrome',
+      chromium.executablePath(),
+    ],
+    hint: 'or set CHROMIUM_PATH to its program',
+  },
+  { name: 'nginx', package: 'nginx-light', places: onPath('nginx'), hint: 'or leave out the tests of the stream behind nginx' },
+  { name: 'openssl', places: onPath('openssl'), hint: 'or leave out the tests over HTTP/2' },
 ];
-const found = () => candidates.some((path) => path && existsSync(path));
+const missing = () => programs.filter(({ places }) => !places.some((path) => path && existsSync(path)));
 
 /** @param {string} command @param {string[]} args */
 const run = (command, args) => {
@@ -23,13 +35,15 @@ const run = (command, args) => {
   return status === 0;
 };
 
-if (!found() && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-  console.log('The browser tests need Chromium; installing it.');
+if (missing().length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+  const packages = missing().map((program) => program.package ?? program.name);
+  console.log(`The tests need ${packages.join(', ')}; installing.`);
   run('apt-get', ['update', '-qq']);
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium']);
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
 }
-if (!found()) run(process.execPath, ['node_modules/playwright-core/cli.js', 'install', 'chromium']);
-if (!found()) {
-  console.error('Chromium is missing. Install it (Debian: apt-get install chromium), or set CHROMIUM_PATH to its program.');
-  process.exitCode = 1;
+if (missing().some(({ name }) => name === 'chromium'))
+  run(process.execPath, ['node_modules/playwright-core/cli.js', 'install', 'chromium']);
+for (const { name, package: from = name, hint } of missing()) {
+  console.error(`${name} is missing. Install it (Debian: apt-get install ${from}), ${hint}.`);
+  if (name === 'chromium') process.exitCode = 1;
 }

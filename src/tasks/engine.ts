@@ -247,6 +247,8 @@ export interface Changes {
   upserts: readonly TaskSummary[];
   /** Ids of tasks that were deleted. */
   removed: readonly string[];
+  /** The number of each of them, so that who has seen some is told the others alone. */
+  revs: { upserts: readonly number[]; removed: readonly number[] };
   /** How many changed tasks are not among `upserts`. */
   dropped: number;
 }

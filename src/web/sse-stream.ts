@@ -117,10 +117,16 @@ function begin(ctx: Context): void {
     // A client that cuts the line is no error of the app, though Koa would tell it so.
     if ((error as NodeJS.ErrnoException | null)?.code !== 'ECONNRESET') onerror.call(ctx, error);
   };
-  ctx.req.socket.setTimeout(0);
-  ctx.req.socket.setNoDelay(true);
+  ctx.req.setTimeout(0);
+  // Over HTTP/2 the connection is not this stream's alone.
+  if (ctx.req.httpVersionMajor < 2) ctx.req.socket.setNoDelay(true);
   if (ctx.method === 'HEAD') ctx.res.end();
-  else ctx.res.write(': connected\n\n');
+  else ctx.res.write(`retry: ${comeBack()}\n\n`);
+}
+
+/** Milliseconds after which a client that was cut off comes back: not all of them at once when the server has restarted. */
+function comeBack(): number {
+  return Math.round(1000 + Math.random() * 2000);
 }
 
 async function pump(

@@ -19,6 +19,7 @@ interface TasksEvent extends StreamEvent {
   /** The event tells everything between these two numbers. */
   from: number;
   to: number;
+  changes: Changes;
 }
 
 /** Lines of one task, in order and without a gap. */
@@ -143,8 +144,17 @@ function hasRows({ upserts, removed, dropped }: Changes): boolean {
   return upserts.length > 0 || removed.length > 0 || dropped > 0;
 }
 
-function tasksEvent(from: number, { rev, upserts, removed, dropped }: Changes): TasksEvent {
-  return { event: 'tasks', id: rev, data: { upserts, removed, dropped }, from, to: rev };
+function tasksEvent(from: number, changes: Changes): TasksEvent {
+  const { rev, upserts, removed, dropped } = changes;
+  return { event: 'tasks', id: rev, data: { upserts, removed, dropped }, from, to: rev, changes };
+}
+
+/** What of an event is news to whoever has seen the changes up to a number. */
+function newsOf({ to, changes }: TasksEvent, seen: number): TasksEvent {
+  const { upserts, removed, revs, dropped } = changes;
+  const isNew = (numbers: readonly number[]) => (_row: unknown, n: number) => (numbers[n] ?? 0) > seen;
+  const news = { upserts: upserts.filter(isNew(revs.upserts)), removed: removed.filter(isNew(revs.removed)) };
+  return tasksEvent(seen, { ...changes, rev: to, ...news, dropped });
 }
 
 const shared = new WeakMap<TaskSource, LiveTasks>();
@@ -211,10 +221,9 @@ async function* clientEvents(
     while (!signal.aborted && !live.ended) {
       const next = live.next(signal);
       if (topics.has('tasks') && live.latest && live.latest.to > seen) {
-        // The shared event will do for whoever has seen up to its beginning; who fell behind gets one of its own.
-        const event = live.latest.from <= seen ? live.latest : await changesSince(tasks, seen, signal);
+        const event = await eventAfter(tasks, live.latest, seen, signal);
         seen = event?.to ?? seen;
-        if (event) yield event;
+        if (event && hasRows(event.changes)) yield event;
       }
       if (topics.has('metrics') && live.metrics && live.metrics !== toldMetrics) {
         toldMetrics = live.metrics;
@@ -234,6 +243,15 @@ async function* clientEvents(
     for (const id of logs.keys()) live.unfollowLog(id);
     live.leave();
   }
+}
+
+/**
+ * The shared event is for whoever has seen just what came before it. Who has seen some of it, as after a resume, gets the rest;
+ * who fell behind gets one of its own.
+ */
+async function eventAfter(tasks: TaskSource, latest: TasksEvent, seen: number, signal: AbortSignal): Promise<TasksEvent | undefined> {
+  if (latest.from === seen) return latest;
+  return latest.from < seen ? newsOf(latest, seen) : changesSince(tasks, seen, signal);
 }
 
 async function changesSince(tasks: TaskSource, seen: number, signal: AbortSignal): Promise<TasksEvent | undefined> {

@@ -128,10 +128,12 @@ export class Reader {
   /** The present row of every task that changed after a number: the newest 500, and how many more there are. */
   changes(after: number): Changes {
     const rev = this.rev();
-    const rows = this.#database.all(`SELECT ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`, after, rowsOfChange);
-    const gone = this.#database.all('SELECT id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?', after, rowsOfChange);
+    const rows = this.#database.all(`SELECT rev, ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`, after, rowsOfChange);
+    const gone = this.#database.all('SELECT rev, id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?', after, rowsOfChange);
     const dropped = this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
-    return { rev, upserts: rows.reverse().map(toSummary), removed: gone.map((row) => idOf(row.id)), dropped };
+    rows.reverse();
+    const revs = { upserts: rows.map((row) => Number(row.rev)), removed: gone.map((row) => Number(row.rev)) };
+    return { rev, upserts: rows.map(toSummary), removed: gone.map((row) => idOf(row.id)), revs, dropped };
   }
 
   /** Changes as the bell tells of them, from a number on: at once where there are some. */

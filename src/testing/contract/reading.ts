@@ -51,6 +51,8 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     for await (const changes of tasks.watch(rev, new AbortController().signal)) {
       expect(changes.dropped).toBe(120);
       expect(changes.upserts.map((task) => task.id)).toEqual(ids.slice(120));
+      expect(changes.revs.upserts).toEqual([...changes.revs.upserts].sort((a, b) => a - b));
+      expect([changes.revs.upserts.length, changes.revs.upserts.at(-1)]).toEqual([500, changes.rev]);
       break;
     }
   });

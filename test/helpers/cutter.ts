@@ -1,0 +1,48 @@
+import { type AddressInfo, createServer, connect as open, type Socket } from 'node:net';
+
+/** A line to a port that can be cut, as a train cuts it in a tunnel. */
+export interface Cutter {
+  port: number;
+  /** Ends every connection at once, in the middle of whatever is said. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+export async function cuttable(target: number): Promise<Cutter> {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = open(target, '127.0.0.1');
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far).pipe(near);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    port: (server.address() as AddressInfo).port,
+    cut,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        cut();
+      }),
+  };
+}
+
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
