@@ -34,7 +34,7 @@ interface Operation {
 const text = (type: string, description: string) => ({ type, description });
 
 /** Every route of the tasks, by method and path below the mount. A test holds it against the routes that are really there. */
-export const operations: Readonly<Record<string, Operation>> = {
+const operations: Readonly<Record<string, Operation>> = {
   'GET ': {
     id: 'listTasks',
     summary: 'Tasks by filter, sorted, page by page',

@@ -1,6 +1,12 @@
 // Engines for another process, which asks for them by messages: this one has them open, reads and writes their files.
-import { EmbeddedEngine } from '../../../dist/engines/embedded/engine.js';
-import { loggerOption } from '../../../dist/options.js';
+
+/** The built files, which the compiler does not need to be there. @param {string} path */
+const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));
+/** @typedef {import('../../../src/engines/embedded/engine.js').EmbeddedEngine} EmbeddedEngine */
+const { EmbeddedEngine } = /** @type {typeof import('../../../src/engines/embedded/engine.js')} */ (
+  await built('engines/embedded/engine.js')
+);
+const { loggerOption } = /** @type {typeof import('../../../src/options.js')} */ (await built('options.js'));
 
 /** @type {Map<number, EmbeddedEngine>} */
 const engines = new Map();

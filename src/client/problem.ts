@@ -1,0 +1,24 @@
+/** An answer that is not what was asked for, as the server described it (RFC 9457). */
+export class ProblemError extends Error {
+  /** HTTP status; 0 when there was no answer at all. */
+  readonly status: number;
+  /** Stable for programs; `NETWORK` when there was no answer at all. */
+  readonly code: string;
+  /** Seconds after which it may be tried again, where the server said so. */
+  readonly retryAfter: number | undefined;
+
+  constructor(status: number, code: string, message: string, options: ErrorOptions & { retryAfter?: number | undefined } = {}) {
+    super(message, options);
+    this.name = 'ProblemError';
+    this.status = status;
+    this.code = code;
+    this.retryAfter = options.retryAfter;
+  }
+}
+
+/** The error of an answer. */
+export async function problemOf(response: Response): Promise<ProblemError> {
+  const body: unknown = await response.json().catch(() => undefined);
+  const { code = 'INTERNAL', detail = response.statusText } = (body ?? {}) as { code?: string; detail?: string };
+  return new ProblemError(response.status, code, detail, { retryAfter: Number(response.headers.get('Retry-After')) || undefined });
+}
