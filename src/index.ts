@@ -61,6 +61,7 @@ export type {
 } from './tasks/types.js';
 export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks } from './web/background-tasks.js';
 export { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
+export { type Emitter, emitterEvents } from './web/emitter-events.js';
 export type { StreamEvent } from './web/event.js';
 export type { WebOptions } from './web/options.js';
 export { type SseStreamOptions, type StreamClient, type StreamLimits, type StreamSource, sseStream } from './web/sse-stream.js';

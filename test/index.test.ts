@@ -25,6 +25,7 @@ describe('what the package exports', () => {
         'TaskflowError',
         'backgroundTasks',
         'dashboardRoutes',
+        'emitterEvents',
         'errorCodes',
         'sseStream',
         'taskAdmin',

@@ -7,15 +7,20 @@ interface Listener<E> {
 /** Events a client may be behind before it is cut off. */
 const maxBehind = 1000;
 
-/** Shares one iterable among any number of readers; each gets what comes after it began. */
+/** Gives each event to any number of readers; each gets what comes after it began. Its source is in use while anybody reads. */
 export class Broadcast<E> {
-  readonly #source: AsyncIterator<E>;
   readonly #listeners = new Set<Listener<E>>();
-  #running = false;
+  readonly #begin: (broadcast: Broadcast<E>) => () => void;
+  #stop: (() => void) | undefined;
   #ended = false;
 
-  constructor(source: AsyncIterable<E>) {
-    this.#source = source[Symbol.asyncIterator]();
+  /** `begin` is called when the first reader comes, and what it answers when the last one has gone. */
+  constructor(begin: (broadcast: Broadcast<E>) => () => void) {
+    this.#begin = begin;
+  }
+
+  get hasReaders(): boolean {
+    return this.#listeners.size > 0;
   }
 
   async *subscribe(signal: AbortSignal): AsyncGenerator<E> {
@@ -23,7 +28,7 @@ export class Broadcast<E> {
     const wake = (): void => listener.wake();
     this.#listeners.add(listener);
     signal.addEventListener('abort', wake);
-    if (!this.#running && !this.#ended) void this.#run();
+    if (!this.#ended) this.#stop ??= this.#begin(this);
     try {
       while (!signal.aborted) {
         const event = listener.waiting.shift();
@@ -35,41 +40,55 @@ export class Broadcast<E> {
           });
       }
     } finally {
-      this.#listeners.delete(listener);
+      this.#leave(listener);
       signal.removeEventListener('abort', wake);
     }
   }
 
-  /** Pulls while anybody listens. With nobody there the source waits, and goes on for whoever comes next. */
-  async #run(): Promise<void> {
-    this.#running = true;
-    try {
-      while (this.#listeners.size > 0) {
-        const { value, done } = await this.#source.next();
-        if (done) {
-          this.#end();
-          return;
-        }
-        this.#send(value);
-      }
-    } catch {
-      // The source is the app's; when it fails, the streams over it end.
-      this.#end();
-    } finally {
-      this.#running = false;
-    }
+  #leave(listener: Listener<E>): void {
+    this.#listeners.delete(listener);
+    if (this.hasReaders) return;
+    this.#stop?.();
+    this.#stop = undefined;
   }
 
-  #end(): void {
-    this.#ended = true;
-    for (const { wake } of this.#listeners) wake();
-  }
-
-  #send(event: E): void {
+  send(event: E): void {
     for (const listener of this.#listeners) {
       listener.waiting.push(event);
-      if (listener.waiting.length > maxBehind) this.#listeners.delete(listener);
+      if (listener.waiting.length > maxBehind) this.#leave(listener);
       listener.wake();
     }
   }
+
+  /** There will be no more events. */
+  end(): void {
+    this.#ended = true;
+    for (const { wake } of this.#listeners) wake();
+  }
+}
+
+/** Shares one iterable. It is pulled while anybody reads; with nobody there it waits, and goes on for whoever comes next. */
+export function shareIterable<E>(iterable: AsyncIterable<E>): Broadcast<E> {
+  const source = iterable[Symbol.asyncIterator]();
+  let running = false;
+  const run = async (broadcast: Broadcast<E>): Promise<void> => {
+    if (running) return;
+    running = true;
+    try {
+      while (broadcast.hasReaders) {
+        const { value, done } = await source.next();
+        if (done) return broadcast.end();
+        broadcast.send(value);
+      }
+    } catch {
+      // The source is the app's; when it fails, the streams over it end.
+      broadcast.end();
+    } finally {
+      running = false;
+    }
+  };
+  return new Broadcast((broadcast) => {
+    void run(broadcast);
+    return () => {};
+  });
 }

@@ -8,7 +8,7 @@ import { sendError } from '../http/problem.js';
 import { forbidden, hasBearer, unauthenticated, whoIs } from '../http/routes.js';
 import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
-import { Broadcast } from './broadcast.js';
+import { shareIterable } from './broadcast.js';
 import { eventText, type StreamEvent } from './event.js';
 import { accessOption } from './options.js';
 
@@ -101,7 +101,7 @@ function sourceFor<E extends StreamEvent>(source: StreamSource<E>): (client: Str
   if (typeof source === 'function') return source;
   if (typeof source !== 'object' || source === null || !(Symbol.asyncIterator in source))
     throw wrongType('source', source, 'an AsyncIterable of events, or a function that returns one');
-  const shared = new Broadcast(source);
+  const shared = shareIterable(source);
   return ({ signal }) => shared.subscribe(signal);
 }
 

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import Router from '@koa/router';
@@ -6,6 +7,7 @@ import { createAuth } from '../../src/auth/create-auth.js';
 import { loginRoutes } from '../../src/auth/login-routes.js';
 import { requireAuth } from '../../src/auth/require-auth.js';
 import { sessionToken } from '../../src/auth/session-token.js';
+import { emitterEvents } from '../../src/web/emitter-events.js';
 import type { StreamEvent } from '../../src/web/event.js';
 import { type StreamClient, sseStream } from '../../src/web/sse-stream.js';
 import { ask, logIn } from '../helpers/client.js';
@@ -63,6 +65,34 @@ describe('sseStream', () => {
     expect([client?.lastEventId, client?.query.get('a')]).toEqual(['41', '1']);
     stream.close();
     await waitFor(() => client?.signal.aborted);
+  });
+
+  it('tells the events of an emitter that are named, to all who read, and lets go of it when nobody does', async () => {
+    const prices = new EventEmitter();
+    const url = await use(sseStream(emitterEvents(prices, ['price', 'trade'])));
+    prices.emit('price', 'before anybody came');
+    const streams = await Promise.all([openStream(url), openStream(url)]);
+    await waitFor(() => prices.listenerCount('price') > 0);
+    await sleep(0.05);
+    prices.emit('price', { cents: 1 });
+    prices.emit('secret', { cents: 2 });
+    prices.emit('trade');
+    for (const stream of streams) {
+      await waitFor(() => stream.events.length === 2);
+      expect(stream.events.map(({ event, data }) => [event, data])).toEqual([
+        ['price', '{"cents":1}'],
+        ['trade', 'null'],
+      ]);
+      stream.close();
+    }
+    await waitFor(() => prices.listenerCount('price') === 0 && prices.listenerCount('trade') === 0);
+    const again = await openStream(url);
+    await waitFor(() => prices.listenerCount('price') === 1);
+    prices.emit('price', 3);
+    await waitFor(() => again.events.length === 1);
+    again.close();
+    expect(() => emitterEvents({} as never, ['a'])).toThrow(/emitter .* must be an EventEmitter/);
+    expect(() => emitterEvents(prices, [])).toThrow(/names .* must be a list/);
   });
 
   it('sends its headers before the first event', async () => {

@@ -127,6 +127,10 @@ export class Reader {
 
   /** The present row of every task that changed after a number: the newest 500, and how many more there are. */
   changes(after: number): Changes {
+    return this.#atOnce(() => this.#changes(after));
+  }
+
+  #changes(after: number): Changes {
     const rev = this.rev();
     const rows = this.#database.all(`SELECT rev, ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`, after, rowsOfChange);
     const gone = this.#database.all('SELECT rev, id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?', after, rowsOfChange);

@@ -44,6 +44,22 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(await second).toBe('ended');
   });
 
+  it('tells each change once, whatever is written in the meantime', async () => {
+    const noop = tasks.define('noop');
+    const { rev } = await tasks.describe();
+    const controller = new AbortController();
+    const told: string[] = [];
+    const watching = (async () => {
+      for await (const changes of tasks.watch(rev, controller.signal)) told.push(...changes.upserts.map(({ id }) => id));
+    })();
+    const ids: string[] = [];
+    for (let n = 0; n < 400; n++) ids.push(await noop.enqueue());
+    await waitFor(() => told.length >= ids.length);
+    controller.abort();
+    await watching;
+    expect(told).toEqual(ids);
+  });
+
   it('tells at most 500 changed rows, the newest, and how many others there are', async () => {
     const noop = tasks.define('noop');
     const { rev } = await tasks.describe();
