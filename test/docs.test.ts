@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { errorCodes } from '../src/errors.js';
+import { type AdminApp, serveAdmin } from './helpers/admin-app.js';
 import { temporaryFolder } from './helpers/folder.js';
 import { startProcess } from './helpers/process.js';
 
@@ -47,12 +48,20 @@ function programsOf(text: string): string[] {
 }
 
 describe('the docs', () => {
+  let shop: AdminApp;
+  beforeAll(async () => {
+    shop = await serveAdmin({ auth: null });
+  });
+  afterAll(() => shop.close());
+
   it.each(pages.flatMap((page) => programsOf(read(page)).map((code, index) => [`program ${index + 1} of ${page}`, code] as const)))(
     'hold code that runs: %s',
     async (_name, code) => {
       const folder = temporaryFolder();
-      // Its files go to a folder of their own, the copies of a backup too, and its server to a free port.
+      // Its files go to a folder of their own, the copies of a backup too, and its server to a free port; the shop is here.
       const placed = code
+        .replaceAll('https://shop.example.com/tasks', shop.base)
+        .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
         .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
         .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
         .replace('app.listen(3000,', 'app.listen(0,');
