@@ -4,6 +4,7 @@ console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --
 await import('./tasks.js');
 await import('./profile.js');
 await import('./reads.js');
+await import('./export.js');
 await import('./long-file.js');
 await import('./slow-disk.js');
 await import('./guarded.js');

@@ -173,10 +173,12 @@ export interface TaskQuery {
   limit: number;
   /** Where the page before ended, as its `next` said. */
   after?: string | undefined;
+  /** With `false` the page has no `total`: for who reads all of them. */
+  counted?: boolean | undefined;
 }
 
 /** Which tasks a command is for: conditions as of a list, in no order. */
-export type TaskFilter = Omit<TaskQuery, 'sort' | 'order' | 'limit' | 'after'>;
+export type TaskFilter = Omit<TaskQuery, 'sort' | 'order' | 'limit' | 'after' | 'counted'>;
 
 /** One page of a list. */
 export interface TaskPage {
@@ -188,7 +190,7 @@ export interface TaskPage {
   next: string | null;
   /** Exact up to 10,000. */
   total: number;
-  /** `gte` past 10,000, or where counting on would take too long. */
+  /** `gte` past 10,000, where counting on would take too long, or where nothing was counted. */
   totalRelation: 'eq' | 'gte';
 }
 

@@ -65,8 +65,9 @@ export async function told<T extends { told?: Told | null }>(
   const event = { action, actor, ...about };
   try {
     const result = await act();
+    const detail = { ...about.detail, ...result.told?.detail };
     if (result.told !== null)
-      record(ctx, access, logger, { ...event, ...result.told, detail: { ...about.detail, ...result.told?.detail }, outcome: 'done' });
+      record(ctx, access, logger, { ...event, ...result.told, ...(Object.keys(detail).length > 0 && { detail }), outcome: 'done' });
     return result;
   } catch (error) {
     const known = error instanceof TaskflowError;

@@ -80,7 +80,7 @@ async function failedSince(tasks: TaskSource, filter: TaskFilter, since: number)
   const found: TaskSummary[] = [];
   let after: string | undefined;
   while (found.length <= mostByFilter) {
-    const { items, next } = await tasks.find({ ...filter, sort: 'endedAt', limit: 500, after });
+    const { items, next } = await tasks.find({ ...filter, sort: 'endedAt', limit: 500, counted: false, after });
     const late = items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
     found.push(...(late < 0 ? items : items.slice(0, late)));
     if (late >= 0 || next === null) break;
@@ -107,7 +107,7 @@ async function deleteHistory(acting: Acting): Promise<void> {
 async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
   for (;;) {
-    const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500 });
+    const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500, counted: false });
     const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
     if (deleted >= mostByFilter || old.length === 0) return { deleted, more: old.length > 0 };
     const { results } = await control(acting, { action: 'delete', ids: old }, {});

@@ -36,6 +36,7 @@ async function* pages(tasks: TaskReader, query: TaskQuery): AsyncGenerator<reado
     const { items, next }: Awaited<ReturnType<TaskReader['find']>> = await tasks.find({
       ...query,
       limit: pageSize,
+      counted: false,
       after: after ?? undefined,
     });
     if (items.length > 0) yield items;

@@ -54,6 +54,7 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
   let server: Child;
   let cutter: Cutter;
   let port: number;
+  let follower: Follower;
   const serveAgain = async (): Promise<void> => {
     server = startScript('stream-server.js', folder.file('tasks.db'), String(port));
     await waitFor(() => server.lines.includes('listening'));
@@ -71,13 +72,14 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
     tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
   });
   afterEach(async () => {
+    await follower?.close();
     await Promise.all([kill(), cutter.close(), tasks.stop()]);
     folder.remove();
   });
 
   it('misses nothing and gets nothing twice, whether the line is cut or the server killed and started again', async () => {
     const note = tasks.define<[n: number]>('note');
-    const follower = await follow(`http://127.0.0.1:${cutter.port}/tasks/dashboard/stream`);
+    follower = await follow(`http://127.0.0.1:${cutter.port}/tasks/dashboard/stream`);
     await waitFor(async () => (await follower.seen()).length > 0);
     const ids: string[] = [];
     const enqueue = async (amount: number): Promise<void> => {
@@ -111,6 +113,5 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
     expect(greetings).toEqual([false, true, true, true]);
     const numbers = seen.filter(({ event }) => event === 'tasks').map(({ id }) => Number(id));
     expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
-    await follower.close();
   }, 60_000);
 });

@@ -1,8 +1,14 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import { TaskManager } from '../../src/manager.js';
 import { csvCell } from '../../src/web/export.js';
+import { taskRoutes } from '../../src/web/task-routes.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { ask, logIn } from '../helpers/client.js';
-import { waitFor } from '../helpers/wait.js';
+import { serve } from '../helpers/serve.js';
+import { sleep, waitFor } from '../helpers/wait.js';
 
 let app: AdminApp;
 let session: { cookie: string };
@@ -38,6 +44,34 @@ describe('GET P/export', () => {
     expect(rows).toHaveLength(1200);
     expect(rows[0]).toMatchObject({ name: 'quiet', status: 'success' });
     expect(Object.keys(rows[0] ?? {})).not.toContain('args');
+  });
+
+  it('reads on as the client does, and no further when it has gone', async () => {
+    let pages = 0;
+    const tasks = new TaskManager({ database: ':memory:', logger: false });
+    const noop = tasks.define<[text: string]>('noop'.repeat(30));
+    for (let n = 0; n < 20; n++) await noop.enqueueMany(Array.from({ length: 1000 }, () => ['']));
+    const counting = new Proxy(tasks, {
+      get: (target, key) => {
+        if (key === 'find') pages += 1;
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const koa = new Koa();
+    koa.silent = true;
+    koa.use(taskRoutes(counting, { logger: false }));
+    const served = await serve(koa);
+    const request = get(`${served.url}/tasks/export?format=ndjson`);
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.pause();
+    await sleep(0.5);
+    const waiting = pages;
+    expect(waiting).toBeLessThan(40);
+    response.destroy();
+    await sleep(0.3);
+    expect(pages - waiting).toBeLessThanOrEqual(1);
+    await Promise.all([served.close(), tasks.stop()]);
   });
 
   it.each(['', '?format=xml', '?format=csv&format=ndjson', '?format=csv&status=none', '?format=csv&limit=5'])(

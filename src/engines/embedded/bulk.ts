@@ -65,7 +65,7 @@ async function find(reader: Reader, filter: TaskFilter & { status: TaskStatus[] 
   const found: TaskSummary[] = [];
   let after: string | undefined;
   while (filter.status.length > 0 && found.length <= mostByFilter) {
-    const { items, next } = reader.find({ ...filter, order: 'ascending', limit: 500, after });
+    const { items, next } = reader.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
     found.push(...items);
     if (next === null) break;
     after = next;

@@ -27,6 +27,7 @@ import {
 const countedTo = 10_000;
 /** Candidates that one page looks at for conditions without an index of their own. */
 const window = 5_000;
+const uncounted = { total: 0, totalRelation: 'gte' } as const;
 /** Words of a search, and lanes whose name has them all (or tags that are it), that are looked for. */
 const mostWords = 20;
 const mostLanes = 30;
@@ -53,7 +54,7 @@ export function listTasks(database: Database, query: TaskQuery): TaskPage {
   const listing = new Listing(database, query);
   const { found, next } = listing.page();
   const items = summariesOf(database, found.slice(0, limit));
-  return { items, next, ...listing.total() };
+  return { items, next, ...(query.counted === false ? uncounted : listing.total()) };
 }
 
 /** How many tasks a filter finds: beyond 10,000 a floor, but where they are kept count of. */
@@ -98,12 +99,15 @@ class Listing {
     const groups = this.#groups();
     const first = start ? groups.findIndex(({ key }) => key === start.group) : 0;
     if (first === -1) throw invalidPosition();
-    const found: (Candidate & { group: string })[] = [];
+    const found: Candidate[] = [];
+    /** Group of the last one of this page. */
+    let group: string | undefined;
     for (const { key, sources, rest } of groups.slice(first)) {
       const { rows, end } = this.#merge(sources, rest, limit + 1 - found.length, start?.group === key ? start : undefined);
-      for (const row of rows) found.push({ ...row, group: key });
+      found.push(...rows);
       const last = found[limit - 1];
-      if (found.length > limit && last) return { found, next: writePosition(sort, last) };
+      if (last) group ??= key;
+      if (found.length > limit && last) return { found, next: writePosition(sort, { ...last, group: group ?? key }) };
       if (end) return { found, next: writePosition(sort, { ...end, group: key }) };
     }
     return { found, next: null };
