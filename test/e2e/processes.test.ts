@@ -65,6 +65,19 @@ describe('several processes on one file', () => {
     file.close();
   });
 
+  it('are listed while they live, with what each of them runs, and no longer when one was killed', async () => {
+    const victim = await worker();
+    const other = await worker();
+    const pids = async () => (await tasks.aggregate('workers')).map(({ pid }) => pid);
+    await waitFor(async () => (await pids()).length === 2);
+    expect((await pids()).sort()).toEqual([victim.process.pid, other.process.pid].sort());
+    await tasks.define<[ms: number]>('once').enqueue(3000);
+    await waitFor(async () => (await tasks.aggregate('workers')).some(({ running, slots }) => running === 1 && slots === 20));
+    await kill(victim);
+    await waitFor(async () => (await pids()).length === 1, 5);
+    expect(await pids()).toEqual([other.process.pid]);
+  });
+
   it('marks what a killed process ran as interrupted, or runs it again where that is allowed', async () => {
     const once = tasks.define<[ms: number]>('once');
     const again = tasks.define<[ms: number]>('again', { requeueOnInterrupt: true, maxInterrupts: 2 });
