@@ -78,6 +78,7 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
       if (!actor) throw unauthenticated(ctx);
       if (!hasRole(actor.roles, 'viewer')) throw forbidden('viewer');
       if (!isOpen(access) && !hasBearer(ctx)) refuseCrossSiteRead(ctx, trustedOrigins);
+      if (!ctx.accepts('text/event-stream')) throw new TaskflowError('NOT_ACCEPTABLE', 'This is to be had as text/event-stream.');
       const key = isOpen(access) ? clientAddress(ctx) : actor.name;
       open.check(key);
       const controller = new AbortController();

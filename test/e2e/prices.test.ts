@@ -30,7 +30,9 @@ describe('the example of prices', () => {
     const first = await page.textContent('#price');
     await page.waitForFunction((before) => document.getElementById('price')?.textContent !== before, first);
     expect(child.lines.join('\n')).not.toContain('Canary');
-    await page.evaluate(() => fetch('/tasks/auth/logout', { method: 'POST' }));
+    // Signed out in another tab: this page learns of it by the stream alone.
+    const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
+    await ask(`${address}tasks/auth/logout`, { method: 'POST', headers: { Cookie: cookie } });
     await page.waitForURL(/auth\/login/);
   });
 });

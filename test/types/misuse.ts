@@ -17,6 +17,7 @@ import {
   taskProgress,
   taskRoutes,
 } from 'koa-taskflow';
+import { createClient } from 'koa-taskflow/client';
 import type { Route } from '../../src/http/routes.js';
 
 const tasks = new TaskManager();
@@ -154,3 +155,23 @@ void tasks.control({ action: 'retry', ids: 'x' }, { actor: 'ada' });
 void tasks.find({ limit: 5, sort: 'created_at' });
 // @ts-expect-error progress is a number
 taskProgress('half');
+
+const client = createClient('/tasks');
+void client.list({ status: ['failed'], sort: '-endedAt', limit: 5 });
+// @ts-expect-error there is no such state
+void client.list({ status: ['gone'] });
+// @ts-expect-error there is no such parameter
+void client.list({ state: ['failed'] });
+// @ts-expect-error nothing can be sorted by that
+void client.list({ sort: 'queue' });
+// @ts-expect-error an action is needed
+void client.bulk({ ids: [] });
+// @ts-expect-error there is no such topic
+void client.changes({ topics: ['logs'] });
+void (async () => {
+  for await (const change of client.changes()) {
+    // @ts-expect-error only the changes of tasks have rows
+    void change.upserts;
+    if (change.type === 'tasks') void change.upserts;
+  }
+});

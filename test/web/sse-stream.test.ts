@@ -133,6 +133,23 @@ describe('sseStream', () => {
     expect(stream.events).toEqual([{ event: 'a event: evil', data: '1', id: '1  data: 2' }]);
   });
 
+  it('refuses who takes no stream, and keeps one open with a comment while nothing happens', async () => {
+    const quiet: Middleware = sseStream(async function* ({ signal }) {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      yield* [];
+    });
+    const url = await use(quiet);
+    const refused = await ask(url, { headers: { Accept: 'application/json' } });
+    expect([refused.status, (refused.json as { code: string }).code]).toEqual([406, 'NOT_ACCEPTABLE']);
+    const response = await fetch(url, { headers: { Accept: 'text/event-stream' } });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    expect((await reader?.read())?.value).toMatch(/^retry: [12]\d{3}\n\n$/);
+    const started = performance.now();
+    expect((await reader?.read())?.value).toBe(': ping\n\n');
+    expect(performance.now() - started).toBeGreaterThan(14_000);
+    await reader?.cancel();
+  }, 30_000);
+
   it('answers HEAD with headers and ends', async () => {
     expect((await ask(await use(sseStream(counting())), { method: 'HEAD' })).status).toBe(200);
   });

@@ -91,11 +91,16 @@ export class Ledger {
     this.#tally.clear();
   }
 
-  /** Stores everything, before the commit. */
-  close(): void {
+  /** Stores all that was counted. */
+  writeCounts(): void {
     this.writeTally();
     this.#writeSums(this.#tags, 'tag_tally', 'key', 'value');
     this.#writeSums(this.#kinds, 'kind_tally', 'fingerprint', 'status');
+  }
+
+  /** Stores everything, before the commit. */
+  close(): void {
+    this.writeCounts();
     if (this.#rev !== this.#before.rev) this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
     if (this.#seq !== this.#before.seq) this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
   }

@@ -36,10 +36,12 @@ export function readMetrics(database: Database, { from, to, step }: MetricsRange
   const live = readLive(database);
   const ranged = from !== undefined || to !== undefined;
   const end = to ?? now;
-  const seriesFrom = from ?? end - 24 * hour;
+  // Since the beginning of time: one sum has it, however many days there are.
+  const ever = to === undefined && (from === undefined || from <= 0);
+  const seriesFrom = ever ? end - 24 * hour : (from ?? end - 24 * hour);
   const level = step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 1000 * 60);
   const points = readSums(database, level, startOf(level, seriesFrom), end);
-  const sums = ranged ? (from === undefined ? readSums(database, 'day', 0, end) : points) : readSums(database, 'all', 0, 0);
+  const sums = ever ? readSums(database, 'all', 0, 0) : from === undefined ? readSums(database, 'day', 0, end) : points;
   return {
     ...figuresOf(sums, live, ranged),
     functions: grouped('name', sums, live, ranged),

@@ -10,6 +10,8 @@ const tombstones = 100_000;
 
 /** Kinds of failure that are remembered when no task is of them any more. */
 const mostKinds = 10_000;
+/** Kinds, and hours of kinds, that one call looks at. */
+const kindsAtOnce = 200;
 
 /** Deletes some of the tasks that ended first: before a time, or beyond so many. */
 export function prune(transaction: Transaction, { endedBefore, keep, limit, at }: Of<'prune'>): number {
@@ -32,19 +34,24 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit, at }
   const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
   for (const row of doomed) deleteTask(transaction, row);
   if (doomed.length > 0) trimTombstones(transaction);
+  ledger.writeCounts();
   dropKinds(transaction, before);
   return doomed.length;
 }
 
-/** Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so many; none that a task still is of. */
+/**
+ * Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so many; none that a task still is
+ * of. It looks at a few of the oldest each time, so that no call is long.
+ */
 function dropKinds({ database }: Transaction, before: number): void {
-  const gone = 'NOT EXISTS (SELECT 1 FROM kind_tally WHERE kind_tally.fingerprint = kind.fingerprint AND n > 0)';
-  database.run(`DELETE FROM kind WHERE last_at < ? AND ${gone}`, before);
-  const beyond = Number(database.get('SELECT count(*) AS n FROM kind')?.n) - mostKinds;
-  if (beyond <= 0) return;
+  const { n } = database.get('SELECT count(*) AS n FROM (SELECT 1 FROM kind LIMIT ?)', mostKinds + 1) ?? {};
+  const until = Number(n) > mostKinds ? Number.MAX_SAFE_INTEGER : before;
   database.run(
-    `DELETE FROM kind WHERE fingerprint IN (SELECT fingerprint FROM kind WHERE ${gone} ORDER BY last_at LIMIT ?)`,
-    Math.min(beyond, 100),
+    `DELETE FROM kind WHERE fingerprint IN (
+       SELECT fingerprint FROM (SELECT fingerprint FROM kind WHERE last_at < ? ORDER BY last_at LIMIT ?) AS old
+       WHERE NOT EXISTS (SELECT 1 FROM kind_tally WHERE kind_tally.fingerprint = old.fingerprint AND n > 0))`,
+    until,
+    kindsAtOnce,
   );
 }
 
@@ -76,7 +83,11 @@ export function makeSearchable(transaction: Transaction, { limit }: Of<'makeSear
 
 /** The hours of a trend that nobody asks for any more. */
 function dropHours({ database }: Transaction, at: number): void {
-  database.run('DELETE FROM kind_hour WHERE hour < ?', Math.floor(at / 3_600_000) - trendHours);
+  database.run(
+    'DELETE FROM kind_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour FROM kind_hour WHERE hour < ? LIMIT ?)',
+    Math.floor(at / 3_600_000) - trendHours,
+    kindsAtOnce,
+  );
 }
 
 /** Deletes idempotency keys that are over, a few at a time. */
