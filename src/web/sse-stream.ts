@@ -3,6 +3,7 @@ import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { type Access, hasRole, isOpen } from '../http/access.js';
 import { clientAddress } from '../http/client-address.js';
+import { ignoreCuts } from '../http/cut.js';
 import { plainHeaders } from '../http/headers.js';
 import { sendError } from '../http/problem.js';
 import { forbidden, hasBearer, unauthenticated, whoIs } from '../http/routes.js';
@@ -113,11 +114,7 @@ function begin(ctx: Context): void {
   ctx.set({ 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' });
   // Written straight to the response, which is what makes a thousand streams cheap; Koa must keep its hands off.
   ctx.respond = false;
-  const { onerror } = ctx;
-  ctx.onerror = (error: Error) => {
-    // A client that cuts the line is no error of the app, though Koa would tell it so.
-    if ((error as NodeJS.ErrnoException | null)?.code !== 'ECONNRESET') onerror.call(ctx, error);
-  };
+  ignoreCuts(ctx);
   ctx.req.setTimeout(0);
   // Over HTTP/2 the connection is not this stream's alone.
   if (ctx.req.httpVersionMajor < 2) ctx.req.socket.setNoDelay(true);

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Access } from '../http/access.js';
+import { ignoreCuts } from '../http/cut.js';
 import { type Route, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
@@ -125,6 +126,7 @@ async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof r
 
 async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {
   const { query, format } = await readExportQuery(ctx.querystring, Date.now());
+  ignoreCuts(ctx);
   ctx.attachment(`tasks.${format}`);
   ctx.type = exportTypes[format];
   return exportStream(tasks, query, format);

@@ -59,7 +59,8 @@ describe('GET P/export', () => {
       },
     });
     const koa = new Koa();
-    koa.silent = true;
+    const errors: unknown[] = [];
+    koa.on('error', (error) => errors.push(error));
     koa.use(taskRoutes(counting, { logger: false }));
     const served = await serve(koa);
     const request = get(`${served.url}/tasks/export?format=ndjson`);
@@ -71,6 +72,7 @@ describe('GET P/export', () => {
     response.destroy();
     await sleep(0.3);
     expect(pages - waiting).toBeLessThanOrEqual(1);
+    expect(errors).toEqual([]);
     await Promise.all([served.close(), tasks.stop()]);
   });
 
