@@ -53,14 +53,17 @@ for (const clients of [100, 500, 1000]) {
 /** @type {Record<string, string>} */
 const grown = {};
 for (const kind of ['taskflow', 'better-sse']) {
-  const slow = await streamLoad([kind], { clients: 10, reading: false });
-  const start = await slow.rss();
+  const slow = await streamLoad([kind, '', '320'], { clients: 10, reading: false });
+  const start = await slow.look();
   await setTimeout(12_000);
-  grown[kind] = `+ ${show(Math.max(0, (await slow.rss()) - start))} MiB, ${slow.closed()} dropped`;
+  const { rss } = await slow.look();
+  await setTimeout(25_000);
+  const { open } = await slow.look();
+  grown[kind] = `+ ${show(Math.max(0, rss - start.rss))} MiB, ${10 - open} cut off after 38 s`;
   await slow.end();
 }
 console.log(
-  `| ten clients that never read, after 12 s | ${grown.taskflow} | ${grown['better-sse']} (better-sse) | memory, less is better | |`,
+  `| ten clients that never read, ten events of 320 KB a second, after 13 s | ${grown.taskflow} | ${grown['better-sse']} (better-sse) | memory, less is better | |`,
 );
 
 const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-stream-'));
@@ -85,7 +88,7 @@ print(
 );
 const crowd = await streamLoad(['tasks', few], { clients: 1000, at: createdAt });
 const { used, p99, delivered } = await crowd.measure(10);
-const loaded = await crowd.rss();
+const loaded = (await crowd.look()).rss;
 await crowd.end();
 console.log(
   `\n1,000 streams and 100 changes a second: ${show(used)} % of one processor, ${show(delivered / 10)} events a second, a change is there within ${show(p99)} ms (99th percentile, of which up to 100 are waited to gather), ${show(loaded)} MiB.`,

@@ -1,12 +1,13 @@
-// A server of streams: ten events a second of 3.2 KB, by this project or by better-sse; or the changes of the tasks of a file.
+// A server of streams: ten events a second of so many kilobytes, by this project or by better-sse; or the changes of the tasks of a file.
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { createChannel, createSession } from 'better-sse';
 import Koa from 'koa';
 import { sseStream, TaskManager, taskEvents } from '../../dist/index.js';
 
-const [kind = 'taskflow', database = ''] = process.argv.slice(2);
-const event = () => ({ at: Date.now(), rows: Array.from({ length: 10 }, (_, n) => ({ id: n, text: 'x'.repeat(290) })) });
+const [kind = 'taskflow', database = '', kilobytes = '3.2'] = process.argv.slice(2);
+const text = 'x'.repeat(Math.round(Number(kilobytes) * 100) - 30);
+const event = () => ({ at: Date.now(), rows: Array.from({ length: 10 }, (_, n) => ({ id: n, text })) });
 const app = new Koa();
 app.silent = true;
 const options = /** @type {const} */ ({ streams: { perUser: 10_000 }, logger: false });
@@ -44,5 +45,7 @@ let before;
 createInterface({ input: process.stdin }).on('line', (line) => {
   if (line === 'start') before = process.cpuUsage();
   const { user, system } = process.cpuUsage(before);
-  console.log(JSON.stringify({ cpu: (user + system) / 1000, rss: process.memoryUsage.rss() / 2 ** 20 }));
+  server.getConnections((_error, open) =>
+    console.log(JSON.stringify({ cpu: (user + system) / 1000, rss: process.memoryUsage.rss() / 2 ** 20, open })),
+  );
 });

@@ -29,7 +29,7 @@ export async function streamLoad(args, { clients, reading = true, at = /"at":(\d
       for (const [, time = ''] of chunk.matchAll(at)) delays.push(now - (/^\d+$/.test(time) ? Number(time) : Date.parse(time)));
     });
   });
-  /** @param {string} command @returns {Promise<{ cpu: number, rss: number }>} */
+  /** @param {string} command @returns {Promise<{ cpu: number, rss: number, open: number }>} */
   const ask = async (command) => {
     app.stdin.write(`${command}\n`);
     const [answer] = await once(app.stdout, 'data');
@@ -37,9 +37,8 @@ export async function streamLoad(args, { clients, reading = true, at = /"at":(\d
   };
   await setTimeout(1000 + clients);
   return {
-    rss: async () => (await ask('rss')).rss,
-    /** Sockets that the server has closed. */
-    closed: () => sockets.filter(({ closed, readableEnded, destroyed }) => closed || readableEnded || destroyed).length,
+    /** MiB of memory, and connections, of the server. */
+    look: () => ask('look'),
     /** CPU milliseconds of the server for 1,000 events delivered, their number, and the 99th percentile of their way. */
     async measure(/** @type {number} */ seconds) {
       await ask('start');
