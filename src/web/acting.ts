@@ -19,6 +19,8 @@ export interface Acting extends ActionParts {
   ctx: Context;
   tasks: TaskSource;
   actor: string;
+  /** Why it is done, as the body says. */
+  reason?: string | undefined;
 }
 
 /** What was done, for the audit. */
@@ -47,9 +49,13 @@ function nameOf(actor: Actor | undefined): string {
 }
 
 /** Gives a command to the engine. @throws TaskflowError NOT_SUPPORTED where it cannot do that. */
-export async function control({ tasks, actor }: Acting, command: Command, by: Omit<CommandBy, 'actor'>): Promise<Outcome> {
+export async function control(
+  { tasks, actor, reason }: Acting,
+  command: Command,
+  by: Pick<CommandBy, 'dryRun' | 'expect'> = {},
+): Promise<Outcome> {
   if (!tasks.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${command.action}.`);
-  return tasks.control(command, { actor, ...by });
+  return tasks.control(command, { actor, reason, ...by });
 }
 
 /**
@@ -57,15 +63,17 @@ export async function control({ tasks, actor }: Acting, command: Command, by: Om
  * `told: null` nothing was changed, and nothing is told.
  */
 export async function told<T extends { told?: Told | null }>(
-  { ctx, access, logger, actor }: Acting,
+  acting: Acting,
   action: string,
   about: Told,
   act: () => Promise<T>,
 ): Promise<T> {
+  const { ctx, access, logger, actor } = acting;
   const event = { action, actor, ...about };
+  const why = (): { reason?: string } => (acting.reason ? { reason: acting.reason } : {});
   try {
     const result = await act();
-    const detail = { ...about.detail, ...result.told?.detail };
+    const detail = { ...about.detail, ...result.told?.detail, ...why() };
     if (result.told !== null)
       record(ctx, access, logger, { ...event, ...result.told, ...(Object.keys(detail).length > 0 && { detail }), outcome: 'done' });
     return result;
@@ -74,14 +82,17 @@ export async function told<T extends { told?: Told | null }>(
     record(ctx, access, logger, {
       ...event,
       outcome: known && error.status < 500 ? 'refused' : 'failed',
-      detail: { ...about.detail, code: known ? error.code : 'INTERNAL' },
+      detail: { ...about.detail, ...why(), code: known ? error.code : 'INTERNAL' },
     });
     throw error;
   }
 }
 
-/** The body of an action, of at most so many bytes; one that is absent has no members. */
-export async function readAction<S extends z.ZodObject>(ctx: Context, schema: S, limit = 64 * 1024): Promise<z.output<S>> {
+/** The body of an action, of at most so many bytes, and the reason it gives; one that is absent has no members. */
+export async function readAction<S extends z.ZodObject>(acting: Acting, schema: S, limit = 64 * 1024): Promise<z.output<S>> {
+  const { ctx } = acting;
   const { fields } = hasBody(ctx) ? await readBody(ctx, { types: ['json'], limit }) : { fields: {} };
-  return readFields(schema, fields);
+  const body = readFields(schema, fields);
+  if (typeof body.reason === 'string') acting.reason = body.reason;
+  return body;
 }

@@ -30,14 +30,13 @@ interface Wish {
   count?: number;
   dryRun: boolean;
   expect?: number | undefined;
-  reason?: string | undefined;
   detail: Record<string, string | number | boolean>;
 }
 
 async function bulk(acting: Acting): Promise<void> {
   await answer(acting, 'bulk', async () => {
     const { bulkBody } = await loadSchemas();
-    const { action, ids, filter, expect, dryRun = false, spread, reason } = await readAction(acting.ctx, bulkBody, bulkBytes);
+    const { action, ids, filter, expect, dryRun = false, spread } = await readAction(acting, bulkBody, bulkBytes);
     if ((ids === undefined) === (filter === undefined)) throw invalid('Give either ids or filter.');
     if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
     if (filter && expect === undefined && !dryRun)
@@ -45,22 +44,22 @@ async function bulk(acting: Acting): Promise<void> {
     const targets = ids ? { ids: idsOf(ids) } : { filter: filterOf(filter ?? {}, Date.now()) };
     const command = action === 'retry' ? { action, spread, ...targets } : { action, ...targets };
     const detail = { does: action, ...(filter && { filter: JSON.stringify(filter).slice(0, 500) }) };
-    return { command, dryRun, expect, reason, detail };
+    return { command, dryRun, expect, detail };
   });
 }
 
 async function bulkRetry(acting: Acting): Promise<void> {
   await answer(acting, 'bulk_retry', async () => {
     const { bulkRetryBody } = await loadSchemas();
-    const { ids, spread, dryRun = false, reason } = await readAction(acting.ctx, bulkRetryBody, bulkBytes);
-    return { command: { action: 'retry', ids: idsOf(ids), spread }, dryRun, reason, detail: {} };
+    const { ids, spread, dryRun = false } = await readAction(acting, bulkRetryBody, bulkBytes);
+    return { command: { action: 'retry', ids: idsOf(ids), spread }, dryRun, detail: {} };
   });
 }
 
 async function retryFailed(acting: Acting): Promise<void> {
   await answer(acting, 'retry_failed', async () => {
     const { retryFailedBody } = await loadSchemas();
-    const { since, name, spread, expect, dryRun = false, reason } = await readAction(acting.ctx, retryFailedBody);
+    const { since, name, spread, expect, dryRun = false } = await readAction(acting, retryFailedBody);
     const failed = await failedSince(acting.tasks, { name, status: ['failed'] }, readTime(since, Date.now()) ?? 0);
     const ids = failed.slice(0, mostByFilter).map(({ id }) => id);
     // As the failures came, the first one first.
@@ -69,7 +68,6 @@ async function retryFailed(acting: Acting): Promise<void> {
       count: failed.length,
       dryRun,
       expect,
-      reason,
       detail: { since, ...(name && { name }) },
     };
   });
@@ -110,7 +108,7 @@ async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: numb
     const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500, counted: false });
     const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
     if (deleted >= mostByFilter || old.length === 0) return { deleted, more: old.length > 0 };
-    const { results } = await control(acting, { action: 'delete', ids: old }, {});
+    const { results } = await control(acting, { action: 'delete', ids: old });
     const gone = results.filter(({ ok }) => ok).length;
     deleted += gone;
     if (gone === 0) return { deleted, more: true };
@@ -120,10 +118,10 @@ async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: numb
 /** Does what is wished, or counts it, which changes nothing and leaves no row in the audit. */
 async function answer(acting: Acting, action: string, read: () => Promise<Wish>): Promise<void> {
   const { body } = await told(acting, action, {}, async () => {
-    const { command, count, dryRun, expect, reason, detail } = await read();
+    const { command, count, dryRun, expect, detail } = await read();
     if (count !== undefined && expect !== undefined && count !== expect)
       throw new TaskflowError('COUNT_CHANGED', `There are ${count} such tasks now, not ${expect}; nothing was done.`);
-    const outcome = await control(acting, command, { reason, dryRun, ...(count === undefined && { expect }) });
+    const outcome = await control(acting, command, { dryRun, ...(count === undefined && { expect }) });
     const body = bulkAnswerOf(outcome, count, dryRun);
     if (dryRun) return { body, told: null };
     const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));

@@ -36,9 +36,9 @@ const participles = { retry: 'retried', cancel: 'cancelled', rerun: 'run again' 
 async function onTask(acting: Acting, action: keyof typeof participles, id: string): Promise<void> {
   const { ctx } = acting;
   const { task } = await told(acting, action, { tasks: [id.slice(0, 64)] }, async () => {
-    const { reason, command } = await readTaskAction(acting, action, id);
+    const command = await readTaskAction(acting, action, id);
     if (!isTaskId(id)) throw unknownTask(id);
-    const [result] = (await control(acting, command, { reason })).results;
+    const [result] = (await control(acting, command)).results;
     if (!result || (!result.ok && result.code === 'TASK_NOT_FOUND')) throw unknownTask(id);
     if (!result.ok)
       throw new TaskflowError(
@@ -53,23 +53,23 @@ async function onTask(acting: Acting, action: keyof typeof participles, id: stri
   if (action === 'rerun') ctx.set('Location', ctx.originalUrl.replace(/[^/]*\/rerun(\?.*)?$/, task.id));
 }
 
-async function readTaskAction(
-  { ctx }: Acting,
-  action: keyof typeof participles,
-  id: string,
-): Promise<{ reason: string | undefined; command: Command }> {
+async function readTaskAction(acting: Acting, action: keyof typeof participles, id: string): Promise<Command> {
   const { reasonBody, rerunBody } = await loadSchemas();
-  if (action !== 'rerun') return { reason: (await readAction(ctx, reasonBody)).reason, command: { action, ids: [id] } };
-  const { reason, args } = await readAction(ctx, rerunBody, rerunBytes);
-  return { reason, command: { action, ids: [id], args: args && JSON.stringify(args) } };
+  if (action === 'rerun') {
+    const { args } = await readAction(acting, rerunBody, rerunBytes);
+    return { action, ids: [id], args: args && JSON.stringify(args) };
+  }
+  await readAction(acting, reasonBody);
+  return { action, ids: [id] };
 }
 
 async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string): Promise<void> {
   await told(acting, action, { detail: { queue: queue.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
-    const { reason } = await readAction(acting.ctx, reasonBody);
+    await readAction(acting, reasonBody);
     if (queue === '' || queue.length > 128) throw new TaskflowError('INVALID_INPUT', 'The name of a queue has 1 to 128 characters.');
-    return control(acting, { action, queue }, { reason }).then(() => ({}));
+    await control(acting, { action, queue });
+    return {};
   });
   acting.ctx.body = { queue, paused: action === 'pause' };
   acting.ctx.status = 202;
@@ -78,8 +78,8 @@ async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string
 async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run', schedule: string): Promise<void> {
   const { task } = await told(acting, action, { detail: { schedule: schedule.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
-    const { reason } = await readAction(acting.ctx, reasonBody);
-    const { known, results } = await control(acting, { action, schedule }, { reason });
+    await readAction(acting, reasonBody);
+    const { known, results } = await control(acting, { action, schedule });
     if (!known) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
     const [result] = results;
     return result?.ok ? { task: result.task, told: { tasks: [result.task.id] } } : { task: undefined };

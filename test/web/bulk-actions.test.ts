@@ -100,7 +100,10 @@ describe('an action on many tasks', () => {
     expect(await post('/bulk', { action: 'delete', filter, expect: 4, reason: 'old' })).toMatchObject({ status: 200, dispatched: 4 });
     for (const id of ids) expect(await tasks.get(id)).toBeUndefined();
     expect(await statusOf(other)).toBe('failed');
-    expect(recorded.at(-1)).toMatchObject({ outcome: 'done', detail: { does: 'delete', filter: JSON.stringify(filter), dispatched: 4 } });
+    expect(recorded.at(-1)).toMatchObject({
+      outcome: 'done',
+      detail: { does: 'delete', filter: JSON.stringify(filter), dispatched: 4, reason: 'old' },
+    });
   });
 
   it('takes every filter of a list', async () => {

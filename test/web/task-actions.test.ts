@@ -63,6 +63,7 @@ describe('POST P/:id/rerun', () => {
     const made = (await post(`/${id}/rerun`, { args: [20, 22], reason: 'wrong numbers' })).json as TaskSummary;
     await done(made.id);
     expect((await tasks.get(made.id))?.result).toBe(42);
+    expect(recorded).toMatchObject([{ action: 'rerun', outcome: 'done', detail: { rerunAs: made.id, reason: 'wrong numbers' } }]);
   });
 
   it('refuses a task that has not ended, arguments that are no list, and those that are too long', async () => {
@@ -114,6 +115,7 @@ describe('GET P/:id/logs', () => {
 describe('queues and schedules over HTTP', () => {
   it('pauses a queue, so that none of its tasks starts, and resumes it', async () => {
     expect((await post('/queues/default/pause', { reason: 'the bank is down' })).json).toEqual({ queue: 'default', paused: true });
+    expect(recorded.at(-1)).toMatchObject({ action: 'pause', detail: { queue: 'default', reason: 'the bank is down' } });
     const id = await add.enqueue(1, 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect((await tasks.get(id))?.status).toBe('pending');
