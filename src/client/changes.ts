@@ -61,7 +61,7 @@ export async function* followChanges(
     // Spread, so that a server which has restarted does not see all of them at once.
     const retryIn = Math.max(least, delay * (0.75 + Math.random() / 2));
     yield { type: 'lost', retryIn, cause, id };
-    await wait(retryIn);
+    await Promise.race([wait(retryIn), aborted(signal)]);
     delay = Math.min(delay * 2, patience.last);
   }
 }
@@ -92,6 +92,11 @@ function changeOf({ event, data }: ServerEvent, id: string | undefined): Change 
       // Of a newer server.
       return undefined;
   }
+}
+
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function sleep(seconds: number): Promise<void> {

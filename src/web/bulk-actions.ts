@@ -68,7 +68,7 @@ async function retryFailed(acting: Acting): Promise<void> {
       count: failed.length,
       dryRun,
       expect,
-      detail: { since, ...(name && { name }) },
+      detail: { since, ...(name && { function: name }) },
     };
   });
 }

@@ -204,6 +204,16 @@ describe('the changes of a client', () => {
     await following;
   });
 
+  it('end at once with their signal, in the middle of a wait too', async () => {
+    await cutter.close();
+    const following = follow({ wait: undefined });
+    await waitFor(() => of('lost').length === 1);
+    const started = performance.now();
+    controller.abort();
+    await following;
+    expect(performance.now() - started).toBeLessThan(200);
+  });
+
   it('tell the log lines of the tasks that are followed, and the metrics only where they are wanted', async () => {
     let speak = (): void => {};
     const heard = new Promise<void>((resolve) => {

@@ -141,7 +141,7 @@ describe('an action on many tasks', () => {
     const answer = await post('/retry-failed', { since: '-40m', name: 'mail' });
     expect(answer.results.map(({ id }) => id)).toEqual(fresh);
     expect([await statusOf(old[0] ?? ''), await statusOf(charge[0] ?? '')]).toEqual(['failed', 'failed']);
-    expect(recorded.at(-1)).toMatchObject({ action: 'retry_failed', detail: { since: '-40m', name: 'mail', dispatched: 2 } });
+    expect(recorded.at(-1)).toMatchObject({ action: 'retry_failed', detail: { since: '-40m', function: 'mail', dispatched: 2 } });
     expect(await post('/retry-failed', { since: '-2h' })).toMatchObject({ dispatched: 2, remaining: 0 });
   });
 
