@@ -40,6 +40,7 @@ export async function* followChanges(
   open: (lastEventId: string | undefined) => AsyncGenerator<ServerEvent>,
   { lastEventId, signal, wait = sleep }: ChangeOptions,
 ): AsyncGenerator<Change> {
+  const gone = aborted(signal);
   let id = lastEventId;
   let delay = patience.first;
   while (!signal?.aborted) {
@@ -61,7 +62,7 @@ export async function* followChanges(
     // Spread, so that a server which has restarted does not see all of them at once.
     const retryIn = Math.max(least, delay * (0.75 + Math.random() / 2));
     yield { type: 'lost', retryIn, cause, id };
-    await Promise.race([wait(retryIn), aborted(signal)]);
+    await Promise.race([wait(retryIn), gone]);
     delay = Math.min(delay * 2, patience.last);
   }
 }
