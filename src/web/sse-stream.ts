@@ -11,6 +11,7 @@ import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.j
 import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
 import { shareIterable } from './broadcast.js';
 import { eventText, type StreamEvent } from './event.js';
+import { OpenStreams } from './open-streams.js';
 import { accessOption } from './options.js';
 
 /** A client of a stream, as a source sees it. */
@@ -189,35 +190,4 @@ function drained(res: ServerResponse, signal: AbortSignal): Promise<boolean> {
     res.once('drain', onDrain);
     signal.addEventListener('abort', onDrain, { once: true });
   });
-}
-
-/** Counts open streams, by user and in all. */
-class OpenStreams {
-  readonly #perUser: number;
-  readonly #total: number;
-  readonly #byUser = new Map<string, number>();
-  #open = 0;
-
-  constructor(perUser: number, total: number) {
-    this.#perUser = perUser;
-    this.#total = total;
-  }
-
-  check(user: string): void {
-    if (this.#open < this.#total && (this.#byUser.get(user) ?? 0) < this.#perUser) return;
-    throw new TaskflowError('TOO_MANY_STREAMS', 'Too many streams are open; close one, or try again later.', {
-      headers: { 'Retry-After': '10' },
-    });
-  }
-
-  add(user: string, res: ServerResponse): void {
-    this.#open += 1;
-    this.#byUser.set(user, (this.#byUser.get(user) ?? 0) + 1);
-    res.once('close', () => {
-      this.#open -= 1;
-      const left = (this.#byUser.get(user) ?? 1) - 1;
-      if (left > 0) this.#byUser.set(user, left);
-      else this.#byUser.delete(user);
-    });
-  }
 }

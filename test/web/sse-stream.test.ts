@@ -122,6 +122,16 @@ describe('sseStream', () => {
     expect(stream.of('one')).toEqual([1]);
   });
 
+  it('ends when its server is closed, so that the server can close', async () => {
+    const url = await use(sseStream(counting()));
+    const stream = await openStream(url);
+    await waitFor(() => stream.events.length > 0);
+    const closed = new Promise((resolve) => served?.server.close(resolve));
+    const started = performance.now();
+    await Promise.all([closed, stream.ended]);
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+
   it('keeps line breaks out of names and ids', async () => {
     const url = await use(
       sseStream(async function* () {
