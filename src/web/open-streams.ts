@@ -44,8 +44,11 @@ export class OpenStreams {
   /** `server.close()` waits for every answer to end, and a stream does not end by itself. */
   #endWhereClosing(): void {
     for (const res of this.#open) {
-      const { server } = (res.socket ?? {}) as { server?: Server };
-      if (server && !server.listening) res.end();
+      const { socket } = res;
+      const { server } = (socket ?? {}) as { server?: Server };
+      if (!server || server.listening) continue;
+      // A connection that is kept for another request would be waited for as well; one of HTTP/2 is shared, and closes by itself.
+      res.end(() => res.req.httpVersionMajor < 2 && socket?.destroySoon());
     }
   }
 }
