@@ -234,10 +234,9 @@ const errorTexts: Readonly<Record<number, string>> = {
 /** The document. `mount` is the path prefix as the client sees it, `origin` such as `https://example.com`. */
 export function openApiDocument({ mount, origin, login }: { mount: string; origin: string; login?: object | undefined }): object {
   const paths: Record<string, Record<string, object>> = {};
-  for (const [key, operation] of Object.entries(operations)) {
-    const [method = '', path = ''] = key.split(' ');
-    const full = `${mount}${path.replace(/:(\w+)/g, '{$1}')}` || '/';
-    paths[full] = { ...paths[full], [method.toLowerCase()]: describe(operation, path) };
+  for (const { method, path, described } of made.operations) {
+    const full = mount + path || '/';
+    paths[full] = { ...paths[full], [method]: described };
   }
   return {
     openapi: '3.1.1',
@@ -252,7 +251,7 @@ export function openApiDocument({ mount, origin, login }: { mount: string; origi
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths: { ...paths, ...login },
     components: {
-      schemas: componentSchemas(),
+      schemas: made.schemas,
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The token of a sign-in that sends JSON' },
         cookie: {
@@ -324,3 +323,12 @@ function componentSchemas(): Record<string, object> {
 function plain({ $schema: _schema, $id: _id, ...schema }: { $schema?: unknown; $id?: unknown }): object {
   return schema;
 }
+
+/** What is the same in every document, made once. */
+const made = {
+  operations: Object.entries(operations).map(([key, operation]) => {
+    const [method = '', path = ''] = key.split(' ');
+    return { method: method.toLowerCase(), path: path.replace(/:(\w+)/g, '{$1}'), described: describe(operation, path) };
+  }),
+  schemas: componentSchemas(),
+};
