@@ -65,6 +65,7 @@ describe('the docs', () => {
         .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
         .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
         .replace('app.listen(3000,', 'app.listen(0,');
+      // Most of them are servers, which do not end by themselves; whatever the program awaits has been done by then.
       const program = `${placed}\nsetTimeout(() => process.exit(0), 300);`;
       const env = { ADMIN_PASSWORD: 'a', ALICE_PASSWORD: 'b', TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789' };
       const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);

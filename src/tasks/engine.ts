@@ -160,7 +160,7 @@ export interface TaskQuery {
   fingerprint?: string | undefined;
   /** Name of the schedule that made the task. */
   schedule?: string | undefined;
-  /** Words of the name or of a failure (error, tags), a tag, or the beginning of an id. Past 20 words or 30 names the rest is left out. */
+  /** Words of the name, of a tag, or of a failure (name, error, tags); a tag; or the beginning of an id. Past 20 words or 30 names the rest is left out. */
   text?: string | undefined;
   /** Created at or after, in Unix milliseconds. */
   from?: number | undefined;
@@ -214,6 +214,8 @@ export interface MetricsRange {
   to?: number | undefined;
   /** Seconds of one point of the series. */
   step?: number | undefined;
+  /** With `false` the series is empty: for who looks at the sums alone. */
+  series?: boolean | undefined;
 }
 
 /** Which kinds of failure are asked for, the last seen first. */

@@ -47,3 +47,11 @@ export const newTaskId = taskIds(() => Date.now());
 export function timeOfTaskId(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
+
+/** The form of a task's id. */
+export const taskIdPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/** Whether a text has the form of a task's id. */
+export function isTaskId(text: string): boolean {
+  return taskIdPattern.test(text);
+}

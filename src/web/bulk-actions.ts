@@ -2,10 +2,11 @@ import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
 import { type Command, type CommandResult, mostByFilter, type Outcome, type TaskFilter, type TaskSource } from '../tasks/engine.js';
+import { isTaskId } from '../tasks/task-id.js';
 import { type TaskSummary, taskStatuses } from '../tasks/types.js';
 import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
 import type { bulkAnswer } from './answers.js';
-import { filterOf, isTaskId, loadSchemas, readHistoryQuery } from './query.js';
+import { filterOf, loadSchemas, readHistoryQuery } from './query.js';
 import { readTime } from './time-text.js';
 
 /** Bytes of a body that names a thousand tasks. */

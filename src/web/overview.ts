@@ -8,7 +8,7 @@ const runsTold = 5;
 
 /** The functions that are known, by their definitions here or their tasks, with their figures. */
 export async function listFunctions(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.functionList>> {
-  const { functions } = await tasks.aggregate('metrics', range);
+  const { functions } = await tasks.aggregate('metrics', { ...range, series: false });
   const settings = new Map((tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]));
   const figures = byName(functions);
   const names = [...new Set([...settings.keys(), ...figures.keys()])].sort();
@@ -22,7 +22,7 @@ export async function listFunctions(tasks: TaskSource, range: MetricsRange): Pro
 
 /** The queues that are known, whether each is paused, with their figures. */
 export async function listQueues(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.queueList>> {
-  const [{ queues }, described] = await Promise.all([tasks.aggregate('metrics', range), tasks.describe()]);
+  const [{ queues }, described] = await Promise.all([tasks.aggregate('metrics', { ...range, series: false }), tasks.describe()]);
   const figures = byName(queues);
   return { items: described.queues.map(({ name, paused }) => ({ name, paused, ...figuresOf(figures, name) })) };
 }

@@ -13,8 +13,8 @@ const quantiles = { p50: '0.5', p95: '0.95', p99: '0.99' } as const;
 /** The figures of the tasks as Prometheus takes them. Series are by function and by queue, never by task. */
 export async function prometheusText(tasks: TaskSource): Promise<string> {
   const [now, ever, { queues: states }, workers] = await Promise.all([
-    tasks.aggregate('metrics', {}),
-    tasks.aggregate('metrics', { from: 0 }),
+    tasks.aggregate('metrics', { series: false }),
+    tasks.aggregate('metrics', { from: 0, series: false }),
     tasks.describe(),
     tasks.aggregate('workers'),
   ]);

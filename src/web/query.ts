@@ -6,16 +6,10 @@ import type { FailureQuery, LogQuery, MetricsRange, SortKey, TaskFilter, TaskQue
 import type { ExportFormat } from './export.js';
 import { readQuery } from './read-input.js';
 import type * as Schemas from './schemas.js';
-import { taskIdPattern } from './task-id-text.js';
 import { readTime } from './time-text.js';
 
 /** The schemas, loaded with the first request that needs them. */
 export const loadSchemas = (): Promise<typeof Schemas> => import('./schemas.js');
-
-/** Whether a text has the form of a task's id (UUIDv7). */
-export function isTaskId(text: string): boolean {
-  return taskIdPattern.test(text);
-}
 
 /** A list's query, and how to make the cursor of its next page. */
 export interface ListQuery {

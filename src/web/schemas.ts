@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { taskIdPattern } from '../tasks/task-id.js';
 import { logLevels, taskStatuses } from '../tasks/types.js';
-import { taskIdPattern } from './task-id-text.js';
 import { readTime } from './time-text.js';
 
 /**

@@ -47,9 +47,9 @@ export interface SseStreamOptions {
 
 /** Milliseconds between two pings, which keep proxies from closing an idle stream. */
 const pingInterval = 15_000;
-/** Bytes a client may leave unread before it is disconnected. */
-const maxUnread = 1024 * 1024;
-/** Milliseconds a client may read nothing of what is sent before it is disconnected. */
+/** Characters written at a time: what a client that does not read can leave unread, however long an event is. */
+const pieceLength = 64 * 1024;
+/** Milliseconds a client may take for a piece before it is disconnected. */
 const maxStall = 30_000;
 
 /**
@@ -136,16 +136,18 @@ async function pump(
   logger: Logger,
 ): Promise<void> {
   const { signal } = controller;
+  let sending = false;
   const leave = (): void => controller.abort();
   const endSession = (): void => {
     const reason: unknown = ended?.reason;
     // Any other reason, such as a store that does not answer, is no end of the session: the client may come back.
-    if (reason === 'revoked' || reason === 'expired') res.end(eventText({ event: 'session', data: { reason } }));
+    // Nor can it be told in the middle of another event: who comes back learns it then.
+    if (!sending && (reason === 'revoked' || reason === 'expired')) res.end(eventText({ event: 'session', data: { reason } }));
     else res.end();
     controller.abort();
   };
   const ping = setInterval(() => {
-    if (!res.writableNeedDrain) res.write(': ping\n\n');
+    if (!sending) res.write(': ping\n\n');
   }, pingInterval).unref();
   res.once('close', leave);
   // A client that vanishes is no error of the app.
@@ -154,7 +156,11 @@ async function pump(
   if (ended?.aborted) endSession();
   try {
     for await (const event of events) {
-      if (signal.aborted || !(await send(res, eventText(event), signal))) break;
+      if (signal.aborted) break;
+      sending = true;
+      const read = await send(res, eventText(event), signal);
+      sending = false;
+      if (!read) break;
     }
   } catch (err) {
     if (!signal.aborted) logger.error({ err }, 'a stream failed');
@@ -168,12 +174,22 @@ async function pump(
 
 /** Writes, and waits until the client has read enough. `false` when it is gone, or was cut off because it does not read. */
 async function send(res: ServerResponse, text: string, signal: AbortSignal): Promise<boolean> {
-  if (res.write(text)) return true;
-  if (res.writableLength > maxUnread || !(await drained(res, signal))) {
-    res.destroy();
-    return false;
+  for (let from = 0; from < text.length; ) {
+    const to = endOfPiece(text, from + pieceLength);
+    if (!res.write(text.slice(from, to)) && !(await drained(res, signal))) {
+      res.destroy();
+      return false;
+    }
+    if (signal.aborted) return false;
+    from = to;
   }
-  return !signal.aborted;
+  return true;
+}
+
+/** Where a piece ends: not between the halves of a character that takes two. */
+function endOfPiece(text: string, end: number): number {
+  const last = text.charCodeAt(end - 1);
+  return last >= 0xd800 && last < 0xdc00 ? end - 1 : end;
 }
 
 function drained(res: ServerResponse, signal: AbortSignal): Promise<boolean> {

@@ -1,8 +1,9 @@
 import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
 import type { Command, TaskSource } from '../tasks/engine.js';
+import { isTaskId } from '../tasks/task-id.js';
 import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
-import { isTaskId, loadSchemas } from './query.js';
+import { loadSchemas } from './query.js';
 
 /** Bytes of the body of a rerun, which carries arguments. */
 const rerunBytes = 2 * 1024 * 1024;

@@ -1,10 +1,10 @@
 import { TaskflowError } from '../errors.js';
 import type { Changes, TaskSource } from '../tasks/engine.js';
+import { isTaskId } from '../tasks/task-id.js';
 import type { LogLine } from '../tasks/types.js';
 import { version } from '../version.js';
 import type { StreamEvent } from './event.js';
 import { tasksOption } from './options.js';
-import { isTaskId } from './query.js';
 import type { StreamClient } from './sse-stream.js';
 
 /** Milliseconds between two `tasks` events, two `metrics` events and two looks for log lines. */

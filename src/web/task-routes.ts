@@ -6,13 +6,13 @@ import { ignoreCuts } from '../http/cut.js';
 import { type Route, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
+import { isTaskId } from '../tasks/task-id.js';
 import { bulkRoutes } from './bulk-actions.js';
 import { exportStream, exportTypes } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { listFunctions, listQueues, listSchedules } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
 import {
-  isTaskId,
   readAuditQuery,
   readExportQuery,
   readFailureQuery,

@@ -204,6 +204,39 @@ describe('sseStream', () => {
     socket.destroy();
   });
 
+  it('cuts off a client that reads nothing for half a minute', async () => {
+    const url = await use(
+      sseStream(async function* () {
+        for (;;) yield { event: 'big', data: 'x'.repeat(1_000_000) };
+      }),
+    );
+    const { port } = new URL(url);
+    const socket = connect(Number(port), '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    socket.on('error', () => {});
+    socket.pause();
+    const open = () => new Promise<number>((resolve) => served?.server.getConnections((_error, n) => resolve(n)));
+    await waitFor(async () => (await open()) === 1);
+    const started = performance.now();
+    await waitFor(async () => (await open()) === 0, 40);
+    expect(performance.now() - started).toBeGreaterThan(25_000);
+    socket.destroy();
+  }, 60_000);
+
+  it('sends an event of megabytes whole to whoever reads it, characters of two halves too', async () => {
+    // One more character at the front of each, so that a piece ends within a pair in one of them.
+    const texts = ['', 'a'].map((first) => first + '💥'.repeat(1_500_000));
+    const url = await use(
+      sseStream(async function* ({ signal }) {
+        for (const data of texts) yield { event: 'big', data };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      }),
+    );
+    const stream = await openStream(url);
+    await waitFor(() => stream.events.length === 2);
+    expect(stream.events.map(({ data }) => JSON.parse(data) === texts[0] || JSON.parse(data) === texts[1])).toEqual([true, true]);
+    stream.close();
+  });
+
   it('is no error of the app when a client cuts the line', async () => {
     const app = new Koa();
     const errors: unknown[] = [];

@@ -3,8 +3,11 @@ import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/typ
 import type { Database } from './database.js';
 import { invalidPosition, type Position, readPosition, writePosition } from './position.js';
 import { stateCode, stateOf, summariesOfSeqs, toSummaries } from './rows.js';
+import { searchSources } from './search.js';
 import {
   type Condition,
+  countedTag,
+  countedTo,
   type Lane,
   laneSource,
   paramsOf,
@@ -12,7 +15,6 @@ import {
   Span,
   statusSource,
   tagCondition,
-  tagSource,
   type Valued,
   whereOf,
 } from './sources.js';
@@ -23,13 +25,10 @@ import {
  * candidates, so that a page costs the same however rare what it looks for is: it may then be short, and has a next one.
  */
 
-/** Totals are counted this far and no further. */
-const countedTo = 10_000;
 /** Candidates that one page looks at for conditions without an index of their own. */
 const window = 5_000;
 const uncounted = { total: 0, totalRelation: 'gte' } as const;
-/** Words of a search, and lanes whose name has them all (or tags that are it), that are looked for. */
-const mostWords = 20;
+/** Names with the words of a search that are looked for, each in each of its queues. */
 const mostLanes = 30;
 const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
 const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_at: 'task_ended', duration: 'task_duration' };
@@ -147,16 +146,6 @@ class Listing {
     return Number(row?.n);
   }
 
-  /** A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is soon said. */
-  #tagged(tag: { key: string; value?: string | undefined }): Source {
-    const { key, value } = tag;
-    const row =
-      value === undefined
-        ? this.#database.get('SELECT sum(n) AS n FROM (SELECT n FROM tag_tally WHERE key = ? LIMIT ?)', key, countedTo + 1)
-        : this.#database.get('SELECT n FROM tag_tally WHERE key = ? AND value = ?', key, value);
-    return { ...tagSource(tag), n: Number(row?.n ?? 0) };
-  }
-
   /** How many tasks of each lane are in each state; read once. */
   #tally(): readonly { state: TaskStatus; lane: number; n: number }[] {
     this.#counts ??= this.#database
@@ -246,7 +235,7 @@ class Listing {
         rest: without('schedule'),
       };
     const [tag] = tags;
-    if (tag) return { sources: [this.#tagged(tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
+    if (tag) return { sources: [countedTag(this.#database, tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
     const states = status ?? taskStatuses;
     if (lanes && lanes.length * states.length <= 60) return { sources: states.flatMap((state) => this.#lanesIn(state, lanes)), rest: [] };
     if (status || lanes)
@@ -326,44 +315,13 @@ class Listing {
     return this.#textSources(text).flatMap((source) => this.#take(this.#span.select(source, undefined, window)).map(({ seq }) => seq));
   }
 
-  /** Where a text may be found: words of failures, names, tags, and the beginning of ids. For the page and for its total. */
+  /** Where a text may be found, for the page and for its total. */
   #textSources(text: string): readonly Source[] {
-    this.#found ??= this.#findText(text);
+    this.#found ??= searchSources(this.#database, text, (words) => {
+      const named = this.#lanesOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+      return taskStatuses.flatMap((state) => this.#lanesIn(state, named.slice(0, mostLanes)));
+    });
     return this.#found;
-  }
-
-  #findText(text: string): Source[] {
-    const words = wordsOf(text)
-      .filter((word) => this.#isWord(word))
-      .slice(0, mostWords);
-    const sources: Source[] = [];
-    if (words.length > 0) {
-      const match = words.map((word) => `"${word}"`).join(' AND ');
-      sources.push({ from: 'task', where: '', params: [], match });
-      const lanes = this.#lanesOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
-      sources.push(...taskStatuses.flatMap((state) => this.#lanesIn(state, lanes.slice(0, mostLanes))));
-    }
-    const [key = '', ...value] = text.split(':');
-    const tags = this.#database.all('SELECT key FROM tag_tally WHERE value = ? LIMIT ?', text, mostLanes).map((row) => String(row.key));
-    const asTags = [...tags.map((each) => ({ key: each, value: text })), value.length > 0 ? { key, value: value.join(':') } : { key }];
-    sources.push(...asTags.map((tag) => this.#tagged(tag)).filter(({ n }) => n !== 0));
-    const digits = text.toLowerCase().replaceAll('-', '');
-    if (/^[0-9a-f]{4,32}$/.test(digits)) {
-      const [low, high] = ['0', 'f'].map((fill) => Buffer.from(digits.padEnd(32, fill), 'hex'));
-      sources.push({ from: 'task', where: 'task.id BETWEEN ? AND ?', params: [low ?? null, high ?? null] });
-    }
-    return sources;
-  }
-
-  /** Whether the word index takes it for one word: its Unicode is older than that of this process. */
-  #isWord(word: string): boolean {
-    if (/^[a-z0-9]+$/.test(word)) return true;
-    try {
-      this.#database.get('SELECT 1 FROM failure WHERE failure MATCH ? LIMIT 1', `"${word}"`);
-      return true;
-    } catch {
-      return false;
-    }
   }
 
   /** The first rows of all sources in order. `end` is where the looking stopped, if not at the end of the list. */
@@ -422,9 +380,4 @@ class Listing {
     const order = (a.value ?? 0) - (b.value ?? 0) || (a.id < b.id ? -1 : Number(a.id > b.id));
     return this.#descending ? -order : order;
   }
-}
-
-/** The words of a text, as the word index takes it apart. */
-function wordsOf(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }

@@ -32,21 +32,21 @@ export function readPulse(database: Database, now: number): Pulse {
 }
 
 /** All figures of a range, or of all time, from sums that were kept as tasks ended. */
-export function readMetrics(database: Database, { from, to, step }: MetricsRange, now: number): Metrics {
+export function readMetrics(database: Database, { from, to, step, series = true }: MetricsRange, now: number): Metrics {
   const live = readLive(database);
   const ranged = from !== undefined || to !== undefined;
   const end = to ?? now;
   // Since the beginning of time: one sum has it, however many days there are.
   const ever = to === undefined && (from === undefined || from <= 0);
-  const seriesFrom = ever ? end - 24 * hour : (from ?? end - 24 * hour);
+  const seriesFrom = from ?? end - 24 * hour;
   const level = step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 1000 * 60);
-  const points = readSums(database, level, startOf(level, seriesFrom), end);
+  const points = ever && !series ? [] : readSums(database, level, startOf(level, seriesFrom), end);
   const sums = ever ? readSums(database, 'all', 0, 0) : from === undefined ? readSums(database, 'day', 0, end) : points;
   return {
     ...figuresOf(sums, live, ranged),
     functions: grouped('name', sums, live, ranged),
     queues: grouped('queue', sums, live, ranged),
-    series: seriesOf(points, (step ?? levels[level] / 1000) * 1000),
+    series: !series ? [] : seriesOf(points, (step ?? levels[level] / 1000) * 1000),
   };
 }
 

@@ -4,9 +4,8 @@ import type { Bell } from './bell.js';
 import { type Database, type Row, rollBack, type SqlValue } from './database.js';
 import { countTasks, listTasks } from './listing.js';
 import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toScheduleState, toSummary, toWorker } from './rows.js';
+import { countedTo } from './sources.js';
 
-/** Totals are counted this far and no further. */
-const countedTo = 10_000;
 /** Rows of one change event. */
 const rowsOfChange = 500;
 

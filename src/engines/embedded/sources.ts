@@ -45,8 +45,21 @@ export function laneSource(state: TaskStatus, { id }: Lane): Source {
   return { from: 'task INDEXED BY task_lane', where: `lane = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
 }
 
+/** Totals are counted this far and no further. */
+export const countedTo = 10_000;
+
+/** A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is soon said. */
+export function countedTag(database: Database, tag: { key: string; value?: string | undefined }): Source {
+  const { key, value } = tag;
+  const row =
+    value === undefined
+      ? database.get('SELECT sum(n) AS n FROM (SELECT n FROM tag_tally WHERE key = ? LIMIT ?)', key, countedTo + 1)
+      : database.get('SELECT n FROM tag_tally WHERE key = ? AND value = ?', key, value);
+  return { ...tagSource(tag), n: Number(row?.n ?? 0) };
+}
+
 /** The tasks that have a tag. */
-export function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
+function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
   const from = 'tag JOIN task ON task.id = tag.id';
   if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
   return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };

@@ -135,7 +135,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
       throw new Error(`card ${order} was declined by Mastodon bank`);
     });
     await tasks.start();
-    const sent = await send.with({ queue: 'bulk' }).enqueue('a');
+    const sent = await send.with({ queue: 'bulk', tags: { tenant: '7', customer: 'Ada Lovelace, London' } }).enqueue('a');
     const other = await send.with({ tags: { tenant: '8', urgent: 'yes', paid: 'yes' } }).enqueue('b');
     await sleep(0.01);
     const [one = '', two = ''] = await charge.enqueueMany([[1], [2]]);
@@ -160,6 +160,9 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(await ids({ text: 'EMAIL' })).toEqual([other, sent]);
     expect(await ids({ text: 'tenant:8' })).toEqual([other]);
     expect(await ids({ text: 'yes' })).toEqual([other]);
+    expect(await ids({ text: 'lovelace ada' })).toEqual([sent]);
+    expect(await ids({ text: 'Ada Lovelace, London' })).toEqual([sent]);
+    expect(await ids({ text: 'ada mastodon' })).toEqual([]);
     expect(await ids({ text: sent.slice(0, 23) })).toContain(sent);
     await waitFor(async () => (await ids({ text: 'mastodon' })).length === 2);
     expect(await ids({ text: 'mastodon', to: createdAt })).toEqual([]);

@@ -44,4 +44,5 @@ async function answer({ call, engine: key, method, args }) {
 process.on('message', (/** @type {any} */ message) => {
   answer(message).catch((error) => process.send?.({ call: message.call, error: { code: error.code, message: error.message } }));
 });
+// The tests are over, or were killed: engines that were not stopped would keep this process.
 process.on('disconnect', () => process.exit());
