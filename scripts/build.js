@@ -42,17 +42,61 @@ async function serverFiles() {
   return new Map(outputFiles.map(({ path, contents }) => [path, contents]));
 }
 
+/**
+ * The dashboard in two files: what the first view needs, and the pages that are opened later. Whatever both use would become a
+ * third, which the first view had to wait for; with the first one as a part of the second, that third file is all of it.
+ *
+ * @returns {Promise<{ first: string, files: Record<string, Uint8Array> }>} by names that hold a hash already
+ */
+async function dashboardScripts() {
+  const main = join(root, 'src/ui/main.tsx');
+  const { outputFiles, metafile } = await esbuild.build({
+    format: 'esm',
+    target: 'es2022',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    entryPoints: [main],
+    outdir: assets,
+    bundle: true,
+    splitting: true,
+    minify: true,
+    charset: 'utf8',
+    write: false,
+    metafile: true,
+    legalComments: 'none',
+    // The package says that importing a file does nothing by itself, which does not hold for the page's.
+    ignoreAnnotations: true,
+    chunkNames: 'chunk-[hash]',
+    plugins: [
+      {
+        name: 'later',
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: /\/later\.js$/ }, ({ kind, path, resolveDir }) =>
+            kind === 'dynamic-import' ? { path: join(resolveDir, path.replace(/js$/, 'ts')), namespace: 'later' } : undefined,
+          );
+          // The package says that importing alone does nothing, which holds for all but this file.
+          onResolve({ filter: /ui\/main\.tsx$/ }, ({ namespace }) =>
+            namespace === 'later' ? { path: main, sideEffects: true } : undefined,
+          );
+          onLoad({ filter: /./, namespace: 'later' }, ({ path }) => ({
+            contents: `import ${JSON.stringify(main)}; export * from ${JSON.stringify(path)};`,
+            resolveDir: dirname(path),
+          }));
+        },
+      },
+    ],
+  });
+  const [first] = Object.entries(metafile.outputs).find(([, { inputs }]) =>
+    Object.keys(inputs).some((path) => path.endsWith('ui/app.tsx')),
+  ) ?? [''];
+  const files = outputFiles.filter(({ path }) => basename(path) !== 'main.js').map(({ path, contents }) => [basename(path), contents]);
+  return { first: basename(first), files: Object.fromEntries(files) };
+}
+
 /** @returns {Promise<Files>} */
 async function browserFiles() {
-  const script = {
-    format: /** @type {const} */ ('esm'),
-    target: 'es2022',
-    jsx: /** @type {const} */ ('automatic'),
-    jsxImportSource: 'preact',
-  };
   /** @type {Record<string, Uint8Array>} */
   const built = {
-    'dashboard.js': await bundle({ entryPoints: [join(root, 'src/ui/main.tsx')], ...script }),
     'dashboard.css': await bundle({ entryPoints: [join(root, 'public/styles/dashboard.css')] }),
     'login.css': await bundle({ entryPoints: [join(root, 'public/styles/login.css')] }),
     'icon.svg': await readFile(join(root, 'public/icons/icon.svg')),
@@ -61,13 +105,22 @@ async function browserFiles() {
   const files = new Map();
   /** @type {Record<string, string>} */
   const manifest = {};
+  /** @param {string} file @param {Uint8Array} content */
+  const add = async (file, content) => {
+    files.set(join(assets, file), content);
+    files.set(join(assets, `${file}.br`), await promisify(brotliCompress)(content));
+    files.set(join(assets, `${file}.gz`), await promisify(gzip)(content, { level: 9 }));
+  };
   for (const [name, content] of Object.entries(built)) {
     const hash = createHash('sha256').update(content).digest('hex').slice(0, 10);
     const file = `${basename(name, extname(name))}-${hash}${extname(name)}`;
     manifest[name] = file;
-    files.set(join(assets, file), content);
-    files.set(join(assets, `${file}.br`), await promisify(brotliCompress)(content));
-    files.set(join(assets, `${file}.gz`), await promisify(gzip)(content, { level: 9 }));
+    await add(file, content);
+  }
+  const scripts = await dashboardScripts();
+  for (const [file, content] of Object.entries(scripts.files)) {
+    manifest[file === scripts.first ? 'dashboard.js' : file] = file;
+    await add(file, content);
   }
   files.set(join(assets, 'manifest.json'), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
   return files;

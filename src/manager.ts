@@ -244,8 +244,8 @@ export class TaskManager implements TaskSource {
     return this.#engine.find(query);
   }
 
-  async get(id: string): ReturnType<TaskEngine['get']> {
-    const task = await this.#engine.get(id);
+  async get(...[id, options]: Parameters<TaskEngine['get']>): ReturnType<TaskEngine['get']> {
+    const task = await this.#engine.get(id, options);
     return task && this.#unsealed(task);
   }
 

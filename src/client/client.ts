@@ -7,8 +7,9 @@ import { readEvents, type ServerEvent } from './events.js';
 import { ProblemError, problemOf } from './problem.js';
 
 export { canCancel, canRetry } from '../tasks/states.js';
-export type { LogLine, Metrics, Pulse, TaskStatus, TaskSummary } from '../tasks/types.js';
+export type { Counts, FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskStatus, TaskSummary, Worker } from '../tasks/types.js';
 export type { DashboardFacts } from '../web/dashboard-routes.js';
+export type { Overview } from '../web/overview.js';
 export type { Change, ChangeOptions } from './changes.js';
 export { ProblemError } from './problem.js';
 
@@ -26,6 +27,7 @@ type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T extends obj
 
 /** Parameters of a list, and of whatever else is asked for by query. */
 export type ListQuery = Input<typeof Schemas.listQuery>;
+export type DetailQuery = Input<typeof Schemas.detailQuery>;
 export type LogsQuery = Input<typeof Schemas.logQuery>;
 export type MetricsQuery = Input<typeof Schemas.metricsQuery>;
 export type FailuresQuery = Input<typeof Schemas.failureQuery>;
@@ -47,6 +49,26 @@ export type ScheduleList = z.output<typeof Answers.scheduleList>;
 export type WorkerList = z.output<typeof Answers.workerList>;
 export type AuditPage = z.output<typeof Answers.auditPage>;
 
+/** Whose sessions. */
+export interface SessionsQuery {
+  username?: string | undefined;
+  strategy?: string | undefined;
+}
+
+/** A session that has not ended. */
+export interface OpenSession {
+  id: string;
+  username: string;
+  strategy: string;
+  startedAt: string;
+  lastUsedAt: string;
+  expiresAt: string;
+  ip?: string | undefined;
+  userAgent?: string | undefined;
+  /** Whether it is the one that asks. */
+  current: boolean;
+}
+
 /** One page of a list. */
 export interface TaskList {
   items: readonly TaskSummary[];
@@ -63,7 +85,7 @@ export interface TaskClient {
   list(query?: ListQuery, signal?: AbortSignal): Promise<TaskList>;
   /** All tasks of a list, asked for page by page as they are taken. */
   each(query?: ListQuery, signal?: AbortSignal): AsyncGenerator<TaskSummary>;
-  get(id: string, signal?: AbortSignal): Promise<ShownTask>;
+  get(id: string, query?: DetailQuery, signal?: AbortSignal): Promise<ShownTask>;
   logs(id: string, query?: LogsQuery, signal?: AbortSignal): Promise<LogPage>;
   metrics(query?: MetricsQuery, signal?: AbortSignal): Promise<Metrics>;
   failures(query?: FailuresQuery, signal?: AbortSignal): Promise<FailureList>;
@@ -79,14 +101,21 @@ export interface TaskClient {
   bulk(body: BulkBody): Promise<BulkAnswer>;
   bulkRetry(body: BulkRetryBody): Promise<BulkAnswer>;
   retryFailed(body: RetryFailedBody): Promise<BulkAnswer>;
-  /** Deletes tasks that ended before a time, some 10,000 a call. */
-  deleteHistory(before: string): Promise<{ deleted: number; more: boolean }>;
+  /** Deletes tasks that ended before a time, some 10,000 a call; with `dryRun` it counts them. */
+  deleteHistory(before: string, options?: { dryRun?: boolean | undefined }): Promise<{ deleted: number; more: boolean }>;
   pauseQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   resumeQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   pauseSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
   resumeSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
   /** Resolves to the task it made. */
   runSchedule(name: string, body?: Reason): Promise<TaskSummary>;
+  /** The open sessions of whoever asks, or for an administrator those of another user. */
+  sessions(query?: SessionsQuery): Promise<{ items: readonly OpenSession[] }>;
+  endSession(id: string, query?: SessionsQuery): Promise<void>;
+  /** Ends all of them, the one that asks too. */
+  endSessions(query?: SessionsQuery): Promise<void>;
+  /** The address of a path below the tasks, for a link: `url('/export', { format: 'csv' })`. */
+  url(path: string, query?: object): string;
   /**
    * Changes as they happen. Whenever the stream is lost it is opened again and goes on where it was; `hello` says with
    * `resumed: false` that something may have been missed.
@@ -151,7 +180,7 @@ export function createClient(base: string, { token, fetch: send = fetch }: Clien
         cursor = page.nextCursor;
       } while (cursor !== null);
     },
-    get: (id, signal) => read(`/${at(id)}`, {}, signal),
+    get: (id, query, signal) => read(`/${at(id)}`, query, signal),
     logs: (id, query, signal) => read(`/${at(id)}/logs`, query, signal),
     metrics: (query, signal) => read('/metrics', query, signal),
     failures: (query, signal) => read('/failures', query, signal),
@@ -166,7 +195,11 @@ export function createClient(base: string, { token, fetch: send = fetch }: Clien
     bulk: (body) => act('/bulk', body),
     bulkRetry: (body) => act('/bulk-retry', body),
     retryFailed: (body) => act('/retry-failed', body),
-    deleteHistory: (before) => json(`/history${search({ before })}`, { method: 'DELETE' }),
+    deleteHistory: (before, { dryRun } = {}) => json(`/history${search({ before, dryRun })}`, { method: 'DELETE' }),
+    sessions: (query) => read('/auth/sessions', query),
+    endSession: async (id, query) => void (await ask(`/auth/sessions/${at(id)}${search(query ?? {})}`, { method: 'DELETE' })),
+    endSessions: async (query) => void (await ask(`/auth/sessions${search(query ?? {})}`, { method: 'DELETE' })),
+    url: (path, query = {}) => base + path + search(query),
     pauseQueue: (name, body) => act(`/queues/${at(name)}/pause`, body),
     resumeQueue: (name, body) => act(`/queues/${at(name)}/resume`, body),
     pauseSchedule: (name, body) => act(`/schedules/${at(name)}/pause`, body),

@@ -6,19 +6,28 @@ export class ProblemError extends Error {
   readonly code: string;
   /** Seconds after which it may be tried again, where the server said so. */
   readonly retryAfter: number | undefined;
+  /** By which the server's log names the request. */
+  readonly requestId: string | undefined;
 
-  constructor(status: number, code: string, message: string, options: ErrorOptions & { retryAfter?: number | undefined } = {}) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    options: ErrorOptions & { retryAfter?: number | undefined; requestId?: string | undefined } = {},
+  ) {
     super(message, options);
     this.name = 'ProblemError';
     this.status = status;
     this.code = code;
     this.retryAfter = options.retryAfter;
+    this.requestId = options.requestId;
   }
 }
 
 /** The error of an answer. */
 export async function problemOf(response: Response): Promise<ProblemError> {
   const body: unknown = await response.json().catch(() => undefined);
-  const { code = 'INTERNAL', detail = response.statusText } = (body ?? {}) as { code?: string; detail?: string };
-  return new ProblemError(response.status, code, detail, { retryAfter: Number(response.headers.get('Retry-After')) || undefined });
+  const { code = 'INTERNAL', detail = response.statusText, requestId } = (body ?? {}) as Partial<Record<string, string>>;
+  const retryAfter = Number(response.headers.get('Retry-After')) || undefined;
+  return new ProblemError(response.status, code, detail, { retryAfter, requestId });
 }

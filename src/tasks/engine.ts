@@ -119,6 +119,13 @@ export interface Schedule {
   readonly overlap: boolean;
 }
 
+/** Who paused something, when, and why. */
+export interface Pause {
+  by: string;
+  at: string;
+  reason: string | null;
+}
+
 /** Where a schedule stands. */
 export interface ScheduleState {
   name: string;
@@ -130,6 +137,8 @@ export interface ScheduleState {
   /** Id of the last task it made. */
   lastTaskId: string | null;
   paused: boolean;
+  /** Null while it is not paused. */
+  pause: Pause | null;
   /** Runs left out: because the one before had not ended, or because they were missed. */
   skipped: number;
 }
@@ -138,6 +147,10 @@ export interface ScheduleState {
 export interface QueueState {
   name: string;
   paused: boolean;
+  /** Null while it is not paused. */
+  pause: Pause | null;
+  /** Since when the first of the tasks that could run now has been waiting; null when none is. */
+  oldestReadyAt: string | null;
 }
 
 /** Told of transitions that this process made, after they are stored. */
@@ -198,6 +211,8 @@ export interface TaskPage {
 export interface LogQuery {
   /** Lines after this number. */
   after?: number | undefined;
+  /** The last lines before this number, as many as `limit`, instead of the first ones after another. */
+  before?: number | undefined;
   /** Of this attempt. */
   attempt?: number | undefined;
   /** Of this level, or of a worse one. */
@@ -271,7 +286,8 @@ export interface EngineDescription {
 /** The reading side of an engine. No call costs more because the history is long. */
 export interface TaskReader {
   find(query: TaskQuery): Promise<TaskPage>;
-  get(id: string): Promise<TaskDetail | undefined>;
+  /** `logLines`: how many of the last lines of its log come with it. Default 10,000. */
+  get(id: string, options?: { logLines?: number | undefined }): Promise<TaskDetail | undefined>;
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]>;
   aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']>;
   describe(): Promise<EngineDescription>;

@@ -160,6 +160,14 @@ export interface Worker {
   lastSign: number;
 }
 
+/** A queue that somebody has paused. */
+export interface PausedQueue {
+  queue: string;
+  by: string;
+  at: string;
+  reason: string | null;
+}
+
 /** What the live stream says of the whole: small, and cheap to ask for once a second. */
 export interface Pulse {
   counts: Counts;
@@ -168,4 +176,6 @@ export interface Pulse {
   pending: number;
   /** Tasks that ended within the last minute. */
   perMinute: number;
+  /** Queues that are paused: whoever looks at tasks that do not move wants to know. */
+  paused: readonly PausedQueue[];
 }

@@ -213,14 +213,18 @@ class InlineEngine implements TestEngine {
 
   async #control(command: Command, by: CommandBy): Promise<Outcome> {
     const at = this.#now;
+    const who = { by: by.actor, reason: by.reason, at };
     if ('queue' in command) {
-      await this.#write<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', at });
+      await this.#write<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', ...who });
       return { results: [], known: true };
     }
     if ('schedule' in command) {
       const { schedule: name, action } = command;
       if (action !== 'run')
-        return { results: [], known: await this.#write<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused: action === 'pause', at }) };
+        return {
+          results: [],
+          known: await this.#write<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused: action === 'pause', ...who }),
+        };
       const row = await this.#write<'runSchedule'>({ kind: 'runSchedule', name, newId: this.clock.newTaskId(), at });
       const task = row && toSummary(row);
       return task ? { results: [{ id: task.id, ok: true, task }], known: true } : { results: [], known: false };

@@ -4,8 +4,8 @@ import { signs } from './statuses.js';
 /** A task's state: sign, word and colour. */
 export function Badge({ task }: { task: Pick<TaskSummary, 'status' | 'engineState'> }) {
   return (
-    <span class={`badge ${task.status}`}>
-      <span aria-hidden="true">{signs[task.status]}</span> {task.engineState ?? task.status}
+    <span class={`badge ${task.status}`} data-sign={signs[task.status]}>
+      {task.engineState ?? task.status}
     </span>
   );
 }

@@ -1,6 +1,6 @@
 /** Seconds in words: `840 ms`, `1.2 s`, `6m 4s`, `2h 05m`, `3d 4h`. */
-export function duration(seconds: number | null): string {
-  if (seconds === null) return '';
+export function duration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined) return '';
   const positive = Math.max(0, seconds);
   if (positive < 1) return `${Math.round(positive * 1000)} ms`;
   if (positive < 60) return `${(Math.floor(positive * 10) / 10).toFixed(1)} s`;
@@ -10,25 +10,63 @@ export function duration(seconds: number | null): string {
   return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3600)}h`;
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-const day = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
-
-/** Clock time today, with the day before it else. */
-export function time(iso: string | null, now: number): string {
-  if (iso === null) return '';
-  const date = new Date(iso);
-  const text = clock.format(date);
-  return date.toDateString() === new Date(now).toDateString() ? text : `${day.format(date)} ${text}`;
+/** An age or a time to come in one unit: `12 s`, `23 min`, `11 h`, `3 d`. */
+export function age(seconds: number): string {
+  const positive = Math.max(0, seconds);
+  if (positive < 60) return `${Math.floor(positive)} s`;
+  if (positive < 3600) return `${Math.floor(positive / 60)} min`;
+  if (positive < 86_400 * 2) return `${Math.floor(positive / 3600)} h`;
+  return `${Math.floor(positive / 86_400)} d`;
 }
 
-export function fullTime(iso: string | null): string {
-  return iso === null ? '' : full.format(new Date(iso));
+/** `23 min ago`, or `in 11 h`. */
+export function relative(iso: string, now: number): string {
+  const seconds = (now - Date.parse(iso)) / 1000;
+  if (Math.abs(seconds) < 1) return 'now';
+  return seconds > 0 ? `${age(seconds)} ago` : `in ${age(-seconds)}`;
+}
+
+type Zone = string | undefined;
+
+/** Makes each format once for each zone: they are dear. */
+function formats(options: Intl.DateTimeFormatOptions): (date: Date, zone: Zone) => string {
+  const made = new Map<Zone, Intl.DateTimeFormat>();
+  return (date, zone) => {
+    const format = made.get(zone) ?? new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone });
+    made.set(zone, format);
+    return format.format(date);
+  };
+}
+
+const clock = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const short = formats({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const day = formats({ month: 'short', day: 'numeric' });
+const dayOfYear = formats({ year: 'numeric', month: 'short', day: 'numeric' });
+const year = formats({ year: 'numeric' });
+const full = formats({ dateStyle: 'medium', timeStyle: 'long' });
+
+/** Clock time today, `Nov 3 14:02` this year, with the year else. */
+export function time(iso: string, now: number, zone: Zone): string {
+  const date = new Date(iso);
+  const today = new Date(now);
+  if (dayOfYear(date, zone) === dayOfYear(today, zone)) return clock(date, zone);
+  const ofThisYear = year(date, zone) === year(today, zone);
+  return `${(ofThisYear ? day : dayOfYear)(date, zone)} ${short(date, zone)}`;
+}
+
+/** Hours and minutes alone, with the day where the range is longer than one. */
+export function axisTime(iso: string, zone: Zone, withDay: boolean): string {
+  const date = new Date(iso);
+  return withDay ? `${day(date, zone)} ${short(date, zone)}` : short(date, zone);
+}
+
+export function fullTime(iso: string, zone: Zone): string {
+  return full(new Date(iso), zone);
 }
 
 /** Clock time with milliseconds, for logs. */
-export function preciseTime(iso: string): string {
-  return `${clock.format(new Date(iso))}.${iso.slice(20, 23)}`;
+export function preciseTime(iso: string, zone: Zone): string {
+  return `${clock(new Date(iso), zone)}.${iso.slice(20, 23)}`;
 }
 
 /** UUIDv7 heads look alike, so both ends are shown. */
@@ -39,8 +77,19 @@ export function shortId(id: string): string {
 const numbers = new Intl.NumberFormat();
 const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
 
+/** The whole number, grouped. */
+export function whole(n: number): string {
+  return numbers.format(n);
+}
+
+/** A number as a card shows it. */
 export function count(n: number): string {
   return n >= 100_000 ? compact.format(n) : numbers.format(n);
+}
+
+/** `1 task`, `206 tasks`. */
+export function plural(n: number, word: string): string {
+  return `${numbers.format(n)} ${word}${n === 1 ? '' : 's'}`;
 }
 
 /** Never "100 %" when one has failed. */
@@ -48,4 +97,9 @@ export function percent(share: number | null): string {
   if (share === null) return '—';
   const rounded = share < 1 ? Math.min(99.9, Math.round(share * 1000) / 10) : 100;
   return `${rounded} %`;
+}
+
+/** Bytes in words. */
+export function bytes(n: number): string {
+  return n < 1024 ? `${n} B` : n < 1_048_576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1_048_576).toFixed(1)} MB`;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { errorCodes } from '../errors.js';
 import type { AuditEvent, Page } from '../http/access.js';
-import type { FunctionSettings, ScheduleState } from '../tasks/engine.js';
+import type { FunctionSettings, Pause, QueueState, ScheduleState } from '../tasks/engine.js';
 import {
   type Attempt,
   type Counts,
@@ -90,7 +90,7 @@ export const taskList = z.strictObject({
   totalRelation: z.enum(['eq', 'gte']),
 });
 
-export const logPage = z.strictObject({ items: z.array(logLine), nextAfter: z.int().nullable() });
+export const logPage = z.strictObject({ items: z.array(logLine), nextAfter: z.int().nullable(), nextBefore: z.int().nullable() });
 
 const counts = z.strictObject({
   pending: count,
@@ -143,7 +143,11 @@ export const functionList = z.strictObject({
   items: z.array(z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...figureFields })),
 });
 
-export const queueList = z.strictObject({ items: z.array(z.strictObject({ name: z.string(), paused: z.boolean(), ...figureFields })) });
+const pause = z.strictObject({ by: z.string(), at: time, reason: z.string().nullable() }) satisfies z.ZodType<Pause>;
+const queueFields = { name: z.string(), paused: z.boolean(), pause: pause.nullable(), oldestReadyAt: time.nullable() };
+const queue = z.strictObject(queueFields) satisfies z.ZodType<QueueState>;
+
+export const queueList = z.strictObject({ items: z.array(queue.extend(figureFields)) });
 
 const scheduleFields = {
   name: z.string(),
@@ -153,6 +157,7 @@ const scheduleFields = {
   lastRunAt: time.nullable(),
   lastTaskId: taskId.nullable(),
   paused: z.boolean(),
+  pause: pause.nullable(),
   skipped: count,
 };
 const schedule = z.strictObject(scheduleFields) satisfies z.ZodType<ScheduleState>;

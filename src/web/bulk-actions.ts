@@ -95,7 +95,8 @@ async function deleteHistory(acting: Acting): Promise<void> {
     'delete_history',
     { detail: { before: ctx.query.before?.toString().slice(0, 40) ?? '' } },
     async () => {
-      const before = await readHistoryQuery(ctx.querystring, Date.now());
+      const { before, dryRun } = await readHistoryQuery(ctx.querystring, Date.now());
+      if (dryRun) return { ...(await countEndedBefore(tasks, before)), told: null };
       const done = await deleteEndedBefore(acting, tasks, before);
       return { ...done, told: { detail: { before: new Date(before).toISOString(), deleted: done.deleted } } };
     },
@@ -114,6 +115,20 @@ async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: numb
     deleted += gone;
     if (gone === 0) return { deleted, more: true };
   }
+}
+
+async function countEndedBefore(tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
+  let deleted = 0;
+  let after: string | undefined;
+  while (deleted < mostByFilter) {
+    const ended = { status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500, counted: false, after } as const;
+    const { items, next } = await tasks.find(ended);
+    const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).length;
+    deleted += old;
+    if (next === null || old < items.length) return { deleted, more: false };
+    after = next;
+  }
+  return { deleted, more: true };
 }
 
 /** Does what is wished, or counts it, which changes nothing and leaves no row in the audit. */

@@ -7,6 +7,7 @@ import { optionsObject, stringOption } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
 import { version } from '../version.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
+import { type Overview, readOverview } from './overview.js';
 
 /** Options of {@link dashboardRoutes}. */
 export interface DashboardOptions extends WebOptions {
@@ -20,6 +21,7 @@ export interface DashboardOptions extends WebOptions {
 export interface DashboardFacts {
   /** Name of whoever is signed in; null where nobody signs in. */
   user: string | null;
+  roles: readonly string[];
   /** Whether this user may retry and cancel. */
   mayAct: boolean;
   title: string;
@@ -27,8 +29,15 @@ export interface DashboardFacts {
   /** What the engine can do. */
   can: readonly string[];
   version: string;
-  /** Where the sign-out form is sent; null where there is none. */
+  /** Where people sign in and out; null where that is not at a page of this suite. */
+  loginUrl: string | null;
   logoutUrl: string | null;
+  /** Whether there is an audit to show. */
+  audited: boolean;
+  /** The number of the last change when the page was made: the stream goes on from there, so that nothing falls between. */
+  lastEventId: string | null;
+  /** What the first view shows, where the page was asked for to show it and the engine could say. */
+  overview: Overview | null;
 }
 
 /**
@@ -63,23 +72,38 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
   return routeTable({ ...web, name: 'dashboardRoutes', routes });
 }
 
-function showDashboard(
+/** The page comes all the same, and says by its own requests what is wrong. */
+const unavailable = (): null => null;
+
+function isOverview({ query }: Context): boolean {
+  return query.view === undefined || query.view === 'overview';
+}
+
+async function showDashboard(
   ctx: Context,
   { mount, access }: Pick<RouteTable, 'mount' | 'access'>,
-  { can }: TaskSource,
+  tasks: TaskSource,
   look: { title: string; logo: string | undefined },
   actor: Actor | undefined,
-): void {
+): Promise<void> {
   const { file } = builtAssets();
   const asset = (name: string): string => `${mount.outside(ctx)}/dashboard/assets/${file(name)}`;
+  // Before the overview is read: what changes while it is comes with the stream.
+  const lastEventId = await tasks.describe().then(({ rev }) => String(rev), unavailable);
   const facts: DashboardFacts = {
     user: isOpen(access) ? null : (actor?.name ?? null),
+    roles: isOpen(access) ? [] : (actor?.roles ?? []),
     mayAct: hasRole(actor?.roles ?? [], 'operator'),
     title: look.title,
     logo: look.logo ?? asset('icon.svg'),
-    can: [...can],
+    can: [...tasks.can],
     version,
+    // An app's own login is of another kind: only a form of this suite can be sent from within the page.
+    loginUrl: access.logoutUrl ? `${mount.outside(ctx)}/auth/login` : null,
     logoutUrl: access.logoutUrl?.(ctx) ?? null,
+    audited: access.audit !== undefined,
+    lastEventId,
+    overview: isOverview(ctx) ? await readOverview(tasks, Date.now()).catch(unavailable) : null,
   };
   sendPage(ctx, {
     title: `Tasks · ${look.title}`,

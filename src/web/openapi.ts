@@ -166,7 +166,7 @@ const operations: Readonly<Record<string, Operation>> = {
     id: 'getTask',
     summary: 'A task with all that is known of it',
     tag: 'tasks',
-    query: schemas.noQuery,
+    query: schemas.detailQuery,
     answer: answers.taskDetail,
     errors: [404],
   },

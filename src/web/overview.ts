@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { MetricsRange, ScheduleState, TaskSource } from '../tasks/engine.js';
-import { type Durations, type Figures, taskStatuses } from '../tasks/types.js';
+import { type Durations, type FailureKind, type Figures, type Metrics, taskStatuses, type Worker } from '../tasks/types.js';
 import type * as Answers from './answers.js';
 
 /** Runs of a schedule that are told. */
@@ -24,7 +24,7 @@ export async function listFunctions(tasks: TaskSource, range: MetricsRange): Pro
 export async function listQueues(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.queueList>> {
   const [{ queues }, described] = await Promise.all([tasks.aggregate('metrics', { ...range, series: false }), tasks.describe()]);
   const figures = byName(queues);
-  return { items: described.queues.map(({ name, paused }) => ({ name, paused, ...figuresOf(figures, name) })) };
+  return { items: described.queues.map((queue) => ({ ...queue, ...figuresOf(figures, queue.name) })) };
 }
 
 /** The schedules, with their next runs. */
@@ -37,6 +37,32 @@ function nextRuns(tasks: TaskSource, { name, nextRunAt }: ScheduleState): string
   if (nextRunAt === null) return [];
   const later = tasks.definitions?.().runsAfter(name, Date.parse(nextRunAt), runsTold - 1) ?? [];
   return [nextRunAt, ...later.map((at) => new Date(at).toISOString())];
+}
+
+/** Hours that the failures of the overview go back. */
+const hoursOfFailures = 24;
+const failuresShown = 5;
+
+/** What the first page shows beside its list and its chart, so that it need not ask for each part. */
+export interface Overview {
+  /** Figures of the last hour, by the minute. */
+  hour: Metrics;
+  failures: readonly FailureKind[];
+  queues: z.output<typeof Answers.queueList>['items'];
+  workers: readonly Worker[];
+  schedules: readonly ScheduleState[];
+}
+
+/** Reads all parts of the overview. */
+export async function readOverview(tasks: TaskSource, now: number): Promise<Overview> {
+  const [hour, { items: failures }, { items: queues }, workers, { schedules }] = await Promise.all([
+    tasks.aggregate('metrics', { from: now - 3_600_000, step: 60 }),
+    tasks.aggregate('failures', { from: now - hoursOfFailures * 3_600_000, limit: failuresShown }),
+    listQueues(tasks, { from: now - 3_600_000 }),
+    tasks.aggregate('workers'),
+    tasks.describe(),
+  ]);
+  return { hour, failures, queues, workers, schedules };
 }
 
 function byName(list: readonly (Figures & { name: string })[]): Map<string, Figures> {

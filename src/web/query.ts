@@ -106,15 +106,25 @@ export async function readNoQuery(querystring: string): Promise<void> {
 }
 
 /** Reads the time before which history is deleted. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export async function readHistoryQuery(querystring: string, now: number): Promise<number> {
+export async function readHistoryQuery(querystring: string, now: number): Promise<{ before: number; dryRun: boolean }> {
   const { historyQuery } = await loadSchemas();
-  return readTime(readQuery(historyQuery, querystring).before, now) ?? 0;
+  const { before, dryRun } = readQuery(historyQuery, querystring);
+  return { before: readTime(before, now) ?? 0, dryRun: dryRun === 'true' };
+}
+
+/** Reads the query of a task. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export async function readDetailQuery(querystring: string): Promise<{ logLines: number | undefined }> {
+  if (querystring === '') return { logLines: undefined };
+  const { detailQuery } = await loadSchemas();
+  return { logLines: readQuery(detailQuery, querystring).logs };
 }
 
 /** Reads the query of a task's log. @throws TaskflowError INVALID_INPUT naming what is wrong. */
 export async function readLogQuery(querystring: string): Promise<LogQuery & { limit: number }> {
   const { logQuery } = await loadSchemas();
   const { q, limit = 500, ...same } = readQuery(logQuery, querystring);
+  if (same.after !== undefined && same.before !== undefined)
+    throw new TaskflowError('INVALID_INPUT', 'Give either after or before: lines are counted from one end.');
   return { ...same, limit, text: q };
 }
 

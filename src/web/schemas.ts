@@ -67,6 +67,7 @@ export const metricsQuery = z.strictObject({ from: time.optional(), to: time.opt
 /** `GET P/:id/logs`. */
 export const logQuery = z.strictObject({
   after: whole(0, 999_999_999).optional(),
+  before: whole(1, 999_999_999).optional(),
   attempt: whole(1, 999_999_999).optional(),
   level: oneOf(logLevels).optional(),
   q: words(200).optional(),
@@ -112,8 +113,11 @@ export const failureQuery = z.strictObject({
   cursor: cursor.optional(),
 });
 
-/** `DELETE P/history`. */
-export const historyQuery = z.strictObject({ before: time });
+/** `GET P/:id`. `logs`: how many of the last lines of its log come with it. */
+export const detailQuery = z.strictObject({ logs: whole(0, 10_000).optional() });
+
+/** `DELETE P/history`. With `dryRun=true` nothing is deleted, and `deleted` says how many would be. */
+export const historyQuery = z.strictObject({ before: time, dryRun: oneOf(['true', 'false']).optional() });
 
 /** `GET P/functions` and `GET P/queues`. */
 export const figuresQuery = z.strictObject({ from: time.optional(), to: time.optional() });

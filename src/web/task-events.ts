@@ -265,5 +265,5 @@ async function linesAfter(tasks: TaskSource, id: string, after: number): Promise
 
 /** Lines written before a client came are not replayed. */
 async function lastLine(tasks: TaskSource, id: string): Promise<number> {
-  return (await tasks.logs(id, {})).at(-1)?.n ?? 0;
+  return (await tasks.logs(id, { before: Number.MAX_SAFE_INTEGER, limit: 1 })).at(-1)?.n ?? 0;
 }

@@ -14,6 +14,7 @@ import { listFunctions, listQueues, listSchedules } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
 import {
   readAuditQuery,
+  readDetailQuery,
   readExportQuery,
   readFailureQuery,
   readFiguresQuery,
@@ -148,8 +149,8 @@ async function health(ctx: Context, tasks: TaskSource): Promise<object> {
 }
 
 async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boolean): Promise<object> {
-  await readNoQuery(ctx.querystring);
-  const task = isTaskId(id) ? await tasks.get(id) : undefined;
+  const options = await readDetailQuery(ctx.querystring);
+  const task = isTaskId(id) ? await tasks.get(id, options) : undefined;
   if (!task) throw unknownTask(id);
   const { args, ...rest } = task;
   return showArgs ? { ...rest, args } : rest;
@@ -158,7 +159,13 @@ async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boo
 async function logs(ctx: Context, tasks: TaskSource, id: string): Promise<object> {
   const query = await readLogQuery(ctx.querystring);
   const lines = isTaskId(id) ? await tasks.logs(id, { ...query, limit: query.limit + 1 }) : [];
-  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id)))) throw unknownTask(id);
-  const items = lines.slice(0, query.limit);
-  return { items, nextAfter: lines.length > items.length ? (items.at(-1)?.n ?? null) : null };
+  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id, { logLines: 0 })))) throw unknownTask(id);
+  const more = lines.length > query.limit;
+  // The one line too many is the farthest from where they are counted from.
+  const items = query.before === undefined ? lines.slice(0, query.limit) : lines.slice(-query.limit);
+  return {
+    items,
+    nextAfter: query.before === undefined && more ? (items.at(-1)?.n ?? null) : null,
+    nextBefore: query.before !== undefined && more ? (items[0]?.n ?? null) : null,
+  };
 }

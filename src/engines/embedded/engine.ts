@@ -212,8 +212,8 @@ export class EmbeddedEngine implements TaskEngine {
     return this.#read(({ reader }) => reader.find(query));
   }
 
-  async get(id: string): ReturnType<TaskEngine['get']> {
-    return this.#read(({ reader }) => reader.get(id));
+  async get(...[id, options]: Parameters<TaskEngine['get']>): ReturnType<TaskEngine['get']> {
+    return this.#read(({ reader }) => reader.get(id, options?.logLines));
   }
 
   async logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
@@ -239,11 +239,12 @@ export class EmbeddedEngine implements TaskEngine {
     const { commits, reader } = await this.#open();
     const at = Date.now();
     if ('queue' in command) {
-      await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', at });
+      const paused = command.action === 'pause';
+      await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused, at, by: by.actor, reason: by.reason });
       this.#poke();
       return { results: [], known: true };
     }
-    if ('schedule' in command) return this.#controlSchedule(command.schedule, command.action, at);
+    if ('schedule' in command) return this.#controlSchedule(command.schedule, command.action, by, at);
     const outcome =
       command.action === 'rerun'
         ? { results: await commits.submit<'rerun'>(rerunOf(command, newTaskId, at)) }
@@ -255,10 +256,11 @@ export class EmbeddedEngine implements TaskEngine {
     return outcome;
   }
 
-  async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run', at: number): Promise<Outcome> {
+  async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run', by: CommandBy, at: number): Promise<Outcome> {
     const { commits } = await this.#open();
     if (action !== 'run') {
-      const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused: action === 'pause', at });
+      const paused = action === 'pause';
+      const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused, at, by: by.actor, reason: by.reason });
       this.#scheduler.refresh();
       return { results: [], known };
     }

@@ -196,6 +196,13 @@ UPDATE kind SET first_at = (SELECT min(ended_at) FROM task WHERE task.fingerprin
 INSERT INTO kind_hour SELECT ended_at / 3600000 AS hour, fingerprint, count(*) FROM task
   WHERE fingerprint IS NOT NULL AND status = 3 GROUP BY fingerprint, hour;
 `,
+  // 5: who paused what, and why.
+  `
+ALTER TABLE paused ADD COLUMN paused_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE paused ADD COLUMN reason TEXT;
+ALTER TABLE schedule ADD COLUMN paused_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE schedule ADD COLUMN pause_reason TEXT;
+`,
 ];
 
 /** Waits for other processes instead of failing, and has every commit on the disk before it returns. */

@@ -2,7 +2,7 @@ import type { MetricsRange } from '../../tasks/engine.js';
 import { type Counts, type Durations, type Metrics, type Pulse, type TaskStatus, taskStatuses } from '../../tasks/types.js';
 import type { Database } from './database.js';
 import { addFigures, type Figures, type Level, levels, noFigures, percentile, readFigures, startOf } from './rollup.js';
-import { stateOf } from './rows.js';
+import { stateOf, toPause } from './rows.js';
 
 interface Summed {
   name: string;
@@ -28,7 +28,18 @@ export function readPulse(database: Database, now: number): Pulse {
   // The part of the last whole minute that lies within the past sixty seconds, and what has ended since.
   const share = 1 - (now - minute) / levels.minute;
   const perMinute = Math.round(endedIn(last ?? noFigures()) * share + endedIn(current ?? noFigures()));
-  return { counts, successRate: successRate(counts), running: counts.running, pending: counts.pending, perMinute };
+  return {
+    counts,
+    successRate: successRate(counts),
+    running: counts.running,
+    pending: counts.pending,
+    perMinute,
+    paused: readPaused(database),
+  };
+}
+
+function readPaused(database: Database): Pulse['paused'] {
+  return database.all('SELECT * FROM paused ORDER BY queue').map((row) => ({ queue: String(row.queue), ...toPause(row) }));
 }
 
 /** All figures of a range, or of all time, from sums that were kept as tasks ended. */

@@ -3,11 +3,29 @@ import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker
 import type { Bell } from './bell.js';
 import { type Database, type Row, rollBack, type SqlValue } from './database.js';
 import { countTasks, listTasks } from './listing.js';
-import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toScheduleState, toSummary, toWorker } from './rows.js';
+import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toPause, toScheduleState, toSummary, toWorker } from './rows.js';
 import { countedTo } from './sources.js';
 
 /** Rows of one change event. */
 const rowsOfChange = 500;
+/** Past the number of any line. */
+const lastNumber = Number.MAX_SAFE_INTEGER;
+
+/**
+ * The first created of the tasks that could run now, for each queue. By the index that claims go by, priority after priority,
+ * so that neither those behind it nor those that wait for their time are looked at.
+ */
+const oldestReady = `
+WITH RECURSIVE each (lane, priority) AS (
+  SELECT id, (SELECT max(priority) FROM task INDEXED BY task_ready WHERE lane = lane.id AND status = 0 AND ready_at IS NULL) FROM lane
+  UNION ALL
+  SELECT lane, (SELECT max(priority) FROM task INDEXED BY task_ready
+    WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority < each.priority) FROM each WHERE priority IS NOT NULL
+)
+SELECT queue, min(run_at) AS run_at FROM each JOIN lane ON lane.id = each.lane
+  JOIN task ON task.seq = (SELECT seq FROM task INDEXED BY task_ready
+    WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority = each.priority ORDER BY id LIMIT 1)
+WHERE each.priority IS NOT NULL GROUP BY queue`;
 
 /** All SQL that reads tasks. Every query answers from an index, whatever the length of the history. */
 export class Reader {
@@ -43,11 +61,11 @@ export class Reader {
     }
   }
 
-  get(id: string): TaskDetail | undefined {
-    return this.#atOnce(() => this.#detail(id));
+  get(id: string, logLines?: number): TaskDetail | undefined {
+    return this.#atOnce(() => this.#detail(id, logLines));
   }
 
-  #detail(id: string): TaskDetail | undefined {
+  #detail(id: string, logLines: number | undefined): TaskDetail | undefined {
     const row = this.#database.get(
       `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, args, result, result_omitted, rerun_of, rerun_as
        FROM task WHERE id = ?`,
@@ -58,7 +76,7 @@ export class Reader {
       ...toSummary(row),
       args: JSON.parse(String(row.args)) as readonly unknown[],
       attempts: this.#attempts(row),
-      logs: this.logs(id, {}),
+      logs: logLines === 0 ? [] : this.logs(id, { before: lastNumber, limit: logLines }),
       result: row.result === null ? null : (JSON.parse(String(row.result)) as unknown),
       ...(row.result_omitted !== null && { resultOmitted: String(row.result_omitted) }),
       stack: row.stack === null ? null : String(row.stack),
@@ -76,9 +94,13 @@ export class Reader {
   }
 
   /** A scan of the lines of one task, which are bounded, so no line costs more to write for it. */
-  logs(id: string, { after = 0, attempt, level, text, limit = 10_000 }: LogQuery): LogLine[] {
+  logs(id: string, { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery): LogLine[] {
     const conditions = ['task = (SELECT seq FROM task WHERE id = ?)', 'n > ?'];
     const values: SqlValue[] = [idBytes(id), after];
+    if (before !== undefined) {
+      conditions.push('n < ?');
+      values.push(before);
+    }
     if (attempt !== undefined) {
       conditions.push('attempt = ?');
       values.push(attempt);
@@ -92,8 +114,10 @@ export class Reader {
       conditions.push("(message LIKE ? ESCAPE '\\' OR fields LIKE ? ESCAPE '\\')");
       values.push(like, like);
     }
-    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log WHERE ${conditions.join(' AND ')} ORDER BY n LIMIT ?`;
-    return this.#database.all(sql, ...values, limit).map(toLogLine);
+    const order = before === undefined ? 'n' : 'n DESC';
+    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT ?`;
+    const lines = this.#database.all(sql, ...values, limit).map(toLogLine);
+    return before === undefined ? lines : lines.reverse();
   }
 
   rev(): number {
@@ -112,11 +136,18 @@ export class Reader {
   }
 
   #queues(): EngineDescription['queues'] {
-    return this.#database
-      .all(
-        'SELECT queue, EXISTS (SELECT 1 FROM paused WHERE paused.queue = each.queue) AS paused FROM (SELECT queue FROM lane UNION SELECT queue FROM paused) AS each ORDER BY queue',
-      )
-      .map((row) => ({ name: String(row.queue), paused: row.paused === 1 }));
+    const paused = new Map(this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]));
+    const oldest = new Map(this.#database.all(oldestReady).map((row) => [String(row.queue), Number(row.run_at)]));
+    return this.#database.all('SELECT queue FROM lane UNION SELECT queue FROM paused ORDER BY queue').map((row) => {
+      const name = String(row.queue);
+      const since = oldest.get(name);
+      return {
+        name,
+        paused: paused.has(name),
+        pause: paused.get(name) ?? null,
+        oldestReadyAt: since === undefined ? null : new Date(since).toISOString(),
+      };
+    });
   }
 
   /** Rows of all schedules. */

@@ -1,4 +1,4 @@
-import type { ClaimedTask, ScheduleState } from '../../tasks/engine.js';
+import type { ClaimedTask, Pause, ScheduleState } from '../../tasks/engine.js';
 import { isEnded } from '../../tasks/states.js';
 import { timeOfTaskId } from '../../tasks/task-id.js';
 import {
@@ -221,6 +221,11 @@ export function toFailureKind(row: Row, trend: readonly number[]): FailureKind {
   };
 }
 
+/** Who paused something, when and why: columns `at`, `paused_by`, `reason`. */
+export function toPause({ at, paused_by: by, reason }: Row): Pause {
+  return { by: text(by), at: text(time(at)), reason: reason === null ? null : text(reason) };
+}
+
 /** A row of the table `schedule`. */
 export function toScheduleState(row: Row): ScheduleState {
   return {
@@ -231,6 +236,7 @@ export function toScheduleState(row: Row): ScheduleState {
     lastRunAt: time(row.last_at),
     lastTaskId: row.last_id === null ? null : idOf(row.last_id),
     paused: row.paused_at !== null,
+    pause: row.paused_at === null ? null : toPause({ ...row, at: row.paused_at ?? null, reason: row.pause_reason ?? null }),
     skipped: Number(row.skipped),
   };
 }

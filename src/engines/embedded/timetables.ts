@@ -58,11 +58,21 @@ function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {
   return !last || isEnded(statusOf(last));
 }
 
+/** Holds back the tasks of a queue, or lets them go on. Who paused it first is kept. */
+export function pauseQueue({ database }: Transaction, { queue, paused, by, reason, at }: Of<'pauseQueue'>): undefined {
+  if (paused)
+    database.run('INSERT OR IGNORE INTO paused (queue, at, paused_by, reason) VALUES (?, ?, ?, ?)', queue, at, by, reason ?? null);
+  else database.run('DELETE FROM paused WHERE queue = ?', queue);
+  return undefined;
+}
+
 /** Pauses a schedule, or lets it go on: what it missed meanwhile is not made good. */
-export function pauseSchedule({ database }: Transaction, { name, paused, at }: Of<'pauseSchedule'>): boolean {
+export function pauseSchedule({ database }: Transaction, { name, paused, by, reason, at }: Of<'pauseSchedule'>): boolean {
   const schedule = database.get('SELECT paused_at FROM schedule WHERE name = ?', name);
   if (!schedule) return false;
-  if (paused) database.run('UPDATE schedule SET paused_at = coalesce(paused_at, ?) WHERE name = ?', at, name);
-  else if (schedule.paused_at !== null) database.run('UPDATE schedule SET paused_at = NULL, next_at = NULL WHERE name = ?', name);
+  if (paused && schedule.paused_at === null)
+    database.run('UPDATE schedule SET paused_at = ?, paused_by = ?, pause_reason = ? WHERE name = ?', at, by, reason ?? null, name);
+  else if (!paused && schedule.paused_at !== null)
+    database.run('UPDATE schedule SET paused_at = NULL, next_at = NULL WHERE name = ?', name);
   return true;
 }

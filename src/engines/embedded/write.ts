@@ -44,6 +44,13 @@ interface Held {
   at: number;
 }
 
+/** Who pauses, and why. */
+interface By {
+  by: string;
+  reason?: string | undefined;
+  at: number;
+}
+
 /** A command to tasks. */
 interface OnTasks<K> {
   kind: K;
@@ -70,13 +77,13 @@ export type Write =
   | { kind: 'recover'; owner: string; at: number }
   /** With the owner alone: that process has ended. */
   | { kind: 'introduce'; worker: { owner: string } | WorkerRow }
-  | { kind: 'pauseQueue'; queue: string; paused: boolean; at: number }
+  | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
   /** `template` is a task of the schedule; each run is one like it. */
   | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null }
   /** `skip`: the run was missed and is not made good. */
   | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
-  | { kind: 'pauseSchedule'; name: string; paused: boolean; at: number }
+  | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
   | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
   | { kind: 'makeSearchable'; limit: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }

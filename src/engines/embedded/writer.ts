@@ -6,7 +6,7 @@ import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
-import { fire, pauseSchedule, plan, runSchedule } from './timetables.js';
+import { fire, pauseQueue, pauseSchedule, plan, runSchedule } from './timetables.js';
 import { type Transaction, wantedRow } from './transaction.js';
 import { makeSearchable, prune } from './upkeep-writes.js';
 import { introduce } from './workers.js';
@@ -113,9 +113,7 @@ export class Writer {
       case 'introduce':
         return introduce(transaction, write);
       case 'pauseQueue':
-        if (write.paused) transaction.database.run('INSERT OR IGNORE INTO paused (queue, at) VALUES (?, ?)', write.queue, write.at);
-        else transaction.database.run('DELETE FROM paused WHERE queue = ?', write.queue);
-        return undefined;
+        return pauseQueue(transaction, write);
       case 'plan':
         return plan(transaction, write);
       case 'fire':

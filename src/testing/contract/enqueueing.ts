@@ -60,10 +60,13 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     await ended(await noop.enqueue(), 'success');
     await sleep(0.05);
     expect((await tasks.get(id))?.status).toBe('pending');
-    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toEqual({ name: 'bulk', paused: true });
+    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toMatchObject({
+      paused: true,
+      pause: { by: 'test', reason: null },
+    });
     await tasks.control({ action: 'resume', queue: 'bulk' }, by);
     await ended(id, 'success');
-    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toEqual({ name: 'bulk', paused: false });
+    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toMatchObject({ paused: false, pause: null });
   });
 
   it('starts a waiting task at once when told to', async () => {

@@ -5,7 +5,7 @@ import type { ClaimedRow } from '../../../src/engines/embedded/rows.js';
 import type { Batch, BatchResult } from '../../../src/engines/embedded/write.js';
 
 const row = (seq: number): ClaimedRow => [seq, `id${seq}`, 'note', 'default', null, 1, 1, 1, 0, null, '[]'];
-const write = { kind: 'pauseQueue', queue: 'default', paused: true, at: 0 } as const;
+const write = { kind: 'pauseQueue', queue: 'default', paused: true, by: 'test', at: 0 } as const;
 
 /** A disk whose commits end when the test says so, in the order they came. */
 function fakeDisk({ slots = 0 } = {}) {

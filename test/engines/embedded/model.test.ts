@@ -367,7 +367,7 @@ const restart = step('restart', async (_model, real) => {
 
 const pause = (queue: string, paused: boolean): Step =>
   step(`${paused ? 'pause' : 'resume'}(${queue})`, (model, real) => {
-    real.write<'pauseQueue'>({ kind: 'pauseQueue', queue, paused, at: real.now });
+    real.write<'pauseQueue'>({ kind: 'pauseQueue', queue, paused, by: 'test', at: real.now });
     if (paused) model.paused.add(queue);
     else model.paused.delete(queue);
   });

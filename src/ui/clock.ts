@@ -1,0 +1,40 @@
+import { computed, signal } from '@preact/signals';
+import { zonePreference } from './preferences.js';
+import { view } from './view.js';
+
+/** Milliseconds by which the server's clock is ahead of this one: a wrong clock here shows no wrong ages. */
+let ahead = 0;
+
+/** Present time of the server in milliseconds, by the second. */
+export const now = signal(Date.now());
+
+/** Sets this clock by the server's. */
+export function setClock(serverTime: string): void {
+  ahead = Date.parse(serverTime) - Date.now();
+  tick();
+}
+
+function tick(): void {
+  now.value = Date.now() + ahead;
+}
+
+/** Present time of the server, as of this moment. */
+export function serverNow(): number {
+  return Date.now() + ahead;
+}
+
+setInterval(() => {
+  if (!document.hidden) tick();
+}, 1000);
+document.addEventListener('visibilitychange', tick);
+
+/** The zone of all times: `local`, `UTC`, or the name of one. */
+export const zone = computed(() => view.value.tz ?? zonePreference.value);
+
+export const timeZone = computed(() => (zone.value === 'local' ? undefined : zone.value));
+
+/** What stands in the head of a column of times, such as `UTC+1`. */
+export const zoneLabel = computed(() => {
+  const parts = new Intl.DateTimeFormat('en', { timeZone: timeZone.value, timeZoneName: 'shortOffset' }).formatToParts(now.peek());
+  return (parts.find(({ type }) => type === 'timeZoneName')?.value ?? 'UTC').replace('GMT', 'UTC');
+});

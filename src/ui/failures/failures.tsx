@@ -1,0 +1,107 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { FailureKind } from '../../client/client.js';
+import { client, may } from '../facts.js';
+import { plural } from '../format.js';
+import { loaded } from '../live/loaded.js';
+import { RangeChoice, secondsOf } from '../range.js';
+import { complain } from '../shell/notices.js';
+import { When } from '../states.js';
+import { functions } from '../task-list/list.js';
+import { page, show, view } from '../view.js';
+import { KindTable } from './kinds.js';
+import { retryFailedSince } from './retry-failed.js';
+
+const perPage = 50;
+
+const list = loaded(
+  (signal) => {
+    const { name, range } = view.peek();
+    return client.failures({ from: range ?? '-24h', limit: perPage, ...(name !== undefined && { name }) }, signal);
+  },
+  () => page.peek() === 'failures',
+);
+
+/** Failures by their cause: what happens, how often, since when, and a button to run it all again. */
+export function FailuresPage() {
+  const { name, range, which } = view.value;
+  const [more, setMore] = useState<{ items: readonly FailureKind[]; next: string | null } | undefined>(undefined);
+  useEffect(() => {
+    setMore(undefined);
+    void list.load();
+  }, [name, range]);
+  const next = more ? more.next : (list.value.value?.nextCursor ?? null);
+  const loadMore = async (): Promise<void> => {
+    try {
+      const query = { from: range ?? '-24h', limit: perPage, cursor: next ?? '', ...(name !== undefined && { name }) };
+      const { items, nextCursor } = await client.failures(query);
+      setMore({ items: [...(more?.items ?? []), ...items], next: nextCursor });
+    } catch (error) {
+      complain(error);
+    }
+  };
+  return (
+    <>
+      <div class="filters">
+        <RangeChoice />
+        <label>
+          <span class="unseen">Function</span>
+          <select value={name ?? ''} onChange={(event) => show({ name: event.currentTarget.value || undefined }, { replace: true })}>
+            <option value="">all functions</option>
+            {functions.value.map((each) => (
+              <option key={each} value={each}>
+                {each}
+              </option>
+            ))}
+          </select>
+        </label>
+        <fieldset class="states">
+          <legend class="unseen">Which</legend>
+          <button
+            type="button"
+            class="chip"
+            aria-pressed={which === undefined}
+            onClick={() => show({ which: undefined }, { replace: true })}
+          >
+            open
+          </button>
+          <button type="button" class="chip" aria-pressed={which === 'all'} onClick={() => show({ which: 'all' }, { replace: true })}>
+            all
+          </button>
+        </fieldset>
+        {may('retry') && (
+          <button type="button" onClick={() => void retryFailedSince(secondsOf(range), `in the last ${(range ?? '-24h').slice(1)}`, name)}>
+            Retry all that failed in the last {(range ?? '-24h').slice(1)}…
+          </button>
+        )}
+      </div>
+      <When source={list} what="The failures">
+        {({ items }) => {
+          const kinds = [...items, ...(more?.items ?? [])].filter(({ failed }) => which === 'all' || failed > 0);
+          if (kinds.length === 0)
+            return (
+              <div class="empty">
+                <p>
+                  {items.length > 0
+                    ? 'Nothing is failed any more: all of these were retried or removed.'
+                    : 'No task has failed in this time.'}
+                </p>
+                {items.length > 0 && (
+                  <button type="button" onClick={() => show({ which: 'all' }, { replace: true })}>
+                    Show them
+                  </button>
+                )}
+              </div>
+            );
+          return <KindTable kinds={kinds} caption={`${plural(kinds.length, 'kind')} of failure, the last seen first`} />;
+        }}
+      </When>
+      {next !== null && (
+        <nav class="pages" aria-label="Pages">
+          <button type="button" onClick={() => void loadMore()}>
+            More
+          </button>
+        </nav>
+      )}
+    </>
+  );
+}

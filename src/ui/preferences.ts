@@ -1,0 +1,50 @@
+import { effect, type Signal, signal } from '@preact/signals';
+
+/** What one person likes, kept in their browser: never a filter, which stands in the address. */
+function preference<T>(name: string, otherwise: T, isValid: (value: unknown) => boolean): Signal<T> {
+  const key = `tf-${name}`;
+  const kept = signal(read(key, otherwise, isValid));
+  effect(() => {
+    try {
+      if (kept.value === otherwise) localStorage.removeItem(key);
+      else localStorage.setItem(key, JSON.stringify(kept.value));
+    } catch {
+      // A browser that keeps nothing: it holds for this page.
+    }
+  });
+  return kept;
+}
+
+function read<T>(key: string, otherwise: T, isValid: (value: unknown) => boolean): T {
+  try {
+    const value: unknown = JSON.parse(localStorage.getItem(key) ?? 'null');
+    return isValid(value) ? (value as T) : otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
+
+/** Whether single letters do something (WCAG 2.1.4). */
+export const shortcutsOn = preference('shortcuts', true, isBoolean);
+/** Whether the page waits to be told before it shows what has changed. */
+export const paused = preference('paused', false, isBoolean);
+/** The time zone of all times: `local`, `UTC`, or the name of one. */
+export const zonePreference = preference<string>('zone', 'local', (value) => typeof value === 'string' && isZone(value));
+export const pageSize = preference<number>('rows', 50, (value) => [50, 100, 200].includes(value as number));
+/** How much of the width the open task takes: 0 to 2. */
+export const panelWidth = preference<number>('panel', 0, (value) => [0, 1, 2].includes(value as number));
+/** Whether long lines of a log are wrapped. */
+export const wrapsLog = preference('wrap', true, isBoolean);
+
+/** Whether there is such a time zone. */
+export function isZone(name: string): boolean {
+  if (name === 'local') return true;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}

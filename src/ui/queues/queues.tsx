@@ -1,0 +1,144 @@
+import { useEffect } from 'preact/hooks';
+import type { QueueList, WorkerList } from '../../client/client.js';
+import { now } from '../clock.js';
+import { client, may } from '../facts.js';
+import { age, duration, percent, whole } from '../format.js';
+import { PageLink } from '../links.js';
+import { pulse } from '../live/connection.js';
+import { loaded } from '../live/loaded.js';
+import { When } from '../states.js';
+import { Time } from '../time.js';
+import { page } from '../view.js';
+import { pauseQueue, resumeQueue } from './actions.js';
+
+const isShown = (): boolean => page.peek() === 'queues';
+const queues = loaded((signal) => client.queues({ from: '-1h' }, signal), isShown);
+const workers = loaded((signal) => client.workers(signal), isShown);
+/** Seconds without a sign after which a process is shown as one that may be stuck. */
+const stale = 30;
+
+type Queue = QueueList['items'][number];
+
+function QueueRow({ queue }: { queue: Queue }) {
+  const { name, counts, paused, pause, oldestReadyAt, durations, successRate } = queue;
+  const perMinute = (counts.success + counts.failed + counts.interrupted + counts.cancelled) / 60;
+  const left = perMinute > 0 && counts.pending > 0 ? (counts.pending / perMinute) * 60 : undefined;
+  return (
+    <tr>
+      <th scope="row">
+        <PageLink to={{ view: 'tasks', queue: name }}>{name}</PageLink>
+        {paused && <span class="pill warn">paused</span>}
+        {pause && (
+          <span class="under faint">
+            by {pause.by || 'somebody'} since <Time at={pause.at} />
+            {pause.reason && `: ${pause.reason}`}
+          </span>
+        )}
+      </th>
+      <td data-label="Waiting">
+        <PageLink to={{ view: 'tasks', queue: name, status: ['pending'], sort: 'createdAt' }}>{whole(counts.pending)}</PageLink>
+      </td>
+      <td data-label="Oldest">{oldestReadyAt ? age((now.value - Date.parse(oldestReadyAt)) / 1000) : '—'}</td>
+      <td data-label="Running">
+        <PageLink to={{ view: 'tasks', queue: name, status: ['running'] }}>{whole(counts.running)}</PageLink>
+      </td>
+      <td data-label="Ended a minute">{perMinute < 10 ? perMinute.toFixed(1) : whole(Math.round(perMinute))}</td>
+      <td data-label="Done in">{paused || left === undefined ? '—' : `≈ ${age(left)}`}</td>
+      <td data-label="Success, 1 h">{percent(successRate)}</td>
+      <td data-label="p95">{duration(durations.p95) || '—'}</td>
+      <td class="row-actions">
+        {paused
+          ? may('resume') && (
+              <button type="button" class="primary" onClick={() => void resumeQueue(name).then(queues.load)}>
+                Resume
+              </button>
+            )
+          : may('pause') && (
+              <button type="button" onClick={() => void pauseQueue(name, counts.running).then(queues.load)}>
+                Pause…
+              </button>
+            )}
+      </td>
+    </tr>
+  );
+}
+
+function Heads({ names }: { names: readonly string[] }) {
+  return (
+    <thead>
+      <tr>
+        {names.map((name) =>
+          name === '' ? (
+            <td key={name} />
+          ) : (
+            <th key={name} scope="col">
+              {name}
+            </th>
+          ),
+        )}
+      </tr>
+    </thead>
+  );
+}
+
+function WorkerRow({ worker }: { worker: WorkerList['items'][number] }) {
+  const { host, pid, version, slots, running, startedAt, lastSign } = worker;
+  return (
+    <tr>
+      <th scope="row">
+        {host}:{pid}
+      </th>
+      <td data-label="Running">{slots === 0 ? 'none: it only shows' : `${running} of ${slots}`}</td>
+      <td data-label="Last sign" class={lastSign > stale ? 'stale' : ''}>
+        {lastSign < 1 ? 'now' : `${age(lastSign)} ago`}
+        {lastSign > stale && ' — busy or stuck'}
+      </td>
+      <td data-label="Up since">
+        <Time at={startedAt} />
+      </td>
+      <td data-label="Version">{version}</td>
+    </tr>
+  );
+}
+
+/** The queues, how fast they move, and the processes that work on them. */
+export function QueuesPage() {
+  const paused = JSON.stringify(pulse.value?.paused);
+  useEffect(() => void queues.load(), [paused]);
+  useEffect(() => void workers.load(), []);
+  return (
+    <>
+      <When source={queues} what="The queues">
+        {({ items }) =>
+          items.length === 0 ? (
+            <p class="empty">There is no queue yet: the first task makes one.</p>
+          ) : (
+            <table>
+              <caption>Queues, with the figures of the last hour</caption>
+              <Heads names={['Queue', 'Waiting', 'Oldest', 'Running', 'Ended a minute', 'Done in', 'Success, 1 h', 'p95', '']} />
+              <tbody>
+                {items.map((queue) => (
+                  <QueueRow key={queue.name} queue={queue} />
+                ))}
+              </tbody>
+            </table>
+          )
+        }
+      </When>
+      <h2>Processes</h2>
+      <When source={workers} what="The processes">
+        {({ items }) => (
+          <table>
+            <caption>Processes that have the tasks open</caption>
+            <Heads names={['Process', 'Running', 'Last sign', 'Up since', 'Version']} />
+            <tbody>
+              {items.map((worker) => (
+                <WorkerRow key={worker.id} worker={worker} />
+              ))}
+            </tbody>
+          </table>
+        )}
+      </When>
+    </>
+  );
+}

@@ -1,0 +1,58 @@
+import { now } from '../clock.js';
+import { facts, may } from '../facts.js';
+import { age } from '../format.js';
+import { lost, newVersion, pulse, tryNow } from '../live/connection.js';
+import { resumeQueue } from '../queues/actions.js';
+import { Time } from '../time.js';
+import { refusedParameters } from '../view.js';
+
+function Offline() {
+  const { since, nextTry } = lost.value ?? {};
+  if (since === undefined || nextTry === undefined) return null;
+  const left = Math.max(0, Math.ceil((nextTry - now.value) / 1000));
+  return (
+    <div class="banner warn offline" role="status">
+      <span>
+        Connection lost {age((now.value - since) / 1000)} ago — showing <Time at={new Date(since).toISOString()} />. Trying again
+        {left > 0 ? ` in ${left} s` : ' now'}.
+      </span>
+      <button type="button" onClick={tryNow}>
+        Now
+      </button>
+    </div>
+  );
+}
+
+/** What everybody must know on every page. */
+export function Banners() {
+  return (
+    <div class="banners">
+      {facts.user === null && <p class="banner exposed">Open to everyone who can reach this address</p>}
+      <Offline />
+      {pulse.value?.paused.map(({ queue, by, at, reason }) => (
+        <div key={queue} class="banner warn" role="status">
+          <span>
+            Queue <strong>{queue}</strong> is paused by {by || 'somebody'} since <Time at={at} />
+            {reason && `: ${reason}`}
+          </span>
+          {may('resume') && (
+            <button type="button" onClick={() => void resumeQueue(queue)}>
+              Resume {queue}
+            </button>
+          )}
+        </div>
+      ))}
+      {newVersion.value && (
+        <div class="banner" role="status">
+          <span>A new version of this page is ready.</span>
+          <button type="button" onClick={() => location.reload()}>
+            Reload
+          </button>
+        </div>
+      )}
+      {refusedParameters.length > 0 && (
+        <p class="banner">Left out of the address, since its value means nothing: {refusedParameters.join(', ')}.</p>
+      )}
+    </div>
+  );
+}

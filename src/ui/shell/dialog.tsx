@@ -1,0 +1,130 @@
+import { type Signal, signal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { facts } from '../facts.js';
+import { isSignedOut, wordsOf } from './notices.js';
+
+/** What is asked of the person, over the page. */
+interface Asked {
+  content: (close: () => void) => ComponentChildren;
+  label: string;
+  closed: () => void;
+}
+
+const asked = signal<Asked | undefined>(undefined);
+
+/** Whether something is asked over the page. */
+export function isAsking(): boolean {
+  return asked.peek() !== undefined;
+}
+
+/** Opens a dialog; resolves when it is closed. */
+export function openDialog(label: string, content: (close: () => void) => ComponentChildren): Promise<void> {
+  return new Promise((resolve) => {
+    asked.value = {
+      label,
+      content,
+      closed() {
+        asked.value = undefined;
+        resolve();
+      },
+    };
+  });
+}
+
+/** The one dialog of the page. */
+export function Dialog() {
+  const current = asked.value;
+  const box = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = box.current;
+    if (current && dialog && !dialog.open) dialog.showModal();
+  }, [current]);
+  if (!current) return null;
+  const close = (): void => box.current?.close();
+  return (
+    <dialog ref={box} aria-label={current.label} onClose={() => current.closed()}>
+      {current.content(close)}
+    </dialog>
+  );
+}
+
+/** What a confirmation says and does. */
+export interface Confirmation {
+  title: string;
+  /** What will happen, with its number and its consequence. */
+  body: () => ComponentChildren;
+  /** The verb and the number, as the button repeats them. */
+  button: () => string;
+  danger?: boolean;
+  /** A reason for the audit may be given. */
+  asksReason?: boolean;
+  /** What must be typed, where nothing can be undone. */
+  typed?: string | undefined;
+  /** More than the reason is asked. */
+  fields?: () => ComponentChildren;
+  /** Does it, while the dialog stays open and shows how far it is; what it throws is shown in place. */
+  act(reason: string | undefined, progress: Signal<string>): Promise<void>;
+}
+
+/** Asks before something is done, does it, and shows how that went. */
+export function confirmed(confirmation: Confirmation): Promise<void> {
+  return openDialog(confirmation.title, (close) => <Confirm confirmation={confirmation} close={close} />);
+}
+
+function Confirm({ confirmation, close }: { confirmation: Confirmation; close: () => void }) {
+  const { title, body, button, danger, asksReason, typed, fields, act } = confirmation;
+  const [reason, setReason] = useState('');
+  const [words, setWords] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
+  const [progress] = useState(() => signal(''));
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    setBusy(true);
+    setError('');
+    try {
+      await act(reason === '' ? undefined : reason, progress);
+      close();
+    } catch (thrown) {
+      if (isSignedOut(thrown)) close();
+      else setError(wordsOf(thrown));
+      setBusy(false);
+    }
+  };
+  return (
+    <form onSubmit={(event) => void submit(event)}>
+      <h2>
+        {title} <span class="title">{facts.title}</span>
+      </h2>
+      <div class="dialog-body">{body()}</div>
+      {fields?.()}
+      {asksReason && (
+        <label class="field">
+          Reason, for the audit (optional)
+          <input value={reason} maxLength={500} onInput={(event) => setReason(event.currentTarget.value)} />
+        </label>
+      )}
+      {typed !== undefined && (
+        <label class="field">
+          Type <strong>{typed}</strong> to go on
+          <input value={words} autocomplete="off" onInput={(event) => setWords(event.currentTarget.value)} />
+        </label>
+      )}
+      {progress.value !== '' && <p role="status">{progress.value}</p>}
+      {error !== '' && (
+        <p class="error-box" role="alert">
+          {error}
+        </p>
+      )}
+      <div class="dialog-buttons">
+        <button type="button" autofocus onClick={close}>
+          Cancel
+        </button>
+        <button type="submit" class={danger ? 'danger' : 'primary'} disabled={busy || (typed !== undefined && words !== typed)}>
+          {busy ? 'Working…' : button()}
+        </button>
+      </div>
+    </form>
+  );
+}

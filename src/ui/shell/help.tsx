@@ -1,0 +1,51 @@
+import { shortcutsOn } from '../preferences.js';
+import { openDialog } from './dialog.js';
+
+const keys: readonly (readonly [keys: string, what: string])[] = [
+  ['Ctrl K, ⌘ K', 'go to a page, a function, a queue, a task'],
+  ['/', 'search'],
+  ['g then o t f s q n a ,', 'overview, tasks, failures, schedules, queues, functions, audit, settings'],
+  ['j k, ↓ ↑', 'next row, row before; where a task is open, next task'],
+  ['Enter', 'open the task of the row'],
+  ['x, Shift x', 'select a row, all up to it'],
+  ['*', 'select all on the page'],
+  ['r', 'retry'],
+  ['e', 'edit and retry'],
+  ['c', 'cancel'],
+  ['y, l', 'copy the id, the link'],
+  ['[ ]', 'newer page, older page'],
+  ['1 2 3 4', 'summary, logs, data, facts of the open task'],
+  ['p', 'pause, resume'],
+  ['d', 'theme'],
+  ['u', 'UTC, or your own time zone'],
+  ['?', 'this list'],
+  ['Esc', 'close what is on top'],
+];
+
+/** Lists the keys. */
+export function showHelp(): void {
+  void openDialog('Keyboard shortcuts', (close) => (
+    <form method="dialog" onSubmit={close}>
+      <h2>Keyboard shortcuts</h2>
+      <dl class="keys">
+        {keys.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <label class="check">
+        <input type="checkbox" checked={shortcutsOn.value} onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)} />
+        Single letters are shortcuts
+      </label>
+      <div class="dialog-buttons">
+        <button type="submit" class="primary">
+          Close
+        </button>
+      </div>
+    </form>
+  ));
+}

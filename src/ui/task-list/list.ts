@@ -1,0 +1,223 @@
+import { batch, computed, effect, type Signal, signal } from '@preact/signals';
+import type { TaskList, TaskSummary } from '../../client/client.js';
+import { serverNow } from '../clock.js';
+import { client, facts } from '../facts.js';
+import { listen } from '../live/connection.js';
+import { pageSize } from '../preferences.js';
+import { isSignedOut } from '../shell/notices.js';
+import { filterOf, page, pagesBefore, scrollTarget, show, type View, view } from '../view.js';
+import { matches } from './matches.js';
+import { clearSelection, selected, unselect } from './selection.js';
+
+/** A row of the table. Its signal changes in place; the row itself never moves while it is shown. */
+export interface TableRow {
+  id: string;
+  task: Signal<TaskSummary>;
+  /** Deleted since it was loaded. */
+  removed: Signal<boolean>;
+}
+
+interface LoadedPage {
+  rows: readonly TableRow[];
+  nextCursor: string | null;
+  total: number;
+  totalRelation: 'eq' | 'gte';
+}
+
+/** The page of the table, once it is loaded. */
+export const table = signal<LoadedPage | undefined>(undefined);
+export const loading = signal(false);
+/** What went wrong when it was loaded last. */
+export const listError = signal<unknown>(undefined);
+/** Tasks that match the filters and came after the table was loaded. */
+export const newer = signal<ReadonlyMap<string, TaskSummary>>(new Map());
+/** Names for the choices of the filters. */
+export const functions = signal<readonly string[]>(facts.overview?.hour.functions.map(({ name }) => name) ?? []);
+export const queues = signal<readonly string[]>(facts.overview?.queues.map(({ name }) => name) ?? []);
+
+const mostNewer = 500;
+/** Milliseconds between two loads of the list when too much changes to be told. */
+const reloadPause = 1000;
+let request = new AbortController();
+
+/** Whether the list is on the page. */
+export const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
+
+/** The tasks of the table as they are now. */
+export function shownTasks(): TaskSummary[] {
+  return (table.peek()?.rows ?? []).map(({ task }) => task.peek());
+}
+
+/** What the address asks of the list. */
+function queryOf(shown: View): Parameters<typeof client.list>[0] {
+  const { status, tag, ...filter } = filterOf(shown);
+  const { sort, cursor } = shown;
+  return {
+    ...filter,
+    status: [...status],
+    tag: [...tag],
+    ...(sort !== '-createdAt' && { sort }),
+    ...(cursor !== undefined && { cursor }),
+    limit: pageSize.peek(),
+  } as Parameters<typeof client.list>[0];
+}
+
+/** Loads the page of the table that the address asks for. What is shown stays until it is there. */
+export async function loadList(): Promise<void> {
+  request.abort();
+  request = new AbortController();
+  const { signal: aborted } = request;
+  loading.value = true;
+  try {
+    const { items, ...rest } = await findPage(aborted);
+    if (aborted.aborted) return;
+    batch(() => {
+      table.value = { ...rest, rows: items.map(toRow) };
+      newer.value = new Map();
+      listError.value = undefined;
+      learnNames(items);
+      unselect([...selected.peek()].filter((id) => !items.some((task) => task.id === id)));
+    });
+  } catch (error) {
+    if (aborted.aborted) return;
+    if (!isSignedOut(error)) listError.value = error;
+  }
+  loading.value = false;
+}
+
+/** Rare combinations of conditions are looked for in steps: an empty page may have a next one that is not. */
+async function findPage(aborted: AbortSignal): Promise<TaskList> {
+  const query = queryOf(view.peek());
+  let found = await client.list(query, aborted);
+  while (found.items.length === 0 && found.nextCursor !== null) found = await client.list({ ...query, cursor: found.nextCursor }, aborted);
+  return found;
+}
+
+function toRow(task: TaskSummary): TableRow {
+  return { id: task.id, task: signal(task), removed: signal(false) };
+}
+
+function learnNames(tasks: readonly TaskSummary[]): void {
+  learn(functions, tasks, 'name');
+  learn(queues, tasks, 'queue');
+}
+
+function learn(names: Signal<readonly string[]>, tasks: readonly TaskSummary[], key: 'name' | 'queue'): void {
+  const fresh = new Set(tasks.map((task) => task[key]).filter((name) => !names.peek().includes(name)));
+  if (fresh.size > 0) names.value = [...names.peek(), ...fresh].sort();
+}
+
+/** Takes in tasks as they are now: rows change where they stand, new ones wait or go on top. */
+export function takeTasks(upserts: readonly TaskSummary[]): void {
+  batch(() => {
+    const shown = new Map(table.peek()?.rows.map((row) => [row.id, row.task]));
+    const fresh: TaskSummary[] = [];
+    for (const task of upserts) {
+      const row = shown.get(task.id);
+      if (row) row.value = task;
+      else if (isNews(task)) fresh.push(task);
+    }
+    learnNames(upserts);
+    if (fresh.length === 0) return;
+    const waiting = [...newer.peek(), ...fresh.map((task): [string, TaskSummary] => [task.id, task])];
+    newer.value = new Map(waiting.slice(-mostNewer));
+    if (isFree()) showNewer();
+  });
+}
+
+/** Whether the person holds nothing that a new row would move. */
+function isFree(): boolean {
+  return (
+    view.peek().sort === '-createdAt' &&
+    selected.peek().size === 0 &&
+    view.peek().task === undefined &&
+    window.scrollY < 120 &&
+    !isSelecting()
+  );
+}
+
+function isSelecting(): boolean {
+  return getSelection()?.isCollapsed === false || document.activeElement?.closest('tbody') !== null;
+}
+
+/** Whether a task that is not in the table belongs before its first row. */
+function isNews(task: TaskSummary): boolean {
+  const loadedPage = table.peek();
+  const shown = view.peek();
+  if (!loadedPage || shown.cursor !== undefined || !matches(task, shown, serverNow())) return false;
+  if (shown.sort !== '-createdAt') return true;
+  const first = loadedPage.rows[0];
+  return first === undefined || task.id > first.id || newer.peek().has(task.id);
+}
+
+/** Puts the tasks that came since on top of the table, and drops as many at its end. Sorted otherwise, the list is loaded anew. */
+export function showNewer(): void {
+  const loadedPage = table.peek();
+  if (!loadedPage || newer.peek().size === 0) return;
+  if (view.peek().sort !== '-createdAt') return void loadList();
+  const fresh = [...newer.peek().values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+  const rows = [...fresh.map(toRow), ...loadedPage.rows].slice(0, pageSize.peek());
+  table.value = {
+    ...loadedPage,
+    rows,
+    total: loadedPage.total + fresh.length,
+    // Fewer than fit are all of them, as before.
+    nextCursor: rows.length < pageSize.peek() ? null : loadedPage.nextCursor,
+  };
+  newer.value = new Map();
+  unselect([...selected.peek()].filter((id) => !rows.some((row) => row.id === id)));
+}
+
+function takeRemoved(removed: readonly string[]): void {
+  const gone = new Set(removed);
+  for (const row of table.peek()?.rows ?? []) if (gone.has(row.id)) row.removed.value = true;
+  if (removed.some((id) => newer.peek().has(id))) newer.value = new Map([...newer.peek()].filter(([id]) => !gone.has(id)));
+  unselect(removed);
+}
+
+/** The page after this one, which is older in the order of time. */
+export function nextPage(): void {
+  const { nextCursor } = table.peek() ?? {};
+  if (typeof nextCursor === 'string') show({ cursor: nextCursor }, { before: [...pagesBefore.peek(), view.peek().cursor ?? null] });
+  scrollTarget.value = 0;
+}
+
+/** The page before this one; a link leads to a page whose forerunners nobody knows, and then it is the first. */
+export function pageBefore(): void {
+  const before = pagesBefore.peek();
+  show({ cursor: before.at(-1) ?? undefined }, { before: before.slice(0, -1) });
+  scrollTarget.value = 0;
+}
+
+/** Keeps the table as the address asks for it, for as long as the page is open. */
+export function watchList(): void {
+  let asked: string | undefined;
+  let filtered: string | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  effect(() => {
+    const { sort, cursor } = view.value;
+    if (!listShown.value) return;
+    const filter = JSON.stringify(filterOf(view.value));
+    if (filtered !== undefined && filter !== filtered) clearSelection('The filter has changed: the selection was cleared.');
+    filtered = filter;
+    const wanted = JSON.stringify([filter, sort, cursor, pageSize.value]);
+    if (wanted !== asked) void loadList();
+    asked = wanted;
+  });
+  listen({
+    tasks({ upserts, removed, dropped }) {
+      takeTasks(upserts);
+      takeRemoved(removed);
+      // More has changed than is told at once: what is shown may be among it.
+      if (dropped === 0 || timer !== undefined) return;
+      timer = setTimeout(() => {
+        timer = undefined;
+        if (listShown.peek()) void loadList();
+      }, reloadPause);
+    },
+    reload() {
+      if (listShown.peek()) void loadList();
+      else asked = undefined;
+    },
+  });
+}

@@ -1,0 +1,47 @@
+import { signal } from '@preact/signals';
+
+/** Ids of the chosen tasks. Never one that is not shown as chosen. */
+export const selected = signal<ReadonlySet<string>>(new Set());
+/** Said when a choice was dropped by something else than the person. */
+export const selectionNews = signal('');
+
+let anchor: string | undefined;
+
+/** Chooses a task, or no longer; with `range` all between it and the last one that was touched, as in a list of files. */
+export function toggle(id: string, order: readonly string[], range = false): void {
+  const chosen = new Set(selected.peek());
+  const on = !chosen.has(id);
+  const from = anchor === undefined ? -1 : order.indexOf(anchor);
+  const to = order.indexOf(id);
+  const touched = range && from >= 0 && to >= 0 ? order.slice(Math.min(from, to), Math.max(from, to) + 1) : [id];
+  for (const each of touched) {
+    if (on) chosen.add(each);
+    else chosen.delete(each);
+  }
+  anchor = id;
+  selected.value = chosen;
+  selectionNews.value = '';
+}
+
+/** Chooses all of a page, or none if all are chosen. */
+export function toggleAll(order: readonly string[]): void {
+  const all = order.every((id) => selected.peek().has(id));
+  selected.value = all ? new Set() : new Set(order);
+  selectionNews.value = '';
+}
+
+/** These are no longer chosen, because they are not shown any more. */
+export function unselect(ids: readonly string[]): void {
+  const left = new Set(selected.peek());
+  for (const id of ids) left.delete(id);
+  const dropped = selected.peek().size - left.size;
+  if (dropped === 0) return;
+  selected.value = left;
+  selectionNews.value = left.size === 0 ? 'The selection was cleared.' : `${dropped} no longer shown: ${left.size} selected.`;
+}
+
+/** Chooses none. `why` is said where there was something to lose. */
+export function clearSelection(why = ''): void {
+  if (selected.peek().size > 0) selectionNews.value = why;
+  selected.value = new Set();
+}

@@ -1,0 +1,79 @@
+import { useState } from 'preact/hooks';
+import { PageLink } from '../links.js';
+import { copy } from '../shell/copy.js';
+
+/** Frames of packages and of Node itself say little of what went wrong. */
+const isForeign = (line: string): boolean => /^\s+at /.test(line) && /node_modules|node:internal|\(node:|at node:/.test(line);
+
+interface Part {
+  foreign: boolean;
+  lines: string[];
+}
+
+/** The lines of a stack, those of one kind that follow each other together. */
+function partsOf(stack: string): Part[] {
+  const parts: Part[] = [];
+  for (const line of stack.split('\n')) {
+    const foreign = isForeign(line);
+    const last = parts.at(-1);
+    if (last?.foreign === foreign) last.lines.push(line);
+    else parts.push({ foreign, lines: [line] });
+  }
+  return parts;
+}
+
+function Stack({ stack }: { stack: string }) {
+  const [raw, setRaw] = useState(false);
+  const hidden = partsOf(stack).some(({ foreign }) => foreign);
+  return (
+    <>
+      <pre class="stack" tabIndex={0}>
+        {raw
+          ? stack
+          : partsOf(stack).map(({ foreign, lines }, n) => (
+              <span key={n} class={foreign ? 'foreign' : ''}>
+                {foreign ? `    … ${lines.length} frame${lines.length === 1 ? '' : 's'} of dependencies` : lines.join('\n')}
+                {'\n'}
+              </span>
+            ))}
+      </pre>
+      <div class="actions">
+        <button type="button" class="quiet" onClick={() => copy(stack, 'Stack')}>
+          Copy stack
+        </button>
+        {hidden && (
+          <button type="button" class="quiet" aria-pressed={raw} onClick={() => setRaw(!raw)}>
+            All frames
+          </button>
+        )}
+      </div>
+    </>
+  );
+}
+
+interface ErrorProps {
+  name: string | undefined;
+  message: string | undefined;
+  stack: string | null;
+  /** Of the failures of this kind. */
+  fingerprint: string | null;
+}
+
+/** Why it failed, and where. */
+export function ErrorPart({ name, message, stack, fingerprint }: ErrorProps) {
+  if (name === undefined) return null;
+  return (
+    <section aria-label="Error">
+      <h3>Error</h3>
+      <p class="error-box">
+        <strong>{name}</strong>: {message}
+      </p>
+      {fingerprint && (
+        <p>
+          <PageLink to={{ view: 'tasks', fingerprint }}>Others like this →</PageLink>
+        </p>
+      )}
+      {stack && <Stack stack={stack} />}
+    </section>
+  );
+}

@@ -1,0 +1,14 @@
+import type { LogLine } from '../../client/client.js';
+import { timeZone } from '../clock.js';
+import { preciseTime } from '../format.js';
+
+/** A line of a log: when, how bad, what. */
+export function LogLineRow({ line }: { line: LogLine }) {
+  return (
+    <div class={`line ${line.level}`}>
+      <time dateTime={line.at}>{preciseTime(line.at, timeZone.value)}</time> <span class="level">{line.level}</span> {line.message}
+      {line.fields && <span class="faint"> {JSON.stringify(line.fields)}</span>}
+      {line.late && <span class="pill">late</span>}
+    </div>
+  );
+}
