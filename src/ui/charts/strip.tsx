@@ -4,23 +4,40 @@ import { serverNow } from '../clock.js';
 import { client } from '../facts.js';
 import { relative } from '../format.js';
 import { ChangeLink } from '../links.js';
+import { listen } from '../live/connection.js';
 
-/** The last runs of a schedule or a function, the newest on the right; each leads to its task. */
-export function Strip({ of, most }: { of: { name: string } | { schedule: string }; most: number }) {
+const endings = ['success', 'failed', 'interrupted', 'cancelled'] as const;
+
+/** Milliseconds between two loads of a strip while its runs end. */
+const pause = 3000;
+
+/** The last runs of a function, or of a schedule of it, the newest on the right; each leads to its task. */
+export function Strip({ name, schedule, most }: { name: string; schedule?: string; most: number }) {
   const [runs, setRuns] = useState<readonly TaskSummary[]>([]);
-  const key = JSON.stringify(of);
   useEffect(() => {
     const controller = new AbortController();
-    inTurn(async () => {
-      const query = JSON.parse(key) as object;
-      const { items } = await client.list(
-        { ...query, status: ['success', 'failed', 'interrupted', 'cancelled'], limit: most },
-        controller.signal,
-      );
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const load = async (): Promise<void> => {
+      const of = schedule === undefined ? { name } : { schedule };
+      const { items } = await client.list({ ...of, status: [...endings], limit: most }, controller.signal);
       setRuns([...items].reverse());
+    };
+    inTurn(load);
+    const unlisten = listen({
+      tasks({ upserts }) {
+        if (timer !== undefined || !upserts.some((task) => task.name === name && task.endedAt !== null)) return;
+        timer = setTimeout(() => {
+          timer = undefined;
+          inTurn(load);
+        }, pause);
+      },
     });
-    return () => controller.abort();
-  }, [key, most]);
+    return () => {
+      controller.abort();
+      clearTimeout(timer);
+      unlisten();
+    };
+  }, [name, schedule, most]);
   if (runs.length === 0) return <span class="faint">none yet</span>;
   return (
     <span class="strip">

@@ -62,7 +62,7 @@ function FunctionRow({ item }: { item: Item }) {
       <td data-label="p95">{duration(durations.p95) || '—'}</td>
       <td data-label="p99">{duration(durations.p99) || '—'}</td>
       <td data-label="Last runs">
-        <Strip of={{ name }} most={runsOfStrip} />
+        <Strip name={name} most={runsOfStrip} />
       </td>
       <td class="row-actions">
         {may('retry') && counts.failed > 0 && (

@@ -35,9 +35,10 @@ interface Listeners {
 
 const listeners = new Set<Partial<Listeners>>();
 
-/** Listens to the stream for as long as the page is open. */
-export function listen(listener: Partial<Listeners>): void {
+/** Listens to the stream until the function it returns is called. */
+export function listen(listener: Partial<Listeners>): () => void {
   listeners.add(listener);
+  return () => void listeners.delete(listener);
 }
 
 /** Has every part of the page load what it shows anew. */

@@ -90,7 +90,7 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
         {skipped > 0 && <span class="under faint">{whole(skipped)} left out</span>}
       </td>
       <td data-label="Last runs">
-        <Strip of={{ schedule: name }} most={runsOfStrip} />
+        <Strip name={task} schedule={name} most={runsOfStrip} />
       </td>
       <td class="row-actions">
         {may('run') && (

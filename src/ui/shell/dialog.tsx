@@ -6,12 +6,14 @@ import { isSignedOut, wordsOf } from './notices.js';
 
 /** What is asked of the person, over the page. */
 interface Asked {
+  n: number;
   content: (close: () => void) => ComponentChildren;
   label: string;
   closed: () => void;
 }
 
 const asked = signal<Asked | undefined>(undefined);
+let opened = 0;
 
 /** Whether something is asked over the page. */
 export function isAsking(): boolean {
@@ -22,6 +24,7 @@ export function isAsking(): boolean {
 export function openDialog(label: string, content: (close: () => void) => ComponentChildren): Promise<void> {
   return new Promise((resolve) => {
     asked.value = {
+      n: ++opened,
       label,
       content,
       closed() {
@@ -43,7 +46,8 @@ export function Dialog() {
   if (!current) return null;
   const close = (): void => box.current?.close();
   return (
-    <dialog ref={box} aria-label={current.label} onClose={() => current.closed()}>
+    // Each has an element of its own: the end of one that was closed a moment ago is not that of the next.
+    <dialog key={current.n} ref={box} aria-label={current.label} onClose={() => current.closed()}>
       {current.content(close)}
     </dialog>
   );

@@ -38,10 +38,10 @@ export function Header() {
       <button type="button" class="quiet" onClick={toggleZone} title="u" aria-label={`Time zone: ${zoneLabel.value}`}>
         {zoneLabel.value}
       </button>
-      <button type="button" class="quiet" onClick={nextTheme} title="d">
+      <button type="button" class="quiet on-desk" onClick={nextTheme} title="d">
         Theme: {theme.value}
       </button>
-      <button type="button" class="quiet" onClick={showHelp} aria-label="Keyboard shortcuts" title="?">
+      <button type="button" class="quiet on-desk" onClick={showHelp} aria-label="Keyboard shortcuts" title="?">
         ?
       </button>
       {facts.user !== null && (

@@ -82,21 +82,19 @@ function Select({ label, value, options, none, choose }: Choice) {
   // A value of the address that nothing is known of yet is shown all the same.
   const all = value !== undefined && !options.some(([each]) => each === value) ? [[value, value] as const, ...options] : options;
   return (
-    <label>
-      <span class="unseen">{label}</span>
-      <select
-        value={value ?? ''}
-        class={value === undefined ? '' : 'set'}
-        onChange={(event) => choose(event.currentTarget.value || undefined)}
-      >
-        <option value="">{none}</option>
-        {all.map(([each, text]) => (
-          <option key={each} value={each}>
-            {text}
-          </option>
-        ))}
-      </select>
-    </label>
+    <select
+      aria-label={label}
+      value={value ?? ''}
+      class={value === undefined ? '' : 'set'}
+      onChange={(event) => choose(event.currentTarget.value || undefined)}
+    >
+      <option value="">{none}</option>
+      {all.map(([each, text]) => (
+        <option key={each} value={each}>
+          {text}
+        </option>
+      ))}
+    </select>
   );
 }
 

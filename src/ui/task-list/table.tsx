@@ -222,18 +222,21 @@ export const filterWords: Record<keyof typeof noFilter, string> = {
 
 function News() {
   const n = newer.value.size;
-  if (n === 0) return null;
+  // Its place takes no room, so that nothing moves when it comes.
+  if (n === 0) return <div class="news-place" />;
   return (
-    <button
-      type="button"
-      class="news"
-      onClick={() => {
-        showNewer();
-        document.querySelector('.list-top')?.scrollIntoView({ block: 'start' });
-      }}
-    >
-      {whole(n)} new ↑
-    </button>
+    <div class="news-place">
+      <button
+        type="button"
+        class="news"
+        onClick={() => {
+          showNewer();
+          document.querySelector('.list-top')?.scrollIntoView({ block: 'start' });
+        }}
+      >
+        {whole(n)} new ↑
+      </button>
+    </div>
   );
 }
 

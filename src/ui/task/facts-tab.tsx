@@ -42,7 +42,7 @@ export function Facts({ task }: { task: ShownTask }) {
         <h3>
           Last runs of <FunctionLink name={task.name} />
         </h3>
-        <Strip of={{ name: task.name }} most={50} />
+        <Strip name={task.name} most={50} />
       </section>
     </>
   );

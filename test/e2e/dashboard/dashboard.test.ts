@@ -1,0 +1,325 @@
+import { describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
+import mount from 'koa-mount';
+import { taskAdmin, taskLog } from '../../../src/index.js';
+import { accessibilityFaults } from '../../helpers/browser.js';
+import { useDashboard, users } from '../../helpers/dashboard.js';
+import { password, secretKey } from '../../helpers/passwords.js';
+import { serve } from '../../helpers/serve.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const board = useDashboard();
+
+const fail = (message: string) => () => {
+  throw new Error(message);
+};
+
+describe('the dashboard in a browser', () => {
+  it('shows the login first, and then the very address that was asked for, with its open task', async () => {
+    const { page } = board;
+    const id = await board.tasks.task('bad', fail('declined')).enqueue();
+    const search = `?status=failed&task=${id}&view=tasks`;
+    await page.goto(board.url + search);
+    expect(await page.title()).toBe('Sign in · Test shop');
+    await page.fill('#username', 'admin');
+    await page.fill('#password', 'wrong');
+    await page.click('button[type=submit]');
+    expect(await page.textContent('[role=alert]')).toBe('Invalid username or password.');
+    expect(await page.inputValue('#username')).toBe('admin');
+    await page.fill('#password', password);
+    await page.click('button[type=submit]');
+    await page.waitForURL(board.url + search);
+    await board.panel.locator('.error-box', { hasText: 'declined' }).waitFor();
+  });
+
+  it('logs in without JavaScript', async () => {
+    const plain = await board.browser.newContext({ javaScriptEnabled: false });
+    const quiet = await plain.newPage();
+    await quiet.goto(board.url);
+    await quiet.fill('#username', 'admin');
+    await quiet.fill('#password', password);
+    await quiet.click('button[type=submit]');
+    expect(quiet.url()).toBe(board.url);
+    await plain.close();
+  });
+
+  it('asks nothing of another host, six times of its own, for less than 48 KB of script and style', async () => {
+    await board.tasks.task('good', () => 1).enqueue();
+    await board.signIn();
+    const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
+    const page = await board.newPage(fresh);
+    const asked: string[] = [];
+    const weights: Record<string, number> = { js: 0, css: 0 };
+    page.on('request', (request) => asked.push(request.url()));
+    page.on('response', (response) => {
+      const kind = /\.(js|css)$/.exec(response.url())?.[1];
+      expect(kind === undefined || response.headers()['content-encoding'] !== undefined).toBe(true);
+      if (kind) weights[kind] = (weights[kind] ?? 0) + Number(response.headers()['content-length']);
+    });
+    await page.goto(board.url);
+    await page.locator('tr[data-task]', { hasText: 'good' }).waitFor();
+    await page.locator('.health').waitFor();
+    await page.waitForSelector('.connection.live');
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(asked.filter((url) => !url.startsWith(board.served.url))).toEqual([]);
+    expect(asked.filter((url) => !url.endsWith('.svg'))).toHaveLength(6);
+    expect(weights.js).toBeLessThan(40 * 1024);
+    expect(weights.css).toBeLessThan(8 * 1024);
+    await fresh.close();
+  });
+
+  it('says in the first sentence whether it is broken, since when and by what, and leads to the cause in two presses', async () => {
+    const { page, tasks } = board;
+    const good = tasks.task('good', () => 1);
+    const bad = tasks.task('send_email', (n: number) => {
+      throw new TypeError(`no address for order ${n}`);
+    });
+    await good.enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1);
+    await board.signIn();
+    await page.locator('.health.good', { hasText: 'All is well' }).waitFor();
+    for (let n = 0; n < 4; n++) await bad.enqueue(n);
+    await page
+      .locator('.health.bad', { hasText: '4 failures in the last 15 min, all from send_email. Started' })
+      .waitFor({ timeout: 12_000 });
+    await page.locator('.health').getByRole('link', { name: 'Look' }).click();
+    const kind = page.locator('tbody tr', { hasText: 'no address for order' });
+    await kind.waitFor();
+    expect(await page.locator('tbody tr').count()).toBe(1);
+    await kind.locator('th a').click();
+    await board.panel.locator('.stack', { hasText: 'dashboard.test' }).waitFor();
+    expect(board.complaints).toEqual([]);
+  });
+
+  it('shows a viewer no button that would be refused, and refuses what is sent by hand', async () => {
+    const { page } = board;
+    const id = await board.tasks.task('bad', fail('x')).enqueue();
+    await board.signIn('', { username: 'vera', pass: 'three' });
+    await page.locator('.cards').waitFor();
+    const words = /retry|cancel|pause…|resume|run now|delete/i;
+    for (const search of [
+      `?task=${id}`,
+      '?view=tasks',
+      '?view=failures',
+      '?view=schedules',
+      '?view=queues',
+      '?view=functions',
+      '?view=settings',
+    ]) {
+      await board.visit(search);
+      await page.waitForTimeout(150);
+      const buttons = await page.locator('main button').allTextContents();
+      expect(buttons.filter((text) => words.test(text))).toEqual([]);
+      expect(await page.locator('main input[type=checkbox][aria-label^=Select]').count()).toBe(0);
+    }
+    const status = await page.evaluate((task) => fetch(`/tasks/${task}/retry`, { method: 'POST' }).then((answer) => answer.status), id);
+    expect(status).toBe(403);
+  });
+
+  it('signs out to the login page', async () => {
+    const { page, context } = board;
+    await board.signIn();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.waitForURL(`${board.served.url}/tasks/auth/login`);
+    // What stays says that this browser has logged in before, and opens nothing.
+    expect((await context.cookies()).map(({ name }) => name)).toEqual(['taskflow_token_device']);
+    // Nothing that was seen is kept: Back asks again, and nobody is nobody.
+    await page.goBack();
+    await page.waitForSelector('#password');
+  });
+
+  it('keeps the theme that was chosen without a flash, on the login page too', async () => {
+    const { page } = board;
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await board.signIn();
+    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(13, 17, 23)');
+    await page.getByRole('button', { name: 'Theme: system' }).click();
+    expect(await page.getAttribute('html', 'data-theme')).toBe('light');
+    await page.reload();
+    // It stands in the answer of the server, before any script has run.
+    expect(await (await page.request.get(board.url)).text()).toContain('<html lang="en" data-theme="light">');
+    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(245, 245, 245)');
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.waitForSelector('#password');
+    expect(await page.getAttribute('html', 'data-theme')).toBe('light');
+  });
+
+  it.each([
+    ['/admin/jobs', '/shop'],
+    ['/', undefined],
+    ['/', '/jobs'],
+  ] as const)('works at %s, mounted at %s', async (path, mounted) => {
+    const { page, tasks } = board;
+    const admin = taskAdmin(tasks, { path, auth: users, secretKey, logger: false });
+    const app = new Koa();
+    app.use(mounted ? mount(mounted, admin) : admin);
+    const other = await serve(app);
+    try {
+      const prefix = `${mounted ?? ''}${path === '/' ? '' : path}`;
+      await tasks.task('bad', fail('declined')).enqueue();
+      await page.goto(`${other.url}${prefix}/dashboard?status=failed`);
+      await page.fill('#username', 'admin');
+      await page.fill('#password', password);
+      await page.click('button[type=submit]');
+      await page.waitForSelector('.connection.live');
+      await board.row('bad').locator('a').click();
+      await board.panel.locator('.error-box', { hasText: 'declined' }).waitFor();
+      await page.getByRole('button', { name: 'Clear filters' }).click();
+      await board.row('bad').waitFor();
+      await page.getByRole('link', { name: 'Functions', exact: true }).click();
+      await page.locator('tbody tr', { hasText: 'bad' }).waitFor();
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await page.waitForURL(`${other.url}${prefix}/auth/login`);
+      expect(board.complaints).toEqual([]);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('shows hostile text as text, everywhere', async () => {
+    const { page, tasks } = board;
+    const hostile = '<img src=x onerror="document.title=1">\u202e\u001b[31m=cmd()';
+    const name = '<img src=x onerror="document.title=1">';
+    const bad = tasks.task(
+      name,
+      (text: string) => {
+        taskLog(text);
+        throw new Error(text + 'x'.repeat(100_000));
+      },
+      { tags: { '<b>': hostile } },
+    );
+    tasks.schedule('<i>yearly</i>', bad, { cron: '0 0 1 1 *', args: [hostile] });
+    const id = await bad.enqueue(hostile);
+    await board.signIn();
+    for (const search of [
+      '',
+      '?view=tasks',
+      '?view=failures',
+      '?view=schedules',
+      '?view=queues',
+      '?view=functions',
+      '?view=audit',
+      '?view=settings',
+    ]) {
+      await board.visit(search);
+      await page.waitForTimeout(200);
+      expect(await page.locator('main img, main b, main i').count()).toBe(0);
+    }
+    for (const tab of ['summary', 'logs', 'data', 'facts']) {
+      await board.visit(`?tab=${tab}&task=${id}`);
+      await board.panel.locator('[role=tabpanel]').waitFor();
+      expect(await page.locator('main img, main b, main i').count()).toBe(0);
+    }
+    const csv = await (await page.request.get(`${board.served.url}/tasks/export?format=csv`)).text();
+    expect(csv).not.toMatch(/(^|,)=/m);
+    expect(board.complaints).toEqual([]);
+  });
+
+  it.each([
+    ['light', 1440],
+    ['dark', 1440],
+    ['light', 834],
+    ['dark', 390],
+    ['light', 320],
+  ] as const)(
+    'has no fault that axe finds, in %s at %i pixels, and never scrolls sideways',
+    async (colorScheme, width) => {
+      const { page, tasks } = board;
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      const bad = tasks.task(
+        'bad',
+        () => {
+          taskLog('x', { a: 1 });
+          throw new Error('a rather long message of an error, to see where it ends '.repeat(4));
+        },
+        { tags: { tenant: '7' } },
+      );
+      const flaky = tasks.task('flaky_with_a_rather_long_name_of_its_own', fail('x'), { retries: 1 });
+      tasks.schedule('nightly_report_of_all_the_things', bad, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });
+      const id = await bad.enqueue();
+      await Promise.all([flaky.enqueue(), tasks.task('good', () => ({ a: 1 })).enqueue(), tasks.define('never').enqueue()]);
+      await tasks.control({ action: 'pause', queue: 'slow' }, { actor: 'ada', reason: 'the bank is down' });
+      const sideways = () =>
+        page.evaluate(() => {
+          const { scrollWidth, clientWidth } = document.documentElement;
+          const wide = [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > clientWidth);
+          return scrollWidth > clientWidth ? wide.map((element) => element.outerHTML.slice(0, 80)) : [];
+        });
+      const faults: string[] = [];
+      const look = async (what: string): Promise<void> => {
+        faults.push(...(await accessibilityFaults(page)).map((fault) => `${what}: ${fault}`));
+        faults.push(...(await sideways()).map((html) => `${what} too wide: ${html}`));
+      };
+      await page.goto(board.url);
+      await look('login');
+      await board.signIn();
+      await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 2);
+      for (const name of ['overview', 'tasks', 'failures', 'schedules', 'queues', 'functions', 'audit', 'settings']) {
+        await board.visit(`?view=${name}`);
+        await page.waitForFunction(() => !document.querySelector('.skeleton'));
+        await look(name);
+      }
+      for (const tab of ['summary', 'logs', 'data', 'facts']) {
+        await board.visit(`?tab=${tab}&task=${id}&view=tasks`);
+        await board.panel.locator('[role=tabpanel]').waitFor();
+        await look(tab);
+      }
+      await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
+      await page.locator('dialog[open] textarea').waitFor();
+      await look('edit');
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+k');
+      await page.locator('dialog[open] [role=listbox]').waitFor();
+      await look('palette');
+      await page.keyboard.press('Escape');
+      await board.visit('?view=queues');
+      await page.locator('tr', { hasText: 'default' }).getByRole('button', { name: 'Pause…' }).click();
+      await page.locator('dialog[open]').waitFor();
+      await look('confirmation');
+      expect(faults).toEqual([]);
+      expect(board.complaints).toEqual([]);
+    },
+    60_000,
+  );
+
+  it('says of each state what to do next: nothing yet, nothing found, no such task, an error, a removed task', async () => {
+    const { page, tasks } = board;
+    await board.signIn('?view=tasks');
+    await page.getByText('Three lines make the first one').waitFor();
+    const id = await tasks.task('bad', fail('x')).enqueue();
+    await board.row('bad').waitFor();
+    await board.visit('?name=good&q=nowhere');
+    await page.getByText('No task matches these filters.').waitFor();
+    await page.getByRole('button', { name: 'Clear search' }).click();
+    await page.waitForURL(`${board.url}?name=good&view=tasks`);
+    await page.getByRole('button', { name: 'Clear function' }).click();
+    await board.row('bad').waitFor();
+
+    await board.visit('?task=01890a5d-ac96-774b-bcce-b302099a8057');
+    await page.getByText('There is no such task.').waitFor();
+    await page.getByRole('button', { name: 'Back to the list' }).click();
+    await board.panel.waitFor({ state: 'detached' });
+
+    await board.row('bad').locator('a').click();
+    await board.panel.locator('.error-box').waitFor();
+    await tasks.control({ action: 'delete', ids: [id] }, { actor: 'test' });
+    await board.panel.getByText('Removed from the history at').waitFor();
+    expect(await board.panel.locator('.error-box').count()).toBe(1);
+
+    await page.route('**/tasks/functions*', (route) =>
+      route.fulfill({ status: 503, json: { code: 'ENGINE_UNAVAILABLE', detail: 'The disk is full.', requestId: 'r-17' } }),
+    );
+    await board.visit('?view=functions');
+    await page.getByText('The functions could not be loaded.').waitFor();
+    await page.getByText('ENGINE_UNAVAILABLE · request r-17').waitFor();
+    await page.unroute('**/tasks/functions*');
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.locator('tbody tr', { hasText: 'bad' }).waitFor();
+
+    await board.visit('?sort=sideways&status=odd&utm_source=mail&view=tasks');
+    await page.getByText('Left out of the address, since its value means nothing: sort, status.').waitFor();
+    await page.locator('.chip.failed').click();
+    await page.waitForURL(`${board.url}?status=failed&utm_source=mail&view=tasks`);
+  });
+});

@@ -1,0 +1,227 @@
+import { describe, expect, it } from '@jest/globals';
+import { useDashboard } from '../../helpers/dashboard.js';
+import { password } from '../../helpers/passwords.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+const board = useDashboard();
+
+const fail = (message: string) => () => {
+  throw new Error(message);
+};
+
+describe('the dashboard while things change', () => {
+  it('shows a task go from pending to success without a reload, each change within a second', async () => {
+    const { page, tasks } = board;
+    await board.signIn('?view=tasks');
+    await page.evaluate(() => Object.assign(window, { untouched: true }));
+    const waits = tasks.define('wait_for_it');
+    await waits.enqueue();
+    await board.row('wait_for_it').locator('.badge.pending').waitFor({ timeout: 1000 });
+    let release = (): void => {};
+    waits.handle(
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve;
+        }),
+    );
+    await board.row('wait_for_it').locator('.badge.running').waitFor({ timeout: 1000 });
+    release();
+    await board.row('wait_for_it').locator('.badge.success').waitFor({ timeout: 1000 });
+    expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(true);
+    expect(board.complaints).toEqual([]);
+  });
+
+  it('moves nothing that the person holds while a hundred changes a second flow', async () => {
+    const { page, tasks } = board;
+    const many = tasks.define<[n: number]>('many');
+    await many.enqueueMany(Array.from({ length: 60 }, (_, n) => [n]));
+    const bad = await tasks.task('bad', fail('look at me')).enqueue();
+    const noise = tasks.task('noise', () => 1);
+    await board.signIn('?view=tasks');
+    await board.hasRows(50);
+    await page.locator('tr[data-task] input').nth(5).check();
+    await board.visit(`?tab=summary&task=${bad}&view=tasks`);
+    await board.panel.locator('.error-box').waitFor();
+    await board.hasRows(50);
+    await page.locator('tr[data-task] input').nth(5).check();
+    await page.locator('tr[data-task] input').nth(9).check();
+    await page.evaluate(() => {
+      window.scrollTo(0, 400);
+      const box = document.querySelector('.error-box');
+      if (box) getSelection()?.selectAllChildren(box);
+    });
+    await page.locator('#tab-data').focus();
+    const held = () =>
+      page.evaluate(() => ({
+        scroll: window.scrollY,
+        text: getSelection()?.toString(),
+        focus: document.activeElement?.id,
+        tab: document.querySelector('[role=tab][aria-selected=true]')?.id,
+        checked: [...document.querySelectorAll<HTMLInputElement>('tr[data-task] input:checked')].map(
+          (box) => box.closest('tr')?.dataset.task,
+        ),
+        rows: [...document.querySelectorAll<HTMLElement>('tr[data-task]')].map((row) => row.dataset.task),
+      }));
+    const before = await held();
+    expect(before).toMatchObject({ text: 'Error: look at me', focus: 'tab-data', tab: 'tab-summary', scroll: 400 });
+    expect(before.checked).toHaveLength(2);
+    for (let n = 0; n < 20; n++) {
+      await noise.enqueueMany(Array.from({ length: 10 }, () => []));
+      await sleep(0.1);
+    }
+    await page.getByRole('button', { name: /\d+ new/ }).waitFor();
+    expect(await held()).toEqual(before);
+    expect(board.complaints).toEqual([]);
+  });
+
+  it('freezes when it is paused, counts what changes, and shows the present when it goes on; a reload shows data', async () => {
+    const { page, tasks } = board;
+    await board.signIn('?view=tasks');
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await tasks.define('meanwhile').enqueueMany([[], [], []]);
+    await page.getByRole('button', { name: 'Resume +3' }).waitFor();
+    expect(await board.rows.count()).toBe(0);
+    await page.reload();
+    await board.hasRows(3);
+    expect(await page.textContent('.connection')).toBe('Paused');
+    await tasks.define('more').enqueue();
+    await page.getByRole('button', { name: 'Resume +1' }).click();
+    await board.hasRows(4);
+    expect(await page.textContent('.connection')).toBe('Live');
+  });
+
+  it('says how old its data is while the server is away, and recovers without a reload or a lost change', async () => {
+    const { page, tasks } = board;
+    await board.signIn('?view=tasks');
+    const { port } = new URL(board.served.url);
+    const { server } = board.served;
+    await board.served.close();
+    await page.locator('.banner.offline', { hasText: /Connection lost \d+ s ago — showing \d\d:\d\d:\d\d\. Trying again/ }).waitFor();
+    await tasks.define('while_away').enqueue();
+    await new Promise<void>((resolve) => server.listen(Number(port), '127.0.0.1', resolve));
+    await page.getByRole('button', { name: 'Now' }).click();
+    await board.row('while_away').waitFor();
+    await page.waitForSelector('.connection.live');
+    expect(await page.locator('.banner.offline').count()).toBe(0);
+  });
+
+  it('asks to sign in again in place when the session is ended elsewhere, and keeps filters and typed text', async () => {
+    const { page } = board;
+    await board.tasks.task('bad', fail('x')).enqueue();
+    await board.signIn('?status=failed');
+    await board.row('bad').waitFor();
+    await page.getByLabel('Tag, as key or key:value').fill('half typed');
+    const elsewhere = await board.browser.newContext();
+    const other = await board.newPage(elsewhere);
+    await board.signIn('?view=audit', { page: other });
+    await other.getByRole('button', { name: 'End all others…' }).click();
+    await other.locator('dialog[open]').getByRole('button', { name: 'End 1' }).click();
+    const dialog = page.locator('dialog[open]', { hasText: 'Your session has ended' });
+    await dialog.waitFor({ timeout: 2000 });
+    await page.keyboard.press('Escape');
+    await dialog.getByLabel('Password').fill('wrong');
+    await dialog.getByRole('button', { name: 'Sign in' }).click();
+    await dialog.getByText('Invalid username or password.').waitFor();
+    await dialog.getByLabel('Password').fill(password);
+    await dialog.getByRole('button', { name: 'Sign in' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    await page.waitForSelector('.connection.live');
+    expect(await page.inputValue('[aria-label="Tag, as key or key:value"]')).toBe('half typed');
+    expect(new URL(page.url()).search).toBe('?status=failed');
+    await board.tasks.task('worse', fail('y')).enqueue();
+    await board.row('worse').waitFor();
+    await elsewhere.close();
+  });
+
+  it('keeps eight tabs live over HTTP/1.1 by one stream, also after the one that reads it is closed', async () => {
+    const { page, context, tasks, served } = board;
+    await board.signIn('?view=tasks');
+    const tabs = [page];
+    for (let n = 1; n < 8; n++) {
+      const tab = await board.newPage(context);
+      await tab.goto(`${board.url}?view=tasks`);
+      tabs.push(tab);
+    }
+    for (const tab of tabs) await tab.waitForSelector('.connection.live');
+    const open = (): Promise<number> => new Promise((resolve) => served.server.getConnections((_error, n) => resolve(n)));
+    expect(await open()).toBeLessThanOrEqual(6);
+    await tasks.define('for_all').enqueue();
+    for (const tab of tabs) {
+      await tab.bringToFront();
+      await tab.locator('tr[data-task]', { hasText: 'for_all' }).waitFor();
+    }
+    await page.close();
+    await sleep(0.3);
+    const id = await tasks.task('after', fail('the reader is gone')).enqueue();
+    for (const tab of tabs.slice(1)) {
+      await tab.bringToFront();
+      await tab.locator('tr[data-task]', { hasText: 'the reader is gone' }).waitFor();
+    }
+    // The log of a task that only a listening tab shows comes too.
+    const last = tabs[7] ?? page;
+    await last.goto(`${board.url}?tab=logs&task=${id}&view=tasks`);
+    await last.getByText('No line yet.').waitFor();
+    expect(board.complaints).toEqual([]);
+  });
+
+  it('shows right ages and durations with a clock that is ten minutes wrong, and in another zone than the server', async () => {
+    const { tasks } = board;
+    await board.context.close();
+    const page = await board.open({ timezoneId: 'America/New_York' });
+    await page.addInitScript(() => {
+      const real = Date.now;
+      Date.now = () => real() - 600_000;
+    });
+    let release = (): void => {};
+    await tasks
+      .task(
+        'runs',
+        () =>
+          new Promise<void>((resolve) => {
+            release = resolve;
+          }),
+      )
+      .enqueue();
+    await tasks.task('bad', fail('x')).enqueue();
+    await board.signIn('?view=failures');
+    await page.locator('td[data-label="Last"] time', { hasText: /^(now|\d+ s ago)$/ }).waitFor();
+    await board.visit('?view=tasks');
+    await waitFor(async () => /^[0-9.]+ s$/.test((await board.row('runs').locator('td[data-label="Duration"]').textContent()) ?? ''));
+    release();
+  });
+
+  it('shows every time in the zone that was chosen: the browser’s, UTC, or another, which the address holds', async () => {
+    const { tasks } = board;
+    await board.context.close();
+    const page = await board.open({ timezoneId: 'America/New_York', locale: 'en-US' });
+    const id = await tasks.task('bad', fail('x')).enqueue();
+    await waitFor(async () => (await tasks.get(id))?.status === 'failed');
+    const task = await tasks.get(id);
+    const clock = (zone: string) =>
+      new Intl.DateTimeFormat('en-US', { timeZone: zone, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(
+        new Date(task?.createdAt ?? ''),
+      );
+    await board.signIn('?view=tasks');
+    const created = board.row('bad').locator('td[data-label="Created"] time');
+    await board.row('bad').waitFor();
+    expect(await created.textContent()).toContain(clock('America/New_York').slice(0, 5));
+    await page.keyboard.press('u');
+    await page.waitForFunction(() => document.querySelector('th[data-label="Created"]')?.textContent?.includes('UTC+0'));
+    expect(await created.textContent()).toBe(clock('UTC'));
+    for (const view of ['overview', 'failures', 'queues', 'audit']) {
+      await board.visit(`?tz=Asia/Tokyo&view=${view}`);
+      await page.locator('main time').first().waitFor();
+      const wrong = await page.locator('main time').evaluateAll((times) =>
+        times
+          .filter((time) => /^\d\d:\d\d/.test(time.textContent ?? ''))
+          .filter((time) => {
+            const at = new Date(time.getAttribute('datetime') ?? '');
+            const hour = new Intl.DateTimeFormat('en-US', { timeZone: 'Asia/Tokyo', hour: '2-digit', hourCycle: 'h23' }).format(at);
+            return !time.textContent?.startsWith(hour);
+          })
+          .map((time) => time.outerHTML),
+      );
+      expect(wrong).toEqual([]);
+    }
+  });
+});

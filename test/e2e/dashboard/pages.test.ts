@@ -1,0 +1,211 @@
+import { describe, expect, it } from '@jest/globals';
+import { useDashboard } from '../../helpers/dashboard.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const board = useDashboard();
+
+const fail = (message: string) => () => {
+  throw new Error(message);
+};
+
+describe('the other pages of the dashboard', () => {
+  it('shows a thousand failures that differ in ids and numbers as one, and retries them all at once', async () => {
+    const { page, tasks } = board;
+    let healthy = false;
+    const bad = tasks.task('send_email', (n: number) => {
+      if (!healthy) throw new TypeError(`no address for order ${n} of user 0190f3c1-7a6b-7c2d-8e3f-${String(n).padStart(12, '0')}`);
+    });
+    await bad.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
+    await tasks.task('other', fail('else')).enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1001, 20);
+    await board.signIn('?view=failures');
+    const kind = page.locator('tbody tr', { hasText: 'no address for order' });
+    await kind.waitFor();
+    expect(await page.locator('tbody tr').count()).toBe(2);
+    expect(await kind.locator('td[data-label="Times"]').textContent()).toContain('1,000');
+    expect(await kind.locator('time').count()).toBe(2);
+    healthy = true;
+    await kind.getByRole('button', { name: 'Retry 1,000…' }).click();
+    const dialog = page.locator('dialog[open]');
+    await dialog.getByText('1,000 tasks', { exact: true }).waitFor();
+    await dialog.getByText('Test shop').waitFor();
+    await dialog.getByLabel('Spread over').waitFor();
+    await dialog.getByLabel('Reason').fill('the list is mended');
+    await dialog.getByRole('button', { name: 'Retry 1,000 tasks' }).click();
+    await page.getByText('1,000 queued.').waitFor();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1, 20);
+    await kind.waitFor({ state: 'detached', timeout: 12_000 });
+    await page.getByRole('button', { name: 'all', exact: true }).click();
+    await kind.waitFor();
+    await board.visit('?view=audit');
+    await page.locator('tbody tr', { hasText: 'the list is mended' }).first().waitFor();
+    expect(board.complaints).toEqual([]);
+  }, 40_000);
+
+  it('acts on all that match as they were counted, and asks again when the number has changed meanwhile', async () => {
+    const { page, tasks } = board;
+    const bad = tasks.task('bad', fail('x'));
+    for (let n = 0; n < 3; n++) await bad.enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 3);
+    await board.signIn('?name=bad&status=failed');
+    await board.hasRows(3);
+    await page.locator('summary', { hasText: 'All matching' }).click();
+    await page.getByRole('button', { name: 'Delete all matching…' }).click();
+    const dialog = page.locator('dialog[open]');
+    await dialog.getByRole('button', { name: 'Delete 3 tasks' }).waitFor();
+    await bad.enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 4);
+    await dialog.getByRole('button', { name: 'Delete 3 tasks' }).click();
+    await dialog.locator('[role=alert]', { hasText: 'There are 4 tasks now' }).waitFor();
+    expect((await tasks.aggregate('pulse')).counts.failed).toBe(4);
+    await dialog.getByRole('button', { name: 'Delete 4 tasks' }).click();
+    await page.getByText('4 deleted.').waitFor();
+    expect((await tasks.aggregate('pulse')).counts.failed).toBe(0);
+  });
+
+  it('pauses a queue with who, when and why on every page and in every other browser, until it is resumed', async () => {
+    const { page, tasks } = board;
+    await tasks.define('waits', { queue: 'mail' }).enqueue();
+    await board.signIn('?view=queues');
+    const elsewhere = await board.browser.newContext();
+    const other = await board.newPage(elsewhere);
+    await board.signIn('?view=tasks', { page: other, username: 'vera', pass: 'three' });
+    await page.locator('tbody tr', { hasText: 'mail' }).getByRole('button', { name: 'Pause…' }).click();
+    const dialog = page.locator('dialog[open]');
+    await dialog.getByLabel('Reason').fill('the bank is down');
+    await dialog.getByRole('button', { name: 'Pause queue' }).click();
+    for (const each of [page, other])
+      await each.locator('.banner', { hasText: /Queue mail is paused by admin since \d\d:\d\d:\d\d: the bank is down/ }).waitFor();
+    await page.locator('tbody tr', { hasText: 'mail' }).locator('.pill', { hasText: 'paused' }).waitFor();
+    expect(await other.locator('.banner button').count()).toBe(0);
+    for (const view of ['overview', 'failures', 'schedules']) {
+      await board.visit(`?view=${view}`);
+      await page.locator('.banner', { hasText: 'the bank is down' }).waitFor();
+    }
+    await page.getByRole('button', { name: 'Resume mail' }).click();
+    for (const each of [page, other]) await each.locator('.banner', { hasText: 'the bank is down' }).waitFor({ state: 'detached' });
+    await elsewhere.close();
+  });
+
+  it('runs a schedule now, once, and tells its next five runs across a change of the clocks in its zone and the reader’s', async () => {
+    const { tasks } = board;
+    await board.context.close();
+    const page = await board.open({ timezoneId: 'America/New_York', locale: 'en-US' });
+    let ran = 0;
+    const report = tasks.task('report', () => {
+      ran += 1;
+    });
+    tasks.schedule('nightly', report, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });
+    await board.signIn('?view=schedules');
+    const row = page.locator('tbody tr', { hasText: 'nightly' });
+    await row.getByText('daily at 03:00').waitFor();
+    await row.locator('summary').click();
+    const runs = row.locator('.runs li');
+    expect(await runs.count()).toBe(5);
+    for (const text of await runs.allInnerTexts()) {
+      expect(text).toMatch(/E[SD]T/);
+      expect(text).toMatch(/= .*(3:00:00.AM|03:00:00)/);
+    }
+    // The night of the change, told by a server whose clock stands before it.
+    await page.route('**/tasks/schedules', async (route) => {
+      const answer = await route.fetch();
+      const { items } = (await answer.json()) as { items: object[] };
+      const nextRuns = ['2027-03-27T02:00:00.000Z', '2027-03-28T01:00:00.000Z', '2027-03-29T01:00:00.000Z'];
+      await route.fulfill({ json: { items: items.map((item) => ({ ...item, nextRuns })) } });
+    });
+    await page.reload();
+    await row.locator('summary').click();
+    const texts = await runs.allInnerTexts();
+    expect(texts.map((text) => /= .*?(\d+:\d\d:\d\d.AM)/.exec(text)?.[1]?.replace(/\s/, ' '))).toEqual([
+      '3:00:00 AM',
+      '3:00:00 AM',
+      '3:00:00 AM',
+    ]);
+    expect(texts[1]).toContain('clocks change before');
+    await page.unroute('**/tasks/schedules');
+    await row.getByRole('button', { name: 'Run now' }).click();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Run now' }).click();
+    await page.getByText('nightly has been started.').waitFor();
+    await waitFor(() => ran === 1);
+    await row.locator('.strip .mark.success').waitFor({ timeout: 12_000 });
+    expect(ran).toBe(1);
+    await row.getByRole('button', { name: 'Pause…' }).click();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Pause schedule' }).click();
+    await row.getByText('paused', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('nightly goes on.').waitFor();
+  }, 40_000);
+
+  it('finds, from the first page and without a word of help, what fails and why, and retries all its failures of the last hour', async () => {
+    const { page, tasks } = board;
+    let healthy = false;
+    const bad = tasks.task('sync_stock', () => {
+      if (!healthy) throw new Error('ETIMEDOUT stock.example');
+    });
+    for (let n = 0; n < 5; n++) await bad.enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 5);
+    await board.signIn();
+    let presses = 0;
+    const press = async (name: string | RegExp, role: 'link' | 'button' = 'button', within = page.locator('body')): Promise<void> => {
+      presses += 1;
+      await within.getByRole(role, { name }).first().click();
+    };
+    await page.locator('.health', { hasText: 'all from sync_stock' }).waitFor();
+    await press('Look', 'link');
+    await press(/ETIMEDOUT/, 'link');
+    await board.panel.locator('.stack').waitFor();
+    healthy = true;
+    await press('Retry all that failed in the last 1h…');
+    await press('Retry 5 tasks', 'button', page.locator('dialog[open]'));
+    await page.getByText('5 queued.').waitFor();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 5);
+    expect(presses).toBe(4);
+  });
+
+  it('shows functions with how they do and how they are set, each name a way to its tasks', async () => {
+    const { page, tasks } = board;
+    await tasks.task('good', () => 1, { retries: 3, delay: 1, backoff: 2, timeout: 30 }).enqueue();
+    await tasks.task('bad', fail('x')).enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1);
+    await board.signIn('?view=functions');
+    const row = page.locator('tbody tr', { hasText: 'good' });
+    await row.getByText('3 retries · after 1.0 s · × 2 · timeout 30.0 s').waitFor();
+    expect(await row.locator('td[data-label="Success"]').textContent()).toBe('100 %');
+    await page.locator('tbody tr', { hasText: 'bad' }).locator('.strip .mark.failed').waitFor();
+    await page.getByRole('link', { name: 'bad', exact: true }).click();
+    await board.hasRows(1);
+    expect(new URL(page.url()).search).toBe('?name=bad&view=tasks');
+  });
+
+  it('deletes history when the name of the environment was typed, and says before how much', async () => {
+    const { page, tasks } = board;
+    await tasks.task('good', () => 1).enqueueMany(Array.from({ length: 3 }, () => []));
+    await tasks.define('waits').enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 3);
+    await board.signIn('?view=settings');
+    await page.getByLabel('How long ago').fill('1');
+    await page.getByRole('button', { name: 'Count and delete…' }).click();
+    await page.getByText('No task ended more than 1 days ago.').waitFor();
+    const counted = await page.evaluate(() =>
+      fetch('/tasks/history?dryRun=true&before=2100-01-01', { method: 'DELETE' }).then((answer) => answer.json() as Promise<object>),
+    );
+    expect(counted).toEqual({ deleted: 3, more: false });
+    expect((await tasks.aggregate('pulse')).counts.success).toBe(3);
+    await page.route('**/tasks/history*', (route) =>
+      route.continue({
+        url: route
+          .request()
+          .url()
+          .replace(/before=[^&]*/, 'before=2100-01-01'),
+      }),
+    );
+    await page.getByRole('button', { name: 'Count and delete…' }).click();
+    const button = page.locator('dialog[open]').getByRole('button', { name: 'Delete 3 tasks' });
+    await button.waitFor();
+    expect(await button.isDisabled()).toBe(true);
+    await page.locator('dialog[open]').getByLabel('Type Test shop to go on').fill('Test shop');
+    await button.click();
+    await page.getByText('3 tasks deleted.').waitFor();
+    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 0, pending: 1 });
+  });
+});

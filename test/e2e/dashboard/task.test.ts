@@ -1,0 +1,250 @@
+import { describe, expect, it } from '@jest/globals';
+import { taskContext, taskLog } from '../../../src/index.js';
+import { useDashboard } from '../../helpers/dashboard.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+const board = useDashboard({ database: ':memory:', limits: { logLines: 200_000 } });
+
+const lines = () => board.panel.locator('.log .line');
+
+describe('one task in a browser', () => {
+  it('can be found, read, retried and left by the keyboard alone, back to its row', async () => {
+    const { page, tasks } = board;
+    let healthy = false;
+    const bad = tasks.task('charge_card', () => {
+      if (!healthy) throw new RangeError('card was declined');
+    });
+    await tasks.task('good', () => 1).enqueue();
+    const id = await bad.enqueue();
+    await tasks.task('good_too', () => 1).enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 2);
+    await board.signIn();
+    await page.keyboard.press('g');
+    await page.keyboard.press('t');
+    await page.waitForURL(`${board.url}?view=tasks`);
+    await board.hasRows(3);
+    const focused = () => page.evaluate(() => document.activeElement?.closest<HTMLElement>('tr')?.dataset.task);
+    for (let n = 0; n < 3 && (await focused()) !== id; n++) await page.keyboard.press('j');
+    expect(await focused()).toBe(id);
+    await page.keyboard.press('Enter');
+    await board.panel.locator('.stack', { hasText: 'task.test' }).waitFor();
+    healthy = true;
+    await page.keyboard.press('r');
+    await board.panel.locator('h2 .badge.success').waitFor();
+    await page.keyboard.press('Escape');
+    await board.panel.waitFor({ state: 'detached' });
+    await waitFor(async () => (await focused()) === id);
+    expect(board.complaints).toEqual([]);
+  });
+
+  it('lists its keys under ?, and with shortcuts switched off single letters do nothing', async () => {
+    const { page, tasks } = board;
+    await tasks.task('good', () => 1).enqueue();
+    await board.signIn();
+    await page.keyboard.press('?');
+    const help = page.locator('dialog[open]', { hasText: 'Keyboard shortcuts' });
+    for (const key of ['Ctrl K', '/', 'j k', 'Esc']) await help.locator('kbd', { hasText: key }).first().waitFor();
+    await help.getByLabel('Single letters are shortcuts').uncheck();
+    await page.keyboard.press('Escape');
+    await help.waitFor({ state: 'detached' });
+    for (const key of ['g', 't', 'p', 'd', '?', '/']) await page.keyboard.press(key);
+    await page.waitForTimeout(100);
+    expect(page.url()).toBe(board.url);
+    expect(await page.locator('dialog[open]').count()).toBe(0);
+    expect(await page.textContent('.connection')).toBe('Live');
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('queu');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`${board.url}?view=queues`);
+  });
+
+  it('shows one bar for each attempt with its wait and its error, and one attempt alone when it is chosen', async () => {
+    const { page, tasks } = board;
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        const { attempt } = taskContext();
+        taskLog(`try ${attempt}`);
+        throw new Error(`failed the ${attempt}. time`);
+      },
+      { retries: 2, delay: 0.2 },
+    );
+    const id = await flaky.enqueue();
+    await waitFor(async () => (await tasks.get(id))?.status === 'failed');
+    await board.signIn(`?task=${id}`);
+    const bars = board.panel.locator('.timeline li');
+    await board.panel.locator('.timeline button').nth(2).waitFor();
+    expect(await board.panel.locator('.timeline button').count()).toBe(3);
+    expect(await bars.filter({ hasText: 'wait' }).count()).toBeGreaterThanOrEqual(2);
+    await board.panel.locator('.error-box', { hasText: 'failed the 3. time' }).waitFor();
+    await board.panel.locator('.timeline button').nth(1).click();
+    await board.panel.locator('.error-box', { hasText: 'failed the 2. time' }).waitFor();
+    expect(new URL(page.url()).searchParams.get('attempt')).toBe('2');
+    await page.keyboard.press('2');
+    await waitFor(async () => (await lines().allTextContents()).length === 1);
+    expect(await lines().first().textContent()).toContain('try 2');
+    await board.panel.getByRole('button', { name: 'attempt 2' }).click();
+    await waitFor(async () => (await lines().count()) === 3);
+  });
+
+  it('shows a log as it grows: following stops when one scrolls up and goes on with End, filters work meanwhile', async () => {
+    const { page, tasks } = board;
+    const endless = tasks.task('endless', async () => {
+      const { signal } = taskContext();
+      for (let n = 1; !signal.aborted; n++) {
+        (n % 10 === 0 ? taskLog.warn : taskLog)(`line ${n}`, { n });
+        await sleep(0.02);
+      }
+    });
+    const id = await endless.enqueue();
+    await board.signIn(`?tab=logs&task=${id}`);
+    await lines().nth(60).waitFor({ timeout: 15_000 });
+    const log = board.panel.locator('.log');
+    const atEnd = () => log.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 30);
+    expect(await atEnd()).toBe(true);
+    await log.evaluate((box) => box.scrollTo(0, 10));
+    await waitFor(async () => (await board.panel.getByRole('button', { name: 'Follow' }).getAttribute('aria-pressed')) === 'false');
+    const seen = await lines().count();
+    await lines()
+      .nth(seen + 5)
+      .waitFor();
+    expect(await log.evaluate((box) => box.scrollTop)).toBe(10);
+    await log.press('End');
+    await waitFor(atEnd);
+    await lines()
+      .nth(seen + 30)
+      .waitFor();
+    expect(await atEnd()).toBe(true);
+    await board.panel.getByLabel('Level').selectOption('warn');
+    await waitFor(async () => (await lines().allTextContents()).every((text) => text.includes('warn')));
+    const warned = await lines().count();
+    await lines().nth(warned).waitFor();
+    await board.panel.getByLabel('Find in the log').fill('line 30');
+    await waitFor(async () => (await lines().count()) === 1);
+    await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' });
+    await board.panel.locator('h2 .badge.cancelled').waitFor();
+    expect(board.complaints).toEqual([]);
+    await page.close();
+  });
+
+  it('opens a log of a hundred thousand lines at its end without freezing, and saves all of it', async () => {
+    const { page, tasks } = board;
+    const id = await tasks
+      .task('talks', async () => {
+        for (let n = 1; n <= 100_000; n++) {
+          taskLog(`line ${n}`);
+          if (n % 5000 === 0) await sleep(0.01);
+        }
+      })
+      .enqueue();
+    await waitFor(async () => (await tasks.get(id, { logLines: 0 }))?.status === 'success', 30);
+    await board.signIn(`?tab=logs&task=${id}`);
+    await lines().last().waitFor();
+    expect(await lines().last().textContent()).toContain('line 100000');
+    expect(await lines().count()).toBe(500);
+    await board.panel.getByRole('button', { name: 'Earlier lines' }).click();
+    await waitFor(async () => ((await lines().first().textContent()) ?? '').includes('line 99001'));
+    expect(await lines().count()).toBe(500);
+    await board.panel.getByRole('button', { name: 'To the end' }).click();
+    await waitFor(async () => ((await lines().last().textContent()) ?? '').includes('line 100000'));
+    const saving = page.waitForEvent('download', { timeout: 30_000 });
+    await board.panel.getByRole('button', { name: 'Download' }).click();
+    const stream = await (await saving).createReadStream();
+    let text = '';
+    for await (const part of stream) text += String(part);
+    expect(text.trimEnd().split('\n')).toHaveLength(100_000);
+    expect(text).toContain('line 50000\n');
+    expect(board.complaints).toEqual([]);
+  }, 60_000);
+
+  it('is run again with edited arguments as a new task; both name each other, and what is no JSON is refused beside the field', async () => {
+    const { page, tasks } = board;
+    const seen: unknown[] = [];
+    const bill = tasks.task('bill', (order: { id: string; cents: number }) => {
+      seen.push(order);
+      if (order.cents < 0) throw new Error('negative');
+    });
+    const id = await bill.enqueue({ id: 'A-1', cents: -5 });
+    await waitFor(async () => (await tasks.get(id))?.status === 'failed');
+    await board.signIn(`?task=${id}`);
+    await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
+    const dialog = page.locator('dialog[open]');
+    const field = dialog.getByLabel('Arguments, as a JSON list');
+    await field.fill('[{"id":');
+    await dialog.getByText('This is not JSON').waitFor();
+    expect(await dialog.getByRole('button', { name: 'Run as a new task' }).isDisabled()).toBe(true);
+    await field.fill('{"id":"A-1"}');
+    await dialog.getByText('put them in [ ]').waitFor();
+    await field.fill('[{"id":"A-1","cents":5}]');
+    expect(await dialog.locator('.diff').innerText()).toMatch(/- {5}"cents": -5\s+\+ {5}"cents": 5/);
+    await dialog.getByRole('button', { name: 'Run as a new task' }).click();
+    await page.getByText('A new bill is queued.').waitFor();
+    await board.panel.getByText('retried as').waitFor();
+    await page.getByRole('link', { name: 'Open it' }).click();
+    await board.panel.locator('h2 .badge.success').waitFor();
+    await board.panel.getByText('rerun of').waitFor();
+    expect(seen).toEqual([
+      { id: 'A-1', cents: -5 },
+      { id: 'A-1', cents: 5 },
+    ]);
+  });
+
+  it('warns before an interrupted task is run again, that it may have done part of its work', async () => {
+    const { page, tasks } = board;
+    await tasks.stop({ timeout: 0 });
+    await board.served.close();
+    // A handler that was at work when its process ended.
+    await board.start({ database: ':memory:' }, true);
+    const stuck = board.tasks.task('half_way', () => new Promise(() => {}));
+    const id = await stuck.enqueue();
+    await waitFor(async () => (await board.tasks.get(id))?.status === 'running');
+    await board.signIn(`?task=${id}&view=tasks`);
+    await page.route(`**/tasks/${id}*`, async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({
+        response: answer,
+        json: { ...((await answer.json()) as object), status: 'interrupted', endedAt: new Date().toISOString() },
+      });
+    });
+    await page.reload();
+    await board.panel.getByRole('button', { name: 'Retry', exact: true }).click();
+    await page.locator('dialog[open]').getByText('It may already have done part of its work.').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('dialog[open]').waitFor({ state: 'detached' });
+    expect((await board.tasks.get(id))?.status).toBe('running');
+  });
+
+  it('says cancelling until a running task stops, and takes it calmly when the task has ended meanwhile', async () => {
+    const { page, tasks } = board;
+    let release = (): void => {};
+    const stubborn = tasks.task(
+      'stubborn',
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve;
+        }),
+      { cancelGrace: 30 },
+    );
+    const id = await stubborn.enqueue();
+    await board.signIn(`?task=${id}&view=tasks`);
+    await board.panel.getByRole('button', { name: 'Cancel' }).click();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Stop task' }).click();
+    await board.panel.getByRole('button', { name: 'Cancelling…' }).waitFor();
+    await board.panel.locator('h2 .badge', { hasText: 'cancelling' }).waitFor();
+    release();
+    await board.panel.locator('h2 .badge.cancelled').waitFor();
+
+    const quick = tasks.define('quick');
+    const other = await quick.enqueue();
+    await board.visit(`?task=${other}&view=tasks`);
+    await board.panel.getByRole('button', { name: 'Cancel' }).waitFor();
+    // The page does not hear that it has ended.
+    await page.getByRole('button', { name: 'Pause', exact: true }).click();
+    quick.handle(() => 1);
+    await waitFor(async () => (await tasks.get(other))?.status === 'success');
+    await board.panel.getByRole('button', { name: 'Cancel' }).click();
+    await page.locator('.notice', { hasText: 'quick has changed meanwhile.' }).waitFor();
+    expect(await page.locator('.notice.failed span').count()).toBe(0);
+    await board.panel.locator('h2 .badge.success').waitFor();
+  });
+});

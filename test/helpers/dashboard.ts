@@ -1,0 +1,105 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
+import Koa from 'koa';
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import { TaskManager, type TaskManagerOptions, taskAdmin } from '../../src/index.js';
+import { startBrowser } from './browser.js';
+import { cheapHash, password, secretKey } from './passwords.js';
+import { type Served, serve } from './serve.js';
+
+/** Whoever may do everything, and whoever may only look. */
+export const users = [
+  ['admin', cheapHash(password)],
+  ['vera', cheapHash('three'), { roles: ['viewer'] }],
+] as const;
+
+/** What a test of the dashboard has: a server, its tasks, and a page of a browser. */
+export class Dashboard {
+  browser!: Browser;
+  context!: BrowserContext;
+  page!: Page;
+  tasks!: TaskManager;
+  served!: Served;
+  /** Errors and warnings of the console, and reports of the Content-Security-Policy. */
+  complaints: string[] = [];
+
+  get url(): string {
+    return `${this.served.url}/tasks/dashboard`;
+  }
+
+  async start(options: TaskManagerOptions, displayFuncArgs: boolean): Promise<void> {
+    this.tasks = new TaskManager({ logger: false, ...options });
+    const app = new Koa();
+    app.use(taskAdmin(this.tasks, { auth: users, secretKey, title: 'Test shop', displayFuncArgs, logger: false }));
+    this.served = await serve(app);
+    await this.tasks.start();
+  }
+
+  async open(options: BrowserContextOptions = {}): Promise<Page> {
+    this.context = await this.browser.newContext(options);
+    this.page = await this.newPage();
+    return this.page;
+  }
+
+  async newPage(context = this.context): Promise<Page> {
+    const page = await context.newPage();
+    page.setDefaultTimeout(8000);
+    page.on('console', (message) => {
+      // What the browser itself says of an answer that is no success, or of a server that is gone, is what some tests are about.
+      if ((message.type() === 'error' || message.type() === 'warning') && !message.text().startsWith('Failed to load resource'))
+        this.complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => this.complaints.push(error.message));
+    return page;
+  }
+
+  /** Signs in, and waits for the page that was asked for. */
+  async signIn(search = '', { page = this.page, username = 'admin', pass = password } = {}): Promise<void> {
+    await page.goto(this.url + search);
+    await page.fill('#username', username);
+    await page.fill('#password', pass);
+    await page.click('button[type=submit]');
+    await page.waitForSelector('.connection.live');
+  }
+
+  /** Goes to another address of the dashboard, which is signed in to. */
+  async visit(search: string): Promise<void> {
+    await this.page.goto(this.url + search);
+    await this.page.waitForSelector('.connection.live');
+  }
+
+  row(name: string): Locator {
+    return this.page.locator('tr[data-task]', { hasText: name });
+  }
+
+  get rows(): Locator {
+    return this.page.locator('tr[data-task]');
+  }
+
+  get panel(): Locator {
+    return this.page.locator('.panel');
+  }
+
+  /** Waits until the list has so many rows. */
+  async hasRows(n: number): Promise<void> {
+    await this.page.waitForFunction((wanted) => document.querySelectorAll('tr[data-task]').length === wanted, n);
+  }
+}
+
+/** A dashboard for each test of a file, in one browser. */
+export function useDashboard(options: TaskManagerOptions = { database: ':memory:' }, displayFuncArgs = true): Dashboard {
+  const dashboard = new Dashboard();
+  beforeAll(async () => {
+    dashboard.browser = await startBrowser();
+  });
+  afterAll(() => dashboard.browser.close());
+  beforeEach(async () => {
+    dashboard.complaints = [];
+    await dashboard.start(options, displayFuncArgs);
+    await dashboard.open();
+  });
+  afterEach(async () => {
+    await dashboard.context.close();
+    await Promise.all([dashboard.served.close(), dashboard.tasks.stop({ timeout: 0.1 })]);
+  });
+  return dashboard;
+}
