@@ -161,7 +161,7 @@ export interface Worker {
 }
 
 /** A queue that somebody has paused. */
-export interface PausedQueue {
+interface PausedQueue {
   queue: string;
   by: string;
   at: string;

@@ -6,7 +6,7 @@ import { paused } from '../preferences.js';
 import { SharedStream } from './shared-stream.js';
 
 /** How the stream is, whatever the person wants of it. */
-export const line = signal<'connecting' | 'live' | 'offline'>('connecting');
+const line = signal<'connecting' | 'live' | 'offline'>('connecting');
 /** What stands in the header. */
 export const connection = computed(() => (line.value === 'live' && paused.value ? 'paused' : line.value));
 /** Since when nothing has been heard, and when the next try is, in milliseconds of the server's clock. */
@@ -42,7 +42,7 @@ export function listen(listener: Partial<Listeners>): () => void {
 }
 
 /** Has every part of the page load what it shows anew. */
-export function reloadAll(): void {
+function reloadAll(): void {
   missedTasks.clear();
   missed.value = 0;
   stale = false;

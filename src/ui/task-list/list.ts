@@ -41,7 +41,7 @@ const reloadPause = 1000;
 let request = new AbortController();
 
 /** Whether the list is on the page. */
-export const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
+const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
 
 /** The tasks of the table as they are now. */
 export function shownTasks(): TaskSummary[] {

@@ -34,7 +34,7 @@ function hasWords({ id, name, tags, error }: TaskSummary, q: string): boolean {
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** A time of the address, `-6h` or ISO 8601, in Unix milliseconds. */
-export function momentOf(text: string, now: number): number {
+function momentOf(text: string, now: number): number {
   const [, amount, unit] = /^-(\d+)([smhd])$/.exec(text) ?? [];
   return amount === undefined ? Date.parse(text) : now - Number(amount) * units[unit as keyof typeof units];
 }

@@ -96,7 +96,7 @@ function readArgs(text: string, required: boolean): { args?: unknown[]; fault: s
 }
 
 /** Lines that one text has and the other has not, in order, by the longest common subsequence. */
-export function differences(before: string, after: string): { sign: '-' | '+'; line: string }[] {
+function differences(before: string, after: string): { sign: '-' | '+'; line: string }[] {
   const [a, b] = [before.split('\n').slice(0, 400), after.split('\n').slice(0, 400)];
   const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   const at = (i: number, j: number): number => common[i]?.[j] ?? 0;

@@ -189,31 +189,6 @@ describe('one task in a browser', () => {
     ]);
   });
 
-  it('warns before an interrupted task is run again, that it may have done part of its work', async () => {
-    const { page, tasks } = board;
-    await tasks.stop({ timeout: 0 });
-    await board.served.close();
-    // A handler that was at work when its process ended.
-    await board.start({ database: ':memory:' }, true);
-    const stuck = board.tasks.task('half_way', () => new Promise(() => {}));
-    const id = await stuck.enqueue();
-    await waitFor(async () => (await board.tasks.get(id))?.status === 'running');
-    await board.signIn(`?task=${id}&view=tasks`);
-    await page.route(`**/tasks/${id}*`, async (route) => {
-      const answer = await route.fetch();
-      await route.fulfill({
-        response: answer,
-        json: { ...((await answer.json()) as object), status: 'interrupted', endedAt: new Date().toISOString() },
-      });
-    });
-    await page.reload();
-    await board.panel.getByRole('button', { name: 'Retry', exact: true }).click();
-    await page.locator('dialog[open]').getByText('It may already have done part of its work.').waitFor();
-    await page.keyboard.press('Escape');
-    await page.locator('dialog[open]').waitFor({ state: 'detached' });
-    expect((await board.tasks.get(id))?.status).toBe('running');
-  });
-
   it('says cancelling until a running task stops, and takes it calmly when the task has ended meanwhile', async () => {
     const { page, tasks } = board;
     let release = (): void => {};

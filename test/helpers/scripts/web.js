@@ -10,6 +10,6 @@ const app = new Koa();
 app.use(taskAdmin(tasks, { auth, secretKey, throttle: { floor: 0 }, logger: false }));
 await tasks.start({ run: false });
 const server = createServer(app.callback());
-server.listen(0, '127.0.0.1', () =>
+server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () =>
   console.log(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`),
 );

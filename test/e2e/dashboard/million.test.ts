@@ -1,0 +1,134 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { CDPSession } from 'playwright-core';
+import { TaskManager } from '../../../src/index.js';
+import { startBrowser } from '../../helpers/browser.js';
+import { Dashboard } from '../../helpers/dashboard.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { multiplyTasks } from '../../helpers/million.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const board = new Dashboard();
+const folder = temporaryFolder();
+const database = folder.file('tasks.db');
+
+/** A thousand ended tasks of three functions, one in a hundred failed, each a thousand times. */
+beforeAll(async () => {
+  board.browser = await startBrowser();
+  const tasks = new TaskManager({ database, logger: false, concurrency: 100 });
+  const functions = ['send_email', 'resize_image', 'charge_card'].map((name) =>
+    tasks.task(name, (n: number) => {
+      if (n % 100 === 0) throw new Error(n === 300 ? 'quicksilver in the pipe' : `no answer from host ${n}`);
+      return n;
+    }),
+  );
+  await tasks.start();
+  for (let n = 0; n < 1000; n++) void functions[n % 3]?.enqueue(n);
+  await waitFor(async () => {
+    const { success, failed } = (await tasks.aggregate('pulse')).counts;
+    return success + failed === 1000 && (await tasks.find({ text: 'quicksilver', limit: 1 })).total === 1;
+  }, 30);
+  await tasks.stop();
+  multiplyTasks(database, 1000);
+}, 180_000);
+afterAll(async () => {
+  await board.browser.close();
+  folder.remove();
+});
+beforeEach(async () => {
+  board.complaints = [];
+  await board.start({ database }, false);
+  await board.open();
+});
+afterEach(async () => {
+  await board.context.close();
+  await Promise.all([board.served.close(), board.tasks.stop({ timeout: 0.1 })]);
+});
+
+/** Changes so many tasks a second, until it is told to stop. */
+function changing(perSecond: number): () => Promise<void> {
+  const noise = board.tasks.define<[n: number]>('noise');
+  let on = true;
+  const running = (async () => {
+    for (let n = 0; on; n++) {
+      const next = Date.now() + 100;
+      await noise.enqueueMany(Array.from({ length: perSecond / 10 }, (_, k) => [n * 1000 + k]));
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - Date.now())));
+    }
+  })();
+  return async () => {
+    on = false;
+    await running;
+  };
+}
+
+/** Milliseconds of processor time of the longest tasks of the page's main thread while something goes on, the longest first. */
+async function longestTasks(session: CDPSession, seconds: number): Promise<number[]> {
+  const found: number[] = [];
+  const collect = ({ value }: { value: { name?: string; tdur?: number }[] }): void => {
+    for (const { name, tdur } of value) if (name === 'RunTask' && tdur !== undefined) found.push(tdur / 1000);
+  };
+  session.on('Tracing.dataCollected', collect as never);
+  await session.send('Tracing.start', {
+    transferMode: 'ReportEvents',
+    traceConfig: { includedCategories: ['disabled-by-default-devtools.timeline', 'toplevel'] },
+  } as never);
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  const complete = new Promise<void>((resolve) => session.once('Tracing.tracingComplete', () => resolve()));
+  await session.send('Tracing.end');
+  await complete;
+  return found.sort((a, b) => b - a).slice(0, 5);
+}
+
+async function heap(session: CDPSession): Promise<number> {
+  await session.send('HeapProfiler.collectGarbage');
+  return (await session.send('Runtime.getHeapUsage')).usedSize;
+}
+
+describe('the dashboard of a million tasks', () => {
+  it('shows the sentence of health and fifty rows within a second, with an empty cache', async () => {
+    await board.signIn();
+    const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
+    const page = await board.newPage(fresh);
+    const began = Date.now();
+    await page.goto(board.url);
+    await page.locator('.health').waitFor();
+    await page.locator('tr[data-task]').nth(49).waitFor();
+    const took = Date.now() - began;
+    expect(await page.textContent('caption >> nth=-1')).toContain('50 of more than 10,000 tasks');
+    expect((await board.tasks.aggregate('pulse')).counts.success).toBe(990_000);
+    expect(took).toBeLessThan(1000);
+    await fresh.close();
+  });
+
+  it('finds a word of one error among them', async () => {
+    await board.signIn('?q=quicksilver&view=tasks');
+    await board.hasRows(1);
+  });
+
+  it('never keeps its main thread for 50 ms while a hundred tasks change a second', async () => {
+    await board.signIn('?view=tasks');
+    await board.hasRows(50);
+    const stop = changing(100);
+    await board.row('noise').first().waitFor();
+    const session = await board.context.newCDPSession(board.page);
+    const longest = await longestTasks(session, 8);
+    await stop();
+    expect(longest.length).toBe(5);
+    expect(longest[0]).toBeLessThan(50);
+  }, 60_000);
+
+  it('keeps its memory and its speed for a minute of a thousand changes a second', async () => {
+    await board.signIn('?view=tasks');
+    await board.hasRows(50);
+    const stop = changing(1000);
+    const session = await board.context.newCDPSession(board.page);
+    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    const before = await heap(session);
+    const longest = await longestTasks(session, 50);
+    const after = await heap(session);
+    await stop();
+    expect(longest[0]).toBeLessThan(100);
+    expect(after / before).toBeLessThan(1.2);
+    expect(board.complaints).toEqual([]);
+  }, 120_000);
+});

@@ -1,0 +1,94 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { startBrowser } from '../../helpers/browser.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { password, secretKey } from '../../helpers/passwords.js';
+import { type Child, startProcess, startScript } from '../../helpers/process.js';
+import { waitFor } from '../../helpers/wait.js';
+
+let browser: Browser;
+let page: Page;
+let folder: ReturnType<typeof temporaryFolder>;
+let children: Child[];
+
+beforeEach(async () => {
+  browser = await startBrowser();
+  page = await browser.newPage();
+  page.setDefaultTimeout(8000);
+  folder = temporaryFolder();
+  children = [];
+});
+afterEach(async () => {
+  await browser.close();
+  for (const child of children) child.process.kill('SIGKILL');
+  await Promise.all(children.map(({ ended }) => ended));
+  folder.remove();
+});
+
+function run(...args: string[]): Child {
+  const child = startScript('worker.js', folder.file('tasks.db'), ...args);
+  children.push(child);
+  return child;
+}
+
+async function web(port = '0'): Promise<{ child: Child; url: string }> {
+  const script = new URL('../../helpers/scripts/web.js', import.meta.url).pathname;
+  const child = startProcess(process.execPath, [script, folder.file('tasks.db'), secretKey, `admin ${password}`], { PORT: port });
+  children.push(child);
+  await waitFor(() => child.lines.length > 0, 15);
+  return { child, url: child.lines[0] ?? '' };
+}
+
+async function signIn(url: string, search: string): Promise<void> {
+  await page.goto(`${url}/tasks/dashboard${search}`);
+  await page.fill('#username', 'admin');
+  await page.fill('#password', password);
+  await page.click('button[type=submit]');
+  await page.waitForSelector('.connection.live');
+}
+
+const row = (name: string) => page.locator('tr[data-task]', { hasText: name });
+
+describe('the dashboard of a process that runs nothing', () => {
+  it('shows what others enqueue and run within a second, and survives its own kill -9 without a reload', async () => {
+    const { child, url } = await web();
+    await signIn(url, '?view=tasks');
+    await page.getByText('Three lines make the first one').waitFor();
+    const waiting = run('enqueue', '1');
+    await waitFor(() => waiting.lines.includes('enqueued'), 15);
+    await row('quick').locator('.badge.pending').waitFor({ timeout: 1000 });
+    const worker = run('run', '0');
+    await row('quick').locator('.badge.success').waitFor({ timeout: 10_000 });
+
+    child.process.kill('SIGKILL');
+    await page.locator('.banner.offline', { hasText: 'Connection lost' }).waitFor({ timeout: 20_000 });
+    const meanwhile = run('enqueue', '3');
+    await waitFor(() => meanwhile.lines.includes('enqueued'), 15);
+    await page.evaluate(() => Object.assign(window, { untouched: true }));
+    await web(new URL(url).port);
+    await page.waitForFunction(() => document.querySelectorAll('tr[data-task]').length === 4, undefined, { timeout: 35_000 });
+    await page.waitForSelector('.connection.live');
+    expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(true);
+    expect(worker.process.exitCode).toBe(null);
+  }, 90_000);
+
+  it('warns before a task is run again that was interrupted by kill -9', async () => {
+    const worker = run('run', '0');
+    await waitFor(() => worker.lines.includes('started'), 15);
+    const { url } = await web();
+    await signIn(url, '?view=tasks');
+    const { TaskManager } = await import('../../../src/index.js');
+    const tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+    await tasks.define<[ms: number]>('once').enqueue(60_000);
+    await row('once').locator('.badge.running').waitFor();
+    worker.process.kill('SIGKILL');
+    await row('once').locator('.badge.interrupted').waitFor();
+    await row('once').locator('th a').click();
+    await page.locator('.panel').getByRole('button', { name: 'Retry', exact: true }).click();
+    const dialog = page.locator('dialog[open]');
+    await dialog.getByText('It may already have done part of its work.').waitFor();
+    await dialog.getByRole('button', { name: 'Run again' }).click();
+    await row('once').locator('.badge.pending').waitFor();
+    await tasks.stop({ timeout: 0 });
+  }, 60_000);
+});
