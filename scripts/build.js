@@ -98,6 +98,7 @@ async function browserFiles() {
   /** @type {Record<string, Uint8Array>} */
   const built = {
     'dashboard.css': await bundle({ entryPoints: [join(root, 'public/styles/dashboard.css')] }),
+    'login.js': await bundle({ entryPoints: [join(root, 'src/ui/login.ts')], format: 'esm', target: 'es2022' }),
     'login.css': await bundle({ entryPoints: [join(root, 'public/styles/login.css')] }),
     'icon.svg': await readFile(join(root, 'public/icons/icon.svg')),
   };

@@ -77,7 +77,7 @@ export function taskAdmin(tasks: TaskManager, options?: TaskAdminOptions): Middl
 }
 
 function accessOf(tasks: TaskManager, given: TaskAdminOptions, path: string): Access {
-  const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, trustedOrigins, logger } = given;
+  const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, logo, trustedOrigins, logger } = given;
   const ready = isAuth(auth) || isAccess(auth);
   const own = { secretKey, tokenExpiry, throttle };
   if ((auth === undefined || auth === null || ready) && Object.values(own).some((value) => value !== undefined)) {
@@ -93,7 +93,7 @@ function accessOf(tasks: TaskManager, given: TaskAdminOptions, path: string): Ac
   if (auth === undefined || auth === null) return auditedAccess(undefined, kept);
   if (isAccess(auth)) return auditedAccess(auth, kept);
   const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
-  return createAuth({ ...own, ...kept, strategies: auth, home, title, trustedOrigins });
+  return createAuth({ ...own, ...kept, strategies: auth, home, title, logo, trustedOrigins });
 }
 
 /** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */

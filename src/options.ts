@@ -159,3 +159,12 @@ export function secretKeysOption(option: string, value: unknown): readonly strin
   if (new Set(keys).size !== keys.length) throw wrongSecret(option, 'a list without the same key twice', RangeError);
   return keys as readonly string[];
 }
+
+/** Checks the image that a page shows as its logo. */
+export function logoOption(value: unknown): string | undefined {
+  return stringOption('logo', value, undefined, {
+    pattern: /^(\/(?!\/)[!-~]*|data:image\/[a-z+.-]+[;,][!-~]*)$/,
+    accepted: 'a path on this host, or a data:image/ URL',
+    maxLength: 65_536,
+  });
+}

@@ -6,6 +6,7 @@ import { trustedOriginsOption } from '../http/same-origin.js';
 import {
   type Logger,
   loggerOption,
+  logoOption,
   optionsObject,
   pathOption,
   secondsOption,
@@ -76,6 +77,8 @@ export interface AuthOptions {
   trustedOrigins?: readonly string[] | undefined;
   /** Shown on the login page. Default `koa-taskflow`. */
   title?: string | undefined;
+  /** Path of an image on this host, or a `data:` URL, shown on the login page instead of the suite's own. */
+  logo?: string | undefined;
   /** Address of the login page as seen from outside, where the login stands under a mount and guards outside it. */
   loginUrl?: string | undefined;
   /** The app's pino logger, or `false` for silence. */
@@ -115,6 +118,7 @@ export interface AuthParts {
   logger: Logger;
   home: string;
   title: string;
+  logo: string | undefined;
   tokenExpiry: number;
   idleTimeout: number | undefined;
   trustedOrigins: readonly string[];
@@ -147,6 +151,7 @@ const known = [
   'auditRetentionDays',
   'trustedOrigins',
   'title',
+  'logo',
   'loginUrl',
   'logger',
 ] as const;
@@ -237,6 +242,7 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
     logger,
     home: homeOption(given.home),
     title: stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 }),
+    logo: logoOption(given.logo),
     tokenExpiry,
     idleTimeout,
     trustedOrigins: trustedOriginsOption('trustedOrigins', given.trustedOrigins),

@@ -5,6 +5,8 @@ import { chosenTheme, escapeHtml, sendPage } from '../http/page.js';
 /** What the login page shows. */
 export interface LoginPage {
   title: string;
+  /** Address of an image, shown instead of the suite's own. */
+  logo?: string | undefined;
   /** Prefix of the mount as the browser sees it. */
   prefix: string;
   /** Names of the strategies to choose from. */
@@ -15,11 +17,13 @@ export interface LoginPage {
   strategy?: string | undefined;
   /** What went wrong, in one sentence. */
   message?: string | undefined;
+  /** Seconds until it may be tried again. */
+  retryAfter?: string | undefined;
   /** What the person should know, though nothing went wrong. */
   notice?: string | undefined;
 }
 
-/** The login page: a plain form that needs no script. */
+/** The login page: a form that needs no script, and is nicer with one. */
 export function sendLoginPage(ctx: Context, page: LoginPage): void {
   const assets = `${page.prefix}/auth/assets`;
   const { file } = builtAssets();
@@ -31,11 +35,11 @@ export function sendLoginPage(ctx: Context, page: LoginPage): void {
   sendPage(ctx, {
     title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,
     theme: chosenTheme(ctx),
-    head: `<link rel="icon" href="${escapeHtml(`${assets}/${file('icon.svg')}`)}"><link rel="stylesheet" href="${escapeHtml(`${assets}/${file('login.css')}`)}">`,
+    head: `<link rel="icon" href="${escapeHtml(`${assets}/${file('icon.svg')}`)}"><link rel="stylesheet" href="${escapeHtml(`${assets}/${file('login.css')}`)}"><script type="module" src="${escapeHtml(`${assets}/${file('login.js')}`)}"></script>`,
     body: `<main>
-<h1><img src="${escapeHtml(`${assets}/${file('icon.svg')}`)}" alt="" width="28" height="28"> ${escapeHtml(page.title)}</h1>
+<h1><img src="${escapeHtml(page.logo ?? `${assets}/${file('icon.svg')}`)}" alt="" width="28" height="28"> ${escapeHtml(page.title)}</h1>
 <form method="post" action="${escapeHtml(`${page.prefix}/auth/login`)}">
-${page.message ? `<p id="message" class="error" role="alert">${escapeHtml(page.message)}</p>` : ''}${page.notice ? `<p class="notice" role="status">${escapeHtml(page.notice)}</p>` : ''}
+${page.message ? `<p id="message" class="error" role="alert"${page.retryAfter ? ` data-retry-after="${escapeHtml(page.retryAfter)}"` : ''}>${escapeHtml(page.message)}</p>` : ''}${page.notice ? `<p class="notice" role="status">${escapeHtml(page.notice)}</p>` : ''}
 <label for="username">Username</label>
 <input id="username" name="username" value="${escapeHtml(page.username ?? '')}" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" maxlength="256" required${autofocus('username')}${described('username')}>
 <label for="password">Password</label>

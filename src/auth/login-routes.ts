@@ -49,6 +49,7 @@ export function loginRoutes(auth: Auth): Middleware {
     mount: parts.mount,
     access: auth,
     routes,
+    assets: '/auth/assets',
     trustedOrigins: parts.trustedOrigins,
     logger: parts.logger,
   });
@@ -78,8 +79,8 @@ function homeOf(ctx: Context, { mount, home }: AuthParts): string {
   return mount.base(ctx) + home;
 }
 
-function pageParts(ctx: Context, { title, mount, registry }: AuthParts, more: Partial<LoginPage>): LoginPage {
-  return { title, prefix: mount.outside(ctx), strategies: registry.names(), ...more };
+function pageParts(ctx: Context, { title, logo, mount, registry }: AuthParts, more: Partial<LoginPage>): LoginPage {
+  return { title, logo, prefix: mount.outside(ctx), strategies: registry.names(), ...more };
 }
 
 async function login(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> {
@@ -106,7 +107,7 @@ async function login(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> 
     if (!asPage || !error.expose) throw error;
     ctx.status = error.status;
     ctx.set(error.headers);
-    sendLoginPage(ctx, pageParts(ctx, parts, { ...form, message: error.message }));
+    sendLoginPage(ctx, pageParts(ctx, parts, { ...form, message: error.message, retryAfter: error.headers['Retry-After'] }));
   }
 }
 

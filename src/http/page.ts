@@ -1,4 +1,5 @@
 import type { Context } from 'koa';
+import { builtAssets } from './assets.js';
 import { pageHeaders } from './headers.js';
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
@@ -43,9 +44,31 @@ ${body}
 `;
 }
 
-/** A page that says what went wrong, and nothing about the inside. */
-export function errorPage(ctx: Context, title: string, detail: string): void {
-  sendPage(ctx, { title, head: '', body: `<main><h1>${escapeHtml(title)}</h1><p>${escapeHtml(detail)}</p></main>` });
+/** What a page of an error says. */
+export interface ErrorPage {
+  title: string;
+  detail: string;
+  code: string;
+  /** By which the log names the request. */
+  requestId: string;
+  /** Where the style is served; without it the page has none. */
+  assets: string | undefined;
+}
+
+/** A page that says what went wrong and what to do, and nothing about the inside. */
+export function errorPage(ctx: Context, { title, detail, code, requestId, assets }: ErrorPage): void {
+  const style = assets && `${assets}/${builtAssets().file('login.css')}`;
+  sendPage(ctx, {
+    title,
+    theme: chosenTheme(ctx),
+    head: style ? `<link rel="stylesheet" href="${escapeHtml(style)}">` : '',
+    body: `<main>
+<h1>${escapeHtml(title)}</h1>
+<p>${escapeHtml(detail)}</p>
+<p><a href="">Try again</a></p>
+<p class="faint">${escapeHtml(code)} · request ${escapeHtml(requestId)}</p>
+</main>`,
+  });
 }
 
 /** The theme a reader fixed in the dashboard; `undefined` follows the system. */

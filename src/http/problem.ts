@@ -15,8 +15,11 @@ export function toTaskflowError(error: unknown): TaskflowError {
   return new TaskflowError('INTERNAL', 'an unexpected error', { cause: error });
 }
 
-/** Answers with the error as `application/problem+json` (RFC 9457) or as a small page; faults of ours are logged. */
-export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logger: Logger): void {
+/**
+ * Answers with the error as `application/problem+json` (RFC 9457) or as a small page, whose style is at `assets`; faults of ours
+ * are logged.
+ */
+export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logger: Logger, assets?: string): void {
   const error = toTaskflowError(thrown);
   const id = requestId(ctx);
   if (!error.expose) logFault(ctx, error.cause ?? error, logger);
@@ -29,7 +32,7 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
   ctx.status = error.status;
   const detail = error.expose ? error.message : `Something went wrong here. Request ${id}.`;
   if (shape === 'page') {
-    errorPage(ctx, error.title, detail);
+    errorPage(ctx, { title: error.title, detail, code: error.code, requestId: id, assets });
   } else {
     plainHeaders(ctx);
     ctx.body = JSON.stringify({ type: 'about:blank', title: error.title, status: error.status, detail, code: error.code, requestId: id });

@@ -48,6 +48,8 @@ export interface RouteTable {
   logger: Logger;
   /** Answer every other path under the mount too: 401 to nobody, 404 to somebody. */
   rest?: boolean;
+  /** Path below the mount where the style of its pages is served. */
+  assets?: string | undefined;
   /** Runs before anything else of a request under the mount. */
   before?: ((ctx: Context) => void) | undefined;
 }
@@ -85,7 +87,7 @@ export function routeTable(table: RouteTable): Middleware {
     } catch (error) {
       // A client that is still sending must be let finish, within reason, or it never reads the answer.
       await discardBody(ctx);
-      sendError(ctx, error, shape, table.logger);
+      sendError(ctx, error, shape, table.logger, table.assets && `${mount.outside(ctx)}${table.assets}`);
     }
   };
   // What is not under the mount goes on without a promise of its own.

@@ -3,7 +3,7 @@ import { type Actor, hasRole, isOpen } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
-import { optionsObject, stringOption } from '../options.js';
+import { logoOption, optionsObject, stringOption } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
 import { version } from '../version.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
@@ -54,11 +54,7 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
   const web = readWebOptions(given);
   const assets = builtAssets();
   const title = stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 });
-  const logo = stringOption('logo', given.logo, undefined, {
-    pattern: /^(\/(?!\/)[!-~]*|data:image\/[a-z+.-]+[;,][!-~]*)$/,
-    accepted: 'a path on this host, or a data:image/ URL',
-    maxLength: 65_536,
-  });
+  const logo = logoOption(given.logo);
   const routes: Route[] = [
     {
       method: 'GET',
@@ -69,7 +65,7 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
     },
     { method: 'GET', path: '/dashboard/assets/:file', need: 'public', handler: (ctx, { params }) => assets.send(ctx, params.file ?? '') },
   ];
-  return routeTable({ ...web, name: 'dashboardRoutes', routes });
+  return routeTable({ ...web, name: 'dashboardRoutes', routes, assets: '/dashboard/assets' });
 }
 
 /** The page comes all the same, and says by its own requests what is wrong. */
