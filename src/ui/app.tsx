@@ -1,5 +1,6 @@
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
+import type { PageName } from './address.js';
 import { facts } from './facts.js';
 import { pulse } from './live/connection.js';
 import { laterError, loadLater, later as rest } from './load-later.js';
@@ -16,7 +17,7 @@ import { Filters } from './task-list/filters.js';
 import { loading } from './task-list/list.js';
 import { SelectionBar } from './task-list/selection-bar.js';
 import { TaskTable } from './task-list/table.js';
-import { type PageName, page, scrollTarget, view } from './view.js';
+import { page, scrollTarget, view } from './view.js';
 
 function TasksPage() {
   return (

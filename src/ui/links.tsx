@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import { goTo, linkTo, linkToPage, show, type View } from './view.js';
+import type { View } from './address.js';
+import { goTo, linkTo, linkToPage, show } from './view.js';
 
 interface LinkProps {
   class?: string | undefined;

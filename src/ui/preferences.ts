@@ -1,4 +1,5 @@
 import { effect, type Signal, signal } from '@preact/signals';
+import { isZone } from './address.js';
 
 /** What one person likes, kept in their browser: never a filter, which stands in the address. */
 function preference<T>(name: string, otherwise: T, isValid: (value: unknown) => boolean): Signal<T> {
@@ -37,14 +38,3 @@ export const pageSize = preference<number>('rows', 50, (value) => [50, 100, 200]
 export const panelWidth = preference<number>('panel', 0, (value) => [0, 1, 2].includes(value as number));
 /** Whether long lines of a log are wrapped. */
 export const wrapsLog = preference('wrap', true, isBoolean);
-
-/** Whether there is such a time zone. */
-export function isZone(name: string): boolean {
-  if (name === 'local') return true;
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { AuditPage as Page } from '../../client/client.js';
+import type { View } from '../address.js';
 import { client, facts } from '../facts.js';
 import { shortId } from '../format.js';
 import { ChangeLink } from '../links.js';
@@ -8,7 +9,7 @@ import { complain } from '../shell/notices.js';
 import { When } from '../states.js';
 import { ranges } from '../task-list/saved-views.js';
 import { Time } from '../time.js';
-import { page, show, type View, view } from '../view.js';
+import { page, show, view } from '../view.js';
 import { Sessions } from './sessions.js';
 
 type Event = Page['items'][number];

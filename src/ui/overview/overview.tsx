@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { Overview } from '../../client/client.js';
+import type { View } from '../address.js';
 import { fill, OutcomeBars } from '../charts/bars.js';
 import { Sparkline } from '../charts/sparkline.js';
 import { now, serverNow } from '../clock.js';
@@ -17,7 +18,7 @@ import { Filters } from '../task-list/filters.js';
 import { SelectionBar } from '../task-list/selection-bar.js';
 import { TaskTable } from '../task-list/table.js';
 import { Time } from '../time.js';
-import { goTo, linkToPage, page, type View, view } from '../view.js';
+import { goTo, linkToPage, page, view } from '../view.js';
 import { healthOf } from './health.js';
 
 const isShown = (): boolean => page.peek() === 'overview';

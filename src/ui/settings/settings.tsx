@@ -1,8 +1,9 @@
 import { useState } from 'preact/hooks';
+import { isZone } from '../address.js';
 import { zone } from '../clock.js';
 import { client, facts, may } from '../facts.js';
 import { plural, whole } from '../format.js';
-import { isZone, shortcutsOn, zonePreference } from '../preferences.js';
+import { shortcutsOn, zonePreference } from '../preferences.js';
 import { confirmed } from '../shell/dialog.js';
 import { complain, tell } from '../shell/notices.js';
 import { setTheme, theme, themes } from '../theme.js';

@@ -1,8 +1,9 @@
+import { type PageName, pages } from '../address.js';
 import { facts } from '../facts.js';
 import { count, whole } from '../format.js';
 import { PageLink } from '../links.js';
 import { pulse } from '../live/connection.js';
-import { type PageName, page, pages } from '../view.js';
+import { page } from '../view.js';
 
 export const pageNames: Record<PageName, string> = {
   overview: 'Overview',

@@ -1,3 +1,4 @@
+import { type PageName, tabs } from '../address.js';
 import { may } from '../facts.js';
 import { togglePause } from '../live/connection.js';
 import { loadLater } from '../load-later.js';
@@ -8,7 +9,7 @@ import { cancelTask, retryTask } from '../task-list/actions.js';
 import { nextPage, pageBefore, shownTasks } from '../task-list/list.js';
 import { clearSelection, selected, toggle, toggleAll } from '../task-list/selection.js';
 import { nextTheme } from '../theme.js';
-import { goTo, linkTo, type PageName, show, tabs, view } from '../view.js';
+import { goTo, linkTo, show, view } from '../view.js';
 import { copy } from './copy.js';
 import { isAsking } from './dialog.js';
 import { toggleZone } from './header.js';

@@ -1,9 +1,10 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { filterOf, isFiltered, noFilter, type Sort, sortKeys } from '../address.js';
 import { client, may } from '../facts.js';
 import { PageLink } from '../links.js';
 import { pageSize } from '../preferences.js';
 import { signs, statuses } from '../statuses.js';
-import { filterBy, filterOf, isFiltered, noFilter, page, type Sort, sortKeys, view } from '../view.js';
+import { filterBy, page, view } from '../view.js';
 import { actOnFilter } from './actions.js';
 import { functions, queues, table } from './list.js';
 import { ranges, SavedViews } from './saved-views.js';

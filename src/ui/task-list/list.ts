@@ -1,11 +1,12 @@
 import { batch, computed, effect, type Signal, signal } from '@preact/signals';
 import type { TaskList, TaskSummary } from '../../client/client.js';
+import { filterOf, type View } from '../address.js';
 import { serverNow } from '../clock.js';
 import { client, facts } from '../facts.js';
 import { listen } from '../live/connection.js';
 import { pageSize } from '../preferences.js';
 import { isSignedOut } from '../shell/notices.js';
-import { filterOf, page, pagesBefore, scrollTarget, show, type View, view } from '../view.js';
+import { page, pagesBefore, scrollTarget, show, view } from '../view.js';
 import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 

@@ -1,5 +1,5 @@
 import type { TaskSummary } from '../../client/client.js';
-import type { Filter } from '../view.js';
+import type { Filter } from '../address.js';
 
 /**
  * Whether a task belongs to what a filter shows, as far as its row says: the words of a search are looked for in what the row

@@ -1,7 +1,8 @@
 import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
+import { noFilter, readView, type View, viewQuery } from '../address.js';
 import { PageLink } from '../links.js';
-import { noFilter, readView, type View, view, viewQuery } from '../view.js';
+import { view } from '../view.js';
 
 /** Stretches of time a list is offered for. */
 export const ranges: readonly (readonly [string, string])[] = [

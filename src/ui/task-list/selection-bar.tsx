@@ -1,7 +1,8 @@
+import { filterOf, isFiltered } from '../address.js';
 import { facts, may } from '../facts.js';
 import { plural } from '../format.js';
 import { copy } from '../shell/copy.js';
-import { filterOf, isFiltered, view } from '../view.js';
+import { view } from '../view.js';
 import { actOnFilter, actOnSelected } from './actions.js';
 import { shownTasks, table } from './list.js';
 import { clearSelection, selected } from './selection.js';

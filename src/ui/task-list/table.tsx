@@ -1,4 +1,5 @@
 import type { TaskSummary } from '../../client/client.js';
+import { isFiltered, noFilter, type Sort } from '../address.js';
 import { Badge } from '../badge.js';
 import { now, zoneLabel } from '../clock.js';
 import { facts, may } from '../facts.js';
@@ -6,7 +7,7 @@ import { duration, percent, whole } from '../format.js';
 import { ChangeLink } from '../links.js';
 import { Failure, Skeleton } from '../states.js';
 import { Time } from '../time.js';
-import { filterBy, isFiltered, noFilter, pagesBefore, type Sort, show, view } from '../view.js';
+import { filterBy, pagesBefore, show, view } from '../view.js';
 import { listError, loading, loadList, newer, nextPage, pageBefore, showNewer, type TableRow, table } from './list.js';
 import { matches } from './matches.js';
 import { selected, toggle, toggleAll } from './selection.js';

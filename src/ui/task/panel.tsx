@@ -1,5 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { canCancel, canRetry, ProblemError, type ShownTask } from '../../client/client.js';
+import { type Tab, tabs } from '../address.js';
 import { Badge } from '../badge.js';
 import { timeZone } from '../clock.js';
 import { client, may } from '../facts.js';
@@ -11,7 +12,7 @@ import { copy } from '../shell/copy.js';
 import { Failure, Skeleton } from '../states.js';
 import { acting, cancelTask, retryTask } from '../task-list/actions.js';
 import { table } from '../task-list/list.js';
-import { linkTo, show, type Tab, tabs, view } from '../view.js';
+import { linkTo, show, view } from '../view.js';
 import { Data } from './data.js';
 import { Facts } from './facts-tab.js';
 import { lineCount, openLog } from './log.js';

@@ -1,3 +1,4 @@
+import { type IncomingMessage, request } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import mount from 'koa-mount';
@@ -13,6 +14,22 @@ const board = useDashboard();
 const fail = (message: string) => () => {
   throw new Error(message);
 };
+
+/** A proxy for a test: passes on what lies under a prefix, without it, and says so. */
+function prefixed(prefix: string, target: string): Koa.Middleware {
+  return async (ctx) => {
+    const { host } = ctx.req.headers;
+    const headers = { ...ctx.req.headers, 'x-forwarded-prefix': prefix, 'x-forwarded-host': host };
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const sent = request(target + ctx.url.slice(prefix.length), { method: ctx.method, headers }, resolve).on('error', reject);
+      ctx.req.pipe(sent);
+      ctx.res.on('close', () => sent.destroy());
+    });
+    ctx.status = answer.statusCode ?? 502;
+    ctx.set(answer.headers as Record<string, string>);
+    ctx.body = answer;
+  };
+}
 
 describe('the dashboard in a browser', () => {
   it('shows the login first, and then the very address that was asked for, with its open task', async () => {
@@ -96,7 +113,7 @@ describe('the dashboard in a browser', () => {
     const id = await board.tasks.task('bad', fail('x')).enqueue();
     await board.signIn('', { username: 'vera', pass: 'three' });
     await page.locator('.cards').waitFor();
-    const words = /retry|cancel|pause…|resume|run now|delete/i;
+    const words = /\b(retry|cancel|pause…|resume|run now|delete)\b/i;
     for (const search of [
       `?task=${id}`,
       '?view=tasks',
@@ -283,6 +300,78 @@ describe('the dashboard in a browser', () => {
     60_000,
   );
 
+  it('can retry, cancel and pause at 320 pixels', async () => {
+    const { tasks } = board;
+    await board.context.close();
+    const page = await board.open({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
+    let healthy = false;
+    const flaky = tasks.task('flaky', () => {
+      if (!healthy) throw new Error('x');
+    });
+    await flaky.enqueue();
+    await tasks.define('waits').enqueue();
+    await board.signIn('?view=tasks');
+    await board.row('flaky').locator('th a').tap();
+    await board.panel.locator('.error-box').waitFor();
+    healthy = true;
+    await board.panel.getByRole('button', { name: 'Retry', exact: true }).tap();
+    await board.panel.locator('h2 .badge.success').waitFor();
+    await board.panel.getByRole('button', { name: 'Close' }).tap();
+    await board.row('waits').locator('th a').tap();
+    await board.panel.getByRole('button', { name: 'Cancel' }).tap();
+    await board.panel.locator('h2 .badge.cancelled').waitFor();
+    await page.locator('.notice').getByRole('button', { name: 'Undo' }).tap();
+    await board.panel.locator('h2 .badge.pending').waitFor();
+    await page.getByRole('link', { name: 'Queues' }).tap();
+    await page.locator('tr', { hasText: 'default' }).getByRole('button', { name: 'Pause…' }).tap();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Pause queue' }).tap();
+    await page.locator('.banner', { hasText: 'Queue default is paused by admin' }).waitFor();
+  });
+
+  it('shows two dashboards of one host side by side, each with its sessions, one behind a proxy that puts a prefix before it', async () => {
+    const { tasks } = board;
+    const app = new Koa({ proxy: true });
+    app.use(taskAdmin(tasks, { path: '/one', auth: users, secretKey, title: 'First', logger: false }));
+    app.use(taskAdmin(tasks, { path: '/two', auth: users, secretKey: `${secretKey}-two`, title: 'Second', logger: false }));
+    const inner = await serve(app);
+    // Strips its prefix, and names it, as nginx does.
+    const outer = new Koa();
+    outer.silent = true;
+    const proxy = await serve(outer.use(prefixed('/shop', inner.url)));
+    const origin = inner.url;
+    // Cookies are of a host, whatever its port.
+    const shop = proxy.url.replace('127.0.0.1', 'localhost');
+    try {
+      const context = await board.browser.newContext();
+      const [first, second, third] = await Promise.all([board.newPage(context), board.newPage(context), board.newPage(context)]);
+      const signIn = async (page: typeof first, url: string): Promise<void> => {
+        await page.goto(url);
+        await page.fill('#username', 'admin');
+        await page.fill('#password', password);
+        await page.click('button[type=submit]');
+        await page.waitForSelector('.connection.live');
+      };
+      await signIn(first, `${origin}/one/dashboard`);
+      await signIn(second, `${origin}/two/dashboard?view=tasks`);
+      await signIn(third, `${shop}/shop/one/dashboard?view=tasks`);
+      expect(third.url()).toBe(`${shop}/shop/one/dashboard?view=tasks`);
+      await tasks.define('for_all').enqueue();
+      for (const page of [first, second, third]) await page.locator('tr[data-task]', { hasText: 'for_all' }).waitFor();
+      await third.locator('tr[data-task] th a').click();
+      await third.locator('.panel .tabs').waitFor();
+      await third.getByRole('link', { name: 'Functions', exact: true }).click();
+      await third.locator('tbody tr', { hasText: 'for_all' }).waitFor();
+      await first.getByRole('button', { name: 'Sign out' }).click();
+      await first.waitForURL(`${origin}/one/auth/login`);
+      await second.reload();
+      await second.waitForSelector('.connection.live');
+      expect(await second.textContent('.header .title')).toBe('Second');
+      await context.close();
+    } finally {
+      await Promise.all([inner.close(), proxy.close()]);
+    }
+  });
+
   it('says of each state what to do next: nothing yet, nothing found, no such task, an error, a removed task', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
@@ -307,6 +396,7 @@ describe('the dashboard in a browser', () => {
     await board.panel.getByText('Removed from the history at').waitFor();
     expect(await board.panel.locator('.error-box').count()).toBe(1);
 
+    await tasks.define('never_mind').enqueue();
     await page.route('**/tasks/functions*', (route) =>
       route.fulfill({ status: 503, json: { code: 'ENGINE_UNAVAILABLE', detail: 'The disk is full.', requestId: 'r-17' } }),
     );
@@ -316,6 +406,20 @@ describe('the dashboard in a browser', () => {
     await page.unroute('**/tasks/functions*');
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.locator('tbody tr', { hasText: 'bad' }).waitFor();
+
+    await page.route('**/tasks/schedules', (route) =>
+      route.fulfill({ status: 501, json: { code: 'NOT_SUPPORTED', detail: 'This engine has no schedules.' } }),
+    );
+    await board.visit('?view=schedules');
+    await page.getByText('The schedules: this engine cannot do that.').waitFor();
+    await page.route('**/tasks?**', (route) =>
+      route.fulfill({ status: 500, json: { code: 'INTERNAL', detail: 'Something went wrong here.', requestId: 'r-18' } }),
+    );
+    await board.visit('?view=tasks');
+    await page.getByText('INTERNAL · request r-18').waitFor();
+    await page.unroute('**/tasks?**');
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await board.row('never_mind').waitFor();
 
     await board.visit('?sort=sideways&status=odd&utm_source=mail&view=tasks');
     await page.getByText('Left out of the address, since its value means nothing: sort, status.').waitFor();
