@@ -94,10 +94,10 @@ describe('the login page in a browser', () => {
     await quiet.fill('#username', 'alice');
     await quiet.fill('#password', 'wrong');
     await quiet.selectOption('#strategy', 'team');
-    await quiet.click('button');
+    await quiet.click('button[type=submit]');
     expect(await quiet.inputValue('#strategy')).toBe('team');
     await quiet.fill('#password', password);
-    await quiet.click('button');
+    await quiet.click('button[type=submit]');
     expect(await quiet.textContent('body')).toBe('Hello alice at /deep/link?a=1&b=%222%22');
     await plain.close();
   });
@@ -115,7 +115,7 @@ describe('the login page in a browser', () => {
     await page.goto(`${served.url}/tasks/auth/login`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
-    await page.click('button');
+    await page.click('button[type=submit]');
     await page.getByText('Hello alice').waitFor();
     await context.clearCookies({ name: 'taskflow_token' });
     const stranger = await browser.newContext();
@@ -124,14 +124,14 @@ describe('the login page in a browser', () => {
     for (let n = 0; n < 4; n++) {
       await other.fill('#username', 'alice');
       await other.fill('#password', 'guess');
-      await other.click('button');
+      await other.click('button[type=submit]');
     }
     await other.getByText(/Too many attempts\. Try again in \d+ seconds?\./).waitFor();
     await stranger.close();
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
-    await page.click('button');
+    await page.click('button[type=submit]');
     await page.getByText('Hello alice at /reports').waitFor();
   });
 
@@ -142,7 +142,7 @@ describe('the login page in a browser', () => {
       await page.goto(`${served.url}/reports`);
       await page.fill('#username', 'alice');
       await page.fill('#password', password);
-      await page.click('button');
+      await page.click('button[type=submit]');
       await page.getByText('Hello alice').waitFor();
     };
     await enter();
@@ -160,7 +160,7 @@ describe('the login page in a browser', () => {
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
-    await page.click('button');
+    await page.click('button[type=submit]');
     await page.getByText('Hello alice').waitFor();
     const session = await logIn(`${served.url}/tasks`, 'alice', password);
     await ask(`${served.url}/tasks/auth/sessions`, { method: 'DELETE', headers: session });
@@ -172,7 +172,7 @@ describe('the login page in a browser', () => {
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
-    await page.click('button');
+    await page.click('button[type=submit]');
     await page.getByText('Hello alice').waitFor();
     await page.goto(`${served.url}/tasks/auth/logout`);
     expect((await context.cookies()).map(({ name, httpOnly }) => [name, httpOnly])).toEqual([['taskflow_token_device', true]]);
@@ -206,10 +206,53 @@ describe('the login page in a browser', () => {
       expect(await accessibilityFaults(page)).toEqual([]);
       await page.fill('#username', 'a'.repeat(256));
       await page.fill('#password', 'wrong');
-      await page.click('button');
+      await page.click('button[type=submit]');
       await page.locator('.error').waitFor();
       expect(await accessibilityFaults(page)).toEqual([]);
       expect(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth)).toBe(true);
     },
   );
+
+  it('shows the password on demand, says that Caps Lock is on, and counts down until it may be tried again', async () => {
+    await page.goto(`${served.url}/reports`);
+    await page.fill('#username', 'alice');
+    await page.fill('#password', 'wrong');
+    await page.getByRole('button', { name: 'Show the password' }).click();
+    expect(await page.getAttribute('#password', 'type')).toBe('text');
+    await page.evaluate(() => {
+      const event = new KeyboardEvent('keydown', { key: 'A', modifierCapsLock: true });
+      document.querySelector('#password')?.dispatchEvent(event);
+    });
+    await page.getByText('Caps Lock is on.').waitFor();
+    // A field of text would be kept by the browser.
+    const [type] = await Promise.all([
+      page.evaluate(
+        () =>
+          new Promise((resolve) =>
+            document
+              .querySelector('form')
+              ?.addEventListener('submit', () => resolve(document.querySelector('#password')?.getAttribute('type'))),
+          ),
+      ),
+      page.click('button[type=submit]'),
+    ]).catch(() => ['password']);
+    expect(type).toBe('password');
+    for (let n = 0; n < 4 && !(await page.locator('button[type=submit]').isDisabled()); n++) {
+      await page.fill('#password', `wrong ${n}`);
+      await page.click('button[type=submit]');
+      await page.waitForLoadState();
+    }
+    expect(await page.textContent('button[type=submit]')).toMatch(/^Sign in \(in \d+ s\)$/);
+    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>('button[type=submit]')?.disabled, undefined, {
+      timeout: 15_000,
+    });
+    expect(complaints).toEqual([]);
+  });
+
+  it('shows an error in the style of the login, with the name of the request', async () => {
+    const refused = await context.request.fetch(`${served.url}/tasks/auth/logout`, { headers: { 'Sec-Fetch-Site': 'cross-site' } });
+    await page.setContent((await refused.text()).replace('<head>', `<head><base href="${served.url}">`));
+    expect(await page.textContent('.faint')).toMatch(/^CROSS_ORIGIN · request \S+$/);
+    expect(await page.getAttribute('link[rel=stylesheet]', 'href')).toMatch(/^\/tasks\/auth\/assets\/login-[0-9a-f]+\.css$/);
+  });
 });

@@ -277,7 +277,7 @@ export function TaskTable() {
   const choosable = facts.mayAct && (may('retry') || may('cancel') || may('delete'));
   const error = listError.value;
   return (
-    <section class="list-top" aria-label="Tasks">
+    <div class="list-top">
       <News />
       {error !== undefined && <Failure error={error} what="The tasks" again={() => void loadList()} />}
       {!loadedPage ? (
@@ -298,6 +298,6 @@ export function TaskTable() {
         </table>
       )}
       <Pages />
-    </section>
+    </div>
   );
 }
