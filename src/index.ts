@@ -25,6 +25,7 @@ export type {
   NewLogLine,
   NewTask,
   Outcome,
+  Pause,
   QueueState,
   RunningAttempt,
   Schedule,

@@ -45,7 +45,7 @@ export class SharedStream {
   #lastEventId = facts.lastEventId ?? undefined;
   #lastBeat = Date.now();
   #reading = false;
-  #state: Change | undefined;
+  #state: { change: Change; at: number } | undefined;
   #controller = new AbortController();
   #goOn = (): void => {};
   #signedIn = (): void => {};
@@ -105,8 +105,20 @@ export class SharedStream {
 
   /** Tells a tab that has just come how things stand, and asks by it what it follows. */
   #greet(): void {
-    if (this.#reading) this.#say({ kind: 'beats', change: this.#state });
+    if (this.#reading) this.#beat();
     else this.#say({ kind: 'follows', tab, tasks: this.#followed.get(tab) ?? [] });
+  }
+
+  /** Says how the stream is, as of now: what was told when it was opened is old, and nothing to load the page anew for. */
+  #beat(): void {
+    const { change, at } = this.#state ?? {};
+    const past = Date.now() - (at ?? 0);
+    if (change?.type === 'hello') {
+      const serverTime = new Date(Date.parse(change.serverTime) + past).toISOString();
+      this.#say({ kind: 'beats', change: { ...change, serverTime, resumed: true } });
+    } else if (change?.type === 'lost')
+      this.#say({ kind: 'beats', change: { ...change, cause: undefined, retryIn: Math.max(0, change.retryIn - past / 1000) } });
+    else this.#say({ kind: 'beats', change: undefined });
   }
 
   #note(of: string, tasks: readonly string[]): void {
@@ -122,7 +134,7 @@ export class SharedStream {
   }
 
   #watch(): void {
-    if (this.#reading) this.#say({ kind: 'beats', change: this.#state });
+    if (this.#reading) this.#beat();
     else if (!document.hidden && Date.now() - this.#lastBeat > patience) void this.#wait(true);
   }
 
@@ -163,7 +175,7 @@ export class SharedStream {
 
   #take(change: Change): void {
     this.#lastEventId = change.id ?? this.#lastEventId;
-    if (change.type === 'hello' || change.type === 'lost') this.#state = change;
+    if (change.type === 'hello' || change.type === 'lost') this.#state = { change, at: Date.now() };
     this.#listener.take(change);
   }
 

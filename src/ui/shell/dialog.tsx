@@ -22,13 +22,15 @@ export function isAsking(): boolean {
 
 /** Opens a dialog; resolves when it is closed. */
 export function openDialog(label: string, content: (close: () => void) => ComponentChildren): Promise<void> {
+  const n = ++opened;
   return new Promise((resolve) => {
     asked.value = {
-      n: ++opened,
+      n,
       label,
       content,
       closed() {
-        asked.value = undefined;
+        // The event comes a moment after the dialog is gone: the next one may be open by then.
+        if (asked.peek()?.n === n) asked.value = undefined;
         resolve();
       },
     };

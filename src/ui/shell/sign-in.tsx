@@ -36,7 +36,10 @@ export function SignIn() {
       () => undefined,
     );
     // Somebody else gets a page of their own.
-    if (who?.username !== facts.user) location.reload();
+    if (who?.username !== facts.user) {
+      location.reload();
+      return;
+    }
     form.reset();
     goOn();
   };

@@ -206,10 +206,10 @@ function Whole() {
             Delete all matching…
           </button>
         )}
-        <a href={address('csv')} download>
+        <a href={address('csv')} download="">
           Export as CSV
         </a>
-        <a href={address('ndjson')} download>
+        <a href={address('ndjson')} download="">
           Export as NDJSON
         </a>
       </div>
