@@ -9,4 +9,5 @@ await import('./long-file.js');
 await import('./slow-disk.js');
 await import('./guarded.js');
 await import('./stream.js');
+await import('./dashboard.js');
 await import('./logins.js');
