@@ -21,6 +21,8 @@ const config: Config = {
     ],
   },
   testTimeout: 20_000,
+  // Most of the time is spent waiting, for browsers and other processes: on two processors one worker would leave one idle.
+  maxWorkers: 2,
 };
 
 export default config;

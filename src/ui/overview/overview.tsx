@@ -66,7 +66,7 @@ function HealthSentence({ hour }: { hour: Overview['hour'] }) {
         .{' '}
         {at && (
           <>
-            Started <Time at={at} /> (<Time at={at} form="relative" />
+            Started <Time at={at} form="minute" /> (<Time at={at} form="relative" />
             ).
           </>
         )}
