@@ -52,6 +52,22 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     expect((await tasks.find({ limit: 10 })).total).toBe(0);
   });
 
+  it('says since when the first task of a queue waits that could run, whatever its priority', async () => {
+    const waits = tasks.define('waits', { queue: 'bulk' });
+    const oldest = async (): Promise<string | null | undefined> =>
+      (await tasks.describe()).queues.find(({ name }) => name === 'bulk')?.oldestReadyAt;
+    await waits.with({ runIn: 60 }).enqueue();
+    // One that waits for its time does not wait for us.
+    expect(await oldest()).toBeNull();
+    const first = await waits.enqueue();
+    await sleep(0.01);
+    await waits.with({ priority: 9 }).enqueue();
+    await waits.with({ priority: -9 }).enqueue();
+    expect(await oldest()).toBe((await tasks.get(first))?.createdAt);
+    await tasks.control({ action: 'cancel', ids: [first] }, by);
+    expect(Date.parse((await oldest()) ?? '')).toBeGreaterThan(Date.parse((await tasks.get(first))?.createdAt ?? ''));
+  });
+
   it('starts nothing of a paused queue until it is resumed, and everything else', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.control({ action: 'pause', queue: 'bulk' }, by);

@@ -134,6 +134,15 @@ describe('the list of tasks in a browser', () => {
     await tasks.define('arrives').enqueue();
     await board.row('arrives').waitFor();
     expect((await ids())[1]).toBe(top);
+    // Whoever reads a task, or has chosen some, keeps the list as it is.
+    await board.row('arrives').locator('th a').click();
+    await board.panel.locator('.tabs').waitFor();
+    await tasks.define('unseen').enqueue();
+    await page.getByRole('button', { name: '1 new' }).waitFor();
+    expect((await ids())[1]).toBe(top);
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: '1 new' }).click();
+    await board.row('unseen').waitFor();
     await page.evaluate(() => window.scrollTo(0, 800));
     const [before] = await ids();
     await tasks.define('later').enqueue();
