@@ -81,9 +81,9 @@ function take(change: Change): void {
   else if (change.type === 'lost') lose(change.retryIn);
   else {
     if (line.peek() !== 'live') reached();
-    if (change.type === 'metrics') pulse.value = change;
-    else if (change.type === 'log') for (const { log } of listeners) log?.(change);
-    else takeTasks(change);
+    if (change.type === 'metrics') takePulse(change);
+    else if (change.type === 'tasks') takeTasks(change);
+    else if (!paused.value) for (const { log } of listeners) log?.(change);
   }
 }
 
@@ -124,6 +124,15 @@ function signedIn(): void {
   if (!paused.value) reloadAll();
 }
 
+let latest: Pulse | undefined;
+
+/** A page that is paused keeps its numbers; that a queue is paused everybody must know all the same. */
+function takePulse(change: Pulse): void {
+  latest = change;
+  const shown = pulse.peek();
+  pulse.value = paused.value && shown ? { ...shown, paused: change.paused } : change;
+}
+
 function takeTasks(change: TasksChange): void {
   if (paused.value) {
     for (const id of [...change.upserts.map((task) => task.id), ...change.removed]) if (missedTasks.size < mostMissed) missedTasks.add(id);
@@ -143,5 +152,7 @@ function takeTasks(change: TasksChange): void {
 /** Freezes the page, or lets it show the present state. */
 export function togglePause(): void {
   paused.value = !paused.value;
-  if (!paused.value) reloadAll();
+  if (paused.value) return;
+  pulse.value = latest ?? pulse.peek();
+  reloadAll();
 }

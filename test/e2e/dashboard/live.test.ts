@@ -78,15 +78,19 @@ describe('the dashboard while things change', () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
     await page.getByRole('button', { name: 'Pause' }).click();
-    await tasks.define('meanwhile').enqueueMany([[], [], []]);
+    await tasks.define('meanwhile').enqueueMany([[], []]);
+    await tasks.task('bad', fail('x')).enqueue();
     await page.getByRole('button', { name: 'Resume +3' }).waitFor();
+    await sleep(1.2);
     expect(await board.rows.count()).toBe(0);
+    expect(await page.locator('.nav .n').count()).toBe(0);
     await page.reload();
     await board.hasRows(3);
     expect(await page.textContent('.connection')).toBe('Paused');
     await tasks.define('more').enqueue();
     await page.getByRole('button', { name: 'Resume +1' }).click();
     await board.hasRows(4);
+    expect(await page.locator('.nav .n').textContent()).toBe('1');
     expect(await page.textContent('.connection')).toBe('Live');
   });
 
