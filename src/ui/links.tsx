@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import type { View } from './address.js';
+import { readView, type View } from './address.js';
 import { goTo, linkTo, linkToPage, show } from './view.js';
 
 interface LinkProps {
@@ -33,6 +33,20 @@ export function ChangeLink({ change, children, ...rest }: LinkProps & { change: 
   };
   return (
     <a {...rest} href={linkTo(change)} onClick={follow}>
+      {children}
+    </a>
+  );
+}
+
+/** A link to an address of the dashboard that was made before. */
+export function AddressLink({ href, children }: LinkProps & { href: string }) {
+  const follow = (event: MouseEvent): void => {
+    if (!isPlain(event)) return;
+    event.preventDefault();
+    show(readView(new URL(href, location.href).search).view);
+  };
+  return (
+    <a href={href} onClick={follow}>
       {children}
     </a>
   );

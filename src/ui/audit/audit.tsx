@@ -3,9 +3,10 @@ import type { AuditPage as Page } from '../../client/client.js';
 import type { View } from '../address.js';
 import { client, facts } from '../facts.js';
 import { shortId } from '../format.js';
+import { Heads } from '../heads.js';
 import { ChangeLink } from '../links.js';
 import { loaded } from '../live/loaded.js';
-import { complain } from '../shell/notices.js';
+import { More, usePages } from '../live/pages.js';
 import { When } from '../states.js';
 import { ranges } from '../task-list/saved-views.js';
 import { Time } from '../time.js';
@@ -94,22 +95,17 @@ function AuditRow({ event }: { event: Event }) {
 
 const outcomes: readonly View['outcome'][] = ['done', 'refused', 'failed'];
 
+/** No two events of one request are of one moment and kind. */
+const keyOfEvent = (event: Event): string => JSON.stringify([event.at, event.requestId, event.action, event.tasks]);
+
 function Trail() {
   const { actor, action, outcome, from } = view.value;
-  const [more, setMore] = useState<Page | undefined>(undefined);
-  useEffect(() => {
-    setMore(undefined);
-    void trail.load();
-  }, [actor, action, outcome, from]);
-  const next = more ? more.nextCursor : (trail.value.value?.nextCursor ?? null);
-  const loadMore = async (): Promise<void> => {
-    try {
-      const { items, nextCursor } = await client.audit({ ...query(), cursor: next ?? '' });
-      setMore({ items: [...(more?.items ?? []), ...items], nextCursor });
-    } catch (error) {
-      complain(error);
-    }
-  };
+  const { items, more } = usePages({
+    source: trail,
+    ask: (cursor) => client.audit({ ...query(), cursor }),
+    keyOf: keyOfEvent,
+    list: JSON.stringify([actor, action, outcome, from]),
+  });
   return (
     <>
       <div class="filters">
@@ -142,37 +138,23 @@ function Trail() {
         </label>
       </div>
       <When source={trail} what="The audit">
-        {({ items }) =>
+        {() =>
           items.length === 0 ? (
             <p class="empty">Nothing is recorded for this.</p>
           ) : (
             <table>
               <caption>Who did what, the last first</caption>
-              <thead>
-                <tr>
-                  {['Time', 'Who', 'From', 'What', 'Result', 'Tasks', 'Detail'].map((head) => (
-                    <th key={head} scope="col">
-                      {head}
-                    </th>
-                  ))}
-                </tr>
-              </thead>
+              <Heads names={['Time', 'Who', 'From', 'What', 'Result', 'Tasks', 'Detail']} />
               <tbody>
-                {[...items, ...(more?.items ?? [])].map((event, n) => (
-                  <AuditRow key={`${event.at} ${event.requestId} ${n}`} event={event} />
+                {items.map((event) => (
+                  <AuditRow key={keyOfEvent(event)} event={event} />
                 ))}
               </tbody>
             </table>
           )
         }
       </When>
-      {next !== null && (
-        <nav class="pages" aria-label="Pages">
-          <button type="button" onClick={() => void loadMore()}>
-            More
-          </button>
-        </nav>
-      )}
+      <More more={more} />
     </>
   );
 }

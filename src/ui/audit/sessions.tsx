@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { OpenSession } from '../../client/client.js';
 import { client, facts } from '../facts.js';
+import { Heads } from '../heads.js';
 import { loaded } from '../live/loaded.js';
 import { confirmed } from '../shell/dialog.js';
 import { tell } from '../shell/notices.js';
@@ -95,16 +96,7 @@ export function Sessions() {
             <>
               <table>
                 <caption>Open sessions</caption>
-                <thead>
-                  <tr>
-                    {['User', 'Device', 'Address', 'Started', 'Last seen', 'Ends'].map((head) => (
-                      <th key={head} scope="col">
-                        {head}
-                      </th>
-                    ))}
-                    <td />
-                  </tr>
-                </thead>
+                <Heads names={['User', 'Device', 'Address', 'Started', 'Last seen', 'Ends', '']} />
                 <tbody>
                   {items.map((session) => (
                     <tr key={session.id}>

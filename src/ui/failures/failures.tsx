@@ -1,10 +1,8 @@
-import { useEffect, useState } from 'preact/hooks';
-import type { FailureKind } from '../../client/client.js';
 import { client, may } from '../facts.js';
 import { plural } from '../format.js';
 import { loaded } from '../live/loaded.js';
+import { More, usePages } from '../live/pages.js';
 import { RangeChoice, secondsOf } from '../range.js';
-import { complain } from '../shell/notices.js';
 import { When } from '../states.js';
 import { functions } from '../task-list/list.js';
 import { page, show, view } from '../view.js';
@@ -13,32 +11,25 @@ import { retryFailedSince } from './retry-failed.js';
 
 const perPage = 50;
 
+function query(): NonNullable<Parameters<typeof client.failures>[0]> {
+  const { name, range } = view.peek();
+  return { from: range ?? '-24h', limit: perPage, ...(name !== undefined && { name }) };
+}
+
 const list = loaded(
-  (signal) => {
-    const { name, range } = view.peek();
-    return client.failures({ from: range ?? '-24h', limit: perPage, ...(name !== undefined && { name }) }, signal);
-  },
+  (signal) => client.failures(query(), signal),
   () => page.peek() === 'failures',
 );
 
 /** Failures by their cause: what happens, how often, since when, and a button to run it all again. */
 export function FailuresPage() {
   const { name, range, which } = view.value;
-  const [more, setMore] = useState<{ items: readonly FailureKind[]; next: string | null } | undefined>(undefined);
-  useEffect(() => {
-    setMore(undefined);
-    void list.load();
-  }, [name, range]);
-  const next = more ? more.next : (list.value.value?.nextCursor ?? null);
-  const loadMore = async (): Promise<void> => {
-    try {
-      const query = { from: range ?? '-24h', limit: perPage, cursor: next ?? '', ...(name !== undefined && { name }) };
-      const { items, nextCursor } = await client.failures(query);
-      setMore({ items: [...(more?.items ?? []), ...items], next: nextCursor });
-    } catch (error) {
-      complain(error);
-    }
-  };
+  const { items, more } = usePages({
+    source: list,
+    ask: (cursor) => client.failures({ ...query(), cursor }),
+    keyOf: ({ fingerprint }) => fingerprint,
+    list: JSON.stringify([name, range]),
+  });
   return (
     <>
       <div class="filters">
@@ -75,8 +66,8 @@ export function FailuresPage() {
         )}
       </div>
       <When source={list} what="The failures">
-        {({ items }) => {
-          const kinds = [...items, ...(more?.items ?? [])].filter(({ failed }) => which === 'all' || failed > 0);
+        {() => {
+          const kinds = items.filter(({ failed }) => which === 'all' || failed > 0);
           if (kinds.length === 0)
             return (
               <div class="empty">
@@ -95,13 +86,7 @@ export function FailuresPage() {
           return <KindTable kinds={kinds} caption={`${plural(kinds.length, 'kind')} of failure, the last seen first`} />;
         }}
       </When>
-      {next !== null && (
-        <nav class="pages" aria-label="Pages">
-          <button type="button" onClick={() => void loadMore()}>
-            More
-          </button>
-        </nav>
-      )}
+      <More more={more} />
     </>
   );
 }

@@ -3,6 +3,7 @@ import { Sparkline } from '../charts/sparkline.js';
 import { serverNow } from '../clock.js';
 import { may } from '../facts.js';
 import { plural, whole } from '../format.js';
+import { Heads } from '../heads.js';
 import { ChangeLink, FunctionLink, PageLink } from '../links.js';
 import { actOnFilter } from '../task-list/actions.js';
 import { Time } from '../time.js';
@@ -68,18 +69,7 @@ export function KindTable({ kinds, caption }: { kinds: readonly FailureKind[]; c
   return (
     <table>
       <caption>{caption}</caption>
-      <thead>
-        <tr>
-          <th scope="col">Error</th>
-          <th scope="col">Function</th>
-          <th scope="col">Times</th>
-          <th scope="col">Failed now</th>
-          <th scope="col">24 h</th>
-          <th scope="col">First</th>
-          <th scope="col">Last</th>
-          <td />
-        </tr>
-      </thead>
+      <Heads names={['Error', 'Function', 'Times', 'Failed now', '24 h', 'First', 'Last', '']} />
       <tbody>
         {kinds.map((kind) => (
           <KindRow key={kind.fingerprint} kind={kind} />

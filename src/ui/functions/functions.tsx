@@ -4,6 +4,7 @@ import { Strip } from '../charts/strip.js';
 import { client, may } from '../facts.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
 import { duration, percent, whole } from '../format.js';
+import { Heads } from '../heads.js';
 import { FunctionLink, PageLink } from '../links.js';
 import { loaded } from '../live/loaded.js';
 import { RangeChoice, stretchOf } from '../range.js';
@@ -91,16 +92,7 @@ export function FunctionsPage() {
           ) : (
             <table>
               <caption>Functions, with the figures of the last {words}</caption>
-              <thead>
-                <tr>
-                  {['Function', 'Ended', 'Failed', 'Success', 'Waiting', 'Running', 'p50', 'p95', 'p99', 'Last runs'].map((name) => (
-                    <th key={name} scope="col">
-                      {name}
-                    </th>
-                  ))}
-                  <td />
-                </tr>
-              </thead>
+              <Heads names={['Function', 'Ended', 'Failed', 'Success', 'Waiting', 'Running', 'p50', 'p95', 'p99', 'Last runs', '']} />
               <tbody>
                 {items.map((item) => (
                   <FunctionRow key={item.name} item={item} />

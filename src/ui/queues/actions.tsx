@@ -2,7 +2,6 @@ import { client } from '../facts.js';
 import { plural } from '../format.js';
 import { confirmed } from '../shell/dialog.js';
 import { complain, tell } from '../shell/notices.js';
-import { linkTo } from '../view.js';
 
 /** Pauses a queue, after asking. */
 export function pauseQueue(name: string, running: number): Promise<void> {
@@ -26,49 +25,6 @@ export function pauseQueue(name: string, running: number): Promise<void> {
 export async function resumeQueue(name: string): Promise<void> {
   try {
     await client.resumeQueue(name);
-    tell(`${name} goes on.`);
-  } catch (error) {
-    complain(error);
-  }
-}
-
-/** Runs a schedule now, after asking. */
-export function runSchedule(name: string, last: string): Promise<void> {
-  return confirmed({
-    title: `Run ${name} now?`,
-    body: () => (
-      <p>
-        Run <em>{name}</em> once now, besides its own times? {last}
-      </p>
-    ),
-    button: () => 'Run now',
-    async act() {
-      const task = await client.runSchedule(name);
-      tell(`${name} has been started.`, { link: { text: 'Open the task', href: linkTo({ task: task.id }) } });
-    },
-  });
-}
-
-export function pauseSchedule(name: string): Promise<void> {
-  return confirmed({
-    title: `Pause ${name}?`,
-    body: () => (
-      <p>
-        <em>{name}</em> does not run until someone resumes it. What it misses meanwhile is not made good.
-      </p>
-    ),
-    button: () => 'Pause schedule',
-    asksReason: true,
-    async act(reason) {
-      await client.pauseSchedule(name, { reason });
-      tell(`${name} is paused.`, { undo: () => resumeSchedule(name) });
-    },
-  });
-}
-
-export async function resumeSchedule(name: string): Promise<void> {
-  try {
-    await client.resumeSchedule(name);
     tell(`${name} goes on.`);
   } catch (error) {
     complain(error);

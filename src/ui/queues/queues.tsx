@@ -1,11 +1,13 @@
 import { useEffect } from 'preact/hooks';
 import type { QueueList, WorkerList } from '../../client/client.js';
 import { now } from '../clock.js';
-import { client, may } from '../facts.js';
+import { client } from '../facts.js';
 import { age, duration, percent, whole } from '../format.js';
+import { Heads } from '../heads.js';
 import { PageLink } from '../links.js';
 import { pulse } from '../live/connection.js';
 import { loaded } from '../live/loaded.js';
+import { PauseButton, PauseNote } from '../pausing.js';
 import { When } from '../states.js';
 import { Time } from '../time.js';
 import { page } from '../view.js';
@@ -27,13 +29,7 @@ function QueueRow({ queue }: { queue: Queue }) {
     <tr>
       <th scope="row">
         <PageLink to={{ view: 'tasks', queue: name }}>{name}</PageLink>
-        {paused && <span class="pill warn">paused</span>}
-        {pause && (
-          <span class="under faint">
-            by {pause.by || 'somebody'} since <Time at={pause.at} />
-            {pause.reason && `: ${pause.reason}`}
-          </span>
-        )}
+        <PauseNote pause={pause} />
       </th>
       <td data-label="Waiting">
         <PageLink to={{ view: 'tasks', queue: name, status: ['pending'], sort: 'createdAt' }}>{whole(counts.pending)}</PageLink>
@@ -47,37 +43,13 @@ function QueueRow({ queue }: { queue: Queue }) {
       <td data-label="Success, 1 h">{percent(successRate)}</td>
       <td data-label="p95">{duration(durations.p95) || '—'}</td>
       <td class="row-actions">
-        {paused
-          ? may('resume') && (
-              <button type="button" class="primary" onClick={() => void resumeQueue(name).then(queues.load)}>
-                Resume
-              </button>
-            )
-          : may('pause') && (
-              <button type="button" onClick={() => void pauseQueue(name, counts.running).then(queues.load)}>
-                Pause…
-              </button>
-            )}
+        <PauseButton
+          paused={paused}
+          pause={() => void pauseQueue(name, counts.running).then(queues.load)}
+          resume={() => void resumeQueue(name).then(queues.load)}
+        />
       </td>
     </tr>
-  );
-}
-
-function Heads({ names }: { names: readonly string[] }) {
-  return (
-    <thead>
-      <tr>
-        {names.map((name) =>
-          name === '' ? (
-            <td key={name} />
-          ) : (
-            <th key={name} scope="col">
-              {name}
-            </th>
-          ),
-        )}
-      </tr>
-    </thead>
   );
 }
 

@@ -4,12 +4,14 @@ import { Strip } from '../charts/strip.js';
 import { now, timeZone } from '../clock.js';
 import { client, may } from '../facts.js';
 import { fullTime, relative, whole } from '../format.js';
+import { Heads } from '../heads.js';
 import { ChangeLink, FunctionLink, PageLink } from '../links.js';
 import { loaded } from '../live/loaded.js';
-import { pauseSchedule, resumeSchedule, runSchedule } from '../queues/actions.js';
+import { PauseButton, PauseNote } from '../pausing.js';
 import { When } from '../states.js';
 import { Time } from '../time.js';
 import { page } from '../view.js';
+import { pauseSchedule, resumeSchedule, runSchedule } from './actions.js';
 import { ruleWords } from './rule.js';
 
 const schedules = loaded(
@@ -55,13 +57,7 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
     <tr>
       <th scope="row">
         <PageLink to={{ view: 'tasks', schedule: name }}>{name}</PageLink>
-        {paused && <span class="pill warn">paused</span>}
-        {pause && (
-          <span class="under faint">
-            by {pause.by || 'somebody'} since <Time at={pause.at} />
-            {pause.reason && `: ${pause.reason}`}
-          </span>
-        )}
+        <PauseNote pause={pause} />
       </th>
       <td data-label="Function">
         <FunctionLink name={task} />
@@ -98,17 +94,11 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
             Run now
           </button>
         )}
-        {paused
-          ? may('resume') && (
-              <button type="button" class="primary" onClick={() => void resumeSchedule(name).then(schedules.load)}>
-                Resume
-              </button>
-            )
-          : may('pause') && (
-              <button type="button" onClick={() => void pauseSchedule(name).then(schedules.load)}>
-                Pause…
-              </button>
-            )}
+        <PauseButton
+          paused={paused}
+          pause={() => void pauseSchedule(name).then(schedules.load)}
+          resume={() => void resumeSchedule(name).then(schedules.load)}
+        />
       </td>
     </tr>
   );
@@ -128,16 +118,7 @@ export function SchedulesPage() {
         ) : (
           <table>
             <caption>Schedules</caption>
-            <thead>
-              <tr>
-                {['Schedule', 'Function', 'When', 'Next', 'Last', 'Last runs'].map((name) => (
-                  <th key={name} scope="col">
-                    {name}
-                  </th>
-                ))}
-                <td />
-              </tr>
-            </thead>
+            <Heads names={['Schedule', 'Function', 'When', 'Next', 'Last', 'Last runs', '']} />
             <tbody>
               {items.map((schedule) => (
                 <ScheduleRow key={schedule.name} schedule={schedule} />

@@ -55,6 +55,39 @@ export function Dialog() {
   );
 }
 
+/** The form of a dialog: it stays while something is done, shows what went wrong in place, and is closed when it is done. */
+export function useSubmit(close: () => void, act: () => Promise<void>): { busy: boolean; error: string; submit: (event: Event) => void } {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
+  const run = async (): Promise<void> => {
+    setBusy(true);
+    setError('');
+    try {
+      await act();
+      close();
+    } catch (thrown) {
+      if (isSignedOut(thrown)) close();
+      else setError(wordsOf(thrown));
+      setBusy(false);
+    }
+  };
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    void run();
+  };
+  return { busy, error, submit };
+}
+
+/** What went wrong. */
+export function Fault({ error }: { error: string }) {
+  if (error === '') return null;
+  return (
+    <p class="error-box" role="alert">
+      {error}
+    </p>
+  );
+}
+
 /** What a confirmation says and does. */
 export interface Confirmation {
   title: string;
@@ -82,24 +115,10 @@ function Confirm({ confirmation, close }: { confirmation: Confirmation; close: (
   const { title, body, button, danger, asksReason, typed, fields, act } = confirmation;
   const [reason, setReason] = useState('');
   const [words, setWords] = useState('');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   const [progress] = useState(() => signal(''));
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    setBusy(true);
-    setError('');
-    try {
-      await act(reason === '' ? undefined : reason, progress);
-      close();
-    } catch (thrown) {
-      if (isSignedOut(thrown)) close();
-      else setError(wordsOf(thrown));
-      setBusy(false);
-    }
-  };
+  const { busy, error, submit } = useSubmit(close, () => act(reason === '' ? undefined : reason, progress));
   return (
-    <form onSubmit={(event) => void submit(event)}>
+    <form onSubmit={submit}>
       <h2>
         {title} <span class="title">{facts.title}</span>
       </h2>
@@ -118,11 +137,7 @@ function Confirm({ confirmation, close }: { confirmation: Confirmation; close: (
         </label>
       )}
       {progress.value !== '' && <p role="status">{progress.value}</p>}
-      {error !== '' && (
-        <p class="error-box" role="alert">
-          {error}
-        </p>
-      )}
+      <Fault error={error} />
       <div class="dialog-buttons">
         <button type="button" autofocus onClick={close}>
           Cancel

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { AddressLink } from '../links.js';
 import { selectionNews } from '../task-list/selection.js';
 import { amount } from '../task-list/table.js';
 import { notice } from './notices.js';
@@ -31,7 +32,7 @@ export function Notices() {
         {said && !said.failed && (
           <>
             <span>{said.text}</span>
-            {said.link && <a href={said.link.href}>{said.link.text}</a>}
+            {said.link && <AddressLink href={said.link.href}>{said.link.text}</AddressLink>}
             {said.undo && (
               <button
                 type="button"

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
 import type { ShownTask } from '../../client/client.js';
 import { client, facts } from '../facts.js';
-import { openDialog } from '../shell/dialog.js';
-import { isSignedOut, tell, wordsOf } from '../shell/notices.js';
+import { Fault, openDialog, useSubmit } from '../shell/dialog.js';
+import { tell } from '../shell/notices.js';
 import { reloadTask } from '../task/opened.js';
 import { linkTo } from '../view.js';
 
@@ -15,27 +15,15 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
   const shown = task.args !== undefined;
   const before = shown ? JSON.stringify(task.args, null, 2) : '';
   const [text, setText] = useState(before);
-  const [error, setError] = useState('');
-  const [busy, setBusy] = useState(false);
   const { args, fault } = readArgs(text, shown);
   const changes = fault === '' && text.trim() !== '' && shown ? differences(before, JSON.stringify(args, null, 2)) : [];
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    if (fault !== '') return;
-    setBusy(true);
-    try {
-      const made = await client.rerun(task.id, args === undefined ? {} : { args });
-      reloadTask();
-      tell(`A new ${task.name} is queued.`, { link: { text: 'Open it', href: linkTo({ task: made.id }) } });
-      close();
-    } catch (thrown) {
-      if (isSignedOut(thrown)) close();
-      else setError(wordsOf(thrown));
-      setBusy(false);
-    }
-  };
+  const { busy, error, submit } = useSubmit(close, async () => {
+    const made = await client.rerun(task.id, args === undefined ? {} : { args });
+    reloadTask();
+    tell(`A new ${task.name} is queued.`, { link: { text: 'Open it', href: linkTo({ task: made.id }) } });
+  });
   return (
-    <form onSubmit={(event) => void submit(event)}>
+    <form onSubmit={submit}>
       <h2>
         Edit & retry <em>{task.name}</em> <span class="title">{facts.title}</span>
       </h2>
@@ -67,11 +55,7 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
           </pre>
         </section>
       )}
-      {error !== '' && (
-        <p class="error-box" role="alert">
-          {error}
-        </p>
-      )}
+      <Fault error={error} />
       <div class="dialog-buttons">
         <button type="button" onClick={close}>
           Cancel

@@ -42,6 +42,30 @@ describe('the other pages of the dashboard', () => {
     expect(board.complaints).toEqual([]);
   }, 40_000);
 
+  it('keeps further pages of the failures while the first one changes, with nothing twice and nothing lost', async () => {
+    const { page, tasks } = board;
+    const words = (n: number): string => `${'abcdefgh'[n % 8]}${'ijklmnop'[Math.floor(n / 8)]}`;
+    const bad = tasks.task('bad', (n: number) => {
+      throw new Error(`no way to ${words(n)}`);
+    });
+    for (let n = 0; n < 55; n++) await bad.enqueue(n);
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 55);
+    await board.signIn('?view=failures');
+    const rows = page.locator('tbody tr');
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50);
+    await page.getByRole('button', { name: 'More' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 55);
+    expect(await page.getByRole('button', { name: 'More' }).count()).toBe(0);
+    // One that was last comes first, and pushes another out of the first page.
+    await bad.enqueue(0);
+    await bad.enqueue(60);
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 56, undefined, { timeout: 12_000 });
+    const kinds = await rows.locator('th').allTextContents();
+    expect(new Set(kinds).size).toBe(56);
+    expect(kinds.slice(0, 2).join()).toContain(words(0));
+    expect(board.complaints).toEqual([]);
+  }, 30_000);
+
   it('acts on all that match as they were counted, and asks again when the number has changed meanwhile', async () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', fail('x'));

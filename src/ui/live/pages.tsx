@@ -1,0 +1,56 @@
+import { useEffect, useState } from 'preact/hooks';
+import { complain } from '../shell/notices.js';
+import type { Loaded } from './loaded.js';
+
+interface Page<T> {
+  items: readonly T[];
+  nextCursor: string | null;
+}
+
+interface Pages<T> {
+  source: Loaded<Page<T>>;
+  /** Loads the page at a cursor. */
+  ask(cursor: string): Promise<Page<T>>;
+  keyOf(item: T): string;
+  /** When it changes, the list begins anew. */
+  list: string;
+}
+
+/**
+ * A list whose first page is kept fresh while further ones are added: what moves out of the first page stays, and nothing is
+ * there twice.
+ */
+export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: readonly T[]; more: (() => void) | undefined } {
+  const [kept, keep] = useState<Page<T> | undefined>(undefined);
+  useEffect(() => {
+    keep(undefined);
+    void source.load();
+  }, [list]);
+  const first = source.value.value;
+  // The first of two is the fresh one.
+  const byKey = new Map<string, T>();
+  for (const item of [...(first?.items ?? []), ...(kept?.items ?? [])]) if (!byKey.has(keyOf(item))) byKey.set(keyOf(item), item);
+  const shown = [...byKey.values()];
+  const next = (kept ?? first)?.nextCursor ?? null;
+  const add = async (cursor: string): Promise<void> => {
+    try {
+      const page = await ask(cursor);
+      keep({ items: [...shown, ...page.items], nextCursor: page.nextCursor });
+    } catch (error) {
+      complain(error);
+    }
+  };
+  return { items: shown, more: next === null ? undefined : () => void add(next) };
+}
+
+/** The button for the page after the last one. */
+export function More({ more }: { more: (() => void) | undefined }) {
+  if (!more) return null;
+  return (
+    <nav class="pages" aria-label="Pages">
+      <button type="button" onClick={more}>
+        More
+      </button>
+    </nav>
+  );
+}
