@@ -149,8 +149,6 @@ export interface QueueState {
   paused: boolean;
   /** Null while it is not paused. */
   pause: Pause | null;
-  /** Since when the first of the tasks that could run now has been waiting; null when none is. */
-  oldestReadyAt: string | null;
 }
 
 /** Told of transitions that this process made, after they are stored. */
@@ -256,6 +254,8 @@ export interface Aggregates {
   metrics: { query: [range: MetricsRange]; answer: Metrics };
   failures: { query: [query: FailureQuery]; answer: FailurePage };
   workers: { query: []; answer: readonly Worker[] };
+  /** Since when the first task that could run now has been waiting, of each queue that has one. */
+  waits: { query: []; answer: readonly { queue: string; since: string }[] };
 }
 
 /** What has changed since a `rev`: the present row of each task, merged. */

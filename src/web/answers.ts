@@ -144,10 +144,10 @@ export const functionList = z.strictObject({
 });
 
 const pause = z.strictObject({ by: z.string(), at: time, reason: z.string().nullable() }) satisfies z.ZodType<Pause>;
-const queueFields = { name: z.string(), paused: z.boolean(), pause: pause.nullable(), oldestReadyAt: time.nullable() };
-const queue = z.strictObject(queueFields) satisfies z.ZodType<QueueState>;
+const queue = z.strictObject({ name: z.string(), paused: z.boolean(), pause: pause.nullable() }) satisfies z.ZodType<QueueState>;
 
-export const queueList = z.strictObject({ items: z.array(queue.extend(figureFields)) });
+/** `oldestReadyAt`: since when its first task that could run now has been waiting; null when none is. */
+export const queueList = z.strictObject({ items: z.array(queue.extend({ oldestReadyAt: time.nullable(), ...figureFields })) });
 
 const scheduleFields = {
   name: z.string(),

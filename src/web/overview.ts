@@ -22,9 +22,20 @@ export async function listFunctions(tasks: TaskSource, range: MetricsRange): Pro
 
 /** The queues that are known, whether each is paused, with their figures. */
 export async function listQueues(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.queueList>> {
-  const [{ queues }, described] = await Promise.all([tasks.aggregate('metrics', { ...range, series: false }), tasks.describe()]);
+  const [{ queues }, described, waits] = await Promise.all([
+    tasks.aggregate('metrics', { ...range, series: false }),
+    tasks.describe(),
+    tasks.aggregate('waits'),
+  ]);
+  const oldest = new Map(waits.map(({ queue, since }) => [queue, since]));
   const figures = byName(queues);
-  return { items: described.queues.map((queue) => ({ ...queue, ...figuresOf(figures, queue.name) })) };
+  return {
+    items: described.queues.map((queue) => ({
+      ...queue,
+      oldestReadyAt: oldest.get(queue.name) ?? null,
+      ...figuresOf(figures, queue.name),
+    })),
+  };
 }
 
 /** The schedules, with their next runs. */

@@ -66,8 +66,8 @@ describe('GET P/queues', () => {
   it('tells each queue, whether it is paused, and its figures', async () => {
     const { body } = await get<{ items: object[] }>('/queues');
     expect(body.items).toMatchObject([
-      { name: 'default', paused: false, counts: { failed: 3, pending: 1 } },
-      { name: 'slow', paused: true, counts: { pending: 0 }, successRate: null },
+      { name: 'default', paused: false, pause: null, oldestReadyAt: expect.any(String), counts: { failed: 3, pending: 1 } },
+      { name: 'slow', paused: true, oldestReadyAt: null, counts: { pending: 0 }, successRate: null },
       { name: 'sums', paused: false, counts: { success: 2 } },
     ]);
   });

@@ -24,6 +24,7 @@ export function aggregate<K extends keyof Aggregates>(
     metrics: (range) => readMetrics(database, range, now),
     failures: (wanted) => readFailures(database, wanted, now),
     workers: () => reader.workers(lastSign),
+    waits: () => reader.waits(),
   };
   return kinds[kind](...query);
 }

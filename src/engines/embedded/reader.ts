@@ -137,17 +137,15 @@ export class Reader {
 
   #queues(): EngineDescription['queues'] {
     const paused = new Map(this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]));
-    const oldest = new Map(this.#database.all(oldestReady).map((row) => [String(row.queue), Number(row.run_at)]));
     return this.#database.all('SELECT queue FROM lane UNION SELECT queue FROM paused ORDER BY queue').map((row) => {
       const name = String(row.queue);
-      const since = oldest.get(name);
-      return {
-        name,
-        paused: paused.has(name),
-        pause: paused.get(name) ?? null,
-        oldestReadyAt: since === undefined ? null : new Date(since).toISOString(),
-      };
+      return { name, paused: paused.has(name), pause: paused.get(name) ?? null };
     });
+  }
+
+  /** Since when each queue's first task waits that could run now. */
+  waits(): { queue: string; since: string }[] {
+    return this.#database.all(oldestReady).map((row) => ({ queue: String(row.queue), since: new Date(Number(row.run_at)).toISOString() }));
   }
 
   /** Rows of all schedules. */

@@ -54,11 +54,10 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
 
   it('says since when the first task of a queue waits that could run, whatever its priority', async () => {
     const waits = tasks.define('waits', { queue: 'bulk' });
-    const oldest = async (): Promise<string | null | undefined> =>
-      (await tasks.describe()).queues.find(({ name }) => name === 'bulk')?.oldestReadyAt;
+    const oldest = async (): Promise<string | undefined> => (await tasks.aggregate('waits')).find(({ queue }) => queue === 'bulk')?.since;
     await waits.with({ runIn: 60 }).enqueue();
     // One that waits for its time does not wait for us.
-    expect(await oldest()).toBeNull();
+    expect(await oldest()).toBeUndefined();
     const first = await waits.enqueue();
     await sleep(0.01);
     await waits.with({ priority: 9 }).enqueue();

@@ -205,7 +205,7 @@ describe('the dashboard in a browser', () => {
       name,
       (text: string) => {
         taskLog(text);
-        throw new Error(text + 'x'.repeat(100_000));
+        throw new Error(text + 'x'.repeat(1_000_000));
       },
       { tags: { '<b>': hostile } },
     );
