@@ -101,6 +101,7 @@ async function browserFiles() {
     'login.js': await bundle({ entryPoints: [join(root, 'src/ui/login.ts')], format: 'esm', target: 'es2022' }),
     'login.css': await bundle({ entryPoints: [join(root, 'public/styles/login.css')] }),
     'icon.svg': await readFile(join(root, 'public/icons/icon.svg')),
+    'icon-alert.svg': await readFile(join(root, 'public/icons/icon-alert.svg')),
   };
   /** @type {Files} */
   const files = new Map();

@@ -149,6 +149,7 @@ const headerTable: readonly (readonly [string, string, 'nobody' | 'admin', numbe
   ['POST', '/retry-failed', 'nobody', 401, plain],
   ['DELETE', '/history', 'admin', 400, plain],
   ['GET', '/audit', 'admin', 200, plain],
+  ['GET', '/audit/export?format=csv', 'admin', 200, plain],
   ['GET', '/export?format=csv', 'admin', 200, plain],
   ['GET', '/export', 'admin', 400, plain],
   ['GET', '/health', 'nobody', 200, plain],

@@ -1,6 +1,7 @@
 import { render } from 'preact';
 import { App } from './app.js';
 import { startStream } from './live/connection.js';
+import { watchIcon } from './shell/icon.js';
 import { listenToKeys } from './shell/shortcuts.js';
 import { watchTask } from './task/opened.js';
 import { watchList } from './task-list/list.js';
@@ -13,4 +14,5 @@ if (root) {
 listenToKeys();
 watchTask();
 watchList();
+watchIcon();
 startStream();

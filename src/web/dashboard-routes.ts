@@ -104,7 +104,7 @@ async function showDashboard(
   sendPage(ctx, {
     title: `Tasks · ${look.title}`,
     theme: chosenTheme(ctx),
-    head: `<link rel="icon" href="${escapeHtml(asset('icon.svg'))}">
+    head: `<link rel="icon" href="${escapeHtml(asset('icon.svg'))}" data-alert="${escapeHtml(asset('icon-alert.svg'))}">
 <link rel="stylesheet" href="${escapeHtml(asset('dashboard.css'))}">
 <script type="application/json" id="facts">${jsonForHtml(facts)}</script>
 <script type="module" src="${escapeHtml(asset('dashboard.js'))}"></script>`,

@@ -1,14 +1,13 @@
 import { Readable } from 'node:stream';
+import type { Access, AuditEvent, AuditQuery } from '../http/access.js';
 import type { TaskQuery, TaskReader } from '../tasks/engine.js';
 import type { TaskSummary } from '../tasks/types.js';
 
 /** How a list may be taken away. */
 export type ExportFormat = 'csv' | 'ndjson';
 
-/** Tasks asked for at once; the next page is read when the client has taken this one. */
+/** Rows asked for at once; the next page is read when the client has taken this one. */
 const pageSize = 500;
-
-const columns = ['id', 'name', 'status', 'queue', 'priority', 'createdAt', 'startedAt', 'endedAt', 'duration', 'attempt', 'error'] as const;
 
 /** The media type of each. */
 export const exportTypes: Record<ExportFormat, string> = {
@@ -16,36 +15,76 @@ export const exportTypes: Record<ExportFormat, string> = {
   ndjson: 'application/x-ndjson; charset=utf-8',
 };
 
-/** The whole filtered list as a stream: no more than a page of it is ever in memory. */
-export function exportStream(tasks: TaskReader, query: TaskQuery, format: ExportFormat): Readable {
-  return Readable.from(format === 'csv' ? csvPages(tasks, query) : ndjsonPages(tasks, query), { objectMode: true, highWaterMark: 1 });
+/** What a row of a table is made of, by the name of its column. */
+type Columns<T> = Readonly<Record<string, (row: T) => unknown>>;
+
+const taskColumns: Columns<TaskSummary> = {
+  id: ({ id }) => id,
+  name: ({ name }) => name,
+  status: ({ status }) => status,
+  queue: ({ queue }) => queue,
+  priority: ({ priority }) => priority,
+  createdAt: ({ createdAt }) => createdAt,
+  startedAt: ({ startedAt }) => startedAt,
+  endedAt: ({ endedAt }) => endedAt,
+  duration: ({ duration }) => duration,
+  attempt: ({ attempt }) => attempt,
+  error: ({ error }) => error && `${error.name}: ${error.message}`,
+};
+
+const auditColumns: Columns<AuditEvent> = {
+  at: ({ at }) => at,
+  actor: ({ actor }) => actor,
+  action: ({ action }) => action,
+  outcome: ({ outcome }) => outcome,
+  ip: ({ ip }) => ip,
+  requestId: ({ requestId }) => requestId,
+  tasks: ({ tasks = [] }) => tasks.join(' '),
+  detail: ({ detail = {} }) =>
+    Object.entries(detail)
+      .map(([key, value]) => `${key}: ${value}`)
+      .join(', '),
+};
+
+/** The whole filtered list of tasks as a stream. */
+export function exportTasks(tasks: TaskReader, query: TaskQuery, format: ExportFormat): Readable {
+  const find = async (after: string | undefined) => tasks.find({ ...query, limit: pageSize, counted: false, after });
+  return exportStream(pages(find), taskColumns, format);
 }
 
-async function* csvPages(tasks: TaskReader, query: TaskQuery): AsyncGenerator<string> {
-  yield csvRow(columns);
-  for await (const page of pages(tasks, query)) yield page.map((task) => csvRow(columns.map((column) => cellOf(task, column)))).join('');
+/** The whole filtered audit as a stream. */
+export function exportAudit(audit: NonNullable<Access['audit']>, query: AuditQuery, format: ExportFormat): Readable {
+  const find = async (cursor: string | undefined) => {
+    const { items, nextCursor } = await audit({ ...query, limit: pageSize, cursor });
+    return { items, next: nextCursor };
+  };
+  return exportStream(pages(find), auditColumns, format);
 }
 
-async function* ndjsonPages(tasks: TaskReader, query: TaskQuery): AsyncGenerator<string> {
-  for await (const page of pages(tasks, query)) yield page.map((task) => `${JSON.stringify(task)}\n`).join('');
+/** No more than a page is ever in memory. */
+function exportStream<T>(rows: AsyncIterable<readonly T[]>, columns: Columns<T>, format: ExportFormat): Readable {
+  return Readable.from(format === 'csv' ? csvPages(rows, columns) : ndjsonPages(rows), { objectMode: true, highWaterMark: 1 });
 }
 
-async function* pages(tasks: TaskReader, query: TaskQuery): AsyncGenerator<readonly TaskSummary[]> {
-  let after: string | null | undefined;
+async function* csvPages<T>(rows: AsyncIterable<readonly T[]>, columns: Columns<T>): AsyncGenerator<string> {
+  yield csvRow(Object.keys(columns));
+  const cells = Object.values(columns);
+  for await (const page of rows) yield page.map((row) => csvRow(cells.map((cell) => cell(row)))).join('');
+}
+
+async function* ndjsonPages(rows: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
+  for await (const page of rows) yield page.map((row) => `${JSON.stringify(row)}\n`).join('');
+}
+
+async function* pages<T>(
+  find: (after: string | undefined) => Promise<{ items: readonly T[]; next: string | null }>,
+): AsyncGenerator<readonly T[]> {
+  let after: string | undefined;
   do {
-    const { items, next }: Awaited<ReturnType<TaskReader['find']>> = await tasks.find({
-      ...query,
-      limit: pageSize,
-      counted: false,
-      after: after ?? undefined,
-    });
+    const { items, next } = await find(after);
     if (items.length > 0) yield items;
-    after = next;
-  } while (after !== null);
-}
-
-function cellOf(task: TaskSummary, column: (typeof columns)[number]): unknown {
-  return column === 'error' ? task.error && `${task.error.name}: ${task.error.message}` : task[column];
+    after = next ?? undefined;
+  } while (after !== undefined);
 }
 
 /** A row as RFC 4180 has it. */

@@ -99,6 +99,14 @@ const operations: Readonly<Record<string, Operation>> = {
     answer: answers.auditPage,
     errors: [501],
   },
+  'GET /audit/export': {
+    id: 'exportAudit',
+    summary: 'The filtered audit as a file',
+    tag: 'service',
+    query: schemas.auditExportQuery,
+    answer: text('application/x-ndjson', 'An event a line; or `text/csv` by `format`'),
+    errors: [501],
+  },
   'GET /export': {
     id: 'exportTasks',
     summary: 'The filtered list as a file',

@@ -135,6 +135,13 @@ export async function readAuditQuery(querystring: string, now: number): Promise<
   return { action, actor, outcome, limit, cursor, ...range(times, now) };
 }
 
+/** Reads the query of an export of the audit. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+export async function readAuditExportQuery(querystring: string, now: number): Promise<{ query: AuditQuery; format: ExportFormat }> {
+  const { auditExportQuery } = await loadSchemas();
+  const { format, action, actor, outcome, ...times } = readQuery(auditExportQuery, querystring);
+  return { query: { action, actor, outcome, ...range(times, now) }, format };
+}
+
 /** Points of a series, at most. */
 const maxPoints = 1500;
 const day = 86_400_000;

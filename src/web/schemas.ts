@@ -97,6 +97,9 @@ export const auditQuery = z.strictObject({
   cursor: cursor.optional(),
 });
 
+/** `GET P/audit/export`: the conditions of `GET P/audit`. */
+export const auditExportQuery = auditQuery.omit({ limit: true, cursor: true }).extend({ format: oneOf(['csv', 'ndjson']) });
+
 /** Body of `POST P/:id/retry` and of every other action that has none of its own. */
 export const reasonBody = z.strictObject({
   reason: z

@@ -8,11 +8,12 @@ import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { bulkRoutes } from './bulk-actions.js';
-import { exportStream, exportTypes } from './export.js';
+import { type ExportFormat, exportAudit, exportTasks, exportTypes } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { listFunctions, listQueues, listSchedules } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
 import {
+  readAuditExportQuery,
   readAuditQuery,
   readDetailQuery,
   readExportQuery,
@@ -59,6 +60,7 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
       return listSchedules(source);
     }),
     show('/audit', (ctx) => audit(ctx, web.access)),
+    { ...show('/audit/export', (ctx) => exportTrail(ctx, web.access)), gives: ['text/csv', 'application/x-ndjson'] },
     { ...show('/export', (ctx) => exportList(ctx, source)), gives: ['text/csv', 'application/x-ndjson'] },
     show('/openapi.json', (ctx) => openApi(ctx, web)),
     { ...show('/health', (ctx) => health(ctx, source)), need: 'public' },
@@ -127,16 +129,32 @@ async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof r
 
 async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {
   const { query, format } = await readExportQuery(ctx.querystring, Date.now());
+  asFile(ctx, 'tasks', format);
+  return exportTasks(tasks, query, format);
+}
+
+async function exportTrail(ctx: Context, access: Access): Promise<Readable> {
+  const audit = auditOf(access);
+  const { query, format } = await readAuditExportQuery(ctx.querystring, Date.now());
+  asFile(ctx, 'audit', format);
+  return exportAudit(audit, query, format);
+}
+
+/** Makes the answer a file that is saved; a client that leaves before its end is no error. */
+function asFile(ctx: Context, name: string, format: ExportFormat): void {
   ignoreCuts(ctx);
-  ctx.attachment(`tasks.${format}`);
+  ctx.attachment(`${name}.${format}`);
   ctx.type = exportTypes[format];
-  return exportStream(tasks, query, format);
 }
 
 async function audit(ctx: Context, access: Access): Promise<object> {
+  const read = auditOf(access);
+  return read(await readAuditQuery(ctx.querystring, Date.now()));
+}
+
+function auditOf(access: Access): NonNullable<Access['audit']> {
   if (!access.audit) throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
-  const query = await readAuditQuery(ctx.querystring, Date.now());
-  return access.audit(query);
+  return access.audit.bind(access);
 }
 
 async function health(ctx: Context, tasks: TaskSource): Promise<object> {

@@ -46,6 +46,29 @@ describe('GET P/export', () => {
     expect(Object.keys(rows[0] ?? {})).not.toContain('args');
   });
 
+  it('gives the audit too: who did what, filtered, with text that no spreadsheet runs', async () => {
+    await ask(`${app.base}/queues/${encodeURIComponent('slow')}/pause`, {
+      method: 'POST',
+      headers: { ...session, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ reason: '=cmd()' }),
+    });
+    const { text, headers } = await ask(`${app.base}/audit/export?format=csv&action=pause`, { headers: session });
+    expect(headers.get('Content-Disposition')).toBe('attachment; filename="audit.csv"');
+    const [head, row = '', ...none] = text.split('\r\n');
+    expect(head).toBe('at,actor,action,outcome,ip,requestId,tasks,detail');
+    expect(row).toMatch(/^\d{4}-.*Z,admin,pause,done,/);
+    expect(row).toContain('reason: =cmd()');
+    expect(row).not.toMatch(/(^|,)=/);
+    expect(none).toEqual(['']);
+    const lines = await ask(`${app.base}/audit/export?format=ndjson`, { headers: session });
+    const events = lines.text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { action: string });
+    expect(events.map(({ action }) => action)).toEqual(expect.arrayContaining(['pause', 'login']));
+    expect((await ask(`${app.base}/audit/export`, { headers: session })).status).toBe(400);
+  });
+
   it('reads on as the client does, and no further when it has gone', async () => {
     let pages = 0;
     const tasks = new TaskManager({ database: ':memory:', logger: false });

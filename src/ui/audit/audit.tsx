@@ -15,10 +15,10 @@ import { Sessions } from './sessions.js';
 
 type Event = Page['items'][number];
 
-function query(): Parameters<typeof client.audit>[0] {
+/** The conditions of the address. */
+function conditions() {
   const { actor, action, outcome, from } = view.peek();
   return {
-    limit: 50,
     ...(actor !== undefined && { actor }),
     ...(action !== undefined && { action }),
     ...(outcome !== undefined && { outcome }),
@@ -27,7 +27,7 @@ function query(): Parameters<typeof client.audit>[0] {
 }
 
 const trail = loaded(
-  (signal) => client.audit(query(), signal),
+  (signal) => client.audit({ ...conditions(), limit: 50 }, signal),
   () => page.peek() === 'audit' && facts.audited,
 );
 
@@ -93,6 +93,8 @@ function AuditRow({ event }: { event: Event }) {
   );
 }
 
+const formats = ['csv', 'ndjson'] as const;
+
 const outcomes: readonly View['outcome'][] = ['done', 'refused', 'failed'];
 
 /** No two events of one request are of one moment and kind. */
@@ -102,7 +104,7 @@ function Trail() {
   const { actor, action, outcome, from } = view.value;
   const { items, more } = usePages({
     source: trail,
-    ask: (cursor) => client.audit({ ...query(), cursor }),
+    ask: (cursor) => client.audit({ ...conditions(), limit: 50, cursor }),
     keyOf: keyOfEvent,
     list: JSON.stringify([actor, action, outcome, from]),
   });
@@ -136,6 +138,12 @@ function Trail() {
             ))}
           </select>
         </label>
+        <span class="spacer" />
+        {formats.map((format) => (
+          <a key={format} class="button quiet" href={client.url('/audit/export', { format, ...conditions() })} download>
+            {format.toUpperCase()}
+          </a>
+        ))}
       </div>
       <When source={trail} what="The audit">
         {() =>

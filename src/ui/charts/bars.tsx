@@ -1,3 +1,5 @@
+import type { TargetedPointerEvent } from 'preact';
+import { useState } from 'preact/hooks';
 import { now, timeZone } from '../clock.js';
 import { axisTime, fullTime, plural } from '../format.js';
 
@@ -12,8 +14,8 @@ export interface Bar {
 const [width, height] = [600, 120];
 
 /**
- * Outcomes over time, one bar a stretch; each leads to its tasks. A reader of the page hears the sum of each bar, and the keys
- * reach them.
+ * Outcomes over time, one bar a stretch; each leads to its tasks, and drawing the mouse over several to the tasks of all of them.
+ * A reader of the page hears the sum of each bar, and the keys reach them.
  */
 export function OutcomeBars({
   bars,
@@ -23,19 +25,56 @@ export function OutcomeBars({
 }: {
   bars: readonly Bar[];
   step: number;
-  href: (bar: Bar) => string;
-  choose: (bar: Bar) => void;
+  href: (first: Bar, last: Bar) => string;
+  choose: (first: Bar, last: Bar) => void;
 }) {
+  /** From the bar where the mouse was pressed to the one where it is. */
+  const [drawn, setDrawn] = useState<{ from: number; to: number }>();
   const most = Math.max(1, ...bars.map(({ success, failed }) => success + failed));
   const slot = width / Math.max(1, bars.length);
   const scale = (n: number): number => (n === 0 ? 0 : Math.max(2, (n / most) * (height - 6)));
+  const barAt = (event: TargetedPointerEvent<SVGSVGElement>): number => {
+    const { left, width: wide } = event.currentTarget.getBoundingClientRect();
+    return Math.max(0, Math.min(bars.length - 1, Math.floor(((event.clientX - left) / wide) * bars.length)));
+  };
   const zone = timeZone.value;
   const withDay = bars.length * step > 86_400;
   const marks = [0, 0.25, 0.5, 0.75].map((share) => bars[Math.floor(share * bars.length)]).filter((bar) => bar !== undefined);
   return (
     <figure class="bars">
       <span class="bars-most faint">{plural(most, 'task')}</span>
-      <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-label="Tasks that ended, by outcome">
+      <svg
+        viewBox={`0 0 ${width} ${height}`}
+        preserveAspectRatio="none"
+        aria-label="Tasks that ended, by outcome"
+        onDragStart={(event) => event.preventDefault()}
+        onPointerDown={(event) => {
+          if (event.button === 0 && event.pointerType === 'mouse') setDrawn({ from: barAt(event), to: barAt(event) });
+        }}
+        onPointerMove={(event) => {
+          const to = barAt(event);
+          if (!drawn || to === drawn.to) return;
+          // From here on it is no press on one bar: the click goes to the chart, which has no link.
+          event.currentTarget.setPointerCapture(event.pointerId);
+          setDrawn({ ...drawn, to });
+        }}
+        onPointerUp={(event) => {
+          setDrawn(undefined);
+          if (!drawn || !event.currentTarget.hasPointerCapture(event.pointerId)) return;
+          const [first, last] = [bars[Math.min(drawn.from, drawn.to)], bars[Math.max(drawn.from, drawn.to)]];
+          if (first && last) choose(first, last);
+        }}
+        onPointerCancel={() => setDrawn(undefined)}
+      >
+        {drawn && drawn.from !== drawn.to && (
+          <rect
+            class="drawn"
+            x={Math.min(drawn.from, drawn.to) * slot}
+            y="0"
+            width={(Math.abs(drawn.to - drawn.from) + 1) * slot}
+            height={height}
+          />
+        )}
         <line x1="0" x2={width} y1={height - 0.5} y2={height - 0.5} />
         {bars.map((bar, n) => {
           const failed = scale(bar.failed);
@@ -45,12 +84,12 @@ export function OutcomeBars({
           return (
             <a
               key={bar.at}
-              href={href(bar)}
+              href={href(bar, bar)}
               aria-label={label}
               onClick={(event) => {
                 if (event.metaKey || event.ctrlKey || event.shiftKey) return;
                 event.preventDefault();
-                choose(bar);
+                choose(bar, bar);
               }}
             >
               <title>{label}</title>

@@ -27,6 +27,8 @@ type LogChange = Extract<Change, { type: 'log' }>;
 
 /** What the parts of the page do with what the stream tells. */
 interface Listeners {
+  /** Told of every change, also while the page is paused or hidden. */
+  always(change: TasksChange): void;
   tasks(change: TasksChange): void;
   log(change: LogChange): void;
   /** What is shown may be out of date. */
@@ -134,6 +136,7 @@ function takePulse(change: Pulse): void {
 }
 
 function takeTasks(change: TasksChange): void {
+  for (const { always } of listeners) always?.(change);
   if (paused.value) {
     for (const id of [...change.upserts.map((task) => task.id), ...change.removed]) if (missedTasks.size < mostMissed) missedTasks.add(id);
     missed.value = missedTasks.size;

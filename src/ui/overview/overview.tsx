@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { Overview } from '../../client/client.js';
 import type { View } from '../address.js';
-import { fill, OutcomeBars } from '../charts/bars.js';
+import { type Bar, fill, OutcomeBars } from '../charts/bars.js';
 import { Sparkline } from '../charts/sparkline.js';
 import { now, serverNow } from '../clock.js';
 import { client, facts, may } from '../facts.js';
@@ -172,10 +172,10 @@ function Throughput() {
   useEffect(() => void chart.load(), [range]);
   const data = chart.value.value;
   const error = chart.error.value;
-  const within = ({ at }: { at: string }): Partial<View> => ({
+  const within = (first: Bar, last: Bar): Partial<View> => ({
     view: 'tasks',
-    from: at,
-    to: new Date(Date.parse(at) + step * 1000).toISOString(),
+    from: first.at,
+    to: new Date(Date.parse(last.at) + step * 1000).toISOString(),
   });
   return (
     <section class="frame" aria-labelledby="throughput">
@@ -191,8 +191,8 @@ function Throughput() {
         <OutcomeBars
           bars={fill(data.series, seconds, step)}
           step={step}
-          href={(bar) => linkToPage(within(bar))}
-          choose={(bar) => goTo(within(bar))}
+          href={(first, last) => linkToPage(within(first, last))}
+          choose={(first, last) => goTo(within(first, last))}
         />
       ) : (
         <div class="bars-place" />

@@ -19,6 +19,7 @@ import { lineCount, openLog } from './log.js';
 import { Logs } from './logs.js';
 import { openError, opened, reloadTask, removedAt } from './opened.js';
 import { Summary } from './summary.js';
+import { toggleWatch, watched } from './watched.js';
 
 /** Closes the panel; the focus goes back to the row of the task, or to its neighbour. */
 export function closePanel(): void {
@@ -57,6 +58,11 @@ function Actions({ task }: { task: ShownTask }) {
       {may('rerun') && task.endedAt !== null && (
         <button type="button" onClick={() => void loadLater().then((rest) => rest?.rerunTask(task))}>
           Edit & retry…
+        </button>
+      )}
+      {task.endedAt === null && (
+        <button type="button" aria-pressed={watched.value.has(task.id)} onClick={() => void toggleWatch(task)}>
+          {watched.value.has(task.id) ? 'Watched' : 'Watch'}
         </button>
       )}
       <button type="button" class="quiet" onClick={() => copy(task.id, 'Id')}>

@@ -82,7 +82,47 @@ describe('the dashboard in a browser', () => {
     expect(asked.filter((url) => !url.endsWith('.svg'))).toHaveLength(6);
     expect(weights.js).toBeLessThan(40 * 1024);
     expect(weights.css).toBeLessThan(8 * 1024);
+    for (const view of ['failures', 'schedules', 'queues', 'functions', 'audit', 'settings']) {
+      await page.keyboard.press('Control+k');
+      await page.locator('dialog[open] input').fill(view);
+      await page.keyboard.press('Enter');
+      await page.waitForURL(new RegExp(`view=${view}`));
+    }
+    await page.waitForFunction(() => !document.querySelector('.skeleton'));
+    // Every page has been shown, so this is all the script there is.
+    expect(asked.filter((url) => url.endsWith('.js')).length).toBe(2);
+    expect(weights.js).toBeLessThan(90 * 1024);
     await fresh.close();
+  });
+
+  it('moves nothing while it loads, and draws fifty rows with less than a thousand elements', async () => {
+    const { tasks } = board;
+    const ended = Array.from({ length: 60 }, (_, n) => [n] as [number]);
+    await tasks
+      .task('good', (n: number) => {
+        if (n % 10 === 0) throw new Error('x');
+      })
+      .enqueueMany(ended);
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 6);
+    await board.signIn();
+    for (const search of ['', '?view=tasks']) {
+      const page = await board.newPage();
+      await page.addInitScript(() => {
+        const shifts: number[] = [];
+        Object.assign(window, { shifts });
+        new PerformanceObserver((list) => {
+          for (const shift of list.getEntries() as (PerformanceEntry & { value: number })[]) shifts.push(shift.value);
+        }).observe({ type: 'layout-shift', buffered: true });
+      });
+      await page.goto(board.url + search);
+      await page.locator('tr[data-task]').nth(49).waitFor();
+      await page.waitForSelector('.connection.live');
+      await page.waitForTimeout(1000);
+      const shifted = await page.evaluate(() => (window as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0));
+      expect(shifted).toBeLessThan(0.05);
+      if (search !== '') expect(await page.locator('*').count()).toBeLessThan(1000);
+      await page.close();
+    }
   });
 
   it('says in the first sentence whether it is broken, since when and by what, and leads to the cause in two presses', async () => {

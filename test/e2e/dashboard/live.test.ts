@@ -228,4 +228,99 @@ describe('the dashboard while things change', () => {
       expect(wrong).toEqual([]);
     }
   });
+
+  it('marks its chart in the zone that was chosen', async () => {
+    await board.context.close();
+    const page = await board.open({ timezoneId: 'America/New_York', locale: 'en-US' });
+    await tasksEnd();
+    await board.signIn('?range=-6h');
+    await page.locator('.bars a').first().waitFor();
+    const marks = () => page.locator('.bars figcaption span').allTextContents();
+    const hours = (texts: string[]) => texts.slice(0, -1).map((text) => Number(text.slice(0, 2)));
+    const here = hours(await marks());
+    const bar = await page.locator('.bars a').first().getAttribute('aria-label');
+    await board.visit('?range=-6h&tz=Asia/Kolkata');
+    await page.locator('.bars a').first().waitFor();
+    const there = await marks();
+    expect(await page.locator('.bars a').first().getAttribute('aria-label')).not.toBe(bar);
+    // Half an hour beside the full ones: five and a half east of Greenwich.
+    const now = (timeZone: string) => {
+      const [day = 0, hour = 0, minute = 0] = new Intl.DateTimeFormat('en-US', {
+        timeZone,
+        day: 'numeric',
+        hour: '2-digit',
+        minute: '2-digit',
+        hourCycle: 'h23',
+      })
+        .formatToParts(new Date())
+        .filter(({ type }) => type !== 'literal')
+        .map(({ value }) => Number(value));
+      return day * 1440 + hour * 60 + minute;
+    };
+    const minutes = (text: string) => Number(text.slice(0, 2)) * 60 + Number(text.slice(3, 5));
+    const ahead = (now('Asia/Kolkata') - now('America/New_York') + 2 * 1440) % 1440;
+    expect(here).toHaveLength(4);
+    for (const [n, text] of there.slice(0, -1).entries())
+      expect((minutes(text) - (here[n] ?? 0) * 60 + 1440) % 1440).toBeGreaterThanOrEqual(ahead);
+    for (const [n, text] of there.slice(0, -1).entries())
+      expect((minutes(text) - (here[n] ?? 0) * 60 + 1440) % 1440).toBeLessThan(ahead + 60);
+  });
+
+  it('tells the end of a task that is watched, on the page and by the browser, and marks its icon while it is hidden', async () => {
+    const { page, tasks } = board;
+    let end = (): void => {};
+    const long = tasks.task('long', async () => {
+      await new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      throw new Error('secret of the handler');
+    });
+    await board.context.grantPermissions(['notifications'], { origin: board.served.url });
+    await page.addInitScript(() => {
+      const notices: string[] = [];
+      const Real = Notification;
+      Object.assign(window, {
+        notices,
+        Notification: class extends Real {
+          constructor(title: string, options?: NotificationOptions) {
+            super(title, options);
+            notices.push(`${title} ${options?.body ?? ''}`);
+          }
+        },
+      });
+    });
+    const id = await long.enqueue();
+    await board.signIn(`?task=${id}`);
+    await board.panel.getByRole('button', { name: 'Watch', exact: true }).click();
+    await board.panel.getByRole('button', { name: 'Watched', pressed: true }).waitFor();
+    await page.locator('.notice', { hasText: 'long is watched' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.evaluate(() => {
+      Object.defineProperty(document, 'hidden', { get: () => true, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    const icon = () => page.locator('link[rel=icon]').getAttribute('href');
+    expect(await icon()).not.toContain('alert');
+    end();
+    await page.locator('.notice', { hasText: /long [0-9a-f]{8}….{4}: failed/ }).waitFor();
+    expect(await page.evaluate(() => (window as unknown as { notices: string[] }).notices)).toEqual([
+      expect.stringMatching(/^long [0-9a-f]{8}….{4}: failed Error$/),
+    ]);
+    await waitFor(async () => (await icon())?.includes('icon-alert') === true);
+    await page.evaluate(() => {
+      Object.defineProperty(document, 'hidden', { get: () => false, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    expect(await icon()).not.toContain('alert');
+    await page.locator('.notice').getByRole('link', { name: 'Show' }).click();
+    await board.panel.locator('.error-box').waitFor();
+    expect(board.complaints).toEqual([]);
+  });
 });
+
+async function tasksEnd(): Promise<void> {
+  const { tasks } = board;
+  const good = tasks.task('good', () => 1);
+  await good.enqueue();
+  await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1);
+}

@@ -42,6 +42,45 @@ describe('the other pages of the dashboard', () => {
     expect(board.complaints).toEqual([]);
   }, 40_000);
 
+  it('leads from a stretch of the chart that the mouse is drawn over to its tasks', async () => {
+    const { page, tasks } = board;
+    await tasks.task('good', () => 1).enqueue();
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1);
+    await board.signIn('?range=-1h');
+    await page.locator('.bars a').first().waitFor();
+    const box = await page.locator('.bars svg').boundingBox();
+    if (!box) throw new Error('no chart');
+    const x = (bar: number) => box.x + (box.width * (bar + 0.5)) / 60;
+    await page.mouse.move(x(59), box.y + 60);
+    await page.mouse.down();
+    await page.mouse.move(x(45), box.y + 60, { steps: 5 });
+    await page.locator('.bars .drawn').waitFor();
+    await page.mouse.up();
+    await board.hasRows(1);
+    const { searchParams } = new URL(page.url());
+    expect(searchParams.get('view')).toBe('tasks');
+    expect(Date.parse(searchParams.get('to') ?? '') - Date.parse(searchParams.get('from') ?? '')).toBe(15 * 60_000);
+    await page.goBack();
+    await page.locator('.bars a').last().click();
+    await page.waitForURL(/view=tasks/);
+    const one = new URL(page.url()).searchParams;
+    expect(Date.parse(one.get('to') ?? '') - Date.parse(one.get('from') ?? '')).toBe(60_000);
+    expect(board.complaints).toEqual([]);
+  });
+
+  it('saves the audit as it is filtered', async () => {
+    const { page, tasks } = board;
+    await tasks.define('never').enqueue();
+    await board.signIn('?view=audit');
+    await page.locator('tbody tr', { hasText: 'login' }).first().waitFor();
+    await page.getByLabel('What, such as retry').fill('login');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/action=login/);
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'CSV' }).click()]);
+    expect(file.suggestedFilename()).toBe('audit.csv');
+    expect(file.url()).toContain('action=login');
+  });
+
   it('keeps further pages of the failures while the first one changes, with nothing twice and nothing lost', async () => {
     const { page, tasks } = board;
     const words = (n: number): string => `${'abcdefgh'[n % 8]}${'ijklmnop'[Math.floor(n / 8)]}`;

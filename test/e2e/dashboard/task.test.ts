@@ -189,6 +189,30 @@ describe('one task in a browser', () => {
     ]);
   });
 
+  it('shows arguments as a tree that opens and closes, and draws no more of a long one than is asked for', async () => {
+    const { page, tasks } = board;
+    const many = tasks.task('many', (_order: { lines: { deep: { deeper: string } }[]; text: string }) => 'done');
+    const lines = Array.from({ length: 5000 }, (_, n) => ({ deep: { deeper: `leaf ${n}` } }));
+    const id = await many.enqueue({ lines, text: 'x'.repeat(100_000) });
+    await waitFor(async () => (await tasks.get(id))?.status === 'success');
+    await board.signIn(`?tab=data&task=${id}`);
+    const json = board.panel.locator('.json').first();
+    await json.getByText('[5,000 items]').waitFor();
+    expect(await json.textContent()).not.toContain('leaf');
+    expect((await json.textContent())?.length).toBeLessThan(25_000);
+    await json.getByText('[5,000 items]').click();
+    await json.getByText('{1 key}').first().waitFor();
+    expect(await json.locator('summary').count()).toBe(103);
+    await json.getByText('{1 key}').first().click();
+    await json.getByText('{1 key}').nth(1).click();
+    await json.getByText('leaf 0').waitFor();
+    await json.getByRole('button', { name: 'Show all 5,000 items' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('.json summary').length > 5000);
+    await json.getByRole('button', { name: /Show all [0-9.]+ KB/ }).click();
+    await page.waitForFunction(() => (document.querySelector('.json')?.textContent?.length ?? 0) > 100_000);
+    expect(board.complaints).toEqual([]);
+  });
+
   it('says cancelling until a running task stops, and takes it calmly when the task has ended meanwhile', async () => {
     const { page, tasks } = board;
     let release = (): void => {};
