@@ -3,7 +3,7 @@ import { isFiltered, noFilter, type Sort } from '../address.js';
 import { Badge } from '../badge.js';
 import { now, zoneLabel } from '../clock.js';
 import { facts, may } from '../facts.js';
-import { duration, percent, whole } from '../format.js';
+import { duration, percent, plural, whole } from '../format.js';
 import { ChangeLink } from '../links.js';
 import { Failure, Skeleton } from '../states.js';
 import { Time } from '../time.js';
@@ -268,7 +268,7 @@ function Pages() {
 /** How many of how many: the caption of the table, and what is said when that changes. */
 export function amount(): string {
   const { rows, total, totalRelation } = table.value ?? { rows: [], total: 0, totalRelation: 'eq' };
-  return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${whole(total)} tasks`;
+  return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
 }
 
 /** The list of tasks. */
