@@ -97,8 +97,8 @@ for (let round = 0; round < rounds; round++) {
     found[who].requests.push(view.requests);
     found[who].nodes.push(view.nodes);
     if (round === rounds - 1) {
-      // Until a minute after the history was made, the number of tasks a minute still falls.
-      await setTimeout(60_000);
+      // Until two minutes after the history was made, the number of tasks a minute still falls.
+      await setTimeout(130_000);
       const before = view.sent();
       await setTimeout(30_000);
       found[who].idle.push((view.sent() - before) / 1024);
