@@ -1,4 +1,4 @@
-// Installs what the tests need and npm cannot bring: a Chromium, an nginx, and openssl for a certificate. As root on Debian with
+// Installs what the tests need and npm cannot bring: a Chromium, an nginx, openssl for a certificate, and a Redis. As root on Debian with
 // apt, Chromium else with playwright's own download; what is still missing is said in a line each.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -22,6 +22,7 @@ const programs = [
   },
   { name: 'nginx', package: 'nginx-light', places: onPath('nginx'), hint: 'or leave out the tests of the stream behind nginx' },
   { name: 'openssl', places: onPath('openssl'), hint: 'or leave out the tests over HTTP/2' },
+  { name: 'redis-server', places: onPath('redis-server'), hint: 'or leave out the tests of queues of BullMQ' },
 ];
 const missing = () => programs.filter(({ places }) => !places.some((path) => path && existsSync(path)));
 

@@ -7,7 +7,7 @@ import { loginRoutes } from './auth/login-routes.js';
 import { StrategyRegistry } from './auth/registry.js';
 import { sessionToken } from './auth/session-token.js';
 import type { Strategies } from './auth/short-forms.js';
-import type { TaskManager } from './manager.js';
+import type { AdminSource } from './manager.js';
 import { optionsObject, pathOption } from './options.js';
 import { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
 import { readWebOptions } from './web/options.js';
@@ -54,7 +54,7 @@ const known = [
  * app.use(taskAdmin(tasks, { auth: ['admin', process.env.ADMIN_PASSWORD] }));
  * ```
  */
-export function taskAdmin(tasks: TaskManager, options?: TaskAdminOptions): Middleware {
+export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middleware {
   const given = optionsObject<TaskAdminOptions>('taskAdmin', options, known);
   const path = pathOption('path', given.path);
   const { title, logo, displayFuncArgs, streams, allowedHosts, trustedOrigins, logger } = given;
@@ -76,7 +76,7 @@ export function taskAdmin(tasks: TaskManager, options?: TaskAdminOptions): Middl
   };
 }
 
-function accessOf(tasks: TaskManager, given: TaskAdminOptions, path: string): Access {
+function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Access {
   const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, logo, trustedOrigins, logger } = given;
   const ready = isAuth(auth) || isAccess(auth);
   const own = { secretKey, tokenExpiry, throttle };

@@ -56,6 +56,11 @@ export interface TaskManagerOptions {
   logger?: Logger | false | undefined;
 }
 
+/** What can be shown and controlled, with a place for sessions: a `TaskManager`, or queues of BullMQ. */
+export interface AdminSource extends TaskSource {
+  readonly store: SharedStore;
+}
+
 /** How large what is kept of a task may be. */
 export interface TaskLimits {
   /** Bytes of a task's arguments as JSON. Default 1 MiB; more is refused at `enqueue`. */

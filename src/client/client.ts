@@ -97,6 +97,8 @@ export interface TaskClient {
   retry(id: string, body?: Reason): Promise<TaskSummary>;
   cancel(id: string, body?: Reason): Promise<TaskSummary>;
   /** Resolves to the new task. */
+  /** Starts a task that waits for its time now. */
+  run(id: string, body?: Reason): Promise<TaskSummary>;
   rerun(id: string, body?: RerunBody): Promise<TaskSummary>;
   bulk(body: BulkBody): Promise<BulkAnswer>;
   bulkRetry(body: BulkRetryBody): Promise<BulkAnswer>;
@@ -191,6 +193,7 @@ export function createClient(base: string, { token, fetch: send = fetch }: Clien
     audit: (query, signal) => read('/audit', query, signal),
     retry: (id, body) => act(`/${at(id)}/retry`, body),
     cancel: (id, body) => act(`/${at(id)}/cancel`, body),
+    run: (id, body) => act(`/${at(id)}/run`, body),
     rerun: (id, body) => act(`/${at(id)}/rerun`, body),
     bulk: (body) => act('/bulk', body),
     bulkRetry: (body) => act('/bulk-retry', body),

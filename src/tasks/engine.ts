@@ -139,6 +139,8 @@ export interface ScheduleState {
   paused: boolean;
   /** Null while it is not paused. */
   pause: Pause | null;
+  /** That the engine cannot pause it, though it can pause queues. */
+  pausable?: false;
   /** Runs left out: because the one before had not ended, or because they were missed. */
   skipped: number;
 }

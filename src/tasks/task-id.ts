@@ -48,10 +48,13 @@ export function timeOfTaskId(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-/** The form of a task's id. */
-export const taskIdPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+/** The form of the ids made here. */
+const taskIdPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** Whether a text has the form of a task's id. */
+/** The form of the id of a job that another engine made: `queue:jobId`. */
+const jobKeyPattern = /^[^:\p{C}]{1,128}:[^\p{C}]{1,256}$/u;
+
+/** Whether a text has the form of a task's id, or of that of a job of an attached queue. */
 export function isTaskId(text: string): boolean {
-  return taskIdPattern.test(text);
+  return taskIdPattern.test(text) || jobKeyPattern.test(text);
 }

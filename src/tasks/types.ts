@@ -73,7 +73,8 @@ export interface Attempt {
 export interface LogLine {
   /** Number of the line within its task, from 1. */
   n: number;
-  at: string;
+  /** Null where the engine does not keep it. */
+  at: string | null;
   attempt: number;
   level: LogLevel;
   message: string;
@@ -96,6 +97,20 @@ export interface TaskDetail extends TaskSummary {
   /** The task this one is a rerun of, and the one that is a rerun of this. */
   rerunOf: string | null;
   rerunAs: string | null;
+  /** The tree of tasks that wait for each other which this one is part of, from the topmost on; absent where it stands alone. */
+  flow?: FlowNode;
+}
+
+/** A task in a tree of tasks, of which each waits for its children. */
+export interface FlowNode {
+  id: string;
+  name: string;
+  /** Null for a task that is not to be read here. */
+  status: TaskStatus | null;
+  engineState?: string;
+  children: readonly FlowNode[];
+  /** How many children there are besides. */
+  more: number;
 }
 
 /** How many tasks are in each state. */
@@ -148,13 +163,16 @@ export interface FailureKind {
 export interface Worker {
   id: string;
   host: string;
-  pid: number;
+  /** Null, like what follows, where the engine does not know. */
+  pid: number | null;
   /** Of this package. */
-  version: string;
+  version: string | null;
   /** Attempts it runs at once, at most; 0 for one that only enqueues and shows. */
-  slots: number;
+  slots: number | null;
   /** Tasks it runs now. */
-  running: number;
+  running: number | null;
+  /** The only queue it takes tasks of. */
+  queue?: string;
   startedAt: string;
   /** Seconds since it last said that its event loop turns. It lives all the same while it is listed. */
   lastSign: number;

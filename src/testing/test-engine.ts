@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { commandTasks } from '../engines/bulk.js';
 import { aggregate } from '../engines/embedded/aggregates.js';
 import { Bell } from '../engines/embedded/bell.js';
-import { commandTasks, rerunOf } from '../engines/embedded/bulk.js';
+import { embeddedParts, rerunOf } from '../engines/embedded/bulk-parts.js';
 import type { Row } from '../engines/embedded/database.js';
 import { Reader } from '../engines/embedded/reader.js';
 import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/embedded/rows.js';
@@ -231,7 +232,7 @@ class InlineEngine implements TestEngine {
     }
     if (command.action === 'rerun') return { results: await this.#write<'rerun'>(rerunOf(command, this.clock.newTaskId, at)) };
     const { reader } = await this.#opened;
-    const outcome = await commandTasks({ reader, commits: this.#commits, at }, command, by);
+    const outcome = await commandTasks(embeddedParts(reader, this.#commits, at), command, by);
     if (command.action === 'cancel' && !by.dryRun && outcome.results.some((result) => result.ok && result.task.status === 'running'))
       this.#controller?.abort(new DOMException('the task was cancelled', 'AbortError'));
     return outcome;

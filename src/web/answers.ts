@@ -8,6 +8,7 @@ import {
   type Durations,
   type FailureKind,
   type Figures,
+  type FlowNode,
   type LogLine,
   logLevels,
   type Metrics,
@@ -55,7 +56,7 @@ export const taskSummary = z.strictObject(summaryFields) satisfies z.ZodType<Tas
 
 export const logLine = z.strictObject({
   n: z.int().min(1),
-  at: time,
+  at: time.nullable(),
   attempt: count,
   level: z.enum(logLevels),
   message: z.string(),
@@ -71,6 +72,17 @@ const attempt = z.strictObject({
   error: z.strictObject({ name: z.string(), message: z.string(), stack: z.string().nullable() }).nullable(),
 }) satisfies z.ZodType<Attempt>;
 
+const flowNode: z.ZodType<FlowNode> = z.strictObject({
+  id: taskId,
+  name: z.string(),
+  status: status.nullable(),
+  engineState: z.string().exactOptional(),
+  get children(): z.ZodType<FlowNode[]> {
+    return z.array(flowNode);
+  },
+  more: count,
+});
+
 export const taskDetail = z.strictObject({
   ...summaryFields,
   args: z.array(z.unknown()).exactOptional(),
@@ -81,6 +93,7 @@ export const taskDetail = z.strictObject({
   stack: z.string().nullable(),
   rerunOf: taskId.nullable(),
   rerunAs: taskId.nullable(),
+  flow: flowNode.exactOptional(),
 }) satisfies z.ZodType<Omit<TaskDetail, 'args'>>;
 
 export const taskList = z.strictObject({
@@ -158,6 +171,7 @@ const scheduleFields = {
   lastTaskId: taskId.nullable(),
   paused: z.boolean(),
   pause: pause.nullable(),
+  pausable: z.literal(false).exactOptional(),
   skipped: count,
 };
 const schedule = z.strictObject(scheduleFields) satisfies z.ZodType<ScheduleState>;
@@ -168,10 +182,11 @@ export const scheduleList = z.strictObject({ items: z.array(schedule.extend({ ne
 const worker = z.strictObject({
   id: z.string(),
   host: z.string(),
-  pid: z.int(),
-  version: z.string(),
-  slots: count,
-  running: count,
+  pid: z.int().nullable(),
+  version: z.string().nullable(),
+  slots: count.nullable(),
+  running: count.nullable(),
+  queue: z.string().exactOptional(),
   startedAt: time,
   lastSign: z.number().min(0),
 }) satisfies z.ZodType<Worker>;

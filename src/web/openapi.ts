@@ -188,6 +188,7 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   'POST /:id/retry': onTask('retryTask', 'Runs the same task again', schemas.reasonBody, 202),
   'POST /:id/cancel': onTask('cancelTask', 'Cancels a task', schemas.reasonBody, 202),
+  'POST /:id/run': onTask('runTask', 'Starts a task that waits for its time', schemas.reasonBody, 202),
   'POST /:id/rerun': onTask('rerunTask', 'Makes a new task of one that has ended', schemas.rerunBody, 201),
 };
 

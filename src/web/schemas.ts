@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { taskIdPattern } from '../tasks/task-id.js';
+import { isTaskId } from '../tasks/task-id.js';
 import { logLevels, taskStatuses } from '../tasks/types.js';
 import { readTime } from './time-text.js';
 
@@ -81,7 +81,7 @@ export const streamQuery = z.strictObject({
     .regex(/^(tasks|metrics)(,(tasks|metrics))*$/, { error: 'must be some of tasks, metrics, with commas between' })
     .optional(),
   task: z
-    .array(z.string().regex(taskIdPattern, { error: 'must be the id of a task' }))
+    .array(z.string().max(400).refine(isTaskId, { error: 'must be the id of a task' }))
     .max(20, { error: 'may be given 20 times' })
     .optional(),
 });

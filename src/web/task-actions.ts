@@ -20,6 +20,7 @@ export function actionRoutes(tasks: TaskSource, parts: ActionParts): Route[] {
     route('/schedules/:name/run', 'run', (acting, schedule) => onSchedule(acting, 'run', schedule)),
     route('/:id/retry', 'retry', (acting, id) => onTask(acting, 'retry', id)),
     route('/:id/cancel', 'cancel', (acting, id) => onTask(acting, 'cancel', id)),
+    route('/:id/run', 'run', (acting, id) => onTask(acting, 'run', id)),
     route('/:id/rerun', 'rerun', (acting, id) => onTask(acting, 'rerun', id)),
   ];
 }
@@ -32,7 +33,7 @@ export function unknownTask(id: string): TaskflowError {
   );
 }
 
-const participles = { retry: 'retried', cancel: 'cancelled', rerun: 'run again' } as const;
+const participles = { retry: 'retried', cancel: 'cancelled', rerun: 'run again', run: 'started' } as const;
 
 async function onTask(acting: Acting, action: keyof typeof participles, id: string): Promise<void> {
   const { ctx } = acting;

@@ -272,7 +272,8 @@ function toPending(
   return wantedRow(transaction, Number(row.seq), 'pending');
 }
 
-function recordAttempt({ database }: Transaction, row: Row, status: TaskStatus, at: number, error: StoredError | undefined): void {
+/** Stores an attempt that has ended: of a row with `seq`, `attempt` and `started_at`. */
+export function recordAttempt({ database }: Transaction, row: Row, status: TaskStatus, at: number, error: StoredError | undefined): void {
   database.run(
     'INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     row.seq ?? null,

@@ -17,10 +17,11 @@ import type {
 } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
 import { type TaskSummary, taskStatuses } from '../../tasks/types.js';
+import { commandTasks } from '../bulk.js';
 import { aggregate } from './aggregates.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
 import { Bell } from './bell.js';
-import { commandTasks, rerunOf } from './bulk.js';
+import { embeddedParts, rerunOf } from './bulk-parts.js';
 import { checkFile, type Database, inMemory, openDatabase, type Row, sqliteCode, unusable } from './database.js';
 import { type AppConnection, enqueueInTransaction } from './enqueue-in.js';
 import { GroupCommit } from './group-commit.js';
@@ -248,7 +249,7 @@ export class EmbeddedEngine implements TaskEngine {
     const outcome =
       command.action === 'rerun'
         ? { results: await commits.submit<'rerun'>(rerunOf(command, newTaskId, at)) }
-        : await commandTasks({ reader, commits, at }, command, by);
+        : await commandTasks(embeddedParts(reader, commits, at), command, by);
     if (by.dryRun) return outcome;
     if (command.action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
     if (command.action !== 'delete') this.#tellResults(outcome.results);

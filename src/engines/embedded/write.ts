@@ -1,6 +1,7 @@
 import type { AttemptResult, CommandResult, NewLogLine, NewTask } from '../../tasks/engine.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
+import type { MirroredTask } from './mirror.js';
 import type { ClaimedRow } from './rows.js';
 
 /** A line of a task's log, with what it belongs to. */
@@ -84,6 +85,9 @@ export type Write =
   | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
   | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
+  /** Tasks of another engine as they are now, and those that are gone there. */
+  | { kind: 'mirror'; tasks: readonly MirroredTask[]; at: number }
+  | { kind: 'forget'; keys: readonly string[] }
   | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
   | { kind: 'makeSearchable'; limit: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
@@ -116,6 +120,8 @@ export interface Written {
   runSchedule: Row | undefined;
   /** Whether there is such a schedule. */
   pauseSchedule: boolean;
+  mirror: undefined;
+  forget: undefined;
   /** How many were deleted. */
   prune: number;
   /** How many were looked at. */

@@ -4,6 +4,7 @@ import { type Database, rollBack, sqliteCode } from './database.js';
 import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
+import { forget, mirror } from './mirror.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
 import { fire, pauseQueue, pauseSchedule, plan, runSchedule } from './timetables.js';
@@ -122,6 +123,10 @@ export class Writer {
         return runSchedule(transaction, write);
       case 'pauseSchedule':
         return pauseSchedule(transaction, write);
+      case 'mirror':
+        return mirror(transaction, write);
+      case 'forget':
+        return forget(transaction, write);
       case 'prune':
         return prune(transaction, write);
       case 'makeSearchable':

@@ -113,7 +113,7 @@ function Cards({ data }: { data: Overview }) {
   const { failed } = healthOf(data.hour, now.value);
   const waiting = data.queues.flatMap(({ name, oldestReadyAt }) => (oldestReadyAt ? [{ name, at: oldestReadyAt }] : []));
   const [oldest] = waiting.sort((a, b) => (a.at < b.at ? -1 : 1));
-  const slots = data.workers.reduce((sum, worker) => sum + worker.slots, 0);
+  const slots = data.workers.reduce((sum, worker) => sum + (worker.slots ?? 0), 0);
   const { durations, successRate } = data.hour;
   const day = chart.value.value?.successRate;
   return (
@@ -233,12 +233,10 @@ function SideTables({ data }: { data: Overview }) {
       <section class="frame" aria-labelledby="o-processes">
         <h2 id="o-processes">Processes</h2>
         <ul class="lines">
-          {data.workers.slice(0, 6).map(({ id, host, pid, running, slots, lastSign }) => (
+          {data.workers.slice(0, 6).map(({ id, host, pid, running, slots, lastSign, queue }) => (
             <li key={id}>
-              <span>
-                {host}:{pid}
-              </span>
-              <span>{slots === 0 ? 'runs nothing' : `${running}/${slots} running`}</span>
+              <span>{pid === null ? host : `${host}:${pid}`}</span>
+              <span>{slots === null ? (queue ?? '') : slots === 0 ? 'runs nothing' : `${running}/${slots} running`}</span>
               <span class={lastSign > 30 ? 'stale' : 'faint'}>{lastSign > 30 ? `busy or stuck for ${age(lastSign)}` : 'alive'}</span>
             </li>
           ))}

@@ -54,13 +54,11 @@ function QueueRow({ queue }: { queue: Queue }) {
 }
 
 function WorkerRow({ worker }: { worker: WorkerList['items'][number] }) {
-  const { host, pid, version, slots, running, startedAt, lastSign } = worker;
+  const { host, pid, version, slots, running, queue, startedAt, lastSign } = worker;
   return (
     <tr>
-      <th scope="row">
-        {host}:{pid}
-      </th>
-      <td data-label="Running">{slots === 0 ? 'none: it only shows' : `${running} of ${slots}`}</td>
+      <th scope="row">{pid === null ? host : `${host}:${pid}`}</th>
+      <td data-label="Running">{slots === null ? `jobs of ${queue}` : slots === 0 ? 'none: it only shows' : `${running} of ${slots}`}</td>
       <td data-label="Last sign" class={lastSign > stale ? 'stale' : ''}>
         {lastSign < 1 ? 'now' : `${age(lastSign)} ago`}
         {lastSign > stale && ' — busy or stuck'}

@@ -94,11 +94,13 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
             Run now
           </button>
         )}
-        <PauseButton
-          paused={paused}
-          pause={() => void pauseSchedule(name).then(schedules.load)}
-          resume={() => void resumeSchedule(name).then(schedules.load)}
-        />
+        {schedule.pausable !== false && (
+          <PauseButton
+            paused={paused}
+            pause={() => void pauseSchedule(name).then(schedules.load)}
+            resume={() => void resumeSchedule(name).then(schedules.load)}
+          />
+        )}
       </td>
     </tr>
   );

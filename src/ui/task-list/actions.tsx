@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import { type BulkAnswer, canCancel, canRetry, ProblemError, type TaskSummary } from '../../client/client.js';
-import { client } from '../facts.js';
+import { client, may } from '../facts.js';
 import { duration, percent, plural, whole } from '../format.js';
 import { confirmed } from '../shell/dialog.js';
 import { complain, tell } from '../shell/notices.js';
@@ -12,7 +12,7 @@ import { clearSelection } from './selection.js';
 /** Ids of tasks that something is being done to. */
 export const acting = signal<ReadonlySet<string>>(new Set());
 
-type OneAction = 'retry' | 'cancel';
+type OneAction = 'retry' | 'cancel' | 'run';
 
 /** Tasks of one call, at most. */
 const mostIds = 1000;
@@ -48,6 +48,11 @@ export async function cancelTask(task: TaskSummary): Promise<void> {
   });
 }
 
+/** Starts a task that waits for its time now. */
+export function runTask(task: TaskSummary): Promise<void> {
+  return actOn('run', task);
+}
+
 async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
   acting.value = new Set([...acting.peek(), task.id]);
   try {
@@ -67,15 +72,16 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
 
 function outcomeOf(action: OneAction, { name, status }: TaskSummary): string {
   if (action === 'retry') return `${name} is queued again.`;
+  if (action === 'run') return `${name} waits no longer.`;
   return status === 'cancelled' ? `${name} is cancelled.` : `${name} is asked to stop.`;
 }
 
 function undoOf(action: OneAction, { id, status }: TaskSummary): (() => Promise<void>) | undefined {
   if (action === 'cancel') return status === 'cancelled' ? () => takeBack('retry', [id]) : undefined;
-  return () => takeBack('cancel', [id]);
+  return action === 'retry' && may('cancel') ? () => takeBack('cancel', [id]) : undefined;
 }
 
-async function takeBack(action: OneAction, ids: readonly string[]): Promise<void> {
+async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
   try {
     const { dispatched, skipped } = await client.bulk({ action, ids, reason: 'undo' });
     tell(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had gone on already.`);
@@ -97,10 +103,13 @@ const verbs = {
 
 export type ManyAction = keyof typeof verbs;
 
+/** What waits is deleted where the engine cannot cancel it. */
+const canDelete = (status: TaskSummary['status']): boolean => !canCancel(status) || (status === 'pending' && !may('cancel'));
+
 /** Does one thing to the chosen tasks. */
 export async function actOnSelected(action: ManyAction, tasks: readonly TaskSummary[]): Promise<void> {
   const able = tasks.filter(({ status }) =>
-    action === 'retry' ? canRetry(status) : action === 'cancel' ? canCancel(status) : !canCancel(status),
+    action === 'retry' ? canRetry(status) : action === 'cancel' ? canCancel(status) : canDelete(status),
   );
   const ids = able.map(({ id }) => id);
   const { verb, consequence } = verbs[action];
@@ -242,7 +251,7 @@ function report(
   const rest = { name, queue, tag, fingerprint, schedule, q, from, to };
   const isFiltered = Object.values(rest).some((value) => value !== undefined && value.length > 0);
   tell(`${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`, {
-    ...(action !== 'delete' && ids.length > 0 && ids.length <= mostIds && { undo: () => takeBack(reverse, ids) }),
+    ...(action !== 'delete' && may(reverse) && ids.length > 0 && ids.length <= mostIds && { undo: () => takeBack(reverse, ids) }),
     ...(action !== 'delete' && isFiltered && { link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) } }),
   });
 }

@@ -2,7 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { canCancel, canRetry, ProblemError, type ShownTask } from '../../client/client.js';
 import { type Tab, tabs } from '../address.js';
 import { Badge } from '../badge.js';
-import { timeZone } from '../clock.js';
+import { now, timeZone } from '../clock.js';
 import { client, may } from '../facts.js';
 import { fullTime, shortId } from '../format.js';
 import { ChangeLink, FunctionLink } from '../links.js';
@@ -10,7 +10,7 @@ import { loadLater } from '../load-later.js';
 import { panelWidth } from '../preferences.js';
 import { copy } from '../shell/copy.js';
 import { Failure, Skeleton } from '../states.js';
-import { acting, cancelTask, retryTask } from '../task-list/actions.js';
+import { acting, cancelTask, retryTask, runTask } from '../task-list/actions.js';
 import { table } from '../task-list/list.js';
 import { linkTo, show, view } from '../view.js';
 import { Data } from './data.js';
@@ -48,6 +48,11 @@ function Actions({ task }: { task: ShownTask }) {
       {may('retry') && canRetry(task.status) && (
         <button type="button" class="primary" disabled={busy} onClick={() => void retryTask(task)}>
           {busy ? 'Retrying…' : 'Retry'}
+        </button>
+      )}
+      {may('run') && task.status === 'pending' && Date.parse(task.runAt) > now.value && (
+        <button type="button" disabled={busy} onClick={() => void runTask(task)}>
+          Run now
         </button>
       )}
       {may('cancel') && canCancel(task.status) && (

@@ -5,6 +5,7 @@ import { ranFor } from '../task-list/table.js';
 import { Time } from '../time.js';
 import { show, view } from '../view.js';
 import { ErrorPart } from './error.js';
+import { FlowTree } from './flow.js';
 import { lineCount, lines } from './log.js';
 import { LogLineRow } from './log-line.js';
 import { Timeline } from './timeline.js';
@@ -105,6 +106,7 @@ export function Summary({ task }: { task: ShownTask }) {
           <progress max={1} value={task.progress} aria-label="Progress" /> {task.progressText}
         </p>
       )}
+      {task.flow && <FlowTree flow={task.flow} />}
       <Timeline task={task} />
       <Attempt task={task} />
       <Tail />

@@ -1,0 +1,104 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { TaskflowError } from '../errors.js';
+import {
+  type Command,
+  type CommandBy,
+  type CommandResult,
+  mostByFilter,
+  type Outcome,
+  type TaskFilter,
+  type TaskPage,
+  type TaskQuery,
+} from '../tasks/engine.js';
+import { type TaskStatus, type TaskSummary, taskStatuses } from '../tasks/types.js';
+
+/** Tasks of one commit, and milliseconds between two, so that others come in between. */
+const step = { tasks: 200, pause: 2 };
+
+/** A command to tasks, by id or by filter. */
+export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unknown }> & { action: 'retry' | 'cancel' | 'delete' | 'run' };
+
+/** What a command to many needs of an engine. */
+export interface BulkParts {
+  find(query: TaskQuery): TaskPage;
+  /** How many tasks a filter finds; `more` where it may be more. */
+  count(filter: TaskFilter): { n: number; more: boolean };
+  /** The tasks of some ids, those that there are. */
+  summaries(ids: readonly string[]): readonly TaskSummary[];
+  /** Whether the action can be done to a task in that state. */
+  allowed(action: TasksCommand['action'], status: TaskStatus): boolean;
+  /** Does it to a few. `delays`: milliseconds that each waits. */
+  act(command: TasksCommand, ids: readonly string[], delays: readonly number[] | undefined): Promise<readonly CommandResult[]>;
+}
+
+/**
+ * Does one thing to tasks, by id or to all that a filter finds, in steps.
+ *
+ * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has been done then.
+ */
+export async function commandTasks(parts: BulkParts, command: TasksCommand, { dryRun = false, expect }: CommandBy): Promise<Outcome> {
+  if (command.ids) {
+    if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
+    return { results: dryRun ? preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };
+  }
+  const filter = { ...command.filter, status: statesOf(parts, command) };
+  const tasks = await find(parts, filter);
+  const found = foundOf(parts, filter, tasks.length);
+  if (expect !== undefined && expect !== found.count) throw countChanged(found.count, expect);
+  const some = tasks.slice(0, mostByFilter);
+  if (dryRun) return { results: some.map((task) => ({ id: task.id, ok: true, task })), found };
+  const ids = some.map(({ id }) => id);
+  return { results: await carryOut(parts, command, ids), found };
+}
+
+/** The states of a filter that allow the action. */
+function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatus[] {
+  return taskStatuses.filter((status) => parts.allowed(action, status) && (!filter?.status || filter.status.includes(status)));
+}
+
+/** The oldest tasks of a filter, one more than a command is done to. */
+async function find(parts: BulkParts, filter: TaskFilter & { status: TaskStatus[] }): Promise<TaskSummary[]> {
+  const found: TaskSummary[] = [];
+  let after: string | undefined;
+  while (filter.status.length > 0 && found.length <= mostByFilter) {
+    const { items, next } = parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
+    found.push(...items);
+    if (next === null) break;
+    after = next;
+    await wait(0);
+  }
+  return found;
+}
+
+function foundOf(parts: BulkParts, filter: TaskFilter, collected: number): { count: number; relation: 'eq' | 'gte' } {
+  if (collected <= mostByFilter) return { count: collected, relation: 'eq' };
+  const { n, more } = parts.count(filter);
+  return { count: Math.max(n, mostByFilter), relation: more ? 'gte' : 'eq' };
+}
+
+function preview(parts: BulkParts, action: TasksCommand['action'], ids: readonly string[]): CommandResult[] {
+  const byId = new Map(parts.summaries(ids).map((task) => [task.id, task]));
+  return ids.map((id) => {
+    const task = byId.get(id);
+    if (!task) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+    return parts.allowed(action, task.status)
+      ? { id, ok: true, task }
+      : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
+  });
+}
+
+async function carryOut(parts: BulkParts, command: TasksCommand, ids: readonly string[]): Promise<CommandResult[]> {
+  const results: CommandResult[] = [];
+  const spread = command.action === 'retry' ? (command.spread ?? 0) * 1000 : 0;
+  for (let from = 0; from < ids.length; from += step.tasks) {
+    const some = ids.slice(from, from + step.tasks);
+    const delays = spread > 0 ? some.map((_id, n) => Math.floor((spread * (from + n)) / ids.length)) : undefined;
+    results.push(...(await parts.act(command, some, delays)));
+    if (from + step.tasks < ids.length) await wait(step.pause);
+  }
+  return results;
+}
+
+function countChanged(count: number, expected: number): TaskflowError {
+  return new TaskflowError('COUNT_CHANGED', `There are ${count} such tasks now, not ${expected}; nothing was done.`);
+}

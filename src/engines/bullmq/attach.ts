@@ -1,0 +1,213 @@
+import type { Queue } from 'bullmq';
+import { TaskflowError } from '../../errors.js';
+import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../../options.js';
+import { memoryStore } from '../../store/memory-store.js';
+import type { SharedStore } from '../../store/shared-store.js';
+import type {
+  Action,
+  Aggregates,
+  Changes,
+  Command,
+  CommandBy,
+  EngineDescription,
+  LogQuery,
+  Outcome,
+  TaskPage,
+  TaskQuery,
+  TaskSource,
+} from '../../tasks/engine.js';
+import type { LogLine, TaskDetail } from '../../tasks/types.js';
+import { commandTasks } from '../bulk.js';
+import { isAllowed, JobControl } from './control.js';
+import { readDetail, readLog } from './detail.js';
+import { Follower } from './follower.js';
+import { partsOf } from './job-ids.js';
+import { JobMirror } from './mirror.js';
+import { listSchedulers, toScheduleState } from './schedulers.js';
+import { listWorkers } from './workers.js';
+
+/** Options of {@link attachQueues}. */
+export interface AttachOptions {
+  /**
+   * How many of the jobs that have ended are read when the queues are attached, of each queue and each outcome, the newest.
+   * Default 10,000.
+   */
+  history?: number | undefined;
+  /** How many jobs that have ended are kept here, those among them that BullMQ has removed since. Default 100,000. */
+  keep?: number | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+/** Queues of BullMQ as tasks: what `taskAdmin`, `dashboardRoutes` and `taskRoutes` take in the place of a `TaskManager`. */
+export interface AttachedQueues extends TaskSource {
+  /** Where sessions, throttle and audit are kept: in this process. */
+  readonly store: SharedStore;
+  /** Stops following the queues, and closes the connections made for that. The queues themselves stay open. */
+  close(): Promise<void>;
+}
+
+/** Seconds that the first answer waits for the queues to be read. */
+const firstRead = 5;
+
+/**
+ * Shows and controls queues of BullMQ whose jobs this package knows nothing of. It reads them once, then follows their
+ * events; a connection of its own for each queue waits for those. Nothing is written to the Redis but what a user does.
+ *
+ * @throws TypeError where `queues` is no list of BullMQ's `Queue`, or two have one name.
+ * @example
+ * ```ts
+ * const tasks = attachQueues([new Queue('mail', { connection })]);
+ * app.use(taskAdmin(tasks, { auth: ['admin', 'secret'] }));
+ * ```
+ */
+export function attachQueues(queues: readonly Queue[], options?: AttachOptions): AttachedQueues {
+  const given = optionsObject<AttachOptions>('attachQueues', options, ['history', 'keep', 'logger']);
+  const history = numberOption('history', given.history, 10_000, { min: 0, max: 1_000_000, integer: true });
+  const keep = numberOption('keep', given.keep, 100_000, { min: 1, max: 10_000_000, integer: true });
+  return new Attached(checkQueues(queues), { history, keep, logger: loggerOption('logger', given.logger) });
+}
+
+function checkQueues(queues: readonly Queue[]): readonly Queue[] {
+  const isQueue = (queue: unknown): boolean =>
+    typeof queue === 'object' && queue !== null && ['getRanges', 'getJobCounts', 'getBackend'].every((name) => name in queue);
+  if (!Array.isArray(queues) || queues.length === 0 || !queues.every(isQueue)) throw wrongType('queues', queues, 'a list of BullMQ queues');
+  const names = queues.map(({ name }) => name);
+  const twice = names.find((name, n) => names.indexOf(name) !== n);
+  if (twice !== undefined) throw new TypeError(`queues has two of the name '${twice}'`);
+  return queues;
+}
+
+class Attached implements AttachedQueues {
+  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
+  readonly store = memoryStore();
+  readonly #queues: ReadonlyMap<string, Queue>;
+  readonly #logger: Logger;
+  readonly #opening: Promise<JobMirror>;
+  readonly #followers: Follower[] = [];
+  /** Of each queue whether what is shown of it is the present. */
+  readonly #live = new Map<string, boolean>();
+  #firstRead: Promise<void>;
+  #settleFirstRead = (): void => {};
+  #away: Error | undefined;
+  #closed = false;
+
+  constructor(queues: readonly Queue[], { history, keep, logger }: { history: number; keep: number; logger: Logger }) {
+    this.#queues = new Map(queues.map((queue) => [queue.name, queue]));
+    this.#logger = logger;
+    this.#firstRead = new Promise((resolve) => {
+      this.#settleFirstRead = resolve;
+    });
+    setTimeout(this.#settleFirstRead, firstRead * 1000).unref();
+    this.#opening = JobMirror.open(logger, { age: undefined, count: keep }).then((mirror) => {
+      for (const queue of queues) {
+        const reports = { live: (live: boolean, cause?: Error) => this.#report(queue.name, live, cause) };
+        const follower = new Follower({ queue, mirror, logger, history, reports });
+        this.#followers.push(follower);
+        if (!this.#closed) follower.start();
+      }
+      return mirror;
+    });
+  }
+
+  /** One line for each change, not for each try. */
+  #report(queue: string, live: boolean, cause?: Error): void {
+    this.#live.set(queue, live);
+    if (!live) {
+      if (!this.#away) this.#logger.error({ err: cause, queue }, 'the Redis of the attached queues is away');
+      this.#away ??= cause ?? new Error('the Redis is away');
+      this.#settleFirstRead();
+    } else if (this.#queues.size === this.#live.size && [...this.#live.values()].every(Boolean)) {
+      if (this.#away) this.#logger.info({ queue }, 'the Redis of the attached queues is back');
+      this.#away = undefined;
+      this.#settleFirstRead();
+    }
+  }
+
+  async #ready(): Promise<JobMirror> {
+    if (this.#closed) throw new TaskflowError('ENGINE_UNAVAILABLE', 'the queues are no longer attached');
+    const mirror = await this.#opening;
+    await this.#firstRead;
+    if (this.#away)
+      throw new TaskflowError('ENGINE_UNAVAILABLE', `the Redis of the queues is away: ${this.#away.message}`, { cause: this.#away });
+    return mirror;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#settleFirstRead();
+    const mirror = await this.#opening;
+    await Promise.all(this.#followers.map((follower) => follower.close()));
+    await mirror.close();
+  }
+
+  async find(query: TaskQuery): Promise<TaskPage> {
+    const mirror = await this.#ready();
+    const { text } = query;
+    const named = text === undefined || query.after !== undefined ? [] : this.#byId(mirror, text);
+    if (named.length > 0) return { items: named, next: null, total: named.length, totalRelation: 'eq' };
+    return mirror.find(query);
+  }
+
+  /** A text that is the id of a job, with its queue or without. */
+  #byId(mirror: JobMirror, text: string) {
+    return mirror.summaries([text, ...[...this.#queues.keys()].map((queue) => `${queue}:${text}`)]);
+  }
+
+  async get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+    const mirror = await this.#ready();
+    const { queue: name, jobId } = partsOf(id);
+    const queue = this.#queues.get(name);
+    return queue && readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines);
+  }
+
+  async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
+    await this.#ready();
+    const { queue: name, jobId } = partsOf(id);
+    const queue = this.#queues.get(name);
+    return queue ? readLog(queue, jobId, query) : [];
+  }
+
+  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    const mirror = await this.#ready();
+    if (kind === 'workers') return (await listWorkers([...this.#queues.values()])) as Aggregates[K]['answer'];
+    return mirror.aggregate(kind, query);
+  }
+
+  async describe(): Promise<EngineDescription> {
+    const mirror = await this.#ready();
+    const { rev, oldestRev, queues } = mirror.describe();
+    const known = new Map(queues.map((queue) => [queue.name, queue]));
+    const schedulers = await Promise.all([...this.#queues.values()].map(listSchedulers));
+    return {
+      engine: 'bullmq',
+      rev,
+      oldestRev,
+      queues: [...this.#queues.keys()].sort().map((name) => known.get(name) ?? { name, paused: false, pause: null }),
+      schedules: schedulers.flat().map((scheduler) => toScheduleState(scheduler, mirror)),
+    };
+  }
+
+  async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
+    const mirror = await this.#opening;
+    yield* mirror.watch(after, signal);
+  }
+
+  async control(command: Command, by: CommandBy): Promise<Outcome> {
+    const mirror = await this.#ready();
+    const control = new JobControl(this.#queues, mirror);
+    if ('queue' in command) return control.pause(command.queue, command.action === 'pause', by);
+    if ('schedule' in command) return control.schedule(command);
+    if (command.action === 'rerun') return control.rerun(command);
+    if (!this.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `BullMQ cannot ${command.action} a job.`);
+    const parts = {
+      find: (query: TaskQuery) => mirror.find(query),
+      count: (filter: Parameters<JobMirror['count']>[0]) => mirror.count(filter),
+      summaries: (ids: readonly string[]) => mirror.summaries(ids),
+      allowed: isAllowed,
+      act: control.act.bind(control),
+    };
+    return commandTasks(parts, command as Parameters<typeof commandTasks>[1], by);
+  }
+}

@@ -1,0 +1,24 @@
+import type { Queue } from 'bullmq';
+import type { Worker } from '../../tasks/types.js';
+
+/** The connections of workers, as Redis lists them: of their processes it knows the address alone. */
+export async function listWorkers(queues: readonly Queue[]): Promise<Worker[]> {
+  const lists = await Promise.all(queues.map(async (queue) => (await queue.getWorkers()).map((client) => toWorker(queue.name, client))));
+  return lists.flat();
+}
+
+function toWorker(queue: string, { id = '', addr = '', age = '0', idle = '0', rawname = '' }: Record<string, string>): Worker {
+  const [, name] = rawname.split(':w:');
+  return {
+    id: `${queue}:${id}`,
+    host: name ? `${name} (${addr})` : addr,
+    pid: null,
+    version: null,
+    slots: null,
+    running: null,
+    queue,
+    startedAt: new Date(Date.now() - Number(age) * 1000).toISOString(),
+    // A worker asks for jobs again every few seconds.
+    lastSign: Number(idle),
+  };
+}

@@ -1,0 +1,35 @@
+import type { Command } from '../../tasks/engine.js';
+import { canCancel, canRetry, isEnded } from '../../tasks/states.js';
+import type { TaskStatus } from '../../tasks/types.js';
+import type { BulkParts, TasksCommand } from '../bulk.js';
+import type { GroupCommit } from './group-commit.js';
+import type { Reader } from './reader.js';
+import type { Write } from './write.js';
+
+/** A rerun as it is written, with the ids of the new tasks. */
+export function rerunOf(
+  { action, ids, args }: Extract<Command, { action: 'rerun' }>,
+  newId: () => string,
+  at: number,
+): Extract<Write, { kind: 'rerun' }> {
+  return { kind: action, ids, newIds: ids.map(newId), args, at };
+}
+
+/** Where each action can be done. */
+const allowed: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
+  retry: canRetry,
+  cancel: canCancel,
+  delete: isEnded,
+  run: (status) => status === 'pending',
+};
+
+/** The parts of the embedded engine. */
+export function embeddedParts(reader: Reader, commits: Pick<GroupCommit, 'submit'>, at: number): BulkParts {
+  return {
+    find: (query) => reader.find(query),
+    count: (filter) => reader.count(filter),
+    summaries: (ids) => reader.summaries(ids),
+    allowed: (action, status) => allowed[action](status),
+    act: ({ action }, ids, delays) => commits.submit<'retry'>({ kind: action as 'retry', ids, at, ...(delays && { delays }) }),
+  };
+}

@@ -1,0 +1,352 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { FlowProducer, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
+import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../src/engines/bullmq/index.js';
+import type { TaskDetail } from '../../../src/index.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+const by = { actor: 'ada' };
+
+(hasRedis ? describe : describe.skip)('queues of BullMQ that are attached', () => {
+  let redis: RedisServer;
+  let queue: Queue;
+  let tasks: AttachedQueues;
+  const open: { close(): Promise<unknown> }[] = [];
+  beforeAll(async () => {
+    redis = await RedisServer.start();
+  });
+  afterAll(() => redis.remove());
+  beforeEach(async () => {
+    queue = keep(new Queue(`mail-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
+    await queue.waitUntilReady();
+  });
+  afterEach(async () => {
+    for (const one of open.splice(0).reverse()) await one.close();
+  });
+
+  function keep<T extends { close(): Promise<unknown> }>(one: T): T {
+    open.push(one);
+    return one;
+  }
+
+  function attach(queues: Queue[] = [queue], options: AttachOptions = {}): AttachedQueues {
+    tasks = keep(attachQueues(queues, { logger: false, ...options }));
+    return tasks;
+  }
+
+  /** A worker as any app has one. */
+  function work(run: (job: Job) => Promise<unknown>, on = queue): Worker {
+    return keep(new Worker(on.name, run, { connection: redis.connection, concurrency: 10 }));
+  }
+
+  const add = async (name: string, data: unknown = {}, options: JobsOptions = {}): Promise<string> =>
+    `${queue.name}:${(await queue.add(name, data, options)).id}`;
+
+  const becomes = async (id: string, state: string): Promise<TaskDetail> => {
+    await waitFor(async () => (await tasks.get(id))?.engineState === state);
+    return (await tasks.get(id)) as TaskDetail;
+  };
+
+  it('show jobs of every state under its own name, those from before and those that come', async () => {
+    const waiting = await add('waits');
+    const prioritized = await add('first', {}, { priority: 5 });
+    const delayed = await add('later', {}, { delay: 60_000 });
+    attach();
+    expect((await tasks.find({ limit: 10 })).total).toBe(3);
+    expect(await tasks.get(waiting)).toMatchObject({ name: 'waits', status: 'pending', engineState: 'waiting', queue: queue.name });
+    expect(await tasks.get(prioritized)).toMatchObject({ status: 'pending', engineState: 'prioritized', priority: -5 });
+    const late = await tasks.get(delayed);
+    expect(late).toMatchObject({ status: 'pending', engineState: 'delayed' });
+    expect(Date.parse(late?.runAt ?? '') - Date.parse(late?.createdAt ?? '')).toBe(60_000);
+    const more = await add('comes');
+    await becomes(more, 'waiting');
+    let end = (): void => {};
+    work(async (job) => {
+      if (job.name === 'waits') throw new TypeError('no address');
+      if (job.name === 'comes') await new Promise<void>((resolve) => (end = resolve));
+      return { sent: true };
+    });
+    expect(await becomes(waiting, 'failed')).toMatchObject({
+      status: 'failed',
+      error: { name: 'TypeError', message: 'no address' },
+      attempt: 1,
+      maxAttempts: 1,
+    });
+    expect(await becomes(more, 'active')).toMatchObject({ status: 'running', startedAt: expect.any(String), endedAt: null });
+    end();
+    const done = await becomes(more, 'completed');
+    expect(done).toMatchObject({ status: 'success', result: { sent: true }, args: [{}], error: null });
+    expect(done.duration).toBeGreaterThan(0);
+    const { counts } = await tasks.aggregate('pulse');
+    expect(counts).toMatchObject({ pending: 1, running: 0, success: 2, failed: 1 });
+  });
+
+  it('keep what BullMQ removes as soon as it has ended', async () => {
+    attach();
+    await tasks.find({ limit: 1 });
+    const kept = await add('gone', { a: 1 }, { removeOnComplete: true });
+    const failing = await add('gone_too', {}, { removeOnFail: true });
+    work(async (job) => {
+      if (job.name === 'gone_too') throw new Error('not this time');
+    });
+    expect(await becomes(kept, 'completed')).toMatchObject({
+      name: 'gone',
+      status: 'success',
+      resultOmitted: 'BullMQ has removed the job',
+    });
+    expect(await becomes(failing, 'failed')).toMatchObject({ status: 'failed', error: { message: 'not this time' } });
+    expect(await queue.getJob(kept.split(':')[1] ?? '')).toBeUndefined();
+  });
+
+  it('tell each attempt that was seen, with its error, and retry as BullMQ does', async () => {
+    attach();
+    let healthy = false;
+    const id = await add('flaky', {}, { attempts: 2, backoff: { type: 'fixed', delay: 300 } });
+    work(async () => {
+      if (!healthy) throw new RangeError('too much');
+    });
+    const failed = await becomes(id, 'failed');
+    expect(failed.attempts).toMatchObject([
+      { number: 1, status: 'failed', error: { name: 'RangeError' } },
+      { number: 2, status: 'failed', error: { name: 'RangeError' } },
+    ]);
+    expect(failed.stack).toContain('attach.test');
+    healthy = true;
+    const { results } = await tasks.control({ action: 'retry', ids: [id, `${queue.name}:none`] }, by);
+    expect(results).toMatchObject([
+      { id, ok: true, task: { status: 'pending' } },
+      { ok: false, code: 'TASK_NOT_FOUND' },
+    ]);
+    expect(await becomes(id, 'completed')).toMatchObject({ status: 'success', error: null });
+    expect((await tasks.control({ action: 'retry', ids: [id] }, by)).results).toMatchObject([
+      { ok: false, code: 'TASK_STATE_CONFLICT', status: 'success' },
+    ]);
+  });
+
+  it('promote what is delayed, delete what waits or has ended, and none that runs', async () => {
+    attach();
+    const delayed = await add('later', {}, { delay: 60_000 });
+    await becomes(delayed, 'delayed');
+    expect((await tasks.control({ action: 'run', ids: [delayed] }, by)).results).toMatchObject([{ ok: true }]);
+    await becomes(delayed, 'waiting');
+    let end = (): void => {};
+    work(() => new Promise<void>((resolve) => (end = resolve)));
+    await becomes(delayed, 'active');
+    expect((await tasks.control({ action: 'delete', ids: [delayed] }, by)).results).toMatchObject([
+      { ok: false, code: 'TASK_STATE_CONFLICT', status: 'running' },
+    ]);
+    end();
+    await becomes(delayed, 'completed');
+    expect((await tasks.control({ action: 'delete', ids: [delayed] }, by)).results).toMatchObject([{ ok: true }]);
+    expect(await tasks.get(delayed)).toBeUndefined();
+    expect(await queue.getJob(delayed.split(':')[1] ?? '')).toBeUndefined();
+  });
+
+  it('act on all that a filter finds, as counted: cleaned, drained, retried', async () => {
+    await queue.addBulk(Array.from({ length: 300 }, (_, n) => ({ name: n % 3 === 0 ? 'odd' : 'even', data: { n } })));
+    attach();
+    const filter = { name: 'odd', status: ['pending'] as const };
+    const counted = await tasks.control({ action: 'delete', filter }, { ...by, dryRun: true });
+    expect(counted.found).toEqual({ count: 100, relation: 'eq' });
+    await expect(tasks.control({ action: 'delete', filter }, { ...by, expect: 99 })).rejects.toMatchObject({ code: 'COUNT_CHANGED' });
+    const { results } = await tasks.control({ action: 'delete', filter }, { ...by, expect: 100 });
+    expect(results.filter(({ ok }) => ok)).toHaveLength(100);
+    expect(await queue.getJobCountByTypes('wait')).toBe(200);
+    expect((await tasks.find({ limit: 1 })).total).toBe(200);
+    await expect(tasks.control({ action: 'cancel', filter: {} }, by)).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
+    await expect(tasks.control({ action: 'retry', filter: {}, spread: 60 }, by)).resolves.toMatchObject({ results: [] });
+  });
+
+  it('pause and resume, with who and why, and see what others pause', async () => {
+    attach();
+    await tasks.control({ action: 'pause', queue: queue.name }, { actor: 'ada', reason: 'the bank is down' });
+    expect(await queue.isPaused()).toBe(true);
+    await sleep(0.3);
+    expect((await tasks.describe()).queues).toMatchObject([
+      { name: queue.name, paused: true, pause: { by: 'ada', reason: 'the bank is down' } },
+    ]);
+    await tasks.control({ action: 'resume', queue: queue.name }, by);
+    expect(await queue.isPaused()).toBe(false);
+    await queue.pause();
+    await waitFor(async () => (await tasks.describe()).queues[0]?.paused === true);
+    expect((await tasks.describe()).queues[0]?.pause?.by).toBe('');
+    expect((await tasks.control({ action: 'pause', queue: 'other' }, by)).known).toBe(false);
+  });
+
+  it('make a new job of one that has ended, with other data', async () => {
+    attach();
+    const id = await add('send', { to: 'a@x.org' }, { jobId: 'order-7', attempts: 3 });
+    const seen: unknown[] = [];
+    work(async (job) => {
+      seen.push(job.data);
+    });
+    await becomes(id, 'completed');
+    const [result] = (await tasks.control({ action: 'rerun', ids: [id], args: '[{"to":"b@x.org"}]' }, by)).results;
+    if (!result?.ok) throw new Error('not run again');
+    expect(result.task.id).not.toBe(id);
+    const made = await becomes(result.task.id, 'completed');
+    expect(made).toMatchObject({ args: [{ to: 'b@x.org' }], maxAttempts: 3 });
+    expect(seen).toEqual([{ to: 'a@x.org' }, { to: 'b@x.org' }]);
+    await expect(tasks.control({ action: 'rerun', ids: [id], args: '[1,2]' }, by)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
+  it('show the lines that a job logs, its progress, and find it by its id or a word of its error', async () => {
+    attach();
+    let end = (): void => {};
+    const id = await add('long', { a: 1 });
+    work(async (job) => {
+      await job.log('first line');
+      await job.log('second line');
+      await job.updateProgress(42);
+      await new Promise<void>((resolve) => (end = resolve));
+      throw new Error('quicksilver in the pipe');
+    });
+    await waitFor(async () => (await tasks.get(id))?.progress === 0.42);
+    expect(await tasks.logs(id, {})).toEqual([
+      { n: 1, at: null, attempt: 1, level: 'info', message: 'first line', fields: null },
+      { n: 2, at: null, attempt: 1, level: 'info', message: 'second line', fields: null },
+    ]);
+    expect(await tasks.logs(id, { after: 1 })).toMatchObject([{ n: 2 }]);
+    expect(await tasks.logs(id, { before: 2, limit: 10 })).toMatchObject([{ n: 1 }]);
+    expect(await tasks.logs(id, { text: 'SECOND' })).toMatchObject([{ n: 2 }]);
+    end();
+    await becomes(id, 'failed');
+    expect((await tasks.find({ text: id, limit: 5 })).items).toMatchObject([{ id }]);
+    expect((await tasks.find({ text: id.split(':')[1] ?? '', limit: 5 })).items).toMatchObject([{ id }]);
+    await waitFor(async () => (await tasks.find({ text: 'quicksilver', limit: 5 })).total === 1, 5);
+    const { items } = await tasks.aggregate('failures', { limit: 5 });
+    expect(items).toMatchObject([{ name: 'long', count: 1, lastTaskId: id }]);
+  });
+
+  it('show flows as a tree, from whichever job of it', async () => {
+    const other = keep(new Queue(`${queue.name}-pages`, { connection: redis.connection }));
+    attach([queue, other]);
+    const flows = keep(new FlowProducer({ connection: redis.connection }));
+    const { job } = await flows.add({
+      name: 'book',
+      queueName: queue.name,
+      children: [
+        { name: 'page', queueName: other.name, data: { n: 1 } },
+        { name: 'page', queueName: other.name, data: { n: 2 }, children: [{ name: 'picture', queueName: other.name }] },
+      ],
+    });
+    const top = `${queue.name}:${job.id}`;
+    const book = await becomes(top, 'waiting-children');
+    expect(book.flow).toMatchObject({
+      id: top,
+      name: 'book',
+      status: 'pending',
+      children: [{ name: 'page' }, { name: 'page' }],
+      more: 0,
+    });
+    const pages = book.flow?.children ?? [];
+    expect(pages.map(({ children }) => children.length).sort()).toEqual([0, 1]);
+    const picture = pages.flatMap(({ children }) => children)[0];
+    expect(picture).toMatchObject({ name: 'picture', engineState: 'waiting' });
+    expect((await tasks.get(picture?.id ?? ''))?.flow?.id).toBe(top);
+    expect((await tasks.aggregate('waits')).map((wait) => wait.queue)).toEqual([other.name]);
+    work(async () => 'ok', other);
+    work(async () => 'bound');
+    expect(await becomes(top, 'completed')).toMatchObject({ status: 'success', result: 'bound' });
+    const after = (await tasks.get(top))?.flow;
+    expect(after?.children.map(({ status }) => status)).toEqual(['success', 'success']);
+  });
+
+  it('show job schedulers with their next run, and start one now', async () => {
+    attach();
+    await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *', tz: 'Europe/Berlin' }, { name: 'report', data: { region: 'eu' } });
+    await queue.upsertJobScheduler('often', { every: 60_000 }, { name: 'clean' });
+    const { schedules } = await tasks.describe();
+    const nightly = schedules.find(({ name }) => name === `${queue.name}:nightly`);
+    expect(nightly).toMatchObject({ task: 'report', rule: '0 3 * * * Europe/Berlin', paused: false, pausable: false, lastRunAt: null });
+    expect(Date.parse(nightly?.nextRunAt ?? '')).toBeGreaterThan(Date.now());
+    expect(schedules.find(({ name }) => name === `${queue.name}:often`)).toMatchObject({ rule: 'every 60' });
+    const { known, results } = await tasks.control({ action: 'run', schedule: `${queue.name}:nightly` }, by);
+    expect(known).toBe(true);
+    expect(results).toMatchObject([{ ok: true, task: { name: 'report', status: 'pending' } }]);
+    const [result] = results;
+    expect(await tasks.get(result?.id ?? '')).toMatchObject({ args: [{ region: 'eu' }] });
+    expect((await tasks.control({ action: 'run', schedule: `${queue.name}:none` }, by)).known).toBe(false);
+    await expect(tasks.control({ action: 'pause', schedule: `${queue.name}:nightly` }, by)).rejects.toMatchObject({
+      code: 'NOT_SUPPORTED',
+    });
+    const [scheduled] = (await tasks.find({ schedule: `${queue.name}:nightly`, limit: 5 })).items;
+    expect(scheduled).toMatchObject({ name: 'report', source: 'scheduled', engineState: 'delayed' });
+  });
+
+  it('name the workers by their connections', async () => {
+    attach();
+    work(async () => {});
+    await waitFor(async () => (await tasks.aggregate('workers')).length === 1);
+    expect(await tasks.aggregate('workers')).toMatchObject([
+      { host: expect.stringContaining('127.0.0.1'), pid: null, slots: null, queue: queue.name },
+    ]);
+  });
+
+  it('tell whoever watches of each change, and of what is gone', async () => {
+    attach();
+    const { rev } = await tasks.describe();
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const watching = (async () => {
+      for await (const { upserts, removed } of tasks.watch(rev, stop.signal))
+        seen.push(...upserts.map(({ id, engineState }) => `${id} ${engineState}`), ...removed.map((id) => `${id} gone`));
+    })();
+    const id = await add('seen');
+    await waitFor(() => seen.includes(`${id} waiting`));
+    await queue.remove(id.split(':')[1] ?? '');
+    await waitFor(() => seen.includes(`${id} gone`));
+    stop.abort();
+    await watching;
+  });
+
+  it('notice a queue that is drained, which sends no event', async () => {
+    await queue.addBulk(Array.from({ length: 50 }, (_, n) => ({ name: 'never', data: { n } })));
+    attach();
+    expect((await tasks.aggregate('pulse')).pending).toBe(50);
+    await queue.drain();
+    await waitFor(async () => (await tasks.aggregate('pulse')).pending === 0, 20);
+  }, 30_000);
+
+  it('read no more of the past than they are told to, the newest of it', async () => {
+    const done = new Set<string>();
+    const worker = work(async (job) => void done.add(job.id ?? ''));
+    await queue.addBulk(Array.from({ length: 30 }, (_, n) => ({ name: 'past', data: { n } })));
+    await waitFor(async () => (await queue.getCompletedCount()) === 30);
+    await worker.close();
+    attach([queue], { history: 10 });
+    const { items, total } = await tasks.find({ limit: 50, sort: 'endedAt' });
+    expect(total).toBe(10);
+    const newest = (await queue.getCompleted(0, 9)).map(({ id }) => `${queue.name}:${id}`);
+    expect(items.map(({ id }) => id).sort()).toEqual(newest.sort());
+  });
+
+  it('sum up the past by when it was', async () => {
+    const worker = work(async (job) => {
+      if (job.data.n % 4 === 0) throw new Error(`no address for order ${job.data.n}`);
+    });
+    await queue.addBulk(Array.from({ length: 40 }, (_, n) => ({ name: 'past', data: { n } })));
+    await waitFor(async () => (await queue.getFailedCount()) + (await queue.getCompletedCount()) === 40);
+    await worker.close();
+    attach();
+    const metrics = await tasks.aggregate('metrics', { from: Date.now() - 3_600_000 });
+    expect(metrics.counts).toMatchObject({ success: 30, failed: 10 });
+    expect(metrics.successRate).toBe(0.75);
+    const { items } = await tasks.aggregate('failures', { limit: 5 });
+    expect(items).toMatchObject([{ count: 10, failed: 10, error: { message: expect.stringContaining('no address') } }]);
+    expect(Date.parse(items[0]?.first ?? '')).toBeLessThanOrEqual(Date.parse(items[0]?.last ?? ''));
+  });
+
+  it.each([
+    ['nothing', undefined],
+    ['no queue', []],
+    ['something else', [{ name: 'mail' }]],
+  ])('refuse %s at once', (_, queues) => {
+    expect(() => attachQueues(queues as never)).toThrow('it must be a list of BullMQ queues');
+  });
+
+  it('refuse two queues of one name, and options that there are not', () => {
+    expect(() => attachQueues([queue, queue])).toThrow(`queues has two of the name '${queue.name}'`);
+    expect(() => attachQueues([queue], { histroy: 5 } as never)).toThrow('histroy');
+  });
+});

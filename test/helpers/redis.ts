@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createConnection, createServer } from 'node:net';
+import { temporaryFolder } from './folder.js';
+import { waitFor } from './wait.js';
+
+/** Whether there is a Redis on this machine; with `CI=true` there must be. */
+export const hasRedis = process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A Redis of a test's own, whose file survives `stop` and `kill` until `remove`. */
+export class RedisServer {
+  readonly port: number;
+  readonly #folder = temporaryFolder();
+  readonly #options: readonly string[];
+  #server: ChildProcess | undefined;
+
+  private constructor(port: number, options: readonly string[]) {
+    this.port = port;
+    this.#options = options;
+  }
+
+  static async start(...options: string[]): Promise<RedisServer> {
+    const redis = new RedisServer(await freePort(), options);
+    await redis.start();
+    return redis;
+  }
+
+  get connection(): { host: string; port: number } {
+    return { host: '127.0.0.1', port: this.port };
+  }
+
+  async start(): Promise<void> {
+    const settings = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--dir', this.#folder.path];
+    this.#server = spawn('redis-server', [...settings, ...this.#options], { stdio: 'ignore' });
+    await waitFor(() => this.#answers());
+  }
+
+  async #answers(): Promise<boolean> {
+    const socket = createConnection(this.port, '127.0.0.1');
+    try {
+      await once(socket, 'connect');
+      socket.write('PING\r\n');
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      // Until its file is read it says LOADING.
+      return /PONG|NOAUTH/.test(String(answer));
+    } catch {
+      return false;
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const server = this.#server;
+    if (!server || server.exitCode !== null) return;
+    this.#server = undefined;
+    server.kill(signal);
+    await once(server, 'exit');
+  }
+
+  async remove(): Promise<void> {
+    await this.stop('SIGKILL');
+    this.#folder.remove();
+  }
+}
