@@ -72,14 +72,12 @@ const attempt = z.strictObject({
   error: z.strictObject({ name: z.string(), message: z.string(), stack: z.string().nullable() }).nullable(),
 }) satisfies z.ZodType<Attempt>;
 
-const flowNode: z.ZodType<FlowNode> = z.strictObject({
+export const flowNode: z.ZodType<FlowNode> = z.strictObject({
   id: taskId,
   name: z.string(),
   status: status.nullable(),
   engineState: z.string().exactOptional(),
-  get children(): z.ZodType<FlowNode[]> {
-    return z.array(flowNode);
-  },
+  children: z.array(z.lazy(() => flowNode)),
   more: count,
 });
 

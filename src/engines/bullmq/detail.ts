@@ -1,4 +1,4 @@
-import type { Job, JobJson, Queue } from 'bullmq';
+import type { JobJson, Queue } from 'bullmq';
 import type { LogQuery } from '../../tasks/engine.js';
 import type { Attempt, LogLine, TaskDetail } from '../../tasks/types.js';
 import { readFlow } from './flow.js';
@@ -82,9 +82,4 @@ export async function readLog(queue: Queue, jobId: string, query: LogQuery): Pro
   );
   const wanted = text === undefined ? lines : lines.filter(({ message }) => message.toLowerCase().includes(text.toLowerCase()));
   return before === undefined ? wanted.slice(0, limit) : wanted.slice(-limit);
-}
-
-/** A job as BullMQ's own class, for what that can do with it. */
-export async function jobOf(queue: Queue, jobId: string): Promise<Job | undefined> {
-  return (await queue.getJob(jobId)) as Job | undefined;
 }
