@@ -34,6 +34,8 @@ export const errorCodes = Object.keys(problems) as ErrorCode[];
 export interface TaskflowErrorOptions extends ErrorOptions {
   /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
   headers?: Readonly<Record<string, string>> | undefined;
+  /** That the log has it already, so that the requests which meet it are not logged one by one. Default `false`. */
+  reported?: boolean | undefined;
 }
 
 /** The error this package throws on purpose. Switch on `code`; the message is for people. */
@@ -44,13 +46,15 @@ export class TaskflowError extends Error {
   /** Constant text that names the kind of error. */
   readonly title: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly reported: boolean;
 
-  constructor(code: ErrorCode, message: string, { headers = {}, ...options }: TaskflowErrorOptions = {}) {
+  constructor(code: ErrorCode, message: string, { headers = {}, reported = false, ...options }: TaskflowErrorOptions = {}) {
     super(message, options);
     this.name = 'TaskflowError';
     this.code = code;
     [this.status, this.title] = problems[code];
     this.headers = headers;
+    this.reported = reported;
   }
 
   /** Whether the message may be shown to the client: never for a fault of ours. */

@@ -22,7 +22,7 @@ export function toTaskflowError(error: unknown): TaskflowError {
 export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logger: Logger, assets?: string): void {
   const error = toTaskflowError(thrown);
   const id = requestId(ctx);
-  if (!error.expose) logFault(ctx, error.cause ?? error, logger);
+  if (!error.expose && !error.reported) logFault(ctx, error.cause ?? error, logger);
   if (error.code === 'CROSS_ORIGIN') logCrossOrigin(ctx, logger);
   if (error.code === 'HOST_NOT_ALLOWED') logHost(ctx, logger);
   if (ctx.headerSent) {

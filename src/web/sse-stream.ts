@@ -163,7 +163,7 @@ async function pump(
       if (!read) break;
     }
   } catch (err) {
-    if (!signal.aborted) logger.error({ err }, 'a stream failed');
+    if (!signal.aborted && !(err instanceof TaskflowError && err.reported)) logger.error({ err }, 'a stream failed');
   } finally {
     clearInterval(ping);
     ended?.removeEventListener('abort', endSession);

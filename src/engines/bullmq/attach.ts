@@ -129,7 +129,10 @@ class Attached implements AttachedQueues {
     const mirror = await this.#opening;
     await this.#firstRead;
     if (this.#away)
-      throw new TaskflowError('ENGINE_UNAVAILABLE', `the Redis of the queues is away: ${this.#away.message}`, { cause: this.#away });
+      throw new TaskflowError('ENGINE_UNAVAILABLE', `the Redis of the queues is away: ${this.#away.message}`, {
+        cause: this.#away,
+        reported: true,
+      });
     return mirror;
   }
 

@@ -44,7 +44,7 @@ export function listen(listener: Partial<Listeners>): () => void {
 }
 
 /** Has every part of the page load what it shows anew. */
-function reloadAll(): void {
+export function reloadAll(): void {
   missedTasks.clear();
   missed.value = 0;
   stale = false;

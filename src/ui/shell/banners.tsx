@@ -2,6 +2,7 @@ import { now } from '../clock.js';
 import { facts, may } from '../facts.js';
 import { age } from '../format.js';
 import { lost, newVersion, pulse, tryNow } from '../live/connection.js';
+import { engineAway } from '../live/engine.js';
 import { resumeQueue } from '../queues/actions.js';
 import { Time } from '../time.js';
 import { refusedParameters } from '../view.js';
@@ -29,6 +30,12 @@ export function Banners() {
     <div class="banners">
       {facts.user === null && <p class="banner exposed">Open to everyone who can reach this address</p>}
       <Offline />
+      {engineAway.value !== undefined && (
+        <p class="banner warn" role="alert">
+          The task engine cannot be reached for {age((now.value - engineAway.value) / 1000)}. What stands here may be old; it is loaded anew
+          as soon as the engine is back. The log of the app says why.
+        </p>
+      )}
       {pulse.value?.paused.map(({ queue, by, at, reason }) => (
         <div key={queue} class="banner warn" role="status">
           <span>

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import { ProblemError } from '../../client/client.js';
 import { signedOut } from '../live/connection.js';
+import { noteEngine } from '../live/engine.js';
 
 /** Something said to the person: politely (an outcome) or at once (a failure). */
 export interface Notice {
@@ -31,8 +32,9 @@ export function complain(error: unknown): void {
   notice.value = { text: wordsOf(error), failed: true };
 }
 
-/** Whether an error is the end of the session, which the page then shows. */
+/** Whether an error is the end of the session, which the page then shows, as it does that the engine cannot be reached. */
 export function isSignedOut(error: unknown): boolean {
+  noteEngine(error);
   const ended = error instanceof ProblemError && error.status === 401;
   if (ended) signedOut.value = true;
   return ended;

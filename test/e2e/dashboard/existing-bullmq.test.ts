@@ -1,0 +1,139 @@
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Queue } from 'bullmq';
+import type { Browser, Page } from 'playwright-core';
+import { accessibilityFaults, startBrowser } from '../../helpers/browser.js';
+import { type Child, startProcess } from '../../helpers/process.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { waitFor } from '../../helpers/wait.js';
+
+(hasRedis ? describe : describe.skip)('the dashboard of queues that BullMQ had before', () => {
+  let browser: Browser;
+  let page: Page;
+  let redis: RedisServer;
+  let children: Child[];
+  let url: string;
+  let web: Child;
+  const complaints: string[] = [];
+
+  beforeEach(async () => {
+    [browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
+    children = [];
+    page = await browser.newPage();
+    page.setDefaultTimeout(8000);
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(error.message));
+    web = run('web.js');
+    await waitFor(() => web.lines.some((line) => line.startsWith('Dashboard')), 15);
+    url = web.lines.find((line) => line.startsWith('Dashboard'))?.split(/\s+/)[1] ?? '';
+  });
+  afterEach(async () => {
+    await browser.close();
+    for (const child of children) child.process.kill('SIGTERM');
+    expect(await Promise.all(children.map(({ ended }) => ended))).toEqual(children.map(() => 0));
+    await redis.remove();
+    expect(complaints.splice(0)).toEqual([]);
+  });
+
+  function run(script: string): Child {
+    const file = fileURLToPath(new URL(`../../../examples/existing-bullmq/${script}`, import.meta.url));
+    const child = startProcess(process.execPath, [file], { PORT: '0', REDIS_PORT: String(redis.port), ADMIN_PASSWORD: 'correct horse' });
+    children.push(child);
+    return child;
+  }
+
+  async function signIn(search = ''): Promise<void> {
+    await page.goto(url + search);
+    await page.fill('#username', 'admin');
+    await page.fill('#password', 'correct horse');
+    await page.click('button[type=submit]');
+    await page.waitForSelector('.connection.live');
+  }
+
+  const row = (name: string) => page.locator('tr[data-task]', { hasText: name });
+  const panel = () => page.locator('.panel');
+
+  it('shows what a plain producer and a plain worker do, live, behind the login, and controls it', async () => {
+    await signIn('?view=tasks');
+    await page.getByText('Three lines make the first one').waitFor();
+    const worker = run('worker.js');
+    await row('send_welcome').locator('.badge', { hasText: 'completed' }).waitFor({ timeout: 15_000 });
+    await row('send_reminder').locator('.badge', { hasText: 'delayed' }).waitFor();
+    expect(worker.lines).toEqual(['working']);
+
+    await row('send_invoice').locator('.badge', { hasText: 'failed' }).waitFor();
+    await row('send_invoice').locator('th a').click();
+    await panel().locator('.error-box', { hasText: 'no address for order 1042' }).waitFor();
+    await panel().locator('.stack', { hasText: 'worker.js' }).waitFor();
+    await panel().getByText('connecting to the mail server for bob@example.com').waitFor();
+    expect(await panel().getByRole('button', { name: 'Cancel' }).count()).toBe(0);
+    await panel().getByRole('button', { name: 'Retry', exact: true }).click();
+    await page.locator('.notice', { hasText: 'send_invoice is queued again.' }).waitFor();
+    await panel().getByText('Attempts 2 of 2').waitFor();
+
+    await page.keyboard.press('Escape');
+    await row('send_reminder').locator('th a').click();
+    await panel().getByRole('button', { name: 'Run now' }).click();
+    await row('send_reminder').locator('.badge', { hasText: 'completed' }).waitFor();
+    await panel().locator('.json', { hasText: 'eve@example.com' }).waitFor();
+    expect(await accessibilityFaults(page)).toEqual([]);
+  }, 60_000);
+
+  it('shows a flow as a tree, and the way through it', async () => {
+    run('worker.js');
+    await signIn('?view=tasks');
+    await row('bind_book').locator('.badge', { hasText: 'completed' }).waitFor({ timeout: 15_000 });
+    await row('bind_book').locator('th a').click();
+    const flow = panel().getByRole('region', { name: 'Flow' });
+    await flow.getByRole('link', { name: 'print_page' }).nth(2).waitFor();
+    expect(await flow.locator('[aria-current]').textContent()).toBe('bind_book');
+    await flow.getByRole('link', { name: 'print_page' }).first().click();
+    await panel().locator('h2', { hasText: 'print_page' }).waitFor();
+    await flow.getByRole('link', { name: 'bind_book' }).waitFor();
+    expect(new URL(page.url()).searchParams.get('task')).toMatch(/^pages:/);
+    expect(await accessibilityFaults(page)).toEqual([]);
+  }, 60_000);
+
+  it('pauses a queue for its workers, shows its schedulers and starts one, and hides what BullMQ cannot do', async () => {
+    run('worker.js');
+    await signIn('?view=queues');
+    const mail = page.locator('tr', { hasText: 'mail' }).first();
+    await mail.getByRole('button', { name: 'Pause…' }).click();
+    await page.locator('dialog[open]').getByLabel('Reason').fill('the bank is down');
+    await page.locator('dialog[open]').getByRole('button', { name: 'Pause queue' }).click();
+    await page.locator('.banner', { hasText: 'the bank is down' }).waitFor();
+    const queue = new Queue('mail', { connection: redis.connection });
+    await waitFor(() => queue.isPaused());
+    await page.getByText('jobs of pages').first().waitFor();
+    await page.goto(`${url}?view=schedules`);
+    const schedule = page.locator('tr', { hasText: 'newsletter' });
+    await schedule.getByText('Mondays at 09:00').waitFor();
+    expect(await schedule.getByRole('button', { name: 'Pause…' }).count()).toBe(0);
+    await schedule.getByRole('button', { name: 'Run now' }).click();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Run now' }).click();
+    await page.locator('.notice', { hasText: 'has been started' }).waitFor();
+    expect(await queue.getJobCountByTypes('wait')).toBe(1);
+    await queue.close();
+  }, 60_000);
+
+  it('says that the engine is away while Redis is, and goes on by itself when it is back', async () => {
+    run('worker.js');
+    await signIn('?view=tasks');
+    await row('send_welcome').waitFor({ timeout: 15_000 });
+    await redis.stop();
+    const health = async (): Promise<number> => (await page.request.get(url.replace('/dashboard', '/health'))).status();
+    await waitFor(async () => (await health()) === 503, 10);
+    await page.reload();
+    await page.locator('.banner', { hasText: 'The task engine cannot be reached' }).waitFor();
+    await page.getByText('ENGINE_UNAVAILABLE').first().waitFor();
+    for (let n = 0; n < 20; n++) await page.request.get(url.replace('/dashboard', ''));
+    await redis.start();
+    await row('send_welcome').waitFor({ timeout: 30_000 });
+    await page.locator('.banner', { hasText: 'The task engine' }).waitFor({ state: 'detached' });
+    // One line when it went and one when it came back, whatever was asked meanwhile.
+    expect(web.lines.filter((line) => /"level":[56]0/.test(line))).toHaveLength(1);
+    expect(web.lines.filter((line) => line.includes('is back'))).toHaveLength(1);
+  }, 60_000);
+});
