@@ -5,6 +5,7 @@ import { errorCodes } from '../src/errors.js';
 import { type AdminApp, serveAdmin } from './helpers/admin-app.js';
 import { temporaryFolder } from './helpers/folder.js';
 import { startProcess } from './helpers/process.js';
+import { hasRedis, RedisServer } from './helpers/redis.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const pages = [
@@ -49,10 +50,11 @@ function programsOf(text: string): string[] {
 
 describe('the docs', () => {
   let shop: AdminApp;
+  let redis: RedisServer | undefined;
   beforeAll(async () => {
-    shop = await serveAdmin({ auth: null });
+    [shop, redis] = await Promise.all([serveAdmin({ auth: null }), hasRedis ? RedisServer.start() : undefined]);
   });
-  afterAll(() => shop.close());
+  afterAll(() => Promise.all([shop.close(), redis?.remove()]));
 
   it.each(pages.flatMap((page) => programsOf(read(page)).map((code, index) => [`program ${index + 1} of ${page}`, code] as const)))(
     'hold code that runs: %s',
@@ -61,6 +63,7 @@ describe('the docs', () => {
       // Its files go to a folder of their own, the copies of a backup too, and its server to a free port; the shop is here.
       const placed = code
         .replaceAll('https://shop.example.com/tasks', shop.base)
+        .replaceAll('port: 6379', () => `port: ${redis?.port}`)
         .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
         .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
         .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
