@@ -110,9 +110,12 @@ describe('the docs', () => {
   });
 
   it.each(
-    [...pages, ...readdirSync(`${root}/examples`).map((example) => `examples/${example}/app.js`)].filter((page) =>
-      read(page).includes('.listen('),
-    ),
+    [
+      ...pages,
+      ...readdirSync(`${root}/examples`, { recursive: true, encoding: 'utf8' })
+        .filter((file) => file.endsWith('.js'))
+        .map((file) => `examples/${file}`),
+    ].filter((page) => read(page).includes('.listen(')),
   )('set the limits of the server wherever one listens: %s', (page) => {
     expect(read(page)).toContain('headersTimeout = 15_000');
     expect(read(page)).toContain('requestTimeout = 30_000');
