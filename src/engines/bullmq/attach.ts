@@ -23,6 +23,8 @@ import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
 import { partsOf } from './job-ids.js';
 import { JobMirror } from './mirror.js';
+import type { RedisConnection } from './redis-connection.js';
+import { type RedisStore, redisStore } from './redis-store.js';
 import { listSchedulers, toScheduleState } from './schedulers.js';
 import { listWorkers } from './workers.js';
 
@@ -41,7 +43,10 @@ export interface AttachOptions {
 
 /** Queues of BullMQ as tasks: what `taskAdmin`, `dashboardRoutes` and `taskRoutes` take in the place of a `TaskManager`. */
 export interface AttachedQueues extends TaskSource {
-  /** Where sessions, throttle and audit are kept: in this process. */
+  /**
+   * Where sessions, revocations, throttle and audit are kept: in the Redis of the first queue, so that all processes that show
+   * it act as one; in this process where that is a cluster, or is reached by another client than ioredis.
+   */
   readonly store: SharedStore;
   /** Stops following the queues, and closes the connections made for that. The queues themselves stay open. */
   close(): Promise<void>;
@@ -78,9 +83,16 @@ function checkQueues(queues: readonly Queue[]): readonly Queue[] {
   return queues;
 }
 
+/** What a queue is connected with, where a client of ioredis can be made of it. */
+function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
+  const connection = queue?.opts.connection;
+  if (typeof connection !== 'object' || connection === null) return undefined;
+  const isOther = 'runCommand' in connection || ('isCluster' in connection && connection.isCluster === true);
+  return isOther ? undefined : (connection as RedisConnection);
+}
+
 class Attached implements AttachedQueues {
   readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
-  readonly store = memoryStore();
   readonly #queues: ReadonlyMap<string, Queue>;
   readonly #logger: Logger;
   readonly #opening: Promise<JobMirror>;
@@ -91,6 +103,8 @@ class Attached implements AttachedQueues {
   #settleFirstRead = (): void => {};
   #away: Error | undefined;
   #closed = false;
+  #store: SharedStore | undefined;
+  #redis: RedisStore | undefined;
 
   constructor(queues: readonly Queue[], { history, keep, logger }: { history: number; keep: number; logger: Logger }) {
     this.#queues = new Map(queues.map((queue) => [queue.name, queue]));
@@ -108,6 +122,16 @@ class Attached implements AttachedQueues {
       }
       return mirror;
     });
+  }
+
+  /** Opened when it is asked for: an app with a login of its own needs none. */
+  get store(): SharedStore {
+    if (!this.#store) {
+      const connection = connectionOf([...this.#queues.values()][0]);
+      this.#redis = connection === undefined ? undefined : redisStore(connection, { logger: this.#logger });
+      this.#store = this.#redis ?? memoryStore();
+    }
+    return this.#store;
   }
 
   /** One line for each change, not for each try. */
@@ -142,7 +166,7 @@ class Attached implements AttachedQueues {
     this.#settleFirstRead();
     const mirror = await this.#opening;
     await Promise.all(this.#followers.map((follower) => follower.close()));
-    await mirror.close();
+    await Promise.all([mirror.close(), this.#redis?.close()]);
   }
 
   async find(query: TaskQuery): Promise<TaskPage> {

@@ -1,0 +1,82 @@
+import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
+
+/** How answers are shaped is for this package to say. */
+type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
+
+/** Where a Redis is: options of ioredis, a `redis://` URL, or a client of it, which is copied and stays as it is. */
+export type RedisConnection = RedisOptions | Redis | string;
+
+/** Milliseconds that a command waits for the connection, and for its answer. */
+const patience = { connect: 2000, answer: 5000 };
+
+const failing: RedisOptions = {
+  // Who cannot be asked says so at once: "cannot tell" must not wait for minutes, and is never told as "no".
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  connectTimeout: patience.answer,
+  retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
+};
+
+/** A connection of its own, whose commands fail soon where the Redis is away, and which comes back by itself. */
+export function connectRedis(connection: RedisConnection, options: RedisOptions = {}): Redis {
+  const own = { ...failing, ...options, replyMapping: 'legacy' as const };
+  const redis =
+    typeof connection === 'string'
+      ? new Redis(connection, own)
+      : isClient(connection)
+        ? connection.duplicate(own)
+        : new Redis({ ...connection, ...own });
+  // Each command tells of its own failure; without a listener the event would end the process.
+  redis.on('error', () => {});
+  return redis;
+}
+
+function isClient(connection: RedisOptions | Redis): connection is Redis {
+  return typeof (connection as Partial<Redis>).duplicate === 'function';
+}
+
+const waiting = new WeakMap<Redis, Promise<void>>();
+
+/** Waits until the connection is there, for a while. @throws Error where it is not. */
+export function whenReady(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve();
+  let wait = waiting.get(redis);
+  if (!wait) {
+    wait = untilReady(redis).finally(() => waiting.delete(redis));
+    waiting.set(redis, wait);
+  }
+  return wait;
+}
+
+function untilReady(redis: Redis): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let last = new Error('the Redis did not answer');
+    const settle = (error?: Error): void => {
+      clearTimeout(timer);
+      redis.off('ready', ready).off('error', note).off('end', ended);
+      if (error) reject(error);
+      else resolve();
+    };
+    const ready = (): void => settle();
+    const ended = (): void => settle(new Error('the connection to the Redis is closed'));
+    const note = (error: Error): void => {
+      last = error;
+    };
+    const timer = setTimeout(() => settle(last), patience.connect);
+    redis.on('ready', ready).on('error', note).on('end', ended);
+    if (redis.status === 'end') ended();
+  });
+}
+
+/** The answer, or a failure where none comes: a connection may be dead without anybody having said so. */
+export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the Redis did not answer within ${milliseconds / 1000} s`)), milliseconds);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

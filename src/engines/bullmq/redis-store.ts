@@ -1,0 +1,168 @@
+import type { Redis } from 'ioredis';
+import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
+import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
+import { connectRedis, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
+import { redisScript, runScript } from './redis-script.js';
+import { StoreChanges } from './store-changes.js';
+
+/** Options of {@link redisStore}. */
+export interface RedisStoreOptions {
+  /** What the names of its keys begin with. Default `koa-taskflow`. */
+  prefix?: string | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+/** A `SharedStore` in a Redis. */
+export interface RedisStore extends SharedStore {
+  /** Closes its two connections. */
+  close(): Promise<void>;
+}
+
+/** Changes that are told to watchers who were away; past them a watcher begins anew. */
+const keptChanges = 10_000;
+/** Entries of one log that are kept at most, whatever their end says. */
+const keptEntries = 1_000_000;
+/** Keys, and entries of a log, that have expired and are dropped with each write. */
+const sweptAtOnce = 10;
+
+/**
+ * Changes a value and tells it. KEYS: the value, the index by name, the index by expiry, the changes, their number.
+ * ARGV: what to do, the name, the JSON, when it expires, now (Unix milliseconds), and for `replace` the JSON that is expected, empty for none.
+ */
+const change = redisScript(`
+local what, name, value, expiresAt, now, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local present = redis.call('GET', KEYS[1])
+if what == 'replace' and (present or '') ~= before then return false end
+if what == 'increment' then
+  local n = tonumber(present)
+  if n then expiresAt = redis.call('ZSCORE', KEYS[3], name) or expiresAt end
+  value = string.format('%d', (n or 0) + 1)
+end
+redis.call('SET', KEYS[1], value, 'PX', math.max(1, math.ceil(tonumber(expiresAt) - now)))
+redis.call('ZADD', KEYS[2], 0, name)
+redis.call('ZADD', KEYS[3], expiresAt, name)
+local n = redis.call('INCR', KEYS[5])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ${keptChanges}, '*', 'n', n, 'key', name, 'value', value, 'expiresAt', expiresAt)
+for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ${sweptAtOnce})) do
+  redis.call('ZREM', KEYS[2], old)
+  redis.call('ZREM', KEYS[3], old)
+end
+return value
+`);
+
+/** Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now. */
+const append = redisScript(`
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${sweptAtOnce})) do
+  if tonumber(entry[2][4]) <= tonumber(ARGV[3]) then redis.call('XDEL', KEYS[1], entry[1]) else break end
+end
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*', 'entry', ARGV[1], 'expiresAt', ARGV[2])
+`);
+
+/**
+ * Sessions, revocations, throttle and audit in a Redis, so that any number of processes and hosts act as one. It must not
+ * evict keys: a Redis whose `maxmemory-policy` is another than `noeviction` gets a warning, since a logout that is evicted
+ * would be undone.
+ *
+ * @throws TypeError or RangeError for a wrong option.
+ * @example
+ * ```ts
+ * const store = redisStore('redis://127.0.0.1:6379');
+ * const auth = createAuth({ strategies, store, secretKey: process.env.TASKFLOW_SECRET_KEY });
+ * ```
+ */
+export function redisStore(connection: RedisConnection, options?: RedisStoreOptions): RedisStore {
+  const given = optionsObject<RedisStoreOptions>('redisStore', options, ['prefix', 'logger']);
+  const prefix = stringOption('prefix', given.prefix, 'koa-taskflow', {
+    maxLength: 100,
+    pattern: /^[^{}\s]+$/,
+    accepted: 'text without braces and spaces',
+  });
+  const logger = loggerOption('logger', given.logger);
+  // In braces, so that a cluster keeps all of them on one node and scripts may use several.
+  const at = (name: string): string => `{${prefix}}:${name}`;
+  const keys = { index: at('index'), expiry: at('expiry'), changes: at('changes'), serial: at('serial') };
+  const valueAt = (key: string): string => at(`value:${key}`);
+  const logAt = (log: string): string => at(`log:${log}`);
+
+  const redis = connectRedis(connection);
+  redis.once('ready', () => void warnOfEviction(redis, logger));
+  const changes = new StoreChanges(connectRedis(redis), keys);
+  let closed = false;
+
+  const ask = async <T>(command: (redis: Redis) => Promise<T>): Promise<T> => {
+    if (closed) throw new Error('the store is closed');
+    await whenReady(redis);
+    return withinTime(command(redis));
+  };
+  const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
+    const now = Date.now();
+    const all = [valueAt(key), keys.index, keys.expiry, keys.changes, keys.serial];
+    return ask((client) => runScript(client, change, all, [what, key, value, now + Math.round(ttl * 1000), now, before]));
+  };
+
+  return {
+    async get(key) {
+      const text = await ask((client) => client.get(valueAt(key)));
+      return text === null ? undefined : parse(text);
+    },
+    async set(key, value, ttl) {
+      await alter('set', key, JSON.stringify(value), ttl);
+    },
+    async replace(key, before, value, ttl) {
+      const expected = before === undefined ? '' : JSON.stringify(before);
+      return (await alter('replace', key, JSON.stringify(value), ttl, expected)) !== null;
+    },
+    async increment(key, ttl) {
+      return Number(await alter('increment', key, '', ttl));
+    },
+    async append(log, entry, ttl) {
+      const now = Date.now();
+      await ask((client) => runScript(client, append, [logAt(log)], [JSON.stringify(entry), now + Math.round(ttl * 1000), now]));
+    },
+    async page(log, cursor, limit = 50): Promise<LogPage> {
+      const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;
+      const rows = await ask((client) => client.xrevrange(logAt(log), end, '-', 'COUNT', limit + 1));
+      const shown = rows.slice(0, limit).filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
+      // Entries expire from the oldest on, so a page that lacks one is the last.
+      const more = rows.length > limit && shown.length === limit;
+      return { items: shown.map(([, [, entry = 'null']]) => parse(entry)), nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null };
+    },
+    async *watch(prefix, signal) {
+      if (closed) throw new Error('the store is closed');
+      yield* changes.watch(prefix, signal, () => ask((client) => valuesUnder(client, prefix)));
+    },
+    async close() {
+      closed = true;
+      changes.close();
+      redis.disconnect();
+    },
+  };
+
+  /** Everything under a prefix that has not expired. */
+  async function valuesUnder(client: Redis, prefix: string): Promise<StoreEntry[]> {
+    const names = await client.zrangebylex(keys.index, `[${prefix}`, `(${prefix}\u{10ffff}`);
+    const entries: StoreEntry[] = [];
+    for (let from = 0; from < names.length; from += 500) {
+      const some = names.slice(from, from + 500);
+      const [values, ends] = await Promise.all([client.mget(some.map(valueAt)), client.zmscore(keys.expiry, ...some)]);
+      for (const [n, key] of some.entries()) {
+        const value = values[n];
+        if (typeof value === 'string') entries.push({ key, value: parse(value), expiresAt: Number(ends[n] ?? Date.now()) });
+      }
+    }
+    return entries;
+  }
+}
+
+function parse(text: string): StoreValue {
+  return JSON.parse(text) as StoreValue;
+}
+
+/** A Redis that drops keys when its memory is full would undo logouts. */
+async function warnOfEviction(redis: Redis, logger: Logger): Promise<void> {
+  const memory = await redis.info('memory').catch(() => '');
+  const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1];
+  if (policy !== undefined && policy !== 'noeviction')
+    logger.warn({ policy }, 'the maxmemory-policy of the Redis must be noeviction: with any other it may drop logouts, sessions and jobs');
+}
