@@ -84,8 +84,11 @@ describe('a login that is tried too often', () => {
   it('reaches the strategy five times out of two hundred tries at once', async () => {
     const strategy = counting();
     await start({ strategies: strategy, throttle: fast });
+    const began = Date.now();
     await Promise.all(Array.from({ length: 200 }, () => fail()));
-    expect(strategy.asked).toBe(5);
+    // A try is given back after a second, which this may take where the machine is busy.
+    expect(strategy.asked).toBeGreaterThanOrEqual(5);
+    expect(strategy.asked).toBeLessThanOrEqual(5 + Math.floor((Date.now() - began) / 1000));
   });
 
   it('is counted by the socket, or by what the nearest proxy wrote: rotating X-Forwarded-For changes nothing', async () => {
