@@ -62,7 +62,7 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
   const shared = { path, access, allowedHosts, trustedOrigins, logger };
 
   const middlewares: Middleware[] = [
-    ...(isAuth(access) ? [sessionToken(access), loginRoutes(access)] : []),
+    ...(isAuth(access) ? [unlessPublic(path, sessionToken(access)), loginRoutes(access)] : []),
     dashboardRoutes(tasks, { ...shared, title, logo }),
     streamRoute(tasks, { ...shared, streams }),
     taskRoutes(tasks, { ...shared, displayFuncArgs }),
@@ -73,6 +73,17 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
   return async function taskAdmin(ctx, next) {
     if (!mount.contains(ctx.path)) return next();
     return all(ctx, next);
+  };
+}
+
+/** What is the same for everybody is given also while nobody can say which sessions still hold. */
+function unlessPublic(path: string, readSession: Middleware): Middleware {
+  const prefix = path === '/' ? '' : path;
+  const isPublic = (requested: string): boolean =>
+    [`${prefix}/dashboard/assets/`, `${prefix}/auth/assets/`].some((assets) => requested.startsWith(assets)) ||
+    requested === `${prefix}/health`;
+  return function sessionToken(ctx, next) {
+    return isPublic(ctx.path) ? next() : readSession(ctx, next);
   };
 }
 

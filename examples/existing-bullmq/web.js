@@ -15,7 +15,9 @@ const queues = ['mail', 'pages'].map((name) => new Queue(name, { connection }));
 const tasks = attachQueues(queues);
 
 const app = new Koa();
-app.use(taskAdmin(tasks, { auth: ['admin', password], title: 'Existing queues', displayFuncArgs: true }));
+// With one key for all of them, any number of such processes act as one: their sessions are in the Redis.
+const secretKey = process.env.TASKFLOW_SECRET_KEY;
+app.use(taskAdmin(tasks, { auth: ['admin', password], secretKey, title: 'Existing queues', displayFuncArgs: true }));
 
 const server = createServer(app.callback());
 server.headersTimeout = 15_000;

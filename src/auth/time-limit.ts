@@ -33,5 +33,6 @@ export async function askStore<T>(call: () => Promise<T>): Promise<T> {
 
 /** What is thrown where nobody can say whether a session still holds. */
 export function storeUnavailable(cause?: unknown): TaskflowError {
-  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause });
+  const reported = cause instanceof TaskflowError && cause.reported;
+  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, reported });
 }

@@ -6,14 +6,14 @@ type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
 /** Where a Redis is: options of ioredis, a `redis://` URL, or a client of it, which is copied and stays as it is. */
 export type RedisConnection = RedisOptions | Redis | string;
 
-/** Milliseconds that a command waits for the connection, and for its answer. */
-const patience = { connect: 2000, answer: 5000 };
+/** Milliseconds that a command waits for the connection, and for its answer: less than a request waits for its session. */
+const patience = { connect: 700, answer: 900 };
 
 const failing: RedisOptions = {
   // Who cannot be asked says so at once: "cannot tell" must not wait for minutes, and is never told as "no".
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  connectTimeout: patience.answer,
+  connectTimeout: 5000,
   retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
 };
 

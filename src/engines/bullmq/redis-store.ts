@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import { connectRedis, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
@@ -90,10 +91,25 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
   const changes = new StoreChanges(connectRedis(redis), keys);
   let closed = false;
 
+  let away = false;
+  /** The error of a store that cannot be used: one line in the log for all that meet it. */
+  const unusable = (cause: unknown): TaskflowError => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    if (!away && !closed) logger.error({ err: cause }, 'the Redis of the sessions cannot be used');
+    away = true;
+    return new TaskflowError('STORE_UNAVAILABLE', `the Redis of the sessions cannot be used: ${why}`, { cause, reported: true });
+  };
   const ask = async <T>(command: (redis: Redis) => Promise<T>): Promise<T> => {
-    if (closed) throw new Error('the store is closed');
-    await whenReady(redis);
-    return withinTime(command(redis));
+    try {
+      if (closed) throw new Error('the store is closed');
+      await whenReady(redis);
+      const answer = await withinTime(command(redis));
+      if (away) logger.info('the Redis of the sessions can be used again');
+      away = false;
+      return answer;
+    } catch (cause) {
+      throw unusable(cause);
+    }
   };
   const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
     const now = Date.now();
@@ -129,8 +145,11 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
       return { items: shown.map(([, [, entry = 'null']]) => parse(entry)), nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null };
     },
     async *watch(prefix, signal) {
-      if (closed) throw new Error('the store is closed');
-      yield* changes.watch(prefix, signal, () => ask((client) => valuesUnder(client, prefix)));
+      try {
+        yield* changes.watch(prefix, signal, () => ask((client) => valuesUnder(client, prefix)));
+      } catch (cause) {
+        throw cause instanceof TaskflowError ? cause : unusable(cause);
+      }
     },
     async close() {
       closed = true;

@@ -42,6 +42,7 @@ export class StoreChanges {
     signal.addEventListener('abort', wake);
     this.#watchers.add(watcher);
     try {
+      if (this.#closed) throw new Error('the store is closed');
       // Listening comes before listing, so that nothing falls between.
       await this.#start();
       yield await list();

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Queue } from 'bullmq';
 import type { Browser, Page } from 'playwright-core';
 import { accessibilityFaults, startBrowser } from '../../helpers/browser.js';
+import { secretKey } from '../../helpers/passwords.js';
 import { type Child, startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { waitFor } from '../../helpers/wait.js';
@@ -19,15 +20,14 @@ import { waitFor } from '../../helpers/wait.js';
   beforeEach(async () => {
     [browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
     children = [];
-    page = await browser.newPage();
+    page = await (await browser.newContext()).newPage();
     page.setDefaultTimeout(8000);
     page.on('console', (message) => {
       if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
     });
     page.on('pageerror', (error) => complaints.push(error.message));
     web = run('web.js');
-    await waitFor(() => web.lines.some((line) => line.startsWith('Dashboard')), 15);
-    url = web.lines.find((line) => line.startsWith('Dashboard'))?.split(/\s+/)[1] ?? '';
+    url = await addressOf(web);
   });
   afterEach(async () => {
     await browser.close();
@@ -39,9 +39,16 @@ import { waitFor } from '../../helpers/wait.js';
 
   function run(script: string): Child {
     const file = fileURLToPath(new URL(`../../../examples/existing-bullmq/${script}`, import.meta.url));
-    const child = startProcess(process.execPath, [file], { PORT: '0', REDIS_PORT: String(redis.port), ADMIN_PASSWORD: 'correct horse' });
+    const env = { PORT: '0', REDIS_PORT: String(redis.port), ADMIN_PASSWORD: 'correct horse', TASKFLOW_SECRET_KEY: secretKey };
+    const child = startProcess(process.execPath, [file], env);
     children.push(child);
     return child;
+  }
+
+  async function addressOf(child: Child): Promise<string> {
+    const printed = (): string | undefined => child.lines.find((line) => line.startsWith('Dashboard'));
+    await waitFor(() => printed() !== undefined, 15);
+    return printed()?.split(/\s+/)[1] ?? '';
   }
 
   async function signIn(search = ''): Promise<void> {
@@ -118,6 +125,32 @@ import { waitFor } from '../../helpers/wait.js';
     await queue.close();
   }, 60_000);
 
+  it('is one dashboard in several processes: what is done in one is seen in the other at once, and so is a logout', async () => {
+    run('worker.js');
+    const second = await addressOf(run('web.js'));
+    await signIn('?view=tasks');
+    await row('send_invoice').locator('.badge', { hasText: 'failed' }).waitFor({ timeout: 15_000 });
+    // Cookies know no ports: the session of the one is that of the other.
+    const other = await page.context().newPage();
+    await other.goto(`${second}?view=tasks`);
+    await other.waitForSelector('.connection.live');
+    await other.locator('tr[data-task]', { hasText: 'send_reminder' }).waitFor();
+    await row('send_reminder').locator('th a').click();
+    await panel().getByRole('button', { name: 'Run now' }).click();
+    await page.locator('.notice', { hasText: 'waits no longer' }).waitFor();
+    await other
+      .locator('tr[data-task]', { hasText: 'send_reminder' })
+      .locator('.badge', { hasText: /waiting|active|completed/ })
+      .waitFor({ timeout: 500 });
+    await other.bringToFront();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await other.locator('dialog[open]', { hasText: 'Sign in' }).waitFor({ timeout: 1000 });
+    await page.goto(`${url.replace('/dashboard', '/auth/login')}`);
+    await page.locator('#username').waitFor();
+    await signIn('?view=audit');
+    await page.locator('tbody tr', { hasText: 'run' }).filter({ hasText: 'admin' }).first().waitFor();
+  }, 60_000);
+
   it('says that the engine is away while Redis is, and goes on by itself when it is back', async () => {
     run('worker.js');
     await signIn('?view=tasks');
@@ -125,15 +158,22 @@ import { waitFor } from '../../helpers/wait.js';
     await redis.stop();
     const health = async (): Promise<number> => (await page.request.get(url.replace('/dashboard', '/health'))).status();
     await waitFor(async () => (await health()) === 503, 10);
-    await page.reload();
-    await page.locator('.banner', { hasText: 'The task engine cannot be reached' }).waitFor();
-    await page.getByText('ENGINE_UNAVAILABLE').first().waitFor();
-    for (let n = 0; n < 20; n++) await page.request.get(url.replace('/dashboard', ''));
+    await page.keyboard.press('g');
+    await page.keyboard.press('f');
+    await page.locator('.banner', { hasText: 'The tasks cannot be reached' }).waitFor();
+    await page.getByText('_UNAVAILABLE').first().waitFor();
+    // A session that cannot be checked lets nobody in.
+    for (let n = 0; n < 20; n++) expect((await page.request.get(url.replace('/dashboard', ''))).status()).toBe(503);
     await redis.start();
-    await row('send_welcome').waitFor({ timeout: 30_000 });
-    await page.locator('.banner', { hasText: 'The task engine' }).waitFor({ state: 'detached' });
-    // One line when it went and one when it came back, whatever was asked meanwhile.
-    expect(web.lines.filter((line) => /"level":[56]0/.test(line))).toHaveLength(1);
-    expect(web.lines.filter((line) => line.includes('is back'))).toHaveLength(1);
+    await page.locator('tbody tr', { hasText: 'no address for order' }).waitFor({ timeout: 30_000 });
+    await page.locator('.banner', { hasText: 'The tasks cannot' }).waitFor({ state: 'detached' });
+    // For the queues and for the sessions, each one line when it went and one when it came back, whatever was asked meanwhile.
+    expect(
+      web.lines
+        .filter((line) => /"level":[56]0/.test(line))
+        .map((line) => (JSON.parse(line) as { msg: string }).msg)
+        .sort(),
+    ).toEqual(['the Redis of the attached queues is away', 'the Redis of the sessions cannot be used']);
+    expect(web.lines.filter((line) => /is back|can be used again/.test(line))).toHaveLength(2);
   }, 60_000);
 });
