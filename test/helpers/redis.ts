@@ -59,6 +59,10 @@ export class RedisServer {
     }
   }
 
+  signal(signal: NodeJS.Signals): void {
+    this.#server?.kill(signal);
+  }
+
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const server = this.#server;
     if (!server || server.exitCode !== null) return;

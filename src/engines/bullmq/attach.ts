@@ -16,14 +16,14 @@ import type {
   TaskQuery,
   TaskSource,
 } from '../../tasks/engine.js';
-import type { LogLine, TaskDetail } from '../../tasks/types.js';
+import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { commandTasks } from '../bulk.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
 import { partsOf } from './job-ids.js';
 import { JobMirror } from './mirror.js';
-import type { RedisConnection } from './redis-connection.js';
+import { plainError, type RedisConnection, withinTime } from './redis-connection.js';
 import { type RedisStore, redisStore } from './redis-store.js';
 import { listSchedulers, toScheduleState } from './schedulers.js';
 import { listWorkers } from './workers.js';
@@ -52,6 +52,8 @@ export interface AttachedQueues extends TaskSource {
   close(): Promise<void>;
 }
 
+/** Milliseconds that BullMQ is waited for. */
+const patience = 5000;
 /** Seconds that the first answer waits for the queues to be read. */
 const firstRead = 5;
 
@@ -81,6 +83,23 @@ function checkQueues(queues: readonly Queue[]): readonly Queue[] {
   const twice = names.find((name, n) => names.indexOf(name) !== n);
   if (twice !== undefined) throw new TypeError(`queues has two of the name '${twice}'`);
   return queues;
+}
+
+function isAway(cause: Error, reported: boolean): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', `the Redis of the queues is away: ${cause.message}`, { cause, reported });
+}
+
+/** Whether a job that was found by its id is one of those that are asked for. */
+function isWanted({ status, name, queue, createdAt }: TaskSummary, query: TaskQuery): boolean {
+  const at = Date.parse(createdAt);
+  return (
+    (query.status === undefined || query.status.includes(status)) &&
+    (query.name === undefined || query.name === name) &&
+    (query.queue === undefined || query.queue === queue) &&
+    at >= (query.from ?? 0) &&
+    at < (query.to ?? Number.POSITIVE_INFINITY) &&
+    (query.tags ?? []).length === 0
+  );
 }
 
 /** What a queue is connected with, where a client of ioredis can be made of it. */
@@ -116,7 +135,7 @@ class Attached implements AttachedQueues {
     this.#opening = JobMirror.open(logger, { age: undefined, count: keep }).then((mirror) => {
       for (const queue of queues) {
         const reports = { live: (live: boolean, cause?: Error) => this.#report(queue.name, live, cause) };
-        const follower = new Follower({ queue, mirror, logger, history, reports });
+        const follower = new Follower({ queue, mirror, history, reports });
         this.#followers.push(follower);
         if (!this.#closed) follower.start();
       }
@@ -135,11 +154,12 @@ class Attached implements AttachedQueues {
   }
 
   /** One line for each change, not for each try. */
-  #report(queue: string, live: boolean, cause?: Error): void {
+  #report(queue: string, live: boolean, thrown?: Error): void {
     this.#live.set(queue, live);
+    const cause = plainError(thrown ?? 'it does not answer');
     if (!live) {
       if (!this.#away) this.#logger.error({ err: cause, queue }, 'the Redis of the attached queues is away');
-      this.#away ??= cause ?? new Error('the Redis is away');
+      this.#away ??= cause;
       this.#settleFirstRead();
     } else if (this.#queues.size === this.#live.size && [...this.#live.values()].every(Boolean)) {
       if (this.#away) this.#logger.info({ queue }, 'the Redis of the attached queues is back');
@@ -152,12 +172,18 @@ class Attached implements AttachedQueues {
     if (this.#closed) throw new TaskflowError('ENGINE_UNAVAILABLE', 'the queues are no longer attached');
     const mirror = await this.#opening;
     await this.#firstRead;
-    if (this.#away)
-      throw new TaskflowError('ENGINE_UNAVAILABLE', `the Redis of the queues is away: ${this.#away.message}`, {
-        cause: this.#away,
-        reported: true,
-      });
+    if (this.#away) throw isAway(this.#away, true);
     return mirror;
+  }
+
+  /** Asks BullMQ. What it cannot answer is no fault of the app, nor is a Redis that is stuck. */
+  async #ask<T>(call: (mirror: JobMirror) => Promise<T>, milliseconds = patience): Promise<T> {
+    const mirror = await this.#ready();
+    try {
+      return await withinTime(call(mirror), milliseconds);
+    } catch (error) {
+      throw error instanceof TaskflowError ? error : isAway(plainError(error), false);
+    }
   }
 
   async close(): Promise<void> {
@@ -172,48 +198,46 @@ class Attached implements AttachedQueues {
   async find(query: TaskQuery): Promise<TaskPage> {
     const mirror = await this.#ready();
     const { text } = query;
-    const named = text === undefined || query.after !== undefined ? [] : this.#byId(mirror, text);
+    const named = text === undefined || query.after !== undefined ? [] : this.#byId(mirror, text).filter((task) => isWanted(task, query));
     if (named.length > 0) return { items: named, next: null, total: named.length, totalRelation: 'eq' };
     return mirror.find(query);
   }
 
   /** A text that is the id of a job, with its queue or without. */
-  #byId(mirror: JobMirror, text: string) {
+  #byId(mirror: JobMirror, text: string): TaskSummary[] {
     return mirror.summaries([text, ...[...this.#queues.keys()].map((queue) => `${queue}:${text}`)]);
   }
 
   async get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
-    const mirror = await this.#ready();
     const { queue: name, jobId } = partsOf(id);
     const queue = this.#queues.get(name);
-    return queue && readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines);
+    return this.#ask(async (mirror) => queue && readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines));
   }
 
   async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
-    await this.#ready();
     const { queue: name, jobId } = partsOf(id);
     const queue = this.#queues.get(name);
-    return queue ? readLog(queue, jobId, query) : [];
+    return this.#ask(async () => (queue ? readLog(queue, jobId, query) : []));
   }
 
   async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    const mirror = await this.#ready();
-    if (kind === 'workers') return (await listWorkers([...this.#queues.values()])) as Aggregates[K]['answer'];
-    return mirror.aggregate(kind, query);
+    if (kind === 'workers') return this.#ask(async () => (await listWorkers([...this.#queues.values()])) as Aggregates[K]['answer']);
+    return (await this.#ready()).aggregate(kind, query);
   }
 
   async describe(): Promise<EngineDescription> {
-    const mirror = await this.#ready();
-    const { rev, oldestRev, queues } = mirror.describe();
-    const known = new Map(queues.map((queue) => [queue.name, queue]));
-    const schedulers = await Promise.all([...this.#queues.values()].map(listSchedulers));
-    return {
-      engine: 'bullmq',
-      rev,
-      oldestRev,
-      queues: [...this.#queues.keys()].sort().map((name) => known.get(name) ?? { name, paused: false, pause: null }),
-      schedules: schedulers.flat().map((scheduler) => toScheduleState(scheduler, mirror)),
-    };
+    return this.#ask(async (mirror) => {
+      const { rev, oldestRev, queues } = mirror.describe();
+      const known = new Map(queues.map((queue) => [queue.name, queue]));
+      const schedulers = await Promise.all([...this.#queues.values()].map(listSchedulers));
+      return {
+        engine: 'bullmq',
+        rev,
+        oldestRev,
+        queues: [...this.#queues.keys()].sort().map((name) => known.get(name) ?? { name, paused: false, pause: null }),
+        schedules: schedulers.flat().map((scheduler) => toScheduleState(scheduler, mirror)),
+      };
+    });
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
@@ -221,8 +245,12 @@ class Attached implements AttachedQueues {
     yield* mirror.watch(after, signal);
   }
 
-  async control(command: Command, by: CommandBy): Promise<Outcome> {
-    const mirror = await this.#ready();
+  control(command: Command, by: CommandBy): Promise<Outcome> {
+    // Thousands of jobs take their time.
+    return this.#ask((mirror) => this.#control(mirror, command, by), patience * 24);
+  }
+
+  async #control(mirror: JobMirror, command: Command, by: CommandBy): Promise<Outcome> {
     const control = new JobControl(this.#queues, mirror);
     if ('queue' in command) return control.pause(command.queue, command.action === 'pause', by);
     if ('schedule' in command) return control.schedule(command);

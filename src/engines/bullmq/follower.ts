@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type JobJson, type Queue, QueueEvents } from 'bullmq';
-import type { Logger } from '../../options.js';
 import { isEnded } from '../../tasks/states.js';
 import type { TaskSummary } from '../../tasks/types.js';
 import type { MirroredTask } from '../embedded/mirror.js';
@@ -17,6 +16,10 @@ const stepSize = 200;
 const countInterval = 5000;
 /** How often the count must be another in a row: jobs move while it is taken. */
 const countsApart = 2;
+/** Jobs that are remembered although they could not be read. */
+const mostUnread = 10_000;
+/** Milliseconds that closing waits for what is under way. */
+const closeTime = 1000;
 /** Milliseconds between two tries to hear oneself in a queue's events. */
 const greetInterval = 50;
 
@@ -42,12 +45,13 @@ interface Reports {
 export class Follower {
   readonly #queue: Queue;
   readonly #mirror: JobMirror;
-  readonly #logger: Logger;
   readonly #history: number;
   readonly #reports: Reports;
   readonly #events: QueueEvents;
   readonly #timers: NodeJS.Timeout[] = [];
   #told = new Map<string, Told>();
+  /** Jobs that were gone before they could be read, and have not been told to have ended. */
+  readonly #unread = new Map<string, Told>();
   /** Jobs that events told of while the queue is read: what was read of them may be old. */
   #touched: Set<string> | undefined;
   #working: Promise<void> | undefined;
@@ -57,11 +61,10 @@ export class Follower {
   /** The Redis was away: events may have been cut off meanwhile. */
   #stale = true;
 
-  constructor(parts: { queue: Queue; mirror: JobMirror; logger: Logger; history: number; reports: Reports }) {
-    const { queue, mirror, logger, history, reports } = parts;
+  constructor(parts: { queue: Queue; mirror: JobMirror; history: number; reports: Reports }) {
+    const { queue, mirror, history, reports } = parts;
     this.#queue = queue;
     this.#mirror = mirror;
-    this.#logger = logger;
     this.#history = history;
     this.#reports = reports;
     const { connection, prefix } = queue.opts;
@@ -86,11 +89,9 @@ export class Follower {
     events.on('paused', () => void this.#notePause(true));
     events.on('resumed', () => void this.#notePause(false));
     events.on('error', (error) => this.#away(error));
-    // Without a listener an error of the queue's own connection would end the process.
-    this.#queue.on('error', this.#onQueueError);
+    // It stays when this is closed: errors that nobody listens to BullMQ prints whole, and some hold a password.
+    this.#queue.on('error', (error: Error) => this.#away(error));
   }
-
-  readonly #onQueueError = (error: Error): void => this.#away(error);
 
   /** Reads the queue and keeps it from then on; starts again by itself after the Redis was away. */
   start(): void {
@@ -104,10 +105,9 @@ export class Follower {
   async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
-    this.#queue.off('error', this.#onQueueError);
-    await this.#events.close().catch(() => undefined);
-    await this.#reading?.catch(() => undefined);
-    await this.#working?.catch(() => undefined);
+    // What waits for a Redis that never lets it in would wait for ever; it does nothing more.
+    const ended = Promise.allSettled([this.#events.close(), this.#reading, this.#working]);
+    await Promise.race([ended, wait(closeTime, undefined, { ref: false })]);
   }
 
   #away(error: Error): void {
@@ -255,7 +255,6 @@ export class Follower {
         await this.#apply([...told]);
       } catch (error) {
         if (this.#closed) return;
-        this.#logger.warn({ err: error, queue: this.#queue.name }, 'jobs could not be read; they will be when the Redis answers again');
         this.#away(error as Error);
         void this.#catchUp();
         return;
@@ -273,11 +272,18 @@ export class Follower {
         const job = jobs[n];
         const task = job ? this.#present(job, what) : this.#absent(id, what);
         if (task) present.push(task);
+        else if (!job && !what.removed) this.#remember(id, what);
         else if (!job && what.removed) gone.push(keyOf(this.#queue.name, id));
       }
       await this.#mirror.forget(gone);
       await this.#mirror.put(present);
     }
+  }
+
+  #remember(id: string, told: Told): void {
+    this.#unread.set(id, { ...told, ...this.#unread.get(id) });
+    const [oldest] = this.#unread.keys();
+    if (oldest !== undefined && this.#unread.size > mostUnread) this.#unread.delete(oldest);
   }
 
   #present(job: JobJson, { state, dueAt }: Told): MirroredTask {
@@ -290,7 +296,9 @@ export class Follower {
     if (state !== 'completed' && state !== 'failed') return undefined;
     const key = keyOf(this.#queue.name, id);
     const known = this.#mirror.summary(key);
-    const before = known ? fromSummary(known) : blank(this.#queue.name, key, name ?? 'unknown', at);
+    const unread = this.#unread.get(id);
+    this.#unread.delete(id);
+    const before = known ? fromSummary(known) : blank(this.#queue.name, key, unread?.name ?? name ?? 'unknown', unread?.at ?? at);
     return {
       ...before,
       engineState: state,

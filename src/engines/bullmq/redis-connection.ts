@@ -80,3 +80,12 @@ export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.
     clearTimeout(timer);
   }
 }
+
+/** An error of Redis without the command that it carries: that of a sign-in has the password. */
+export function plainError(thrown: unknown): Error {
+  if (!(thrown instanceof Error)) return new Error(String(thrown));
+  const plain = new Error(thrown.message);
+  plain.name = thrown.name;
+  if (thrown.stack !== undefined) plain.stack = thrown.stack;
+  return plain;
+}

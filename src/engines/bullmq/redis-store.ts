@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
-import { connectRedis, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
+import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
 
@@ -93,11 +93,11 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
 
   let away = false;
   /** The error of a store that cannot be used: one line in the log for all that meet it. */
-  const unusable = (cause: unknown): TaskflowError => {
-    const why = cause instanceof Error ? cause.message : String(cause);
+  const unusable = (thrown: unknown): TaskflowError => {
+    const cause = plainError(thrown);
     if (!away && !closed) logger.error({ err: cause }, 'the Redis of the sessions cannot be used');
     away = true;
-    return new TaskflowError('STORE_UNAVAILABLE', `the Redis of the sessions cannot be used: ${why}`, { cause, reported: true });
+    return new TaskflowError('STORE_UNAVAILABLE', `the Redis of the sessions cannot be used: ${cause.message}`, { cause, reported: true });
   };
   const ask = async <T>(command: (redis: Redis) => Promise<T>): Promise<T> => {
     try {

@@ -90,9 +90,15 @@ async function longestOfQuietest(session: CDPSession, seconds: number): Promise<
   return Math.min(...longest);
 }
 
+/** The least of three looks: between the sweep and the question the page goes on. */
 async function heap(session: CDPSession): Promise<number> {
-  await session.send('HeapProfiler.collectGarbage');
-  return (await session.send('Runtime.getHeapUsage')).usedSize;
+  const sizes: number[] = [];
+  for (let n = 0; n < 3; n++) {
+    await session.send('HeapProfiler.collectGarbage');
+    sizes.push((await session.send('Runtime.getHeapUsage')).usedSize);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+  }
+  return Math.min(...sizes);
 }
 
 describe('the dashboard of a million tasks', () => {

@@ -203,9 +203,10 @@ describe('one task in a browser', () => {
     await json.getByText('[5,000 items]').click();
     await json.getByText('{1 key}').first().waitFor();
     expect(await json.locator('summary').count()).toBe(103);
-    await json.getByText('{1 key}').first().click();
-    await json.getByText('{1 key}').nth(1).click();
-    await json.getByText('leaf 0').waitFor();
+    const first = json.locator('details', { has: page.locator('> summary', { hasText: /^\{1 key\}$/ }) }).first();
+    await first.locator('> summary').click();
+    await first.locator('details > summary').click();
+    await first.getByText('leaf 0').waitFor();
     await json.getByRole('button', { name: 'Show all 5,000 items' }).click();
     await page.waitForFunction(() => document.querySelectorAll('.json summary').length > 5000);
     await json.getByRole('button', { name: /Show all [0-9.]+ KB/ }).click();

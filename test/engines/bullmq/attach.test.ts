@@ -98,6 +98,19 @@ const by = { actor: 'ada' };
     expect(await queue.getJob(kept.split(':')[1] ?? '')).toBeUndefined();
   });
 
+  it('know the name of a job that was gone before it could be read, of many at once', async () => {
+    attach();
+    await tasks.find({ limit: 1 });
+    work(async () => 'quick');
+    for (let round = 0; round < 10; round++) {
+      const options = { removeOnComplete: true };
+      await queue.addBulk(Array.from({ length: 30 }, () => ({ name: 'fleeting', data: {}, opts: options })));
+      await sleep(0.03);
+    }
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 300);
+    expect((await tasks.find({ name: 'fleeting', limit: 1 })).total).toBe(300);
+  });
+
   it('tell each attempt that was seen, with its error, and retry as BullMQ does', async () => {
     attach();
     let healthy = false;

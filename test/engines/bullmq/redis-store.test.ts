@@ -91,13 +91,17 @@ let stores = 0;
 
   it('say so when a password is wrong, and never the password', async () => {
     const own = await RedisServer.start('--requirepass', 'right');
-    const store = redisStore({ ...own.connection, password: 'wr0ng-one' }, { logger: false });
+    const { logger, lines, text } = recordingLogger();
+    const store = redisStore({ ...own.connection, password: 'wr0ng-one' }, { logger });
     const error: Error = await store.get('a').then(
       () => new Error('let in'),
       (reason: Error) => reason,
     );
     expect(error.message).toMatch(/WRONGPASS|NOAUTH/);
     expect(error.message).not.toContain('wr0ng-one');
+    await store.set('a', 1, 60).catch(() => undefined);
+    expect(lines.filter(({ level }) => Number(level) >= 40)).toHaveLength(1);
+    expect(text()).not.toContain('wr0ng-one');
     await store.close();
     await own.remove();
   });

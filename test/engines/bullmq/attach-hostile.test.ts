@@ -1,0 +1,221 @@
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import Koa from 'koa';
+import { type AttachedQueues, attachQueues } from '../../../src/engines/bullmq/index.js';
+import { taskAdmin } from '../../../src/index.js';
+import { ask } from '../../helpers/client.js';
+import { recordingLogger } from '../../helpers/logs.js';
+import { startProcess } from '../../helpers/process.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { type Served, serve } from '../../helpers/serve.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+(hasRedis ? describe : describe.skip)('attached queues', () => {
+  let redis: RedisServer;
+  let client: Redis;
+  let queue: Queue;
+  const open: { close(): Promise<unknown> }[] = [];
+  beforeAll(async () => {
+    redis = await RedisServer.start();
+    client = new Redis(redis.connection);
+  });
+  afterAll(async () => {
+    client.disconnect();
+    await redis.remove();
+  });
+  beforeEach(async () => {
+    queue = keep(new Queue(`q-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
+    await queue.waitUntilReady();
+  });
+  afterEach(async () => {
+    for (const one of open.splice(0).reverse()) await one.close();
+  });
+
+  function keep<T extends { close(): Promise<unknown> }>(one: T): T {
+    open.push(one);
+    return one;
+  }
+
+  const attach = (queues = [queue]): AttachedQueues => keep(attachQueues(queues, { logger: false }));
+
+  async function admin(tasks: AttachedQueues): Promise<Served> {
+    const app = new Koa();
+    app.use(taskAdmin(tasks, { auth: null, displayFuncArgs: true, logger: false }));
+    return keep(await serve(app));
+  }
+
+  it('take ids of jobs as they are, whatever stands in them', async () => {
+    const ids = ['order/42?x=1&y=#2', 'é ü 漢字', '..%2f..', "'; DROP TABLE task; --", 'a'.repeat(200)];
+    for (const jobId of ids) await queue.add('odd', { jobId }, { jobId });
+    const { url } = await admin(attach());
+    for (const jobId of ids) {
+      const id = `${queue.name}:${jobId}`;
+      const { status, json } = await ask(`${url}/tasks/${encodeURIComponent(id)}`);
+      expect([status, json]).toMatchObject([200, { id, name: 'odd', args: [{ jobId }] }]);
+      expect((await ask(`${url}/tasks/${encodeURIComponent(id)}/logs`)).status).toBe(200);
+    }
+    const answer = await ask(`${url}/tasks/bulk`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ action: 'delete', ids: ids.map((jobId) => `${queue.name}:${jobId}`) }),
+    });
+    expect(answer.json).toMatchObject({ dispatched: ids.length, skipped: 0 });
+    expect(await queue.getJobCountByTypes('wait')).toBe(0);
+  });
+
+  it.each(['nothing', 'other:1', `${'q'.repeat(200)}:1`, 'q\u0000:1', ':1', 'q:', '../x:1'])(
+    'answer 404 for what is no job of theirs: %j',
+    async (id) => {
+      const { url } = await admin(attach());
+      expect((await ask(`${url}/tasks/${encodeURIComponent(id)}`)).status).toBe(404);
+    },
+  );
+
+  it('show hostile names and errors as they are, cut where they are long', async () => {
+    const name = '<img src=x onerror=alert(1)>';
+    keep(
+      new Worker(
+        queue.name,
+        async () => {
+          throw new Error(`=cmd()${'x'.repeat(1_000_000)}`);
+        },
+        { connection: redis.connection },
+      ),
+    );
+    const tasks = attach();
+    await queue.add(name, { text: 'y'.repeat(1_000_000) });
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1);
+    const { items } = await tasks.find({ limit: 1 });
+    expect(items[0]).toMatchObject({ name, status: 'failed' });
+    expect(items[0]?.error?.message.length).toBe(10_000);
+    expect(JSON.stringify(items).length).toBeLessThan(11_000);
+    const detail = await tasks.get(items[0]?.id ?? '');
+    expect(JSON.stringify(detail?.args).length).toBeGreaterThan(1_000_000);
+  });
+
+  it('use one connection of the app for many queues, and leave it open', async () => {
+    const shared = new Redis({ ...redis.connection, maxRetriesPerRequest: null });
+    const queues = ['a', 'b', 'c'].map((name) => keep(new Queue(`${queue.name}-${name}`, { connection: shared })));
+    await queues[1]?.add('x', {});
+    const tasks = attachQueues(queues, { logger: false });
+    expect((await tasks.find({ limit: 5 })).total).toBe(1);
+    await tasks.close();
+    expect(await shared.ping()).toBe('PONG');
+    await queues[0]?.add('still', {});
+    expect(await queues[0]?.getJobCountByTypes('wait')).toBe(1);
+    await Promise.all(queues.map((each) => each.close()));
+    shared.disconnect();
+  });
+
+  it('find queues under a prefix of their own', async () => {
+    const other = keep(new Queue('mail', { connection: redis.connection, prefix: 'shop' }));
+    await other.add('x', {});
+    const tasks = attach([other]);
+    expect((await tasks.find({ limit: 5 })).items).toMatchObject([{ id: expect.stringMatching(/^mail:/) }]);
+    await other.add('y', {});
+    await waitFor(async () => (await tasks.find({ limit: 5 })).total === 2);
+  });
+
+  it('lose nothing when all connections are cut again and again while jobs are added', async () => {
+    const tasks = attach();
+    await tasks.describe();
+    const adding = (async () => {
+      for (let n = 0; n < 60; n++) {
+        await queue.add('n', { n }).catch(() => undefined);
+        await sleep(0.02);
+      }
+    })();
+    for (let n = 0; n < 4; n++) {
+      await sleep(0.3);
+      await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    }
+    await adding;
+    await waitFor(async () => {
+      const there = await queue.getJobCountByTypes('wait');
+      return tasks.aggregate('pulse').then(
+        ({ pending }) => there > 0 && pending === there,
+        () => false,
+      );
+    }, 20);
+  }, 40_000);
+
+  it('show a job whose worker was killed as it is taken up by another', async () => {
+    const program = `
+      import { Worker } from 'bullmq';
+      new Worker(${JSON.stringify(queue.name)}, () => new Promise(() => {}), { connection: ${JSON.stringify(redis.connection)}, lockDuration: 500, stalledInterval: 300 });
+    `;
+    const first = startProcess(process.execPath, ['--input-type=module', '-e', program]);
+    const tasks = attach();
+    const id = `${queue.name}:${(await queue.add('long', {})).id}`;
+    await waitFor(async () => (await tasks.get(id))?.engineState === 'active', 10);
+    first.process.kill('SIGKILL');
+    await first.ended;
+    keep(new Worker(queue.name, async () => 'done', { connection: redis.connection, lockDuration: 500, stalledInterval: 300 }));
+    await waitFor(async () => (await tasks.get(id))?.status === 'success', 15);
+    expect(await tasks.get(id)).toMatchObject({ result: 'done', attempt: expect.any(Number) });
+  }, 30_000);
+
+  it('say that the Redis is away where it does not answer at all, and go on when it does', async () => {
+    const own = await RedisServer.start();
+    const stuck = keep(new Queue('mail', { connection: own.connection }));
+    await stuck.add('x', {});
+    const tasks = attach([stuck]);
+    const [task] = (await tasks.find({ limit: 1 })).items;
+    own.signal('SIGSTOP');
+    await expect(tasks.get(task?.id ?? '')).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    own.signal('SIGCONT');
+    await waitFor(() => tasks.get(task?.id ?? '').then(Boolean, () => false), 10);
+    await tasks.close();
+    await stuck.close();
+    open.splice(-2);
+    await own.remove();
+  }, 30_000);
+
+  it('are emptied when a queue is obliterated', async () => {
+    await queue.addBulk(Array.from({ length: 20 }, (_, n) => ({ name: 'x', data: { n } })));
+    const tasks = attach();
+    expect((await tasks.aggregate('pulse')).pending).toBe(20);
+    await queue.obliterate({ force: true });
+    await waitFor(async () => (await tasks.aggregate('pulse')).pending === 0, 20);
+  }, 30_000);
+
+  it('say once in the log what is wrong where the password is, and nothing of the password', async () => {
+    const own = await RedisServer.start('--requirepass', 'right');
+    const { logger, lines, text } = recordingLogger();
+    const locked = new Queue('mail', { connection: { ...own.connection, password: 'wr0ng-one' } });
+    const tasks = attachQueues([locked], { logger });
+    for (let n = 0; n < 3; n++) await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    expect(lines.filter(({ level }) => Number(level) >= 40)).toHaveLength(1);
+    expect(text()).toMatch(/WRONGPASS|NOAUTH/);
+    expect(text()).not.toContain('wr0ng-one');
+    await tasks.close();
+    // BullMQ itself waits for ever for one that is never let in.
+    void locked.disconnect();
+    await own.remove();
+  }, 30_000);
+
+  it('can be detached at once, and refuse what is asked afterwards', async () => {
+    const tasks = attachQueues([queue], { logger: false });
+    await tasks.close();
+    await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await queue.add('still', {});
+  });
+
+  it('let a process that has closed everything end by itself', async () => {
+    const index = fileURLToPath(new URL('../../../dist/engines/bullmq/index.js', import.meta.url));
+    const program = `
+      import { Queue } from 'bullmq';
+      import { attachQueues } from ${JSON.stringify(index)};
+      const queue = new Queue('mail', { connection: ${JSON.stringify(redis.connection)} });
+      const tasks = attachQueues([queue], { logger: false });
+      await tasks.store.set('a', 1, 60);
+      console.log((await tasks.describe()).engine);
+      await tasks.close();
+      await queue.close();
+    `;
+    const child = startProcess(process.execPath, ['--input-type=module', '-e', program]);
+    expect([await child.ended, child.lines]).toEqual([0, ['bullmq']]);
+  });
+});
