@@ -9,6 +9,7 @@ import type {
   Changes,
   Command,
   CommandBy,
+  Definitions,
   EngineDescription,
   LogQuery,
   Outcome,
@@ -16,16 +17,17 @@ import type {
   TaskQuery,
   TaskSource,
 } from '../../tasks/engine.js';
+import { runsAfter, type Timetable } from '../../tasks/schedule.js';
 import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { commandTasks } from '../bulk.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
-import { partsOf } from './job-ids.js';
+import { keyOf, partsOf } from './job-ids.js';
 import { JobMirror } from './mirror.js';
 import { plainError, type RedisConnection, withinTime } from './redis-connection.js';
 import { type RedisStore, redisStore } from './redis-store.js';
-import { listSchedulers, toScheduleState } from './schedulers.js';
+import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
 import { listWorkers } from './workers.js';
 
 /** Options of {@link attachQueues}. */
@@ -122,6 +124,8 @@ class Attached implements AttachedQueues {
   #settleFirstRead = (): void => {};
   #away: Error | undefined;
   #closed = false;
+  /** Of the schedulers that were there when they were last asked for. */
+  #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
   #store: SharedStore | undefined;
   #redis: RedisStore | undefined;
 
@@ -229,15 +233,21 @@ class Attached implements AttachedQueues {
     return this.#ask(async (mirror) => {
       const { rev, oldestRev, queues } = mirror.describe();
       const known = new Map(queues.map((queue) => [queue.name, queue]));
-      const schedulers = await Promise.all([...this.#queues.values()].map(listSchedulers));
+      const schedulers = (await Promise.all([...this.#queues.values()].map(listSchedulers))).flat();
+      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.json.key), timetableOf(scheduler)]));
       return {
         engine: 'bullmq',
         rev,
         oldestRev,
         queues: [...this.#queues.keys()].sort().map((name) => known.get(name) ?? { name, paused: false, pause: null }),
-        schedules: schedulers.flat().map((scheduler) => toScheduleState(scheduler, mirror)),
+        schedules: schedulers.map((scheduler) => toScheduleState(scheduler, mirror)),
       };
     });
+  }
+
+  /** No function is defined here, but what schedulers are known fire when their rules say. */
+  definitions(): Definitions {
+    return { functions: [], runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count) };
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {

@@ -1,5 +1,6 @@
 import type { JobSchedulerJson, Queue } from 'bullmq';
 import type { ScheduleState } from '../../tasks/engine.js';
+import { readTimetable, type Timetable } from '../../tasks/schedule.js';
 import { keyOf } from './job-ids.js';
 import type { JobMirror } from './mirror.js';
 
@@ -15,6 +16,17 @@ interface Scheduler {
 export async function listSchedulers(queue: Queue): Promise<Scheduler[]> {
   const schedulers = await queue.getJobSchedulers(0, most - 1, true);
   return schedulers.map((json) => ({ queue: queue.name, json }));
+}
+
+/** When a scheduler fires; nothing for a rule that is not understood here. */
+export function timetableOf({ json }: Scheduler): Timetable | undefined {
+  const { pattern, tz, every, key } = json;
+  try {
+    if (pattern !== undefined) return readTimetable(key, { cron: pattern, timezone: tz }, Date.now());
+    return every === undefined ? undefined : readTimetable(key, { every: every / 1000 }, Date.now());
+  } catch {
+    return undefined;
+  }
 }
 
 /** A scheduler as a schedule is shown. */

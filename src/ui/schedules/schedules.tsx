@@ -31,7 +31,7 @@ function offset(iso: string, zone: string): string {
 function NextRuns({ runs, zone }: { runs: readonly string[]; zone: string | undefined }) {
   return (
     <details>
-      <summary>Next {runs.length} runs</summary>
+      <summary>{runs.length === 1 ? 'Next run' : `Next ${runs.length} runs`}</summary>
       <ol class="runs">
         {runs.map((at, n) => {
           const before = runs[n - 1];

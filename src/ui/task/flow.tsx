@@ -1,4 +1,5 @@
 import type { ShownTask } from '../../client/client.js';
+import { shortId } from '../format.js';
 import { ChangeLink } from '../links.js';
 import { signs } from '../statuses.js';
 import { view } from '../view.js';
@@ -30,7 +31,9 @@ function Node({ node }: { node: Flow }) {
             {engineState ?? status}
           </span>{' '}
           {isOpen ? <strong aria-current="true">{name}</strong> : <ChangeLink change={{ task: id, attempt: undefined }}>{name}</ChangeLink>}{' '}
-          <span class="faint mono">{id}</span>
+          <span class="faint mono" title={id}>
+            {shortId(id)}
+          </span>
         </>
       )}
       {(children.length > 0 || more > 0) && (
