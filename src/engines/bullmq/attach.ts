@@ -61,7 +61,8 @@ const firstRead = 5;
 
 /**
  * Shows and controls queues of BullMQ whose jobs this package knows nothing of. It reads them once, then follows their
- * events; a connection of its own for each queue waits for those. Nothing is written to the Redis but what a user does.
+ * events; a connection of its own for each queue waits for those. It writes nothing to a queue but what a user does, and an
+ * event of its own name when it begins to listen, to know from where on it is told of the others.
  *
  * @throws TypeError where `queues` is no list of BullMQ's `Queue`, or two have one name.
  * @example
