@@ -53,5 +53,4 @@ console.log('working');
 for (const signal of ['SIGTERM', 'SIGINT'])
   process.once(signal, async () => {
     await Promise.all([...workers, mail, pages, flows].map((each) => each.close()));
-    process.exit(0);
   });

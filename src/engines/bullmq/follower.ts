@@ -86,8 +86,8 @@ export class Follower {
     events.on('delayed', ({ jobId, delay }, id) => this.#tell(jobId, id, { state: 'delayed', dueAt: Number(delay) }));
     events.on('progress', ({ jobId }, id) => this.#tell(jobId, id, {}));
     events.on('removed', ({ jobId }, id) => this.#tell(jobId, id, { removed: true }));
-    events.on('paused', () => void this.#notePause(true));
-    events.on('resumed', () => void this.#notePause(false));
+    events.on('paused', () => void this.#notePause(true).catch((error: Error) => this.#away(error)));
+    events.on('resumed', () => void this.#notePause(false).catch((error: Error) => this.#away(error)));
     events.on('error', (error) => this.#away(error));
     // It stays when this is closed: errors that nobody listens to BullMQ prints whole, and some hold a password.
     this.#queue.on('error', (error: Error) => this.#away(error));
@@ -215,7 +215,9 @@ export class Follower {
 
   /** Draining a queue sends no event: it shows in the counts. */
   async #compareCounts(): Promise<void> {
-    if (this.#closed || this.#stale || this.#reading) return;
+    if (this.#closed || this.#reading) return;
+    // An error that came without a lost connection is followed by none that is there again.
+    if (this.#stale) return this.#catchUp();
     try {
       const counts = await this.#queue.getJobCounts(...openStates);
       const there = openStates.reduce((sum, state) => sum + (counts[state] ?? 0), 0);

@@ -1,5 +1,5 @@
 import type { Logger } from '../../options.js';
-import type { Aggregates, Changes, EngineDescription, Pause, TaskFilter, TaskPage, TaskQuery } from '../../tasks/engine.js';
+import type { Aggregates, Changes, EngineDescription, TaskFilter, TaskPage, TaskQuery } from '../../tasks/engine.js';
 import type { TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { aggregate } from '../embedded/aggregates.js';
 import { Bell } from '../embedded/bell.js';
@@ -136,10 +136,6 @@ export class JobMirror {
   describe(): Pick<EngineDescription, 'rev' | 'oldestRev' | 'queues'> {
     const { rev, oldestRev, queues } = this.#reader.describe();
     return { rev, oldestRev, queues };
-  }
-
-  pauseOf(queue: string): Pause | null {
-    return this.#reader.describe().queues.find(({ name }) => name === queue)?.pause ?? null;
   }
 
   /** When the last job of a schedule began. */

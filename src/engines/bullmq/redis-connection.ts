@@ -18,8 +18,8 @@ const failing: RedisOptions = {
 };
 
 /** A connection of its own, whose commands fail soon where the Redis is away, and which comes back by itself. */
-export function connectRedis(connection: RedisConnection, options: RedisOptions = {}): Redis {
-  const own = { ...failing, ...options, replyMapping: 'legacy' as const };
+export function connectRedis(connection: RedisConnection): Redis {
+  const own = { ...failing, replyMapping: 'legacy' as const };
   const redis =
     typeof connection === 'string'
       ? new Redis(connection, own)

@@ -1,11 +1,12 @@
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import Koa from 'koa';
 import { type AttachedQueues, attachQueues } from '../../../src/engines/bullmq/index.js';
 import { taskAdmin } from '../../../src/index.js';
 import { ask } from '../../helpers/client.js';
+import { closeAfterEach } from '../../helpers/closing.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
@@ -16,7 +17,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
   let redis: RedisServer;
   let client: Redis;
   let queue: Queue;
-  const open: { close(): Promise<unknown> }[] = [];
+  const keep = closeAfterEach();
   beforeAll(async () => {
     redis = await RedisServer.start();
     client = new Redis(redis.connection);
@@ -29,14 +30,6 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     queue = keep(new Queue(`q-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
     await queue.waitUntilReady();
   });
-  afterEach(async () => {
-    for (const one of open.splice(0).reverse()) await one.close();
-  });
-
-  function keep<T extends { close(): Promise<unknown> }>(one: T): T {
-    open.push(one);
-    return one;
-  }
 
   const attach = (queues = [queue]): AttachedQueues => keep(attachQueues(queues, { logger: false }));
 
@@ -109,6 +102,25 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     shared.disconnect();
   });
 
+  it('go on after an error that came without a lost connection, and when they are closed while events come', async () => {
+    const tasks = attach();
+    await tasks.describe();
+    queue.emit('error', new Error('something else'));
+    await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await queue.add('x', {});
+    await waitFor(() =>
+      tasks.find({ limit: 1 }).then(
+        ({ total }) => total === 1,
+        () => false,
+      ),
+    );
+    const pausing = (async () => {
+      for (let n = 0; n < 10; n++) await (n % 2 === 0 ? queue.pause() : queue.resume());
+    })();
+    await tasks.close();
+    await pausing;
+  }, 20_000);
+
   it('find queues under a prefix of their own', async () => {
     const other = keep(new Queue('mail', { connection: redis.connection, prefix: 'shop' }));
     await other.add('x', {});
@@ -159,9 +171,9 @@ import { sleep, waitFor } from '../../helpers/wait.js';
 
   it('say that the Redis is away where it does not answer at all, and go on when it does', async () => {
     const own = await RedisServer.start();
-    const stuck = keep(new Queue('mail', { connection: own.connection }));
+    const stuck = new Queue('mail', { connection: own.connection });
     await stuck.add('x', {});
-    const tasks = attach([stuck]);
+    const tasks = attachQueues([stuck], { logger: false });
     const [task] = (await tasks.find({ limit: 1 })).items;
     own.signal('SIGSTOP');
     await expect(tasks.get(task?.id ?? '')).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
@@ -169,7 +181,6 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     await waitFor(() => tasks.get(task?.id ?? '').then(Boolean, () => false), 10);
     await tasks.close();
     await stuck.close();
-    open.splice(-2);
     await own.remove();
   }, 30_000);
 

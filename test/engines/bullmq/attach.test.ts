@@ -1,7 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { FlowProducer, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
 import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../src/engines/bullmq/index.js';
 import type { TaskDetail } from '../../../src/index.js';
+import { closeAfterEach } from '../../helpers/closing.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
@@ -11,7 +12,7 @@ const by = { actor: 'ada' };
   let redis: RedisServer;
   let queue: Queue;
   let tasks: AttachedQueues;
-  const open: { close(): Promise<unknown> }[] = [];
+  const keep = closeAfterEach();
   beforeAll(async () => {
     redis = await RedisServer.start();
   });
@@ -20,14 +21,6 @@ const by = { actor: 'ada' };
     queue = keep(new Queue(`mail-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
     await queue.waitUntilReady();
   });
-  afterEach(async () => {
-    for (const one of open.splice(0).reverse()) await one.close();
-  });
-
-  function keep<T extends { close(): Promise<unknown> }>(one: T): T {
-    open.push(one);
-    return one;
-  }
 
   function attach(queues: Queue[] = [queue], options: AttachOptions = {}): AttachedQueues {
     tasks = keep(attachQueues(queues, { logger: false, ...options }));
