@@ -69,10 +69,11 @@ function Dismiss() {
   );
 }
 
-/** Tells readers of the screen how many tasks are shown, at most every ten seconds. */
+/** Tells readers of the screen how many tasks are shown, at most every ten seconds, and at once that a selection was lost. */
 function Announcer() {
   const [text, setText] = useState('');
-  const present = selectionNews.value || amount();
+  const news = selectionNews.value;
+  const present = news || amount();
   const last = useRef(0);
   useEffect(() => {
     const timer = setTimeout(
@@ -80,7 +81,7 @@ function Announcer() {
         last.current = Date.now();
         setText(present);
       },
-      Math.max(500, last.current + stay - Date.now()),
+      news ? 500 : Math.max(500, last.current + stay - Date.now()),
     );
     return () => clearTimeout(timer);
   }, [present]);
