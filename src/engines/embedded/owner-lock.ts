@@ -1,12 +1,13 @@
 import { mkdirSync, readdirSync, rmSync, statSync, utimes } from 'node:fs';
 import { join } from 'node:path';
+import type { Owners } from '../table-home.js';
 import { type Database, openDatabase, sqliteCode } from './database.js';
 
 /**
  * Tells living processes from dead ones by a lock that the kernel releases when a process ends, however it ends. A
  * heartbeat would take a process for dead whose event loop is busy for a while; a lock does not.
  */
-export class OwnerLocks {
+export class OwnerLocks implements Owners {
   readonly #folder: string;
   #own: Database | undefined;
 

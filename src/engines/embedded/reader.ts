@@ -216,9 +216,4 @@ export class Reader {
       .all('SELECT seq, attempt FROM task WHERE owner = ? AND status = 1 AND cancelling = 1', owner)
       .map((row) => ({ seq: Number(row.seq), attempt: Number(row.attempt) }));
   }
-
-  /** Changes whenever another connection has committed. */
-  dataVersion(): SqlValue {
-    return this.#database.get('PRAGMA data_version')?.data_version ?? null;
-  }
 }

@@ -1,0 +1,431 @@
+import { randomUUID } from 'node:crypto';
+import { TaskflowError } from '../errors.js';
+import type { Logger } from '../options.js';
+import type { SharedStore } from '../store/shared-store.js';
+import type {
+  Action,
+  Aggregates,
+  AttemptResult,
+  Command,
+  CommandBy,
+  NewTask,
+  Outcome,
+  Schedule,
+  TaskEngine,
+  TaskRunner,
+  TransitionObserver,
+} from '../tasks/engine.js';
+import { newTaskId } from '../tasks/task-id.js';
+import { type TaskSummary, taskStatuses } from '../tasks/types.js';
+import { commandTasks } from './bulk.js';
+import { aggregate } from './embedded/aggregates.js';
+import { Bell } from './embedded/bell.js';
+import { embeddedParts, rerunOf } from './embedded/bulk-parts.js';
+import { type Row, sqliteCode } from './embedded/database.js';
+import { GroupCommit } from './embedded/group-commit.js';
+import { Reader } from './embedded/reader.js';
+import { stateOf, toSummary } from './embedded/rows.js';
+import { ScheduleTimers } from './embedded/schedule-timers.js';
+import { type AttemptKey, type LeftToWrite, Slots } from './embedded/slots.js';
+import { embeddedStore } from './embedded/store.js';
+import { type Retention, Upkeep } from './embedded/upkeep.js';
+import { describeWorker } from './embedded/workers.js';
+import { type BatchResult, type Claim, packTasks, type WorkerRow } from './embedded/write.js';
+import type { OpenTables, TableHome } from './table-home.js';
+
+/** Options of a {@link TableEngine}. */
+export interface TableEngineOptions {
+  home: TableHome;
+  logger: Logger;
+  retention: Retention;
+}
+
+/** Milliseconds that log lines are gathered before they are written. */
+const logDelay = 50;
+/** Milliseconds between two looks for dead processes. */
+const recoveryInterval = 1000;
+/** Milliseconds that are waited for a task at a stretch. */
+const longestWait = 5_000;
+/** Milliseconds before a result that could not be recorded is tried again. */
+const recordDelay = 1000;
+
+interface Opened extends OpenTables {
+  reader: Reader;
+  commits: GroupCommit;
+}
+
+/** Runs the tasks of tables that are written in batches, wherever those are kept: any number of processes may have them open. */
+export class TableEngine implements TaskEngine {
+  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']);
+  readonly store: SharedStore;
+  readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
+  readonly backup?: NonNullable<TaskEngine['backup']>;
+  readonly #home: TableHome;
+  readonly #logger: Logger;
+  readonly #owner = randomUUID();
+  readonly #changed = new Bell();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #scheduler: ScheduleTimers;
+  readonly #upkeep: Upkeep;
+  #observer: TransitionObserver | undefined;
+  #opening: Promise<Opened> | undefined;
+  #starting: Promise<void> | undefined;
+  /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
+  #opened: Opened | undefined;
+  #runner: TaskRunner | undefined;
+  #slots: Slots | undefined;
+  #claiming = false;
+  #stopped = false;
+  #dueTimer: NodeJS.Timeout | undefined;
+  #logTimer: NodeJS.Timeout | undefined;
+
+  constructor({ home, logger, retention }: TableEngineOptions) {
+    this.#home = home;
+    this.#logger = logger;
+    this.#upkeep = new Upkeep({ logger, retention });
+    this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
+    this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
+    const { enqueueIn, backup } = home;
+    if (enqueueIn) this.enqueueIn = enqueueIn;
+    if (backup) this.backup = async (path) => backup(await this.#open(), path);
+  }
+
+  observe(observer: TransitionObserver): void {
+    this.#observer = observer;
+  }
+
+  start(runner: TaskRunner | undefined): Promise<void> {
+    this.#starting = this.#start(runner);
+    return this.#starting;
+  }
+
+  async #start(runner: TaskRunner | undefined): Promise<void> {
+    const { port } = await this.#open();
+    this.#runner = runner;
+    await this.#home.owners?.take(this.#owner);
+    await this.#recoverDead();
+    this.#introduce(describeWorker(this.#owner, runner?.concurrency ?? 0));
+    if (this.#home.owners) {
+      this.#every(
+        recoveryInterval,
+        () => void this.#recoverDead().catch((err) => this.#logger.error({ err }, 'looking for dead processes failed')),
+      );
+      this.#every(recoveryInterval, () => this.#home.owners?.sign(this.#owner));
+    }
+    this.#upkeep.start(await this.#open());
+    if (!runner) return;
+    port.hold(true);
+    this.#slots = new Slots({
+      runner,
+      finished: (key, result, rest) => this.#record(key, result, rest),
+      abandoned: (key) => void this.#abandon(key),
+      logged: () => this.#writeLogsSoon(),
+      freed: () => this.#poke(),
+    });
+    runner.onChange(() => this.#poke());
+    this.#claiming = true;
+    this.#scheduler.start(await this.#open());
+    this.#poke();
+  }
+
+  async stop({ timeout }: { timeout: number }): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    // What is being opened or started makes timers of its own: they end once all of them are there.
+    await this.#starting?.catch(() => undefined);
+    await this.#opening?.catch(() => undefined);
+    this.#claiming = false;
+    this.#scheduler.stop();
+    this.#upkeep.stop();
+    clearTimeout(this.#dueTimer);
+    for (const timer of this.#timers) clearInterval(timer);
+    const opened = this.#opened;
+    if (opened) await this.#drain(opened, timeout);
+    this.#changed.close();
+    if (!opened) return;
+    clearTimeout(this.#logTimer);
+    this.#writeLogs(opened);
+    if (this.#starting) this.#introduce({ owner: this.#owner });
+    await opened.commits.close();
+    opened.port.hold(false);
+    await opened.close();
+    this.#home.owners?.release(this.#owner);
+  }
+
+  /** Puts this process on the list of those that have the file open, or takes it off. No task depends on that list. */
+  #introduce(worker: { owner: string } | WorkerRow): void {
+    this.#opened?.commits
+      .submit<'introduce'>({ kind: 'introduce', worker })
+      .catch((err) => this.#logger.warn({ err }, 'the list of processes could not be written'));
+  }
+
+  /** Waits for what runs; what does not end is handed back, as if this process had died. */
+  async #drain({ commits }: Opened, timeout: number): Promise<void> {
+    const slots = this.#slots;
+    if (!slots) return;
+    // What a batch under way has claimed belongs to what runs.
+    await commits.settled();
+    if (await slots.drain(timeout)) return;
+    this.#logger.warn({ running: slots.size }, 'stopped while tasks were running');
+    slots.abortAll();
+    // Handlers that obey their signal end now; one that still succeeds is recorded so.
+    await slots.drain(0.25);
+    const rows = await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() });
+    this.#tell(rows);
+  }
+
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    if (tasks.length === 0) return [];
+    const { commits } = this.#opened ?? (await this.#open());
+    if (this.#stopped) throw hasStopped();
+    const standing = await commits.submit<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
+    if (this.#observer?.wants('pending')) {
+      for (const [index, task] of tasks.entries()) if (!standing || standing[index] === task.id) this.#observer.tell(pendingSummary(task));
+    }
+    return standing ?? tasks.map(({ id }) => id);
+  }
+
+  schedule(schedule: Schedule): void {
+    this.#scheduler.add(schedule);
+  }
+
+  async find(query: Parameters<TaskEngine['find']>[0]): ReturnType<TaskEngine['find']> {
+    return this.#read(({ reader }) => reader.find(query));
+  }
+
+  async get(...[id, options]: Parameters<TaskEngine['get']>): ReturnType<TaskEngine['get']> {
+    return this.#read(({ reader }) => reader.get(id, options?.logLines));
+  }
+
+  async logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
+    return this.#read(({ reader }) => reader.logs(id, query));
+  }
+
+  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    const now = Date.now();
+    const lastSign = (owner: string): number => this.#home.owners?.lastSign(owner, now) ?? 0;
+    return this.#read(({ database, reader }) => aggregate({ database, reader, now, lastSign }, kind, query));
+  }
+
+  async describe(): ReturnType<TaskEngine['describe']> {
+    return this.#read(({ reader }) => ({ ...reader.describe(), engine: this.#home.engine }));
+  }
+
+  async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
+    const { reader } = await this.#open();
+    yield* reader.watch(after, this.#changed, signal);
+  }
+
+  async control(command: Command, by: CommandBy): Promise<Outcome> {
+    const { commits, reader } = await this.#open();
+    const at = Date.now();
+    if ('queue' in command) {
+      const paused = command.action === 'pause';
+      await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused, at, by: by.actor, reason: by.reason });
+      this.#poke();
+      return { results: [], known: true };
+    }
+    if ('schedule' in command) return this.#controlSchedule(command.schedule, command.action, by, at);
+    const outcome =
+      command.action === 'rerun'
+        ? { results: await commits.submit<'rerun'>(rerunOf(command, newTaskId, at)) }
+        : await commandTasks(embeddedParts(reader, commits, at), command, by);
+    if (by.dryRun) return outcome;
+    if (command.action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    if (command.action !== 'delete') this.#tellResults(outcome.results);
+    this.#poke();
+    return outcome;
+  }
+
+  async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run', by: CommandBy, at: number): Promise<Outcome> {
+    const { commits } = await this.#open();
+    if (action !== 'run') {
+      const paused = action === 'pause';
+      const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused, at, by: by.actor, reason: by.reason });
+      this.#scheduler.refresh();
+      return { results: [], known };
+    }
+    const row = await commits.submit<'runSchedule'>({ kind: 'runSchedule', name, newId: newTaskId(), at });
+    if (!row) return { results: [], known: false };
+    this.#tell([row]);
+    this.#poke();
+    const task = toSummary(row);
+    return { results: [{ id: task.id, ok: true, task }], known: true };
+  }
+
+  /** Reads, and tells a failure of the file from any other. */
+  async #read<T>(read: (opened: Opened) => T): Promise<T> {
+    const opened = await this.#open();
+    opened.check?.();
+    try {
+      return read(opened);
+    } catch (cause) {
+      if (sqliteCode(cause) === undefined) throw cause;
+      throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be read: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  #open(): Promise<Opened> {
+    if (this.#stopped) return Promise.reject(hasStopped());
+    if (this.#opened) return Promise.resolve(this.#opened);
+    this.#opening ??= this.#connect().catch((error) => {
+      // A file that cannot be used today may be usable tomorrow.
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #connect(): Promise<Opened> {
+    const tables = await this.#home.open({ changed: () => this.#lookForChanges(), late: (result) => this.#begin(result) });
+    const reader = new Reader(tables.database);
+    const commits = new GroupCommit({
+      port: tables.port,
+      claim: (reserved) => this.#claim(reserved),
+      wanted: () => taskStatuses.filter((status) => this.#observer?.wants(status)),
+      onClaimed: (result) => this.#begin(result),
+      onCommitted: (nextDue) => this.#committed(nextDue),
+    });
+    this.#opened = { ...tables, reader, commits };
+    return this.#opened;
+  }
+
+  /** Timers that never keep the process alive, and end with the engine. */
+  #every(milliseconds: number, call: () => void): void {
+    this.#timers.add(setInterval(call, milliseconds).unref());
+  }
+
+  #claim(reserved: number): Claim | undefined {
+    const limit = (this.#slots?.free ?? 0) - reserved;
+    if (!this.#claiming || !this.#runner || limit <= 0) return undefined;
+    return { owner: this.#owner, names: [...this.#runner.names()], limit, at: Date.now() };
+  }
+
+  #begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
+    for (const row of claimed) this.#slots?.run(row);
+    this.#tell([...begun, ...expired]);
+  }
+
+  #committed(nextDue: number | null | undefined): void {
+    this.#changed.ring();
+    if (nextDue === undefined) return;
+    clearTimeout(this.#dueTimer);
+    if (nextDue !== null && this.#claiming) this.#waitFor(nextDue);
+  }
+
+  /** In pieces, so that a clock which was set back and is put right again makes nobody wait for long. */
+  #waitFor(due: number): void {
+    const left = due - Date.now();
+    const next = (): void => (Date.now() < due ? this.#waitFor(due) : this.#poke());
+    this.#dueTimer = setTimeout(next, Math.min(Math.max(0, left), longestWait));
+  }
+
+  #poke(): void {
+    if (!this.#stopped) this.#opened?.commits.poke();
+  }
+
+  /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */
+  #lookForChanges(): void {
+    this.#changed.ring();
+    if (!this.#claiming || !this.#opened) return;
+    for (const key of this.#opened.reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    this.#scheduler.refresh();
+    this.#poke();
+  }
+
+  async #recoverDead(): Promise<void> {
+    const { owners } = this.#home;
+    if (!owners || !this.#opened || this.#stopped) return;
+    const { reader, commits } = this.#opened;
+    for (const owner of reader.owners()) {
+      if (owner === this.#owner || (await owners.isAlive(owner))) continue;
+      const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: Date.now() });
+      owners.forget(owner);
+      if (rows.length > 0) this.#logger.warn({ tasks: rows.length }, 'took over from a process that died');
+      this.#tell(rows);
+      this.#poke();
+    }
+  }
+
+  /** Records how an attempt ended; on a disk that is full now it tries again until it can, or the engine stops. */
+  #record(key: AttemptKey & { id: string }, result: AttemptResult, { logs, progress }: LeftToWrite): Promise<void> {
+    const { id, seq, attempt } = key;
+    const recorded = this.#opened?.commits.submit<'finish'>({
+      ...{ kind: 'finish', seq, owner: this.#owner, attempt, at: Date.now(), result },
+      ...(logs.length > 0 && { logs }),
+      ...(progress && { progress }),
+    });
+    return Promise.resolve(recorded).then(
+      (row) => {
+        if (row) this.#tell([row]);
+      },
+      async (err) => {
+        if (this.#stopped) return;
+        this.#logger.error({ err, taskId: id, attempt }, 'the end of a task could not be recorded and will be tried again');
+        await new Promise((resolve) => setTimeout(resolve, recordDelay));
+        await this.#record(key, result, { logs, progress });
+      },
+    );
+  }
+
+  async #abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<void> {
+    try {
+      const row = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', seq, owner: this.#owner, attempt, at: Date.now() });
+      if (row) this.#tell([row]);
+    } catch (err) {
+      this.#logger.error({ err, taskId: id, attempt }, 'a cancelled task could not be recorded; it will be when it ends');
+    }
+  }
+
+  #writeLogsSoon(): void {
+    this.#logTimer ??= setTimeout(() => {
+      this.#logTimer = undefined;
+      if (this.#opened) this.#writeLogs(this.#opened);
+    }, logDelay);
+  }
+
+  #writeLogs({ commits }: Opened): void {
+    const logs = this.#slots?.takeLogs() ?? [];
+    const entries = this.#slots?.takeProgress() ?? [];
+    const failed = (err: unknown): void => this.#logger.error({ err, lines: logs.length }, 'log lines of tasks could not be written');
+    if (logs.length > 0) commits.submit<'log'>({ kind: 'log', logs }).catch(failed);
+    if (entries.length > 0) commits.submit<'progress'>({ kind: 'progress', owner: this.#owner, entries }).catch(failed);
+  }
+
+  #tell(rows: readonly Row[]): void {
+    for (const row of rows) if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
+  }
+
+  #tellResults(results: Outcome['results']): void {
+    // A running task that is to be cancelled has made no transition yet.
+    for (const result of results)
+      if (result.ok && result.task.status !== 'running' && this.#observer?.wants(result.task.status)) this.#observer.tell(result.task);
+  }
+}
+
+function hasStopped(): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped');
+}
+
+function pendingSummary(task: NewTask): TaskSummary {
+  const { id, name, queue, priority, tags, source, createdAt, runAt, attempts } = task;
+  return {
+    id,
+    name,
+    status: 'pending',
+    queue,
+    priority,
+    tags,
+    source,
+    createdAt: new Date(createdAt).toISOString(),
+    runAt: new Date(runAt).toISOString(),
+    startedAt: null,
+    endedAt: null,
+    duration: null,
+    attempt: 0,
+    maxAttempts: attempts,
+    progress: null,
+    error: null,
+    fingerprint: null,
+  };
+}

@@ -1,0 +1,50 @@
+import type { SharedStore } from '../store/shared-store.js';
+import type { NewTask } from '../tasks/engine.js';
+import type { Database } from './embedded/database.js';
+import type { BatchResult } from './embedded/write.js';
+import type { WritePort } from './embedded/write-port.js';
+
+/** Tables that are open. */
+export interface OpenTables {
+  port: WritePort;
+  /** For reading. */
+  database: Database;
+  /** Throws where what could be read is not the present. */
+  check?(): void;
+  close(): Promise<void>;
+}
+
+/** What a home tells an engine, beside the answers to its writes. */
+export interface HomeNews {
+  /** Other processes have written. */
+  changed(): void;
+  /** A batch was written after all whose caller had been told that it failed. */
+  late(result: BatchResult): void;
+}
+
+/** Tells living processes from dead ones. */
+export interface Owners {
+  /** Begins to be seen as alive. */
+  take(owner: string): Promise<void>;
+  isAlive(owner: string): Promise<boolean>;
+  /** Says that the event loop of this process turns. */
+  sign(owner: string): void;
+  /** Seconds since a process last said so. */
+  lastSign(owner: string, now: number): number;
+  /** Removes what a dead process left. */
+  forget(owner: string): void;
+  release(owner: string): void;
+}
+
+/** Where the tables of tasks are kept, and how the processes that use them know of each other. */
+export interface TableHome {
+  /** What the engine is called. */
+  readonly engine: string;
+  open(news: HomeNews): Promise<OpenTables>;
+  /** Absent where no other process can have the tables open. */
+  readonly owners?: Owners | undefined;
+  /** Where it keeps sessions; those of the tables when absent. */
+  readonly store?: SharedStore;
+  enqueueIn?(connection: unknown, tasks: readonly NewTask[]): readonly string[];
+  backup?(tables: OpenTables, path: string): Promise<void>;
+}
