@@ -149,7 +149,7 @@ export class TableEngine implements TaskEngine {
     await opened.commits.close();
     opened.port.hold(false);
     await opened.close();
-    this.#home.owners?.release(this.#owner);
+    await this.#home.owners?.release(this.#owner);
   }
 
   /** Puts this process on the list of those that have the file open, or takes it off. No task depends on that list. */

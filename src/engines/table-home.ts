@@ -33,7 +33,7 @@ export interface Owners {
   lastSign(owner: string, now: number): number;
   /** Removes what a dead process left. */
   forget(owner: string): void;
-  release(owner: string): void;
+  release(owner: string): Promise<void> | void;
 }
 
 /** Where the tables of tasks are kept, and how the processes that use them know of each other. */

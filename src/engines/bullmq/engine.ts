@@ -1,0 +1,77 @@
+import { type Logger, loggerOption, numberOption, optionsObject, stringOption } from '../../options.js';
+import type { TaskEngine } from '../../tasks/engine.js';
+import { TableEngine } from '../table-engine.js';
+import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
+import { Journal } from './journal.js';
+import { journalKeys } from './journal-log.js';
+import { connectRedis, type RedisConnection } from './redis-connection.js';
+import { RedisOwners } from './redis-owners.js';
+import { redisStore } from './redis-store.js';
+
+/** Options of {@link bullmqEngine}. */
+export interface BullmqEngineOptions {
+  /** Where the Redis is: options of ioredis, a `redis://` URL, or a client of it, which is copied and stays as it is. */
+  connection: RedisConnection;
+  /** What the names of its keys begin with: engines with the same prefix on the same Redis have the same tasks. Default `koa-taskflow`. */
+  prefix?: string | undefined;
+  /** Days after its end that a task is kept. Default: for ever. */
+  retentionDays?: number | undefined;
+  /** How many ended tasks are kept. Default: all. */
+  retentionCount?: number | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+const optionNames = ['connection', 'prefix', 'retentionDays', 'retentionCount', 'logger'] as const;
+
+export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
+  const given = optionsObject<BullmqEngineOptions>('bullmqEngine', options, [...optionNames]);
+  const prefix = stringOption('prefix', given.prefix, 'koa-taskflow', {
+    maxLength: 100,
+    pattern: /^[^{}\s:]+$/,
+    accepted: 'text without braces, colons and spaces',
+  });
+  const logger = loggerOption('logger', given.logger);
+  const days = given.retentionDays;
+  const retention = {
+    age: days === undefined ? undefined : numberOption('retentionDays', days, 0, { above: true, max: 36_500 }) * 86_400_000,
+    count: numberOption('retentionCount', given.retentionCount, undefined, { integer: true }),
+  };
+  return new TableEngine({ home: redisHome({ connection: given.connection, prefix, logger }), logger, retention });
+}
+
+function redisHome({ connection, prefix, logger }: { connection: RedisConnection; prefix: string; logger: Logger }): TableHome {
+  const redis = connectRedis(connection);
+  const store = redisStore(connection, { prefix, logger });
+  const owners = new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`);
+  return {
+    engine: 'bullmq',
+    store,
+    owners: {
+      take: (owner) => owners.take(owner),
+      isAlive: (owner) => owners.isAlive(owner),
+      sign: (owner) => owners.sign(owner),
+      lastSign: (owner, now) => owners.lastSign(owner, now),
+      forget: (owner) => owners.forget(owner),
+      async release(owner) {
+        await owners.release(owner);
+        await store.close();
+        redis.disconnect();
+      },
+    },
+    async open(news: HomeNews): Promise<OpenTables> {
+      const blocking = connectRedis(redis);
+      const journal = new Journal({ redis, blocking, keys: journalKeys(prefix), logger, news });
+      await journal.open();
+      return {
+        port: journal,
+        database: journal.replica.database,
+        check: () => journal.check(),
+        async close() {
+          await journal.close();
+          blocking.disconnect();
+        },
+      };
+    },
+  };
+}

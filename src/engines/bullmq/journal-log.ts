@@ -1,0 +1,146 @@
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import type { Redis } from 'ioredis';
+import { withinTime } from './redis-connection.js';
+import { redisScript, runScript } from './redis-script.js';
+
+/** The keys of a journal, all of one slot of a cluster. */
+export interface JournalKeys {
+  /** The stream of batches. */
+  journal: string;
+  /** A hash: how many batches there have been, where the last snapshot is, with what number changes begin. */
+  state: string;
+  /** A hash: the last batch of each process. */
+  writers: string;
+  /** Held by the process that makes a snapshot. */
+  compacting: string;
+  /** Where the pieces of a snapshot are, but for its id. */
+  snapshot: string;
+}
+
+/** The keys under a prefix. */
+export function journalKeys(prefix: string): JournalKeys {
+  const at = (name: string): string => `{${prefix}}:tasks:${name}`;
+  return { journal: at('journal'), state: at('state'), writers: at('writers'), compacting: at('compacting'), snapshot: at('snapshot:') };
+}
+
+/** All tables as they were after an entry of the journal. */
+export interface Snapshot {
+  id: string;
+  /** The entry. */
+  at: string;
+  serial: number;
+  /** Its size. */
+  bytes: number;
+  /** Characters that had been written to the journal when it was begun. */
+  upTo: number;
+}
+
+/** Where a journal stands. */
+export interface JournalState {
+  /** Batches there have been. */
+  serial: number;
+  /** Number of the first change. */
+  firstRev: number;
+  snapshot: Snapshot | undefined;
+}
+
+/** One batch of the journal. */
+export interface JournalEntry {
+  id: string;
+  serial: number;
+  /** Who wrote it, and his how-manieth it is. */
+  by: string;
+  n: number;
+  text: string;
+}
+
+const compress = promisify(gzip);
+const decompress = promisify(gunzip);
+
+/** Bytes of one piece of a snapshot. */
+const pieceBytes = 1024 * 1024;
+/** Seconds that the pieces of a snapshot are kept which is not finished, or was replaced. */
+const leftoverSeconds = 300;
+
+/** Makes a new journal count its changes from now on, so that their numbers are none of another journal. */
+export async function readState(redis: Redis, keys: JournalKeys): Promise<JournalState> {
+  await redis.hsetnx(keys.state, 'firstRev', Date.now() * 100);
+  const [serial, firstRev, snapshot] = await redis.hmget(keys.state, 'serial', 'firstRev', 'snapshot');
+  return {
+    serial: Number(serial ?? 0),
+    firstRev: Number(firstRev),
+    snapshot: snapshot ? (JSON.parse(snapshot) as Snapshot) : undefined,
+  };
+}
+
+type StreamEntry = [id: string, fields: string[]];
+
+/** The entries after one; with `block`, milliseconds, it waits that long for the first. */
+export async function readEntries(
+  redis: Redis,
+  { journal }: JournalKeys,
+  after: string,
+  { block, count }: { block: number | undefined; count: number },
+): Promise<JournalEntry[]> {
+  const answer = (await (block === undefined
+    ? redis.xread('COUNT', count, 'STREAMS', journal, after)
+    : redis.xread('COUNT', count, 'BLOCK', block, 'STREAMS', journal, after))) as [key: string, entries: StreamEntry[]][] | null;
+  return (answer?.[0]?.[1] ?? []).map(([id, [, serial, , by = '', , n, , text = '']]) => ({
+    ...{ id, serial: Number(serial), by, n: Number(n), text },
+  }));
+}
+
+/** The bytes of a snapshot. Throws where it is not, or no longer, there. */
+export async function* snapshotContent(redis: Redis, keys: JournalKeys, id: string): AsyncGenerator<Uint8Array> {
+  const key = keys.snapshot + id;
+  const pieces = await withinTime(redis.llen(key));
+  if (pieces === 0) throw new Error('the snapshot of the tasks is gone');
+  for (let n = 0; n < pieces; n++) {
+    const piece = await withinTime(redis.lindexBuffer(key, n));
+    if (!piece) throw new Error('the snapshot of the tasks went while it was read');
+    yield await decompress(piece);
+  }
+}
+
+/**
+ * Puts a new snapshot in the place of the last, and cuts off what it holds. KEYS: the state, the journal. ARGV: the snapshot,
+ * its entry, its serial. Answers the snapshot that was replaced, or `0` where a later one is there already.
+ */
+const replace = redisScript(`
+local old = redis.call('HGET', KEYS[1], 'snapshot')
+if old and tonumber(cjson.decode(old).serial) >= tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'snapshot', ARGV[1])
+redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
+return old or ''
+`);
+
+/** Stores a snapshot, piece by piece, and lets it replace the last. */
+export async function writeSnapshot(
+  redis: Redis,
+  keys: JournalKeys,
+  snapshot: Omit<Snapshot, 'bytes'>,
+  content: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const key = keys.snapshot + snapshot.id;
+  let bytes = 0;
+  for await (const part of content) {
+    for (let from = 0; from < part.length; from += pieceBytes) {
+      const piece = await compress(part.subarray(from, from + pieceBytes), { level: 1 });
+      bytes += piece.length;
+      await withinTime(redis.rpush(key, piece), 5000);
+      // Nobody else would remove it if this process died now.
+      await redis.expire(key, leftoverSeconds);
+    }
+  }
+  await redis.persist(key);
+  const whole: Snapshot = { ...snapshot, bytes };
+  const replaced = await withinTime(
+    runScript(redis, replace, [keys.state, keys.journal], [JSON.stringify(whole), snapshot.at, snapshot.serial]),
+    5000,
+  );
+  if (replaced === 0) await redis.del(key);
+  // Who is reading it now may finish.
+  else if (typeof replaced === 'string' && replaced !== '')
+    await redis.expire(keys.snapshot + (JSON.parse(replaced) as Snapshot).id, leftoverSeconds);
+}

@@ -1,0 +1,26 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { TaskManager } from '../../../src/manager.js';
+import { describeEngine } from '../../../src/testing/index.js';
+import { RedisServer } from '../../helpers/redis.js';
+
+let redis: RedisServer;
+let stores = 0;
+
+beforeAll(async () => {
+  redis = await RedisServer.start();
+});
+afterAll(() => redis.remove());
+
+describeEngine(
+  'bullmq',
+  () => {
+    stores += 1;
+    const prefix = `contract-${stores}`;
+    return {
+      manager: (options) => new TaskManager({ ...options, engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }) }),
+      cleanUp: () => undefined,
+    };
+  },
+  { describe, it, beforeEach, afterEach, expect },
+);
