@@ -277,7 +277,11 @@ export class TableEngine implements TaskEngine {
   }
 
   async #connect(): Promise<Opened> {
-    const tables = await this.#home.open({ changed: () => this.#lookForChanges(), late: (result) => this.#begin(result) });
+    const tables = await this.#home.open({
+      changed: () => this.#lookForChanges(),
+      late: (result) => this.#begin(result),
+      inHand: () => this.#opened?.commits.poke(),
+    });
     const reader = new Reader(tables.database);
     const commits = new GroupCommit({
       port: tables.port,
@@ -298,7 +302,10 @@ export class TableEngine implements TaskEngine {
   #claim(reserved: number): Claim | undefined {
     const limit = (this.#slots?.free ?? 0) - reserved;
     if (!this.#claiming || !this.#runner || limit <= 0) return undefined;
-    return { owner: this.#owner, names: [...this.#runner.names()], limit, at: Date.now() };
+    const claim = { owner: this.#owner, names: [...this.#runner.names()], limit, at: Date.now() };
+    const only = this.#opened?.handOut?.propose(limit);
+    if (!only) return claim;
+    return only.length > 0 ? { ...claim, limit: only.length, only } : undefined;
   }
 
   #begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
@@ -308,9 +315,10 @@ export class TableEngine implements TaskEngine {
 
   #committed(nextDue: number | null | undefined): void {
     this.#changed.ring();
+    if (this.#opened?.handOut) this.#poke();
     if (nextDue === undefined) return;
     clearTimeout(this.#dueTimer);
-    if (nextDue !== null && this.#claiming) this.#waitFor(nextDue);
+    if (nextDue !== null && this.#claiming && !this.#opened?.handOut) this.#waitFor(nextDue);
   }
 
   /** In pieces, so that a clock which was set back and is put right again makes nobody wait for long. */
@@ -321,7 +329,10 @@ export class TableEngine implements TaskEngine {
   }
 
   #poke(): void {
-    if (!this.#stopped) this.#opened?.commits.poke();
+    if (this.#stopped || !this.#opened) return;
+    const { handOut, commits } = this.#opened;
+    if (!handOut) commits.poke();
+    else if (this.#claiming && this.#runner) handOut.seek([...this.#runner.names()], () => this.#slots?.free ?? 0);
   }
 
   /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */

@@ -1,7 +1,7 @@
 import type { SharedStore } from '../store/shared-store.js';
 import type { NewTask } from '../tasks/engine.js';
 import type { Database } from './embedded/database.js';
-import type { BatchResult } from './embedded/write.js';
+import type { BatchResult, Claim } from './embedded/write.js';
 import type { WritePort } from './embedded/write-port.js';
 
 /** Tables that are open. */
@@ -9,6 +9,8 @@ export interface OpenTables {
   port: WritePort;
   /** For reading. */
   database: Database;
+  /** Absent where whoever claims first has a task. */
+  handOut?: HandOut;
   /** Throws where what could be read is not the present. */
   check?(): void;
   close(): Promise<void>;
@@ -20,6 +22,8 @@ export interface HomeNews {
   changed(): void;
   /** A batch was written after all whose caller had been told that it failed. */
   late(result: BatchResult): void;
+  /** There are tasks in hand, to be claimed. */
+  inHand(): void;
 }
 
 /** Tells living processes from dead ones. */
@@ -34,6 +38,14 @@ export interface Owners {
   /** Removes what a dead process left. */
   forget(owner: string): void;
   release(owner: string): Promise<void> | void;
+}
+
+/** Says which tasks this process may claim. */
+export interface HandOut {
+  /** Looks for tasks of those names, for so many slots; {@link HomeNews.inHand} says when there are some. */
+  seek(names: Claim['names'], free: () => number): void;
+  /** The `seq` of tasks that may be claimed now, at most so many. */
+  propose(limit: number): readonly number[];
 }
 
 /** Where the tables of tasks are kept, and how the processes that use them know of each other. */

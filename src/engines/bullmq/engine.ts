@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { type Logger, loggerOption, numberOption, optionsObject, stringOption } from '../../options.js';
 import type { TaskEngine } from '../../tasks/engine.js';
 import { TableEngine } from '../table-engine.js';
 import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
+import { JobHandOut } from './hand-out.js';
 import { Journal } from './journal.js';
 import { journalKeys } from './journal-log.js';
 import { connectRedis, type RedisConnection } from './redis-connection.js';
@@ -61,13 +63,31 @@ function redisHome({ connection, prefix, logger }: { connection: RedisConnection
     },
     async open(news: HomeNews): Promise<OpenTables> {
       const blocking = connectRedis(redis);
-      const journal = new Journal({ redis, blocking, keys: journalKeys(prefix), logger, news });
+      const journal = new Journal({
+        ...{ redis, blocking, keys: journalKeys(prefix), logger, news },
+        applied: (batch, result, before) => handOut.applied(batch, result, before),
+      });
+      const { database } = journal.replica;
+      const handOut = new JobHandOut({
+        ...{ bullmq: await import('bullmq'), redis, database, prefix: `{${prefix}}`, token: randomUUID() },
+        inHand: () => news.inHand(),
+      });
       await journal.open();
       return {
-        port: journal,
-        database: journal.replica.database,
+        port: {
+          apply: (batch) =>
+            journal.apply(batch).catch((error: unknown) => {
+              handOut.withdraw(batch.claim?.only ?? []);
+              throw error;
+            }),
+          hold: (busy) => journal.hold(busy),
+          close: () => journal.close(),
+        },
+        database,
+        handOut,
         check: () => journal.check(),
         async close() {
+          await handOut.close();
           await journal.close();
           blocking.disconnect();
         },

@@ -53,6 +53,8 @@ interface JournalOptions {
   keys: JournalKeys;
   logger: Logger;
   news: HomeNews;
+  /** Told of each batch of this process, once it is in the tables. `before` is the number of the last change before it. */
+  applied(batch: JournalBatch, result: BatchResult, before: number): void;
 }
 
 /**
@@ -172,8 +174,11 @@ export class Journal implements WritePort {
 
   #apply({ id, serial, by, n, text }: JournalEntry): void {
     const own = by === this.#writer ? this.#takeOwn(n) : undefined;
-    const result = this.replica.apply(JSON.parse(text) as JournalBatch, own?.wanted ?? []);
+    const batch = JSON.parse(text) as JournalBatch;
+    const before = by === this.#writer ? this.replica.rev : 0;
+    const result = this.replica.apply(batch, own?.wanted ?? []);
     this.#position = { id, serial };
+    if (by === this.#writer) this.#options.applied(batch, result, before);
     if (own) own.settle(result);
     else if (by === this.#writer) this.#options.news.late(result);
   }

@@ -64,6 +64,11 @@ export class Replica {
     }
   }
 
+  /** Number of the last change. */
+  get rev(): number {
+    return Number(this.database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
+  }
+
   apply(batch: JournalBatch, wanted: readonly TaskStatus[]): BatchResult {
     return this.#opened.writer.apply({ ...batch, wanted });
   }

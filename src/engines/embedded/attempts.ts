@@ -68,7 +68,7 @@ function readyTasks({ database }: Transaction, wish: Claim, limit: number): Read
     if (!names.has(lane.name)) continue;
     const left = room.get(lane.name) ?? roomOf(database, lane.name, names.get(lane.name) ?? Number.POSITIVE_INFINITY);
     room.set(lane.name, left);
-    if (left > 0) ready.push(...readyOfLane(database, lane, Math.min(left, limit)));
+    if (left > 0) ready.push(...readyOfLane(database, lane, Math.min(left, limit), wish.only));
   }
   if (lanes.length > 1) ready.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
   return ready
@@ -81,10 +81,16 @@ function readyTasks({ database }: Transaction, wish: Claim, limit: number): Read
 }
 
 /** As one text, which the driver gives sooner than as many values. */
-function readyOfLane(database: Database, lane: Pick<Ready, 'lane' | 'name' | 'queue'>, limit: number): Ready[] {
+function readyOfLane(
+  database: Database,
+  lane: Pick<Ready, 'lane' | 'name' | 'queue'>,
+  limit: number,
+  only: readonly number[] | undefined,
+): Ready[] {
+  const among = only ? `AND seq IN (SELECT value FROM json_each('${JSON.stringify(only)}'))` : '';
   const row = database.get(
     `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint)) AS ready FROM (SELECT seq, id, priority, deadline_at, fingerprint FROM task
-     WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?)`,
+     WHERE lane = ? AND status = 0 AND ready_at IS NULL ${among} ORDER BY priority DESC, id LIMIT ?)`,
     lane.lane,
     limit,
   );
@@ -290,7 +296,7 @@ export function recordAttempt({ database }: Transaction, row: Row, status: TaskS
 /** Ends or hands back the running tasks of a process that is gone. */
 export function recover(transaction: Transaction, { owner, at }: Of<'recover'>): Row[] {
   const rows = transaction.database.all(
-    'SELECT seq, lane, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1',
+    'SELECT seq, lane, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1 ORDER BY seq',
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);

@@ -139,6 +139,8 @@ export interface Claim {
   names: readonly (readonly [name: string, concurrency: number | undefined])[];
   limit: number;
   at: number;
+  /** Of these alone, by their `seq`: those that this process was handed. */
+  only?: readonly number[];
 }
 
 /** What is written in one commit. */

@@ -1,0 +1,332 @@
+import type { Redis } from 'ioredis';
+import type { Database, Row } from '../embedded/database.js';
+import { idBytes, idOf } from '../embedded/rows.js';
+import type { BatchResult, Claim } from '../embedded/write.js';
+import type { HandOut } from '../table-home.js';
+import { type HeldJob, JobLanes, jobIdOf, type Lane, type WaitingJob } from './job-lanes.js';
+import type { JournalBatch } from './replica.js';
+
+/** Milliseconds: between two words of what is held and two looks for what others no longer hold, and the first and longest pause after a job that was not there. */
+const times = { renew: 10_000, stalled: 15_000, firstPause: 4, longestPause: 1000 };
+/** Times in a row that no job was found for a task that waits, after which its job is added again. */
+const mostMisses = 9;
+/** Tasks that are looked at for one slot, and jobs that are handled at once. */
+const _sizes = { lanes: 100, jobs: 500 };
+
+interface HandOutParts {
+  bullmq: typeof import('bullmq');
+  redis: Redis;
+  database: Database;
+  prefix: string;
+  token: string;
+  /** Some are in hand, to be claimed. */
+  inHand(): void;
+}
+
+interface Wish {
+  names: Claim['names'];
+  free(): number;
+}
+
+/** Tasks of a lane that could run now. */
+interface Candidates {
+  lane: Lane;
+  tasks: WaitingJob[];
+}
+
+const waitingColumns =
+  'hex(task.id) AS id, lane.name AS name, lane.queue AS queue, task.priority AS priority, task.attempt AS attempt, task.run_at AS run_at';
+
+/**
+ * Hands tasks out as jobs of BullMQ: each task that waits is one, whoever takes the job may claim the task, and BullMQ sees to
+ * it that nobody else holds it meanwhile, and that what a process held which is gone is handed out again. What a task is
+ * and how it ended is in the tables; a job that is lost is added again from them.
+ */
+export class JobHandOut implements HandOut {
+  readonly #parts: HandOutParts;
+  readonly #lanes: JobLanes;
+  /** By the `seq` of its task: what is in hand, what a claim is under way for, and what runs. */
+  readonly #held = new Map<number, HeldJob>();
+  readonly #proposed = new Map<number, HeldJob>();
+  readonly #running = new Map<number, HeldJob>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #adding: Promise<void> = Promise.resolve();
+  #wish: Wish | undefined;
+  #seeking = false;
+  #again = false;
+  #misses = 0;
+  #nextLook: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(parts: HandOutParts) {
+    this.#parts = parts;
+    this.#lanes = new JobLanes(parts.bullmq, parts);
+    const every = (milliseconds: number, call: () => Promise<void>): void => {
+      this.#timers.push(setInterval(() => void call().catch(() => undefined), milliseconds).unref());
+    };
+    every(times.renew, () => this.#lanes.renew([...this.#held.values(), ...this.#proposed.values(), ...this.#running.values()]));
+    every(times.stalled, () => this.#lanes.recoverStalled());
+  }
+
+  /** Takes jobs for as many tasks as could run here now. */
+  seek(names: Claim['names'], free: () => number): void {
+    this.#wish = { names, free };
+    this.#again = true;
+    if (this.#seeking || this.#closed) return;
+    this.#seeking = true;
+    void this.#seekAll()
+      // Away: whoever notices that the Redis is back asks again.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#seeking = false;
+      });
+  }
+
+  async #seekAll(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      const wish = this.#wish;
+      if (!wish) return;
+      const room = wish.free() - this.#held.size - this.#proposed.size;
+      const candidates = room > 0 ? this.#candidates(wish.names, room) : [];
+      if (candidates.length > 0) await this.#take(candidates);
+      else this.#misses = 0;
+      if (room > 0 && candidates.length === 0) this.#lookAt(this.#nextDue());
+    }
+  }
+
+  /** What could run now, the first first, by lane. */
+  #candidates(names: Claim['names'], room: number): Candidates[] {
+    const { database } = this.#parts;
+    const known = new Map(names);
+    const found: (WaitingJob & { seq: number })[] = [];
+    const lanes = database
+      .all(
+        `SELECT lane.id, lane.name FROM tally JOIN lane ON lane.id = tally.lane
+         WHERE tally.status = 0 AND tally.n > 0 AND lane.queue NOT IN (SELECT queue FROM paused)`,
+      )
+      .filter(({ name }) => known.has(String(name)));
+    const left = new Map<string, number>();
+    for (const [name, limit] of names) if (limit !== undefined) left.set(name, limit - this.#runningOf(name));
+    const now = Date.now();
+    for (const { id = null, name } of lanes) {
+      if ((left.get(String(name)) ?? room) <= 0) continue;
+      const taken = this.#held.size + this.#proposed.size;
+      for (const row of database.all(readyOfLane, id, now, room + taken)) {
+        const seq = Number(row.seq);
+        if (!this.#held.has(seq) && !this.#proposed.has(seq)) found.push({ seq, ...toWaiting(row) });
+      }
+    }
+    found.sort((a, b) => b.priority - a.priority || (a.taskId < b.taskId ? -1 : 1));
+    const byLane = new Map<string, Candidates>();
+    let taken = 0;
+    for (const task of found) {
+      const { name, queue } = task.lane;
+      const rest = left.get(name) ?? room;
+      if (rest <= 0 || taken >= room) continue;
+      left.set(name, rest - 1);
+      taken += 1;
+      const key = `${queue}\0${name}`;
+      const entry = byLane.get(key) ?? { lane: task.lane, tasks: [] };
+      byLane.set(key, entry);
+      entry.tasks.push(task);
+    }
+    return [...byLane.values()];
+  }
+
+  /** Tasks of a name that run anywhere, or are about to here. */
+  #runningOf(name: string): number {
+    const row = this.#parts.database.get(
+      'SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status = 1 AND lane IN (SELECT id FROM lane WHERE name = ?)',
+      name,
+    );
+    const mine = [...this.#held.values(), ...this.#proposed.values()].filter((held) => held.lane.name === name).length;
+    return Number(row?.n) + mine;
+  }
+
+  async #take(candidates: readonly Candidates[]): Promise<void> {
+    const taken = await Promise.all(candidates.flatMap(({ lane, tasks }) => tasks.map(() => this.#takeOne(lane))));
+    if (this.#held.size > 0) this.#parts.inHand();
+    if (taken.includes('held') || taken.includes('stale')) {
+      this.#misses = 0;
+      this.#again = true;
+      return;
+    }
+    this.#misses += 1;
+    // Others may have them in hand, or whoever stored the tasks has not added their jobs yet. Or they are lost.
+    if (this.#misses >= mostMisses) await this.#restore(candidates.flatMap(({ tasks }) => tasks));
+    this.#lookAt(Date.now() + Math.min(times.firstPause * 2 ** (this.#misses - 1), times.longestPause));
+  }
+
+  async #takeOne(lane: Lane): Promise<'held' | 'stale' | 'back' | undefined> {
+    const held = await this.#lanes.take(lane);
+    if (!held) return undefined;
+    const row = isTaskId(held.taskId)
+      ? this.#parts.database.get('SELECT seq, status, attempt, run_at, ready_at FROM task WHERE id = ?', idBytes(held.taskId))
+      : undefined;
+    if (row?.status !== 0 || row.attempt !== held.attempt) {
+      // Of a task that was stored just now, these tables may not know yet.
+      if (!row && isTaskId(held.taskId) && this.#isNew(held.taskId)) {
+        await this.#lanes.putBack(held, Date.now() + 50);
+        return 'back';
+      }
+      await this.#lanes.finish(held);
+      return 'stale';
+    }
+    if (typeof row.ready_at === 'number' && row.ready_at > Date.now()) {
+      await this.#lanes.putBack(held, row.ready_at);
+      return 'stale';
+    }
+    if (this.#closed) {
+      await this.#lanes.putBack(held);
+      return 'back';
+    }
+    this.#held.set(Number(row.seq), held);
+    return 'held';
+  }
+
+  #isNew(taskId: string): boolean {
+    return Date.now() - Number.parseInt(taskId.replaceAll('-', '').slice(0, 12), 16) < 60_000;
+  }
+
+  async #restore(tasks: readonly WaitingJob[]): Promise<void> {
+    await this.#lanes.add(tasks);
+    await Promise.all(tasks.map(({ lane, jobId }) => this.#lanes.promote(lane, jobId)));
+  }
+
+  #nextDue(): number | undefined {
+    const due = this.#parts.database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at > ?', Date.now())?.due;
+    return typeof due === 'number' ? due : undefined;
+  }
+
+  /** In pieces, so that a clock which was set back makes nobody wait for long. */
+  #lookAt(time: number | undefined): void {
+    clearTimeout(this.#nextLook);
+    if (time === undefined || this.#closed) return;
+    const wait = Math.min(Math.max(0, time - Date.now()), 5000);
+    this.#nextLook = setTimeout(() => this.#wish && this.seek(this.#wish.names, this.#wish.free), wait).unref();
+  }
+
+  /** Gives what is in hand to a claim. */
+  propose(limit: number): number[] {
+    const seqs = [...this.#held.keys()].slice(0, limit);
+    for (const seq of seqs) move(seq, this.#held, this.#proposed);
+    return seqs;
+  }
+
+  /** A claim was not written. */
+  withdraw(seqs: readonly number[]): void {
+    for (const seq of seqs) move(seq, this.#proposed, this.#held);
+  }
+
+  /** A batch of this process is in the tables: its tasks that wait become jobs, and jobs that have done what they were for end. `before` is the number of the last change before it. */
+  applied({ writes, claim }: JournalBatch, result: BatchResult, before: number): void {
+    const { database } = this.#parts;
+    for (const seq of claim?.only ?? []) this.#settle(seq, result);
+    if (writes.length === 0) return;
+    const ended: Promise<unknown>[] = [];
+    for (const write of writes) {
+      if (write.kind === 'finish' || write.kind === 'abandon') {
+        const failure = write.kind === 'finish' && write.result.status === 'failed' ? write.result.error.name : undefined;
+        this.#end(write.seq, failure);
+      } else if (write.kind === 'recover') {
+        for (const seq of [...this.#running.keys()]) if (statusOf(database, seq) !== 1) this.#end(seq);
+      } else if (write.kind === 'cancel') {
+        for (const row of database.all(
+          `SELECT ${waitingColumns} FROM task JOIN lane ON lane.id = task.lane WHERE rev > ? AND status = 5`,
+          before,
+        )) {
+          const { lane, jobId } = toWaiting(row);
+          ended.push(this.#lanes.remove(lane, jobId).catch(() => undefined));
+        }
+      } else if (write.kind === 'run') {
+        for (const id of write.ids) {
+          const row = database.get(
+            `SELECT ${waitingColumns} FROM task JOIN lane ON lane.id = task.lane WHERE task.id = ? AND status = 0`,
+            idBytes(id),
+          );
+          if (!row) continue;
+          const { lane, jobId } = toWaiting(row);
+          ended.push(this.#lanes.promote(lane, jobId));
+        }
+      }
+    }
+    const waiting = database
+      .all(`SELECT ${waitingColumns} FROM task JOIN lane ON lane.id = task.lane WHERE rev > ? AND status = 0`, before)
+      .map(toWaiting);
+    if (waiting.length > 0) this.#add(waiting);
+  }
+
+  #add(waiting: readonly WaitingJob[]): void {
+    // What cannot be added now is added when somebody misses it.
+    this.#adding = Promise.all([this.#adding, this.#lanes.add(waiting).catch(() => undefined)]).then(() => {
+      if (this.#wish) this.seek(this.#wish.names, this.#wish.free);
+    });
+  }
+
+  #settle(seq: number, { claimed }: BatchResult): void {
+    const held = this.#proposed.get(seq) ?? this.#held.get(seq);
+    if (!held) return;
+    this.#proposed.delete(seq);
+    this.#held.delete(seq);
+    if (claimed.some(([claimedSeq]) => claimedSeq === seq)) {
+      this.#running.set(seq, held);
+      return;
+    }
+    const back = statusOf(this.#parts.database, seq) === 0 ? this.#lanes.putBack(held) : this.#lanes.finish(held);
+    void back.catch(() => undefined);
+  }
+
+  #end(seq: number, failure?: string): void {
+    const held = this.#running.get(seq);
+    if (!held) return;
+    this.#running.delete(seq);
+    // One that is gone, or held by somebody else by now, needs no end.
+    void this.#lanes.finish(held, failure).catch(() => undefined);
+  }
+
+  /** Lets others have what is in hand. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#nextLook);
+    const held = [...this.#held.values(), ...this.#proposed.values()];
+    await Promise.all(held.map((each) => this.#lanes.putBack(each).catch(() => undefined)));
+    await this.#adding;
+    await this.#lanes.close();
+  }
+}
+
+/** Those whose time has come since the last claim are not marked as ready yet. */
+const readyOfLane = `
+  SELECT task.seq AS seq, ${waitingColumns} FROM (
+    SELECT * FROM (SELECT seq FROM task WHERE lane = ?1 AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?3)
+    UNION ALL SELECT * FROM (SELECT seq FROM task WHERE ready_at <= ?2 AND lane = ?1 AND status = 0 LIMIT ?3)
+  ) AS ready JOIN task ON task.seq = ready.seq JOIN lane ON lane.id = task.lane`;
+
+function toWaiting(row: Row): WaitingJob {
+  const taskId = idOf(row.id);
+  return {
+    jobId: jobIdOf(taskId, Number(row.attempt)),
+    lane: { name: String(row.name), queue: String(row.queue) },
+    taskId,
+    priority: Number(row.priority),
+    runAt: Number(row.run_at),
+  };
+}
+
+function statusOf(database: Database, seq: number): number {
+  return Number(database.get('SELECT status FROM task WHERE seq = ?', seq)?.status ?? -1);
+}
+
+function move(seq: number, from: Map<number, HeldJob>, to: Map<number, HeldJob>): void {
+  const held = from.get(seq);
+  if (!held) return;
+  from.delete(seq);
+  to.set(seq, held);
+}
+
+/** Jobs that somebody else added are none of ours. */
+function isTaskId(text: string): boolean {
+  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text);
+}
