@@ -62,3 +62,8 @@ export class TaskflowError extends Error {
     return this.status < 500 || this.code === 'TOO_MANY_STREAMS' || this.code === 'NOT_SUPPORTED';
   }
 }
+
+/** Whether the log has an error already, so that what meets it need not write it again. */
+export function isReported(error: unknown): boolean {
+  return error instanceof TaskflowError && error.reported;
+}

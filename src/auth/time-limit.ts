@@ -1,4 +1,4 @@
-import { TaskflowError } from '../errors.js';
+import { isReported, TaskflowError } from '../errors.js';
 
 /** Calls with a signal that aborts after so many seconds, and rejects then with a `TimeoutError`. What comes later is ignored. */
 export async function withTimeLimit<T>(seconds: number, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
@@ -33,6 +33,5 @@ export async function askStore<T>(call: () => Promise<T>): Promise<T> {
 
 /** What is thrown where nobody can say whether a session still holds. */
 export function storeUnavailable(cause?: unknown): TaskflowError {
-  const reported = cause instanceof TaskflowError && cause.reported;
-  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, reported });
+  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, reported: isReported(cause) });
 }

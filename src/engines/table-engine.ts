@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { TaskflowError } from '../errors.js';
+import { isReported, TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 import type {
@@ -72,6 +72,7 @@ export class TableEngine implements TaskEngine {
   #starting: Promise<void> | undefined;
   /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
   #opened: Opened | undefined;
+  #self: WorkerRow | undefined;
   #runner: TaskRunner | undefined;
   #slots: Slots | undefined;
   #claiming = false;
@@ -104,12 +105,10 @@ export class TableEngine implements TaskEngine {
     this.#runner = runner;
     await this.#home.owners?.take(this.#owner);
     await this.#recoverDead();
-    this.#introduce(describeWorker(this.#owner, runner?.concurrency ?? 0));
+    this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0);
+    this.#introduce(this.#self);
     if (this.#home.owners) {
-      this.#every(
-        recoveryInterval,
-        () => void this.#recoverDead().catch((err) => this.#logger.error({ err }, 'looking for dead processes failed')),
-      );
+      this.#every(recoveryInterval, () => void this.#recoverDead().catch((err) => this.#report(err, 'looking for dead processes failed')));
       this.#every(recoveryInterval, () => this.#home.owners?.sign(this.#owner));
     }
     this.#upkeep.start(await this.#open());
@@ -156,7 +155,7 @@ export class TableEngine implements TaskEngine {
   #introduce(worker: { owner: string } | WorkerRow): void {
     this.#opened?.commits
       .submit<'introduce'>({ kind: 'introduce', worker })
-      .catch((err) => this.#logger.warn({ err }, 'the list of processes could not be written'));
+      .catch((err) => this.#report(err, 'the list of processes could not be written'));
   }
 
   /** Waits for what runs; what does not end is handed back, as if this process had died. */
@@ -348,7 +347,10 @@ export class TableEngine implements TaskEngine {
     const { owners } = this.#home;
     if (!owners || !this.#opened || this.#stopped) return;
     const { reader, commits } = this.#opened;
-    for (const owner of reader.owners()) {
+    const known = reader.owners();
+    // Others took this process for dead, or it could not be written before.
+    if (this.#self && !known.includes(this.#owner)) this.#introduce(this.#self);
+    for (const owner of known) {
       if (owner === this.#owner || (await owners.isAlive(owner))) continue;
       const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: Date.now() });
       owners.forget(owner);
@@ -372,7 +374,7 @@ export class TableEngine implements TaskEngine {
       },
       async (err) => {
         if (this.#stopped) return;
-        this.#logger.error({ err, taskId: id, attempt }, 'the end of a task could not be recorded and will be tried again');
+        this.#report(err, 'the end of a task could not be recorded and will be tried again', { taskId: id, attempt });
         await new Promise((resolve) => setTimeout(resolve, recordDelay));
         await this.#record(key, result, { logs, progress });
       },
@@ -384,7 +386,7 @@ export class TableEngine implements TaskEngine {
       const row = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', seq, owner: this.#owner, attempt, at: Date.now() });
       if (row) this.#tell([row]);
     } catch (err) {
-      this.#logger.error({ err, taskId: id, attempt }, 'a cancelled task could not be recorded; it will be when it ends');
+      this.#report(err, 'a cancelled task could not be recorded; it will be when it ends', { taskId: id, attempt });
     }
   }
 
@@ -398,9 +400,19 @@ export class TableEngine implements TaskEngine {
   #writeLogs({ commits }: Opened): void {
     const logs = this.#slots?.takeLogs() ?? [];
     const entries = this.#slots?.takeProgress() ?? [];
-    const failed = (err: unknown): void => this.#logger.error({ err, lines: logs.length }, 'log lines of tasks could not be written');
-    if (logs.length > 0) commits.submit<'log'>({ kind: 'log', logs }).catch(failed);
+    const failed = (err: unknown): void => this.#report(err, 'log lines of tasks could not be written', { lines: logs.length });
+    if (logs.length > 0)
+      commits.submit<'log'>({ kind: 'log', logs }).catch((err: unknown) => {
+        failed(err);
+        // What is away comes back; a disk that is full takes no more lines for some time.
+        if (isReported(err) && !this.#stopped) this.#slots?.keepLogs(logs);
+      });
     if (entries.length > 0) commits.submit<'progress'>({ kind: 'progress', owner: this.#owner, entries }).catch(failed);
+  }
+
+  /** One line for what the log does not have already. */
+  #report(err: unknown, message: string, about: object = {}): void {
+    if (!isReported(err)) this.#logger.error({ err, ...about }, message);
   }
 
   #tell(rows: readonly Row[]): void {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
-import { TaskflowError } from '../errors.js';
+import { isReported, TaskflowError } from '../errors.js';
 import { type Access, hasRole, isOpen } from '../http/access.js';
 import { clientAddress } from '../http/client-address.js';
 import { ignoreCuts } from '../http/cut.js';
@@ -163,7 +163,7 @@ async function pump(
       if (!read) break;
     }
   } catch (err) {
-    if (!signal.aborted && !(err instanceof TaskflowError && err.reported)) logger.error({ err }, 'a stream failed');
+    if (!signal.aborted && !isReported(err)) logger.error({ err }, 'a stream failed');
   } finally {
     clearInterval(ping);
     ended?.removeEventListener('abort', endSession);

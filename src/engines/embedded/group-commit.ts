@@ -6,6 +6,7 @@ import type { WritePort } from './write-port.js';
 interface Pending {
   write: Write;
   settle(outcome: WriteOutcome): void;
+  fail(error: unknown): void;
 }
 
 interface GroupCommitParts {
@@ -53,7 +54,7 @@ export class GroupCommit {
         if (outcome.ok) resolve(outcome.value as Written[K]);
         else reject(writeError(outcome.error));
       };
-      this.#pending.push({ write, settle });
+      this.#pending.push({ write, settle, fail: reject });
       this.#schedule();
     });
   }
@@ -107,8 +108,7 @@ export class GroupCommit {
       result = await port.apply({ writes: batch.map(({ write }) => write), claim, at: Date.now(), wanted: wanted() });
     } catch (error) {
       this.#reserved -= claim?.limit ?? 0;
-      const message = error instanceof Error ? error.message : String(error);
-      for (const { settle } of batch) settle({ ok: false, error: { message, errcode: undefined } });
+      for (const { fail } of batch) fail(error);
       return;
     }
     this.#reserved -= (claim?.limit ?? 0) - result.claimed.length;

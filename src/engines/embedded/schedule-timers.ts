@@ -1,3 +1,4 @@
+import { isReported } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { Schedule } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
@@ -127,7 +128,7 @@ export class ScheduleTimers {
   /** Whatever hinders a schedule now, the next moment may be better. */
   #later(err: unknown, message: string, again: () => void, entry?: Entry): void {
     if (!this.#storage) return;
-    this.#parts.logger.error({ err, schedule: entry?.schedule.name }, message);
+    if (!isReported(err)) this.#parts.logger.error({ err, schedule: entry?.schedule.name }, message);
     const timer = setTimeout(() => this.#storage && again(), retryDelay);
     if (entry) entry.timer = timer;
     else timer.unref();

@@ -72,6 +72,9 @@ export interface LeftToWrite {
   progress: ProgressEntry | undefined;
 }
 
+/** Lines that are kept while they cannot be written. */
+const mostKeptLines = 10_000;
+
 interface SlotsParts {
   runner: TaskRunner;
   /** The attempt is over. Resolves when that is recorded. */
@@ -175,6 +178,13 @@ export class Slots {
       clearTimeout(slot.grace);
       slot.abort(new DOMException('the process stops', 'AbortError'));
     }
+  }
+
+  /** Takes lines back that could not be written, as long as there are not too many. */
+  keepLogs(lines: readonly LogEntry[]): void {
+    const room = mostKeptLines - this.#leftLogs.length;
+    if (room > 0) this.#leftLogs.unshift(...lines.slice(0, room));
+    this.#parts.logged();
   }
 
   /** Takes the lines that wait to be written. */

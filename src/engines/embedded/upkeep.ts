@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { isReported } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
@@ -53,7 +54,8 @@ export class Upkeep {
       try {
         await work();
       } catch (err) {
-        if (!this.#stopped) this.#logger.error({ err }, 'the upkeep of the task database failed and will be tried again');
+        if (!this.#stopped && !isReported(err))
+          this.#logger.error({ err }, 'the upkeep of the task database failed and will be tried again');
       } finally {
         busy = false;
       }
