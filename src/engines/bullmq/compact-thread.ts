@@ -12,11 +12,8 @@ const replica = new Replica();
 async function act(message: ToCompactThread): Promise<void> {
   if ('load' in message) await replica.loadFile(message.load);
   else if ('firstRev' in message) await replica.load({ firstRev: message.firstRev });
-  else if ('copyTo' in message) {
-    replica.copyTo(message.copyTo);
-    replica.close();
-    parentPort?.close();
-  } else for (const text of message.batches) replica.apply(JSON.parse(text) as JournalBatch, []);
+  else if ('copyTo' in message) replica.copyTo(message.copyTo);
+  else for (const text of message.batches) replica.apply(JSON.parse(text) as JournalBatch, []);
 }
 
 parentPort?.on('message', (message: ToCompactThread) => {

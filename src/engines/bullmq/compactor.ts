@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,9 +12,9 @@ import { type JournalKeys, readEntries, readState, snapshotContent, writeSnapsho
 import { plainError, withinTime } from './redis-connection.js';
 
 /** Characters of entries after which a snapshot is made, at the least, and entries that are handed over at once. */
-const sizes = { least: 8_000_000, entries: 200 };
-/** Milliseconds between two looks whether one is due, and after which another process may take over the making. */
-const times = { look: 10_000, lease: 600_000 };
+const sizes = { least: 1_000_000, entries: 200 };
+/** Milliseconds between two looks whether one is due, and after a word of who makes one that another process may. */
+const times = { look: 10_000, lease: 30_000 };
 
 interface CompactorParts {
   redis: Redis;
@@ -68,9 +69,11 @@ export class Compactor {
     if (written < Math.max(this.#least, snapshot?.bytes ?? 0)) return;
     const me = randomUUID();
     if ((await withinTime(redis.set(keys.compacting, me, 'PX', times.lease, 'NX'))) === null) return;
+    const renewal = setInterval(() => void redis.pexpire(keys.compacting, times.lease).catch(() => undefined), times.lease / 3);
     try {
       await this.#compact();
     } finally {
+      clearInterval(renewal);
       await redis.del(keys.compacting).catch(() => undefined);
     }
   }
@@ -111,10 +114,8 @@ export class Compactor {
 }
 
 async function tell(thread: Worker, message: ToCompactThread): Promise<void> {
-  const { failed } = await new Promise<FromCompactThread>((resolve, reject) => {
-    thread.once('message', resolve);
-    thread.once('error', reject);
-    thread.postMessage(message);
-  });
+  const answer = once(thread, 'message') as Promise<[FromCompactThread]>;
+  thread.postMessage(message);
+  const [{ failed }] = await answer;
   if (failed !== undefined) throw new Error(failed);
 }

@@ -26,6 +26,18 @@ export interface BullmqEngineOptions {
 
 const optionNames = ['connection', 'prefix', 'retentionDays', 'retentionCount', 'logger'] as const;
 
+/**
+ * An engine on a Redis: the tasks of any number of processes and hosts are run as jobs of BullMQ, and every process shows all of
+ * them. Their history is kept in a journal from which each process has tables of its own, so that a list, a search or a figure
+ * asks nobody. The Redis must not evict keys (`maxmemory-policy noeviction`), and keeps what it was told as long as its own
+ * file does: with `appendonly yes` a crash loses at most a second.
+ *
+ * @throws TypeError or RangeError for a wrong option.
+ * @example
+ * ```ts
+ * const tasks = new TaskManager({ engine: bullmqEngine({ connection: 'redis://127.0.0.1:6379' }) });
+ * ```
+ */
 export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
   const given = optionsObject<BullmqEngineOptions>('bullmqEngine', options, [...optionNames]);
   const prefix = stringOption('prefix', given.prefix, 'koa-taskflow', {

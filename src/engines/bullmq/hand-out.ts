@@ -7,7 +7,7 @@ import { type HeldJob, JobLanes, jobIdOf, type Lane, type WaitingJob } from './j
 import type { JournalBatch } from './replica.js';
 
 /** Milliseconds: between two words of what is held and two looks for what others no longer hold, and the first and longest pause after a job that was not there. */
-const times = { renew: 10_000, stalled: 15_000, firstPause: 4, longestPause: 1000 };
+const times = { renew: 5000, stalled: 5000, firstPause: 4, longestPause: 1000 };
 /** Times in a row that no job was found for a task that waits, after which its job is added again. */
 const mostMisses = 9;
 /** Tasks that are looked at for one slot, and jobs that are handled at once. */

@@ -28,7 +28,7 @@ export interface HeldJob {
 }
 
 /** Milliseconds that a job stays this process's without a word of it, and between two looks for those of others that do not. */
-const times = { lock: 30_000, stalled: 15_000 };
+const times = { lock: 15_000, stalled: 5000 };
 /** The largest priority of a task is the first of BullMQ's, which count from 1 and have the smallest go first. */
 const firstPriority = 1_000_001;
 /** Jobs that are added with one call, and events that are kept of a queue. */

@@ -17,9 +17,9 @@ import { Replica } from './replica.js';
 /** Milliseconds that a batch waits for the Redis before its caller is told that it could not be written. */
 const patience = 2000;
 /** Milliseconds that one question for entries waits in the Redis, and beyond which the connection is taken for dead. */
-const reading = { block: 2000, dead: 4000, entries: 200 };
-/** Milliseconds between two tries, and that an open waits for a Redis that is not there. */
-const pauses = { retry: 200, open: 5000 };
+const reading = { block: 2000, dead: 4000, entries: 50 };
+/** Milliseconds between two tries of what failed. */
+const pause = 200;
 
 /**
  * Adds a batch, once however often it is sent. KEYS: the journal, its state, the last number of each writer. ARGV: the
@@ -87,14 +87,7 @@ export class Journal implements WritePort {
   /** Reads the journal from now on. Waits for its end, but not for a Redis that is not there. */
   async open(): Promise<void> {
     await this.replica.load({ firstRev: 0 });
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, pauses.open);
-      const settle = (): void => {
-        clearTimeout(timer);
-        resolve();
-      };
-      void this.#follow(settle);
-    });
+    await new Promise<void>((resolve) => void this.#follow(resolve));
   }
 
   /** Throws while what the tables say may not be the present. */
@@ -129,7 +122,7 @@ export class Journal implements WritePort {
         known = await this.#read();
       } catch (error) {
         this.#lost(error);
-        await wait(pauses.retry);
+        await wait(pause);
       }
       if (this.#standing !== 'opening') settled();
     }
@@ -243,7 +236,7 @@ export class Journal implements WritePort {
         await withinTime(runScript(redis, append, all, [this.#writer, proposal.n, proposal.text]));
         if (this.#drop(proposal)) this.#awaited.set(proposal.n, proposal);
       } catch (error) {
-        if (!isRefusal(error)) await wait(pauses.retry / 4);
+        if (!isRefusal(error)) await wait(pause / 4);
         else if (this.#drop(proposal)) {
           this.#lost(error);
           proposal.fail(unavailable(plainError(error), 'nothing was written'));

@@ -21,8 +21,6 @@ interface Open {
  * that reads the same journal has the same tables, down to the numbers of changes.
  */
 export class Replica {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-'));
-  #files = 0;
   #open: Open | undefined;
 
   /** For reading; it stays the same when other tables are loaded. */
@@ -41,14 +39,18 @@ export class Replica {
 
   /** Begins with what a snapshot holds; without one, with empty tables whose first change has that number. */
   async load(from: { content: AsyncIterable<Uint8Array> } | { firstRev: number }): Promise<void> {
-    this.#files += 1;
-    const path = join(this.#folder, `${this.#files}.db`);
-    if ('content' in from) await writeFile(path, from.content);
-    await this.loadFile(path);
+    const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-'));
+    const path = join(folder, 'tasks.db');
+    try {
+      if ('content' in from) await writeFile(path, from.content);
+      await this.loadFile(path);
+    } finally {
+      remove(folder);
+    }
     if ('firstRev' in from) this.database.run("UPDATE meta SET value = ? WHERE key IN ('rev', 'first_rev')", from.firstRev);
   }
 
-  /** Begins with the tables of a file, and removes it. */
+  /** Begins with the tables of a file, which is there as long as it is open and no longer, however this process ends. */
   async loadFile(path: string): Promise<void> {
     const connection = await openDatabase(path);
     // Nothing of it has to outlive the process.
@@ -56,12 +58,7 @@ export class Replica {
     layOut(connection, inMemory);
     this.#open?.connection.close();
     this.#open = { connection, writer: new Writer(connection) };
-    try {
-      // The file is there as long as it is open, and no longer, however this process ends. Not on Windows.
-      rmSync(path);
-    } catch {
-      // It goes with the folder.
-    }
+    remove(path);
   }
 
   /** Number of the last change. */
@@ -81,6 +78,14 @@ export class Replica {
   close(): void {
     this.#open?.connection.close();
     this.#open = undefined;
-    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Windows does not remove a file that is open, and sees to its folder for temporary files by itself. */
+function remove(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {
+    // It lies there, and harms nobody.
   }
 }

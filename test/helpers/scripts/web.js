@@ -1,10 +1,11 @@
-// A web process: the dashboard over a file, on a port that it prints, until it is killed.
+// A web process: the dashboard over a file or a Redis, on a port that it prints, until it is killed.
 import { createServer } from 'node:http';
 import Koa from 'koa';
 import { TaskManager, taskAdmin } from 'koa-taskflow';
+import { where } from './where.js';
 
-const [database, secretKey, ...users] = process.argv.slice(2);
-const tasks = new TaskManager({ database, logger: false });
+const [place = '', secretKey, ...users] = process.argv.slice(2);
+const tasks = new TaskManager({ ...where(place), logger: false });
 const auth = users.map((user) => /** @type {[string, string]} */ (user.split(' ')));
 const app = new Koa();
 app.use(taskAdmin(tasks, { auth, secretKey, throttle: { floor: 0 }, logger: false }));

@@ -1,8 +1,9 @@
-// Runs and enqueues tasks on a file until it is killed. Each id is printed once its enqueue has resolved.
+// Runs and enqueues tasks on a file, or a Redis, until it is killed. Each id is printed once its enqueue has resolved.
 import { TaskManager, taskContext } from 'koa-taskflow';
+import { where } from './where.js';
 
-const [database, mode = 'run', amount = '0'] = process.argv.slice(2);
-const tasks = new TaskManager({ database, logger: false, concurrency: 20 });
+const [place = '', mode = 'run', amount = '0'] = process.argv.slice(2);
+const tasks = new TaskManager({ ...where(place), logger: false, concurrency: 20 });
 
 /** @param {number} ms */
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
