@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Owners } from '../table-home.js';
-import { whenReady, withinTime } from './redis-connection.js';
+import { withinTime } from './redis-connection.js';
 
 /** Milliseconds that a sign of life holds, and that one must be missed for, while this process can look, before its process is taken for dead. */
 const times = { sign: 15_000, missed: 3000 };
@@ -25,8 +25,13 @@ export class RedisOwners implements Owners {
   }
 
   async isAlive(owner: string): Promise<boolean> {
-    await whenReady(this.#redis);
-    const sign = await withinTime(this.#redis.get(this.#keyOf(owner)));
+    let sign: string | null;
+    try {
+      sign = await withinTime(this.#redis.get(this.#keyOf(owner)));
+    } catch {
+      // Who cannot ask says of nobody that he is dead.
+      return true;
+    }
     if (sign !== null) {
       this.#signs.set(owner, Number(sign));
       this.#missed.delete(owner);
