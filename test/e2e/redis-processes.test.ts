@@ -99,7 +99,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     expect(stream.status).toBe(200);
     await waitFor(() => stream.of('hello').length > 0);
     const began = Date.now();
-    expect((await postJson(`${a}/${id}/cancel`, {}, session)).status).toBe(200);
+    expect((await postJson(`${a}/${id}/cancel`, {}, session)).status).toBe(202);
     await waitFor(() => JSON.stringify(stream.of('tasks')).includes('"cancelled"'));
     expect(Date.now() - began).toBeLessThan(500);
     const out = Date.now();

@@ -81,7 +81,10 @@ export class Journal implements WritePort {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#compactor = new Compactor(options);
-    for (const redis of [options.redis, options.blocking]) redis.on('close', () => this.#lost(new Error('the connection was lost')));
+    for (const redis of [options.redis, options.blocking])
+      redis.on('close', () => {
+        if (this.#standing === 'live') this.#lost(new Error('the connection was lost'));
+      });
   }
 
   /** Reads the journal from now on. Waits for its end, but not for a Redis that is not there. */
@@ -131,8 +134,13 @@ export class Journal implements WritePort {
 
   /** Begins with the last snapshot. */
   async #load(): Promise<void> {
-    const { redis, keys } = this.#options;
+    const { redis, keys, logger } = this.#options;
     const state = await withinTime(readState(redis, keys));
+    if (this.#standing === 'live') {
+      logger.warn('the Redis of the tasks has lost some of what it was told, and is read anew');
+      this.#cause = new Error('it is being read anew');
+      this.#standing = 'opening';
+    }
     const { snapshot } = state;
     await this.replica.load(snapshot ? { content: snapshotContent(redis, keys, snapshot.id) } : { firstRev: state.firstRev });
     this.#position = snapshot ? { id: snapshot.at, serial: snapshot.serial } : { id: '0-0', serial: 0 };

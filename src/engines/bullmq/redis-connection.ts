@@ -1,4 +1,5 @@
 import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
+import { wrongType } from '../../options.js';
 
 /** How answers are shaped is for this package to say. */
 type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
@@ -17,8 +18,10 @@ const failing: RedisOptions = {
   retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
 };
 
-/** A connection of its own, whose commands fail soon where the Redis is away, and which comes back by itself. */
+/** A connection of its own, whose commands fail soon where the Redis is away, and which comes back by itself. Throws a TypeError for what is no connection. */
 export function connectRedis(connection: RedisConnection): Redis {
+  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null))
+    throw wrongType('connection', connection, 'options of ioredis, a redis:// URL or a client of ioredis');
   const own = { ...failing, replyMapping: 'legacy' as const };
   const redis =
     typeof connection === 'string'
