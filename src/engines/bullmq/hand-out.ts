@@ -1,17 +1,18 @@
 import type { Redis } from 'ioredis';
-import type { Database, Row } from '../embedded/database.js';
-import { idBytes, idOf } from '../embedded/rows.js';
+import type { Database } from '../embedded/database.js';
+import { idBytes } from '../embedded/rows.js';
 import type { BatchResult, Claim } from '../embedded/write.js';
 import type { HandOut } from '../table-home.js';
-import { type HeldJob, JobLanes, jobIdOf, type Lane, type WaitingJob } from './job-lanes.js';
+import { type HeldJob, JobLanes, type Lane, type WaitingJob } from './job-lanes.js';
 import type { JournalBatch } from './replica.js';
+import { toWaiting, waitingColumns, waitingTasks } from './waiting-jobs.js';
 
 /** Milliseconds: between two words of what is held and two looks for what others no longer hold, and the first and longest pause after a job that was not there. */
 const times = { renew: 5000, stalled: 5000, firstPause: 4, longestPause: 1000 };
 /** Times in a row that no job was found for a task that waits, after which its job is added again. */
 const mostMisses = 9;
-/** Tasks that are looked at for one slot, and jobs that are handled at once. */
-const _sizes = { lanes: 100, jobs: 500 };
+/** Tasks of a lane whose lost jobs are added again at once. */
+const sizes = { restored: 1000 };
 
 interface HandOutParts {
   bullmq: typeof import('bullmq');
@@ -33,9 +34,6 @@ interface Candidates {
   lane: Lane;
   tasks: WaitingJob[];
 }
-
-const waitingColumns =
-  'hex(task.id) AS id, lane.name AS name, lane.queue AS queue, task.priority AS priority, task.attempt AS attempt, task.run_at AS run_at';
 
 /**
  * Hands tasks out as jobs of BullMQ: each task that waits is one, whoever takes the job may claim the task, and BullMQ sees to
@@ -154,7 +152,7 @@ export class JobHandOut implements HandOut {
     }
     this.#misses += 1;
     // Others may have them in hand, or whoever stored the tasks has not added their jobs yet. Or they are lost.
-    if (this.#misses >= mostMisses) await this.#restore(candidates.flatMap(({ tasks }) => tasks));
+    if (this.#misses >= mostMisses) await this.#restore(candidates.map(({ lane }) => lane));
     this.#lookAt(Date.now() + Math.min(times.firstPause * 2 ** (this.#misses - 1), times.longestPause));
   }
 
@@ -189,9 +187,14 @@ export class JobHandOut implements HandOut {
     return Date.now() - Number.parseInt(taskId.replaceAll('-', '').slice(0, 12), 16) < 60_000;
   }
 
-  async #restore(tasks: readonly WaitingJob[]): Promise<void> {
-    await this.#lanes.add(tasks);
-    await Promise.all(tasks.map(({ lane, jobId }) => this.#lanes.promote(lane, jobId)));
+  /** Adds the jobs of the tasks of some lanes that could run, and makes those wait no longer that do not know it. */
+  async #restore(lanes: readonly Lane[]): Promise<void> {
+    for (const { name, queue } of lanes) {
+      const lane = this.#parts.database.get('SELECT id FROM lane WHERE name = ? AND queue = ?', name, queue)?.id;
+      const tasks = this.#parts.database.all(readyOfLane, lane ?? null, Date.now(), sizes.restored).map(toWaiting);
+      await this.#lanes.add(tasks);
+      await Promise.all(tasks.map(({ lane, jobId }) => this.#lanes.promote(lane, jobId)));
+    }
   }
 
   #nextDue(): number | undefined {
@@ -232,28 +235,20 @@ export class JobHandOut implements HandOut {
       } else if (write.kind === 'recover') {
         for (const seq of [...this.#running.keys()]) if (statusOf(database, seq) !== 1) this.#end(seq);
       } else if (write.kind === 'cancel') {
-        for (const row of database.all(
-          `SELECT ${waitingColumns} FROM task JOIN lane ON lane.id = task.lane WHERE rev > ? AND status = 5`,
-          before,
-        )) {
+        for (const row of database.all(`${waitingTasks} WHERE rev > ? AND status = 5`, before)) {
           const { lane, jobId } = toWaiting(row);
           ended.push(this.#lanes.remove(lane, jobId).catch(() => undefined));
         }
       } else if (write.kind === 'run') {
         for (const id of write.ids) {
-          const row = database.get(
-            `SELECT ${waitingColumns} FROM task JOIN lane ON lane.id = task.lane WHERE task.id = ? AND status = 0`,
-            idBytes(id),
-          );
+          const row = database.get(`${waitingTasks} WHERE task.id = ? AND status = 0`, idBytes(id));
           if (!row) continue;
           const { lane, jobId } = toWaiting(row);
           ended.push(this.#lanes.promote(lane, jobId));
         }
       }
     }
-    const waiting = database
-      .all(`SELECT ${waitingColumns} FROM task JOIN lane ON lane.id = task.lane WHERE rev > ? AND status = 0`, before)
-      .map(toWaiting);
+    const waiting = database.all(`${waitingTasks} WHERE rev > ? AND status = 0`, before).map(toWaiting);
     if (waiting.length > 0) this.#add(waiting);
   }
 
@@ -299,21 +294,10 @@ export class JobHandOut implements HandOut {
 
 /** Those whose time has come since the last claim are not marked as ready yet. */
 const readyOfLane = `
-  SELECT task.seq AS seq, ${waitingColumns} FROM (
+  SELECT ${waitingColumns} FROM (
     SELECT * FROM (SELECT seq FROM task WHERE lane = ?1 AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?3)
     UNION ALL SELECT * FROM (SELECT seq FROM task WHERE ready_at <= ?2 AND lane = ?1 AND status = 0 LIMIT ?3)
   ) AS ready JOIN task ON task.seq = ready.seq JOIN lane ON lane.id = task.lane`;
-
-function toWaiting(row: Row): WaitingJob {
-  const taskId = idOf(row.id);
-  return {
-    jobId: jobIdOf(taskId, Number(row.attempt)),
-    lane: { name: String(row.name), queue: String(row.queue) },
-    taskId,
-    priority: Number(row.priority),
-    runAt: Number(row.run_at),
-  };
-}
 
 function statusOf(database: Database, seq: number): number {
   return Number(database.get('SELECT status FROM task WHERE seq = ?', seq)?.status ?? -1);

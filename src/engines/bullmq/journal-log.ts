@@ -115,14 +115,8 @@ redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
 return old or ''
 `);
 
-/** Stores a snapshot, piece by piece, and lets it replace the last. */
-export async function writeSnapshot(
-  redis: Redis,
-  keys: JournalKeys,
-  snapshot: Omit<Snapshot, 'bytes'>,
-  content: AsyncIterable<Uint8Array>,
-): Promise<void> {
-  const key = keys.snapshot + snapshot.id;
+/** Stores the pieces of a snapshot, which is none yet. Answers its size. */
+async function storePieces(redis: Redis, key: string, content: AsyncIterable<Uint8Array>): Promise<number> {
   let bytes = 0;
   for await (const part of content) {
     for (let from = 0; from < part.length; from += pieceBytes) {
@@ -133,8 +127,19 @@ export async function writeSnapshot(
       await redis.expire(key, leftoverSeconds);
     }
   }
+  return bytes;
+}
+
+/** Stores a snapshot, piece by piece, and lets it replace the last. */
+export async function writeSnapshot(
+  redis: Redis,
+  keys: JournalKeys,
+  snapshot: Omit<Snapshot, 'bytes'>,
+  content: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const key = keys.snapshot + snapshot.id;
+  const whole: Snapshot = { ...snapshot, bytes: await storePieces(redis, key, content) };
   await redis.persist(key);
-  const whole: Snapshot = { ...snapshot, bytes };
   const replaced = await withinTime(
     runScript(redis, replace, [keys.state, keys.journal], [JSON.stringify(whole), snapshot.at, snapshot.serial]),
     5000,
@@ -143,4 +148,44 @@ export async function writeSnapshot(
   // Who is reading it now may finish.
   else if (typeof replaced === 'string' && replaced !== '')
     await redis.expire(keys.snapshot + (JSON.parse(replaced) as Snapshot).id, leftoverSeconds);
+}
+
+/** Where a journal begins that has a snapshot and no entries: not where an empty one does, so that whoever has read that one notices. */
+const first = { at: '0-1', serial: 1 };
+
+/**
+ * Lets a journal begin with a snapshot. KEYS: the state, the journal. ARGV: the snapshot, what it is of, its serial. Answers what
+ * the journal began with, where that was something else.
+ */
+const beginWith = redisScript(`
+local origin = redis.call('HGET', KEYS[1], 'origin')
+if origin == ARGV[2] then return '' end
+if origin or redis.call('HEXISTS', KEYS[1], 'serial') == 1 or redis.call('HEXISTS', KEYS[1], 'snapshot') == 1 then return origin or 'tasks' end
+redis.call('HSET', KEYS[1], 'snapshot', ARGV[1], 'origin', ARGV[2], 'serial', ARGV[3], 'bytes', 0)
+return ''
+`);
+
+/** What a journal began with; empty for nothing. */
+export async function originOf(redis: Redis, keys: JournalKeys): Promise<string> {
+  const [origin, serial] = await withinTime(redis.hmget(keys.state, 'origin', 'serial'));
+  return origin ?? (serial === null || serial === undefined ? '' : 'tasks');
+}
+
+/** Begins a journal with tables that come from elsewhere. Answers `false` where it has begun otherwise. */
+export async function beginJournal(
+  redis: Redis,
+  keys: JournalKeys,
+  { id, origin }: { id: string; origin: string },
+  content: AsyncIterable<Uint8Array>,
+): Promise<boolean> {
+  const key = keys.snapshot + id;
+  const snapshot: Snapshot = { id, ...first, upTo: 0, bytes: await storePieces(redis, key, content) };
+  await redis.persist(key);
+  const other = await withinTime(
+    runScript(redis, beginWith, [keys.state, keys.journal], [JSON.stringify(snapshot), origin, first.serial]),
+    5000,
+  );
+  if (other === '') return true;
+  await redis.del(key);
+  return false;
 }

@@ -22,6 +22,11 @@ export interface RedisStore extends SharedStore {
 
 /** Changes that are told to watchers who were away; past them a watcher begins anew. */
 const keptChanges = 10_000;
+/** Where a log is. */
+export function logKey(prefix: string, log: string): string {
+  return `{${prefix}}:log:${log}`;
+}
+
 /** Entries of one log that are kept at most, whatever their end says. */
 const keptEntries = 1_000_000;
 /** Keys, and entries of a log, that have expired and are dropped with each write. */
@@ -84,7 +89,6 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
   const at = (name: string): string => `{${prefix}}:${name}`;
   const keys = { index: at('index'), expiry: at('expiry'), changes: at('changes'), serial: at('serial') };
   const valueAt = (key: string): string => at(`value:${key}`);
-  const logAt = (log: string): string => at(`log:${log}`);
 
   const redis = connectRedis(connection);
   redis.once('ready', () => void warnOfEviction(redis, logger));
@@ -134,11 +138,11 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
     },
     async append(log, entry, ttl) {
       const now = Date.now();
-      await ask((client) => runScript(client, append, [logAt(log)], [JSON.stringify(entry), now + Math.round(ttl * 1000), now]));
+      await ask((client) => runScript(client, append, [logKey(prefix, log)], [JSON.stringify(entry), now + Math.round(ttl * 1000), now]));
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;
-      const rows = await ask((client) => client.xrevrange(logAt(log), end, '-', 'COUNT', limit + 1));
+      const rows = await ask((client) => client.xrevrange(logKey(prefix, log), end, '-', 'COUNT', limit + 1));
       const shown = rows.slice(0, limit).filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
       // Entries expire from the oldest on, so a page that lacks one is the last.
       const more = rows.length > limit && shown.length === limit;

@@ -64,10 +64,10 @@ function trimTombstones({ database }: Transaction): void {
 }
 
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
-export function makeSearchable(transaction: Transaction, { limit }: Of<'makeSearchable'>): number {
+export function makeSearchable(transaction: Transaction, { limit }: Of<'makeSearchable'>, at: number): number {
   const { database } = transaction;
   dropKinds(transaction, 0);
-  dropHours(transaction, Date.now());
+  dropHours(transaction, at);
   const rows = database.all(
     `SELECT seq, (SELECT name FROM lane WHERE lane.id = task.lane) AS name, error_name, error_message, tags
      FROM task WHERE searchable = 0 LIMIT ?`,

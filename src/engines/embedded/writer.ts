@@ -130,7 +130,7 @@ export class Writer {
       case 'prune':
         return prune(transaction, write);
       case 'makeSearchable':
-        return makeSearchable(transaction, write);
+        return makeSearchable(transaction, write, at);
       case 'set':
         return set(transaction, write);
       case 'increment':
