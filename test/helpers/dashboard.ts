@@ -1,9 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import Koa from 'koa';
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import { bullmqEngine } from '../../src/engines/bullmq/engine.js';
 import { TaskManager, type TaskManagerOptions, taskAdmin } from '../../src/index.js';
 import { startBrowser } from './browser.js';
 import { cheapHash, password, secretKey } from './passwords.js';
+import { RedisServer } from './redis.js';
 import { type Served, serve } from './serve.js';
 
 /** Whoever may do everything, and whoever may only look. */
@@ -88,13 +90,24 @@ export class Dashboard {
 /** A dashboard for each test of a file, in one browser. */
 export function useDashboard(options: TaskManagerOptions = { database: ':memory:' }, displayFuncArgs = true): Dashboard {
   const dashboard = new Dashboard();
+  // A file of tests that is taken in by another one runs on the engine that is said there.
+  const onRedis = process.env.TEST_ENGINE === 'bullmq';
+  let redis: RedisServer | undefined;
+  let runs = 0;
+  const place = (): TaskManagerOptions => {
+    if (!redis) return options;
+    const { database: _, ...others } = options;
+    runs += 1;
+    return { ...others, engine: bullmqEngine({ connection: redis.connection, prefix: `dashboard-${runs}`, logger: false }) };
+  };
   beforeAll(async () => {
     dashboard.browser = await startBrowser();
+    if (onRedis) redis = await RedisServer.start();
   });
-  afterAll(() => dashboard.browser.close());
+  afterAll(() => Promise.all([dashboard.browser.close(), redis?.remove()]));
   beforeEach(async () => {
     dashboard.complaints = [];
-    await dashboard.start(options, displayFuncArgs);
+    await dashboard.start(place(), displayFuncArgs);
     await dashboard.open();
   });
   afterEach(async () => {
