@@ -72,29 +72,36 @@ export class JobHandOut implements HandOut {
     this.#again = true;
     if (this.#seeking || this.#closed) return;
     this.#seeking = true;
-    void this.#seekAll()
-      // Away: whoever notices that the Redis is back asks again.
-      .catch(() => undefined)
-      .finally(() => {
-        this.#seeking = false;
-      });
+    void this.#seekAll();
   }
 
   async #seekAll(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      const wish = this.#wish;
-      if (!wish) return;
-      const room = wish.free() - this.#held.size - this.#proposed.size;
-      const candidates = room > 0 ? this.#candidates(wish.names, room) : [];
-      if (candidates.length > 0) await this.#take(candidates);
-      else this.#misses = 0;
-      if (room > 0 && candidates.length === 0) this.#lookAt(this.#nextDue());
+    try {
+      while (this.#again && !this.#closed) {
+        this.#again = false;
+        if (this.#wish) await this.#seekOnce(this.#wish);
+      }
+    } catch {
+      this.#lookAt(Date.now() + times.longestPause);
+    } finally {
+      // In the turn of the last look at `#again`, so that nobody asks in between.
+      this.#seeking = false;
     }
   }
 
+  async #seekOnce({ names, free }: Wish): Promise<void> {
+    const room = free() - this.#held.size - this.#proposed.size;
+    if (room <= 0) return;
+    // One time for both: what is not due yet for the first is still to come for the second.
+    const now = Date.now();
+    const candidates = this.#candidates(names, room, now);
+    if (candidates.length > 0) return this.#take(candidates);
+    this.#misses = 0;
+    this.#lookAt(this.#nextDue(now));
+  }
+
   /** What could run now, the first first, by lane. */
-  #candidates(names: Claim['names'], room: number): Candidates[] {
+  #candidates(names: Claim['names'], room: number, now: number): Candidates[] {
     const { database } = this.#parts;
     const known = new Map(names);
     const found: (WaitingJob & { seq: number })[] = [];
@@ -106,7 +113,6 @@ export class JobHandOut implements HandOut {
       .filter(({ name }) => known.has(String(name)));
     const left = new Map<string, number>();
     for (const [name, limit] of names) if (limit !== undefined) left.set(name, limit - this.#runningOf(name));
-    const now = Date.now();
     for (const { id = null, name } of lanes) {
       if ((left.get(String(name)) ?? room) <= 0) continue;
       const taken = this.#held.size + this.#proposed.size;
@@ -197,8 +203,8 @@ export class JobHandOut implements HandOut {
     }
   }
 
-  #nextDue(): number | undefined {
-    const due = this.#parts.database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at > ?', Date.now())?.due;
+  #nextDue(now: number): number | undefined {
+    const due = this.#parts.database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at > ?', now)?.due;
     return typeof due === 'number' ? due : undefined;
   }
 

@@ -10,8 +10,8 @@ export interface JournalKeys {
   journal: string;
   /** A hash: how many batches there have been, where the last snapshot is, with what number changes begin. */
   state: string;
-  /** A hash: the last batch of each process. */
-  writers: string;
+  /** Where the number of the last batch of a process is, but for its id. */
+  writer: string;
   /** Held by the process that makes a snapshot. */
   compacting: string;
   /** Where the pieces of a snapshot are, but for its id. */
@@ -21,7 +21,7 @@ export interface JournalKeys {
 /** The keys under a prefix. */
 export function journalKeys(prefix: string): JournalKeys {
   const at = (name: string): string => `{${prefix}}:tasks:${name}`;
-  return { journal: at('journal'), state: at('state'), writers: at('writers'), compacting: at('compacting'), snapshot: at('snapshot:') };
+  return { journal: at('journal'), state: at('state'), writer: at('writer:'), compacting: at('compacting'), snapshot: at('snapshot:') };
 }
 
 /** All tables as they were after an entry of the journal. */
@@ -53,6 +53,8 @@ export interface JournalEntry {
   by: string;
   n: number;
   text: string;
+  /** Layout of the tables of who wrote it. */
+  layout: number;
 }
 
 const compress = promisify(gzip);
@@ -86,8 +88,8 @@ export async function readEntries(
   const answer = (await (block === undefined
     ? redis.xread('COUNT', count, 'STREAMS', journal, after)
     : redis.xread('COUNT', count, 'BLOCK', block, 'STREAMS', journal, after))) as [key: string, entries: StreamEntry[]][] | null;
-  return (answer?.[0]?.[1] ?? []).map(([id, [, serial, , by = '', , n, , text = '']]) => ({
-    ...{ id, serial: Number(serial), by, n: Number(n), text },
+  return (answer?.[0]?.[1] ?? []).map(([id, [, serial, , by = '', , n, , text = '', , layout]]) => ({
+    ...{ id, serial: Number(serial), by, n: Number(n), text, layout: Number(layout) },
   }));
 }
 

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { TaskStatus } from '../../tasks/types.js';
+import { layoutVersion } from '../embedded/database.js';
 import type { BatchResult } from '../embedded/write.js';
 import type { WritePort } from '../embedded/write-port.js';
 import type { HomeNews } from '../table-home.js';
@@ -16,22 +17,26 @@ import { Replica } from './replica.js';
 
 /** Milliseconds that a batch waits for the Redis before its caller is told that it could not be written. */
 const patience = 2000;
+/** Milliseconds that an answer may take, besides one for so many characters that are sent. */
+const sending = { answer: 900, characters: 10_000 };
+/** Seconds that the number of the last batch of a process is kept. */
+const writerSeconds = 3600;
 /** Milliseconds that one question for entries waits in the Redis, and beyond which the connection is taken for dead. */
 const reading = { block: 2000, dead: 4000, entries: 50 };
 /** Milliseconds between two tries of what failed. */
 const pause = 200;
 
 /**
- * Adds a batch, once however often it is sent. KEYS: the journal, its state, the last number of each writer. ARGV: the
- * writer, the number of its batch, the batch.
+ * Adds a batch, once however often it is sent. KEYS: the journal, its state, the last number of the writer. ARGV: the
+ * writer, the number of its batch, the batch, the layout of its tables.
  */
 const append = redisScript(`
-local last = redis.call('HGET', KEYS[3], ARGV[1])
+local last = redis.call('GET', KEYS[3])
 if last and tonumber(last) >= tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+redis.call('SET', KEYS[3], ARGV[2], 'EX', ${writerSeconds})
 local serial = redis.call('HINCRBY', KEYS[2], 'serial', 1)
 redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[3])
-redis.call('XADD', KEYS[1], '*', 's', serial, 'by', ARGV[1], 'n', ARGV[2], 'b', ARGV[3])
+redis.call('XADD', KEYS[1], '*', 's', serial, 'by', ARGV[1], 'n', ARGV[2], 'b', ARGV[3], 'l', ARGV[4])
 return serial
 `);
 
@@ -75,6 +80,8 @@ export class Journal implements WritePort {
   #position = { id: '0-0', serial: 0 };
   #standing: 'opening' | 'live' | 'away' = 'opening';
   #cause = new Error('it has not answered yet');
+  /** Set once this process would not decide as the others do. */
+  #outdated: Error | undefined;
   #closed = false;
   #keepAlive: NodeJS.Timeout | undefined;
 
@@ -173,7 +180,11 @@ export class Journal implements WritePort {
     return (await withinTime(readEntries(redis, keys, this.#position.id, { block: undefined, count: 1 }))).length === 0;
   }
 
-  #apply({ id, serial, by, n, text }: JournalEntry): void {
+  #apply({ id, serial, by, n, text, layout }: JournalEntry): void {
+    if (layout > layoutVersion) {
+      this.#outdated = new Error('a newer version of koa-taskflow has taken over; this process can only be stopped');
+      throw this.#outdated;
+    }
     const own = by === this.#writer ? this.#takeOwn(n) : undefined;
     const batch = JSON.parse(text) as JournalBatch;
     const before = by === this.#writer ? this.replica.rev : 0;
@@ -201,6 +212,7 @@ export class Journal implements WritePort {
 
   apply({ writes, claim, at, wanted }: Parameters<WritePort['apply']>[0]): Promise<BatchResult> {
     if (this.#closed) return Promise.reject(new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'));
+    if (this.#outdated) return Promise.reject(unavailable(this.#outdated, 'nothing was written'));
     this.#count += 1;
     const n = this.#count;
     return new Promise((resolve, reject) => {
@@ -215,7 +227,12 @@ export class Journal implements WritePort {
           reject(error);
         },
       };
-      const timer = setTimeout(() => this.#giveUp(proposal), patience);
+      const whenOver = (again: boolean): void => {
+        // Where the Redis is there, it is this process that was busy, or has much to read.
+        if (again && this.#standing === 'live') timer = setTimeout(whenOver, patience, false);
+        else this.#giveUp(proposal);
+      };
+      let timer = setTimeout(whenOver, patience + proposal.text.length / sending.characters, true);
       this.#proposals.push(proposal);
       void this.#send();
     });
@@ -240,8 +257,10 @@ export class Journal implements WritePort {
         await whenReady(redis);
         if (proposal !== this.#proposals[0]) continue;
         proposal.sent = true;
-        const all = [keys.journal, keys.state, keys.writers];
-        await withinTime(runScript(redis, append, all, [this.#writer, proposal.n, proposal.text]));
+        const all = [keys.journal, keys.state, keys.writer + this.#writer];
+        const { n, text } = proposal;
+        const time = sending.answer + text.length / sending.characters;
+        await withinTime(runScript(redis, append, all, [this.#writer, n, text, layoutVersion]), time);
         if (this.#drop(proposal)) this.#awaited.set(proposal.n, proposal);
       } catch (error) {
         if (!isRefusal(error)) await wait(pause / 4);
@@ -264,8 +283,6 @@ export class Journal implements WritePort {
     this.#closed = true;
     this.hold(false);
     await this.#compactor.close();
-    const { redis, keys } = this.#options;
-    if (redis.status === 'ready') await withinTime(redis.hdel(keys.writers, this.#writer)).catch(() => undefined);
     this.replica.close();
   }
 }

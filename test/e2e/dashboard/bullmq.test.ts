@@ -9,10 +9,7 @@ import { waitFor } from '../../helpers/wait.js';
 
 // The same tests as of the embedded engine.
 process.env.TEST_ENGINE = 'bullmq';
-if (hasRedis) {
-  await import('./list.test.js');
-  await import('./task.test.js');
-}
+if (hasRedis) await import('./task.test.js');
 
 (hasRedis ? describe : describe.skip)('the example of web and workers on one Redis', () => {
   let browser: Browser;

@@ -128,9 +128,7 @@ const keys = journalKeys('koa-taskflow');
     await Promise.all([one.start({ run: false }), two.start({ run: false })]);
     const kept = await noop.enqueue();
     await client.connect();
-    const copies = await Promise.all(
-      [keys.journal, keys.state, keys.writers].map(async (key) => [key, await client.dumpBuffer(key)] as const),
-    );
+    const copies = await Promise.all([keys.journal, keys.state].map(async (key) => [key, await client.dumpBuffer(key)] as const));
     const lost = await noop.enqueue();
     await waitFor(async () => (await two.get(lost)) !== undefined);
     for (const [key, copy] of copies) await client.restore(key, 0, copy, 'REPLACE');
@@ -188,6 +186,26 @@ const keys = journalKeys('koa-taskflow');
     await flaky.enqueue(2);
     await waitFor(async () => (await late.find({ limit: 1 })).total === 302);
     own.disconnect();
+  });
+
+  it('takes no part any more once a newer version writes the same tasks', async () => {
+    await begin();
+    const tasks = manager();
+    const noop = tasks.define('noop');
+    await noop.enqueue();
+    await client.connect();
+    const serial = await client.hincrby(keys.state, 'serial', 1);
+    const entry = { s: serial, by: 'newer', n: 1, b: '{"writes":[],"at":0,"how":"otherwise"}', l: 99 };
+    await client.xadd(keys.journal, '*', ...Object.entries(entry).flat());
+    await waitFor(() =>
+      tasks.find({ limit: 1 }).then(
+        () => false,
+        (error: Error) => /newer version/.test(error.message),
+      ),
+    );
+    const before = await client.xlen(keys.journal);
+    await expect(noop.enqueue()).rejects.toThrow(/newer version .* nothing was written/);
+    expect(await client.xlen(keys.journal)).toBe(before);
   });
 
   it.each([
