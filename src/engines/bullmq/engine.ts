@@ -87,11 +87,15 @@ function redisHome({ connection, prefix, logger }: { connection: RedisConnection
       await journal.open();
       return {
         port: {
-          apply: (batch) =>
-            journal.apply(batch).catch((error: unknown) => {
-              handOut.withdraw(batch.claim?.only ?? []);
+          async apply(batch) {
+            handOut.announce(batch);
+            try {
+              return await journal.apply(batch);
+            } catch (error) {
+              handOut.withdraw(batch);
               throw error;
-            }),
+            }
+          },
           hold: (busy) => journal.hold(busy),
           close: () => journal.close(),
         },

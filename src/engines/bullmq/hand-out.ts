@@ -5,14 +5,14 @@ import type { BatchResult, Claim } from '../embedded/write.js';
 import type { HandOut } from '../table-home.js';
 import { type HeldJob, JobLanes, type Lane, type WaitingJob } from './job-lanes.js';
 import type { JournalBatch } from './replica.js';
-import { toWaiting, waitingColumns, waitingTasks } from './waiting-jobs.js';
+import { jobsOf, toWaiting, waitingColumns, waitingTasks } from './waiting-jobs.js';
 
 /** Milliseconds: between two words of what is held and two looks for what others no longer hold, and the first and longest pause after a job that was not there. */
-const times = { renew: 5000, stalled: 5000, firstPause: 4, longestPause: 1000 };
+const times = { renew: 5000, stalled: 5000, firstPause: 4, longestPause: 1000, unknown: 5000 };
 /** Times in a row that no job was found for a task that waits, after which its job is added again. */
 const mostMisses = 9;
-/** Tasks of a lane whose lost jobs are added again at once. */
-const sizes = { restored: 1000 };
+/** Tasks of a lane whose lost jobs are added again at once, and that are jobs before they are in the tables. */
+const sizes = { restored: 1000, announced: 20 };
 
 interface HandOutParts {
   bullmq: typeof import('bullmq');
@@ -48,6 +48,8 @@ export class JobHandOut implements HandOut {
   readonly #proposed = new Map<number, HeldJob>();
   readonly #running = new Map<number, HeldJob>();
   readonly #timers: NodeJS.Timeout[] = [];
+  /** Jobs that were added before their tasks were in the tables. */
+  readonly #announced = new Set<string>();
   #adding: Promise<void> = Promise.resolve();
   #wish: Wish | undefined;
   #seeking = false;
@@ -190,7 +192,7 @@ export class JobHandOut implements HandOut {
   }
 
   #isNew(taskId: string): boolean {
-    return Date.now() - Number.parseInt(taskId.replaceAll('-', '').slice(0, 12), 16) < 60_000;
+    return Date.now() - Number.parseInt(taskId.replaceAll('-', '').slice(0, 12), 16) < times.unknown;
   }
 
   /** Adds the jobs of the tasks of some lanes that could run, and makes those wait no longer that do not know it. */
@@ -223,9 +225,25 @@ export class JobHandOut implements HandOut {
     return seqs;
   }
 
-  /** A claim was not written. */
-  withdraw(seqs: readonly number[]): void {
-    for (const seq of seqs) move(seq, this.#proposed, this.#held);
+  /** A batch was not written, as far as is known. */
+  withdraw({ writes, claim }: JournalBatch): void {
+    for (const seq of claim?.only ?? []) move(seq, this.#proposed, this.#held);
+    this.#unannounce(writes);
+  }
+
+  #unannounce(writes: JournalBatch['writes']): void {
+    for (const write of writes) if (write.kind === 'enqueue') for (const { jobId } of jobsOf(write.tasks)) this.#announced.delete(jobId);
+  }
+
+  /** A batch is on its way: the jobs of the tasks that it stores are sent with it, so that whoever reads of a task finds its job. */
+  announce({ writes, at }: JournalBatch): void {
+    const jobs = writes.flatMap((write) => (write.kind === 'enqueue' ? jobsOf(write.tasks) : []));
+    // Many would hold up the batch, and whoever has them to run does not wait for one.
+    if (jobs.length === 0 || jobs.length > sizes.announced) return;
+    for (const { jobId } of jobs) this.#announced.add(jobId);
+    this.#lanes.add(jobs, at).catch(() => {
+      // What cannot be added now is added when somebody misses it.
+    });
   }
 
   /** A batch of this process is in the tables: its tasks that wait become jobs, and jobs that have done what they were for end. `before` is the number of the last change before it. */
@@ -254,7 +272,11 @@ export class JobHandOut implements HandOut {
         }
       }
     }
-    const waiting = database.all(`${waitingTasks} WHERE rev > ? AND status = 0`, before).map(toWaiting);
+    const waiting = database
+      .all(`${waitingTasks} WHERE rev > ? AND status = 0`, before)
+      .map(toWaiting)
+      .filter(({ jobId }) => !this.#announced.has(jobId));
+    this.#unannounce(writes);
     if (waiting.length > 0) this.#add(waiting);
   }
 

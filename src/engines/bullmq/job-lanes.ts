@@ -76,8 +76,7 @@ export class JobLanes {
   }
 
   /** Adds jobs; one that is there already stays as it is. */
-  async add(jobs: readonly WaitingJob[]): Promise<void> {
-    const now = Date.now();
+  async add(jobs: readonly WaitingJob[], now = Date.now()): Promise<void> {
     const byQueue = new Map<Queue, { name: string; data: { task: string }; opts: BulkJobOptions }[]>();
     for (const { jobId, lane, taskId, priority, runAt } of jobs) {
       const queue = this.#queue(lane);

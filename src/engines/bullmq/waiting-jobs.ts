@@ -1,5 +1,6 @@
 import type { Row } from '../embedded/database.js';
 import { idOf } from '../embedded/rows.js';
+import { type PackedTasks, packedAt, packedWidth } from '../embedded/write.js';
 import { jobIdOf, type WaitingJob } from './job-lanes.js';
 
 /** The columns that a job is made of. */
@@ -19,4 +20,20 @@ export function toWaiting(row: Row): WaitingJob {
     priority: Number(row.priority),
     runAt: Number(row.run_at),
   };
+}
+
+/** The jobs of tasks that are about to be stored. */
+export function jobsOf({ values }: PackedTasks): WaitingJob[] {
+  const jobs: WaitingJob[] = [];
+  for (let from = 0; from < values.length; from += packedWidth) {
+    const taskId = String(values[from + packedAt.id]);
+    jobs.push({
+      jobId: jobIdOf(taskId, 0),
+      lane: { name: String(values[from + packedAt.name]), queue: String(values[from + packedAt.queue]) },
+      taskId,
+      priority: Number(values[from + packedAt.priority]),
+      runAt: Number(values[from + packedAt.runAt]),
+    });
+  }
+  return jobs;
 }
