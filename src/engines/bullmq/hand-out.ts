@@ -92,6 +92,8 @@ export class JobHandOut implements HandOut {
   }
 
   async #seekOnce({ names, free }: Wish): Promise<void> {
+    // What was taken before a failure, or came back from a claim that was not written.
+    if (this.#held.size > 0) this.#parts.inHand();
     const room = free() - this.#held.size - this.#proposed.size;
     if (room <= 0) return;
     // One time for both: what is not due yet for the first is still to come for the second.
@@ -251,7 +253,6 @@ export class JobHandOut implements HandOut {
     const { database } = this.#parts;
     for (const seq of claim?.only ?? []) this.#settle(seq, result);
     if (writes.length === 0) return;
-    const ended: Promise<unknown>[] = [];
     for (const write of writes) {
       if (write.kind === 'finish' || write.kind === 'abandon') {
         const failure = write.kind === 'finish' && write.result.status === 'failed' ? write.result.error.name : undefined;
@@ -259,21 +260,22 @@ export class JobHandOut implements HandOut {
       } else if (write.kind === 'recover') {
         for (const seq of [...this.#running.keys()]) if (statusOf(database, seq) !== 1) this.#end(seq);
       } else if (write.kind === 'cancel') {
-        for (const row of database.all(`${waitingTasks} WHERE rev > ? AND status = 5`, before)) {
+        for (const row of database.all(`${changedTasks} AND +status = 5`, before)) {
           const { lane, jobId } = toWaiting(row);
-          ended.push(this.#lanes.remove(lane, jobId).catch(() => undefined));
+          // One that is left over is dropped by whoever takes it.
+          void this.#lanes.remove(lane, jobId).catch(() => undefined);
         }
       } else if (write.kind === 'run') {
         for (const id of write.ids) {
           const row = database.get(`${waitingTasks} WHERE task.id = ? AND status = 0`, idBytes(id));
           if (!row) continue;
           const { lane, jobId } = toWaiting(row);
-          ended.push(this.#lanes.promote(lane, jobId));
+          void this.#lanes.promote(lane, jobId).catch(() => undefined);
         }
       }
     }
     const waiting = database
-      .all(`${waitingTasks} WHERE rev > ? AND status = 0`, before)
+      .all(`${changedTasks} AND +status = 0`, before)
       .map(toWaiting)
       .filter(({ jobId }) => !this.#announced.has(jobId));
     this.#unannounce(writes);
@@ -320,11 +322,14 @@ export class JobHandOut implements HandOut {
   }
 }
 
+/** Tasks that changed after a number. The plus keeps SQLite from going through all that wait instead. */
+const changedTasks = `${waitingTasks} WHERE rev > ?`;
+
 /** Those whose time has come since the last claim are not marked as ready yet. */
 const readyOfLane = `
   SELECT ${waitingColumns} FROM (
     SELECT * FROM (SELECT seq FROM task WHERE lane = ?1 AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ?3)
-    UNION ALL SELECT * FROM (SELECT seq FROM task WHERE ready_at <= ?2 AND lane = ?1 AND status = 0 LIMIT ?3)
+    UNION ALL SELECT * FROM (SELECT seq FROM task WHERE ready_at <= ?2 AND +lane = ?1 AND +status = 0 LIMIT ?3)
   ) AS ready JOIN task ON task.seq = ready.seq JOIN lane ON lane.id = task.lane`;
 
 function statusOf(database: Database, seq: number): number {

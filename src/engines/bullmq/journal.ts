@@ -74,6 +74,8 @@ export class Journal implements WritePort {
   readonly #proposals: Proposal[] = [];
   /** Batches that are in the journal, and not read back yet. */
   readonly #awaited = new Map<number, Proposal>();
+  /** Numbers of batches whose callers were told that nobody knows whether they were written. */
+  readonly #givenUp = new Set<number>();
   #count = 0;
   #sending = false;
   /** The last entry that was applied. */
@@ -144,7 +146,7 @@ export class Journal implements WritePort {
     const { redis, keys, logger } = this.#options;
     const state = await withinTime(readState(redis, keys));
     if (this.#standing === 'live') {
-      logger.warn('the Redis of the tasks has lost some of what it was told, and is read anew');
+      logger.warn('the Redis of the tasks no longer has what was read from it, and is read anew');
       this.#cause = new Error('it is being read anew');
       this.#standing = 'opening';
     }
@@ -186,13 +188,15 @@ export class Journal implements WritePort {
       throw this.#outdated;
     }
     const own = by === this.#writer ? this.#takeOwn(n) : undefined;
+    // Whatever else of this process is in the journal was dealt with when it was read first.
+    const late = by === this.#writer && this.#givenUp.delete(n);
     const batch = JSON.parse(text) as JournalBatch;
-    const before = by === this.#writer ? this.replica.rev : 0;
+    const before = own || late ? this.replica.rev : 0;
     const result = this.replica.apply(batch, own?.wanted ?? []);
     this.#position = { id, serial };
-    if (by === this.#writer) this.#options.applied(batch, result, before);
+    if (own || late) this.#options.applied(batch, result, before);
     if (own) own.settle(result);
-    else if (by === this.#writer) this.#options.news.late(result);
+    else if (late) this.#options.news.late(result);
   }
 
   /** The batch of that number, if somebody still waits for it. It may be read back before its sending is answered. */
@@ -243,6 +247,7 @@ export class Journal implements WritePort {
     const { n, sent } = proposal;
     this.#awaited.delete(n);
     this.#drop(proposal);
+    if (sent) this.#givenUp.add(n);
     const cause = this.#standing === 'live' ? new Error('it does not answer') : this.#cause;
     proposal.fail(unavailable(cause, sent ? 'whether this was written is not known' : 'nothing was written'));
   }

@@ -87,12 +87,16 @@ function readyOfLane(
   limit: number,
   only: readonly number[] | undefined,
 ): Ready[] {
-  const among = only ? `AND seq IN (SELECT value FROM json_each('${JSON.stringify(only)}'))` : '';
+  // Of a few that are named it goes to each, and not through all of the lane.
+  const from = only
+    ? 'json_each(?3) AS wanted CROSS JOIN task ON task.seq = wanted.value WHERE +lane = ?1 AND +status = 0'
+    : 'task WHERE lane = ?1 AND status = 0';
   const row = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint)) AS ready FROM (SELECT seq, id, priority, deadline_at, fingerprint FROM task
-     WHERE lane = ? AND status = 0 AND ready_at IS NULL ${among} ORDER BY priority DESC, id LIMIT ?)`,
+    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint)) AS ready FROM (
+       SELECT seq, task.id, priority, deadline_at, fingerprint FROM ${from} AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT ?2)`,
     lane.lane,
     limit,
+    ...(only ? [JSON.stringify(only)] : []),
   );
   const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null][];
   return tasks.map(([seq, id, priority, deadlineAt, fingerprint]) => ({ seq, id, priority, deadlineAt, fingerprint, ...lane }));

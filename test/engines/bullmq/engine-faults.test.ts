@@ -125,7 +125,13 @@ const keys = journalKeys('koa-taskflow');
     await begin();
     const [one, two] = [manager(), manager()];
     const noop = one.define('noop');
-    await Promise.all([one.start({ run: false }), two.start({ run: false })]);
+    let runs = 0;
+    const count = two.task('count', () => {
+      runs += 1;
+    });
+    await Promise.all([one.start({ run: false }), two.start()]);
+    await count.enqueueMany([[], [], []]);
+    await succeeded(two, 3);
     const kept = await noop.enqueue();
     await client.connect();
     const copies = await Promise.all([keys.journal, keys.state].map(async (key) => [key, await client.dumpBuffer(key)] as const));
@@ -136,8 +142,36 @@ const keys = journalKeys('koa-taskflow');
     expect(await one.get(kept)).toMatchObject({ status: 'pending' });
     const after = await noop.enqueue();
     await waitFor(async () => (await two.get(after)) !== undefined);
-    expect((await two.find({ limit: 10 })).items.map(({ id }) => id).sort()).toEqual([kept, after].sort());
+    expect((await two.find({ limit: 10, name: 'noop' })).items.map(({ id }) => id).sort()).toEqual([kept, after].sort());
+    // What this process had run is read again, and not run again.
+    await sleep(0.2);
+    expect(runs).toBe(3);
+    await count.enqueue();
+    await succeeded(two, 4);
+    expect(runs).toBe(4);
   });
+
+  it('runs each task once although its Redis hangs in the midst of them, again and again', async () => {
+    await begin();
+    const tasks = manager();
+    const runs = new Map<number, number>();
+    const job = tasks.task('job', async (n: number) => {
+      runs.set(n, (runs.get(n) ?? 0) + 1);
+      await sleep(0.02);
+    });
+    await tasks.start();
+    const ids = await job.enqueueMany(Array.from({ length: 600 }, (_, n): [number] => [n]));
+    for (let stop = 0; stop < 3; stop++) {
+      await sleep(0.1 + Math.random() * 0.1);
+      redis.signal('SIGSTOP');
+      await sleep(stop === 0 ? 5.5 : 1.2);
+      redis.signal('SIGCONT');
+    }
+    await whenBack(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0);
+    for (const id of ids) expect((await tasks.get(id))?.status).toBe('success');
+    expect([...runs.values()].filter((n) => n !== 1)).toEqual([]);
+    expect(runs.size).toBe(600);
+  }, 60_000);
 
   it('begins anew where the Redis was emptied', async () => {
     await begin();
