@@ -8,8 +8,9 @@ import { Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import type { Logger } from '../../options.js';
 import type { FromCompactThread, ToCompactThread } from './compact-thread.js';
-import { type JournalKeys, readEntries, readState, snapshotContent, writeSnapshot } from './journal-log.js';
+import { isWhole, type JournalKeys, pieceBytes, readEntries, readState, snapshotContent, writeSnapshot } from './journal-log.js';
 import { plainError, withinTime } from './redis-connection.js';
+import type { Replica } from './replica.js';
 
 /** Characters of entries after which a snapshot is made, at the least, and entries that are handed over at once. */
 const sizes = { least: 1_000_000, entries: 200 };
@@ -55,6 +56,25 @@ export class Compactor {
       .finally(() => {
         this.#running = undefined;
       });
+  }
+
+  /** Puts the tables of this process in the place of a snapshot and entries that are lost. */
+  async replaceBy(replica: Replica, { id: at, serial }: { id: string; serial: number }): Promise<void> {
+    const { redis, keys, logger } = this.#parts;
+    if ((await withinTime(redis.set(keys.compacting, at, 'PX', times.lease, 'NX'))) === null) return;
+    const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-'));
+    try {
+      // Somebody may have made it shorter in the midst of the look.
+      if (await withinTime(isWhole(redis, keys, await withinTime(readState(redis, keys))))) return;
+      const path = join(folder, 'tasks.db');
+      replica.copyTo(path);
+      const upTo = Number(await withinTime(redis.hget(keys.state, 'bytes')));
+      await writeSnapshot(redis, keys, { id: randomUUID(), at, serial, upTo }, createReadStream(path, { highWaterMark: pieceBytes }));
+      logger.warn('the Redis has lost some of the journal of the tasks; what this process knows has taken its place');
+    } finally {
+      await redis.del(keys.compacting).catch(() => undefined);
+      rmSync(folder, { recursive: true, force: true });
+    }
   }
 
   async close(): Promise<void> {
@@ -105,7 +125,7 @@ export class Compactor {
       if (this.#closed) return;
       const path = join(folder, 'after.db');
       await tell(thread, { copyTo: path });
-      await writeSnapshot(redis, keys, { id: randomUUID(), at, serial, upTo }, createReadStream(path, { highWaterMark: 1024 * 1024 }));
+      await writeSnapshot(redis, keys, { id: randomUUID(), at, serial, upTo }, createReadStream(path, { highWaterMark: pieceBytes }));
     } finally {
       await thread.terminate();
       rmSync(folder, { recursive: true, force: true });

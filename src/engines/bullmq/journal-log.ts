@@ -61,7 +61,7 @@ const compress = promisify(gzip);
 const decompress = promisify(gunzip);
 
 /** Bytes of one piece of a snapshot. */
-const pieceBytes = 1024 * 1024;
+export const pieceBytes = 1024 * 1024;
 /** Seconds that the pieces of a snapshot are kept which is not finished, or was replaced. */
 const leftoverSeconds = 300;
 
@@ -74,6 +74,12 @@ export async function readState(redis: Redis, keys: JournalKeys): Promise<Journa
     firstRev: Number(firstRev),
     snapshot: snapshot ? (JSON.parse(snapshot) as Snapshot) : undefined,
   };
+}
+
+/** Whether all is there that a process needs to begin with: the last snapshot, and every entry since. */
+export async function isWhole(redis: Redis, keys: JournalKeys, { serial, snapshot }: JournalState): Promise<boolean> {
+  const [entries, pieces] = await Promise.all([redis.xlen(keys.journal), snapshot ? redis.llen(keys.snapshot + snapshot.id) : 1]);
+  return pieces > 0 && entries >= serial - (snapshot?.serial ?? 0);
 }
 
 type StreamEntry = [id: string, fields: string[]];
@@ -111,7 +117,7 @@ export async function* snapshotContent(redis: Redis, keys: JournalKeys, id: stri
  */
 const replace = redisScript(`
 local old = redis.call('HGET', KEYS[1], 'snapshot')
-if old and tonumber(cjson.decode(old).serial) >= tonumber(ARGV[3]) then return 0 end
+if old and tonumber(cjson.decode(old).serial) > tonumber(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], 'snapshot', ARGV[1])
 redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
 return old or ''

@@ -9,7 +9,7 @@ import type { BatchResult } from '../embedded/write.js';
 import type { WritePort } from '../embedded/write-port.js';
 import type { HomeNews } from '../table-home.js';
 import { Compactor } from './compactor.js';
-import { type JournalEntry, type JournalKeys, readEntries, readState, snapshotContent } from './journal-log.js';
+import { isWhole, type JournalEntry, type JournalKeys, readEntries, readState, snapshotContent } from './journal-log.js';
 import { plainError, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import type { JournalBatch } from './replica.js';
@@ -80,6 +80,8 @@ export class Journal implements WritePort {
   #sending = false;
   /** The last entry that was applied. */
   #position = { id: '0-0', serial: 0 };
+  /** What is there is the snapshot alone. */
+  #justLoaded = false;
   #standing: 'opening' | 'live' | 'away' = 'opening';
   #cause = new Error('it has not answered yet');
   /** Set once this process would not decide as the others do. */
@@ -153,6 +155,7 @@ export class Journal implements WritePort {
     const { snapshot } = state;
     await this.replica.load(snapshot ? { content: snapshotContent(redis, keys, snapshot.id) } : { firstRev: state.firstRev });
     this.#position = snapshot ? { id: snapshot.at, serial: snapshot.serial } : { id: '0-0', serial: 0 };
+    this.#justLoaded = true;
   }
 
   /** Applies what is there, or comes while it waits. Answers `false` where the journal is another than the one that was read. */
@@ -162,14 +165,22 @@ export class Journal implements WritePort {
     const block = live ? reading.block : undefined;
     const entries = await withinTime(readEntries(blocking, keys, this.#position.id, { block, count: reading.entries }), reading.dead);
     if (entries.length === 0) {
-      const { serial } = await withinTime(readState(redis, keys));
-      if (serial === this.#position.serial) this.#back();
+      const state = await withinTime(readState(redis, keys));
+      const { serial } = state;
+      if (serial === this.#position.serial) {
+        this.#back();
+        if (live && !(await withinTime(isWhole(redis, keys, state)))) await this.#compactor.replaceBy(this.replica, this.#position);
+      }
       // An end before what was read here is that of a Redis that has lost entries; one that cannot be read was cut off.
       else if (serial < this.#position.serial || (await this.#isCutOff())) return false;
       return true;
     }
     for (const entry of entries) {
-      if (entry.serial !== this.#position.serial + 1) return false;
+      if (entry.serial !== this.#position.serial + 1) {
+        if (this.#justLoaded) throw new Error('some of the journal was dropped or deleted, and no process has put a copy in its place yet');
+        return false;
+      }
+      this.#justLoaded = false;
       this.#apply(entry);
     }
     if (live) news.changed();

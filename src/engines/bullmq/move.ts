@@ -5,7 +5,7 @@ import { TaskflowError } from '../../errors.js';
 import { checkFile, type Database, openDatabase, sqliteCode } from '../embedded/database.js';
 import { layOut, prepareConnection } from '../embedded/layout.js';
 import { JobLanes } from './job-lanes.js';
-import { beginJournal, journalKeys, originOf } from './journal-log.js';
+import { beginJournal, journalKeys, originOf, pieceBytes } from './journal-log.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { logKey } from './redis-store.js';
 import { toWaiting, waitingTasks } from './waiting-jobs.js';
@@ -99,7 +99,7 @@ async function begin(redis: Redis, prefix: string, path: string, database: Datab
   if (present === origin) return;
   if (
     present !== '' ||
-    !(await beginJournal(redis, keys, { id: randomUUID(), origin }, createReadStream(path, { highWaterMark: 1024 * 1024 })))
+    !(await beginJournal(redis, keys, { id: randomUUID(), origin }, createReadStream(path, { highWaterMark: pieceBytes })))
   )
     throw unusable(
       `an engine has used the prefix '${prefix}' of this Redis already: choose another --prefix, or move before its processes start`,

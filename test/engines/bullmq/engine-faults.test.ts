@@ -173,6 +173,28 @@ const keys = journalKeys('koa-taskflow');
     expect(runs.size).toBe(600);
   }, 60_000);
 
+  it.each(['journal', 'snapshot'] as const)('puts what it knows in the place of a %s that was evicted', async (what) => {
+    await begin();
+    const tasks = manager();
+    const note = tasks.define<[n: number]>('note');
+    await note.enqueueMany([[1], [2], [3]]);
+    await client.connect();
+    if (what === 'snapshot') {
+      const own = connectRedis(redis.connection);
+      await whenReady(own);
+      new Compactor({ redis: own, keys, logger: console as never }, 1).consider();
+      await waitFor(async () => (await readState(own, keys)).snapshot, 20);
+      own.disconnect();
+    }
+    const { snapshot } = await readState(client, keys);
+    await client.del(snapshot ? keys.snapshot + snapshot.id : keys.journal);
+    const late = manager();
+    await whenBack(async () => (await late.find({ limit: 1 })).total === 3);
+    await note.enqueue(4);
+    await waitFor(async () => (await late.find({ limit: 1 })).total === 4);
+    expect((await late.describe()).rev).toBe((await tasks.describe()).rev);
+  });
+
   it('begins anew where the Redis was emptied', async () => {
     await begin();
     const tasks = manager();
