@@ -5,7 +5,7 @@ import { useRedisProcesses } from '../helpers/redis-processes.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
 /** In thousands: `TASKS=50` takes a minute and a half. */
-const amount = Number(process.env.TASKS ?? 12) * 1000;
+const amount = Number(process.env.TASKS ?? 6) * 1000;
 
 (hasRedis ? describe : describe.skip)('three workers and two web processes on one Redis', () => {
   const on = useRedisProcesses();

@@ -127,35 +127,40 @@ describe('one task in a browser', () => {
     await page.close();
   });
 
-  it('opens a log of a hundred thousand lines at its end without freezing, and saves all of it', async () => {
-    const { page, tasks } = board;
-    const id = await tasks
-      .task('talks', async () => {
-        for (let n = 1; n <= 100_000; n++) {
-          taskLog(`line ${n}`);
-          if (n % 5000 === 0) await sleep(0.01);
-        }
-      })
-      .enqueue();
-    await waitFor(async () => (await tasks.get(id, { logLines: 0 }))?.status === 'success', 30);
-    await board.signIn(`?tab=logs&task=${id}`);
-    await lines().last().waitFor();
-    expect(await lines().last().textContent()).toContain('line 100000');
-    expect(await lines().count()).toBe(500);
-    await board.panel.getByRole('button', { name: 'Earlier lines' }).click();
-    await waitFor(async () => ((await lines().first().textContent()) ?? '').includes('line 99001'));
-    expect(await lines().count()).toBe(500);
-    await board.panel.getByRole('button', { name: 'To the end' }).click();
-    await waitFor(async () => ((await lines().last().textContent()) ?? '').includes('line 100000'));
-    const saving = page.waitForEvent('download', { timeout: 30_000 });
-    await board.panel.getByRole('button', { name: 'Download' }).click();
-    const stream = await (await saving).createReadStream();
-    let text = '';
-    for await (const part of stream) text += String(part);
-    expect(text.trimEnd().split('\n')).toHaveLength(100_000);
-    expect(text).toContain('line 50000\n');
-    expect(board.complaints).toEqual([]);
-  }, 60_000);
+  // Once is enough: it is the page that is looked at.
+  (process.env.TEST_ENGINE ? it.skip : it)(
+    'opens a log of a hundred thousand lines at its end without freezing, and saves all of it',
+    async () => {
+      const { page, tasks } = board;
+      const id = await tasks
+        .task('talks', async () => {
+          for (let n = 1; n <= 100_000; n++) {
+            taskLog(`line ${n}`);
+            if (n % 5000 === 0) await sleep(0.01);
+          }
+        })
+        .enqueue();
+      await waitFor(async () => (await tasks.get(id, { logLines: 0 }))?.status === 'success', 30);
+      await board.signIn(`?tab=logs&task=${id}`);
+      await lines().last().waitFor();
+      expect(await lines().last().textContent()).toContain('line 100000');
+      expect(await lines().count()).toBe(500);
+      await board.panel.getByRole('button', { name: 'Earlier lines' }).click();
+      await waitFor(async () => ((await lines().first().textContent()) ?? '').includes('line 99001'));
+      expect(await lines().count()).toBe(500);
+      await board.panel.getByRole('button', { name: 'To the end' }).click();
+      await waitFor(async () => ((await lines().last().textContent()) ?? '').includes('line 100000'));
+      const saving = page.waitForEvent('download', { timeout: 30_000 });
+      await board.panel.getByRole('button', { name: 'Download' }).click();
+      const stream = await (await saving).createReadStream();
+      let text = '';
+      for await (const part of stream) text += String(part);
+      expect(text.trimEnd().split('\n')).toHaveLength(100_000);
+      expect(text).toContain('line 50000\n');
+      expect(board.complaints).toEqual([]);
+    },
+    60_000,
+  );
 
   it('is run again with edited arguments as a new task; both name each other, and what is no JSON is refused beside the field', async () => {
     const { page, tasks } = board;

@@ -13,7 +13,7 @@ import { temporaryFolder } from '../../helpers/folder.js';
 import { expectSums } from '../../helpers/sums.js';
 
 /** 500 here and in CI; `MODEL_RUNS=10000` for a long look. */
-const numRuns = Number(process.env.MODEL_RUNS ?? 500);
+const numRuns = Number(process.env.MODEL_RUNS ?? 300);
 const owners = ['one', 'two', 'three'];
 const names = ['a', 'b', 'c'];
 const queues = ['default', 'bulk'];
