@@ -12,7 +12,7 @@ import { type TaskStatus, taskStatuses } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { expectSums } from '../../helpers/sums.js';
 
-/** 500 here and in CI; `MODEL_RUNS=10000` for a long look. */
+/** 300 here and in CI; `MODEL_RUNS=10000` for a long look. */
 const numRuns = Number(process.env.MODEL_RUNS ?? 300);
 const owners = ['one', 'two', 'three'];
 const names = ['a', 'b', 'c'];
