@@ -184,6 +184,8 @@ const keys = journalKeys('koa-taskflow');
       await whenReady(own);
       new Compactor({ redis: own, keys, logger: console as never }, 1).consider();
       await waitFor(async () => (await readState(own, keys)).snapshot, 20);
+      // Who makes one lets go of it last.
+      await waitFor(async () => (await own.exists(keys.compacting)) === 0);
       own.disconnect();
     }
     const { snapshot } = await readState(client, keys);
