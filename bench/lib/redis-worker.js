@@ -7,10 +7,7 @@ const [who, port] = process.argv.slice(2);
 const connection = { host: '127.0.0.1', port: Number(port), maxRetriesPerRequest: null };
 const stop = who === 'ours' ? await startOurs() : await startTheirs();
 process.send?.('started');
-process.once('SIGTERM', async () => {
-  await stop();
-  process.exit();
-});
+process.once('SIGTERM', stop);
 
 async function startOurs() {
   const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), concurrency: 50, logger: false });

@@ -141,7 +141,11 @@ export class TableEngine implements TaskEngine {
     const opened = this.#opened;
     if (opened) await this.#drain(opened, timeout);
     this.#changed.close();
-    if (!opened) return;
+    if (opened) await this.#close(opened);
+    await this.#home.close?.();
+  }
+
+  async #close(opened: Opened): Promise<void> {
     clearTimeout(this.#logTimer);
     this.#writeLogs(opened);
     if (this.#starting) this.#introduce({ owner: this.#owner });

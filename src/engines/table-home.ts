@@ -59,4 +59,6 @@ export interface TableHome {
   readonly store?: SharedStore;
   enqueueIn?(connection: unknown, tasks: readonly NewTask[]): readonly string[];
   backup?(tables: OpenTables, path: string): Promise<void>;
+  /** Lets go of what it holds besides its tables; they may never have been opened. */
+  close?(): Promise<void>;
 }

@@ -57,21 +57,13 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
 function redisHome({ connection, prefix, logger }: { connection: RedisConnection; prefix: string; logger: Logger }): TableHome {
   const redis = connectRedis(connection);
   const store = redisStore(connection, { prefix, logger });
-  const owners = new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`);
   return {
     engine: 'bullmq',
     store,
-    owners: {
-      take: (owner) => owners.take(owner),
-      isAlive: (owner) => owners.isAlive(owner),
-      sign: (owner) => owners.sign(owner),
-      lastSign: (owner, now) => owners.lastSign(owner, now),
-      forget: (owner) => owners.forget(owner),
-      async release(owner) {
-        await owners.release(owner);
-        await store.close();
-        redis.disconnect();
-      },
+    owners: new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`),
+    async close() {
+      await store.close();
+      redis.disconnect();
     },
     async open(news: HomeNews): Promise<OpenTables> {
       const blocking = connectRedis(redis);

@@ -7,6 +7,7 @@ import { journalKeys, readState } from '../../../src/engines/bullmq/journal-log.
 import { connectRedis, whenReady } from '../../../src/engines/bullmq/redis-connection.js';
 import { TaskManager } from '../../../src/manager.js';
 import { recordingLogger } from '../../helpers/logs.js';
+import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
@@ -112,6 +113,15 @@ const keys = journalKeys('koa-taskflow');
     await client.config('SET', 'maxmemory', '0');
     await waitFor(() => note.enqueue('z').catch(() => undefined), 10);
     await whenBack(async () => (await tasks.find({ limit: 1 })).total >= 2);
+  });
+
+  it('lets a process end that stops it without having used it', async () => {
+    await begin();
+    const script = `import { TaskManager } from 'koa-taskflow';
+      import { bullmqEngine } from 'koa-taskflow/bullmq';
+      await new TaskManager({ engine: bullmqEngine({ connection: 'redis://127.0.0.1:${redis.port}', logger: false }) }).stop();`;
+    const child = startProcess(process.execPath, ['--input-type=module', '-e', script]);
+    expect(await Promise.race([child.ended, sleep(8).then(() => 'still there')])).toBe(0);
   });
 
   it('warns of a Redis that may drop what it was told', async () => {
