@@ -1,4 +1,5 @@
 import { computed, signal } from '@preact/signals';
+import { isSameDay } from './format.js';
 import { zonePreference } from './preferences.js';
 import { view } from './view.js';
 
@@ -32,6 +33,14 @@ document.addEventListener('visibilitychange', tick);
 export const zone = computed(() => view.value.tz ?? zonePreference.value);
 
 export const timeZone = computed(() => (zone.value === 'local' ? undefined : zone.value));
+
+let momentOfDay = now.peek();
+
+/** Some moment of the present day. What depends on the day alone is not drawn anew each second. */
+export const today = computed(() => {
+  if (!isSameDay(momentOfDay, now.value, timeZone.value)) momentOfDay = now.value;
+  return momentOfDay;
+});
 
 /** What stands in the head of a column of times, such as `UTC+1`. */
 export const zoneLabel = computed(() => {

@@ -45,12 +45,16 @@ const dayOfYear = formats({ year: 'numeric', month: 'short', day: 'numeric' });
 const year = formats({ year: 'numeric' });
 const full = formats({ dateStyle: 'medium', timeStyle: 'long' });
 
-/** Clock time today, `Nov 3 14:02` this year, with the year else. */
+/** Whether two moments are on the same day. */
+export function isSameDay(a: number, b: number, zone: Zone): boolean {
+  return dayOfYear(new Date(a), zone) === dayOfYear(new Date(b), zone);
+}
+
+/** Clock time on the day of `now`, `Nov 3 14:02` in its year, with the year else. */
 export function time(iso: string, now: number, zone: Zone): string {
   const date = new Date(iso);
-  const today = new Date(now);
-  if (dayOfYear(date, zone) === dayOfYear(today, zone)) return clock(date, zone);
-  const ofThisYear = year(date, zone) === year(today, zone);
+  if (isSameDay(date.getTime(), now, zone)) return clock(date, zone);
+  const ofThisYear = year(date, zone) === year(new Date(now), zone);
   return `${(ofThisYear ? day : dayOfYear)(date, zone)} ${short(date, zone)}`;
 }
 

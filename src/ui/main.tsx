@@ -5,6 +5,7 @@ import { watchIcon } from './shell/icon.js';
 import { listenToKeys } from './shell/shortcuts.js';
 import { watchTask } from './task/opened.js';
 import { watchList } from './task-list/list.js';
+import { titleTimes } from './time.js';
 
 const root = document.getElementById('app');
 if (root) {
@@ -14,5 +15,6 @@ if (root) {
 listenToKeys();
 watchTask();
 watchList();
+titleTimes();
 watchIcon();
 startStream();

@@ -1,21 +1,24 @@
-import { now, timeZone } from './clock.js';
+import { now, timeZone, today } from './clock.js';
 import { axisTime, fullTime, preciseTime, relative, time } from './format.js';
 
-/** A moment, in the zone of the page. The other form is in its title. */
+/** A moment, in the zone of the page. */
 export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock' | 'minute' | 'relative' | 'full' | 'precise' }) {
   if (at === null) return null;
   const zone = timeZone.value;
   const text = {
-    clock: () => time(at, now.value, zone),
+    clock: () => time(at, today.value, zone),
     minute: () => axisTime(at, zone, false),
     relative: () => relative(at, now.value),
     full: () => fullTime(at, zone),
     precise: () => preciseTime(at, zone),
   }[form]();
-  const title = form === 'relative' ? fullTime(at, zone) : `${relative(at, now.peek())} · ${fullTime(at, zone)}`;
-  return (
-    <time dateTime={at} title={title}>
-      {text}
-    </time>
-  );
+  return <time dateTime={at}>{text}</time>;
+}
+
+/** Gives a moment that is pointed at its other forms as a title: with each of fifty rows they would cost more than the row. */
+export function titleTimes(): void {
+  document.addEventListener('pointerover', ({ target }) => {
+    const time = target instanceof Element && target.closest('time');
+    if (time) time.title = `${relative(time.dateTime, now.peek())} · ${fullTime(time.dateTime, timeZone.peek())}`;
+  });
 }

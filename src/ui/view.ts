@@ -1,6 +1,8 @@
 import { computed, signal } from '@preact/signals';
 import { type Filter, readView, type Sort, type View, viewQuery, wholeView } from './address.js';
 
+/** The dashboard is one page: only what follows its path changes. */
+const here = location.pathname;
 const first = readView(location.search);
 
 /** Parameters of the address that meant nothing. */
@@ -26,12 +28,12 @@ export const pagesBefore = signal<readonly (string | null)[]>(kept().before ?? [
 
 /** The address of what is shown with a change; for links. */
 export function linkTo(change: Partial<View>): string {
-  return location.pathname + viewQuery({ ...view.value, ...change });
+  return here + viewQuery({ ...view.value, ...change });
 }
 
 /** The address of a page with nothing but these conditions; the zone stays. */
 export function linkToPage(change: Partial<View>): string {
-  return location.pathname + viewQuery({ ...fresh(), ...change });
+  return here + viewQuery({ ...fresh(), ...change });
 }
 
 function fresh(): View {
@@ -50,7 +52,7 @@ export function show(
 ): void {
   const next = { ...view.peek(), ...change };
   const steps = before ?? (next.cursor === view.peek().cursor ? pagesBefore.peek() : []);
-  const address = location.pathname + viewQuery(next);
+  const address = here + viewQuery(next);
   if (replace) history.replaceState({ ...kept(), before: steps }, '', address);
   else {
     history.replaceState({ ...kept(), scroll: window.scrollY }, '');

@@ -7,7 +7,8 @@ import { logoOption, optionsObject, stringOption } from '../options.js';
 import type { TaskSource } from '../tasks/engine.js';
 import { version } from '../version.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { type Overview, readOverview } from './overview.js';
+import { listTasks, type Overview, readOverview } from './overview.js';
+import { loadSchemas } from './query.js';
 
 /** Options of {@link dashboardRoutes}. */
 export interface DashboardOptions extends WebOptions {
@@ -38,6 +39,8 @@ export interface DashboardFacts {
   lastEventId: string | null;
   /** What the first view shows, where the page was asked for to show it and the engine could say. */
   overview: Overview | null;
+  /** The tasks that the first view lists by its address, under the same conditions. */
+  list: Awaited<ReturnType<typeof listTasks>> | null;
 }
 
 /**
@@ -75,6 +78,14 @@ function isOverview({ query }: Context): boolean {
   return query.view === undefined || query.view === 'overview';
 }
 
+/** The list that an address of the dashboard asks for: its names are those of the API, among others of its own. */
+async function firstList(ctx: Context, tasks: TaskSource): Promise<DashboardFacts['list']> {
+  if (!isOverview(ctx) && ctx.query.view !== 'tasks') return null;
+  const { limit: _, ...known } = (await loadSchemas()).listQuery.shape;
+  const asked = [...new URLSearchParams(ctx.querystring)].filter(([name]) => Object.hasOwn(known, name));
+  return listTasks(tasks, new URLSearchParams(asked).toString());
+}
+
 async function showDashboard(
   ctx: Context,
   { mount, access }: Pick<RouteTable, 'mount' | 'access'>,
@@ -86,6 +97,10 @@ async function showDashboard(
   const asset = (name: string): string => `${mount.outside(ctx)}/dashboard/assets/${file(name)}`;
   // Before the overview is read: what changes while it is comes with the stream.
   const lastEventId = await tasks.describe().then(({ rev }) => String(rev), unavailable);
+  const [overview, list] = await Promise.all([
+    isOverview(ctx) ? readOverview(tasks, Date.now()).catch(unavailable) : null,
+    firstList(ctx, tasks).catch(unavailable),
+  ]);
   const facts: DashboardFacts = {
     user: isOpen(access) ? null : (actor?.name ?? null),
     roles: isOpen(access) ? [] : (actor?.roles ?? []),
@@ -99,7 +114,8 @@ async function showDashboard(
     logoutUrl: access.logoutUrl?.(ctx) ?? null,
     audited: access.audit !== undefined,
     lastEventId,
-    overview: isOverview(ctx) ? await readOverview(tasks, Date.now()).catch(unavailable) : null,
+    overview,
+    list,
   };
   sendPage(ctx, {
     title: `Tasks · ${look.title}`,

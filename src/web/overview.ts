@@ -2,9 +2,17 @@ import type { z } from 'zod';
 import type { MetricsRange, ScheduleState, TaskSource } from '../tasks/engine.js';
 import { type Durations, type FailureKind, type Figures, type Metrics, taskStatuses, type Worker } from '../tasks/types.js';
 import type * as Answers from './answers.js';
+import { readListQuery } from './query.js';
 
 /** Runs of a schedule that are told. */
 const runsTold = 5;
+
+/** The tasks that a query string asks for. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong in it. */
+export async function listTasks(tasks: TaskSource, querystring: string): Promise<z.output<typeof Answers.taskList>> {
+  const { query, cursor } = await readListQuery(querystring, Date.now());
+  const { items, next, total, totalRelation } = await tasks.find(query);
+  return { items: [...items], nextCursor: cursor(next), total, totalRelation };
+}
 
 /** The functions that are known, by their definitions here or their tasks, with their figures. */
 export async function listFunctions(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.functionList>> {

@@ -10,7 +10,7 @@ import { isTaskId } from '../tasks/task-id.js';
 import { bulkRoutes } from './bulk-actions.js';
 import { type ExportFormat, exportAudit, exportTasks, exportTypes } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { listFunctions, listQueues, listSchedules } from './overview.js';
+import { listFunctions, listQueues, listSchedules, listTasks } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
 import {
   readAuditExportQuery,
@@ -19,7 +19,6 @@ import {
   readExportQuery,
   readFailureQuery,
   readFiguresQuery,
-  readListQuery,
   readLogQuery,
   readMetricsQuery,
   readNoQuery,
@@ -48,7 +47,7 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
   const showArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
 
   const routes: Route[] = [
-    show('', (ctx) => list(ctx, source)),
+    show('', (ctx) => listTasks(source, ctx.querystring)),
     show('/metrics', (ctx) => metrics(ctx, source)),
     { ...show('/metrics/prometheus', (ctx) => prometheus(ctx, source)), gives: ['text/plain; version=0.0.4'] },
     show('/failures', (ctx) => failures(ctx, source)),
@@ -90,12 +89,6 @@ function show(path: string, read: (ctx: Context, id: string) => Promise<object |
 
 function notMounted(): never {
   throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
-}
-
-async function list(ctx: Context, tasks: TaskSource): Promise<object> {
-  const { query, cursor } = await readListQuery(ctx.querystring, Date.now());
-  const { items, next, total, totalRelation } = await tasks.find(query);
-  return { items, nextCursor: cursor(next), total, totalRelation };
 }
 
 async function metrics(ctx: Context, tasks: TaskSource): Promise<object> {

@@ -1,7 +1,7 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { TaskManager } from '../../src/manager.js';
-import { type DashboardOptions, dashboardRoutes } from '../../src/web/dashboard-routes.js';
+import { type DashboardFacts, type DashboardOptions, dashboardRoutes } from '../../src/web/dashboard-routes.js';
 import { ask } from '../helpers/client.js';
 import { type Served, serve } from '../helpers/serve.js';
 
@@ -20,6 +20,7 @@ async function appWith(options: DashboardOptions = {}): Promise<string> {
 
 describe('dashboardRoutes', () => {
   afterEach(() => served?.close());
+  afterAll(() => tasks.stop());
 
   it('serves the page and its assets alone in a bare app, and passes on all else', async () => {
     const url = await appWith();
@@ -52,6 +53,23 @@ describe('dashboardRoutes', () => {
       '<html lang="en" data-theme="dark">',
     );
     expect((await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme="><script>' } })).text).toContain('<html lang="en">');
+  });
+
+  it('brings the tasks that its address lists, as the list itself would answer', async () => {
+    const mail = tasks.task('mail', () => {});
+    await tasks.start({ run: false });
+    await mail.with({ tags: { tenant: '7' } }).enqueue();
+    await mail.enqueue();
+    const url = await appWith();
+    const listOf = async (query: string) => {
+      const [, facts = ''] = /id="facts">(.+)<\/script>/.exec((await ask(`${url}/tasks/dashboard${query}`)).text) ?? [];
+      return (JSON.parse(facts) as DashboardFacts).list;
+    };
+    expect(await listOf('')).toMatchObject({ total: 2, nextCursor: null });
+    expect(await listOf('?view=tasks&tag=tenant:7&tz=UTC&task=x')).toMatchObject({ total: 1, items: [{ tags: { tenant: '7' } }] });
+    expect(await listOf('?view=failures')).toBeNull();
+    // What is wrong with it the page says by itself.
+    expect(await listOf('?view=tasks&status=broken')).toBeNull();
   });
 
   it.each(['logo.png', '//evil.example/x.png', 'https://evil.example/x.png', 'javascript:alert(1)', 'data:text/html,x'])(

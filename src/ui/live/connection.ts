@@ -89,15 +89,12 @@ function take(change: Change): void {
   }
 }
 
-let greeted = false;
-
 function greet({ serverTime, resumed, version }: Extract<Change, { type: 'hello' }>): void {
   setClock(serverTime);
   newVersion.value = version !== facts.version;
   reached();
-  // What changed while nobody listened is not in a stream that begins anew.
-  if (greeted && !resumed && !paused.value) reloadAll();
-  greeted = true;
+  // What changed while nobody listened, or since the page was made, is not in a stream that begins anew.
+  if (!resumed && !paused.value) reloadAll();
 }
 
 function reached(): void {

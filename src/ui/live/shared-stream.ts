@@ -17,7 +17,7 @@ type Message =
   | { kind: 'left'; tab: string }
   /** A tab has come: who reads says how it stands. */
   | { kind: 'joins' }
-  | { kind: 'beats'; change: Change | undefined }
+  | { kind: 'beats'; change: Change | undefined; lastEventId: string | undefined }
   | { kind: 'signed-in' };
 
 /** What a page does with the stream. */
@@ -99,8 +99,15 @@ export class SharedStream {
       this.#lastBeat = Date.now();
       if (message.kind === 'change') this.#take(message.change);
       else if (message.kind === 'failed') this.#listener.failed(message.status, message.text);
-      else if (message.change && !this.#reading) this.#listener.take(message.change);
+      else if (!this.#reading) this.#hearBeat(message);
     }
+  }
+
+  /** Whoever heard everything is at the same change; a tab that has just come may have been made before the last ones. */
+  #hearBeat({ change, lastEventId }: Extract<Message, { kind: 'beats' }>): void {
+    const heardAll = lastEventId === this.#lastEventId;
+    this.#lastEventId = lastEventId;
+    if (change) this.#listener.take(change.type === 'hello' ? { ...change, resumed: heardAll } : change);
   }
 
   /** Tells a tab that has just come how things stand, and asks by it what it follows. */
@@ -109,16 +116,14 @@ export class SharedStream {
     else this.#say({ kind: 'follows', tab, tasks: this.#followed.get(tab) ?? [] });
   }
 
-  /** Says how the stream is, as of now: what was told when it was opened is old, and nothing to load the page anew for. */
+  /** Says how the stream is, as of now: what was told when it was opened is old. */
   #beat(): void {
     const { change, at } = this.#state ?? {};
     const past = Date.now() - (at ?? 0);
-    if (change?.type === 'hello') {
-      const serverTime = new Date(Date.parse(change.serverTime) + past).toISOString();
-      this.#say({ kind: 'beats', change: { ...change, serverTime, resumed: true } });
-    } else if (change?.type === 'lost')
-      this.#say({ kind: 'beats', change: { ...change, cause: undefined, retryIn: Math.max(0, change.retryIn - past / 1000) } });
-    else this.#say({ kind: 'beats', change: undefined });
+    const say = (now: Change | undefined): void => this.#say({ kind: 'beats', change: now, lastEventId: this.#lastEventId });
+    if (change?.type === 'hello') say({ ...change, serverTime: new Date(Date.parse(change.serverTime) + past).toISOString() });
+    else if (change?.type === 'lost') say({ ...change, cause: undefined, retryIn: Math.max(0, change.retryIn - past / 1000) });
+    else say(undefined);
   }
 
   #note(of: string, tasks: readonly string[]): void {

@@ -6,7 +6,7 @@ import { client, facts } from '../facts.js';
 import { listen } from '../live/connection.js';
 import { pageSize } from '../preferences.js';
 import { isSignedOut } from '../shell/notices.js';
-import { page, pagesBefore, scrollTarget, show, view } from '../view.js';
+import { page, pagesBefore, refusedParameters, scrollTarget, show, view } from '../view.js';
 import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 
@@ -35,6 +35,7 @@ export const newer = signal<ReadonlyMap<string, TaskSummary>>(new Map());
 /** Names for the choices of the filters. */
 export const functions = signal<readonly string[]>(facts.overview?.hour.functions.map(({ name }) => name) ?? []);
 export const queues = signal<readonly string[]>(facts.overview?.queues.map(({ name }) => name) ?? []);
+takeBrought();
 
 const mostNewer = 500;
 /** Milliseconds between two loads of the list when too much changes to be told. */
@@ -70,20 +71,31 @@ export async function loadList(): Promise<void> {
   const { signal: aborted } = request;
   loading.value = true;
   try {
-    const { items, ...rest } = await findPage(aborted);
+    const found = await findPage(aborted);
     if (aborted.aborted) return;
     batch(() => {
-      table.value = { ...rest, rows: items.map(toRow) };
+      takePage(found);
       newer.value = new Map();
       listError.value = undefined;
-      learnNames(items);
-      unselect([...selected.peek()].filter((id) => !items.some((task) => task.id === id)));
+      unselect([...selected.peek()].filter((id) => !found.items.some((task) => task.id === id)));
     });
   } catch (error) {
     if (aborted.aborted) return;
     if (!isSignedOut(error)) listError.value = error;
   }
   loading.value = false;
+}
+
+function takePage({ items, ...rest }: TaskList): void {
+  table.value = { ...rest, rows: items.map(toRow) };
+  learnNames(items);
+}
+
+/** Shows the list that came with the page, where the server read the address as the page does and there is no more to look for. */
+function takeBrought(): void {
+  const { list } = facts;
+  if (list && refusedParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
+    takePage(list);
 }
 
 /** Rare combinations of conditions are looked for in steps: an empty page may have a next one that is not. */
@@ -193,6 +205,7 @@ export function pageBefore(): void {
 /** Keeps the table as the address asks for it, for as long as the page is open. */
 export function watchList(): void {
   let asked: string | undefined;
+  let isThere = table.peek() !== undefined;
   let filtered: string | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   effect(() => {
@@ -202,8 +215,9 @@ export function watchList(): void {
     if (filtered !== undefined && filter !== filtered) clearSelection('The filter has changed: the selection was cleared.');
     filtered = filter;
     const wanted = JSON.stringify([filter, sort, cursor, pageSize.value]);
-    if (wanted !== asked) void loadList();
+    if (wanted !== asked && !isThere) void loadList();
     asked = wanted;
+    isThere = false;
   });
   listen({
     tasks({ upserts, removed, dropped }) {

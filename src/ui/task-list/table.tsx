@@ -1,3 +1,5 @@
+import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import type { TaskSummary } from '../../client/client.js';
 import { isFiltered, noFilter, type Sort } from '../address.js';
 import { Badge } from '../badge.js';
@@ -271,18 +273,30 @@ export function amount(): string {
   return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
 }
 
+/** Rows that are drawn at once, as many as the window may show: the others follow when these are seen. */
+const rowsOfFirstLook = Math.ceil(innerHeight / 45);
+const wasSeen = signal(false);
+
+function afterPaint(then: () => void): void {
+  requestAnimationFrame(() => void setTimeout(then));
+}
+
 /** The list of tasks. */
 export function TaskTable() {
   const loadedPage = table.value;
   const choosable = facts.mayAct && (may('retry') || may('cancel') || may('delete'));
   const error = listError.value;
+  const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstLook);
+  useEffect(() => {
+    if (rows) afterPaint(() => (wasSeen.value = true));
+  }, [rows === undefined]);
   return (
     <div class="list-top">
       <News />
       {error !== undefined && <Failure error={error} what="The tasks" again={() => void loadList()} />}
-      {!loadedPage ? (
+      {!rows ? (
         error === undefined && <Skeleton rows={12} />
-      ) : loadedPage.rows.length === 0 ? (
+      ) : rows.length === 0 ? (
         <Empty />
       ) : (
         <table class={`tasks ${loading.value ? 'loading' : ''}`}>
@@ -291,7 +305,7 @@ export function TaskTable() {
             <HeadRow choosable={choosable} />
           </thead>
           <tbody>
-            {loadedPage.rows.map((row) => (
+            {rows.map((row) => (
               <Row key={row.id} row={row} choosable={choosable} />
             ))}
           </tbody>

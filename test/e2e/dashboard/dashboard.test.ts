@@ -60,7 +60,7 @@ describe('the dashboard in a browser', () => {
     await plain.close();
   });
 
-  it('asks nothing of another host, six times of its own, for less than 48 KB of script and style', async () => {
+  it('asks nothing of another host, five times of its own, for less than 48 KB of script and style', async () => {
     await board.tasks.task('good', () => 1).enqueue();
     await board.signIn();
     const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
@@ -79,7 +79,7 @@ describe('the dashboard in a browser', () => {
     await page.waitForSelector('.connection.live');
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect(asked.filter((url) => !url.startsWith(board.served.url))).toEqual([]);
-    expect(asked.filter((url) => !url.endsWith('.svg'))).toHaveLength(6);
+    expect(asked.filter((url) => !url.endsWith('.svg'))).toHaveLength(5);
     expect(weights.js).toBeLessThan(40 * 1024);
     expect(weights.css).toBeLessThan(8 * 1024);
     for (const view of ['failures', 'schedules', 'queues', 'functions', 'audit', 'settings']) {
@@ -459,6 +459,7 @@ describe('the dashboard in a browser', () => {
       route.fulfill({ status: 500, json: { code: 'INTERNAL', detail: 'Something went wrong here.', requestId: 'r-18' } }),
     );
     await board.visit('?view=tasks');
+    await page.getByRole('button', { name: 'Duration' }).click();
     await page.getByText('INTERNAL · request r-18').waitFor();
     await page.unroute('**/tasks?**');
     await page.getByRole('button', { name: 'Try again' }).click();

@@ -168,6 +168,20 @@ describe('the dashboard while things change', () => {
     expect(board.complaints).toEqual([]);
   });
 
+  it('shows in a second tab what came between its page and its script, though another tab reads the stream', async () => {
+    const { page, context, tasks } = board;
+    await board.signIn('?view=tasks');
+    await page.waitForSelector('.connection.live');
+    const tab = await board.newPage(context);
+    await tab.route(/assets\/chunk-.*\.js$/, async (route) => {
+      await tasks.define('between').enqueue();
+      await page.locator('tr[data-task]', { hasText: 'between' }).waitFor();
+      await route.continue();
+    });
+    await tab.goto(`${board.url}?view=tasks`);
+    await tab.locator('tr[data-task]', { hasText: 'between' }).waitFor({ timeout: 5000 });
+  });
+
   it('shows right ages and durations with a clock that is ten minutes wrong, and in another zone than the server', async () => {
     const { tasks } = board;
     await board.context.close();
