@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
+import { join } from 'node:path';
 import { temporaryFolder } from './folder.js';
 import { waitFor } from './wait.js';
 
@@ -14,6 +16,38 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return port;
+}
+
+/** What a Sentinel of a test's own watches, and how a client finds by it which Redis is written. */
+export interface Sentinel {
+  connection: { sentinels: { host: string; port: number }[]; name: string };
+  remove(): Promise<void>;
+}
+
+/** A Sentinel that takes a Redis for dead after a second, and puts its replica in its place. */
+export async function startSentinel(watched: RedisServer): Promise<Sentinel> {
+  const folder = temporaryFolder();
+  const port = await freePort();
+  // It keeps in this file what it finds out.
+  const file = join(folder.path, 'sentinel.conf');
+  const lines = [
+    `port ${port}`,
+    'bind 127.0.0.1',
+    `dir ${folder.path}`,
+    `sentinel monitor tasks 127.0.0.1 ${watched.port} 1`,
+    'sentinel down-after-milliseconds tasks 1000',
+    'sentinel failover-timeout tasks 5000',
+  ];
+  writeFileSync(file, lines.join('\n'));
+  const sentinel = spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' });
+  return {
+    connection: { sentinels: [{ host: '127.0.0.1', port }], name: 'tasks' },
+    async remove() {
+      sentinel.kill('SIGKILL');
+      await once(sentinel, 'exit');
+      folder.remove();
+    },
+  };
 }
 
 /** A Redis of a test's own, whose file survives `stop` and `kill` until `remove`. */

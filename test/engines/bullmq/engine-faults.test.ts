@@ -8,7 +8,7 @@ import { connectRedis, whenReady } from '../../../src/engines/bullmq/redis-conne
 import { TaskManager } from '../../../src/manager.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
-import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { hasRedis, RedisServer, startSentinel } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
@@ -130,6 +130,40 @@ const keys = journalKeys('koa-taskflow');
     await manager({ logger }).start();
     await waitFor(() => lines.some(({ msg, policy }) => policy === 'allkeys-lru' && /noeviction/.test(String(msg))));
   });
+
+  it('goes on by itself at the replica that a Sentinel puts in the place of a Redis that died', async () => {
+    await begin('--repl-diskless-sync-delay', '0');
+    const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
+    const sentinel = await startSentinel(redis);
+    const watcher = new Redis({ host: '127.0.0.1', port: sentinel.connection.sentinels[0]?.port ?? 0, lazyConnect: true });
+    try {
+      // Until it knows the replica there is nothing to promote.
+      await waitFor(async () => ((await watcher.call('SENTINEL', 'REPLICAS', 'tasks')) as unknown[]).length === 1, 20);
+      const { logger, lines } = recordingLogger();
+      const [web, worker] = [manager({ connection: sentinel.connection, logger }), manager({ connection: sentinel.connection })];
+      const slow = worker.task('slow', () => sleep(0.02));
+      await web.start({ run: false });
+      await worker.start();
+      const asked = web.define('slow');
+      await asked.enqueueMany(Array.from({ length: 300 }, () => [] as []));
+      await client.connect();
+      // What a Redis that died had not yet told its replica is lost: that is its setting, not the engine's.
+      await client.wait(1, 5000);
+      await redis.stop('SIGKILL');
+      await waitFor(() => slow.enqueue().catch(() => undefined), 30);
+      await succeeded(web, 301);
+      expect((await worker.find({ limit: 1 })).total).toBe(301);
+      expect(lines.map(({ msg }) => msg).filter((text) => /Redis of the tasks/.test(String(text)))).toEqual([
+        'the Redis of the tasks cannot be used',
+        'the Redis of the tasks can be used again',
+      ]);
+    } finally {
+      watcher.disconnect();
+      await Promise.all(managers.map((each) => each.stop({ timeout: 0.1 })));
+      await sentinel.remove();
+      await replica.remove();
+    }
+  }, 60_000);
 
   it('shows what a Redis holds that has lost its last entries, as after a failover, in every process', async () => {
     await begin();
