@@ -31,6 +31,19 @@ import { sleep, waitFor } from '../helpers/wait.js';
     expect((await ask(b, { headers: other })).status).toBe(200);
   });
 
+  it('take nobody for dead whose event loop a task holds up, and see that it is stuck', async () => {
+    const tasks = on.manager();
+    await tasks.start({ run: false });
+    await on.startedWorkers(2);
+    const id = await tasks.define<[ms: number]>('stuck').enqueue(22_000);
+    await waitFor(async () => (await tasks.get(id))?.status === 'running');
+    await sleep(20);
+    expect(await tasks.get(id)).toMatchObject({ status: 'running', attempt: 1 });
+    expect((await tasks.aggregate('workers')).filter(({ lastSign }) => lastSign > 15)).toHaveLength(1);
+    await waitFor(async () => (await tasks.get(id))?.status === 'success', 10);
+    expect((await tasks.get(id))?.attempts).toHaveLength(1);
+  }, 60_000);
+
   it('cancel a task that runs in another process', async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });

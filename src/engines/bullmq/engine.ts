@@ -57,10 +57,11 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
 function redisHome({ connection, prefix, logger }: { connection: RedisConnection; prefix: string; logger: Logger }): TableHome {
   const redis = connectRedis(connection);
   const store = redisStore(connection, { prefix, logger });
+  const owners = new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`);
   return {
     engine: 'bullmq',
     store,
-    owners: new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`),
+    owners,
     async close() {
       await store.close();
       redis.disconnect();
@@ -88,7 +89,10 @@ function redisHome({ connection, prefix, logger }: { connection: RedisConnection
               throw error;
             }
           },
-          hold: (busy) => journal.hold(busy),
+          hold(busy) {
+            journal.hold(busy);
+            if (busy) owners.standIn(connection);
+          },
           close: () => journal.close(),
         },
         database,

@@ -1,17 +1,28 @@
+import { Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import type { Owners } from '../table-home.js';
-import { withinTime } from './redis-connection.js';
+import { forThread, type RedisConnection, withinTime } from './redis-connection.js';
+import type { SignOrders } from './sign-thread.js';
 
 /** Milliseconds that a sign of life holds, and that one must be missed for, while this process can look, before its process is taken for dead. */
 const times = { sign: 15_000, missed: 3000 };
 
-/** Tells living processes from dead ones by keys that each renews every second, and that go by themselves. */
+/** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
+const threadFile = new URL('../../../dist/engines/bullmq/sign-thread.js', import.meta.url);
+
+/**
+ * Tells living processes from dead ones by keys that each renews every second, and that go by themselves. While its event loop
+ * is busy with a task, a thread renews that of its process.
+ */
 export class RedisOwners implements Owners {
   readonly #redis: Redis;
   readonly #keyOf: (owner: string) => string;
   /** When each was heard of last, and since when one is missed. */
   readonly #signs = new Map<string, number>();
   readonly #missed = new Map<string, number>();
+  readonly #turned = new BigInt64Array(new SharedArrayBuffer(8));
+  #owner: string | undefined;
+  #thread: Worker | undefined;
 
   constructor(redis: Redis, keyOf: (owner: string) => string) {
     this.#redis = redis;
@@ -21,7 +32,19 @@ export class RedisOwners implements Owners {
   }
 
   async take(owner: string): Promise<void> {
+    this.#owner = owner;
     this.sign(owner);
+  }
+
+  /** Has a thread give the signs of this process while its loop cannot. Not where the options hold what no thread can be given. */
+  standIn(connection: RedisConnection): void {
+    const options = forThread(connection);
+    if (this.#owner === undefined || this.#thread || options === undefined) return;
+    const orders: SignOrders = { connection: options, key: this.#keyOf(this.#owner), lasts: times.sign, turned: this.#turned };
+    this.#thread = new Worker(threadFile, { workerData: orders });
+    // Without it the process has its own signs.
+    this.#thread.on('error', () => {});
+    this.#thread.unref();
   }
 
   async isAlive(owner: string): Promise<boolean> {
@@ -46,6 +69,7 @@ export class RedisOwners implements Owners {
   sign(owner: string): void {
     const now = Date.now();
     this.#signs.set(owner, now);
+    Atomics.store(this.#turned, 0, BigInt(now));
     // Nobody's life depends on one of them.
     if (this.#redis.status === 'ready') this.#redis.set(this.#keyOf(owner), now, 'PX', times.sign).catch(() => undefined);
   }
@@ -60,6 +84,7 @@ export class RedisOwners implements Owners {
   }
 
   async release(owner: string): Promise<void> {
+    await this.#thread?.terminate();
     if (this.#redis.status === 'ready') await withinTime(this.#redis.del(this.#keyOf(owner))).catch(() => undefined);
   }
 }

@@ -14,6 +14,7 @@ tasks.task('busy', (/** @type {number} */ ms) => {
   const end = Date.now() + ms;
   while (Date.now() < end);
 });
+tasks.task('stuck', (/** @type {number} */ ms) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms));
 tasks.task('deadly', () => process.kill(process.pid, 'SIGKILL'), { requeueOnInterrupt: true, maxInterrupts: 2 });
 tasks.task(
   'obedient',
