@@ -253,5 +253,5 @@ describe('a forged token', () => {
     } finally {
       Date.now = real;
     }
-  });
+  }, 60_000);
 });

@@ -35,7 +35,6 @@ export const newer = signal<ReadonlyMap<string, TaskSummary>>(new Map());
 /** Names for the choices of the filters. */
 export const functions = signal<readonly string[]>(facts.overview?.hour.functions.map(({ name }) => name) ?? []);
 export const queues = signal<readonly string[]>(facts.overview?.queues.map(({ name }) => name) ?? []);
-takeBrought();
 
 const mostNewer = 500;
 /** Milliseconds between two loads of the list when too much changes to be told. */
@@ -97,6 +96,7 @@ function takeBrought(): void {
   if (list && refusedParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
     takePage(list);
 }
+takeBrought();
 
 /** Rare combinations of conditions are looked for in steps: an empty page may have a next one that is not. */
 async function findPage(aborted: AbortSignal): Promise<TaskList> {
