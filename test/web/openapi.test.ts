@@ -35,7 +35,7 @@ interface Document {
 }
 
 /** Cases of each route; more by `CASES=1000`. */
-const cases = Number(process.env.CASES ?? 60);
+const cases = Number(process.env.CASES ?? 40);
 
 let app: AdminApp;
 let document: Document;
