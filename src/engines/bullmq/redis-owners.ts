@@ -41,7 +41,7 @@ export class RedisOwners implements Owners {
     const options = forThread(connection);
     if (this.#owner === undefined || this.#thread || options === undefined) return;
     const orders: SignOrders = { connection: options, key: this.#keyOf(this.#owner), lasts: times.sign, turned: this.#turned };
-    this.#thread = new Worker(threadFile, { workerData: orders });
+    this.#thread = new Worker(threadFile, { workerData: orders, execArgv: [] });
     // Without it the process has its own signs.
     this.#thread.on('error', () => {});
     this.#thread.unref();
