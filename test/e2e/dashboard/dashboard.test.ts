@@ -119,7 +119,7 @@ describe('the dashboard in a browser', () => {
       await page.waitForSelector('.connection.live');
       await page.waitForTimeout(1000);
       const shifted = await page.evaluate(() => (window as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0));
-      expect(shifted).toBeLessThan(0.05);
+      expect(shifted).toBeLessThan(0.02);
       if (search !== '') expect(await page.locator('*').count()).toBeLessThan(1000);
       await page.close();
     }
