@@ -20,7 +20,7 @@ const config: Config = {
       },
     ],
   },
-  testTimeout: 20_000,
+  testTimeout: 40_000,
   // Most of the time is spent waiting, for browsers and other processes: on two processors one worker would leave one idle.
   maxWorkers: 2,
 };

@@ -54,7 +54,7 @@ beforeEach(async () => {
   await start();
   context = await browser.newContext();
   page = await context.newPage();
-  page.setDefaultTimeout(8000);
+  page.setDefaultTimeout(15_000);
   complaints = [];
   page.on('console', (message) => {
     if (/Content Security Policy|Trusted/i.test(message.text())) complaints.push(message.text());

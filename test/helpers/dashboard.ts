@@ -44,7 +44,7 @@ export class Dashboard {
 
   async newPage(context = this.context): Promise<Page> {
     const page = await context.newPage();
-    page.setDefaultTimeout(8000);
+    page.setDefaultTimeout(15_000);
     page.on('console', (message) => {
       // What the browser itself says of an answer that is no success, or of a server that is gone, is what some tests are about.
       if ((message.type() === 'error' || message.type() === 'warning') && !message.text().startsWith('Failed to load resource'))

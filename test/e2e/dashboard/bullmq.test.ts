@@ -21,7 +21,7 @@ if (hasRedis) await import('./task.test.js');
     [browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
     children = [];
     page = await (await browser.newContext()).newPage();
-    page.setDefaultTimeout(8000);
+    page.setDefaultTimeout(15_000);
   });
   afterEach(async () => {
     await browser.close();

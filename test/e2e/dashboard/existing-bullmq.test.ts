@@ -21,7 +21,7 @@ import { waitFor } from '../../helpers/wait.js';
     [browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
     children = [];
     page = await (await browser.newContext()).newPage();
-    page.setDefaultTimeout(8000);
+    page.setDefaultTimeout(15_000);
     page.on('console', (message) => {
       if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
     });

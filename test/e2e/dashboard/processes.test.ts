@@ -14,7 +14,7 @@ let children: Child[];
 beforeEach(async () => {
   browser = await startBrowser();
   page = await browser.newPage();
-  page.setDefaultTimeout(8000);
+  page.setDefaultTimeout(15_000);
   folder = temporaryFolder();
   children = [];
 });
