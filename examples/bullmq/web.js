@@ -13,7 +13,7 @@ const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64ur
 const router = new Router();
 router.post('/customers/:name', async (ctx) => {
   const { name = '' } = ctx.params;
-  const [mail, report] = await Promise.all([sendWelcome.enqueue(`${name}@example.com`), makeReport.enqueue(name, 20)]);
+  const [mail, report] = await Promise.all([sendWelcome.enqueue(`${name}@example.com`), makeReport.enqueue(name, 60)]);
   ctx.status = 202;
   ctx.body = { mail, report };
 });
