@@ -44,6 +44,8 @@ export class SharedStream {
   readonly #followed = new Map<string, readonly string[]>();
   #lastEventId = facts.lastEventId ?? undefined;
   #lastBeat = Date.now();
+  /** Whether this tab knows what was told before it listened. */
+  #caughtUp = false;
   #reading = false;
   #state: { change: Change; at: number } | undefined;
   #controller = new AbortController();
@@ -107,6 +109,7 @@ export class SharedStream {
   #hearBeat({ change, lastEventId }: Extract<Message, { kind: 'beats' }>): void {
     const heardAll = lastEventId === this.#lastEventId;
     this.#lastEventId = lastEventId;
+    this.#caughtUp = true;
     if (change) this.#listener.take(change.type === 'hello' ? { ...change, resumed: heardAll } : change);
   }
 
@@ -179,7 +182,8 @@ export class SharedStream {
   }
 
   #take(change: Change): void {
-    this.#lastEventId = change.id ?? this.#lastEventId;
+    // What is heard before it has caught up does not stand for what came before.
+    if (this.#reading || this.#caughtUp) this.#lastEventId = change.id ?? this.#lastEventId;
     if (change.type === 'hello' || change.type === 'lost') this.#state = { change, at: Date.now() };
     this.#listener.take(change);
   }

@@ -82,6 +82,9 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
 /** Seconds of one look at the main thread. */
 const stretch = 4;
 
+/** Milliseconds until the rows are there. Half of a second where nothing else runs, as bench/dashboard.js shows. */
+const mostWait = 2000;
+
 /** The longest task of the quietest stretch: other tests share the machine, but a page that is slow is slow in each. */
 async function longestOfQuietest(session: CDPSession, seconds: number): Promise<number> {
   const longest: number[] = [];
@@ -107,22 +110,21 @@ async function heap(session: CDPSession): Promise<number> {
 describe('the dashboard of a million tasks', () => {
   it('shows the sentence of health and fifty rows at once, with an empty cache', async () => {
     await board.signIn();
-    // The best of three: other tests share the machine.
-    const took: number[] = [];
-    for (let n = 0; n < 3; n++) {
+    // The best of some, since other tests share the machine: a page that is slow is slow each time.
+    let took = Number.POSITIVE_INFINITY;
+    for (let tries = 10; tries > 0 && took > mostWait; tries--) {
       const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
       const page = await board.newPage(fresh);
       const began = Date.now();
       await page.goto(board.url);
       await page.locator('.health').waitFor();
       await page.locator('tr[data-task]').nth(49).waitFor();
-      took.push(Date.now() - began);
+      took = Math.min(took, Date.now() - began);
       expect(await page.textContent('caption >> nth=-1')).toContain('50 of more than 10,000 tasks');
       await fresh.close();
     }
     expect((await board.tasks.aggregate('pulse')).counts.success).toBe(990_000);
-    // Half a second where nothing else runs, as bench/dashboard.js shows; the tests beside this one take both processors.
-    expect(Math.min(...took)).toBeLessThan(3000);
+    expect(took).toBeLessThanOrEqual(mostWait);
   }, 60_000);
 
   it('finds a word of one error among them', async () => {
