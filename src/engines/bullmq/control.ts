@@ -5,7 +5,7 @@ import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
 import type { TasksCommand } from '../bulk.js';
 import { keyOf, partsOf } from './job-ids.js';
 import type { JobState } from './jobs.js';
-import { toMirrored } from './jobs.js';
+import { stateByTimes, toMirrored } from './jobs.js';
 import type { JobMirror } from './mirror.js';
 
 /** Where each action can be done: a job that waits is deleted too, which is how a queue is drained. */
@@ -94,7 +94,7 @@ export class JobControl {
     const id = job.id ?? '';
     const key = keyOf(queue.name, id);
     const data = await queue.getBackend().getJobData(id);
-    if (data) await this.#mirror.put([toMirrored(queue.name, { ...data, id }, data.finishedOn === undefined ? state : 'completed')]);
+    if (data) await this.#mirror.put([toMirrored(queue.name, { ...data, id }, data.finishedOn === undefined ? state : stateByTimes(data))]);
     const task = this.#mirror.summary(key);
     return task ? { id: key, ok: true, task } : { id: key, ok: false, code: 'TASK_NOT_FOUND' };
   }

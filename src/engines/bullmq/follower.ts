@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type JobJson, type Queue, QueueEvents } from 'bullmq';
+import { type JobJson, type JobType, type Queue, QueueEvents } from 'bullmq';
 import { isEnded } from '../../tasks/states.js';
 import type { TaskSummary } from '../../tasks/types.js';
 import type { MirroredTask } from '../embedded/mirror.js';
 import { idOfJob, keyOf } from './job-ids.js';
-import { endedStates, type JobState, openStates, progressOf, statusOfState, storedError, toMirrored } from './jobs.js';
+import { endedStates, type JobState, openStates, progressOf, stateByTimes, statusOfState, storedError, toMirrored } from './jobs.js';
 import type { JobMirror } from './mirror.js';
 
 /** Milliseconds that events are gathered: of a job that changed several times the last state alone is read. */
@@ -14,8 +14,8 @@ const gatherTime = 50;
 const stepSize = 200;
 /** Milliseconds between two looks whether waiting jobs have gone without a word: draining a queue sends no event. */
 const countInterval = 5000;
-/** How often the count must be another in a row: jobs move while it is taken. */
-const countsApart = 2;
+/** Jobs that are looked at where the counts differ. */
+const sampleSize = 50;
 /** Jobs that are remembered although they could not be read. */
 const mostUnread = 10_000;
 /** Milliseconds that closing waits for what is under way. */
@@ -56,7 +56,12 @@ export class Follower {
   #touched: Set<string> | undefined;
   #working: Promise<void> | undefined;
   #reading: Promise<void> | undefined;
-  #apart = 0;
+  /** What was so at the last look, and would be told of by the next one: how many events had come, where the counts differed, and jobs of which none told. */
+  #heard = 0;
+  #heardBefore: number | undefined;
+  #untold: ReadonlySet<string> = new Set();
+  /** Where the last sample of what is open here ended. */
+  #sampled: string | undefined;
   #closed = false;
   /** The Redis was away: events may have been cut off meanwhile. */
   #stale = true;
@@ -175,12 +180,7 @@ export class Follower {
     const keys: string[] = [];
     for (let start = from; !this.#closed; start += stepSize) {
       // Of what is open from the end that jobs are added to: what comes meanwhile is read twice, and none is left out.
-      const ids = await this.#queue.getRanges(
-        [state === 'waiting' ? 'wait' : state],
-        start,
-        start + stepSize - 1,
-        isEnded(statusOfState[state]),
-      );
+      const ids = await this.#queue.getRanges([listOf(state)], start, start + stepSize - 1, isEnded(statusOfState[state]));
       const jobs = await Promise.all(ids.map((id) => this.#read(id)));
       const known = jobs.filter((job) => job !== undefined);
       keys.push(...known.map(({ id }) => keyOf(this.#queue.name, id)));
@@ -213,7 +213,7 @@ export class Follower {
     }
   }
 
-  /** Draining a queue sends no event: it shows in the counts. */
+  /** Draining a queue sends no event, and events that were cut off do not come: it shows in the counts. */
   async #compareCounts(): Promise<void> {
     if (this.#closed || this.#reading) return;
     // An error that came without a lost connection is followed by none that is there again.
@@ -221,15 +221,46 @@ export class Follower {
     try {
       const counts = await this.#queue.getJobCounts(...openStates);
       const there = openStates.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
-      const here = this.#mirror.open(this.#queue.name);
-      this.#apart = there === here.pending + here.running ? 0 : this.#apart + 1;
-      if (this.#apart < countsApart) return;
-      this.#apart = 0;
+      const { pending, running } = this.#mirror.open(this.#queue.name);
+      if (!(await this.#isApart(there, pending + running, counts))) return;
       this.#stale = true;
       await this.#catchUp();
     } catch (error) {
       this.#away(error as Error);
     }
+  }
+
+  /** Of a busy queue the counts always differ, since its jobs move while they are taken: some jobs tell whether it is that alone. */
+  async #isApart(there: number, here: number, counts: Record<string, number>): Promise<boolean> {
+    const [before, untoldBefore] = [this.#heardBefore, this.#untold];
+    this.#heardBefore = there === here ? undefined : this.#heard;
+    this.#untold = new Set();
+    if (there === here) return false;
+    if (before === this.#heard) return true;
+    this.#untold = new Set(there < here ? await this.#sampleGone() : await this.#sampleUnknown(counts));
+    return [...this.#untold].some((key) => untoldBefore.has(key));
+  }
+
+  /** Of the jobs that are open here, some that are not there; at each look others, until one was found. */
+  async #sampleGone(): Promise<string[]> {
+    const { name } = this.#queue;
+    const { keys, last } = this.#mirror.openAfter(name, this.#sampled, sampleSize);
+    const jobs = await Promise.all(keys.map((key) => this.#read(key.slice(name.length + 1))));
+    const gone = keys.filter((_, n) => jobs[n] === undefined || jobs[n].finishedOn !== undefined);
+    if (gone.length === 0) this.#sampled = last;
+    return gone;
+  }
+
+  /** Of the jobs that are open there, some that are not here. */
+  async #sampleUnknown(counts: Record<string, number>): Promise<string[]> {
+    const keys: string[] = [];
+    for (const state of openStates) {
+      const from = Math.floor(Math.random() * Math.max(1, (counts[state] ?? 0) - sampleSize));
+      const ids = await this.#queue.getRanges([listOf(state)], from, from + sampleSize - 1);
+      keys.push(...ids.map((id) => keyOf(this.#queue.name, id)));
+    }
+    const known = new Set(this.#mirror.summaries(keys).map(({ id }) => id));
+    return keys.filter((key) => !known.has(key));
   }
 
   async #notePause(paused: boolean): Promise<void> {
@@ -239,6 +270,7 @@ export class Follower {
   }
 
   #tell(jobId: string, eventId: string, told: Omit<Told, 'at'>): void {
+    this.#heard += 1;
     this.#touched?.add(jobId);
     const at = Number(eventId.slice(0, eventId.indexOf('-')));
     const before = this.#told.get(jobId);
@@ -315,10 +347,9 @@ export class Follower {
   }
 }
 
-/** The state that a job's own times tell, where no event has told it. */
-function stateByTimes({ finishedOn, failedReason, processedOn }: JobJson): JobState {
-  if (finishedOn !== undefined) return failedReason ? 'failed' : 'completed';
-  return processedOn === undefined ? 'waiting' : 'active';
+/** BullMQ's name for where the jobs of a state are. */
+function listOf(state: JobState): JobType {
+  return state === 'waiting' ? 'wait' : state;
 }
 
 function fromSummary(task: TaskSummary): MirroredTask {

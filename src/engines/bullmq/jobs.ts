@@ -59,6 +59,12 @@ export function toMirrored(queue: string, job: JobJson, state: JobState, dueAt?:
   };
 }
 
+/** The state that a job's own times tell, where no event has told it. */
+export function stateByTimes({ finishedOn, failedReason, processedOn }: JobJson): JobState {
+  if (finishedOn !== undefined) return failedReason ? 'failed' : 'completed';
+  return processedOn === undefined ? 'waiting' : 'active';
+}
+
 /** BullMQ counts to a hundred; whatever else a job gives is shown as text. */
 export function progressOf(progress: unknown): { progress: number | null; progressText: string | null } {
   if (typeof progress === 'number')

@@ -3,11 +3,11 @@ import type { Aggregates, Changes, EngineDescription, TaskFilter, TaskPage, Task
 import type { TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { aggregate } from '../embedded/aggregates.js';
 import { Bell } from '../embedded/bell.js';
-import type { Database } from '../embedded/database.js';
+import type { Database, Row } from '../embedded/database.js';
 import { GroupCommit } from '../embedded/group-commit.js';
 import { layOutMirror, type MirroredTask } from '../embedded/mirror.js';
 import { Reader } from '../embedded/reader.js';
-import { idOf } from '../embedded/rows.js';
+import { idBytes, idOf } from '../embedded/rows.js';
 import { type Retention, Upkeep } from '../embedded/upkeep.js';
 import { memoryPort, type WritePort } from '../embedded/write-port.js';
 
@@ -119,6 +119,25 @@ export class JobMirror {
         queue,
       )
       .map((row) => String(row.key));
+  }
+
+  /** Keys of some jobs of a queue that wait or run, from one on in the order of their ids, and where to go on; nowhere after the last. */
+  openAfter(queue: string, after: string | undefined, limit: number): { keys: string[]; last: string | undefined } {
+    const of = (lane: Row, status: number): Row[] =>
+      this.#database.all(
+        `SELECT key, hex(task.id) AS id FROM task JOIN mirrored ON mirrored.id = task.id
+         WHERE lane = ? AND status = ${status} AND task.id > ? AND gone IS NULL ORDER BY task.id LIMIT ?`,
+        lane.id ?? null,
+        after === undefined ? new Uint8Array() : idBytes(after),
+        limit,
+      );
+    const found = this.#database
+      .all('SELECT id FROM lane WHERE queue = ?', queue)
+      .flatMap((lane) => [...of(lane, 0), ...of(lane, 1)])
+      .sort((a, b) => (String(a.id) < String(b.id) ? -1 : 1))
+      .slice(0, limit);
+    const last = found.length < limit ? undefined : found.at(-1);
+    return { keys: found.map(({ key }) => String(key)), last: last && idOf(last.id) };
   }
 
   async aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { FlowProducer, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
 import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../src/engines/bullmq/index.js';
 import type { TaskDetail } from '../../../src/index.js';
 import { closeAfterEach } from '../../helpers/closing.js';
@@ -318,6 +319,29 @@ const by = { actor: 'ada' };
     await queue.drain();
     await waitFor(async () => (await tasks.aggregate('pulse')).pending === 0, 20);
   }, 30_000);
+
+  it('notice in a busy queue what was drained, and what came without an event', async () => {
+    const flow = async (until: () => Promise<boolean>): Promise<void> => {
+      for (const end = Date.now() + 25_000; !(await until()); ) {
+        if (Date.now() > end) throw new Error('not noticed');
+        await queue.add('flows', {});
+        await sleep(0.01);
+      }
+    };
+    const known = async (name: string): Promise<number> => (await tasks.find({ name, limit: 1 })).total;
+    work(() => sleep(Math.random() * 0.05));
+    await queue.addBulk(Array.from({ length: 200 }, (_, n) => ({ name: 'never', data: { n }, opts: { delay: 600_000 } })));
+    attach();
+    expect(await known('never')).toBe(200);
+    await queue.drain(true);
+    await flow(async () => (await known('never')) === 0);
+    const client = new Redis(redis.connection);
+    keep({ close: async () => client.disconnect() });
+    const job = { name: 'silent', data: '{}', opts: '{}', timestamp: Date.now(), delay: 600_000, priority: 0 };
+    await client.hset(queue.toKey('silent'), job);
+    await client.zadd(queue.toKey('delayed'), (Date.now() + 600_000) * 0x1000, 'silent');
+    await flow(async () => (await known('silent')) === 1);
+  }, 60_000);
 
   it('read no more of the past than they are told to, the newest of it', async () => {
     const done = new Set<string>();

@@ -1,0 +1,189 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { attachQueues, bullmqEngine } from '../../../src/engines/bullmq/index.js';
+import { TaskManager } from '../../../src/index.js';
+import type { TaskSource } from '../../../src/tasks/engine.js';
+import { closeAfterEach } from '../../helpers/closing.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+const by = { actor: 'ada' };
+/** Tasks that are kept when the Redis is measured, of each kind. */
+const sizes = { few: 50, many: 2000 };
+/** How often one measured thing is done, so that what goes on beside it counts for little. */
+const rounds = 10;
+
+/** What a Redis did while something went on: commands, those of scripts among them, and bytes that it sent. */
+interface Cost {
+  commands: number;
+  sent: number;
+}
+
+(hasRedis ? describe : describe.skip)('what a Redis has to do', () => {
+  let redis: RedisServer;
+  let client: Redis;
+  const keep = closeAfterEach();
+  beforeEach(async () => {
+    redis = await RedisServer.start();
+    client = new Redis(redis.connection);
+  });
+  afterEach(async () => {
+    client.disconnect();
+    await redis.remove();
+  });
+
+  async function soFar(): Promise<Cost> {
+    const [stats, net] = [await client.info('commandstats'), await client.info('stats')];
+    const calls = [...stats.matchAll(/^cmdstat_(?!info)\S+:calls=(\d+)/gm)].map(([, n]) => Number(n));
+    return { commands: calls.reduce((sum, n) => sum + n, 0), sent: Number(/total_net_output_bytes:(\d+)/.exec(net)?.[1]) };
+  }
+
+  async function costOf(run: () => Promise<void>): Promise<Cost> {
+    const before = await soFar();
+    for (let round = 0; round < rounds; round++) await run();
+    const after = await soFar();
+    return { commands: (after.commands - before.commands) / rounds, sent: (after.sent - before.sent) / rounds };
+  }
+
+  /** The commands of a time that read all of something, however much it is: not the children of one job, which BullMQ removes with it. */
+  async function wholeReads(run: () => Promise<void>): Promise<string[]> {
+    const monitor = await client.monitor();
+    const found: string[] = [];
+    let seen = 0;
+    monitor.on('monitor', (_time: string, args: string[]) => {
+      seen += 1;
+      const [name = '', key = '', from, to] = args;
+      const isAll = /^(keys|smembers|hkeys|hvals|sort)$/i.test(name) || (/^[lz](rev)?range$/i.test(name) && from === '0' && to === '-1');
+      if (isAll && !/:(dependencies|unsuccessful)$/.test(key)) found.push(args.join(' ').slice(0, 200));
+    });
+    await run();
+    await client.ping();
+    await waitFor(() => seen > 0);
+    await sleep(0.05);
+    monitor.disconnect();
+    return found;
+  }
+
+  /** What a dashboard asks, all of it. */
+  async function look(tasks: TaskSource, text: string): Promise<void> {
+    await tasks.find({ limit: 50 });
+    await tasks.find({ limit: 50, status: ['pending'] });
+    await tasks.find({ limit: 50, text });
+    await tasks.aggregate('pulse');
+    await tasks.aggregate('workers');
+    await tasks.aggregate('failures', { limit: 50 });
+    await tasks.describe();
+  }
+
+  function expectSame(few: Cost, many: Cost): void {
+    expect(many.commands).toBeLessThan(few.commands * 1.3 + 5);
+    expect(many.sent).toBeLessThan(few.sent * 1.3 + 2000);
+  }
+
+  it('grows neither with the tasks that are kept nor with those that wait', async () => {
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: redis.connection, logger: false }),
+      logger: false,
+      concurrency: 50,
+    });
+    keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    const quick = tasks.task('quick', (n: number) => {
+      if (n % 10 === 0) throw new Error('every tenth');
+    });
+    const later = tasks.define<[n: number]>('later', { queue: 'slow' });
+    await tasks.start();
+    const ended = async (id: string): Promise<boolean> => !['pending', 'running'].includes((await tasks.get(id))?.status ?? 'pending');
+    const fill = async (amount: number): Promise<void> => {
+      const list = Array.from({ length: amount }, (_, n): [number] => [n]);
+      await later.enqueueMany(list);
+      const ids = await quick.enqueueMany(list);
+      await waitFor(async () => (await Promise.all(ids.slice(-100).map(ended))).every(Boolean), 30);
+      await waitFor(async () => (await tasks.aggregate('pulse')).counts.running === 0);
+      await sleep(1);
+    };
+    const round = async (): Promise<void> => {
+      await look(tasks, 'tenth');
+      const [done, bad, waits, goes] = [await quick.enqueue(1), await quick.enqueue(10), await later.enqueue(1), await later.enqueue(2)];
+      await waitFor(async () => (await ended(done)) && (await ended(bad)));
+      await tasks.control({ action: 'retry', ids: [bad] }, by);
+      await tasks.control({ action: 'rerun', ids: [done] }, by);
+      await tasks.control({ action: 'cancel', ids: [waits] }, by);
+      await tasks.control({ action: 'run', ids: [goes] }, by);
+      await tasks.control({ action: 'pause', queue: 'slow' }, by);
+      await tasks.control({ action: 'resume', queue: 'slow' }, by);
+      await waitFor(async () => ended(bad));
+    };
+    await fill(sizes.few);
+    const few = await costOf(round);
+    await fill(sizes.many);
+    const many = await costOf(round);
+    expectSame(few, many);
+    expect(await wholeReads(round)).toEqual([]);
+  }, 90_000);
+
+  it('grows neither with the jobs of attached queues that have ended nor with those that wait', async () => {
+    const [queue, slow] = ['quick', 'slow'].map((name) => keep(new Queue(name, { connection: redis.connection }))) as [Queue, Queue];
+    keep(
+      new Worker(
+        'quick',
+        async ({ data }) => {
+          if (data % 10 === 0) throw new Error('every tenth');
+        },
+        { connection: redis.connection, concurrency: 50 },
+      ),
+    );
+    const tasks = keep(attachQueues([queue, slow], { logger: false }));
+    // By what is known here: how often it is asked must not count.
+    const becomes = (id: string, state: string) =>
+      waitFor(async () => (await tasks.find({ limit: 1, text: id })).items[0]?.engineState === state);
+    const fill = async (amount: number): Promise<void> => {
+      const jobs = Array.from({ length: amount }, (_, n) => ({ name: 'job', data: n }));
+      const { success, failed } = (await tasks.aggregate('pulse')).counts;
+      await Promise.all([queue.addBulk(jobs), slow.addBulk(jobs)]);
+      await waitFor(async () => {
+        const { counts } = await tasks.aggregate('pulse');
+        return counts.success + counts.failed >= success + failed + amount;
+      }, 30);
+      await sleep(1);
+    };
+    const add = async (on: Queue, data: number, delay = 0): Promise<string> => `${on.name}:${(await on.add('job', data, { delay })).id}`;
+    const round = async (): Promise<void> => {
+      await look(tasks, 'tenth');
+      const [done, bad, waits, delayed] = [await add(queue, 1), await add(queue, 10), await add(slow, 1), await add(slow, 2, 60_000)];
+      await Promise.all([becomes(done, 'completed'), becomes(bad, 'failed'), becomes(waits, 'waiting'), becomes(delayed, 'delayed')]);
+      await tasks.control({ action: 'rerun', ids: [done] }, by);
+      await tasks.control({ action: 'retry', ids: [bad] }, by);
+      await tasks.control({ action: 'delete', ids: [waits] }, by);
+      await tasks.control({ action: 'run', ids: [delayed] }, by);
+      await tasks.control({ action: 'pause', queue: 'slow' }, by);
+      await tasks.control({ action: 'resume', queue: 'slow' }, by);
+      await becomes(bad, 'failed');
+    };
+    await fill(sizes.few);
+    const few = await costOf(round);
+    await fill(sizes.many);
+    const many = await costOf(round);
+    expectSame(few, many);
+    expect(await wholeReads(round)).toEqual([]);
+  }, 90_000);
+
+  it('does not grow with what is kept while a queue is busy, which is read once', async () => {
+    const history = 5000;
+    const queue = keep(new Queue('busy', { connection: redis.connection }));
+    const work = async (): Promise<void> => sleep(Math.random() * 0.05);
+    keep(new Worker('busy', work, { connection: redis.connection, concurrency: 20 }));
+    await queue.addBulk(Array.from({ length: history }, () => ({ name: 'job', data: 1 })));
+    const tasks = keep(attachQueues([queue], { logger: false }));
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === history, 30);
+    const reads = async (): Promise<number> => Number(/^cmdstat_hgetall:calls=(\d+)/m.exec(await client.info('commandstats'))?.[1]);
+    const before = await reads();
+    let added = 0;
+    // Three looks whether something has gone without a word; at each the numbers differ.
+    for (const end = Date.now() + 16_000; Date.now() < end; added++) {
+      await queue.add('job', 1);
+      await sleep(0.01);
+    }
+    expect((await reads()) - before).toBeLessThan(added * 3 + history / 2);
+  }, 90_000);
+});
