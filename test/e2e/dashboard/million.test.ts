@@ -82,8 +82,10 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
 /** Seconds of one look at the main thread. */
 const stretch = 4;
 
-/** Milliseconds until the rows are there. Half of a second where nothing else runs, as bench/dashboard.js shows. */
-const mostWait = 2000;
+/** Milliseconds until the rows are there, with an empty cache and for who comes again. Half of each where nothing else runs. */
+const mostWait = { first: 1000, again: 300 };
+/** How often it is tried: other tests share the machine, but a page that is slow is slow each time. */
+const mostTries = 30;
 
 /** The longest task of the quietest stretch: other tests share the machine, but a page that is slow is slow in each. */
 async function longestOfQuietest(session: CDPSession, seconds: number): Promise<number> {
@@ -110,9 +112,8 @@ async function heap(session: CDPSession): Promise<number> {
 describe('the dashboard of a million tasks', () => {
   it('shows the sentence of health and fifty rows at once, with an empty cache', async () => {
     await board.signIn();
-    // The best of some, since other tests share the machine: a page that is slow is slow each time.
     let took = Number.POSITIVE_INFINITY;
-    for (let tries = 10; tries > 0 && took > mostWait; tries--) {
+    for (let tries = mostTries; tries > 0 && took > mostWait.first; tries--) {
       const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
       const page = await board.newPage(fresh);
       const began = Date.now();
@@ -124,8 +125,33 @@ describe('the dashboard of a million tasks', () => {
       await fresh.close();
     }
     expect((await board.tasks.aggregate('pulse')).counts.success).toBe(990_000);
-    expect(took).toBeLessThanOrEqual(mostWait);
-  }, 60_000);
+    expect(took).toBeLessThanOrEqual(mostWait.first);
+  }, 90_000);
+
+  it('has painted its rows within 300 ms of a reload', async () => {
+    const { page } = board;
+    // By the clock of the browser: the first frame after the rows are there has been drawn.
+    await page.addInitScript(() => {
+      const look = (): void => {
+        if (!document.querySelector('tr[data-task]')) requestAnimationFrame(look);
+        else requestAnimationFrame(() => setTimeout(() => Object.assign(window, { painted: performance.now() })));
+      };
+      look();
+    });
+    await board.signIn('?view=tasks');
+    await board.hasRows(50);
+    let took = Number.POSITIVE_INFINITY;
+    for (let tries = mostTries; tries > 0 && took > mostWait.again; tries--) {
+      await page.reload();
+      await page.waitForFunction(() => 'painted' in window);
+      const painted = await page.evaluate(() => {
+        const [first] = performance.getEntriesByName('first-contentful-paint');
+        return Math.max((window as unknown as { painted: number }).painted, first?.startTime ?? 0);
+      });
+      took = Math.min(took, painted);
+    }
+    expect(took).toBeLessThanOrEqual(mostWait.again);
+  }, 90_000);
 
   it('finds a word of one error among them', async () => {
     await board.signIn('?q=quicksilver&view=tasks');
