@@ -21,8 +21,8 @@ const config: Config = {
     ],
   },
   testTimeout: 40_000,
-  // Much of the time is spent waiting, for browsers and other processes: two workers would leave two processors idle by turns.
-  maxWorkers: 3,
+  // Much of the time is spent waiting, for browsers and other processes: on two processors one worker would leave one idle.
+  maxWorkers: 2,
 };
 
 export default config;

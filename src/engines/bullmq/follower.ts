@@ -222,7 +222,7 @@ export class Follower {
       const counts = await this.#queue.getJobCounts(...openStates);
       const there = openStates.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
       const { pending, running } = this.#mirror.open(this.#queue.name);
-      if (!(await this.#isApart(there, pending + running, counts))) return;
+      if (!(await this.#isApart(there === pending + running, counts))) return;
       this.#stale = true;
       await this.#catchUp();
     } catch (error) {
@@ -231,13 +231,13 @@ export class Follower {
   }
 
   /** Of a busy queue the counts always differ, since its jobs move while they are taken: some jobs tell whether it is that alone. */
-  async #isApart(there: number, here: number, counts: Record<string, number>): Promise<boolean> {
+  async #isApart(same: boolean, counts: Record<string, number>): Promise<boolean> {
     const [before, untoldBefore] = [this.#heardBefore, this.#untold];
-    this.#heardBefore = there === here ? undefined : this.#heard;
+    this.#heardBefore = same ? undefined : this.#heard;
     this.#untold = new Set();
-    if (there === here) return false;
+    if (same) return false;
     if (before === this.#heard) return true;
-    this.#untold = new Set(there < here ? await this.#sampleGone() : await this.#sampleUnknown(counts));
+    this.#untold = new Set([...(await this.#sampleGone()), ...(await this.#sampleUnknown(counts))]);
     return [...this.#untold].some((key) => untoldBefore.has(key));
   }
 

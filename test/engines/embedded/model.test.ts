@@ -12,8 +12,8 @@ import { type TaskStatus, taskStatuses } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { expectSums } from '../../helpers/sums.js';
 
-/** 200 here and in CI; `MODEL_RUNS=10000` for a long look. */
-const numRuns = Number(process.env.MODEL_RUNS ?? 200);
+/** 120 here and in CI; `MODEL_RUNS=10000` for a long look. */
+const numRuns = Number(process.env.MODEL_RUNS ?? 120);
 const owners = ['one', 'two', 'three'];
 const names = ['a', 'b', 'c'];
 const queues = ['default', 'bulk'];
