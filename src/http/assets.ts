@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Context } from 'koa';
 import serve from 'koa-static';
 import { TaskflowError } from '../errors.js';
+import { ignoreCuts } from './cut.js';
 import { assetHeaders } from './headers.js';
 
 const folder = fileURLToPath(new URL('../../public/assets/', import.meta.url));
@@ -36,6 +37,7 @@ function load(): Assets {
     },
     async send(ctx, file) {
       if (!files.has(file)) throw new TaskflowError('NOT_FOUND', 'There is no such file.');
+      ignoreCuts(ctx);
       const asked = ctx.path;
       try {
         ctx.path = `/${file}`;

@@ -1,5 +1,5 @@
 /** Resolves to the first truthy answer; rejects after so many seconds. */
-export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 8): Promise<Exclude<T, false | null | undefined>> {
+export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 20): Promise<Exclude<T, false | null | undefined>> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();

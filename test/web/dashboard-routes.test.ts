@@ -1,9 +1,12 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { TaskManager } from '../../src/manager.js';
 import { type DashboardFacts, type DashboardOptions, dashboardRoutes } from '../../src/web/dashboard-routes.js';
 import { ask } from '../helpers/client.js';
 import { type Served, serve } from '../helpers/serve.js';
+import { sleep } from '../helpers/wait.js';
 
 const tasks = new TaskManager({ database: ':memory:', logger: false });
 let served: Served | undefined;
@@ -35,6 +38,24 @@ describe('dashboardRoutes', () => {
     }
     for (const path of ['/', '/tasks', '/tasks/metrics', '/tasks/dashboard/', '/tasks/dashboard/stream'])
       expect((await ask(url + path)).text).toBe('elsewhere');
+  });
+
+  it('has no error to tell when a browser goes away before a file has come', async () => {
+    const app = new Koa();
+    const errors: unknown[] = [];
+    app.on('error', (error) => errors.push(error));
+    app.use(dashboardRoutes(tasks, { logger: false }));
+    const { url, close } = await serve(app);
+    const script = /src="([^"]+)"/.exec((await ask(`${url}/tasks/dashboard`)).text)?.[1];
+    for (let n = 0; n < 50; n++) {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1');
+      await once(socket, 'connect');
+      socket.write(`GET ${script} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+      await sleep(n / 10_000);
+      socket.destroy();
+    }
+    await close();
+    expect(errors).toEqual([]);
   });
 
   it('sends nobody to the login, or answers 401 where there is none', async () => {

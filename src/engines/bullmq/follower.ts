@@ -234,7 +234,7 @@ export class Follower {
   async #isApart(same: boolean, counts: Record<string, number>): Promise<boolean> {
     const [before, untoldBefore] = [this.#heardBefore, this.#untold];
     this.#heardBefore = same ? undefined : this.#heard;
-    this.#untold = new Set();
+    // By chance they may be the same now and then.
     if (same) return false;
     if (before === this.#heard) return true;
     this.#untold = new Set([...(await this.#sampleGone()), ...(await this.#sampleUnknown(counts))]);

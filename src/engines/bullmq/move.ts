@@ -29,6 +29,8 @@ export interface Moved {
   file: string;
 }
 
+/** Milliseconds that the Redis is waited for at first: no request waits here, and it may be far away. */
+const patience = 5000;
 /** Tasks, and entries of a log, that are handed over at once. */
 const atOnce = 500;
 
@@ -43,7 +45,7 @@ export async function moveToRedis({ from, to, prefix }: Move): Promise<Moved> {
   const [moving, moved] = [`${from}.moving`, `${from}.moved`];
   const redis = connectRedis(to);
   try {
-    await whenReady(redis);
+    await whenReady(redis, patience);
     if (!existsSync(moving)) {
       if (!existsSync(from) && existsSync(moved)) throw unusable(`'${from}' was moved before; what it had is in '${moved}'`);
       if (!existsSync(from)) throw unusable(`there is no file '${from}'`);

@@ -55,18 +55,18 @@ export function forThread(connection: RedisConnection): AnyRedisOptions | string
 
 const waiting = new WeakMap<Redis, Promise<void>>();
 
-/** Waits until the connection is there, for a while. @throws Error where it is not. */
-export function whenReady(redis: Redis): Promise<void> {
+/** Waits until the connection is there, for some milliseconds. @throws Error where it is not. */
+export function whenReady(redis: Redis, milliseconds = patience.connect): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve();
   let wait = waiting.get(redis);
   if (!wait) {
-    wait = untilReady(redis).finally(() => waiting.delete(redis));
+    wait = untilReady(redis, milliseconds).finally(() => waiting.delete(redis));
     waiting.set(redis, wait);
   }
   return wait;
 }
 
-function untilReady(redis: Redis): Promise<void> {
+function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let last = new Error('the Redis did not answer');
     const settle = (error?: Error): void => {
@@ -80,7 +80,7 @@ function untilReady(redis: Redis): Promise<void> {
     const note = (error: Error): void => {
       last = error;
     };
-    const timer = setTimeout(() => settle(last), patience.connect);
+    const timer = setTimeout(() => settle(last), milliseconds);
     redis.on('ready', ready).on('error', note).on('end', ended);
     if (redis.status === 'end') ended();
   });

@@ -333,7 +333,8 @@ const by = { actor: 'ada' };
     const known = async (name: string): Promise<number> => (await tasks.find({ name, limit: 1 })).total;
     const end = Date.now() + 40_000;
     while ((await known('never')) > 0 || (await known('silent')) === 0) {
-      if (Date.now() > end) throw new Error('not noticed');
+      if (Date.now() > end)
+        throw new Error(`not noticed: ${await known('never')} that are gone, ${1 - (await known('silent'))} that is there`);
       await Promise.all(busy.map((each) => each.add('flows', {})));
       await sleep(0.01);
     }
