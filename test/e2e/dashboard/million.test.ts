@@ -82,7 +82,7 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
 /** Seconds of one look at the main thread. */
 const stretch = 4;
 
-/** Milliseconds until the rows are there, with an empty cache and for who comes again. Half of each where nothing else runs. */
+/** Milliseconds until the rows are there, with an empty cache and for who comes again. */
 const mostWait = { first: 1000, again: 300 };
 /** How often it is tried: other tests share the machine, but a page that is slow is slow each time. */
 const mostTries = 30;
