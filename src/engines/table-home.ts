@@ -11,6 +11,8 @@ export interface OpenTables {
   database: Database;
   /** Absent where whoever claims first has a task. */
   handOut?: HandOut;
+  /** Absent where every process that has a schedule fires it, and the first one wins. */
+  alarm?: Alarm;
   /** Throws where what could be read is not the present. */
   check?(): void;
   close(): Promise<void>;
@@ -46,6 +48,12 @@ export interface HandOut {
   seek(names: Claim['names'], free: () => number): void;
   /** The `seq` of tasks that may be claimed now, at most so many. */
   propose(limit: number): readonly number[];
+}
+
+/** Wakes one of the processes that have a schedule when it is due. */
+export interface Alarm {
+  /** Whether this process is to fire a schedule that is due now; another one may be. */
+  take(schedule: string): Promise<boolean>;
 }
 
 /** Where the tables of tasks are kept, and how the processes that use them know of each other. */

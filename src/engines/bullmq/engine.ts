@@ -9,6 +9,7 @@ import { journalKeys } from './journal-log.js';
 import { connectRedis, type RedisConnection } from './redis-connection.js';
 import { RedisOwners } from './redis-owners.js';
 import { redisStore } from './redis-store.js';
+import { ScheduleJobs } from './schedule-jobs.js';
 
 /** Options of {@link bullmqEngine}. */
 export interface BullmqEngineOptions {
@@ -70,13 +71,15 @@ function redisHome({ connection, prefix, logger }: { connection: RedisConnection
       const blocking = connectRedis(redis);
       const journal = new Journal({
         ...{ redis, blocking, keys: journalKeys(prefix), logger, news },
-        applied: (batch, result, before) => handOut.applied(batch, result, before),
+        applied(batch, result, before) {
+          handOut.applied(batch, result, before);
+          alarm.applied(batch);
+        },
       });
       const { database } = journal.replica;
-      const handOut = new JobHandOut({
-        ...{ bullmq: await import('bullmq'), redis, database, prefix: `{${prefix}}`, token: randomUUID() },
-        inHand: () => news.inHand(),
-      });
+      const jobs = { bullmq: await import('bullmq'), redis, database, prefix: `{${prefix}}`, token: randomUUID() };
+      const handOut = new JobHandOut({ ...jobs, inHand: () => news.inHand() });
+      const alarm = new ScheduleJobs(jobs);
       await journal.open();
       return {
         port: {
@@ -97,9 +100,10 @@ function redisHome({ connection, prefix, logger }: { connection: RedisConnection
         },
         database,
         handOut,
+        alarm,
         check: () => journal.check(),
         async close() {
-          await handOut.close();
+          await Promise.all([handOut.close(), alarm.close()]);
           await journal.close();
           blocking.disconnect();
         },

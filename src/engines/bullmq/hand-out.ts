@@ -1,9 +1,9 @@
-import type { Redis } from 'ioredis';
 import type { Database } from '../embedded/database.js';
 import { idBytes } from '../embedded/rows.js';
 import type { BatchResult, Claim } from '../embedded/write.js';
 import type { HandOut } from '../table-home.js';
 import { type HeldJob, JobLanes, type Lane, type WaitingJob } from './job-lanes.js';
+import { JobQueues, type JobQueuesParts } from './job-queues.js';
 import type { JournalBatch } from './replica.js';
 import { jobsOf, toWaiting, waitingColumns, waitingTasks } from './waiting-jobs.js';
 
@@ -14,12 +14,8 @@ const mostMisses = 9;
 /** Tasks of a lane whose lost jobs are added again at once, and that are jobs before they are in the tables. */
 const sizes = { restored: 1000, announced: 20 };
 
-interface HandOutParts {
-  bullmq: typeof import('bullmq');
-  redis: Redis;
+interface HandOutParts extends JobQueuesParts {
   database: Database;
-  prefix: string;
-  token: string;
   /** Some are in hand, to be claimed. */
   inHand(): void;
 }
@@ -60,7 +56,7 @@ export class JobHandOut implements HandOut {
 
   constructor(parts: HandOutParts) {
     this.#parts = parts;
-    this.#lanes = new JobLanes(parts.bullmq, parts);
+    this.#lanes = new JobLanes(new JobQueues(parts));
     const every = (milliseconds: number, call: () => Promise<void>): void => {
       this.#timers.push(setInterval(() => void call().catch(() => undefined), milliseconds).unref());
     };

@@ -1,5 +1,5 @@
-import type { BulkJobOptions, Job, Queue, QueueOptions, WorkerOptions } from 'bullmq';
-import type { Redis } from 'ioredis';
+import type { BulkJobOptions, Queue } from 'bullmq';
+import { type JobQueues, jobTimes, leaveNothing } from './job-queues.js';
 
 /** Tasks of one name in one queue are the jobs of one queue of BullMQ, so that who takes the next can run it. */
 export interface Lane {
@@ -20,59 +20,34 @@ export interface WaitingJob {
 
 /** A job that this process holds. */
 export interface HeldJob {
-  job: Job;
+  jobId: string;
   lane: Lane;
   taskId: string;
   /** Number of the last attempt before the one that it is for. */
   attempt: number;
 }
 
-/** Milliseconds that a job stays this process's without a word of it, and between two looks for those of others that do not. */
-const times = { lock: 15_000, stalled: 5000 };
 /** The largest priority of a task is the first of BullMQ's, which count from 1 and have the smallest go first. */
 const firstPriority = 1_000_001;
-/** Jobs that are added with one call, and events that are kept of a queue. */
-const sizes = { add: 500, events: 1000 };
+/** Jobs that are added with one call. */
+const mostAdded = 500;
 
 /** The id of the job that hands out the next attempt of a task. */
 export function jobIdOf(taskId: string, attempt: number): string {
   return `${taskId}-${attempt}`;
 }
 
-/** The queues of BullMQ that tasks are handed out by, all on one connection. */
+/** The queues of BullMQ that tasks are handed out by. */
 export class JobLanes {
-  readonly #bullmq: typeof import('bullmq');
-  readonly #redis: Redis;
-  readonly #prefix: string;
-  readonly #queues = new Map<string, Queue>();
-  readonly #token: string;
+  readonly #queues: JobQueues;
 
-  constructor(bullmq: typeof import('bullmq'), { redis, prefix, token }: { redis: Redis; prefix: string; token: string }) {
-    this.#bullmq = bullmq;
-    this.#redis = redis;
-    this.#prefix = prefix;
-    this.#token = token;
+  constructor(queues: JobQueues) {
+    this.#queues = queues;
   }
 
   #queue({ name, queue }: Lane): Queue {
     // A colon would end it.
-    const title = `${encodeURIComponent(queue)}/${encodeURIComponent(name)}`;
-    let opened = this.#queues.get(title);
-    if (!opened) {
-      // Those of a worker, which this process is one of though it asks for each job.
-      const worker: Partial<WorkerOptions> = { lockDuration: times.lock, stalledInterval: times.stalled, maxStalledCount: 1_000_000_000 };
-      const options: QueueOptions = {
-        connection: this.#redis,
-        prefix: this.#prefix,
-        streams: { events: { maxLen: sizes.events } },
-        ...worker,
-      };
-      opened = new this.#bullmq.Queue(title, options);
-      // Whoever calls it is told.
-      opened.on('error', () => {});
-      this.#queues.set(title, opened);
-    }
-    return opened;
+    return this.#queues.get(`${encodeURIComponent(queue)}/${encodeURIComponent(name)}`);
   }
 
   /** Adds jobs; one that is there already stays as it is. */
@@ -86,43 +61,33 @@ export class JobLanes {
         jobId,
         priority: firstPriority - priority,
         delay: Math.max(0, runAt - now),
-        removeOnComplete: true,
-        removeOnFail: true,
+        ...leaveNothing,
       };
       list.push({ name: lane.name, data: { task: taskId }, opts });
     }
     for (const [queue, list] of byQueue)
-      for (let from = 0; from < list.length; from += sizes.add) await queue.addBulk(list.slice(from, from + sizes.add));
+      for (let from = 0; from < list.length; from += mostAdded) await queue.addBulk(list.slice(from, from + mostAdded));
   }
 
   /** Takes the next job of a lane, if there is one. */
   async take(lane: Lane): Promise<HeldJob | undefined> {
-    const queue = this.#queue(lane);
-    const [, id] = (await queue.getBackend().moveToActive(this.#token)) as [unknown, string | 0 | undefined];
-    if (!id) return undefined;
-    const at = id.lastIndexOf('-');
-    return {
-      job: new this.#bullmq.Job(queue, lane.name, {}, { removeOnComplete: true, removeOnFail: true }, id),
-      lane,
-      taskId: id.slice(0, at),
-      attempt: Number(id.slice(at + 1)),
-    };
+    const jobId = await this.#queues.take(this.#queue(lane));
+    if (jobId === undefined) return undefined;
+    const at = jobId.lastIndexOf('-');
+    return { jobId, lane, taskId: jobId.slice(0, at), attempt: Number(jobId.slice(at + 1)) };
   }
 
   /** Lets somebody else have it; with `runAt`, not before then. */
-  async putBack({ job, lane }: HeldJob, runAt?: number): Promise<void> {
+  async putBack({ jobId, lane }: HeldJob, runAt?: number): Promise<void> {
     const backend = this.#queue(lane).getBackend();
-    const id = job.id ?? '';
     const now = Date.now();
-    if (runAt !== undefined && runAt > now) await backend.moveToDelayed(id, now, runAt - now, this.#token);
-    else await backend.moveJobFromActiveToWait(id, this.#token);
+    if (runAt !== undefined && runAt > now) await backend.moveToDelayed(jobId, now, runAt - now, this.#queues.token);
+    else await backend.moveJobFromActiveToWait(jobId, this.#queues.token);
   }
 
   /** It has done what it was for. */
-  async finish({ job, lane }: HeldJob, failure?: string): Promise<void> {
-    const backend = this.#queue(lane).getBackend();
-    if (failure === undefined) await backend.moveToCompleted(job, null, true, this.#token, false);
-    else await backend.moveToFailed(job, failure, true, this.#token, false);
+  async finish({ jobId, lane }: HeldJob, failure?: string): Promise<void> {
+    await this.#queues.finish(this.#queue(lane), jobId, failure);
   }
 
   /** Removes a job that waits. */
@@ -141,24 +106,24 @@ export class JobLanes {
   /** Says that this process still holds them. */
   async renew(held: readonly HeldJob[]): Promise<void> {
     const byQueue = new Map<Queue, string[]>();
-    for (const { job, lane } of held) {
+    for (const { jobId, lane } of held) {
       const queue = this.#queue(lane);
-      byQueue.set(queue, [...(byQueue.get(queue) ?? []), job.id ?? '']);
+      byQueue.set(queue, [...(byQueue.get(queue) ?? []), jobId]);
     }
     for (const [queue, ids] of byQueue)
       await queue.getBackend().extendLocks(
         ids,
-        ids.map(() => this.#token),
-        times.lock,
+        ids.map(() => this.#queues.token),
+        jobTimes.lock,
       );
   }
 
   /** Hands the jobs on that a process held which is gone. BullMQ sees to it that of many who ask, one looks. */
   async recoverStalled(): Promise<void> {
-    for (const queue of this.#queues.values()) await queue.getBackend().moveStalledJobsToWait();
+    for (const queue of this.#queues.all()) await queue.getBackend().moveStalledJobsToWait();
   }
 
-  async close(): Promise<void> {
-    await Promise.all([...this.#queues.values()].map((queue) => queue.close().catch(() => undefined)));
+  close(): Promise<void> {
+    return this.#queues.close();
   }
 }

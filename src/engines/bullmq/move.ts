@@ -5,6 +5,7 @@ import { TaskflowError } from '../../errors.js';
 import { checkFile, type Database, openDatabase, sqliteCode } from '../embedded/database.js';
 import { layOut, prepareConnection } from '../embedded/layout.js';
 import { JobLanes } from './job-lanes.js';
+import { JobQueues } from './job-queues.js';
 import { beginJournal, journalKeys, originOf, pieceBytes } from './journal-log.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { logKey } from './redis-store.js';
@@ -134,7 +135,8 @@ async function moveLogs(redis: Redis, prefix: string, database: Database): Promi
 }
 
 async function addJobs(redis: Redis, prefix: string, database: Database): Promise<number> {
-  const lanes = new JobLanes(await import('bullmq'), { redis, prefix: `{${prefix}}`, token: randomUUID() });
+  const queues = new JobQueues({ bullmq: await import('bullmq'), redis, prefix: `{${prefix}}`, token: randomUUID() });
+  const lanes = new JobLanes(queues);
   let [waiting, after] = [0, 0];
   for (;;) {
     const rows = database.all(`${waitingTasks} WHERE status = 0 AND task.seq > ? ORDER BY task.seq LIMIT ?`, after, atOnce);

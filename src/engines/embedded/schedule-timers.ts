@@ -2,6 +2,7 @@ import { isReported } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { Schedule } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
+import type { Alarm } from '../table-home.js';
 import type { Row } from './database.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
@@ -13,6 +14,8 @@ const longestWait = 5_000;
 const missedAfter = 60_000;
 /** Milliseconds before a run that could not be stored is tried again. */
 const retryDelay = 1000;
+/** Milliseconds that a run is left to the process whose turn it is, or a part of the time between two; then any may fire. */
+const turn = { longest: 1000, part: 1 / 4 };
 
 interface Parts {
   logger: Logger;
@@ -25,6 +28,7 @@ interface Parts {
 interface Storage {
   reader: Reader;
   commits: GroupCommit;
+  alarm?: Alarm;
 }
 
 interface Entry {
@@ -36,7 +40,7 @@ interface Entry {
 
 /**
  * Fires schedules. When each runs next is in the database; every process waits for that time, and the first one there makes
- * the task and plans the next run in one commit, so that each run happens once.
+ * the task and plans the next run in one commit, so that each run happens once. An alarm spares the others that commit.
  */
 export class ScheduleTimers {
   readonly #parts: Parts;
@@ -101,8 +105,26 @@ export class ScheduleTimers {
 
   /** In pieces: a timer could not wait for a month, and knows nothing of a clock that is set. */
   #arm(entry: Entry, at: number): void {
-    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#fire(entry, at));
+    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#due(entry, at));
     entry.timer = setTimeout(due, Math.min(Math.max(0, at - Date.now()), longestWait));
+  }
+
+  #due(entry: Entry, at: number): void {
+    const { schedule } = entry;
+    const alarm = this.#storage?.alarm;
+    if (!alarm) {
+      this.#fire(entry, at);
+      return;
+    }
+    const interval = (schedule.next(at, at) ?? Number.POSITIVE_INFINITY) - at;
+    // Set anew once another process has fired, which is what it waits for.
+    entry.timer = setTimeout(() => this.#fire(entry, at), Math.min(turn.longest, interval * turn.part));
+    const mine = (isMine: boolean): void => {
+      if (!isMine || !this.#storage || entry.at !== at) return;
+      clearTimeout(entry.timer);
+      this.#fire(entry, at);
+    };
+    alarm.take(schedule.name).then(mine, () => undefined);
   }
 
   #fire(entry: Entry, dueAt: number): void {
@@ -115,7 +137,8 @@ export class ScheduleTimers {
     const newId = newTaskId();
     this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId, at: now }).then(
       (row) => {
-        entry.timer = undefined;
+        // Unless what was stored has been noticed already, and the next run is waited for.
+        if (entry.at === dueAt) entry.timer = undefined;
         this.refresh();
         if (!row) return;
         this.#parts.made(row);

@@ -51,6 +51,7 @@ describe('schedules', () => {
   /** Whether writes fail now, and how many have. */
   let broken: boolean;
   let failures: number;
+  let fires: number;
   let log: ReturnType<typeof recordingLogger>;
 
   beforeEach(async () => {
@@ -58,7 +59,7 @@ describe('schedules', () => {
     layOut(database, ':memory:');
     reader = new Reader(database);
     timers = [];
-    [broken, failures] = [false, 0];
+    [broken, failures, fires] = [false, 0, 0];
     log = recordingLogger();
   });
   afterEach(() => {
@@ -66,15 +67,17 @@ describe('schedules', () => {
     database.close();
   });
 
-  /** What one process has: timers over the one database, whose writes can be made to fail. */
-  const process = (schedule: Schedule): ScheduleTimers => {
+  /** What one process has: timers over the one database, whose writes can be made to fail. With `hearsFirst` it is told of a change before it is answered. */
+  const process = (schedule: Schedule, hearsFirst = false): ScheduleTimers => {
     const writer = new Writer(database);
     const submit = async (write: Write): Promise<unknown> => {
       if (broken) {
         failures += 1;
         throw new Error('the database is locked');
       }
+      if (write.kind === 'fire') fires += 1;
       const [outcome] = writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: ['pending'] }).outcomes;
+      if (hearsFirst) made.refresh();
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
     };
@@ -103,6 +106,12 @@ describe('schedules', () => {
     await waitFor(() => failures > 0);
     broken = false;
     await waitFor(() => runs() >= 1);
+  });
+
+  it('ask once for each run, although they hear of the change before they are answered', async () => {
+    process(everyTenth('ticking'), true);
+    await waitFor(() => runs() >= 10);
+    expect(fires).toBeLessThanOrEqual(runs() + 1);
   });
 
   it('make each run once although three processes wait for it, at full rate', async () => {
