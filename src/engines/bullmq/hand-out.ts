@@ -1,6 +1,7 @@
 import type { Database } from '../embedded/database.js';
+import { holderOf } from '../embedded/insert.js';
 import { idBytes } from '../embedded/rows.js';
-import type { BatchResult, Claim } from '../embedded/write.js';
+import type { BatchResult, Claim, PackedTasks } from '../embedded/write.js';
 import type { HandOut } from '../table-home.js';
 import { type HeldJob, JobLanes, type Lane, type WaitingJob } from './job-lanes.js';
 import { JobQueues, type JobQueuesParts } from './job-queues.js';
@@ -235,13 +236,28 @@ export class JobHandOut implements HandOut {
 
   /** A batch is on its way: the jobs of the tasks that it stores are sent with it, so that whoever reads of a task finds its job. */
   announce({ writes, at }: JournalBatch): void {
-    const jobs = writes.flatMap((write) => (write.kind === 'enqueue' ? jobsOf(write.tasks) : []));
+    const { database } = this.#parts;
+    const jobs = writes
+      .flatMap((write) => (write.kind === 'enqueue' ? jobsOf(write.tasks) : []))
+      // What another task stands for will not be stored.
+      .filter(({ lane, key }) => key === undefined || holderOf(database, lane.name, key, at) === undefined);
     // Many would hold up the batch, and whoever has them to run does not wait for one.
     if (jobs.length === 0 || jobs.length > sizes.announced) return;
     for (const { jobId } of jobs) this.#announced.add(jobId);
-    this.#lanes.add(jobs, at).catch(() => {
+    this.#lanes.add(jobs, at).then(
+      (leftOut) => this.#addLeftOut(leftOut),
       // What cannot be added now is added when somebody misses it.
-    });
+      () => undefined,
+    );
+  }
+
+  /** Another process has asked for the same key: whose task has it is known once the journal has decided. */
+  #addLeftOut(leftOut: readonly WaitingJob[]): void {
+    for (const { jobId } of leftOut) this.#announced.delete(jobId);
+    const waiting = leftOut.flatMap(({ taskId }) =>
+      this.#parts.database.all(`${waitingTasks} WHERE task.id = ? AND status = 0`, idBytes(taskId)),
+    );
+    if (waiting.length > 0) this.#add(waiting.map(toWaiting));
   }
 
   /** A batch of this process is in the tables: its tasks that wait become jobs, and jobs that have done what they were for end. `before` is the number of the last change before it. */
@@ -255,6 +271,8 @@ export class JobHandOut implements HandOut {
         this.#end(write.seq, failure);
       } else if (write.kind === 'recover') {
         for (const seq of [...this.#running.keys()]) if (statusOf(database, seq) !== 1) this.#end(seq);
+      } else if (write.kind === 'enqueue') {
+        this.#takeBack(write.tasks);
       } else if (write.kind === 'cancel') {
         for (const row of database.all(`${changedTasks} AND +status = 5`, before)) {
           const { lane, jobId } = toWaiting(row);
@@ -276,6 +294,17 @@ export class JobHandOut implements HandOut {
       .filter(({ jobId }) => !this.#announced.has(jobId));
     this.#unannounce(writes);
     if (waiting.length > 0) this.#add(waiting);
+  }
+
+  /** Removes the jobs of tasks that were not stored, since another process was first to have a task with their key. */
+  #takeBack(tasks: PackedTasks): void {
+    if (this.#announced.size === 0) return;
+    for (const { jobId, lane, taskId, key } of jobsOf(tasks)) {
+      if (key === undefined || !this.#announced.has(jobId)) continue;
+      if (this.#parts.database.get('SELECT 1 FROM task WHERE id = ?', idBytes(taskId))) continue;
+      // One that is left over is dropped by whoever takes it.
+      void this.#lanes.remove(lane, jobId).catch(() => undefined);
+    }
   }
 
   #add(waiting: readonly WaitingJob[]): void {

@@ -16,6 +16,8 @@ export interface WaitingJob {
   priority: number;
   /** Unix milliseconds. */
   runAt: number;
+  /** Its idempotency key, while the journal has not decided yet whose task has it. */
+  key?: string;
 }
 
 /** A job that this process holds. */
@@ -50,10 +52,10 @@ export class JobLanes {
     return this.#queues.get(`${encodeURIComponent(queue)}/${encodeURIComponent(name)}`);
   }
 
-  /** Adds jobs; one that is there already stays as it is. */
-  async add(jobs: readonly WaitingJob[], now = Date.now()): Promise<void> {
+  /** Adds jobs; one that is there already stays as it is. Answers those that were left out, since a job with their key waits or runs. */
+  async add(jobs: readonly WaitingJob[], now = Date.now()): Promise<WaitingJob[]> {
     const byQueue = new Map<Queue, { name: string; data: { task: string }; opts: BulkJobOptions }[]>();
-    for (const { jobId, lane, taskId, priority, runAt } of jobs) {
+    for (const { jobId, lane, taskId, priority, runAt, key } of jobs) {
       const queue = this.#queue(lane);
       const list = byQueue.get(queue) ?? [];
       byQueue.set(queue, list);
@@ -62,11 +64,18 @@ export class JobLanes {
         priority: firstPriority - priority,
         delay: Math.max(0, runAt - now),
         ...leaveNothing,
+        ...(key !== undefined && { deduplication: { id: key } }),
       };
       list.push({ name: lane.name, data: { task: taskId }, opts });
     }
-    for (const [queue, list] of byQueue)
-      for (let from = 0; from < list.length; from += mostAdded) await queue.addBulk(list.slice(from, from + mostAdded));
+    const added = new Set<string | undefined>();
+    for (const [queue, list] of byQueue) {
+      for (let from = 0; from < list.length; from += mostAdded) {
+        // Where another job has the key, it is the id of that one.
+        for (const { id } of await queue.addBulk(list.slice(from, from + mostAdded))) added.add(id);
+      }
+    }
+    return jobs.filter(({ jobId }) => !added.has(jobId));
   }
 
   /** Takes the next job of a lane, if there is one. */

@@ -27,12 +27,14 @@ export function jobsOf({ values }: PackedTasks): WaitingJob[] {
   const jobs: WaitingJob[] = [];
   for (let from = 0; from < values.length; from += packedWidth) {
     const taskId = String(values[from + packedAt.id]);
+    const key = values[from + packedAt.key];
     jobs.push({
       jobId: jobIdOf(taskId, 0),
       lane: { name: String(values[from + packedAt.name]), queue: String(values[from + packedAt.queue]) },
       taskId,
       priority: Number(values[from + packedAt.priority]),
       runAt: Number(values[from + packedAt.runAt]),
+      ...(typeof key === 'string' && { key }),
     });
   }
   return jobs;

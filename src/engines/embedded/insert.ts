@@ -1,7 +1,7 @@
 import type { Database, SqlValue } from './database.js';
 import type { Ledger } from './ledger.js';
 import { idBytes, idOf } from './rows.js';
-import { type PackedTasks, packedWidth } from './write.js';
+import { type PackedTasks, packedAt, packedWidth } from './write.js';
 
 const columns =
   'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key';
@@ -29,7 +29,7 @@ export class Inserter {
   add({ values }: PackedTasks, at: number): readonly string[] | undefined {
     let standing: string[] | undefined;
     for (let from = 0; from < values.length; from += packedWidth) {
-      const taken = values[from + 12] === null ? undefined : this.#takeKey(values, from, at);
+      const taken = values[from + packedAt.key] === null ? undefined : this.#takeKey(values, from, at);
       if (taken !== undefined) {
         standing ??= idsOf(values);
         standing[from / packedWidth] = taken;
@@ -43,14 +43,9 @@ export class Inserter {
   /** Takes the idempotency key of a task, or answers the id of the task that has it. */
   #takeKey(values: PackedTasks['values'], from: number, at: number): string | undefined {
     const database = this.#database;
-    const [id, name, key, until] = [values[from], values[from + 1], values[from + 12], values[from + 13]];
-    const held = database.get(
-      'SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?',
-      name ?? null,
-      key ?? null,
-      at,
-    );
-    if (held) return idOf(held.id);
+    const [id, name, key, until] = [values[from], values[from + 1], values[from + packedAt.key], values[from + packedAt.keyUntil]];
+    const held = holderOf(database, String(name), String(key), at);
+    if (held !== undefined) return held;
     database.run(
       'INSERT OR REPLACE INTO idempotency (name, key, id, expires_at) VALUES (?, ?, ?, ?)',
       name ?? null,
@@ -112,6 +107,12 @@ export class Inserter {
     this.#gathered = [];
     this.#rows = 0;
   }
+}
+
+/** The id of the task that has an idempotency key. */
+export function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
+  const held = database.get('SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?', name, key, at);
+  return held && idOf(held.id);
 }
 
 function idsOf(values: PackedTasks['values']): string[] {

@@ -175,7 +175,7 @@ export interface BatchResult {
 /** Values of one task in {@link PackedTasks}. */
 export const packedWidth = 14;
 /** Where among them some are. */
-export const packedAt = { id: 0, name: 1, queue: 2, priority: 3, runAt: 6, deadlineAt: 7 } as const;
+export const packedAt = { id: 0, name: 1, queue: 2, priority: 3, runAt: 6, deadlineAt: 7, key: 12, keyUntil: 13 } as const;
 
 /** Packs tasks to be stored. */
 export function packTasks(tasks: readonly NewTask[]): PackedTasks {
