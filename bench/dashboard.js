@@ -2,7 +2,6 @@
 // for ours, over a million tasks, memory and the longest task of the main thread under a thousand changes a second.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -12,11 +11,10 @@ import { KoaAdapter } from '@bull-board/koa';
 import { Queue } from 'bullmq';
 import Koa from 'koa';
 import { TaskManager, taskAdmin } from '../dist/index.js';
+import { startChromium } from '../scripts/chromium.js';
 import { makeHistory } from './lib/history.js';
 import { startRedis } from './lib/redis.js';
 import { median } from './lib/rounds.js';
-
-const { chromium } = createRequire(new URL('../package.json', import.meta.url))('playwright-core');
 
 const history = Number(process.env.HISTORY ?? 1_000_000);
 const minutes = Number(process.env.MINUTES ?? 10);
@@ -51,10 +49,7 @@ const [our = '', their = ''] = await Promise.all(
   ),
 );
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'],
-});
+const browser = await startChromium();
 
 /** Opens a page with an empty cache. @param {string} url @param {string} row a selector of what is there when the first row is */
 async function open(url, row) {

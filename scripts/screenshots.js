@@ -5,16 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { startChromium } from './chromium.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-'));
 const root = fileURLToPath(new URL('..', import.meta.url));
 const env = { ...process.env, PORT: '3170', ADMIN_PASSWORD: 'screenshot', DATABASE: join(folder, 'tasks.db') };
 const app = spawn(process.execPath, ['examples/quickstart/app.js'], { cwd: root, env, stdio: 'ignore' });
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu'],
-});
+const browser = await startChromium();
 const address = 'http://127.0.0.1:3170/tasks/dashboard';
 
 /** @param {'light' | 'dark'} colorScheme @param {number} width @param {number} height */

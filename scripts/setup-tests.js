@@ -3,28 +3,17 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { hasChromium, hasShell } from './chromium.js';
 
 /** @param {string} name */
-const onPath = (name) => [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].map((folder) => join(folder, name));
+const onPath = (name) => [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].some((folder) => existsSync(join(folder, name)));
 
 const programs = [
-  {
-    name: 'chromium',
-    places: [
-      process.env.CHROMIUM_PATH,
-      '/usr/bin/chromium',
-      '/usr/bin/chromium-browser',
-      '/usr/bin/google-chrome',
-      chromium.executablePath(),
-    ],
-    hint: 'or set CHROMIUM_PATH to its program',
-  },
-  { name: 'nginx', package: 'nginx-light', places: onPath('nginx'), hint: 'or leave out the tests of the stream behind nginx' },
-  { name: 'openssl', places: onPath('openssl'), hint: 'or leave out the tests over HTTP/2' },
-  { name: 'redis-server', places: onPath('redis-server'), hint: 'or leave out the tests of queues of BullMQ' },
+  { name: 'nginx', package: 'nginx-light', hint: 'or leave out the tests of the stream behind nginx' },
+  { name: 'openssl', package: 'openssl', hint: 'or leave out the tests over HTTP/2' },
+  { name: 'redis-server', package: 'redis-server', hint: 'or leave out the tests of queues of BullMQ' },
 ];
-const missing = () => programs.filter(({ places }) => !places.some((path) => path && existsSync(path)));
+const missing = () => programs.filter(({ name }) => !onPath(name));
 
 /** @param {string} command @param {string[]} args */
 const run = (command, args) => {
@@ -35,16 +24,22 @@ const run = (command, args) => {
   });
   return status === 0;
 };
+/** @param {string[]} packages */
+const install = (packages) => run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
 
-if (missing().length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-  const packages = missing().map((program) => program.package ?? program.name);
-  console.log(`The tests need ${packages.join(', ')}; installing.`);
+if ((missing().length > 0 || !hasShell()) && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+  const packages = missing().map((program) => program.package);
+  console.log(`The tests need ${[...packages, ...(hasShell() ? [] : ['a Chromium'])].join(', ')}; installing.`);
   run('apt-get', ['update', '-qq']);
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
+  if (packages.length > 0) install(packages);
+  // Not every system that has apt has the shell alone.
+  if (!hasShell() && !install(['chromium-headless-shell']) && !hasChromium()) install(['chromium']);
 }
-if (missing().some(({ name }) => name === 'chromium'))
-  run(process.execPath, ['node_modules/playwright-core/cli.js', 'install', 'chromium']);
-for (const { name, package: from = name, hint } of missing()) {
-  console.error(`${name} is missing. Install it (Debian: apt-get install ${from}), ${hint}.`);
-  if (name === 'chromium') process.exitCode = 1;
+if (!hasChromium()) run(process.execPath, ['node_modules/playwright-core/cli.js', 'install', 'chromium']);
+
+const hints = missing().map(({ name, package: from, hint }) => ({ name, from, hint }));
+if (!hasChromium()) {
+  hints.push({ name: 'chromium', from: 'chromium-headless-shell', hint: 'or set CHROMIUM_PATH to its program' });
+  process.exitCode = 1;
 }
+for (const { name, from, hint } of hints) console.error(`${name} is missing. Install it (Debian: apt-get install ${from}), ${hint}.`);

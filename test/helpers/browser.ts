@@ -1,29 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Browser, chromium, type Page } from 'playwright-core';
-
-const programs = [
-  process.env.CHROMIUM_PATH,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  chromium.executablePath(),
-];
-const flags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-dev-shm-usage',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+import type { Browser, Page } from 'playwright-core';
+import { hasChromium, startChromium } from '../../scripts/chromium.js';
 
 export function startBrowser(): Promise<Browser> {
-  const executablePath = programs.find((path) => path && existsSync(path));
-  if (!executablePath) throw new Error('no Chromium; run node scripts/setup-tests.js');
-  return chromium.launch({ executablePath, args: flags });
+  if (!hasChromium()) throw new Error('no Chromium; run node scripts/setup-tests.js');
+  return startChromium('--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync');
 }
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');

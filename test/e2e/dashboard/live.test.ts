@@ -303,6 +303,8 @@ describe('the dashboard while things change', () => {
       Object.assign(window, {
         notices,
         Notification: class extends Real {
+          // A headless shell grants what is asked for, and says "denied" here all the same.
+          static override readonly permission = 'granted';
           constructor(title: string, options?: NotificationOptions) {
             super(title, options);
             notices.push(`${title} ${options?.body ?? ''}`);
