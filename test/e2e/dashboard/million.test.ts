@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { CDPSession } from 'playwright-core';
+import type { CDPSession, Page } from 'playwright-core';
 import { TaskManager } from '../../../src/index.js';
 import { startBrowser } from '../../helpers/browser.js';
 import { Dashboard } from '../../helpers/dashboard.js';
@@ -82,8 +82,26 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
 /** Seconds of one look at the main thread. */
 const stretch = 4;
 
-/** Milliseconds until the rows are there, with an empty cache and for who comes again. */
-const mostWait = { first: 1000, again: 300 };
+/** Milliseconds until all is there in a new tab, by the clock of the test, and until the rows are painted, by that of the page. */
+const mostWait = { all: 1000, painted: 300 };
+/** In the page: notes when the first frame after the rows are there has been drawn. */
+function notePaint(): void {
+  const look = (): void => {
+    if (!document.querySelector('tr[data-task]')) requestAnimationFrame(look);
+    else requestAnimationFrame(() => setTimeout(() => Object.assign(window, { painted: performance.now() })));
+  };
+  look();
+}
+
+/** Milliseconds from the beginning of the navigation until then, or until anything was shown, whichever is later. */
+async function painted(page: Page): Promise<number> {
+  await page.waitForFunction(() => 'painted' in window);
+  return page.evaluate(() => {
+    const [first] = performance.getEntriesByName('first-contentful-paint');
+    return Math.max((window as unknown as { painted: number }).painted, first?.startTime ?? 0);
+  });
+}
+
 /** How often it is tried: other tests share the machine, but a page that is slow is slow each time. */
 const mostTries = 30;
 
@@ -113,7 +131,7 @@ describe('the dashboard of a million tasks', () => {
   it('shows the sentence of health and fifty rows at once, with an empty cache', async () => {
     await board.signIn();
     let took = Number.POSITIVE_INFINITY;
-    for (let tries = mostTries; tries > 0 && took > mostWait.first; tries--) {
+    for (let tries = mostTries; tries > 0 && took > mostWait.all; tries--) {
       const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
       const page = await board.newPage(fresh);
       const began = Date.now();
@@ -125,32 +143,26 @@ describe('the dashboard of a million tasks', () => {
       await fresh.close();
     }
     expect((await board.tasks.aggregate('pulse')).counts.success).toBe(990_000);
-    expect(took).toBeLessThanOrEqual(mostWait.first);
+    expect(took).toBeLessThanOrEqual(mostWait.all);
   }, 90_000);
 
-  it('has painted its rows within 300 ms of a reload', async () => {
-    const { page } = board;
-    // By the clock of the browser: the first frame after the rows are there has been drawn.
-    await page.addInitScript(() => {
-      const look = (): void => {
-        if (!document.querySelector('tr[data-task]')) requestAnimationFrame(look);
-        else requestAnimationFrame(() => setTimeout(() => Object.assign(window, { painted: performance.now() })));
-      };
-      look();
-    });
-    await board.signIn('?view=tasks');
-    await board.hasRows(50);
-    let took = Number.POSITIVE_INFINITY;
-    for (let tries = mostTries; tries > 0 && took > mostWait.again; tries--) {
+  it('has painted its rows within 300 ms, with an empty cache and when it is loaded again', async () => {
+    await board.signIn();
+    const took = { first: Number.POSITIVE_INFINITY, again: Number.POSITIVE_INFINITY };
+    for (let tries = mostTries; tries > 0 && Math.max(took.first, took.again) > mostWait.painted; tries--) {
+      const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
+      const page = await board.newPage(fresh);
+      await page.addInitScript(notePaint);
+      // Whoever comes has a tab already: starting one is the browser's own affair.
+      await page.goto(board.url.replace(/dashboard$/, 'health'));
+      await page.goto(board.url);
+      took.first = Math.min(took.first, await painted(page));
       await page.reload();
-      await page.waitForFunction(() => 'painted' in window);
-      const painted = await page.evaluate(() => {
-        const [first] = performance.getEntriesByName('first-contentful-paint');
-        return Math.max((window as unknown as { painted: number }).painted, first?.startTime ?? 0);
-      });
-      took = Math.min(took, painted);
+      took.again = Math.min(took.again, await painted(page));
+      await fresh.close();
     }
-    expect(took).toBeLessThanOrEqual(mostWait.again);
+    expect(took.first).toBeLessThanOrEqual(mostWait.painted);
+    expect(took.again).toBeLessThanOrEqual(mostWait.painted);
   }, 90_000);
 
   it('finds a word of one error among them', async () => {
