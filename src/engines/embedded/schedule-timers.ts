@@ -15,7 +15,7 @@ const missedAfter = 60_000;
 /** Milliseconds before a run that could not be stored is tried again. */
 const retryDelay = 1000;
 /** Milliseconds that a run is left to the process whose turn it is, or a part of the time between two; then any may fire. */
-const turn = { longest: 1000, part: 1 / 4 };
+const turn = { longest: 1000, part: 1 / 2 };
 
 interface Parts {
   logger: Logger;

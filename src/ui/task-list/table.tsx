@@ -273,12 +273,18 @@ export function amount(): string {
   return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
 }
 
-/** Rows that are drawn at once, as many as the window may show: the others follow when these are seen. */
-const rowsOfFirstLook = Math.ceil(innerHeight / 45);
+/** Pixels of a row, and those above the first one: on the overview the list begins below the rest of it. */
+const heights = { row: 41, above: { overview: 1000, tasks: 180 } };
+/** Rows that are drawn at once, as many as the window may show and some: the others follow when these are seen. */
+const rowsOfFirstLook = (): number =>
+  Math.max(4, Math.ceil((innerHeight - heights.above[view.peek().view === 'tasks' ? 'tasks' : 'overview']) / heights.row));
 const wasSeen = signal(false);
 
+/** Milliseconds for the browser to bring to the screen what it has painted: more work at once would hold that up. */
+const toScreen = 60;
+
 function afterPaint(then: () => void): void {
-  requestAnimationFrame(() => void setTimeout(then));
+  requestAnimationFrame(() => void setTimeout(then, toScreen));
 }
 
 /** The list of tasks. */
@@ -286,7 +292,7 @@ export function TaskTable() {
   const loadedPage = table.value;
   const choosable = facts.mayAct && (may('retry') || may('cancel') || may('delete'));
   const error = listError.value;
-  const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstLook);
+  const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstLook());
   useEffect(() => {
     if (rows) afterPaint(() => (wasSeen.value = true));
   }, [rows === undefined]);

@@ -77,15 +77,15 @@ const prefix = 'koa-taskflow';
   });
 
   it('are fired by one of the processes that have them, and not by each', async () => {
-    const all = await Promise.all(Array.from({ length: 5 }, () => start({ often: { every: 0.3 } })));
+    const all = await Promise.all(Array.from({ length: 5 }, () => start({ often: { every: 0.5 } })));
     const [tasks] = all as [TaskManager];
     await waitFor(async () => (await runsOf(tasks, 'often')) >= 3);
     const before = { runs: await runsOf(tasks, 'often'), fired: await fired('often') };
-    await sleep(3);
+    await sleep(4);
     const runs = (await runsOf(tasks, 'often')) - before.runs;
     expect(runs).toBeGreaterThanOrEqual(5);
-    expect(runs).toBeLessThanOrEqual(12);
-    // Each would be five for one.
+    expect(runs).toBeLessThanOrEqual(10);
+    // Five for one, if each fired; some do where a machine is so busy that what the first one did is late.
     expect((await fired('often')) - before.fired).toBeLessThan(runs * 2);
     const queue = queueOf('often');
     await waitFor(async () => (await queue.getActiveCount()) === 0);
