@@ -236,13 +236,13 @@ export class JobHandOut implements HandOut {
 
   /** A batch is on its way: the jobs of the tasks that it stores are sent with it, so that whoever reads of a task finds its job. */
   announce({ writes, at }: JournalBatch): void {
-    const { database } = this.#parts;
-    const jobs = writes
-      .flatMap((write) => (write.kind === 'enqueue' ? jobsOf(write.tasks) : []))
-      // What another task stands for will not be stored.
-      .filter(({ lane, key }) => key === undefined || holderOf(database, lane.name, key, at) === undefined);
+    const all = writes.flatMap((write) => (write.kind === 'enqueue' ? jobsOf(write.tasks) : []));
     // Many would hold up the batch, and whoever has them to run does not wait for one.
-    if (jobs.length === 0 || jobs.length > sizes.announced) return;
+    if (all.length > sizes.announced) return;
+    const { database } = this.#parts;
+    // What another task stands for will not be stored.
+    const jobs = all.filter(({ lane, key }) => key === undefined || holderOf(database, lane.name, key, at) === undefined);
+    if (jobs.length === 0) return;
     for (const { jobId } of jobs) this.#announced.add(jobId);
     this.#lanes.add(jobs, at).then(
       (leftOut) => this.#addLeftOut(leftOut),
