@@ -7,7 +7,7 @@ import { logIn } from '../helpers/client.js';
 import { credentials, nexts, paths, textOf } from './corpus.js';
 
 /** Mutations of each of the four kinds: 8,000 here and in CI; `MUTATIONS=25000` for a long look. */
-const runs = Number(process.env.MUTATIONS ?? 5000);
+const runs = Number(process.env.MUTATIONS ?? 3000);
 const atOnce = 32;
 
 let app: AdminApp;

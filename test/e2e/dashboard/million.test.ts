@@ -181,14 +181,14 @@ describe('the dashboard of a million tasks', () => {
     expect(longest).toBeLessThan(50);
   }, 60_000);
 
-  it('keeps its memory and its speed for a minute of a thousand changes a second', async () => {
+  it('keeps its memory and its speed for half a minute of a thousand changes a second', async () => {
     await board.signIn('?view=tasks');
     await board.hasRows(50);
     const stop = changing(1000);
     const session = await board.context.newCDPSession(board.page);
     await new Promise((resolve) => setTimeout(resolve, 10_000));
     const before = await heap(session);
-    const longest = await longestOfQuietest(session, 50);
+    const longest = await longestOfQuietest(session, 28);
     const after = await heap(session);
     await stop();
     expect(longest).toBeLessThan(100);
