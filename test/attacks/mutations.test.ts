@@ -6,7 +6,7 @@ import { searchForCanaries } from '../helpers/canaries.js';
 import { logIn } from '../helpers/client.js';
 import { credentials, nexts, paths, textOf } from './corpus.js';
 
-/** Mutations of each of the four kinds: 8,000 here and in CI; `MUTATIONS=25000` for a long look. */
+/** Mutations of each of the four kinds: 3,000 here and in CI; `MUTATIONS=25000` for a long look. */
 const runs = Number(process.env.MUTATIONS ?? 3000);
 const atOnce = 32;
 
