@@ -3,6 +3,9 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
+import { afterEach, beforeEach } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { closeAfterEach } from './closing.js';
 import { temporaryFolder } from './folder.js';
 import { waitFor } from './wait.js';
 
@@ -108,5 +111,23 @@ export class RedisServer {
   async remove(): Promise<void> {
     await this.stop('SIGKILL');
     this.#folder.remove();
+  }
+}
+
+/** A Redis for each test, with a client; what is kept is closed before it is gone. */
+export class RedisForEach {
+  redis!: RedisServer;
+  client!: Redis;
+  readonly keep = closeAfterEach();
+
+  constructor() {
+    beforeEach(async () => {
+      this.redis = await RedisServer.start();
+      this.client = new Redis(this.redis.connection);
+    });
+    afterEach(async () => {
+      this.client.disconnect();
+      await this.redis.remove();
+    });
   }
 }

@@ -1,7 +1,7 @@
 import type { Database } from '../embedded/database.js';
 import { holderOf } from '../embedded/insert.js';
 import { idBytes } from '../embedded/rows.js';
-import type { BatchResult, Claim, PackedTasks } from '../embedded/write.js';
+import type { BatchResult, Claim } from '../embedded/write.js';
 import type { HandOut } from '../table-home.js';
 import { type HeldJob, JobLanes, type Lane, type WaitingJob } from './job-lanes.js';
 import { JobQueues, type JobQueuesParts } from './job-queues.js';
@@ -230,8 +230,11 @@ export class JobHandOut implements HandOut {
     this.#unannounce(writes);
   }
 
-  #unannounce(writes: JournalBatch['writes']): void {
-    for (const write of writes) if (write.kind === 'enqueue') for (const { jobId } of jobsOf(write.tasks)) this.#announced.delete(jobId);
+  /** Answers those that had been announced. */
+  #unannounce(writes: JournalBatch['writes']): WaitingJob[] {
+    if (this.#announced.size === 0) return [];
+    const jobs = writes.flatMap((write) => (write.kind === 'enqueue' ? jobsOf(write.tasks) : []));
+    return jobs.filter(({ jobId }) => this.#announced.delete(jobId));
   }
 
   /** A batch is on its way: the jobs of the tasks that it stores are sent with it, so that whoever reads of a task finds its job. */
@@ -271,8 +274,6 @@ export class JobHandOut implements HandOut {
         this.#end(write.seq, failure);
       } else if (write.kind === 'recover') {
         for (const seq of [...this.#running.keys()]) if (statusOf(database, seq) !== 1) this.#end(seq);
-      } else if (write.kind === 'enqueue') {
-        this.#takeBack(write.tasks);
       } else if (write.kind === 'cancel') {
         for (const row of database.all(`${changedTasks} AND +status = 5`, before)) {
           const { lane, jobId } = toWaiting(row);
@@ -292,19 +293,15 @@ export class JobHandOut implements HandOut {
       .all(`${changedTasks} AND +status = 0`, before)
       .map(toWaiting)
       .filter(({ jobId }) => !this.#announced.has(jobId));
-    this.#unannounce(writes);
+    for (const job of this.#unannounce(writes)) if (job.key !== undefined) this.#takeBack(job);
     if (waiting.length > 0) this.#add(waiting);
   }
 
-  /** Removes the jobs of tasks that were not stored, since another process was first to have a task with their key. */
-  #takeBack(tasks: PackedTasks): void {
-    if (this.#announced.size === 0) return;
-    for (const { jobId, lane, taskId, key } of jobsOf(tasks)) {
-      if (key === undefined || !this.#announced.has(jobId)) continue;
-      if (this.#parts.database.get('SELECT 1 FROM task WHERE id = ?', idBytes(taskId))) continue;
-      // One that is left over is dropped by whoever takes it.
-      void this.#lanes.remove(lane, jobId).catch(() => undefined);
-    }
+  /** Removes the job of a task that was not stored, since another process was first to have a task with its key. */
+  #takeBack({ jobId, lane, taskId }: WaitingJob): void {
+    if (this.#parts.database.get('SELECT 1 FROM task WHERE id = ?', idBytes(taskId))) return;
+    // One that is left over is dropped by whoever takes it.
+    void this.#lanes.remove(lane, jobId).catch(() => undefined);
   }
 
   #add(waiting: readonly WaitingJob[]): void {

@@ -1,12 +1,10 @@
 import { connect } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
-import { Redis } from 'ioredis';
 import { attachQueues, bullmqEngine } from '../../../src/engines/bullmq/index.js';
 import { TaskManager } from '../../../src/index.js';
 import type { TaskSource } from '../../../src/tasks/engine.js';
-import { closeAfterEach } from '../../helpers/closing.js';
-import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
@@ -22,20 +20,11 @@ interface Cost {
 }
 
 (hasRedis ? describe : describe.skip)('what a Redis has to do', () => {
-  let redis: RedisServer;
-  let client: Redis;
-  const keep = closeAfterEach();
-  beforeEach(async () => {
-    redis = await RedisServer.start();
-    client = new Redis(redis.connection);
-  });
-  afterEach(async () => {
-    client.disconnect();
-    await redis.remove();
-  });
+  const server = new RedisForEach();
+  const { keep } = server;
 
   async function soFar(): Promise<Cost> {
-    const [stats, net] = [await client.info('commandstats'), await client.info('stats')];
+    const [stats, net] = [await server.client.info('commandstats'), await server.client.info('stats')];
     const calls = [...stats.matchAll(/^cmdstat_(?!info)\S+:calls=(\d+)/gm)].map(([, n]) => Number(n));
     return { commands: calls.reduce((sum, n) => sum + n, 0), sent: Number(/total_net_output_bytes:(\d+)/.exec(net)?.[1]) };
   }
@@ -50,7 +39,7 @@ interface Cost {
   /** The commands of a time that read all of something, however much it is: not the children of one job, which BullMQ removes with it. */
   async function wholeReads(run: () => Promise<void>): Promise<string[]> {
     // Not by ioredis, which takes a line that comes with the answer to MONITOR for an answer to something else.
-    const monitor = connect(redis.port, '127.0.0.1');
+    const monitor = connect(server.redis.port, '127.0.0.1');
     let text = '';
     monitor.setEncoding('latin1').on('data', (chunk: string) => {
       text += chunk;
@@ -58,7 +47,7 @@ interface Cost {
     monitor.write('MONITOR\r\n');
     await waitFor(() => text.startsWith('+OK'));
     await run();
-    await client.echo('the end of it');
+    await server.client.echo('the end of it');
     await waitFor(() => text.includes('the end of it'));
     monitor.destroy();
     const commands = text.split('\r\n').map((line) => [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word = '']) => word));
@@ -103,7 +92,7 @@ interface Cost {
 
   it('grows neither with the tasks that are kept nor with those that wait', async () => {
     const tasks = new TaskManager({
-      engine: bullmqEngine({ connection: redis.connection, logger: false }),
+      engine: bullmqEngine({ connection: server.redis.connection, logger: false }),
       logger: false,
       concurrency: 50,
     });
@@ -133,14 +122,14 @@ interface Cost {
   }, 90_000);
 
   it('grows neither with the jobs of attached queues that have ended nor with those that wait', async () => {
-    const [queue, slow] = ['quick', 'slow'].map((name) => keep(new Queue(name, { connection: redis.connection }))) as [Queue, Queue];
+    const [queue, slow] = ['quick', 'slow'].map((name) => keep(new Queue(name, { connection: server.redis.connection }))) as [Queue, Queue];
     keep(
       new Worker(
         'quick',
         async ({ data }) => {
           if (data % 10 === 0) throw new Error('every tenth');
         },
-        { connection: redis.connection, concurrency: 50 },
+        { connection: server.redis.connection, concurrency: 50 },
       ),
     );
     const tasks = keep(attachQueues([queue, slow], { logger: false }));
@@ -170,13 +159,13 @@ interface Cost {
 
   it('does not grow with what is kept while a queue is busy, which is read once', async () => {
     const history = 5000;
-    const queue = keep(new Queue('busy', { connection: redis.connection }));
+    const queue = keep(new Queue('busy', { connection: server.redis.connection }));
     const work = async (): Promise<void> => sleep(Math.random() * 0.05);
-    keep(new Worker('busy', work, { connection: redis.connection, concurrency: 20 }));
+    keep(new Worker('busy', work, { connection: server.redis.connection, concurrency: 20 }));
     await queue.addBulk(Array.from({ length: history }, () => ({ name: 'job', data: 1 })));
     const tasks = keep(attachQueues([queue], { logger: false }));
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === history, 30);
-    const reads = async (): Promise<number> => Number(/^cmdstat_hgetall:calls=(\d+)/m.exec(await client.info('commandstats'))?.[1]);
+    const reads = async (): Promise<number> => Number(/^cmdstat_hgetall:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1]);
     const before = await reads();
     let added = 0;
     // Two looks whether something has gone without a word; at each the numbers differ.

@@ -1,6 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as bullmq from 'bullmq';
-import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { JobHandOut } from '../../../src/engines/bullmq/hand-out.js';
 import { openDatabase } from '../../../src/engines/embedded/database.js';
@@ -8,31 +7,23 @@ import { layOut } from '../../../src/engines/embedded/layout.js';
 import { packTasks } from '../../../src/engines/embedded/write.js';
 import { TaskManager } from '../../../src/manager.js';
 import { newTaskId } from '../../../src/tasks/task-id.js';
-import { closeAfterEach } from '../../helpers/closing.js';
-import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 const prefix = 'koa-taskflow';
 
 (hasRedis ? describe : describe.skip)('tasks with an idempotency key on a Redis', () => {
-  let redis: RedisServer;
+  const server = new RedisForEach();
+  const { keep } = server;
   /** The queue of the tasks as any other program has it. */
   let queue: bullmq.Queue;
-  let client: Redis;
-  const keep = closeAfterEach();
-  beforeEach(async () => {
-    redis = await RedisServer.start();
-    client = new Redis(redis.connection);
-    queue = keep(new bullmq.Queue('default/charge', { connection: redis.connection, prefix: `{${prefix}}` }));
-  });
-  afterEach(async () => {
-    client.disconnect();
-    await redis.remove();
+  beforeEach(() => {
+    queue = keep(new bullmq.Queue('default/charge', { connection: server.redis.connection, prefix: `{${prefix}}` }));
   });
 
   function manager(): TaskManager {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }), logger: false });
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, prefix, logger: false }), logger: false });
     keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
@@ -79,16 +70,23 @@ const prefix = 'koa-taskflow';
     await waitFor(async () => (await tasks.get(second))?.status === 'success');
     await waitFor(async () => (await queue.getDeduplicationJobId('order 7')) === null);
     // The task still has it, which asks nothing of BullMQ.
-    const events = await client.xlen(`{${prefix}}:default/charge:events`);
+    const events = await server.client.xlen(`{${prefix}}:default/charge:events`);
     expect(await once.enqueue()).toBe(second);
-    expect(await client.xlen(`{${prefix}}:default/charge:events`)).toBe(events);
+    expect(await server.client.xlen(`{${prefix}}:default/charge:events`)).toBe(events);
     expect(await waiting()).toBe(0);
   });
 
   it('wait no longer in BullMQ when the journal has had another task with their key before', async () => {
     const database = await openDatabase(':memory:');
     layOut(database, ':memory:');
-    const handOut = new JobHandOut({ bullmq, redis: client, database, prefix: `{${prefix}}`, token: 'mine', inHand: () => undefined });
+    const handOut = new JobHandOut({
+      bullmq,
+      redis: server.client,
+      database,
+      prefix: `{${prefix}}`,
+      token: 'mine',
+      inHand: () => undefined,
+    });
     keep(handOut);
     const tasks = packTasks([
       {

@@ -1,32 +1,21 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
-import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { journalKeys } from '../../../src/engines/bullmq/journal-log.js';
 import { TaskManager } from '../../../src/manager.js';
 import type { ScheduleOptions } from '../../../src/tasks/schedule.js';
-import { closeAfterEach } from '../../helpers/closing.js';
-import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 const prefix = 'koa-taskflow';
 
 (hasRedis ? describe : describe.skip)('schedules on a Redis', () => {
-  let redis: RedisServer;
-  let client: Redis;
-  const keep = closeAfterEach();
-  beforeEach(async () => {
-    redis = await RedisServer.start();
-    client = new Redis(redis.connection);
-  });
-  afterEach(async () => {
-    client.disconnect();
-    await redis.remove();
-  });
+  const server = new RedisForEach();
+  const { keep } = server;
 
   async function start(schedules: Record<string, ScheduleOptions<[]>>): Promise<TaskManager> {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }), logger: false });
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, prefix, logger: false }), logger: false });
     keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     const tick = tasks.task('tick', () => 1);
     for (const [name, options] of Object.entries(schedules)) tasks.schedule(name, tick, options);
@@ -36,13 +25,13 @@ const prefix = 'koa-taskflow';
 
   /** The queue of a schedule as any other program has it. */
   function queueOf(schedule: string): Queue {
-    const queue = new Queue(`schedule@${schedule}`, { connection: redis.connection, prefix: `{${prefix}}` });
+    const queue = new Queue(`schedule@${schedule}`, { connection: server.redis.connection, prefix: `{${prefix}}` });
     return keep(queue);
   }
 
   /** How often processes have told the journal that a schedule is due. */
   async function fired(schedule: string): Promise<number> {
-    const entries = await client.xrange(journalKeys(prefix).journal, '-', '+');
+    const entries = await server.client.xrange(journalKeys(prefix).journal, '-', '+');
     return entries.flat(2).filter((text) => text.includes(`"kind":"fire","name":"${schedule}"`)).length;
   }
 
@@ -102,7 +91,11 @@ const prefix = 'koa-taskflow';
   });
 
   it('are fired a little late where a process took a run and was killed then, which leaves nothing behind', async () => {
-    const worker = new Worker('schedule@often', undefined, { connection: redis.connection, prefix: `{${prefix}}`, lockDuration: 1000 });
+    const worker = new Worker('schedule@often', undefined, {
+      connection: server.redis.connection,
+      prefix: `{${prefix}}`,
+      lockDuration: 1000,
+    });
     keep({ close: () => worker.close(true) });
     const tasks = await start({ often: { every: 1 } });
     const queue = queueOf('often');
