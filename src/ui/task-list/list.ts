@@ -13,6 +13,8 @@ import { clearSelection, selected, unselect } from './selection.js';
 /** A row of the table. Its signal changes in place; the row itself never moves while it is shown. */
 export interface TableRow {
   id: string;
+  /** Which elements show it: a row that comes takes those of one that leaves, since making new ones costs several times as much. */
+  elements: number;
   task: Signal<TaskSummary>;
   /** Deleted since it was loaded. */
   removed: Signal<boolean>;
@@ -40,6 +42,7 @@ const mostNewer = 500;
 /** Milliseconds between two loads of the list when too much changes to be told. */
 const reloadPause = 1000;
 let request = new AbortController();
+let lastElements = 0;
 
 /** Whether the list is on the page. */
 const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
@@ -86,7 +89,10 @@ export async function loadList(): Promise<void> {
 }
 
 function takePage({ items, ...rest }: TaskList): void {
-  table.value = { ...rest, rows: items.map(toRow) };
+  const rows = toRows(items);
+  // A task that was taken back after it was removed is there again.
+  for (const { removed } of rows) removed.value = false;
+  table.value = { ...rest, rows };
   learnNames(items);
 }
 
@@ -106,8 +112,21 @@ async function findPage(aborted: AbortSignal): Promise<TaskList> {
   return found;
 }
 
-function toRow(task: TaskSummary): TableRow {
-  return { id: task.id, task: signal(task), removed: signal(false) };
+/** The rows of these tasks: those that are shown stay what they are, the others get the elements of rows that leave. */
+function toRows(tasks: readonly TaskSummary[]): TableRow[] {
+  const leaving = new Map(table.peek()?.rows.map((row) => [row.id, row]));
+  const kept = tasks.map((task) => {
+    const row = leaving.get(task.id);
+    if (row) row.task.value = task;
+    leaving.delete(task.id);
+    return row;
+  });
+  // What has the focus or a finger on it must not become another task.
+  const free = isHeld() ? [] : [...leaving.values()];
+  return tasks.map((task, n) => {
+    const elements = (): number => free.shift()?.elements ?? ++lastElements;
+    return kept[n] ?? { id: task.id, elements: elements(), task: signal(task), removed: signal(false) };
+  });
 }
 
 function learnNames(tasks: readonly TaskSummary[]): void {
@@ -141,16 +160,17 @@ export function takeTasks(upserts: readonly TaskSummary[]): void {
 /** Whether the person holds nothing that a new row would move. */
 function isFree(): boolean {
   return (
-    view.peek().sort === '-createdAt' &&
-    selected.peek().size === 0 &&
-    view.peek().task === undefined &&
-    window.scrollY < 120 &&
-    !isSelecting()
+    view.peek().sort === '-createdAt' && selected.peek().size === 0 && view.peek().task === undefined && window.scrollY < 120 && !isHeld()
   );
 }
 
-function isSelecting(): boolean {
-  return getSelection()?.isCollapsed === false || document.activeElement?.closest('tbody') !== null;
+/** Whether text is being selected, or something in the table has the focus or is being pressed. */
+function isHeld(): boolean {
+  return (
+    getSelection()?.isCollapsed === false ||
+    document.activeElement?.closest('tbody') !== null ||
+    document.querySelector('tbody:active') !== null
+  );
 }
 
 /** Whether a task that is not in the table belongs before its first row. */
@@ -169,7 +189,7 @@ export function showNewer(): void {
   if (!loadedPage || newer.peek().size === 0) return;
   if (view.peek().sort !== '-createdAt') return void loadList();
   const fresh = [...newer.peek().values()].sort((a, b) => (a.id < b.id ? 1 : -1));
-  const rows = [...fresh.map(toRow), ...loadedPage.rows].slice(0, pageSize.peek());
+  const rows = toRows([...fresh, ...shownTasks()].slice(0, pageSize.peek()));
   table.value = {
     ...loadedPage,
     rows,

@@ -312,7 +312,7 @@ export function TaskTable() {
           </thead>
           <tbody>
             {rows.map((row) => (
-              <Row key={row.id} row={row} choosable={choosable} />
+              <Row key={row.elements} row={row} choosable={choosable} />
             ))}
           </tbody>
         </table>

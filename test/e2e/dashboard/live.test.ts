@@ -74,6 +74,57 @@ describe('the dashboard while things change', () => {
     expect(board.complaints).toEqual([]);
   });
 
+  it('puts tasks that come into the rows of those that leave, and none into a row that is pressed or has the focus', async () => {
+    const { page, tasks } = board;
+    const [old, noise] = [tasks.define<[n: number]>('old'), tasks.define<[n: number]>('noise')];
+    const fifty = Array.from({ length: 50 }, (_, n): [number] => [n]);
+    await old.enqueueMany(fifty);
+    await board.signIn('?view=tasks');
+    await board.hasRows(50);
+    const link = page.locator('tr[data-task] a').first();
+    const present = () =>
+      link.evaluate((element) => ({
+        made: 'marked' in element,
+        at: element.closest('tr')?.querySelector('time')?.dateTime,
+        title: element.closest('tr')?.querySelector('time')?.title,
+        focused: document.activeElement?.nodeName,
+      }));
+    const become = (name: string) =>
+      page.waitForFunction((wanted) => document.querySelector('tr[data-task] a')?.textContent === wanted, name);
+
+    await page.evaluate(() => {
+      for (const each of document.querySelectorAll('tr[data-task] a')) Object.assign(each, { marked: true });
+    });
+    await page.locator('tr[data-task] time').first().hover();
+    const before = await present();
+    await sleep(1.1);
+    await noise.enqueueMany(fifty);
+    await become('noise');
+    await page
+      .locator('tr[data-task] time')
+      .first()
+      .hover({ position: { x: 3, y: 3 } });
+    const after = await present();
+    expect(after).toMatchObject({ made: true, focused: 'BODY' });
+    expect([after.at === before.at, after.title === before.title]).toEqual([false, false]);
+
+    const aimed = await page.locator('tr[data-task]').first().getAttribute('data-task');
+    await page.locator('tr[data-task] .state').first().hover();
+    await page.mouse.down();
+    await old.enqueueMany(fifty);
+    await page.getByRole('button', { name: '50 new' }).waitFor();
+    await page.mouse.up();
+    await page.waitForFunction((id) => new URLSearchParams(location.search).get('task') === id, aimed);
+
+    await board.visit('?view=tasks');
+    await board.hasRows(50);
+    await link.focus();
+    await noise.enqueueMany(Array.from({ length: 2000 }, (_, n) => [n]));
+    await become('noise');
+    expect((await present()).focused).toBe('BODY');
+    expect(board.complaints).toEqual([]);
+  });
+
   it('freezes when it is paused, counts what changes, and shows the present when it goes on; a reload shows data', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { CDPSession, Page } from 'playwright-core';
+import type { BrowserContextOptions, CDPSession, Page } from 'playwright-core';
 import { TaskManager } from '../../../src/index.js';
 import { startBrowser } from '../../helpers/browser.js';
 import { Dashboard } from '../../helpers/dashboard.js';
@@ -84,10 +84,12 @@ const stretch = 4;
 
 /** Milliseconds until all is there in a new tab, by the clock of the test, and until the rows are painted, by that of the page. */
 const mostWait = { all: 1000, painted: 300 };
-/** In the page: notes when the first frame after the rows are there has been drawn. */
+/** A slow browser is slow with each page: the rows may take so many times as long as the form to log in, which waits for no script. */
+const mostOfForm = 4;
+/** In the page: notes when the first frame after the rows, or the form, are there has been drawn. */
 function notePaint(): void {
   const look = (): void => {
-    if (!document.querySelector('tr[data-task]')) requestAnimationFrame(look);
+    if (!document.querySelector('tr[data-task], #password')) requestAnimationFrame(look);
     else requestAnimationFrame(() => setTimeout(() => Object.assign(window, { painted: performance.now() })));
   };
   look();
@@ -102,8 +104,23 @@ async function painted(page: Page): Promise<number> {
   });
 }
 
+/** The dashboard, or the form to log in, in a tab of a browser that has never been here, and loaded again there. */
+async function paintTwice(options: BrowserContextOptions): Promise<{ first: number; again: number }> {
+  const context = await board.browser.newContext(options);
+  const page = await board.newPage(context);
+  await page.addInitScript(notePaint);
+  // Whoever comes has a tab already: starting one is the browser's own affair.
+  await page.goto(board.url.replace(/dashboard$/, 'health'));
+  await page.goto(board.url);
+  const first = await painted(page);
+  await page.reload();
+  const again = await painted(page);
+  await context.close();
+  return { first, again };
+}
+
 /** How often it is tried: other tests share the machine, but a page that is slow is slow each time. */
-const mostTries = 30;
+const mostTries = 10;
 
 /** The longest task of the quietest stretch: other tests share the machine, but a page that is slow is slow in each. */
 async function longestOfQuietest(session: CDPSession, seconds: number): Promise<number> {
@@ -146,23 +163,20 @@ describe('the dashboard of a million tasks', () => {
     expect(took).toBeLessThanOrEqual(mostWait.all);
   }, 90_000);
 
-  it('has painted its rows within 300 ms, with an empty cache and when it is loaded again', async () => {
+  it('has painted its rows within 300 ms or four times what the form to log in takes, with an empty cache and when it is loaded again', async () => {
     await board.signIn();
-    const took = { first: Number.POSITIVE_INFINITY, again: Number.POSITIVE_INFINITY };
-    for (let tries = mostTries; tries > 0 && Math.max(took.first, took.again) > mostWait.painted; tries--) {
-      const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
-      const page = await board.newPage(fresh);
-      await page.addInitScript(notePaint);
-      // Whoever comes has a tab already: starting one is the browser's own affair.
-      await page.goto(board.url.replace(/dashboard$/, 'health'));
-      await page.goto(board.url);
-      took.first = Math.min(took.first, await painted(page));
-      await page.reload();
-      took.again = Math.min(took.again, await painted(page));
-      await fresh.close();
+    const storageState = await board.context.storageState();
+    const least = { form: Number.POSITIVE_INFINITY, first: Number.POSITIVE_INFINITY, again: Number.POSITIVE_INFINITY };
+    for (let tries = mostTries; tries > 0 && Math.max(least.first, least.again) > mostWait.painted; tries--) {
+      const form = await paintTwice({});
+      const rows = await paintTwice({ storageState });
+      least.form = Math.min(least.form, form.first);
+      least.first = Math.min(least.first, rows.first);
+      least.again = Math.min(least.again, rows.again);
     }
-    expect(took.first).toBeLessThanOrEqual(mostWait.painted);
-    expect(took.again).toBeLessThanOrEqual(mostWait.painted);
+    const most = Math.max(mostWait.painted, mostOfForm * least.form);
+    expect(least.first).toBeLessThanOrEqual(most);
+    expect(least.again).toBeLessThanOrEqual(most);
   }, 90_000);
 
   it('finds a word of one error among them', async () => {
@@ -191,7 +205,7 @@ describe('the dashboard of a million tasks', () => {
     const longest = await longestOfQuietest(session, 28);
     const after = await heap(session);
     await stop();
-    expect(longest).toBeLessThan(100);
+    expect(longest).toBeLessThan(50);
     expect(after / before).toBeLessThan(1.2);
     expect(board.complaints).toEqual([]);
   }, 120_000);
