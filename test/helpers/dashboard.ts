@@ -81,6 +81,11 @@ export class Dashboard {
     return this.page.locator('.panel');
   }
 
+  /** Waits until the first row is of a function. */
+  async becomes(name: string): Promise<void> {
+    await this.page.waitForFunction((wanted) => document.querySelector('tr[data-task] a')?.textContent === wanted, name);
+  }
+
   /** Waits until the list has so many rows. */
   async hasRows(n: number): Promise<void> {
     await this.page.waitForFunction((wanted) => document.querySelectorAll('tr[data-task]').length === wanted, n);

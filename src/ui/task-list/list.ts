@@ -89,10 +89,7 @@ export async function loadList(): Promise<void> {
 }
 
 function takePage({ items, ...rest }: TaskList): void {
-  const rows = toRows(items);
-  // A task that was taken back after it was removed is there again.
-  for (const { removed } of rows) removed.value = false;
-  table.value = { ...rest, rows };
+  table.value = { ...rest, rows: toRows(items) };
   learnNames(items);
 }
 
@@ -117,7 +114,7 @@ function toRows(tasks: readonly TaskSummary[]): TableRow[] {
   const leaving = new Map(table.peek()?.rows.map((row) => [row.id, row]));
   const kept = tasks.map((task) => {
     const row = leaving.get(task.id);
-    if (row) row.task.value = task;
+    if (row && row.task.peek() !== task) put(row, task);
     leaving.delete(task.id);
     return row;
   });
@@ -139,14 +136,20 @@ function learn(names: Signal<readonly string[]>, tasks: readonly TaskSummary[], 
   if (fresh.size > 0) names.value = [...names.peek(), ...fresh].sort();
 }
 
+/** Shows a task as it is now: a job of a queue may be added again under the id that another had. */
+function put(row: TableRow, task: TaskSummary): void {
+  row.task.value = task;
+  row.removed.value = false;
+}
+
 /** Takes in tasks as they are now: rows change where they stand, new ones wait or go on top. */
 export function takeTasks(upserts: readonly TaskSummary[]): void {
   batch(() => {
-    const shown = new Map(table.peek()?.rows.map((row) => [row.id, row.task]));
+    const shown = new Map(table.peek()?.rows.map((row) => [row.id, row]));
     const fresh: TaskSummary[] = [];
     for (const task of upserts) {
       const row = shown.get(task.id);
-      if (row) row.value = task;
+      if (row) put(row, task);
       else if (isNews(task)) fresh.push(task);
     }
     learnNames(upserts);

@@ -125,6 +125,19 @@ import { waitFor } from '../../helpers/wait.js';
     await queue.close();
   }, 60_000);
 
+  it('shows that a job was removed, and that it is there when it is added again under its id', async () => {
+    await signIn('?view=tasks');
+    const queue = new Queue('mail', { connection: redis.connection });
+    const add = () => queue.add('send_once', {}, { jobId: 'order-1042' });
+    const job = await add();
+    await row('send_once').waitFor();
+    await job.remove();
+    await page.locator('tr.gone[title="Removed from the history"]').waitFor();
+    await add();
+    await page.locator('tr[data-task]:not(.gone)', { hasText: 'send_once' }).waitFor();
+    await queue.close();
+  }, 60_000);
+
   it('is one dashboard in several processes: what is done in one is seen in the other at once, and so is a logout', async () => {
     run('worker.js');
     const second = await addressOf(run('web.js'));
