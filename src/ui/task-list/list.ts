@@ -120,10 +120,9 @@ function toRows(tasks: readonly TaskSummary[]): TableRow[] {
   });
   // What has the focus or a finger on it must not become another task.
   const free = isHeld() ? [] : [...leaving.values()];
-  return tasks.map((task, n) => {
-    const elements = (): number => free.shift()?.elements ?? ++lastElements;
-    return kept[n] ?? { id: task.id, elements: elements(), task: signal(task), removed: signal(false) };
-  });
+  return tasks.map(
+    (task, n) => kept[n] ?? { id: task.id, elements: free.shift()?.elements ?? ++lastElements, task: signal(task), removed: signal(false) },
+  );
 }
 
 function learnNames(tasks: readonly TaskSummary[]): void {
