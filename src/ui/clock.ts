@@ -42,8 +42,15 @@ export const today = computed(() => {
   return momentOfDay;
 });
 
+/** Minutes ahead of UTC, as `+1` or `-3:30`. */
+function offset(minutes: number): string {
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${minutes < 0 ? '-' : '+'}${hours}${rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`}`;
+}
+
 /** What stands in the head of a column of times, such as `UTC+1`. */
 export const zoneLabel = computed(() => {
+  if (timeZone.value === undefined) return `UTC${offset(-new Date(now.peek()).getTimezoneOffset())}`;
   const parts = new Intl.DateTimeFormat('en', { timeZone: timeZone.value, timeZoneName: 'shortOffset' }).formatToParts(now.peek());
   return (parts.find(({ type }) => type === 'timeZoneName')?.value ?? 'UTC').replace('GMT', 'UTC');
 });

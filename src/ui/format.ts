@@ -26,20 +26,34 @@ export function relative(iso: string, now: number): string {
   return seconds > 0 ? `${age(seconds)} ago` : `in ${age(-seconds)}`;
 }
 
+/** The person's language; that of the process where there is no browser. */
+const language = (): string | undefined => globalThis.navigator?.language;
+
+/**
+ * Whether numbers and clocks are written here and not by `Intl`, whose first use takes a new page a good part of the time until it
+ * is painted. A test compares the two in these languages.
+ */
+const isPlain = (): boolean => /^en(-(US|GB|AU|CA|NZ|IE))?$/.test(language() ?? '');
+
 type Zone = string | undefined;
 
-/** Makes each format once for each zone: they are dear. */
-function formats(options: Intl.DateTimeFormatOptions): (date: Date, zone: Zone) => string {
+/** Makes each format once for each zone: they are dear. In the local zone, which is the usual one, some can do without. */
+function formats(options: Intl.DateTimeFormatOptions, plain?: (date: Date) => string): (date: Date, zone: Zone) => string {
   const made = new Map<Zone, Intl.DateTimeFormat>();
   return (date, zone) => {
-    const format = made.get(zone) ?? new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone });
+    if (plain && zone === undefined && isPlain()) return plain(date);
+    const format = made.get(zone) ?? new Intl.DateTimeFormat(language(), { ...options, timeZone: zone });
     made.set(zone, format);
     return format.format(date);
   };
 }
 
-const clock = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-const short = formats({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const digits = (...parts: number[]): string => parts.map((part) => String(part).padStart(2, '0')).join(':');
+
+const clock = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }, (date) =>
+  digits(date.getHours(), date.getMinutes(), date.getSeconds()),
+);
+const short = formats({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }, (date) => digits(date.getHours(), date.getMinutes()));
 const day = formats({ month: 'short', day: 'numeric' });
 const dayOfYear = formats({ year: 'numeric', month: 'short', day: 'numeric' });
 const year = formats({ year: 'numeric' });
@@ -47,7 +61,8 @@ const full = formats({ dateStyle: 'medium', timeStyle: 'long' });
 
 /** Whether two moments are on the same day. */
 export function isSameDay(a: number, b: number, zone: Zone): boolean {
-  return dayOfYear(new Date(a), zone) === dayOfYear(new Date(b), zone);
+  const dayOf = (moment: number): string => (zone === undefined ? new Date(moment).toDateString() : dayOfYear(new Date(moment), zone));
+  return dayOf(a) === dayOf(b);
 }
 
 /** Clock time on the day of `now`, `Nov 3 14:02` in its year, with the year else. */
@@ -78,22 +93,26 @@ export function shortId(id: string): string {
   return id.length <= 16 ? id : `${id.slice(0, 8)}…${id.slice(-4)}`;
 }
 
-const numbers = new Intl.NumberFormat();
-const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
+let numbers: Intl.NumberFormat | undefined;
+let compact: Intl.NumberFormat | undefined;
 
 /** The whole number, grouped. */
 export function whole(n: number): string {
+  if (isPlain()) return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+  numbers ??= new Intl.NumberFormat(language());
   return numbers.format(n);
 }
 
 /** A number as a card shows it. */
 export function count(n: number): string {
-  return n >= 100_000 ? compact.format(n) : numbers.format(n);
+  if (n < 100_000) return whole(n);
+  compact ??= new Intl.NumberFormat(language(), { notation: 'compact', maximumFractionDigits: 1 });
+  return compact.format(n);
 }
 
 /** `1 task`, `206 tasks`. */
 export function plural(n: number, word: string): string {
-  return `${numbers.format(n)} ${word}${n === 1 ? '' : 's'}`;
+  return `${whole(n)} ${word}${n === 1 ? '' : 's'}`;
 }
 
 /** Never "100 %" when one has failed. */

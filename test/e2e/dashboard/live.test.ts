@@ -266,6 +266,18 @@ describe('the dashboard while things change', () => {
     release();
   });
 
+  it.each(['Asia/Kolkata', 'America/St_Johns'])('says how far the zone of the browser is from UTC: %s', async (timezoneId) => {
+    await board.context.close();
+    await board.open({ timezoneId });
+    await board.tasks.define('waits').enqueue();
+    await board.signIn('?view=tasks');
+    const head = board.page.locator('th[data-label="Created"]');
+    const parts = new Intl.DateTimeFormat('en', { timeZone: timezoneId, timeZoneName: 'shortOffset' }).formatToParts(new Date());
+    const offset = parts.find(({ type }) => type === 'timeZoneName')?.value.slice('GMT'.length);
+    expect(offset).toMatch(/^[+-]\d+:30$/);
+    expect(await head.textContent()).toContain(`Created, UTC${offset}`);
+  });
+
   it('shows every time in the zone that was chosen: the browser’s, UTC, or another, which the address holds', async () => {
     const { tasks } = board;
     await board.context.close();
