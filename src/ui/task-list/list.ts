@@ -13,7 +13,7 @@ import { clearSelection, selected, unselect } from './selection.js';
 /** A row of the table. Its signal changes in place; the row itself never moves while it is shown. */
 export interface TableRow {
   id: string;
-  /** Which elements show it: a row that comes takes those of one that leaves, since making new ones costs several times as much. */
+  /** Which elements show it: a row that comes takes those of one that leaves, since they are dearer to make than to fill. */
   elements: number;
   task: Signal<TaskSummary>;
   /** Deleted since it was loaded. */
