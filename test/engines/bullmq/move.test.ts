@@ -125,9 +125,11 @@ interface Filled {
         kills += 1;
       }
       const code = await ended;
-      finished = code === 0;
-      expect({ code, lines: child.lines }).toMatchObject({ code: code === 0 ? 0 : 'SIGKILL' });
-      if (finished) expect(child.lines.join('\n')).toMatch(/Moved 8002 tasks, 8000 of which wait to run, and \d entries of logs/);
+      // Killed between its last step and its end, it had moved all, and the next one says so.
+      const wasMoved = code === 1 && child.lines.some((line) => line.includes('was moved before'));
+      finished = code === 0 || wasMoved;
+      expect(finished || code === 'SIGKILL' ? [] : child.lines).toEqual([]);
+      if (code === 0) expect(child.lines.join('\n')).toMatch(/Moved 8002 tasks, 8000 of which wait to run, and \d entries of logs/);
     }
     expect(kills).toBeGreaterThan(1);
     const after = onRedis();
