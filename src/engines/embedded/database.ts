@@ -21,7 +21,7 @@ export interface Database {
 /** In the header of our files, at offset 68: "tkfl". */
 export const applicationId = 0x746b666c;
 /** Version of the layout, in the header at offset 60. */
-export const layoutVersion = 5;
+export const layoutVersion = 6;
 
 /** Statements that a connection keeps prepared. */
 const mostStatements = 1000;

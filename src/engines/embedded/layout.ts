@@ -203,6 +203,9 @@ ALTER TABLE paused ADD COLUMN reason TEXT;
 ALTER TABLE schedule ADD COLUMN paused_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE schedule ADD COLUMN pause_reason TEXT;
 `,
+  // 6: further causes of an error, executors whose handler outlives its attempt, and statistics that expire.
+  `
+`,
 ];
 
 /** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
