@@ -9,6 +9,22 @@ export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 20): Promi
   }
 }
 
+/**
+ * Repeats assertions until they hold, for what a page shows a moment after the server has answered.
+ * Throws the last failed assertion after so many seconds.
+ */
+export async function eventually(assertions: () => Promise<void>, seconds = 15): Promise<void> {
+  const end = performance.now() + seconds * 1000;
+  for (;;) {
+    try {
+      return await assertions();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      await sleep(0.02);
+    }
+  }
+}
+
 export function sleep(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

@@ -86,9 +86,18 @@ export class Dashboard {
     await this.page.waitForFunction((wanted) => document.querySelector('tr[data-task] a')?.textContent === wanted, name);
   }
 
-  /** Waits until the list has so many rows. */
-  async hasRows(n: number): Promise<void> {
-    await this.page.waitForFunction((wanted) => document.querySelectorAll('tr[data-task]').length === wanted, n);
+  /** Waits until the list shows what its address asks for, and this many rows. */
+  async hasRows(n: number, page = this.page): Promise<void> {
+    await page.waitForFunction(
+      (wanted) => document.querySelector('.list-top')?.ariaBusy === 'false' && document.querySelectorAll('tr[data-task]').length === wanted,
+      n,
+    );
+  }
+
+  /** The ids of the tasks in the list, in the order shown, once the list has loaded. */
+  async shownIds(page = this.page): Promise<string[]> {
+    await page.locator('.list-top[aria-busy=false]').waitFor();
+    return page.locator('tr[data-task]').evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.task ?? ''));
   }
 }
 

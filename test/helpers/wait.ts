@@ -1,1 +1,1 @@
-export { sleep, waitFor } from '../../src/testing/wait.js';
+export { eventually, sleep, waitFor } from '../../src/testing/wait.js';

@@ -293,11 +293,13 @@ export function TaskTable() {
   const choosable = facts.mayAct && (may('retry') || may('cancel') || may('delete'));
   const error = listError.value;
   const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstLook());
+  // Busy until every row that the address asks for is on the page.
+  const complete = error !== undefined || (rows !== undefined && rows.length === loadedPage?.rows.length);
   useEffect(() => {
     if (rows) afterPaint(() => (wasSeen.value = true));
   }, [rows === undefined]);
   return (
-    <div class="list-top">
+    <div class="list-top" aria-busy={loading.value || !complete}>
       <News />
       {error !== undefined && <Failure error={error} what="The tasks" again={() => void loadList()} />}
       {!rows ? (

@@ -7,7 +7,7 @@ import { accessibilityFaults } from '../../helpers/browser.js';
 import { useDashboard, users } from '../../helpers/dashboard.js';
 import { password, secretKey } from '../../helpers/passwords.js';
 import { serve } from '../../helpers/serve.js';
-import { waitFor } from '../../helpers/wait.js';
+import { eventually, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard();
 
@@ -148,7 +148,7 @@ describe('the dashboard in a browser', () => {
     await page.locator('.health').getByRole('link', { name: 'Look' }).click();
     const kind = page.locator('tbody tr', { hasText: 'no address for order' });
     await kind.waitFor();
-    expect(await page.locator('tbody tr').count()).toBe(1);
+    await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(1));
     await kind.locator('th a').click();
     await board.panel.locator('.stack', { hasText: 'dashboard.test' }).waitFor();
     expect(board.complaints).toEqual([]);
@@ -199,16 +199,17 @@ describe('the dashboard in a browser', () => {
     const { page } = board;
     await page.emulateMedia({ colorScheme: 'dark' });
     await board.signIn();
-    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(13, 17, 23)');
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await eventually(async () => expect(await background()).toBe('rgb(13, 17, 23)'));
     await page.getByRole('button', { name: 'Theme: system' }).click();
-    expect(await page.getAttribute('html', 'data-theme')).toBe('light');
+    await page.locator('html[data-theme=light]').waitFor();
     await page.reload();
     // It stands in the answer of the server, before any script has run.
     expect(await (await page.request.get(board.url)).text()).toContain('<html lang="en" data-theme="light">');
-    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(245, 245, 245)');
+    await eventually(async () => expect(await background()).toBe('rgb(245, 245, 245)'));
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.waitForSelector('#password');
-    expect(await page.getAttribute('html', 'data-theme')).toBe('light');
+    await page.locator('html[data-theme=light]').waitFor();
   });
 
   it.each([
@@ -443,7 +444,7 @@ describe('the dashboard in a browser', () => {
     await board.panel.locator('.error-box').waitFor();
     await tasks.control({ action: 'delete', ids: [id] }, { actor: 'test' });
     await board.panel.getByText('Removed from the history at').waitFor();
-    expect(await board.panel.locator('.error-box').count()).toBe(1);
+    await eventually(async () => expect(await board.panel.locator('.error-box').count()).toBe(1));
 
     await tasks.define('never_mind').enqueue();
     await page.route('**/tasks/functions*', (route) =>

@@ -121,7 +121,7 @@ import { waitFor } from '../../helpers/wait.js';
     await schedule.getByRole('button', { name: 'Run now' }).click();
     await page.locator('dialog[open]').getByRole('button', { name: 'Run now' }).click();
     await page.locator('.notice', { hasText: 'has been started' }).waitFor();
-    expect(await queue.getJobCountByTypes('wait')).toBe(1);
+    await waitFor(async () => (await queue.getJobCountByTypes('wait')) === 1);
     await queue.close();
   }, 60_000);
 
@@ -154,10 +154,10 @@ import { waitFor } from '../../helpers/wait.js';
     await other
       .locator('tr[data-task]', { hasText: 'send_reminder' })
       .locator('.badge', { hasText: /waiting|active|completed/ })
-      .waitFor({ timeout: 500 });
+      .waitFor({ timeout: 4000 });
     await other.bringToFront();
     await page.getByRole('button', { name: 'Sign out' }).click();
-    await other.locator('dialog[open]', { hasText: 'Sign in' }).waitFor({ timeout: 1000 });
+    await other.locator('dialog[open]', { hasText: 'Sign in' }).waitFor({ timeout: 4000 });
     await page.goto(`${url.replace('/dashboard', '/auth/login')}`);
     await page.locator('#username').waitFor();
     await signIn('?view=audit');

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { useDashboard } from '../../helpers/dashboard.js';
-import { waitFor } from '../../helpers/wait.js';
+import { eventually, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard();
 
@@ -8,7 +8,7 @@ const fail = (message: string) => () => {
   throw new Error(message);
 };
 const names = () => board.page.locator('tr[data-task] th a').allTextContents();
-const ids = () => board.rows.evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.task ?? ''));
+const ids = () => board.shownIds();
 const ended = (n: number) => waitFor(async () => (await board.tasks.aggregate('pulse')).counts.pending === n);
 
 describe('the list of tasks in a browser', () => {
@@ -17,7 +17,8 @@ describe('the list of tasks in a browser', () => {
     const good = tasks.task('good', () => 1, { tags: { tenant: '7' } });
     const bad = tasks.task('bad', fail('the printer is on fire'), { queue: 'mail', tags: { tenant: '7' } });
     for (let n = 0; n < 3; n++) await Promise.all([good.enqueue(), bad.enqueue(), bad.with({ tags: { tenant: '8' } }).enqueue()]);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 6);
+    // Failures are indexed for search in batches, some time after they are stored.
+    await waitFor(async () => (await tasks.find({ text: 'printer fire', limit: 1 })).total === 6);
     await board.signIn('?view=tasks');
     await board.hasRows(9);
     await page.locator('.chip.failed').click();
@@ -36,8 +37,8 @@ describe('the list of tasks in a browser', () => {
     const fresh = await board.browser.newContext();
     const other = await board.newPage(fresh);
     await board.signIn(new URL(page.url()).search, { page: other });
-    await other.locator('tr[data-task]').first().waitFor();
-    expect(await other.locator('tr[data-task]').evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.task))).toEqual(shown);
+    await board.hasRows(3, other);
+    expect(await board.shownIds(other)).toEqual(shown);
     expect(await other.locator('.chip.failed').getAttribute('aria-pressed')).toBe('true');
     await fresh.close();
     await page.getByRole('button', { name: 'Clear filters' }).click();
@@ -56,7 +57,7 @@ describe('the list of tasks in a browser', () => {
     await page.keyboard.type('quicksilver');
     await page.keyboard.press('Enter');
     await board.hasRows(1);
-    expect(await names()).toEqual(['needle']);
+    await eventually(async () => expect(await names()).toEqual(['needle']));
   });
 
   it('pages forward and back by cursor without repeating or skipping a task while tasks are being added', async () => {
@@ -73,6 +74,7 @@ describe('the list of tasks in a browser', () => {
     expect(await ids()).toEqual(first);
     await page.getByRole('button', { name: 'older' }).click();
     await page.waitForFunction((id) => document.querySelector<HTMLElement>('tr[data-task]')?.dataset.task !== id, first[0]);
+    await board.hasRows(50);
     const second = await ids();
     await many.enqueueMany(Array.from({ length: 10 }, (_, n) => [n]));
     await page.getByRole('button', { name: 'older' }).click();
@@ -81,15 +83,15 @@ describe('the list of tasks in a browser', () => {
     expect(new Set([...first, ...second, ...third]).size).toBe(120);
     await page.getByRole('button', { name: 'newer' }).click();
     await board.hasRows(50);
-    expect(await ids()).toEqual(second);
+    await eventually(async () => expect(await ids()).toEqual(second));
     await page.goBack();
     await board.hasRows(20);
-    expect(await ids()).toEqual(third);
+    await eventually(async () => expect(await ids()).toEqual(third));
     await page.goForward();
     await board.hasRows(50);
     await page.getByRole('button', { name: 'newer' }).click();
     await page.waitForFunction((id) => document.querySelector<HTMLElement>('tr[data-task]')?.dataset.task !== id, second[0]);
-    expect((await ids()).filter((id) => second.includes(id))).toEqual([]);
+    await eventually(async () => expect((await ids()).filter((id) => second.includes(id))).toEqual([]));
   });
 
   it('sorts by each head, with a click and with a key, and says how', async () => {
@@ -117,7 +119,7 @@ describe('the list of tasks in a browser', () => {
     await board.visit('?sort=name&view=tasks');
     await board.hasRows(6);
     // Equal keys keep their order.
-    expect(await ids()).toEqual(once);
+    await eventually(async () => expect(await ids()).toEqual(once));
     for (const key of ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status']) {
       await board.visit(`?sort=-${key}&view=tasks`);
       await board.hasRows(6);
@@ -150,7 +152,7 @@ describe('the list of tasks in a browser', () => {
     expect((await ids())[0]).toBe(before);
     await page.getByRole('button', { name: '1 new' }).click();
     await board.row('later').waitFor();
-    expect(await page.evaluate(() => window.scrollY)).toBeLessThan(200);
+    await page.waitForFunction(() => window.scrollY < 200);
   });
 
   it('keeps a row that no longer matches where it is, and marks it', async () => {
@@ -179,7 +181,7 @@ describe('the list of tasks in a browser', () => {
     await page.getByLabel('Function').selectOption('worse');
     await board.hasRows(4);
     expect(await page.locator('tr[data-task] input:checked').count()).toBe(0);
-    expect(await page.locator('.selection-bar').count()).toBe(0);
+    await page.locator('.selection-bar').waitFor({ state: 'detached' });
     await page.getByText('the selection was cleared', { exact: false }).waitFor({ state: 'attached' });
     // A task that is deleted elsewhere leaves the selection.
     await page.getByLabel('Select all on this page').check();
@@ -207,7 +209,7 @@ describe('the list of tasks in a browser', () => {
     const link = page.locator(`tr[data-task="${stored[20]}"] th a`);
     await link.click();
     await board.panel.locator('h2', { hasText: 'many' }).waitFor();
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe('panel-name');
+    await page.waitForFunction(() => document.activeElement?.id === 'panel-name');
     await page.keyboard.press('Escape');
     await board.panel.waitFor({ state: 'detached' });
     await page.waitForFunction((id) => document.activeElement?.closest<HTMLElement>('tr')?.dataset.task === id, stored[20]);

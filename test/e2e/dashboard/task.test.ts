@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { taskContext, taskLog } from '../../../src/index.js';
 import { useDashboard } from '../../helpers/dashboard.js';
-import { sleep, waitFor } from '../../helpers/wait.js';
+import { eventually, sleep, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard({ database: ':memory:', limits: { logLines: 200_000 } });
 
@@ -74,15 +74,16 @@ describe('one task in a browser', () => {
     await board.signIn(`?task=${id}`);
     const bars = board.panel.locator('.timeline li');
     await board.panel.locator('.timeline button').nth(2).waitFor();
-    expect(await board.panel.locator('.timeline button').count()).toBe(3);
-    expect(await bars.filter({ hasText: 'wait' }).count()).toBeGreaterThanOrEqual(2);
+    await eventually(async () => {
+      expect(await board.panel.locator('.timeline button').count()).toBe(3);
+      expect(await bars.filter({ hasText: 'wait' }).count()).toBeGreaterThanOrEqual(2);
+    });
     await board.panel.locator('.error-box', { hasText: 'failed the 3. time' }).waitFor();
     await board.panel.locator('.timeline button').nth(1).click();
     await board.panel.locator('.error-box', { hasText: 'failed the 2. time' }).waitFor();
     expect(new URL(page.url()).searchParams.get('attempt')).toBe('2');
     await page.keyboard.press('2');
-    await waitFor(async () => (await lines().allTextContents()).length === 1);
-    expect(await lines().first().textContent()).toContain('try 2');
+    await eventually(async () => expect(await lines().allTextContents()).toEqual([expect.stringContaining('try 2')]));
     await board.panel.getByRole('button', { name: 'attempt 2' }).click();
     await waitFor(async () => (await lines().count()) === 3);
   });
@@ -101,7 +102,7 @@ describe('one task in a browser', () => {
     await lines().nth(60).waitFor({ timeout: 15_000 });
     const log = board.panel.locator('.log');
     const atEnd = () => log.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 30);
-    expect(await atEnd()).toBe(true);
+    await waitFor(atEnd);
     await log.evaluate((box) => box.scrollTo(0, 10));
     await waitFor(async () => (await board.panel.getByRole('button', { name: 'Follow' }).getAttribute('aria-pressed')) === 'false');
     const seen = await lines().count();
@@ -114,9 +115,12 @@ describe('one task in a browser', () => {
     await lines()
       .nth(seen + 30)
       .waitFor();
-    expect(await atEnd()).toBe(true);
+    await waitFor(atEnd);
     await board.panel.getByLabel('Level').selectOption('warn');
-    await waitFor(async () => (await lines().allTextContents()).every((text) => text.includes('warn')));
+    await waitFor(async () => {
+      const texts = await lines().allTextContents();
+      return texts.length > 0 && texts.every((text) => text.includes('warn'));
+    });
     const warned = await lines().count();
     await lines().nth(warned).waitFor();
     await board.panel.getByLabel('Find in the log').fill('line 30');
@@ -143,13 +147,16 @@ describe('one task in a browser', () => {
       await waitFor(async () => (await tasks.get(id, { logLines: 0 }))?.status === 'success', 30);
       await board.signIn(`?tab=logs&task=${id}`);
       await lines().last().waitFor();
-      expect(await lines().last().textContent()).toContain('line 100000');
-      expect(await lines().count()).toBe(500);
+      const shows = (edge: 'first' | 'last', text: string) =>
+        eventually(async () => {
+          expect(await lines()[edge]().textContent()).toContain(text);
+          expect(await lines().count()).toBe(500);
+        });
+      await shows('last', 'line 100000');
       await board.panel.getByRole('button', { name: 'Earlier lines' }).click();
-      await waitFor(async () => ((await lines().first().textContent()) ?? '').includes('line 99001'));
-      expect(await lines().count()).toBe(500);
+      await shows('first', 'line 99001');
       await board.panel.getByRole('button', { name: 'To the end' }).click();
-      await waitFor(async () => ((await lines().last().textContent()) ?? '').includes('line 100000'));
+      await shows('last', 'line 100000');
       const saving = page.waitForEvent('download', { timeout: 30_000 });
       await board.panel.getByRole('button', { name: 'Download' }).click();
       const stream = await (await saving).createReadStream();
@@ -177,11 +184,11 @@ describe('one task in a browser', () => {
     const field = dialog.getByLabel('Arguments, as a JSON list');
     await field.fill('[{"id":');
     await dialog.getByText('This is not JSON').waitFor();
-    expect(await dialog.getByRole('button', { name: 'Run as a new task' }).isDisabled()).toBe(true);
+    await waitFor(() => dialog.getByRole('button', { name: 'Run as a new task' }).isDisabled());
     await field.fill('{"id":"A-1"}');
     await dialog.getByText('put them in [ ]').waitFor();
     await field.fill('[{"id":"A-1","cents":5}]');
-    expect(await dialog.locator('.diff').innerText()).toMatch(/- {5}"cents": -5\s+\+ {5}"cents": 5/);
+    await eventually(async () => expect(await dialog.locator('.diff').innerText()).toMatch(/- {5}"cents": -5\s+\+ {5}"cents": 5/));
     await dialog.getByRole('button', { name: 'Run as a new task' }).click();
     await page.getByText('A new bill is queued.').waitFor();
     await board.panel.getByText('retried as').waitFor();
@@ -207,7 +214,7 @@ describe('one task in a browser', () => {
     expect((await json.textContent())?.length).toBeLessThan(25_000);
     await json.getByText('[5,000 items]').click();
     await json.getByText('{1 key}').first().waitFor();
-    expect(await json.locator('summary').count()).toBe(103);
+    await eventually(async () => expect(await json.locator('summary').count()).toBe(103));
     const first = json.locator('details', { has: page.locator('> summary', { hasText: /^\{1 key\}$/ }) }).first();
     await first.locator('> summary').click();
     await first.locator('details > summary').click();
