@@ -4,7 +4,7 @@ import type { Config } from 'jest';
 const config: Config = {
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts', '**/*.test.tsx'],
-  setupFilesAfterEnv: ['<rootDir>/test/helpers/leaks.setup.ts', '<rootDir>/test/helpers/retries.setup.ts'],
+  setupFilesAfterEnv: ['<rootDir>/test/helpers/leaks.setup.ts'],
   extensionsToTreatAsEsm: ['.ts', '.tsx'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
