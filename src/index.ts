@@ -8,6 +8,7 @@ export type { Backoff, DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, Ta
 export type {
   Action,
   Aggregates,
+  AppConnection,
   AttemptIo,
   AttemptResult,
   Changes,

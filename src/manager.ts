@@ -25,7 +25,17 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
-import type { Aggregates, Command, CommandBy, Definitions, NewTask, TaskEngine, TaskQuery, TaskSource } from './tasks/engine.js';
+import type {
+  Aggregates,
+  AppConnection,
+  Command,
+  CommandBy,
+  Definitions,
+  NewTask,
+  TaskEngine,
+  TaskQuery,
+  TaskSource,
+} from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
@@ -336,7 +346,7 @@ export class TaskManager implements TaskSource {
     return prepareTask(definition, args, { argsBytes: this.#argsBytes, sealer: this.#sealer, clock: this.#engine.clock }, call, source);
   }
 
-  #enqueueIn(connection: object, task: NewTask): string {
+  #enqueueIn(connection: AppConnection, task: NewTask): string {
     if (!this.#engine.enqueueIn) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no file that an app could write to');
     const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
     return id;

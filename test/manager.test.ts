@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { TaskManager } from '../src/manager.js';
+import type { AppConnection } from '../src/tasks/engine.js';
 import { testEngine } from '../src/testing/index.js';
 import { recordingLogger } from './helpers/logs.js';
 
@@ -111,6 +112,6 @@ describe('TaskManager', () => {
   it('says that an engine without a file has neither a backup nor transactions of the app', async () => {
     const work = tasks.define('work');
     await expect(tasks.backup('x.db')).rejects.toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
-    expect(() => work.enqueueIn({})).toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
+    expect(() => work.enqueueIn({} as AppConnection)).toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
   });
 });

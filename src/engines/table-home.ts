@@ -1,5 +1,5 @@
 import type { SharedStore } from '../store/shared-store.js';
-import type { NewTask } from '../tasks/engine.js';
+import type { AppConnection, NewTask } from '../tasks/engine.js';
 import type { Database } from './embedded/database.js';
 import type { BatchResult, Claim } from './embedded/write.js';
 import type { WritePort } from './embedded/write-port.js';
@@ -65,7 +65,8 @@ export interface TableHome {
   readonly owners?: Owners | undefined;
   /** Where it keeps sessions; those of the tables when absent. */
   readonly store?: SharedStore;
-  enqueueIn?(connection: unknown, tasks: readonly NewTask[]): readonly string[];
+  /** Absent if an app cannot write to the tables on a connection of its own. */
+  enqueueIn?(connection: AppConnection, tasks: readonly NewTask[]): readonly string[];
   backup?(tables: OpenTables, path: string): Promise<void>;
   /** Lets go of what it holds besides its tables; they may never have been opened. */
   close?(): Promise<void>;

@@ -1,5 +1,5 @@
 import { booleanOption, numberOption, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
-import type { FunctionSettings, NewTask } from './engine.js';
+import type { AppConnection, FunctionSettings, NewTask } from './engine.js';
 
 /** Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at run time all through. */
 type NotJson =
@@ -122,11 +122,21 @@ export interface Enqueuer<A extends readonly unknown[]> {
    * its id: the task exists exactly when that transaction commits. Synchronous, like the connection. Processes that run tasks
    * see it within `pollInterval` of the commit.
    *
-   * @param connection An open connection with a transaction begun: of `node:sqlite`, `@photostructure/sqlite` or `better-sqlite3`.
-   * @throws TypeError for arguments that JSON would change or for what is no connection; TaskflowError ENGINE_UNAVAILABLE
-   * where no transaction is open or the file is another, NOT_SUPPORTED where the engine has no file.
+   * @param connection An open `DatabaseSync` of `koa-taskflow/sqlite` on which a transaction has begun. No other SQLite library may be
+   * used on this file in the process of a `TaskManager`: the two would not see each other's file locks and would damage the file.
+   * @throws TypeError for arguments that JSON would change, or for a connection of another SQLite library; TaskflowError
+   * ENGINE_UNAVAILABLE if no transaction is open, if the file is another, or if the manager has not been started, NOT_SUPPORTED if the
+   * engine has no file.
+   * @example
+   * ```ts
+   * import { DatabaseSync } from 'koa-taskflow/sqlite';
+   * const shop = new DatabaseSync('tasks.db');
+   * shop.exec('BEGIN IMMEDIATE');
+   * sendEmail.enqueueIn(shop, 'ada@example.com');
+   * shop.exec('COMMIT');
+   * ```
    */
-  enqueueIn(connection: object, ...args: A): string;
+  enqueueIn(connection: AppConnection, ...args: A): string;
   /** Makes a task without storing it; `tasks.enqueue` stores it. */
   prepare(...args: A): NewTask;
 }

@@ -1,3 +1,4 @@
+import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { SharedStore } from '../store/shared-store.js';
 import type { FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskStatus, TaskSummary, Worker } from './types.js';
 
@@ -394,6 +395,9 @@ export interface TaskClock {
   newTaskId(): string;
 }
 
+/** A connection of the app's own to the file of the tasks: a `DatabaseSync` of `koa-taskflow/sqlite`. */
+export type AppConnection = DatabaseSyncInstance;
+
 /** What stores tasks and runs them. */
 export interface TaskEngine extends TaskSource {
   /** Runs tasks with the runner; without one this process only enqueues and shows. */
@@ -406,7 +410,7 @@ export interface TaskEngine extends TaskSource {
    */
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
   /** Stores tasks within a transaction of the app's own, open on the same database. Absent where there can be none. */
-  enqueueIn?(connection: unknown, tasks: readonly NewTask[]): readonly string[];
+  enqueueIn?(connection: AppConnection, tasks: readonly NewTask[]): readonly string[];
   /** The engine's own clock and ids, where it does not go by this process's. */
   readonly clock?: TaskClock;
   /** Takes up a schedule; it fires while the engine is started with a runner. */

@@ -18,6 +18,7 @@ import {
   taskRoutes,
 } from 'koa-taskflow';
 import { createClient } from 'koa-taskflow/client';
+import type { DatabaseSyncInstance } from 'koa-taskflow/sqlite';
 import type { Route } from '../../src/http/routes.js';
 
 const tasks = new TaskManager();
@@ -137,12 +138,23 @@ tasks.task('patient', () => 1, { backoff: (tryNumber, error) => (error instanceo
 tasks.task('patient', () => 1, { backoff: () => 'soon' });
 // @ts-expect-error retryOn answers whether
 tasks.task('patient', () => 1, { retryOn: () => 'yes' });
-declare const shop: object;
+declare const shop: DatabaseSyncInstance;
 send.with({ idempotencyKey: 'k', deadline: 60 }).enqueueIn(shop, 'ada@example.com');
 // @ts-expect-error the arguments are the handler's
 send.enqueueIn(shop, 5);
 // @ts-expect-error a connection comes first
 send.enqueueIn('ada@example.com');
+// What node:sqlite does not have of the driver.
+declare const node: Omit<DatabaseSyncInstance, 'getLimit' | 'setLimit' | 'limits'>;
+// @ts-expect-error a connection of node:sqlite is of another SQLite library
+send.enqueueIn(node, 'ada@example.com');
+declare const better: {
+  readonly inTransaction: boolean;
+  exec(sql: string): unknown;
+  prepare(sql: string): { run(...values: unknown[]): unknown; get(...values: unknown[]): unknown; all(...values: unknown[]): unknown[] };
+};
+// @ts-expect-error a connection of better-sqlite3 is of another SQLite library
+send.enqueueIn(better, 'ada@example.com');
 tasks.schedule('often', send, { every: 60, args: ['ada@example.com'], overlap: true, catchUp: false });
 // @ts-expect-error the arguments of a run are required
 tasks.schedule('often', send, { every: 60, overlap: true });

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type { DatabaseSync, DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { TaskflowError } from '../../errors.js';
 
 /** What a column may hold. */
@@ -8,7 +8,7 @@ export type SqlValue = string | number | null | Uint8Array;
 /** A row, by column. */
 export type Row = Record<string, SqlValue>;
 
-/** The parts of the driver that are used; `node:sqlite` has the same ones. */
+/** The parts of the driver that are used. */
 export interface Database {
   exec(sql: string): void;
   /** A statement, prepared once for each text. */
@@ -29,10 +29,18 @@ const mostStatements = 1000;
 /** The path that stands for a database in memory. */
 export const inMemory = ':memory:';
 
-/** Opens a connection. The driver is loaded here, so that who never opens a database never loads it. */
+/** Opens a connection. The driver is loaded here, so that a process which opens no database does not load it. */
 export async function openDatabase(path: string): Promise<Database> {
-  const { DatabaseSync } = await import('@photostructure/sqlite');
-  return wrap(new DatabaseSync(path));
+  const Connection = await connectionClass();
+  return wrap(new Connection(path));
+}
+
+/** The class of the driver's connections. */
+export type ConnectionClass = typeof DatabaseSync;
+
+/** Loads the driver and returns the class of its connections. */
+export async function connectionClass(): Promise<ConnectionClass> {
+  return (await import('@photostructure/sqlite')).DatabaseSync;
 }
 
 function wrap(connection: DatabaseSyncInstance): Database {

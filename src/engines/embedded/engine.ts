@@ -1,9 +1,10 @@
+import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { TableEngine } from '../table-engine.js';
 import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
-import { checkFile, inMemory, openDatabase, unusable } from './database.js';
-import { type AppConnection, enqueueInTransaction } from './enqueue-in.js';
+import { type ConnectionClass, checkFile, connectionClass, inMemory, openDatabase, unusable } from './database.js';
+import { enqueueInTransaction } from './enqueue-in.js';
 import { prepareConnection } from './layout.js';
 import { OwnerLocks } from './owner-lock.js';
 import type { Retention } from './upkeep.js';
@@ -32,18 +33,24 @@ const memoryHome: TableHome = {
     const { port, database } = await memoryPort();
     return { port, database, close: () => port.close() };
   },
-  enqueueIn: (connection, tasks) => enqueueInTransaction(inMemory, connection as AppConnection, tasks),
+  enqueueIn: () => {
+    throw new TaskflowError('ENGINE_UNAVAILABLE', 'enqueueIn: the tasks are in memory, so no other connection can reach them');
+  },
   async backup({ database }, path) {
     copyDatabase(database, path);
   },
 };
 
 function fileHome(path: string, pollInterval: number): TableHome {
+  let Connection: ConnectionClass | undefined;
   return {
     engine: 'embedded',
-    open: (news) => openFile(path, pollInterval, news),
+    async open(news) {
+      Connection = await connectionClass();
+      return openFile(path, pollInterval, news);
+    },
     owners: new OwnerLocks(path),
-    enqueueIn: (connection, tasks) => enqueueInTransaction(path, connection as AppConnection, tasks),
+    enqueueIn: (connection, tasks) => enqueueInTransaction({ path, Connection }, connection, tasks),
     backup: (_tables, to) => copyFileOnThread(path, to),
   };
 }

@@ -1,31 +1,42 @@
 import { realpathSync } from 'node:fs';
 import { TaskflowError } from '../../errors.js';
 import { wrongType } from '../../options.js';
-import type { NewTask } from '../../tasks/engine.js';
-import { type Database, inMemory, layoutVersion, type Row } from './database.js';
+import type { AppConnection, NewTask } from '../../tasks/engine.js';
+import { type ConnectionClass, type Database, layoutVersion, type Row } from './database.js';
 import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
 import { packTasks } from './write.js';
 
-/** A connection of the app's own: of `node:sqlite`, of `@photostructure/sqlite`, or of `better-sqlite3`. */
-export interface AppConnection {
-  exec(sql: string): unknown;
-  prepare(sql: string): {
-    run(...values: never[]): unknown;
-    get(...values: never[]): unknown;
-    all(...values: never[]): unknown[];
-  };
-  readonly isTransaction?: boolean;
-  readonly inTransaction?: boolean;
+/** Where an app may enqueue within a transaction of its own. */
+interface Target {
+  /** Path of the file. */
+  path: string;
+  /** The class of connections that the engine loaded, if it has opened the file. */
+  Connection: ConnectionClass | undefined;
 }
 
 /**
  * Stores tasks within the transaction that is open on a connection of the app's own: they exist exactly when it commits.
  *
- * @throws TypeError for what is no connection; TaskflowError ENGINE_UNAVAILABLE for one without an open transaction or on
- * another file.
+ * @throws TypeError for a value that is no connection of the engine's driver; TaskflowError ENGINE_UNAVAILABLE if no transaction is
+ * open on the connection, or if it is a connection to another file.
  */
-export function enqueueInTransaction(path: string, connection: AppConnection, tasks: readonly NewTask[]): readonly string[] {
+export function enqueueInTransaction(
+  { path, Connection }: Target,
+  connection: AppConnection,
+  tasks: readonly NewTask[],
+): readonly string[] {
+  if (!Connection) refuse('start the task manager first');
+  // POSIX locks belong to the process, and each SQLite library keeps its own account of them. A second library in the process would
+  // therefore write while the engine writes, and its close would release the engine's locks.
+  if (!(connection instanceof Connection)) {
+    throw wrongType(
+      'connection',
+      connection,
+      "a DatabaseSync of 'koa-taskflow/sqlite': another SQLite library in the same process, or a second copy of this one, " +
+        'does not see the file locks of the engine, and the two would damage the file',
+    );
+  }
   const database = wrapConnection(connection);
   checkConnection(path, connection, database);
   const ledger = new Ledger(database);
@@ -40,47 +51,48 @@ export function enqueueInTransaction(path: string, connection: AppConnection, ta
     database.exec('RELEASE koa_taskflow');
     return standing ?? tasks.map(({ id }) => id);
   } catch (error) {
-    database.exec('ROLLBACK TO koa_taskflow; RELEASE koa_taskflow');
+    undo(database);
     throw error;
+  }
+}
+
+function undo(database: Database): void {
+  try {
+    database.exec('ROLLBACK TO koa_taskflow; RELEASE koa_taskflow');
+  } catch {
+    // After some errors, such as a full disk, SQLite has ended the whole transaction, and the savepoint with it.
   }
 }
 
 /** Statements are not kept: they would keep the app's connection open. */
 function wrapConnection(connection: AppConnection): Database {
-  if (
-    typeof connection !== 'object' ||
-    connection === null ||
-    typeof connection.prepare !== 'function' ||
-    typeof connection.exec !== 'function'
-  )
-    throw wrongType('database', connection, 'an open SQLite connection, such as a DatabaseSync');
   return {
-    exec: (sql) => void connection.exec(sql),
-    run: (sql, ...values) => void connection.prepare(sql).run(...(values as never[])),
-    get: (sql, ...values) => connection.prepare(sql).get(...(values as never[])) as Row | undefined,
-    all: (sql, ...values) => connection.prepare(sql).all(...(values as never[])) as Row[],
+    exec: (sql) => connection.exec(sql),
+    run: (sql, ...values) => void connection.prepare(sql).run(...values),
+    get: (sql, ...values) => connection.prepare(sql).get(...values) as Row | undefined,
+    all: (sql, ...values) => connection.prepare(sql).all(...values) as Row[],
     close: () => {},
   };
 }
 
 function checkConnection(path: string, connection: AppConnection, database: Database): void {
-  const refuse = (why: string): never => {
-    throw new TaskflowError('ENGINE_UNAVAILABLE', `enqueueIn: ${why}`);
-  };
-  const open = connection.isTransaction ?? connection.inTransaction;
-  if (open === undefined) refuse('this driver does not say whether a transaction is open; a newer version of it may');
-  if (open !== true) refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
-  if (path === inMemory) refuse('tasks in memory are on no file that an app could open');
+  if (!connection.isOpen) refuse('this connection is closed');
+  if (!connection.isTransaction) refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
   const { file } = database.all('PRAGMA database_list').find(({ name }) => name === 'main') ?? {};
-  if (typeof file !== 'string' || file === '' || !isSameFile(file, path)) refuse(`this connection is not of the task database '${path}'`);
-  if (database.get('PRAGMA user_version')?.user_version !== layoutVersion) refuse('start the task manager first: it lays out the database');
+  if (typeof file !== 'string' || file === '' || !isSameFile(file, path))
+    refuse(`this connection is to another file than the task database '${path}'`);
+  if (database.get('PRAGMA user_version')?.user_version !== layoutVersion) refuse('the tables of the task database have another layout');
+}
+
+function refuse(why: string): never {
+  throw new TaskflowError('ENGINE_UNAVAILABLE', `enqueueIn: ${why}`);
 }
 
 function isSameFile(one: string, other: string): boolean {
   try {
     return realpathSync(one) === realpathSync(other);
   } catch {
-    // One that is not there is not the same.
+    // A file that does not exist is not the same.
     return false;
   }
 }

@@ -1,6 +1,10 @@
+import { cpSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { DatabaseSync } from '@photostructure/sqlite';
+import { DatabaseSync } from '../../../src/engines/embedded/sqlite.js';
 import { TaskManager } from '../../../src/manager.js';
+import type { AppConnection } from '../../../src/tasks/engine.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { waitFor } from '../../helpers/wait.js';
 
@@ -80,25 +84,65 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect(await count()).toBe(1);
   });
 
-  it('is refused without an open transaction, on another file, and on what is no connection', async () => {
+  it('is refused without an open transaction, on a closed connection and on another file', async () => {
     const ship = tasks.define<[order: number]>('ship');
     expect(() => ship.enqueueIn(app, 7)).toThrow(/no transaction is open/);
     const other = new DatabaseSync(folder.file('other.db'));
     other.exec('BEGIN IMMEDIATE');
-    expect(() => ship.enqueueIn(other, 7)).toThrow(/not of the task database/);
+    expect(() => ship.enqueueIn(other, 7)).toThrow(/to another file/);
     other.close();
-    expect(() => ship.enqueueIn({}, 7)).toThrow(TypeError);
-    expect(() => ship.enqueueIn({ exec: () => {}, prepare: () => {} }, 7)).toThrow(/does not say whether a transaction is open/);
-    const unopened = new TaskManager({ database: folder.file('not-there-yet.db'), logger: false });
-    app.exec('BEGIN');
-    expect(() => unopened.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(/not of the task database/);
-    app.exec('ROLLBACK');
-    await unopened.stop();
+    expect(() => ship.enqueueIn(other, 7)).toThrow(/is closed/);
     const inMemory = new TaskManager({ database: ':memory:', logger: false });
+    await inMemory.describe();
     app.exec('BEGIN');
     expect(() => inMemory.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(/in memory/);
     app.exec('ROLLBACK');
     await inMemory.stop();
     expect(await count()).toBe(0);
+  });
+
+  it('is refused by a manager that has not opened the file', async () => {
+    const unopened = new TaskManager({ database: path, logger: false });
+    app.exec('BEGIN IMMEDIATE');
+    expect(() => unopened.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining('start the task manager first') }),
+    );
+    app.exec('ROLLBACK');
+    await unopened.stop();
+  });
+
+  describe('on a connection of another SQLite library', () => {
+    const refused = (connection: object): void => {
+      const ship = tasks.define<[order: number]>('ship');
+      expect(() => ship.enqueueIn(connection as AppConnection, 7)).toThrow(TypeError);
+      expect(() => ship.enqueueIn(connection as AppConnection, 7)).toThrow(/file locks/);
+    };
+
+    it('is refused, even if that library has the same interface and a transaction is open', async () => {
+      refused({ inTransaction: true, exec: () => {}, prepare: () => ({ run() {}, get() {}, all: () => [] }) });
+      expect(await count()).toBe(0);
+    });
+
+    it('is refused for a second copy of the same package', async () => {
+      const driver = dirname(createRequire(import.meta.url).resolve('@photostructure/sqlite/package.json'));
+      const modules = folder.file('node_modules');
+      const copy = join(modules, '@photostructure/sqlite');
+      for (const part of ['package.json', 'dist', `prebuilds/${process.platform}-${process.arch}`])
+        cpSync(join(driver, part), join(copy, part), { recursive: true });
+      symlinkSync(join(driver, '../../node-gyp-build'), join(modules, 'node-gyp-build'));
+      const { DatabaseSync: Copy } = createRequire(join(copy, 'package.json'))('./dist/index.cjs') as { DatabaseSync: typeof DatabaseSync };
+      const connection = new Copy(folder.file('elsewhere.db'));
+      connection.exec('BEGIN IMMEDIATE');
+      refused(connection);
+      connection.close();
+    });
+
+    const node = process.getBuiltinModule?.('node:sqlite' as 'node:fs') as unknown as { DatabaseSync: typeof DatabaseSync } | undefined;
+    (node ? it : it.skip)('is refused for node:sqlite', () => {
+      const connection = new (node?.DatabaseSync ?? DatabaseSync)(folder.file('elsewhere.db'));
+      connection.exec('BEGIN IMMEDIATE');
+      refused(connection);
+      connection.close();
+    });
   });
 });
