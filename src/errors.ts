@@ -67,3 +67,42 @@ export class TaskflowError extends Error {
 export function isReported(error: unknown): boolean {
   return error instanceof TaskflowError && error.reported;
 }
+
+/** What a log line says of an error. */
+export interface LoggedError {
+  /** Name of its class. */
+  name: string;
+  message: string;
+  code?: string | undefined;
+  stack?: string | null | undefined;
+  cause?: LoggedError | undefined;
+  errors?: readonly LoggedError[] | undefined;
+  /** As of a task's failure. */
+  fingerprint?: string | undefined;
+}
+
+/** Longest texts of one error in a log line. */
+const maxLogged = { message: 500, stack: 8 * 1024 };
+
+/**
+ * The `err` of a log line. It is a copy of named fields, because drivers and HTTP clients attach whole requests to their errors,
+ * and because pino's serializer of errors writes into the object it is given, which fails for a frozen one.
+ *
+ * That serializer takes `type` from the constructor and would say "Object"; without a prototype it takes it from `name`. It
+ * writes members as `aggregateErrors`, so they are not enumerable here, as in an AggregateError.
+ */
+export function loggedError(error: LoggedError): object {
+  const { name, message, code, stack, cause, errors, fingerprint } = error;
+  const logged = Object.create(null) as object;
+  Object.defineProperty(logged, 'name', { value: name });
+  Object.assign(logged, {
+    type: name,
+    message: message.slice(0, maxLogged.message),
+    ...(code !== undefined && { code }),
+    ...(typeof stack === 'string' && { stack: stack.slice(0, maxLogged.stack) }),
+    ...(fingerprint && { fingerprint }),
+    ...(cause && { cause: loggedError(cause) }),
+  });
+  if (errors) Object.defineProperty(logged, 'errors', { value: errors.map(loggedError) });
+  return logged;
+}

@@ -1,14 +1,13 @@
+import { loggedError } from '../errors.js';
+
 /** What a log may say of an error: drivers put whole requests, passwords and all, into theirs. Its stack is for `debug` alone. */
 export function errorFields(error: unknown, secrets: readonly string[] = []): object {
   if (!(error instanceof Error)) return { type: typeof error };
   const { code } = error as { code?: unknown };
-  const type = redacted(error.name, secrets).slice(0, 100);
-  // Without a prototype pino's own serializer of errors takes the type from the name; it would say "Object" else.
-  return Object.assign(Object.create(null) as object, {
-    type,
-    name: type,
-    message: redacted(String(error.message), secrets).slice(0, 500),
-    ...(typeof code === 'string' && { code: redacted(code, secrets).slice(0, 100) }),
+  return loggedError({
+    name: redacted(error.name === 'Error' ? error.constructor.name || error.name : error.name, secrets).slice(0, 100),
+    message: redacted(String(error.message), secrets),
+    code: typeof code === 'string' ? redacted(code, secrets).slice(0, 100) : undefined,
   });
 }
 

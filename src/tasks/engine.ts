@@ -1,6 +1,6 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { SharedStore } from '../store/shared-store.js';
-import type { FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskStatus, TaskSummary, Worker } from './types.js';
+import type { FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskError, TaskStatus, TaskSummary, Worker } from './types.js';
 
 /** A task to be stored, complete: whoever enqueues made its id. */
 export interface NewTask {
@@ -46,11 +46,9 @@ export interface ClaimedTask {
   readonly deadlineAt: number | undefined;
 }
 
-/** What is kept of an error. */
-export interface StoredError {
-  name: string;
-  message: string;
-  stack: string | null;
+/** An error as an engine stores it. */
+export interface StoredError extends TaskError {
+  /** The same for failures of one kind. */
   fingerprint: string;
 }
 

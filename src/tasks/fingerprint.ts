@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { TaskError } from './types.js';
 
 /** The first frame of the app's own code: not of a dependency, not of Node. Without line numbers, which every edit moves. */
 function ownFrame(stack: string): string {
@@ -15,8 +16,36 @@ function withoutValues(message: string): string {
     .replace(/\d+/g, '#');
 }
 
-/** The same for failures of one kind: function, error class, message without numbers and ids, first own frame. */
-export function fingerprint(task: string, error: { name: string; message: string; stack: string | null }): string {
-  const parts = [task, error.name, withoutValues(error.message), ownFrame(error.stack ?? '')];
+/** What a code says of the kind of failure: all of it, unless it holds a number or an id that each failure has of its own. */
+function withoutIds(code: string): string {
+  return code.replace(/[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12,}\b|\d{7,}/gi, '#');
+}
+
+/**
+ * What a failure comes from: the code of the innermost cause, or its class and message where it has no code. A code is enough,
+ * because the message beside it names hosts and files. Wrappers in between say less, and a retry adds one more each time.
+ */
+function originOf({ name, message, code, cause, errors }: TaskError): string {
+  if (cause) return originOf(cause);
+  if (code !== undefined) return withoutIds(code);
+  if (errors) return originsOf(errors);
+  return `${name}: ${withoutValues(message)}`;
+}
+
+/** The members of an AggregateError, each kind once, in whatever order they failed. */
+function originsOf(errors: readonly TaskError[]): string {
+  return [...new Set(errors.map(originOf))].sort().join('\n');
+}
+
+/**
+ * The same for failures of one kind: function, error class, message without numbers and ids, first own frame, and if there are
+ * any, the code and what the failure comes from.
+ */
+export function fingerprint(task: string, error: TaskError): string {
+  const { name, message, stack, code, cause, errors } = error;
+  const parts = [task, name, withoutValues(message), ownFrame(stack ?? '')];
+  if (code !== undefined) parts.push(`code ${withoutIds(code)}`);
+  if (cause) parts.push(`cause ${originOf(cause)}`);
+  else if (errors) parts.push(`errors ${originsOf(errors)}`);
   return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16);
 }

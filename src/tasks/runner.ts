@@ -1,10 +1,10 @@
-import { pathToFileURL } from 'node:url';
+import { loggedError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
 import { type Definition, retryDelay, type Settings } from './definition.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, StoredError, TaskRunner } from './engine.js';
-import { fingerprint } from './fingerprint.js';
+import { describeError } from './describe-error.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from './engine.js';
 import type { Sealer } from './sealing.js';
 import type { LogLevel } from './types.js';
 
@@ -24,7 +24,6 @@ export interface HandlerRunner extends TaskRunner {
 }
 
 const messageLimit = 8 * 1024;
-const stackLimit = 16 * 1024;
 const labelLimit = 256;
 
 /** Runs attempts by calling the handlers of the definitions. */
@@ -36,8 +35,8 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
     const { id, name, attempt } = task;
     const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
     if (result.status === 'success') logger.info(fields, 'task succeeded');
-    else if (result.retryIn === undefined) logger.error({ ...fields, err: errorFields(result.error) }, 'task failed');
-    else logger.warn({ ...fields, retryIn: result.retryIn, err: errorFields(result.error) }, 'task failed and will be retried');
+    else if (result.retryIn === undefined) logger.error({ ...fields, err: loggedError(result.error) }, 'task failed');
+    else logger.warn({ ...fields, retryIn: result.retryIn, err: loggedError(result.error) }, 'task failed and will be retried');
     return result;
   };
 
@@ -128,19 +127,15 @@ function secondsToRetry(settings: Settings, task: ClaimedTask, thrown: unknown, 
   try {
     if (settings.retryOn && settings.retryOn(thrown) !== true) return undefined;
   } catch (err) {
-    logger.error({ err, taskId, task: name }, 'retryOn threw, so the task is not tried again');
+    logger.error({ err: loggedError(describeError(name, err)), taskId, task: name }, 'retryOn threw, so the task is not tried again');
     return undefined;
   }
   try {
     return retryDelay(settings, task.tryNumber, thrown);
   } catch (err) {
-    logger.error({ err, taskId, task: name }, 'backoff failed, so the task waits for its delay');
+    logger.error({ err: loggedError(describeError(name, err)), taskId, task: name }, 'backoff failed, so the task waits for its delay');
     return settings.delay;
   }
-}
-
-function errorFields({ name, message, fingerprint: kind }: StoredError): object {
-  return { type: name, message: message.slice(0, 500), fingerprint: kind };
 }
 
 function sealResult<R extends { result?: string }>(encoded: R, task: string, sealer: Sealer): R {
@@ -200,42 +195,6 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
     return encoded.length > messageLimit ? JSON.stringify({ omitted: `fields of ${encoded.length} characters` }) : encoded;
   } catch {
     return JSON.stringify({ omitted: 'fields that JSON cannot carry' });
-  }
-}
-
-/** Whatever a handler threw, as it is stored. Reading it must not throw in turn. */
-function describeError(task: string, thrown: unknown): StoredError {
-  const named = isErrorLike(thrown);
-  const error = {
-    name: named ? field(thrown, 'name', 'Error').slice(0, 200) : typeof thrown,
-    message: (named ? field(thrown, 'message', '') : text(thrown)).slice(0, messageLimit),
-    stack: named ? withoutRoot(field(thrown, 'stack', '')).slice(0, stackLimit) || null : null,
-  };
-  return { ...error, fingerprint: fingerprint(task, error) };
-}
-
-const root = process.cwd();
-const rootUrl = pathToFileURL(root).href;
-
-/** Paths from where the app runs: shorter to read, and the same on every machine. */
-function withoutRoot(stack: string): string {
-  return stack.replaceAll(`${rootUrl}/`, '').replaceAll(`${root}/`, '');
-}
-
-function isErrorLike(thrown: unknown): boolean {
-  try {
-    return thrown instanceof Error || (typeof thrown === 'object' && thrown !== null && 'message' in thrown);
-  } catch {
-    return false;
-  }
-}
-
-function field(thrown: unknown, key: 'name' | 'message' | 'stack', fallback: string): string {
-  try {
-    const value = (thrown as Record<string, unknown>)[key];
-    return value === undefined ? fallback : text(value);
-  } catch {
-    return fallback;
   }
 }
 

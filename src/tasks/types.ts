@@ -25,6 +25,26 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 /** How much a log line matters. */
 export type LogLevel = (typeof logLevels)[number];
 
+/** What is kept of an error besides its name and message. All of it is bounded: see {@link ErrorDetails.truncated}. */
+export interface ErrorDetails {
+  /** `code` of the error as text, such as `ECONNREFUSED`; absent if it has none. */
+  code?: string;
+  /** What the error was thrown because of (ECMAScript `cause`). */
+  cause?: TaskError;
+  /** The members of an `AggregateError`. */
+  errors?: readonly TaskError[];
+  /** Further causes or members were left out: at most 8 levels, 20 errors and 32 Ki characters are kept. */
+  truncated?: true;
+}
+
+/** An error as it is kept. */
+export interface TaskError extends ErrorDetails {
+  /** `name` of the error, or the name of its class if that says more; for a thrown value that is no error, its type. */
+  name: string;
+  message: string;
+  stack: string | null;
+}
+
 /** A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations seconds. */
 export interface TaskSummary {
   id: string;
@@ -66,7 +86,7 @@ export interface Attempt {
   status: 'running' | 'success' | 'failed' | 'interrupted' | 'cancelled';
   startedAt: string;
   endedAt: string | null;
-  error: { name: string; message: string; stack: string | null } | null;
+  error: TaskError | null;
 }
 
 /** A line of a task's log. */
@@ -85,6 +105,8 @@ export interface LogLine {
 
 /** A task with everything that is known of it. */
 export interface TaskDetail extends TaskSummary {
+  /** Error of the last attempt that ended with one, with its causes. Its stack is in `stack`. */
+  error: ({ name: string; message: string } & ErrorDetails) | null;
   args: readonly unknown[];
   attempts: readonly Attempt[];
   logs: readonly LogLine[];
@@ -141,7 +163,7 @@ export interface Metrics extends Figures {
   series: readonly { at: string; success: number; failed: number; p95: number | null }[];
 }
 
-/** Tasks that failed for good in one way: the same function, error class, message but for numbers and ids, first own frame. */
+/** Tasks that failed for good in one way: the same function, error class and code, message but for numbers and ids, first own frame, and innermost cause. */
 export interface FailureKind {
   fingerprint: string;
   /** The function. */

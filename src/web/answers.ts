@@ -13,6 +13,7 @@ import {
   logLevels,
   type Metrics,
   type TaskDetail,
+  type TaskError,
   type TaskSummary,
   taskStatuses,
   type Worker,
@@ -30,6 +31,22 @@ const seconds = z.number().min(0).nullable();
 const status = z.enum(taskStatuses);
 const tags = z.record(z.string(), z.string());
 const error = z.strictObject({ name: z.string(), message: z.string() });
+/** An error with its stack, its cause and its members, each of which is one again. */
+export const taskError: z.ZodType<TaskError> = z.strictObject({
+  name: z.string(),
+  message: z.string(),
+  stack: z.string().nullable(),
+  code: z.string().exactOptional(),
+  cause: z.lazy(() => taskError).exactOptional(),
+  errors: z.array(z.lazy(() => taskError)).exactOptional(),
+  truncated: z.literal(true).exactOptional(),
+});
+const detailedError = error.extend({
+  code: z.string().exactOptional(),
+  cause: taskError.exactOptional(),
+  errors: z.array(taskError).exactOptional(),
+  truncated: z.literal(true).exactOptional(),
+});
 
 const summaryFields = {
   id: taskId,
@@ -69,7 +86,7 @@ const attempt = z.strictObject({
   status: z.enum(['running', 'success', 'failed', 'interrupted', 'cancelled']),
   startedAt: time,
   endedAt: time.nullable(),
-  error: z.strictObject({ name: z.string(), message: z.string(), stack: z.string().nullable() }).nullable(),
+  error: taskError.nullable(),
 }) satisfies z.ZodType<Attempt>;
 
 export const flowNode: z.ZodType<FlowNode> = z.strictObject({
@@ -83,6 +100,7 @@ export const flowNode: z.ZodType<FlowNode> = z.strictObject({
 
 export const taskDetail = z.strictObject({
   ...summaryFields,
+  error: detailedError.nullable(),
   args: z.array(z.unknown()).exactOptional(),
   attempts: z.array(attempt),
   logs: z.array(logLine),

@@ -204,6 +204,7 @@ function onTask(id: string, summary: string, body: z.ZodObject, status: 201 | 20
 const components: Readonly<Record<string, z.ZodType>> = {
   TaskSummary: answers.taskSummary,
   TaskDetail: answers.taskDetail,
+  TaskError: answers.taskError,
   FlowNode: answers.flowNode,
   TaskList: answers.taskList,
   LogLine: answers.logLine,

@@ -2,7 +2,7 @@ import type { StoredError } from '../../tasks/engine.js';
 import { fingerprint } from '../../tasks/fingerprint.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Database, Row } from './database.js';
-import { type ClaimedRow, stateCode } from './rows.js';
+import { type ClaimedRow, detailsText, stateCode } from './rows.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 import { introduce } from './workers.js';
 import type { BatchResult, Claim, LogEntry, ProgressEntry, Write } from './write.js';
@@ -116,7 +116,8 @@ function begin(transaction: Transaction, tasks: readonly Ready[], owner: string,
   const { database, ledger } = transaction;
   const rows = database.all(
     `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = ?3, ended_at = NULL, duration = NULL,
-       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL
+       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL,
+       error_details = NULL
      FROM json_each(?4) AS each WHERE task.seq = each.value
      RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at, args) AS rest`,
     ledger.nextRevs(tasks.length),
@@ -233,7 +234,7 @@ export function end(
   const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
   database.run(
     `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL, ended_at = ?, duration = ?, error_name = ?, error_message = ?,
-       fingerprint = ?, stack = ?, searchable = ?, result = ?, result_omitted = ? WHERE seq = ?`,
+       fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ? WHERE seq = ?`,
     stateCode[status],
     ledger.nextRev(),
     at,
@@ -242,6 +243,7 @@ export function end(
     error?.message ?? null,
     error?.fingerprint || null,
     error?.stack ?? null,
+    detailsText(error),
     error ? 0 : null,
     result,
     resultOmitted,
@@ -265,7 +267,7 @@ function toPending(
 ): Row | undefined {
   transaction.database.run(
     `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
-       error_name = ?, error_message = ?, fingerprint = ?, stack = ? WHERE seq = ?`,
+       error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ? WHERE seq = ?`,
     transaction.ledger.nextRev(),
     runAt,
     runAt > now ? runAt : null,
@@ -275,6 +277,7 @@ function toPending(
     error.message,
     error.fingerprint || null,
     error.stack,
+    detailsText(error),
     row.seq ?? null,
   );
   move(transaction, Number(row.lane), 'running', 'pending');
@@ -285,7 +288,8 @@ function toPending(
 /** Stores an attempt that has ended: of a row with `seq`, `attempt` and `started_at`. */
 export function recordAttempt({ database }: Transaction, row: Row, status: TaskStatus, at: number, error: StoredError | undefined): void {
   database.run(
-    'INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack, error_details)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.seq ?? null,
     row.attempt ?? null,
     stateCode[status],
@@ -294,6 +298,7 @@ export function recordAttempt({ database }: Transaction, row: Row, status: TaskS
     error?.name ?? null,
     error?.message ?? null,
     error?.stack ?? null,
+    detailsText(error),
   );
 }
 

@@ -205,6 +205,8 @@ ALTER TABLE schedule ADD COLUMN pause_reason TEXT;
 `,
   // 6: further causes of an error, executors whose handler outlives its attempt, and statistics that expire.
   `
+ALTER TABLE task ADD COLUMN error_details TEXT;
+ALTER TABLE attempt ADD COLUMN error_details TEXT;
 `,
 ];
 

@@ -4,7 +4,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import { recordAttempt } from './attempts.js';
 import { deleteTask } from './commands.js';
 import type { Database, Row } from './database.js';
-import { idBytes, stateCode } from './rows.js';
+import { detailsText, idBytes, stateCode } from './rows.js';
 import { move, statusOf, type Transaction } from './transaction.js';
 import type { Write } from './write.js';
 
@@ -116,7 +116,8 @@ function update(transaction: Transaction, row: Row, task: MirroredTask): void {
   if (row.searchable === 1 && findable !== 1) database.run('DELETE FROM failure WHERE rowid = ?', seq);
   database.run(
     `UPDATE task SET status = ?, rev = ?, priority = ?, run_at = ?, ready_at = ?, max_attempts = ?, attempt = ?, started_at = ?, ended_at = ?,
-       duration = ?, progress = ?, progress_text = ?, error_name = ?, error_message = ?, fingerprint = ?, stack = ?, searchable = ? WHERE seq = ?`,
+       duration = ?, progress = ?, progress_text = ?, error_name = ?, error_message = ?, fingerprint = ?, stack = ?,
+       error_details = ?, searchable = ? WHERE seq = ?`,
     stateCode[status],
     ledger.nextRev(),
     task.priority,
@@ -133,6 +134,7 @@ function update(transaction: Transaction, row: Row, task: MirroredTask): void {
     error?.message ?? null,
     error?.fingerprint || null,
     error?.stack ?? null,
+    detailsText(error),
     findable,
     seq,
   );

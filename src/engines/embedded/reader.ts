@@ -3,7 +3,19 @@ import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker
 import type { Bell } from './bell.js';
 import { type Database, type Row, rollBack, type SqlValue } from './database.js';
 import { countTasks, listTasks } from './listing.js';
-import { idBytes, idOf, stateOf, summaryColumns, toAttempt, toLogLine, toPause, toScheduleState, toSummary, toWorker } from './rows.js';
+import {
+  detailsOf,
+  idBytes,
+  idOf,
+  stateOf,
+  summaryColumns,
+  toAttempt,
+  toLogLine,
+  toPause,
+  toScheduleState,
+  toSummary,
+  toWorker,
+} from './rows.js';
 import { countedTo } from './sources.js';
 
 /** Rows of one change event. */
@@ -67,13 +79,16 @@ export class Reader {
 
   #detail(id: string, logLines: number | undefined): TaskDetail | undefined {
     const row = this.#database.get(
-      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, args, result, result_omitted, rerun_of, rerun_as
+      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, error_details, args,
+         result, result_omitted, rerun_of, rerun_as
        FROM task WHERE id = ?`,
       idBytes(id),
     );
     if (!row) return undefined;
+    const summary = toSummary(row);
     return {
-      ...toSummary(row),
+      ...summary,
+      error: summary.error && { ...summary.error, ...detailsOf(row) },
       args: JSON.parse(String(row.args)) as readonly unknown[],
       attempts: this.#attempts(row),
       logs: logLines === 0 ? [] : this.logs(id, { before: lastNumber, limit: logLines }),

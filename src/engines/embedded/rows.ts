@@ -3,6 +3,7 @@ import { isEnded } from '../../tasks/states.js';
 import { timeOfTaskId } from '../../tasks/task-id.js';
 import {
   type Attempt,
+  type ErrorDetails,
   type FailureKind,
   type LogLevel,
   type LogLine,
@@ -175,8 +176,26 @@ export function toAttempt(row: Row): Attempt {
     error:
       row.error_name === null
         ? null
-        : { name: text(row.error_name), message: text(row.error_message), stack: row.stack === null ? null : text(row.stack) },
+        : {
+            name: text(row.error_name),
+            message: text(row.error_message),
+            stack: row.stack === null ? null : text(row.stack),
+            ...detailsOf(row),
+          },
   };
+}
+
+/** The column `error_details`: JSON text of what an error has besides name, message and stack; null if it has nothing. */
+export function detailsText(error: ErrorDetails | null | undefined): string | null {
+  if (!error) return null;
+  const { code, cause, errors, truncated } = error;
+  if (code === undefined && cause === undefined && errors === undefined && truncated === undefined) return null;
+  return JSON.stringify({ code, cause, errors, truncated });
+}
+
+/** What {@link detailsText} stored in a row of the table `task` or `attempt`. */
+export function detailsOf({ error_details: details }: Row): ErrorDetails {
+  return typeof details === 'string' ? (JSON.parse(details) as ErrorDetails) : {};
 }
 
 /** A row of the table `log`. */

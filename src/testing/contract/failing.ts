@@ -115,6 +115,42 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
+  it('keeps the code, the causes and the members of the error of each attempt', async () => {
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        const { attempt } = taskContext();
+        const refused = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+        throw new AggregateError([new RangeError(`member of ${attempt}`)], 'no mirror answered', { cause: refused });
+      },
+      { retries: 1 },
+    );
+    await tasks.start();
+    const { error, attempts } = await ended(await flaky.enqueue(), 'failed');
+    expect(attempts).toHaveLength(2);
+    for (const [n, kept] of [...attempts.map((attempt) => attempt.error), error].entries()) {
+      expect(kept).toMatchObject({ cause: { message: 'refused', code: 'ECONNREFUSED' }, errors: [{ name: 'RangeError' }] });
+      expect(kept?.errors?.[0]?.message).toBe(`member of ${Math.min(2, n + 1)}`);
+      expect(kept?.cause?.stack).toContain('Error: refused');
+    }
+    expect((await tasks.find({ limit: 1 })).items[0]?.error).toEqual({ name: 'AggregateError', message: 'no mirror answered' });
+  });
+
+  it('drops code and causes when a later attempt succeeds', async () => {
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        if (taskContext().attempt === 1) throw new Error('first', { cause: 'x' });
+      },
+      { retries: 1 },
+    );
+    await tasks.start();
+    expect(await ended(await flaky.enqueue(), 'success')).toMatchObject({
+      error: null,
+      attempts: [{ error: { cause: {} } }, { error: null }],
+    });
+  });
+
   it('asks a function how long to wait, with the number of the try and its error', async () => {
     const asked: unknown[][] = [];
     const backoff = (tryNumber: number, error: unknown): number => {

@@ -51,22 +51,65 @@ function Stack({ stack }: { stack: string }) {
   );
 }
 
+interface ShownError {
+  name: string;
+  message: string;
+  code?: string;
+  cause?: ErrorWithStack;
+  errors?: readonly ErrorWithStack[];
+  truncated?: true;
+}
+type ErrorWithStack = ShownError & { stack: string | null };
+
+function Headline({ error: { name, code, message } }: { error: ShownError }) {
+  return (
+    <>
+      <strong>{name}</strong>
+      {code !== undefined && <code class="error-code">{code}</code>}: {message}
+    </>
+  );
+}
+
+/** An error that another one came from, or a member of one: closed at first, but for the first of each kind. */
+function Related({ label, error, open }: { label: string; error: ErrorWithStack; open: boolean }) {
+  return (
+    <details class="related-error" open={open}>
+      <summary>
+        {label} <Headline error={error} />
+      </summary>
+      {error.stack && <Stack stack={error.stack} />}
+      <RelatedErrors error={error} />
+    </details>
+  );
+}
+
+function RelatedErrors({ error: { cause, errors = [], truncated } }: { error: ShownError }) {
+  return (
+    <>
+      {cause && <Related label="Caused by" error={cause} open />}
+      {errors.map((member, n) => (
+        <Related key={n} label={`Error ${n + 1} of ${errors.length}${truncated ? ' kept' : ''}:`} error={member} open={n === 0} />
+      ))}
+      {truncated && <p class="faint">Further causes or members of this error were not kept.</p>}
+    </>
+  );
+}
+
 interface ErrorProps {
-  name: string | undefined;
-  message: string | undefined;
+  error: ShownError | null | undefined;
   stack: string | null;
   /** Of the failures of this kind. */
   fingerprint: string | null;
 }
 
 /** Why it failed, and where. */
-export function ErrorPart({ name, message, stack, fingerprint }: ErrorProps) {
-  if (name === undefined) return null;
+export function ErrorPart({ error, stack, fingerprint }: ErrorProps) {
+  if (!error) return null;
   return (
     <section aria-label="Error">
       <h3>Error</h3>
       <p class="error-box">
-        <strong>{name}</strong>: {message}
+        <Headline error={error} />
       </p>
       {fingerprint && (
         <p>
@@ -74,6 +117,7 @@ export function ErrorPart({ name, message, stack, fingerprint }: ErrorProps) {
         </p>
       )}
       {stack && <Stack stack={stack} />}
+      <RelatedErrors error={error} />
     </section>
   );
 }

@@ -34,7 +34,7 @@ function Tail() {
 function Attempt({ task }: { task: ShownTask }) {
   const { attempt } = view.value;
   const chosen = task.attempts.find(({ number }) => number === attempt);
-  if (!chosen) return <ErrorPart name={task.error?.name} message={task.error?.message} stack={task.stack} fingerprint={task.fingerprint} />;
+  if (!chosen) return <ErrorPart error={task.error} stack={task.stack} fingerprint={task.fingerprint} />;
   const before = task.attempts.find(({ number }) => number === chosen.number - 1);
   return (
     <>
@@ -46,7 +46,7 @@ function Attempt({ task }: { task: ShownTask }) {
           All attempts
         </button>
       </p>
-      <ErrorPart name={chosen.error?.name} message={chosen.error?.message} stack={chosen.error?.stack ?? null} fingerprint={null} />
+      <ErrorPart error={chosen.error} stack={chosen.error?.stack ?? null} fingerprint={null} />
     </>
   );
 }

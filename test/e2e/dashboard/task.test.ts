@@ -88,6 +88,30 @@ describe('one task in a browser', () => {
     await waitFor(async () => (await lines().count()) === 3);
   });
 
+  it('shows what an error was caused by and its members, each with its code and stack, and folds each', async () => {
+    const { page, tasks } = board;
+    const bad = tasks.task('bad', () => {
+      const refused = (host: string) => Object.assign(new Error(`connect to ${host}`), { code: 'ECONNREFUSED' });
+      const none = new AggregateError([refused('mirror-a'), refused('mirror-b')], 'no mirror answered');
+      throw new RangeError('could not bill', { cause: none });
+    });
+    const id = await bad.enqueue();
+    await waitFor(async () => (await tasks.get(id))?.status === 'failed');
+    await board.signIn(`?task=${id}`);
+    await board.panel.locator('.error-box', { hasText: 'RangeError: could not bill' }).waitFor();
+    const cause = board.panel.locator('.related-error', { hasText: 'Caused by AggregateError: no mirror answered' }).first();
+    const [first, second] = [cause.locator('.related-error').nth(0), cause.locator('.related-error').nth(1)];
+    await first.locator('.error-code', { hasText: 'ECONNREFUSED' }).waitFor();
+    await first.locator('.stack', { hasText: 'task.test' }).waitFor();
+    expect(await second.locator('.stack').isVisible()).toBe(false);
+    await second.locator('summary').focus();
+    await page.keyboard.press('Enter');
+    await second.locator('.stack', { hasText: 'mirror-b' }).waitFor();
+    await cause.locator('> summary').click();
+    await first.waitFor({ state: 'hidden' });
+    expect(board.complaints).toEqual([]);
+  });
+
   it('shows a log as it grows: following stops when one scrolls up and goes on with End, filters work meanwhile', async () => {
     const { page, tasks } = board;
     const endless = tasks.task('endless', async () => {
