@@ -234,7 +234,7 @@ export class TableEngine implements TaskEngine {
         ? { results: await commits.submit<'rerun'>(rerunOf(command, newTaskId, at)) }
         : await commandTasks(embeddedParts(reader, commits, at), command, by);
     if (by.dryRun) return outcome;
-    if (command.action === 'cancel') for (const key of reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    if (command.action === 'cancel') this.#slots?.cancel(reader.toCancel(this.#owner));
     if (command.action !== 'delete') this.#tellResults(outcome.results);
     this.#poke();
     return outcome;
@@ -342,7 +342,7 @@ export class TableEngine implements TaskEngine {
   #lookForChanges(): void {
     this.#changed.ring();
     if (!this.#claiming || !this.#opened) return;
-    for (const key of this.#opened.reader.toCancel(this.#owner)) this.#slots?.cancel(key);
+    this.#slots?.cancel(this.#opened.reader.toCancel(this.#owner));
     this.#scheduler.refresh();
     this.#poke();
   }

@@ -75,6 +75,10 @@ export interface LeftToWrite {
 /** Lines that are kept while they cannot be written. */
 const mostKeptLines = 10_000;
 
+function isSame(one: AttemptKey, other: AttemptKey): boolean {
+  return one.seq === other.seq && one.attempt === other.attempt;
+}
+
 interface SlotsParts {
   runner: TaskRunner;
   /** The attempt is over. Resolves when that is recorded. */
@@ -94,6 +98,8 @@ export class Slots {
   /** Attempts whose end is known, but not yet stored. */
   #ending = 0;
   #stopping = false;
+  /** Attempts that were cancelled after their claim was stored and before they begin here. */
+  #cancelledEarly: readonly AttemptKey[] = [];
   /** Lines of attempts that have no slot any more. */
   readonly #leftLogs: LogEntry[] = [];
   #idle: (() => void) | undefined;
@@ -122,6 +128,7 @@ export class Slots {
       if (result === ended) this.#release(slot);
     });
     if (result !== ended) void ended.then(() => this.#release(slot));
+    if (this.#cancelledEarly.some((key) => isSame(key, slot))) this.#cancel(slot);
   }
 
   #record(slot: Slot, result: AttemptResult): void {
@@ -158,11 +165,22 @@ export class Slots {
     if (this.size === 0) this.#idle?.();
   }
 
-  /** Aborts the signal of a task, and gives it up after its grace. Its slot stays taken until the handler ends. */
-  cancel({ seq, attempt }: AttemptKey): void {
-    // Not by the task alone: one that timed out may be tried again while its handler still goes on.
-    const slot = [...this.#running].find((each) => each.seq === seq && each.attempt === attempt);
-    if (!slot || slot.grace || slot.over) return;
+  /**
+   * Cancels all attempts that the database says are to be cancelled. One whose claim is stored but
+   * has not begun here yet is cancelled when it begins.
+   */
+  cancel(keys: readonly AttemptKey[]): void {
+    if (keys.length === 0 && this.#cancelledEarly.length === 0) return;
+    const running = [...this.#running];
+    // Compared by attempt too: after a timeout, a task may run again while its old handler goes on.
+    const slots = keys.map((key) => running.find((slot) => isSame(key, slot)));
+    for (const slot of slots) if (slot) this.#cancel(slot);
+    this.#cancelledEarly = keys.filter((_key, index) => slots[index] === undefined);
+  }
+
+  /** Aborts the signal of an attempt, and gives it up after its grace. Its slot stays taken until the handler ends. */
+  #cancel(slot: Slot): void {
+    if (slot.grace || slot.over) return;
     const giveUp = (): void => {
       slot.over = true;
       this.#parts.abandoned(slot);
