@@ -25,6 +25,24 @@ export async function eventually(assertions: () => Promise<void>, seconds = 15):
   }
 }
 
+/** A promise that the test resolves. */
+export interface Gate {
+  readonly passed: Promise<void>;
+  open(): void;
+}
+
+/**
+ * Makes a gate for a handler to wait at. The test may open it before the handler arrives: a task is
+ * shown as running a moment before its handler is called.
+ */
+export function gate(): Gate {
+  let open = (): void => {};
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { passed, open };
+}
+
 export function sleep(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

@@ -1,1 +1,1 @@
-export { eventually, sleep, waitFor } from '../../src/testing/wait.js';
+export { eventually, gate, sleep, waitFor } from '../../src/testing/wait.js';

@@ -10,7 +10,7 @@ import { ask } from '../helpers/client.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { openStream } from '../helpers/stream.js';
-import { sleep, waitFor } from '../helpers/wait.js';
+import { gate, sleep, waitFor } from '../helpers/wait.js';
 
 interface TasksData {
   upserts: TaskSummary[];
@@ -160,16 +160,12 @@ describe('the live events of the tasks', () => {
   });
 
   it('follow the log of the tasks that are named, from the moment of connecting', async () => {
-    let release = (): void => {};
-    const talk = tasks.task('talk', () => {
+    const { passed, open } = gate();
+    const talk = tasks.task('talk', async () => {
       taskLog('before');
-      return new Promise<void>((resolve) => {
-        const timer = setInterval(() => taskLog('tick'), 50);
-        release = () => {
-          clearInterval(timer);
-          resolve();
-        };
-      });
+      const timer = setInterval(() => taskLog('tick'), 50);
+      await passed;
+      clearInterval(timer);
     });
     await tasks.start();
     const id = await talk.enqueue();
@@ -180,21 +176,17 @@ describe('the live events of the tasks', () => {
     expect(lines.every(({ message }) => message === 'tick')).toBe(true);
     expect(lines.map(({ n }) => n)).toEqual(lines.map((_, index) => (lines[0]?.n ?? 0) + index));
     expect(stream.of('tasks')).toEqual([]);
-    release();
+    open();
     stream.close();
   });
 
   it('tell a client that reads slowly every line of a log, without a gap', async () => {
-    let release = (): void => {};
-    const talk = tasks.task('talk', () => {
+    const { passed, open } = gate();
+    const talk = tasks.task('talk', async () => {
       taskLog('first');
       const timer = setInterval(() => taskLog('tick'), 100);
-      return new Promise<void>((resolve) => {
-        release = () => {
-          clearInterval(timer);
-          resolve();
-        };
-      });
+      await passed;
+      clearInterval(timer);
     });
     await tasks.start();
     const id = await talk.enqueue();
@@ -212,7 +204,7 @@ describe('the live events of the tasks', () => {
       await sleep(0.6);
     }
     expect(seen).toEqual(seen.map((_, index) => (seen[0] ?? 0) + index));
-    release();
+    open();
     controller.abort();
     await events.next();
   });

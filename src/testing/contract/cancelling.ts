@@ -1,7 +1,7 @@
 import { taskContext, taskLog } from '../../tasks/context.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
-import { sleep, waitFor } from '../wait.js';
+import { gate, sleep, waitFor } from '../wait.js';
 
 /** What an engine promises of cancelling. */
 export function describeCancelling({ runner, manager, ended: endedOf }: Suite): void {
@@ -47,15 +47,15 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
   });
 
   it('records a cancelled task that ignores its signal after its grace, keeps its slot taken, and ignores what it returns', async () => {
-    let release = (): void => {};
+    const { passed, open } = gate();
     const one = manager({ concurrency: 1 });
     tasks = one;
     const stubborn = one.task(
       'deaf',
-      () =>
-        new Promise<string>((resolve) => {
-          release = () => resolve('too late');
-        }),
+      async () => {
+        await passed;
+        return 'too late';
+      },
       { cancelGrace: 0.1, retries: 5 },
     );
     const next = one.task('next', () => 1);
@@ -67,7 +67,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     await ended(id, 'cancelled');
     await sleep(0.05);
     expect((await one.get(waiting))?.status).toBe('pending');
-    release();
+    open();
     await ended(waiting, 'success');
     expect(await one.get(id)).toMatchObject({ status: 'cancelled', result: null });
   });
@@ -88,13 +88,11 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
   });
 
   it('marks what a cancelled task still logs after its end as late', async () => {
-    let release = (): void => {};
+    const { passed, open } = gate();
     const deaf = tasks.task(
       'deaf',
       async () => {
-        await new Promise<void>((resolve) => {
-          release = resolve;
-        });
+        await passed;
         taskLog('unheard');
       },
       { cancelGrace: 0.05 },
@@ -104,7 +102,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     await ended(id, 'running');
     await tasks.control({ action: 'cancel', ids: [id] }, by);
     await ended(id, 'cancelled');
-    release();
+    open();
     await waitFor(async () => (await tasks.logs(id, {})).length === 1);
     expect((await tasks.get(id))?.logs[0]).toMatchObject({ message: 'unheard', late: true });
   });

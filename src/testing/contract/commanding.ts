@@ -1,6 +1,6 @@
 import type { CommandResult, Outcome } from '../../tasks/engine.js';
 import type { Suite, Tasks } from '../suite.js';
-import { waitFor } from '../wait.js';
+import { gate, waitFor } from '../wait.js';
 
 /** What an engine promises of commands to many tasks at once. */
 export function describeCommanding({ runner, manager }: Suite): void {
@@ -142,12 +142,8 @@ export function describeCommanding({ runner, manager }: Suite): void {
   });
 
   it('lists the processes that have the tasks open, with their slots and what they run', async () => {
-    let release = (): void => {};
-    const slow = tasks.task('slow', () => {
-      return new Promise<void>((resolve) => {
-        release = resolve;
-      });
-    });
+    const { passed, open } = gate();
+    const slow = tasks.task('slow', () => passed);
     await tasks.start();
     const id = await slow.enqueue();
     await waitFor(async () => (await tasks.get(id))?.status === 'running');
@@ -158,7 +154,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(worker.version).toMatch(/^\d+\.\d+\.\d+/);
     expect(worker.lastSign).toBeLessThan(5);
     expect(Date.parse(worker.startedAt)).toBeLessThanOrEqual(Date.now());
-    release();
+    open();
     await waitFor(async () => (await tasks.aggregate('workers')).every(({ running }) => running === 0));
   });
 }

@@ -63,7 +63,7 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     await waits.with({ priority: 9 }).enqueue();
     await waits.with({ priority: -9 }).enqueue();
     await waits.enqueue();
-    expect(await oldest()).toBe((await tasks.get(first))?.createdAt);
+    expect(await oldest()).toBe((await tasks.get(first))?.runAt);
     await tasks.control({ action: 'cancel', ids: [first] }, by);
     expect(Date.parse((await oldest()) ?? '')).toBeGreaterThan(Date.parse((await tasks.get(first))?.createdAt ?? ''));
   });

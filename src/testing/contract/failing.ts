@@ -1,7 +1,7 @@
 import { taskContext, taskLog } from '../../tasks/context.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
-import { sleep, waitFor } from '../wait.js';
+import { gate, sleep, waitFor } from '../wait.js';
 
 const fail = (): never => {
   throw new Error('no');
@@ -212,14 +212,12 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
   });
 
   it('fails an attempt that ignores its time-out after its grace, and marks what it still logs as late', async () => {
-    let release = (): void => {};
+    const { passed, open } = gate();
     const deaf = tasks.task(
       'deaf',
       async () => {
         taskLog('begun');
-        await new Promise<void>((resolve) => {
-          release = resolve;
-        });
+        await passed;
         taskLog('still here');
       },
       { timeout: 0.05, cancelGrace: 0.05 },
@@ -229,7 +227,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     const id = await deaf.enqueue();
     expect((await ended(id, 'failed')).error?.name).toBe('TimeoutError');
     await ended(await next.enqueue(), 'success');
-    release();
+    open();
     const lines = await waitFor(async () => {
       const all = await tasks.logs(id, {});
       return all.length === 2 && all;

@@ -1,7 +1,7 @@
 import { taskContext, taskLog, taskProgress } from '../../tasks/context.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
-import { sleep, waitFor } from '../wait.js';
+import { gate, sleep, waitFor } from '../wait.js';
 
 /** What an engine promises of running. */
 export function describeRunning({ runner, manager, ended: endedOf }: Suite): void {
@@ -118,17 +118,15 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
   });
 
   it('shows the log of a task while it runs', async () => {
-    let release = (): void => {};
+    const { passed, open } = gate();
     const talk = tasks.task('talk', () => {
       taskLog('begun');
-      return new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      return passed;
     });
     await tasks.start();
     const id = await talk.enqueue();
     await waitFor(async () => (await tasks.logs(id, {})).length === 1);
-    release();
+    open();
   });
 
   it('keeps no more log lines of a task than its limit, and says so', async () => {
@@ -255,32 +253,26 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
   });
 
   it('starts the ready tasks of other names although one is held up by its own limit', async () => {
-    let release = (): void => {};
-    const hold = (): Promise<void> =>
-      new Promise((resolve) => {
-        release = resolve;
-      });
-    const held = tasks.task('held', hold, { concurrency: 1, priority: 9 });
+    const gates = [gate(), gate()];
+    const held = tasks.task('held', (n: number) => gates[n]?.passed, { concurrency: 1, priority: 9 });
     const free = tasks.task('free', () => 1);
     await tasks.start();
-    const [first = '', second = ''] = await held.enqueueMany([[], []]);
+    const [first = '', second = ''] = await held.enqueueMany([[0], [1]]);
     await ended(first, 'running');
     await ended(await free.enqueue(), 'success');
     expect((await tasks.get(second))?.status).toBe('pending');
-    release();
+    gates[0]?.open();
     await ended(first, 'success');
     await ended(second, 'running');
-    release();
+    gates[1]?.open();
     await ended(second, 'success');
   });
 
   it('shows how far a task is while it runs, and keeps the last of it', async () => {
-    let release = (): void => {};
+    const { passed, open } = gate();
     const copy = tasks.task('copy', async () => {
       taskProgress(0.4, '40 of 100 rows');
-      await new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      await passed;
       taskProgress(7);
     });
     await tasks.start();
@@ -290,7 +282,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
       return typeof task?.progress === 'number' && task;
     });
     expect(running).toMatchObject({ status: 'running', progress: 0.4, progressText: '40 of 100 rows' });
-    release();
+    open();
     expect((await ended(id, 'success')).progress).toBe(1);
   });
 

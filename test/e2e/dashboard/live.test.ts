@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { useDashboard } from '../../helpers/dashboard.js';
 import { password } from '../../helpers/passwords.js';
-import { eventually, sleep, waitFor } from '../../helpers/wait.js';
+import { eventually, gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard();
 
@@ -21,15 +21,10 @@ describe('the dashboard while things change', () => {
     const waits = tasks.define('wait_for_it');
     await waits.enqueue();
     await board.row('wait_for_it').locator('.badge.pending').waitFor(soon);
-    let release = (): void => {};
-    waits.handle(
-      () =>
-        new Promise<void>((resolve) => {
-          release = resolve;
-        }),
-    );
+    const { passed, open } = gate();
+    waits.handle(() => passed);
     await board.row('wait_for_it').locator('.badge.running').waitFor(soon);
-    release();
+    open();
     await board.row('wait_for_it').locator('.badge.success').waitFor(soon);
     expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(true);
     expect(board.complaints).toEqual([]);
@@ -251,22 +246,14 @@ describe('the dashboard while things change', () => {
       const real = Date.now;
       Date.now = () => real() - 600_000;
     });
-    let release = (): void => {};
-    await tasks
-      .task(
-        'runs',
-        () =>
-          new Promise<void>((resolve) => {
-            release = resolve;
-          }),
-      )
-      .enqueue();
+    const { passed, open } = gate();
+    await tasks.task('runs', () => passed).enqueue();
     await tasks.task('bad', fail('x')).enqueue();
     await board.signIn('?view=failures');
     await page.locator('td[data-label="Last"] time', { hasText: /^(now|\d+ s ago)$/ }).waitFor();
     await board.visit('?view=tasks');
     await waitFor(async () => /^[0-9.]+ s$/.test((await board.row('runs').locator('td[data-label="Duration"]').textContent()) ?? ''));
-    release();
+    open();
   });
 
   it.each(['Asia/Kolkata', 'America/St_Johns'])('says how far the zone of the browser is from UTC: %s', async (timezoneId) => {
@@ -356,11 +343,9 @@ describe('the dashboard while things change', () => {
 
   it('tells the end of a task that is watched, on the page and by the browser, and marks its icon while it is hidden', async () => {
     const { page, tasks } = board;
-    let end = (): void => {};
+    const { passed, open } = gate();
     const long = tasks.task('long', async () => {
-      await new Promise<void>((resolve) => {
-        end = resolve;
-      });
+      await passed;
       throw new Error('secret of the handler');
     });
     await board.context.grantPermissions(['notifications'], { origin: board.served.url });
@@ -391,7 +376,7 @@ describe('the dashboard while things change', () => {
     });
     const icon = () => page.locator('link[rel=icon]').getAttribute('href');
     expect(await icon()).not.toContain('alert');
-    end();
+    open();
     await page.locator('.notice', { hasText: /long [0-9a-f]{8}….{4}: failed/ }).waitFor();
     expect(await page.evaluate(() => (window as unknown as { notices: string[] }).notices)).toEqual([
       expect.stringMatching(/^long [0-9a-f]{8}….{4}: failed Error$/),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { taskContext, taskLog } from '../../../src/index.js';
 import { useDashboard } from '../../helpers/dashboard.js';
-import { eventually, sleep, waitFor } from '../../helpers/wait.js';
+import { eventually, gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard({ database: ':memory:', limits: { logLines: 200_000 } });
 
@@ -252,22 +252,15 @@ describe('one task in a browser', () => {
 
   it('says cancelling until a running task stops, and takes it calmly when the task has ended meanwhile', async () => {
     const { page, tasks } = board;
-    let release = (): void => {};
-    const stubborn = tasks.task(
-      'stubborn',
-      () =>
-        new Promise<void>((resolve) => {
-          release = resolve;
-        }),
-      { cancelGrace: 30 },
-    );
+    const { passed, open } = gate();
+    const stubborn = tasks.task('stubborn', () => passed, { cancelGrace: 30 });
     const id = await stubborn.enqueue();
     await board.signIn(`?task=${id}&view=tasks`);
     await board.panel.getByRole('button', { name: 'Cancel' }).click();
     await page.locator('dialog[open]').getByRole('button', { name: 'Stop task' }).click();
     await board.panel.getByRole('button', { name: 'Cancelling…' }).waitFor();
     await board.panel.locator('h2 .badge', { hasText: 'cancelling' }).waitFor();
-    release();
+    open();
     await board.panel.locator('h2 .badge.cancelled').waitFor();
 
     const quick = tasks.define('quick');

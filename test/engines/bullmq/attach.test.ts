@@ -5,7 +5,7 @@ import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../
 import type { TaskDetail } from '../../../src/index.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
-import { sleep, waitFor } from '../../helpers/wait.js';
+import { gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 
@@ -54,10 +54,10 @@ const by = { actor: 'ada' };
     expect(Date.parse(late?.runAt ?? '') - Date.parse(late?.createdAt ?? '')).toBe(60_000);
     const more = await add('comes');
     await becomes(more, 'waiting');
-    let end = (): void => {};
+    const { passed, open } = gate();
     work(async (job) => {
       if (job.name === 'waits') throw new TypeError('no address');
-      if (job.name === 'comes') await new Promise<void>((resolve) => (end = resolve));
+      if (job.name === 'comes') await passed;
       return { sent: true };
     });
     expect(await becomes(waiting, 'failed')).toMatchObject({
@@ -67,7 +67,7 @@ const by = { actor: 'ada' };
       maxAttempts: 1,
     });
     expect(await becomes(more, 'active')).toMatchObject({ status: 'running', startedAt: expect.any(String), endedAt: null });
-    end();
+    open();
     const done = await becomes(more, 'completed');
     expect(done).toMatchObject({ status: 'success', result: { sent: true }, args: [{}], error: null });
     expect(done.duration).toBeGreaterThan(0);
@@ -136,13 +136,13 @@ const by = { actor: 'ada' };
     await becomes(delayed, 'delayed');
     expect((await tasks.control({ action: 'run', ids: [delayed] }, by)).results).toMatchObject([{ ok: true }]);
     await becomes(delayed, 'waiting');
-    let end = (): void => {};
-    work(() => new Promise<void>((resolve) => (end = resolve)));
+    const { passed, open } = gate();
+    work(() => passed);
     await becomes(delayed, 'active');
     expect((await tasks.control({ action: 'delete', ids: [delayed] }, by)).results).toMatchObject([
       { ok: false, code: 'TASK_STATE_CONFLICT', status: 'running' },
     ]);
-    end();
+    open();
     await becomes(delayed, 'completed');
     expect((await tasks.control({ action: 'delete', ids: [delayed] }, by)).results).toMatchObject([{ ok: true }]);
     expect(await tasks.get(delayed)).toBeUndefined();
@@ -199,13 +199,13 @@ const by = { actor: 'ada' };
 
   it('show the lines that a job logs, its progress, and find it by its id or a word of its error', async () => {
     attach();
-    let end = (): void => {};
+    const { passed, open } = gate();
     const id = await add('long', { a: 1 });
     work(async (job) => {
       await job.log('first line');
       await job.log('second line');
       await job.updateProgress(42);
-      await new Promise<void>((resolve) => (end = resolve));
+      await passed;
       throw new Error('quicksilver in the pipe');
     });
     await waitFor(async () => (await tasks.get(id))?.progress === 0.42);
@@ -216,7 +216,7 @@ const by = { actor: 'ada' };
     expect(await tasks.logs(id, { after: 1 })).toMatchObject([{ n: 2 }]);
     expect(await tasks.logs(id, { before: 2, limit: 10 })).toMatchObject([{ n: 1 }]);
     expect(await tasks.logs(id, { text: 'SECOND' })).toMatchObject([{ n: 2 }]);
-    end();
+    open();
     await becomes(id, 'failed');
     expect((await tasks.find({ text: id, limit: 5 })).items).toMatchObject([{ id }]);
     expect((await tasks.find({ text: id.split(':')[1] ?? '', limit: 5 })).items).toMatchObject([{ id }]);
