@@ -207,11 +207,12 @@ describe('the changes of a client', () => {
   it('end at once with their signal, in the middle of a wait too', async () => {
     await cutter.close();
     const following = follow({ wait: undefined });
-    await waitFor(() => of('lost').length === 1);
+    // The third wait lasts at least three seconds.
+    await waitFor(() => of('lost').length === 3);
     const started = performance.now();
     controller.abort();
     await following;
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(performance.now() - started).toBeLessThan(2000);
   });
 
   it('tell the log lines of the tasks that are followed, and the metrics only where they are wanted', async () => {

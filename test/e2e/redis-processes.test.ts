@@ -62,7 +62,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     const id = await tasks.define('obedient').enqueue();
     await waitFor(async () => (await tasks.get(id))?.status === 'running');
     await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' });
-    await waitFor(async () => (await tasks.get(id))?.status === 'cancelled', 2);
+    await waitFor(async () => (await tasks.get(id))?.status === 'cancelled');
   });
 
   it('lose nothing that resolved when the Redis is stopped for a minute under load, and go on by themselves', async () => {

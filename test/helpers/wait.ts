@@ -1,1 +1,7 @@
+/**
+ * Seconds within which a signal must have arrived. It usually takes some milliseconds; a machine with
+ * other load takes longer, and a lost signal takes the tens of seconds of the next retry or timeout.
+ */
+export const promptly = 4;
+
 export { eventually, gate, sleep, waitFor } from '../../src/testing/wait.js';
