@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream, existsSync, renameSync, rmSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
-import { checkFile, type Database, openDatabase, sqliteCode } from '../embedded/database.js';
+import { copyDatabase } from '../embedded/backup.js';
+import { checkFile } from '../embedded/check-file.js';
+import { type Database, openDatabase, sqliteCode } from '../embedded/database.js';
 import { layOut, prepareConnection } from '../embedded/layout.js';
 import { JobLanes } from './job-lanes.js';
 import { JobQueues } from './job-queues.js';
@@ -75,7 +77,7 @@ export async function moveToRedis({ from, to, prefix }: Move): Promise<Moved> {
 
 /** Sees to it that nobody else has the file open, and that all of it is in it. */
 async function takeAlone(path: string): Promise<void> {
-  checkFile(path);
+  await checkFile(path);
   const database = await openDatabase(path);
   try {
     prepareConnection(database);
@@ -100,13 +102,30 @@ async function begin(redis: Redis, prefix: string, path: string, database: Datab
   const origin = `file ${meta.map(({ value }) => value).join('-')}`;
   const present = await originOf(redis, keys);
   if (present === origin) return;
-  if (
-    present !== '' ||
-    !(await beginJournal(redis, keys, { id: randomUUID(), origin }, createReadStream(path, { highWaterMark: pieceBytes })))
-  )
+  if (present !== '' || !(await sendCopy(redis, { prefix, path, database, origin })))
     throw unusable(
       `an engine has used the prefix '${prefix}' of this Redis already: choose another --prefix, or move before its processes start`,
     );
+}
+
+interface Sending {
+  prefix: string;
+  path: string;
+  database: Database;
+  origin: string;
+}
+
+/** Sends a copy of the file, because only SQLite may open the file itself. Resolves to `false` if the prefix has been used meanwhile. */
+async function sendCopy(redis: Redis, { prefix, path, database, origin }: Sending): Promise<boolean> {
+  const copy = `${path}.copy`;
+  rmSync(copy, { force: true });
+  try {
+    copyDatabase(database, copy);
+    const content = createReadStream(copy, { highWaterMark: pieceBytes });
+    return await beginJournal(redis, journalKeys(prefix), { id: randomUUID(), origin }, content);
+  } finally {
+    rmSync(copy, { force: true });
+  }
 }
 
 /** Appends what the logs of the file have. Their ids are small numbers, so that whatever was appended since comes after them. */

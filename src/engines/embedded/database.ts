@@ -1,5 +1,3 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
 import type { DatabaseSync, DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { TaskflowError } from '../../errors.js';
 
@@ -18,9 +16,9 @@ export interface Database {
   close(): void;
 }
 
-/** In the header of our files, at offset 68: "tkfl". */
+/** `application_id` of our files: "tkfl". */
 export const applicationId = 0x746b666c;
-/** Version of the layout, in the header at offset 60. */
+/** Version of the layout, the `user_version` of our files. */
 export const layoutVersion = 6;
 
 /** Statements that a connection keeps prepared. */
@@ -81,41 +79,6 @@ export function rollBack(database: Database): void {
 export function sqliteCode(error: unknown): number | undefined {
   const { errcode } = error as { errcode?: unknown };
   return typeof errcode === 'number' ? errcode & 0xff : undefined;
-}
-
-/**
- * Refuses a file that is not ours before SQLite ever opens it, so that it stays as it is. A file that does not exist yet, or
- * is empty, will be made ours.
- *
- * @throws TaskflowError ENGINE_UNAVAILABLE saying what is wrong with the file.
- */
-export function checkFile(path: string): void {
-  const header = readHeader(path);
-  if (header === undefined || header.length === 0) return;
-  if (header.length < 100 || header.toString('latin1', 0, 16) !== 'SQLite format 3\0') {
-    throw unusable(path, 'it is not an SQLite database, or it is damaged');
-  }
-  if (header.readUInt32BE(68) !== applicationId) throw unusable(path, 'it is the database of another program');
-  if (header.readUInt32BE(60) > layoutVersion) throw unusable(path, 'it was written by a newer version of koa-taskflow');
-}
-
-function readHeader(path: string): Buffer | undefined {
-  let file: number;
-  try {
-    file = openSync(path, 'r');
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code !== 'ENOENT') throw unusable(path, 'it cannot be read', cause);
-    if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) throw unusable(path, 'its folder does not exist', cause);
-    return undefined;
-  }
-  try {
-    const header = Buffer.alloc(100);
-    return header.subarray(0, readSync(file, header, 0, 100, 0));
-  } catch (cause) {
-    throw unusable(path, 'it cannot be read', cause);
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** The error of a file that cannot be used, and why. */

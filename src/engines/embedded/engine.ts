@@ -3,7 +3,8 @@ import type { Logger } from '../../options.js';
 import { TableEngine } from '../table-engine.js';
 import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
-import { type ConnectionClass, checkFile, connectionClass, inMemory, openDatabase, unusable } from './database.js';
+import { checkFile } from './check-file.js';
+import { type ConnectionClass, connectionClass, inMemory, openDatabase, unusable } from './database.js';
 import { enqueueInTransaction } from './enqueue-in.js';
 import { prepareConnection } from './layout.js';
 import { OwnerLocks } from './owner-lock.js';
@@ -56,7 +57,7 @@ function fileHome(path: string, pollInterval: number): TableHome {
 }
 
 async function openFile(path: string, pollInterval: number, news: HomeNews): Promise<OpenTables> {
-  checkFile(path);
+  await checkFile(path);
   const port = await threadPort(path);
   try {
     const database = await openDatabase(path);

@@ -1,4 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { layoutVersion, openDatabase } from '../../../src/engines/embedded/database.js';
@@ -23,7 +25,17 @@ describe('the database file', () => {
     folder = temporaryFolder();
     path = folder.file('tasks.db');
   });
-  afterEach(() => folder.remove());
+  const managers: TaskManager[] = [];
+  afterEach(async () => {
+    await Promise.all(managers.splice(0).map((manager) => manager.stop({ timeout: 0 })));
+    folder.remove();
+  });
+  /** A manager that is stopped after the test. */
+  const opened = (database: string): TaskManager => {
+    const manager = new TaskManager({ database, logger: false });
+    managers.push(manager);
+    return manager;
+  };
 
   const start = async (): Promise<void> => {
     const tasks = new TaskManager({ database: path, logger: false });
@@ -43,6 +55,31 @@ describe('the database file', () => {
         const other = await openDatabase(file);
         other.exec('CREATE TABLE customer (name TEXT); INSERT INTO customer VALUES (1)');
         other.close();
+      },
+      /another program/,
+    ],
+    [
+      'belongs to another program that writes in WAL mode',
+      async (file) => {
+        const other = await openDatabase(file);
+        other.exec('PRAGMA journal_mode = WAL; CREATE TABLE customer (name TEXT); INSERT INTO customer VALUES (1)');
+        other.close();
+        for (const ending of ['-wal', '-shm']) rmSync(file + ending, { force: true });
+      },
+      /another program/,
+    ],
+    [
+      'belongs to another program that crashed, and has a journal to be rolled back',
+      async (file) => {
+        const other = await openDatabase(file);
+        other.exec('PRAGMA cache_size = 1; CREATE TABLE customer (name TEXT)');
+        const insert = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) INSERT INTO customer SELECT hex(randomblob(50)) FROM n`;
+        other.exec(insert);
+        other.exec(`BEGIN; UPDATE customer SET name = 'unfinished'`);
+        const files = ['', '-journal'].map((ending) => readFileSync(file + ending));
+        other.exec('ROLLBACK');
+        other.close();
+        for (const [index, ending] of ['', '-journal'].entries()) writeFileSync(file + ending, files[index] ?? '');
       },
       /another program/,
     ],
@@ -68,9 +105,46 @@ describe('the database file', () => {
     ],
   ])('is refused with a clear error and left as it is when it %s', async (_case, make, message) => {
     await make(path);
-    const before = readFileSync(path);
+    // With everything beside it, which SQLite would change first: its journal, its log, and the map of the log.
+    const content = (): [name: string, bytes: Buffer][] =>
+      readdirSync(folder.path, { withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ name }) => [name, readFileSync(folder.file(name))]);
+    const before = content();
     await expect(start()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(message) }));
-    expect(readFileSync(path).equals(before)).toBe(true);
+    expect(content()).toEqual(before);
+  });
+
+  it.each<[string, (path: string) => void, RegExp]>([
+    ['is a folder', (file) => mkdirSync(file), /is a folder/],
+    ['is a named pipe', (file) => execFileSync('mkfifo', [file]), /not a regular file/],
+    ['is in a folder that does not exist', (file) => rmdirSync(dirname(file)), /folder does not exist/],
+  ])('is refused with a clear error when it %s', async (_case, make, message) => {
+    make(path);
+    await expect(start()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(message) }));
+  });
+
+  it('keeps its locks when other managers of the process come and go', async () => {
+    const locks = (): string[] => {
+      const { ino } = statSync(path);
+      return readFileSync('/proc/locks', 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(` ${process.pid} `) && line.includes(`:${ino} `))
+        .map((line) => line.replace(/^\d+: /, ''));
+    };
+    const tasks = opened(path);
+    await tasks.start();
+    const held = locks();
+    expect(held.length).toBeGreaterThan(0);
+    symlinkSync(path, `${path}.link`);
+    for (const database of [path, `${path}.link`]) {
+      const other = opened(database);
+      await other.start({ run: false });
+      expect(locks()).toEqual(held);
+      await other.backup(`${database}.copy`);
+      await other.stop();
+      expect(locks()).toEqual(held);
+    }
   });
 
   it('of layout 2 is brought to the present one with all that is in it, and a copy of what it was is kept', async () => {
@@ -143,13 +217,6 @@ describe('the database file', () => {
     expect(file.get('SELECT count(*) AS n FROM journal')).toEqual({ n: 4 });
     file.close();
     await tasks.stop({ timeout: 0 });
-  });
-
-  it('is refused when its folder does not exist, and when it is a folder', async () => {
-    path = folder.file('no/such/tasks.db');
-    await expect(start()).rejects.toThrow(/folder does not exist/);
-    path = folder.path;
-    await expect(start()).rejects.toThrow(/cannot be used/);
   });
 
   it('can be tried again once it is well', async () => {

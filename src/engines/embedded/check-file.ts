@@ -1,0 +1,58 @@
+import { type BigIntStats, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { applicationId, connectionClass, layoutVersion, sqliteCode, unusable } from './database.js';
+
+/**
+ * Refuses a file that is not ours, and leaves it as it is. A file that does not exist yet, or is empty, becomes ours later.
+ *
+ * The header is read through SQLite and not with `fs`: if this process closed a file descriptor of the file that SQLite does not know,
+ * the operating system would drop every lock that SQLite holds on the file for this process.
+ *
+ * @throws TaskflowError ENGINE_UNAVAILABLE that says what is wrong with the file.
+ */
+export async function checkFile(path: string): Promise<void> {
+  const stats = statOf(path);
+  if (!stats || stats.size === 0n) return;
+  const { application, layout } = await readHeader(path);
+  if (application !== applicationId) throw unusable(path, 'it is the database of another program');
+  if (layout > layoutVersion) throw unusable(path, 'it was written by a newer version of koa-taskflow');
+}
+
+function statOf(path: string): BigIntStats | undefined {
+  let stats: BigIntStats | undefined;
+  try {
+    stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (cause) {
+    throw unusable(path, 'it cannot be read', cause);
+  }
+  if (stats?.isDirectory()) throw unusable(path, 'it is a folder');
+  if (stats && !stats.isFile()) throw unusable(path, 'it is not a regular file');
+  if (!stats && !statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) throw unusable(path, 'its folder does not exist');
+  return stats;
+}
+
+/**
+ * Reads the two numbers of the header. The connection takes the file for immutable: it then takes no lock, replays no journal and creates
+ * no file, so that the file of another program stays as it is.
+ */
+async function readHeader(path: string): Promise<{ application: number; layout: number }> {
+  const Connection = await connectionClass();
+  try {
+    const connection = new Connection(`${pathToFileURL(path).href}?immutable=1`, { readOnly: true, defensive: false });
+    try {
+      // Without it SQLite takes a file for damaged that another process is extending at this moment.
+      connection.exec('PRAGMA writable_schema = ON');
+      return {
+        application: Number(connection.prepare('PRAGMA application_id').get().application_id),
+        layout: Number(connection.prepare('PRAGMA user_version').get().user_version),
+      };
+    } finally {
+      connection.close();
+    }
+  } catch (cause) {
+    // 26: SQLITE_NOTADB, 11: SQLITE_CORRUPT.
+    const why = [26, 11].includes(sqliteCode(cause) ?? 0) ? 'it is not an SQLite database, or it is damaged' : 'it cannot be read';
+    throw unusable(path, why, cause);
+  }
+}
