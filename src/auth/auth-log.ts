@@ -11,7 +11,7 @@ import type { Session } from './session.js';
 import type { BucketName } from './throttle/throttle.js';
 
 /** Why a login failed, for the log alone: the answer is the same for all. */
-export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout';
+export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout' | 'user_changed';
 
 /** Why a session ended. */
 type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed';

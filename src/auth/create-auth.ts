@@ -8,6 +8,7 @@ import {
   loggerOption,
   logoOption,
   optionsObject,
+  outOfRange,
   pathOption,
   secondsOption,
   secretKeysOption,
@@ -32,6 +33,7 @@ import type { StrategyRegistry } from './registry.js';
 import { followRevocations, type Revocations } from './revocations.js';
 import { type SessionList, sessionList } from './session-list.js';
 import { resolveStrategies, type Strategies } from './short-forms.js';
+import { isUserName } from './strategy.js';
 import { memoryBuckets, sharedBuckets } from './throttle/buckets.js';
 import {
   createThrottle,
@@ -93,8 +95,12 @@ export interface Auth extends Access {
   logoutUrl(ctx: Context): string;
   ended(ctx: Context): AbortSignal;
   /**
-   * Ends all sessions of a user, and their streams, in all processes on the store: for an app that changes a password where
-   * `find_user` does not tell. Resolves when the store has it; rejects with STORE_UNAVAILABLE where it does not answer.
+   * Ends all sessions of a user, their streams, and the logins that are under way, in all processes on the store. Use it after
+   * a password change that `find_user` does not report. `username` is the canonical name that the strategy returns; spellings
+   * that differ in case or width count as the same user. Resolves when the store has it.
+   *
+   * @throws TypeError or RangeError (rejects) if the strategy is not registered or the name cannot be one. TaskflowError
+   * STORE_UNAVAILABLE if the store does not answer.
    */
   signOutEverywhere(strategy: string, username: string): Promise<void>;
 }
@@ -193,6 +199,7 @@ export function createAuth(options: AuthOptions): Auth {
     ended: (ctx) => endSignal(ctx, auth, own),
     ...trail,
     async signOutEverywhere(strategy, username) {
+      checkUser(own.registry, strategy, username);
       await own.revocations.ready();
       await own.revocations.endAll(strategy, username);
     },
@@ -267,6 +274,14 @@ function announce(logger: Logger, registry: StrategyRegistry, keyIds: readonly s
         'a password is stored with a weak hash; make a new one: npx koa-taskflow hash',
       );
   }
+}
+
+/** A misspelt name would sign out nobody, and look as if it had. */
+function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
+  const names = registry.names();
+  if (typeof strategy !== 'string') throw wrongType('strategy of signOutEverywhere', strategy, `one of ${names.join(', ')}`);
+  if (!registry.get(strategy)) throw outOfRange('strategy of signOutEverywhere', strategy, `one of ${names.join(', ')}`);
+  if (!isUserName(username)) throw wrongType('username of signOutEverywhere', username, 'a string of 1 to 256 printable characters');
 }
 
 function homeOption(value: unknown): string {

@@ -25,9 +25,10 @@ export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSign
   const watch = async (): Promise<void> => {
     const session = await currentSession(ctx, auth, parts);
     if (!session) return end('revoked');
-    stops.push(parts.revocations.onEnded(session, () => end('revoked')));
+    const signOut = parts.tokens.signOutOf(session);
+    stops.push(parts.revocations.onEnded(session, signOut, () => end('revoked')));
     // It may have been revoked between reading it and listening.
-    if (parts.revocations.has(session)) return end('revoked');
+    if (parts.revocations.has(session, signOut)) return end('revoked');
     stops.push(atExpiry(session, parts, end), whenUserChanges(ctx, session, parts, end));
   };
   // A store that cannot say whether the session is good ends it, as it lets no request through.

@@ -21,9 +21,12 @@ export function refreshIdle(ctx: Context, parts: AuthParts, idleTimeout: number,
     issuedAt: new Date(now),
     expiresAt: new Date(Math.min(now + idleTimeout * 1000, end)),
   };
-  parts.cookies.session.write(ctx, parts.tokens.sign(renewed, parts.tokens.versionOf(session)), (renewed.expiresAt.getTime() - now) / 1000);
+  const { tokens } = parts;
+  const signOut = tokens.signOutOf(session);
+  const token = tokens.sign(renewed, tokens.versionOf(session), signOut);
+  parts.cookies.session.write(ctx, token, (renewed.expiresAt.getTime() - now) / 1000);
   // Only the list of sessions would lack it; the cookie holds without the store.
-  parts.sessions.put(renewed, usedFrom(ctx)).catch(() => {});
+  parts.sessions.put(renewed, signOut, usedFrom(ctx)).catch(() => {});
   parts.log.renewed(ctx, renewed);
   return renewed;
 }

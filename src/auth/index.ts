@@ -10,5 +10,5 @@ export { type RequireAuthOptions, requireAuth } from './require-auth.js';
 export type { Session } from './session.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { Strategies } from './short-forms.js';
-export type { AuthContext, AuthStrategy, KnownUser, Verdict } from './strategy.js';
+export type { AuthContext, AuthStrategy, FindUserContext, KnownUser, Verdict } from './strategy.js';
 export type { ThrottleOptions } from './throttle/throttle.js';

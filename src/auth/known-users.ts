@@ -1,18 +1,28 @@
 import { LRUCache } from 'lru-cache';
+import type { Role } from '../http/access.js';
 import { macOf } from './keys.js';
 import type { StrategyRegistry } from './registry.js';
 import type { Session } from './session.js';
 import { isRoleList, type KnownUser } from './strategy.js';
 import { storeUnavailable } from './time-limit.js';
 
-/** Whether the users of sessions are still who they were, as `find_user` of their strategies says. */
+/** What `find_user` says about a user at one moment. */
+export interface UserState {
+  /** What the strategy said, unchanged. */
+  readonly version: string;
+  readonly roles: readonly Role[] | undefined;
+  /** Stands for version and roles in a token, the claim `sv`, and reveals neither. */
+  readonly tag: string;
+}
+
+/** The users of sessions, as `find_user` of their strategies describes them. */
 export interface KnownUsers {
   /**
-   * The version that a new session keeps; empty where the strategy has no `find_user`. Rejects where it does not know the
-   * user it has just let in, or cannot say.
+   * Asks the strategy about a user now. Resolves to `undefined` if there is no such user, or if the strategy has no
+   * `find_user`. Rejects with the error of the strategy.
    */
-  versionOf(strategy: string, username: string): Promise<string>;
-  /** Whether a session's user is there with the same version and roles. Throws STORE_UNAVAILABLE where nobody can say. */
+  stateOf(strategy: string, username: string): Promise<UserState | undefined>;
+  /** Whether a session's user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the strategy fails. */
   unchanged(session: Session, version: string): boolean | Promise<boolean>;
 }
 
@@ -27,7 +37,10 @@ interface Versions {
   tags: readonly string[];
 }
 
-/** Asks `find_user` for each request; an answer that takes a promise is remembered for 30 seconds, and asked for once at a time. */
+/**
+ * Asks `find_user` for each request. An answer that takes a promise is remembered for 30 seconds, and asked for once at a time.
+ * A login always asks, since what it finds decides whether the password it checked is still the password.
+ */
 export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
   const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed, perf: Date });
   const versions = new LRUCache<string, Versions>({ max: remembered });
@@ -36,7 +49,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
   /** Of answers that cannot change and are the same object each time, as those of the built-in strategies are. */
   const ofAnswer = new WeakMap<KnownUser, readonly string[]>();
 
-  /** 48 bits that change with the user's version and roles, and tell nothing of either. */
+  /** 48 bits that change with the user's version and roles, and reveal neither. */
   const tagsOf = (strategy: string, username: string, found: KnownUser): readonly string[] => {
     const known = ofAnswer.get(found);
     if (known) return known;
@@ -60,19 +73,26 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
     const id = idOf(strategy, username);
     const asking = found.then(checked);
     answers.set(id, asking);
-    asking.catch(() => answers.delete(id));
+    asking.catch(() => {
+      if (answers.peek(id) === asking) answers.delete(id);
+    });
     return asking;
   };
 
   return {
-    async versionOf(strategy, username) {
-      if (!registry.get(strategy)?.find_user) return '';
-      answers.delete(idOf(strategy, username));
-      const found = await Promise.resolve()
-        .then(() => ask(strategy, username))
-        .catch(fail);
-      if (!found) throw new Error('find_user does not know the user that authenticate_user let in');
-      return tagsOf(strategy, username, found)[0] ?? '';
+    async stateOf(strategy, username) {
+      const candidate = registry.get(strategy);
+      const asked = candidate && registry.find(candidate, username);
+      const found = checked(await asked);
+      const id = idOf(strategy, username);
+      if (!found) {
+        answers.delete(id);
+        return undefined;
+      }
+      // Only of users that exist: names that strangers type must not displace them.
+      if (asked instanceof Promise) answers.set(id, Promise.resolve(found));
+      const { version, roles } = found;
+      return { version, roles: roles && [...roles], tag: tagsOf(strategy, username, found)[0] ?? '' };
     },
     unchanged({ strategy, username }, version) {
       const candidate = registry.get(strategy);
@@ -97,6 +117,6 @@ function checked(found: KnownUser | undefined): KnownUser | undefined {
   if (found === undefined || found === null) return undefined;
   const { version, roles } = found;
   if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
-    throw new TypeError('find_user must answer undefined, or { version, roles? } with a string and a list of role names');
+    throw new TypeError('find_user must return undefined, or { version, roles? } with a string and a list of at most 32 role names');
   return found;
 }

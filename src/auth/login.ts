@@ -9,10 +9,11 @@ import type { Auth, AuthParts } from './create-auth.js';
 import type { Device } from './device.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
 import { currentSession, setCurrentSession } from './read-session.js';
-import type { Authenticated, Credentials } from './registry.js';
+import type { Credentials } from './registry.js';
 import type { Session } from './session.js';
 import { usedFrom } from './session-list.js';
 import { accountOf, type OnThrottled } from './throttle/throttle.js';
+import { type Verified, verifyLogin } from './verify-login.js';
 
 /** What a login made. */
 export interface LoggedIn {
@@ -26,7 +27,7 @@ interface Lane {
   strategies: readonly string[];
 }
 
-interface Found extends Authenticated {
+interface Found extends Verified {
   /** Failures before this success. */
   failures: number;
 }
@@ -104,12 +105,15 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
       reason = error instanceof Error && error.name === 'TimeoutError' ? 'timeout' : 'strategy_error';
       log.strategyError(ctx, name, error, durationMs, [password, username]);
     },
+    onChanged() {
+      reason = 'user_changed';
+    },
   };
-  let found: Authenticated | undefined;
+  let found: Verified | undefined;
   let answered = 0;
   try {
     for (const strategy of strategies) {
-      found = await registry.authenticate({ ...form, strategy }, context);
+      found = await verifyLogin(parts, { ...form, strategy }, context);
       if (found) break;
       answered += 1;
     }
@@ -127,28 +131,30 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
   return undefined;
 }
 
-/** Makes a new session, and ends the one the request came with, so that nothing from before a login outlives it. */
-async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Authenticated): Promise<LoggedIn> {
-  const { revocations, tokens, sessions, users, tokenExpiry, idleTimeout = tokenExpiry } = parts;
+/** Makes a new session, and ends the session that the request came with, so that nothing from before a login outlives it. */
+async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Verified): Promise<LoggedIn> {
+  const { revocations, tokens, sessions, tokenExpiry, idleTimeout = tokenExpiry } = parts;
+  const { version, signOut, authenticatedAt, username, strategy, roles } = user;
   const before = await currentSession(ctx, auth, parts);
-  // Also where there was none: what ended this user's sessions must be known before a new one gets its time.
+  // A process that does not know which sessions were ended would not accept the new one either.
   await revocations.ready();
   if (before) await revocations.end(before.id, endOf(before, tokenExpiry));
-  const issuedAt = revocations.loginTime(user.strategy, user.username);
   const session: Session = {
     id: randomBytes(16).toString('base64url'),
-    ...user,
-    issuedAt,
-    expiresAt: new Date(issuedAt.getTime() + Math.min(tokenExpiry, idleTimeout) * 1000),
-    authenticatedAt: issuedAt,
+    username,
+    strategy,
+    roles,
+    issuedAt: authenticatedAt,
+    expiresAt: new Date(authenticatedAt.getTime() + Math.min(tokenExpiry, idleTimeout) * 1000),
+    authenticatedAt,
   };
-  const token = tokens.sign(session, await users.versionOf(user.strategy, user.username));
-  await sessions.put(session, usedFrom(ctx));
+  const token = tokens.sign(session, version, signOut);
+  await sessions.put(session, signOut, usedFrom(ctx));
   setCurrentSession(ctx, auth, session);
   return { session, token };
 }
 
-/** When no token of a session can hold any more, however often it was renewed. */
+/** When no token of a session can be valid any more, however often it was renewed. */
 export function endOf({ authenticatedAt }: Pick<Session, 'authenticatedAt'>, tokenExpiry: number): Date {
   return new Date(authenticatedAt.getTime() + tokenExpiry * 1000);
 }

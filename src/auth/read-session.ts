@@ -74,7 +74,7 @@ function bearerOf(ctx: Context): readonly string[] {
 }
 
 function unlessEnded(ctx: Context, parts: AuthParts, session: Session): Found | Promise<Found> {
-  if (parts.revocations.has(session)) {
+  if (parts.revocations.has(session, parts.tokens.signOutOf(session))) {
     if (firstInAMinute(session)) parts.log.reused(ctx, session, 'revoked');
     return undefined;
   }
@@ -90,7 +90,7 @@ function unlessEnded(ctx: Context, parts: AuthParts, session: Session): Found | 
 function inUse(ctx: Context, parts: AuthParts, valid: Session): Session {
   const { idleTimeout } = parts;
   const session = idleTimeout === undefined ? valid : refreshIdle(ctx, parts, idleTimeout, valid);
-  parts.sessions.touch(session, () => usedFrom(ctx));
+  parts.sessions.touch(session, parts.tokens.signOutOf(session), () => usedFrom(ctx));
   return session;
 }
 

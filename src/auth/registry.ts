@@ -2,7 +2,7 @@ import type { Role } from '../http/access.js';
 import { optionsObject, secondsOption, wrongType } from '../options.js';
 import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
-import { withTimeLimit } from './time-limit.js';
+import { StrategyCalls } from './strategy-calls.js';
 
 /** What was typed into the login form. */
 export interface Credentials {
@@ -12,7 +12,7 @@ export interface Credentials {
   strategy?: string | undefined;
 }
 
-/** Who logged in, and by which strategy. A user is the pair of both. */
+/** Who signed in, and with which strategy. A user is the pair of both. */
 export interface Authenticated {
   username: string;
   strategy: string;
@@ -29,18 +29,16 @@ export interface AttemptContext extends Omit<AuthContext, 'signal'> {
 
 /** Options of a {@link StrategyRegistry}. */
 export interface RegistryOptions {
-  /** Seconds a strategy may take for one attempt, or to find a user, before it counts as failed. Default 10. */
+  /** Seconds that a strategy may take to check a password, or to find a user. After that the call counts as failed. Default 10. */
   timeLimit?: number | undefined;
 }
 
 const full: readonly Role[] = ['admin'];
-/** Calls of one strategy that may be past their time limit and still not have ended; beyond, it is not asked. */
-const maxHanging = 16;
 
 /** Named strategies, tried in the order they were registered. */
 export class StrategyRegistry {
   readonly #strategies = new Map<string, AuthStrategy>();
-  readonly #hanging = new Map<string, number>();
+  readonly #calls = new WeakMap<AuthStrategy, StrategyCalls>();
   readonly #timeLimit: number;
 
   constructor(options?: RegistryOptions) {
@@ -73,7 +71,7 @@ export class StrategyRegistry {
   }
 
   /**
-   * Resolves to whoever the credentials belong to, or to `undefined`. A strategy that fails is skipped. Rejects only where
+   * Resolves to the user that the credentials belong to, or to `undefined`. A strategy that fails is skipped. Rejects only if
    * too many passwords are being checked for this one to wait.
    */
   async authenticate({ username, password, strategy }: Credentials, context: AttemptContext): Promise<Authenticated | undefined> {
@@ -83,7 +81,7 @@ export class StrategyRegistry {
       if (!candidate) continue;
       const started = performance.now();
       try {
-        const found = await this.#ask(name, candidate, username, password, context);
+        const found = await this.#ask(candidate, username, password, context);
         if (found) return { ...found, strategy: name };
       } catch (error) {
         if (error instanceof HashQueueFull) throw error;
@@ -105,35 +103,32 @@ export class StrategyRegistry {
     return false;
   }
 
-  /** What a strategy knows of a user: at once where it can say so, else within the time limit. */
+  /**
+   * What `find_user` of a strategy says about a user: at once if the strategy answers at once, else a promise. Throws, or
+   * rejects, if the strategy fails, is late, or has too many calls that are.
+   */
   find(strategy: AuthStrategy, username: string): KnownUser | undefined | Promise<KnownUser | undefined> {
-    const found = strategy.find_user?.(username);
-    return found instanceof Promise ? withTimeLimit(this.#timeLimit, () => found) : found;
+    return this.#callsOf(strategy).find(username);
   }
 
   async #ask(
-    name: string,
     strategy: AuthStrategy,
     username: string,
     password: string,
     { ip, requestId, hashes }: AttemptContext,
   ): Promise<Omit<Authenticated, 'strategy'> | undefined> {
-    if ((this.#hanging.get(name) ?? 0) >= maxHanging) throw new Error(`${maxHanging} calls hang; it is not asked until one ends`);
-    const verdict: unknown = await withTimeLimit(this.#timeLimit, (signal) => {
+    const verdict: unknown = await this.#callsOf(strategy).run((signal) => {
       const context: AuthContext = { signal, ip, requestId };
       if (hashes) limitHashes(context, hashes);
-      const asking = (async () => strategy.authenticate_user(username, password, context))();
-      signal.addEventListener('abort', () => this.#countHanging(name, asking));
-      return asking;
+      return strategy.authenticate_user(username, password, context);
     });
     return readVerdict(verdict, username);
   }
 
-  #countHanging(name: string, asking: Promise<unknown>): void {
-    const add = (by: number): void => void this.#hanging.set(name, (this.#hanging.get(name) ?? 0) + by);
-    add(1);
-    const ended = (): void => add(-1);
-    asking.then(ended, ended);
+  #callsOf(strategy: AuthStrategy): StrategyCalls {
+    const calls = this.#calls.get(strategy) ?? new StrategyCalls(strategy, this.#timeLimit);
+    this.#calls.set(strategy, calls);
+    return calls;
   }
 }
 
@@ -145,7 +140,9 @@ function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'stra
     throw new TypeError('the strategy answered neither true, false nor an object with ok: true');
   }
   const { username = typed, roles = full } = verdict as { username?: unknown; roles?: unknown };
-  if (!isUserName(username)) throw new TypeError('the strategy answered with a user name that is not 1 to 256 printable characters');
-  if (!isRoleList(roles)) throw new TypeError('the strategy answered with roles that are not a list of names');
-  return { username, roles: [...roles] };
+  if (!isUserName(username)) throw new TypeError('the strategy returned a username that is not 1 to 256 printable characters');
+  // Copied before it is checked, so that what was checked is what is used.
+  const copy: unknown = Array.isArray(roles) ? [...(roles as unknown[])] : roles;
+  if (!isRoleList(copy)) throw new TypeError('the strategy returned roles that are not a list of at most 32 names of 64 characters');
+  return { username, roles: copy };
 }

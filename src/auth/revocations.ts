@@ -1,21 +1,37 @@
-import type { SharedStore, StoreEntry } from '../store/shared-store.js';
+import type { SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
 import type { Session } from './session.js';
 import { askStore, storeUnavailable } from './time-limit.js';
+import { clockSkew } from './token.js';
 
-/** The sessions that were ended before their time, as this process knows them. */
+/** What decides whether a session was ended. */
+export type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenticatedAt'>;
+
+/**
+ * The sessions that were ended before their time, as this process knows them.
+ *
+ * A sign-out everywhere is one entry of a user: a cut-off time, which lies a minute ahead so that it also covers the sessions
+ * of a host whose clock is fast. A login after it would be covered too, so such a login keeps the cut-off as the number of the
+ * sign-out that it came after.
+ */
 export interface Revocations {
-  /** Whether the session was ended. Answers at once; throws STORE_UNAVAILABLE when the store cannot say. */
-  has(session: Session): boolean;
+  /**
+   * Whether the session was ended. `signOut` is the sign-out everywhere that its login came after, or 0. Answers at once;
+   * throws STORE_UNAVAILABLE when the store cannot say.
+   */
+  has(session: Revocable, signOut: number): boolean;
   /** Resolves once `has` may be asked; rejects with STORE_UNAVAILABLE when the store does not answer in time. */
   ready(): Promise<void> | undefined;
   /** Ends one session for all processes, until `expiresAt`, after which no token of it can hold. Resolves when the store has it. */
   end(id: string, expiresAt: Date): Promise<void>;
-  /** Ends all sessions of a user for which the password was checked until now. Resolves when the store has it. */
+  /** Ends all sessions of a user whose login began before now. Resolves when the store has it. */
   endAll(strategy: string, username: string): Promise<void>;
-  /** A time for a new login of that user, later than whatever ended the sessions before. */
-  loginTime(strategy: string, username: string): Date;
-  /** Calls once when that session is ended, by any process. Returns the way to stop listening. */
-  onEnded(session: Session, listener: () => void): () => void;
+  /**
+   * The last sign-out everywhere of a user, or 0. Asks the store, so that a login knows of one in another process a moment ago.
+   * It is forgotten after 180 days, or after `tokenExpiry` if that is longer.
+   */
+  lastSignOut(strategy: string, username: string): Promise<number>;
+  /** Calls the listener when that session is ended, by any process. Returns a function that stops listening. */
+  onEnded(session: Revocable, signOut: number, listener: () => void): () => void;
 }
 
 interface RevocationsParts {
@@ -27,10 +43,27 @@ interface RevocationsParts {
   now: () => number;
 }
 
+/** Milliseconds for which a sign-out everywhere is kept: as long as the cookie of a browser that has signed in before. */
+const signOutKept = 180 * 86_400_000;
+/** Tries to change an entry that other processes change too, before giving up. */
+const maxRaces = 100;
+
 const keyOf = {
   id: (id: string): string => `id:${id}`,
-  user: (strategy: string, username: string): string => `user:${strategy}:${username}`,
+  user: (strategy: string, username: string): string => `user:${strategy}:${sameUser(username)}`,
 };
+
+/**
+ * A name without case, width and invisible characters. A strategy that takes `ALICE` for `alice` and does not say so opens
+ * sessions under both names, and a sign-out everywhere must end them all.
+ */
+export function sameUser(username: string): string {
+  return username
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
+    .trim();
+}
 
 /**
  * Follows the revocations of a store, so that checking one costs no trip to it. The list holds no more than the store
@@ -63,7 +96,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   };
 
   const take = (entries: readonly StoreEntry[]): void => {
-    for (const { key, value, expiresAt } of entries) note(key.slice(prefix.length), expiresAt, typeof value === 'number' ? value : 0);
+    for (const { key, value, expiresAt } of entries) note(key.slice(prefix.length), expiresAt, numberOr0(value));
     sweep();
   };
 
@@ -107,39 +140,60 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     }
   };
 
-  const has = ({ id, strategy, username, authenticatedAt }: Session): boolean => {
+  const has = ({ id, strategy, username, authenticatedAt }: Revocable, signOut: number): boolean => {
     if (revoked.size === 0) return false;
     if (revoked.has(keyOf.id(id))) return true;
     const ended = users > 0 ? revoked.get(keyOf.user(strategy, username)) : undefined;
-    return ended !== undefined && authenticatedAt.getTime() <= ended.upTo;
+    return ended !== undefined && authenticatedAt.getTime() <= ended.upTo && signOut < ended.upTo;
   };
 
-  const add = async (key: string, expiresAt: number, upTo: number): Promise<void> => {
+  const end = async (id: string, expiresAt: number): Promise<void> => {
     const ttl = (expiresAt - now()) / 1000;
     if (ttl <= 0) return;
     // At once here, whatever the store does: a logout that cannot be stored still ends the session in this process.
-    note(key, expiresAt, upTo);
+    note(keyOf.id(id), expiresAt, 0);
     sweep();
-    await askStore(() => store.set(prefix + key, upTo, ttl));
+    await askStore(() => store.set(prefix + keyOf.id(id), 0, ttl));
+  };
+
+  const lastSignOut = async (key: string): Promise<number> => {
+    const stored = await askStore(() => store.get(prefix + key));
+    return Math.max(numberOr0(stored), revoked.get(key)?.upTo ?? 0);
+  };
+
+  const endAll = async (key: string): Promise<void> => {
+    const ttl = Math.max(signOutKept, (tokenExpiry + clockSkew) * 1000);
+    const ending = (before: number): number => Math.max(now() + clockSkew * 1000, before + 1);
+    note(key, now() + ttl, ending(revoked.get(key)?.upTo ?? 0));
+    sweep();
+    // Of several at once each gets a number of its own, so that a login which knows of one does not pass for all.
+    for (let race = 0; race < maxRaces; race++) {
+      const before = await askStore(() => store.get(prefix + key));
+      const upTo = ending(Math.max(numberOr0(before), (revoked.get(key)?.upTo ?? 0) - 1));
+      if (!(await askStore(() => store.replace(prefix + key, before, upTo, ttl / 1000)))) continue;
+      note(key, now() + ttl, upTo);
+      return;
+    }
+    throw storeUnavailable();
   };
 
   return {
-    has(session) {
+    has(session, signOut) {
       if (state !== 'following') throw storeUnavailable();
-      return has(session);
+      return has(session, signOut);
     },
     ready() {
       if (state === 'following') return undefined;
       if (state === 'idle') started = start();
       return started;
     },
-    end: (id, expiresAt) => add(keyOf.id(id), expiresAt.getTime(), 0),
-    endAll: (strategy, username) => add(keyOf.user(strategy, username), now() + tokenExpiry * 1000, now()),
-    loginTime: (strategy, username) => new Date(Math.max(now(), (revoked.get(keyOf.user(strategy, username))?.upTo ?? 0) + 1)),
-    onEnded(session, listener) {
+    end: (id, expiresAt) => end(id, expiresAt.getTime()),
+    endAll: (strategy, username) => endAll(keyOf.user(strategy, username)),
+    lastSignOut: (strategy, username) => lastSignOut(keyOf.user(strategy, username)),
+    onEnded(session, signOut, listener) {
       const keys = [keyOf.id(session.id), keyOf.user(session.strategy, session.username)];
       const call = (): void => {
-        if (has(session)) listener();
+        if (has(session, signOut)) listener();
       };
       for (const key of keys) listeners.set(key, (listeners.get(key) ?? new Set()).add(call));
       return () => {
@@ -151,4 +205,8 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
       };
     },
   };
+}
+
+function numberOr0(value: StoreValue | undefined): number {
+  return typeof value === 'number' ? value : 0;
 }

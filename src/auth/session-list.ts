@@ -15,6 +15,8 @@ export interface SessionRecord {
   lastUsedAt: number;
   /** End of its newest token. */
   expiresAt: number;
+  /** The sign-out everywhere that its login came after; absent without one. */
+  signOut?: number;
   /** Of the request that used it last. */
   ip: string;
   userAgent: string;
@@ -34,9 +36,9 @@ export function usedFrom(ctx: Context): UsedFrom {
 /** The open sessions, in the store. What a token says holds without it; this is what people see and choose from. */
 export interface SessionList {
   /** Notes a new session, or one with a new token. Resolves when the store has it. */
-  put(session: Session, from: UsedFrom): Promise<void>;
+  put(session: Session, signOut: number, from: UsedFrom): Promise<void>;
   /** Notes that a session is in use, at most once a minute each; a store that fails is no reason to refuse the request. */
-  touch(session: Session, from: () => UsedFrom): void;
+  touch(session: Session, signOut: number, from: () => UsedFrom): void;
   /** The sessions of a user of any strategy, the last used first. */
   of(username: string): Promise<readonly SessionRecord[]>;
   /** The end of the newest token of a session, as far as the processes have told. */
@@ -51,7 +53,7 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
   const userPrefix = (username: string): string => `${prefix}${encodeURIComponent(username)}:`;
   const keyOf = ({ username, strategy, id }: Session): string => `${userPrefix(username)}${strategy}:${id}`;
 
-  const write = async (session: Session, { ip, userAgent }: UsedFrom): Promise<void> => {
+  const write = async (session: Session, signOut: number, { ip, userAgent }: UsedFrom): Promise<void> => {
     const { id, username, strategy, authenticatedAt, expiresAt } = session;
     touched.set(id, now());
     const record: SessionRecord = {
@@ -61,6 +63,7 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
       startedAt: authenticatedAt.getTime(),
       lastUsedAt: now(),
       expiresAt: expiresAt.getTime(),
+      ...(signOut > 0 && { signOut }),
       ip,
       userAgent: userAgent.slice(0, 256),
     };
@@ -69,11 +72,11 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
   };
 
   return {
-    put: (session, from) => askStore(() => write(session, from)),
-    touch(session, from) {
+    put: (session, signOut, from) => askStore(() => write(session, signOut, from)),
+    touch(session, signOut, from) {
       const last = touched.get(session.id);
       if (last !== undefined && now() - last < minute) return;
-      write(session, from()).catch(() => touched.delete(session.id));
+      write(session, signOut, from()).catch(() => touched.delete(session.id));
     },
     of: (username) =>
       askStore(async () => {

@@ -41,7 +41,7 @@ function showSession(ctx: Context, { username, strategy, roles, issuedAt, expire
 }
 
 async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
-  const open = await openSessions(parts, subjectOf(ctx, own));
+  const open = await openSessions(parts, subjectOf(ctx, parts, own));
   ctx.body = {
     items: open.map(({ id, username, strategy, startedAt, lastUsedAt, expiresAt, ip, userAgent }) => ({
       id,
@@ -58,7 +58,7 @@ async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promi
 }
 
 async function endOne(ctx: Context, parts: AuthParts, own: Session, id: string): Promise<void> {
-  const found = (await openSessions(parts, subjectOf(ctx, own))).find((record) => record.id === id);
+  const found = (await openSessions(parts, subjectOf(ctx, parts, own))).find((record) => record.id === id);
   if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
   await parts.revocations.end(id, endOf({ authenticatedAt: new Date(found.startedAt) }, parts.tokenExpiry));
   parts.log.ended(ctx, own, found, 'revoked');
@@ -67,12 +67,12 @@ async function endOne(ctx: Context, parts: AuthParts, own: Session, id: string):
 }
 
 async function endAll(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
-  const { username, strategy } = subjectOf(ctx, own);
+  const { username, strategy } = subjectOf(ctx, parts, own);
   for (const name of strategy === undefined ? parts.registry.names() : [strategy]) {
     await parts.revocations.endAll(name, username);
     parts.log.ended(ctx, own, { username, strategy: name }, 'logout_all');
   }
-  if (parts.revocations.has(own)) leave(ctx, parts);
+  if (parts.revocations.has(own, parts.tokens.signOutOf(own))) leave(ctx, parts);
   ctx.status = 204;
 }
 
@@ -88,7 +88,7 @@ async function openSessions({ sessions, revocations, tokens }: AuthParts, { user
     (record) =>
       (strategy === undefined || record.strategy === strategy) &&
       tokens.isCurrent(asSession(record)) &&
-      !revocations.has(asSession(record)),
+      !revocations.has(asSession(record), record.signOut ?? 0),
   );
 }
 
@@ -97,18 +97,21 @@ function asSession({ id, username, strategy, startedAt, expiresAt }: SessionReco
   return { id, username, strategy, roles: [], issuedAt: at, authenticatedAt: at, expiresAt: new Date(expiresAt) };
 }
 
-function subjectOf(ctx: Context, own: Session): Subject {
+function subjectOf(ctx: Context, { registry }: AuthParts, own: Session): Subject {
   const query = new URLSearchParams(ctx.querystring);
   for (const name of query.keys()) {
     if ((name !== 'username' && name !== 'strategy') || query.getAll(name).length > 1)
-      throw new TaskflowError('INVALID_INPUT', 'There are two parameters, each once: username and strategy.');
+      throw new TaskflowError('INVALID_INPUT', 'Allowed query parameters: username and strategy, at most once each.');
   }
   const username = query.get('username');
   // A user is the pair of both: the own name alone is oneself, and not a namesake in another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
   if (query.size === 0) return { username: own.username, strategy: own.strategy };
-  if (!isUserName(username) || (strategy !== undefined && !isUserName(strategy)))
-    throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user; strategy, that of a strategy, goes with it.');
+  if (!isUserName(username))
+    throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user. strategy may be given together with it.');
+  // A misspelt strategy would end or list nothing, and look as if there were nothing.
+  if (strategy !== undefined && !registry.get(strategy) && strategy !== own.strategy)
+    throw new TaskflowError('INVALID_INPUT', `strategy must be one of ${registry.names().join(', ')}.`);
   const isOwn = username === own.username && strategy === own.strategy;
   if (!isOwn && !hasRole(own.roles, 'admin')) throw forbidden('admin');
   return { username, strategy };

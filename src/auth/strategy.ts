@@ -5,9 +5,15 @@ export type Verdict =
   | boolean
   | {
       ok: true;
-      /** Name of the session's user; the one that was typed when absent. 1 to 256 printable characters. */
+      /**
+       * Name of the session's user, 1 to 256 printable characters. Default: the name as typed. A strategy that takes several
+       * spellings for one user returns the one canonical name here: sessions, the session list and `signOutEverywhere` use it.
+       */
       username?: string;
-      /** Roles of the session; `['admin']`, full access, when absent. `[]` may read only. */
+      /**
+       * Roles of the session, at most 32 of at most 64 characters. Default: `['admin']`, full access. `[]` may only read. The
+       * roles that `find_user` returns take precedence.
+       */
       roles?: readonly Role[];
     };
 
@@ -21,22 +27,40 @@ export interface AuthContext {
   requestId: string;
 }
 
-/** What a strategy knows of a user apart from a login. */
+/** What a strategy gets beside the name when it is asked for a user. */
+export interface FindUserContext {
+  /** Aborts when the time limit of the strategy is over. A later answer is ignored. */
+  readonly signal: AbortSignal;
+}
+
+/** What a strategy knows about a user apart from a login. */
 export interface KnownUser {
-  /** Changes when the password does. */
+  /** Must change with every password, such as the stored hash. The date of a change is not enough: two may share one. */
   version: string;
+  /** Roles of the user, at most 32 of at most 64 characters. They take precedence over those of the verdict. */
   roles?: readonly Role[] | undefined;
 }
 
 /** A strategy that checks a user name and a password, against anything: a list, a database, a directory. */
 export interface AuthStrategy {
   /**
-   * Checks what was typed, exactly as it was typed. May be sync or async; a throw or a rejection is an error of the
-   * strategy, which is logged and lets nobody in.
+   * Checks the credentials exactly as they were typed. May return the verdict or any thenable. A throw or a rejection is an
+   * error of the strategy: it is logged, and the login is rejected.
    */
-  authenticate_user(username: string, password: string, context: AuthContext): Verdict | Promise<Verdict>;
-  /** Optional: a name it knows may be written to the log in full when a login fails. */
-  find_user?(username: string): KnownUser | undefined | Promise<KnownUser | undefined>;
+  authenticate_user(username: string, password: string, context: AuthContext): Verdict | PromiseLike<Verdict>;
+  /**
+   * Optional. Returns what is known about a user, or `undefined` if there is none; may return any thenable. The name is the
+   * canonical one, or the one typed into a login. A login asks before and after the password check, and a version that
+   * changed in between rejects the login. When the version or the roles change, the sessions of the user end.
+   */
+  find_user?(username: string, context: FindUserContext): KnownUser | undefined | PromiseLike<KnownUser | undefined>;
+}
+
+/** Whether a value is a thenable, which is not always a Promise: query builders return one of their own. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    (typeof value === 'object' || typeof value === 'function') && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
 }
 
 /** Whether a value can be asked to check a password. */

@@ -4,14 +4,21 @@ import { outOfRange } from '../options.js';
 import type { Session } from './session.js';
 import { isRoleList, isUserName } from './strategy.js';
 
-/** Seconds that clocks of two hosts may differ. */
-const skew = 60;
+/** Seconds that the clocks of two hosts may differ. */
+export const clockSkew = 60;
 const maxBytes = 4096;
 /** Tokens remembered as verified; each costs about 1.5 KB. */
 const remembered = 10_000;
 
-/** Beside the sessions, not in them: it is nothing to whoever reads `ctx.state.session`. */
-const versions = new WeakMap<Session, string>();
+/** What a token says beside its session, which readers of `ctx.state.session` do not need. */
+interface Extra {
+  /** The claim `sv`. */
+  version: string;
+  /** The claim `after`, or 0. */
+  signOut: number;
+}
+
+const extras = new WeakMap<Session, Extra>();
 
 interface SigningKey {
   key: KeyObject;
@@ -21,12 +28,17 @@ interface SigningKey {
 
 /** Makes and checks the tokens of one mount with its keys. */
 export interface Tokens {
-  /** Makes the token of a session; `version` is its user's, the claim `sv`. */
-  sign(session: Session, version: string): string;
+  /**
+   * Makes the token of a session. `version` is that of its user, the claim `sv`. `signOut` names the sign-out everywhere that
+   * the login came after, the claim `after`; a token has that claim only if the clock alone could not tell.
+   */
+  sign(session: Session, version: string, signOut?: number): string;
   /** The session of a token whose signature, shape and mount are right, be it over; else `undefined`, for whatever reason. */
   read(token: string): Session | undefined;
   /** What the token of a session that was read or signed here says of its user's version. */
   versionOf(session: Session): string;
+  /** The sign-out everywhere that the login of a session that was read or signed here came after; 0 without one. */
+  signOutOf(session: Session): number;
   /** Whether a session holds at this moment: neither over nor from the future. */
   isCurrent(session: Session): boolean;
   /** 8 characters that name each key, newest first. */
@@ -65,10 +77,11 @@ export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = 
 
   return {
     keyIds: keys.map(({ header }) => (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid),
-    versionOf: (session) => versions.get(session) ?? '',
-    sign(session, version) {
-      versions.set(session, version);
-      const payload = encode(claimsOf(session, audience, version));
+    versionOf: (session) => extras.get(session)?.version ?? '',
+    signOutOf: (session) => extras.get(session)?.signOut ?? 0,
+    sign(session, version, signOut = 0) {
+      extras.set(session, { version, signOut });
+      const payload = encode(claimsOf(session, audience, { version, signOut }));
       return `${first.header}.${payload}.${mac(first.key, `${first.header}.${payload}`)}`;
     },
     read(token) {
@@ -96,7 +109,7 @@ function encode(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url');
 }
 
-function claimsOf(session: Session, audience: string, version: string): object {
+function claimsOf(session: Session, audience: string, { version, signOut }: Extra): object {
   return {
     sub: session.username,
     iat: session.issuedAt.getTime() / 1000,
@@ -107,6 +120,7 @@ function claimsOf(session: Session, audience: string, version: string): object {
     strategy: session.strategy,
     roles: session.roles,
     sv: version,
+    ...(signOut > 0 && { after: signOut }),
   };
 }
 
@@ -126,9 +140,10 @@ function readClaims(
   } catch {
     return undefined;
   }
-  const { sub, iat, exp, jti, aud, auth_time, strategy, roles, sv } = claims;
-  const names = Object.keys(claims);
+  const { sub, iat, exp, jti, aud, auth_time, strategy, roles, sv, after } = claims;
+  const names = Object.keys(claims).filter((name) => name !== 'after');
   if (names.length !== claimNames.length || !claimNames.every((name) => Object.hasOwn(claims, name))) return undefined;
+  if (Object.hasOwn(claims, 'after') && !(Number.isSafeInteger(after) && Number(after) > 0)) return undefined;
   if (!isUserName(sub) || !isTime(iat) || !isTime(exp) || !isTime(auth_time) || aud !== audience) return undefined;
   if (
     typeof jti !== 'string' ||
@@ -149,7 +164,7 @@ function readClaims(
     expiresAt: new Date(Math.min(exp, iat + idleTimeout) * 1000),
     authenticatedAt: new Date(auth_time * 1000),
   };
-  versions.set(session, sv);
+  extras.set(session, { version: sv, signOut: Number(after ?? 0) });
   return session;
 }
 
@@ -159,6 +174,6 @@ function isTime(value: unknown): value is number {
 }
 
 function isCurrent({ issuedAt, expiresAt, authenticatedAt }: Session, now: number): boolean {
-  const soon = now + skew * 1000;
+  const soon = now + clockSkew * 1000;
   return now < expiresAt.getTime() && issuedAt.getTime() <= soon && authenticatedAt.getTime() <= soon;
 }

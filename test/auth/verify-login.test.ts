@@ -1,0 +1,330 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import type { Auth, AuthOptions } from '../../src/auth/create-auth.js';
+import { staticUser } from '../../src/auth/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import type { AuthStrategy, KnownUser, Verdict } from '../../src/auth/strategy.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import { type Answer, ask, postJson } from '../helpers/client.js';
+import { turnableClock } from '../helpers/clock.js';
+import { type LoginApp, serveLogin } from '../helpers/login-app.js';
+import { cheapHash, password } from '../helpers/passwords.js';
+import { everyStore } from '../helpers/stores.js';
+import { sleep, waitFor } from '../helpers/wait.js';
+
+const open: LoginApp[] = [];
+afterEach(async () => {
+  jest.useRealTimers();
+  await Promise.all(open.splice(0).map((app) => app.close()));
+});
+
+async function start(options: Partial<AuthOptions>): Promise<LoginApp> {
+  const app = await serveLogin({ throttle: { floor: 0 }, ...options });
+  open.push(app);
+  return app;
+}
+
+const signIn = (app: LoginApp, username = 'alice', given = 'old'): Promise<Answer> => postJson(app.login, { username, password: given });
+const bearerOf = ({ json }: Answer): { Authorization: string } => ({ Authorization: `Bearer ${(json as { token: string }).token}` });
+const nameAt = async (app: LoginApp, headers: Record<string, string>): Promise<unknown> =>
+  ((await ask(app.url, { headers })).json as { name: unknown }).name;
+const rolesAt = async (app: LoginApp, answer: Answer): Promise<unknown> =>
+  ((await ask(`${app.base}/auth/session`, { headers: bearerOf(answer) })).json as { roles: unknown }).roles;
+
+const faultsOf = (app: LoginApp): unknown[] => app.log.events('authn_strategy_error').filter(({ level }) => level === 50);
+
+interface Row {
+  password: string;
+  version: string;
+  roles?: string[];
+}
+
+/** A user table of alice, whose password check reads the row first and answers after 100 ms. */
+function slowTable(row: Row, withFind = true): AuthStrategy & { asked: number } {
+  const strategy = {
+    asked: 0,
+    async authenticate_user(username: string, given: string): Promise<Verdict> {
+      strategy.asked += 1;
+      const seen = { ...row };
+      await sleep(0.1);
+      if (username.toLowerCase() !== 'alice' || given !== seen.password) return false;
+      return { ok: true, username: 'alice', ...(seen.roles && { roles: seen.roles }) };
+    },
+  };
+  if (!withFind) return strategy;
+  return Object.assign(strategy, {
+    find_user: async (username: string): Promise<KnownUser | undefined> =>
+      username === 'alice' ? { version: row.version, ...(row.roles && { roles: row.roles }) } : undefined,
+  });
+}
+
+describe('a login under way', () => {
+  /** Starts a login, changes something while the password is checked, and resolves to the answer. */
+  const during = async (app: LoginApp, strategy: { asked: number }, change: () => unknown, username = 'alice'): Promise<Answer> => {
+    const answer = signIn(app, username);
+    await waitFor(() => strategy.asked > 0);
+    await sleep(0.02);
+    await change();
+    return answer;
+  };
+
+  it('is rejected when the password changes during the check', async () => {
+    const row = { password: 'old', version: '1' };
+    const strategy = slowTable(row);
+    const app = await start({ strategies: strategy });
+    const answer = await during(app, strategy, () => Object.assign(row, { password: 'new', version: '2' }));
+    expect(answer.status).toBe(401);
+    expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'user_changed' }]);
+    expect((await signIn(app, 'alice', 'new')).status).toBe(200);
+  });
+
+  it('is rejected when the password changes during the check, also under another spelling of the name', async () => {
+    const row = { password: 'old', version: '1' };
+    const strategy = slowTable(row);
+    const app = await start({ strategies: strategy });
+    const answer = await during(app, strategy, () => Object.assign(row, { password: 'new', version: '2' }), 'ALICE');
+    expect(answer.status).toBe(401);
+    const later = await signIn(app, 'ALICE', 'new');
+    expect([later.status, await nameAt(app, bearerOf(later))]).toEqual([200, 'alice']);
+  });
+
+  it.each([
+    ['with find_user', true, 'alice'],
+    ['without find_user', false, 'alice'],
+    ['without find_user, under another spelling of the name', false, 'ALICE'],
+  ])('opens no session when signOutEverywhere comes during the check, %s', async (_case, withFind, username) => {
+    const strategy = slowTable({ password: 'old', version: '1' }, withFind);
+    const app = await start({ strategies: strategy });
+    const answer = await during(app, strategy, () => app.auth.signOutEverywhere('default', 'alice'), username);
+    expect(answer.status).toBe(401);
+    const later = await signIn(app, username);
+    expect(await nameAt(app, bearerOf(later))).toBe('alice');
+  });
+
+  it('keeps no session for longer than a second when another process signs the user out during the check', async () => {
+    const store = memoryStore();
+    const strategy = slowTable({ password: 'old', version: '1' });
+    const app = await start({ strategies: strategy, store });
+    const other = await start({ strategies: strategy, store });
+    const answer = await during(app, strategy, () => other.auth.signOutEverywhere('default', 'alice'));
+    if (answer.status === 200) await waitFor(async () => (await nameAt(app, bearerOf(answer))) === null, 1);
+    else expect(answer.status).toBe(401);
+  });
+
+  it('gets the roles that the user has after the check', async () => {
+    const row: Row = { password: 'old', version: '1', roles: ['admin'] };
+    const strategy = slowTable(row);
+    const app = await start({ strategies: strategy });
+    const answer = await during(app, strategy, () => Object.assign(row, { roles: ['viewer'] }));
+    expect(await rolesAt(app, answer)).toEqual(['viewer']);
+    expect(faultsOf(app)).toMatchObject([{ strategy: 'default' }]);
+  });
+
+  it('gets the roles of find_user when the verdict names none, and the difference is logged', async () => {
+    const app = await start({
+      strategies: { authenticate_user: () => true, find_user: () => ({ version: '1', roles: ['viewer'] }) },
+    });
+    expect(await rolesAt(app, await signIn(app))).toEqual(['viewer']);
+    expect(faultsOf(app)).toHaveLength(1);
+  });
+
+  it('logs no difference when both name the same roles in another order', async () => {
+    const app = await start({
+      strategies: {
+        authenticate_user: () => ({ ok: true, roles: ['a', 'b'] }),
+        find_user: () => ({ version: '1', roles: ['b', 'a'] }),
+      },
+    });
+    expect((await signIn(app)).status).toBe(200);
+    expect(faultsOf(app)).toEqual([]);
+  });
+
+  it('succeeds when the check itself creates the user', async () => {
+    const users = new Map<string, KnownUser>();
+    const app = await start({
+      strategies: {
+        authenticate_user: (username) => {
+          users.set(username, { version: '1' });
+          return true;
+        },
+        find_user: (username) => users.get(username),
+      },
+    });
+    const answer = await signIn(app);
+    expect(await nameAt(app, bearerOf(answer))).toBe('alice');
+  });
+
+  it('has the time from before the check', async () => {
+    const { pass } = turnableClock();
+    const app = await start({
+      strategies: {
+        authenticate_user: () => {
+          pass(5);
+          return true;
+        },
+      },
+      tokenExpiry: 60,
+    });
+    const before = Date.now();
+    const { json } = await signIn(app);
+    expect(Date.parse((json as { expiresAt: string }).expiresAt)).toBe(before + 60_000);
+  });
+
+  it('is 503 when the store fails after the check, and leaves no session', async () => {
+    const inner = memoryStore();
+    let fails = false;
+    const store = {
+      ...inner,
+      get: (key: string) => (fails && key.includes('revoked') ? Promise.reject(new Error('down')) : inner.get(key)),
+    };
+    const app = await start({
+      store,
+      strategies: {
+        authenticate_user: () => {
+          fails = true;
+          return true;
+        },
+      },
+    });
+    expect((await signIn(app)).status).toBe(503);
+  });
+});
+
+describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
+  it('covers the sessions of a host whose clock is fast, and no login after it, on both hosts', async () => {
+    const views = await openStore();
+    const { pass } = turnableClock();
+    const strategies: AuthStrategy = { authenticate_user: () => true };
+    const [slow, fast] = [await start({ strategies, store: views.one }), await start({ strategies, store: views.two })];
+    /** Runs on the host whose clock is 40 seconds ahead. */
+    const onFast = async <T>(act: () => Promise<T>): Promise<T> => {
+      pass(40);
+      try {
+        return await act();
+      } finally {
+        pass(-40);
+      }
+    };
+    for (const signOut of [
+      () => slow.auth.signOutEverywhere('default', 'alice'),
+      () => onFast(() => fast.auth.signOutEverywhere('default', 'alice')),
+    ]) {
+      const old = [bearerOf(await signIn(slow)), bearerOf(await onFast(() => signIn(fast)))];
+      for (const session of old)
+        expect([await nameAt(slow, session), await onFast(() => nameAt(fast, session))]).toEqual(['alice', 'alice']);
+      await signOut();
+      const fresh = [bearerOf(await signIn(slow)), bearerOf(await onFast(() => signIn(fast)))];
+      for (const session of old) {
+        await waitFor(async () => (await nameAt(slow, session)) === null, 2);
+        await waitFor(async () => (await onFast(() => nameAt(fast, session))) === null, 2);
+      }
+      for (const session of fresh)
+        expect([await nameAt(slow, session), await onFast(() => nameAt(fast, session))]).toEqual(['alice', 'alice']);
+    }
+    jest.useRealTimers();
+    await Promise.all(open.splice(0).map((app) => app.close()));
+    await views.close();
+  });
+});
+
+describe('signOutEverywhere', () => {
+  it('ends the sessions of every spelling of a name that a strategy takes for one user', async () => {
+    const app = await start({ strategies: { authenticate_user: (username) => username.toLowerCase() === 'alice' } });
+    const sessions = [bearerOf(await signIn(app, 'alice')), bearerOf(await signIn(app, 'ALICE'))];
+    await app.auth.signOutEverywhere('default', 'Alice');
+    expect(await Promise.all(sessions.map((session) => nameAt(app, session)))).toEqual([null, null]);
+  });
+
+  it.each<[string, (auth: Auth) => Promise<void>]>([
+    ['an unknown strategy', (auth) => auth.signOutEverywhere('nowhere', 'alice')],
+    ['swapped arguments', (auth) => auth.signOutEverywhere('alice', 'default')],
+    ['one argument', (auth) => (auth.signOutEverywhere as (name: string) => Promise<void>)('alice')],
+    ['an empty name', (auth) => auth.signOutEverywhere('default', '')],
+    ['a name that is no text', (auth) => auth.signOutEverywhere('default', { name: 'alice' } as unknown as string)],
+  ])('rejects %s', async (_case, call) => {
+    const app = await start({});
+    await expect(call(app.auth)).rejects.toThrow(/signOutEverywhere/);
+  });
+
+  it('is 400 over HTTP for a strategy that is not registered', async () => {
+    const app = await start({});
+    const session = bearerOf(await signIn(app, 'admin', password));
+    const answer = await ask(`${app.base}/auth/sessions?username=vera&strategy=nowhere`, { method: 'DELETE', headers: session });
+    expect(answer.status).toBe(400);
+  });
+});
+
+describe('find_user', () => {
+  /** A thenable that is no Promise, as query builders return. */
+  const thenable = <T>(then: (resolve: (value: T) => void) => void): PromiseLike<T> => ({ then }) as unknown as PromiseLike<T>;
+  const query = <T>(value: T): PromiseLike<T> => thenable((resolve) => resolve(value));
+
+  it('may return any thenable, and so may authenticate_user', async () => {
+    const app = await start({ strategies: { authenticate_user: () => query(true), find_user: () => query({ version: '1' }) } });
+    const answer = await signIn(app);
+    expect([answer.status, await nameAt(app, bearerOf(answer))]).toEqual([200, 'alice']);
+  });
+
+  it('gets a signal that aborts after the time limit', async () => {
+    const signals: AbortSignal[] = [];
+    const strategy: AuthStrategy = {
+      authenticate_user: () => true,
+      find_user(_username, context) {
+        signals.push(context.signal);
+        return new Promise(() => {});
+      },
+    };
+    const app = await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy) });
+    expect((await signIn(app)).status).toBe(401);
+    expect(signals[0]?.aborted).toBe(true);
+  });
+
+  const failing: Record<string, () => PromiseLike<KnownUser> | KnownUser> = {
+    hangs: () => new Promise(() => {}),
+    rejects: () => Promise.reject(new Error('down')),
+    throws: () => {
+      throw new Error('down');
+    },
+    'returns a thenable that throws': () =>
+      thenable(() => {
+        throw new Error('down');
+      }),
+    'returns a thenable that never calls back': () => thenable(() => {}),
+    'returns a getter that throws': () =>
+      Object.defineProperty({}, 'version', {
+        get: () => {
+          throw new Error('trap');
+        },
+      }) as KnownUser,
+    'returns another shape': () => ({ version: 7 }) as unknown as KnownUser,
+  };
+
+  it.each(Object.entries(failing))('locks nobody out of the other strategies when it %s', async (_case, find_user) => {
+    const strategies = new StrategyRegistry({ timeLimit: 0.1 })
+      .register('table', { authenticate_user: () => true, find_user })
+      .register('admin', staticUser('admin', cheapHash(password)));
+    const app = await start({ strategies, throttle: false });
+    const statuses = await Promise.all(Array.from({ length: 100 }, async () => (await signIn(app)).status));
+    // Some find the queue of the other strategy's password checks full.
+    expect(statuses.filter((status) => status !== 401 && status !== 429)).toEqual([]);
+    expect((await signIn(app, 'admin', password)).status).toBe(200);
+    expect(faultsOf(app).length).toBeGreaterThan(0);
+  });
+
+  it('runs for few users at once, however many requests come', async () => {
+    let [running, most] = [0, 0];
+    const strategy: AuthStrategy = {
+      authenticate_user: () => true,
+      async find_user() {
+        running += 1;
+        most = Math.max(most, running);
+        await sleep(0.01);
+        running -= 1;
+        return { version: '1' };
+      },
+    };
+    const app = await start({ strategies: strategy, throttle: false });
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => signIn(app, `user${n}`)));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(200);
+    expect(most).toBeLessThanOrEqual(64);
+  });
+});

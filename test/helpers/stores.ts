@@ -1,0 +1,57 @@
+import { redisStore } from '../../src/engines/bullmq/redis-store.js';
+import { TaskManager } from '../../src/manager.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import type { SharedStore } from '../../src/store/shared-store.js';
+import { temporaryFolder } from './folder.js';
+import { hasRedis, RedisServer } from './redis.js';
+
+/** A store as two processes see it. */
+export interface TwoViews {
+  one: SharedStore;
+  two: SharedStore;
+  close(): Promise<void>;
+}
+
+async function inMemory(): Promise<TwoViews> {
+  const store = memoryStore();
+  return { one: store, two: store, close: async () => {} };
+}
+
+async function inSqlite(): Promise<TwoViews> {
+  const folder = temporaryFolder();
+  const managers = [1, 2].map(() => new TaskManager({ database: folder.file('tasks.db'), logger: false }));
+  const [one, two] = managers.map(({ store }) => store) as [SharedStore, SharedStore];
+  // The file has its tables before two processes meet there.
+  await one.get('nothing');
+  return {
+    one,
+    two,
+    async close() {
+      await Promise.all(managers.map((manager) => manager.stop({ timeout: 0 })));
+      folder.remove();
+    },
+  };
+}
+
+async function inRedis(): Promise<TwoViews> {
+  const redis = await RedisServer.start();
+  const [one, two] = [1, 2].map(() => redisStore(redis.connection, { logger: false })) as [
+    ReturnType<typeof redisStore>,
+    ReturnType<typeof redisStore>,
+  ];
+  return {
+    one,
+    two,
+    async close() {
+      await Promise.all([one.close(), two.close()]);
+      await redis.remove();
+    },
+  };
+}
+
+/** Every store that the suite has, for tests that must pass on each. */
+export const everyStore: readonly (readonly [name: string, open: () => Promise<TwoViews>])[] = [
+  ['memory', inMemory],
+  ['SQLite', inSqlite],
+  ...(hasRedis ? ([['Redis', inRedis]] as const) : []),
+];
