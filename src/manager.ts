@@ -1,6 +1,8 @@
 import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { TaskflowError } from './errors.js';
 import {
+  type DurationWarning,
+  durationWarnings,
   type Logger,
   loggerOption,
   numberOption,
@@ -13,6 +15,7 @@ import {
 import type { SharedStore } from './store/shared-store.js';
 import { encodeArguments } from './tasks/arguments.js';
 import {
+  checkHandler,
   type DeclaredTask,
   type Definition,
   describeFunction,
@@ -25,6 +28,7 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
+import { thrownForLog } from './tasks/describe-error.js';
 import type {
   Aggregates,
   AppConnection,
@@ -117,6 +121,7 @@ export class TaskManager implements TaskSource {
   readonly #argsBytes: number;
   readonly #sealer: Sealer;
   readonly #logger: Logger;
+  readonly #warnDuration: DurationWarning;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -134,6 +139,7 @@ export class TaskManager implements TaskSource {
     ]);
     const limits = optionsObject<TaskLimits>('limits', given.limits, ['argsBytes', 'resultBytes', 'logLines']);
     this.#logger = loggerOption('logger', given.logger);
+    this.#warnDuration = durationWarnings(this.#logger);
     this.#sealer = createSealer(given.encryptionKeys === undefined ? [] : secretKeysOption('encryptionKeys', given.encryptionKeys));
     this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, { min: 2, max: 64 * mebibyte, integer: true });
     this.#runner = handlerRunner({
@@ -144,7 +150,7 @@ export class TaskManager implements TaskSource {
       logLines: numberOption('limits.logLines', limits.logLines, 10_000, { min: 1, max: 1_000_000, integer: true }),
       logger: this.#logger,
     });
-    this.#engine = engineOf(given, this.#logger);
+    this.#engine = engineOf(given, this.#logger, this.#warnDuration);
     this.#engine.observe({
       wants: (status) => (this.#listeners.get(status)?.size ?? 0) > 0,
       tell: (task) => this.#emit(task),
@@ -167,7 +173,7 @@ export class TaskManager implements TaskSource {
    * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong option.
    */
   task<A extends unknown[]>(name: string, handler: Handler<A> & JsonSafe<A>, options?: TaskOptions): Task<A> {
-    if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, 'a function');
+    checkHandler(name, handler);
     return this.#taskOf<A>(this.#add(name, options, handler));
   }
 
@@ -178,7 +184,7 @@ export class TaskManager implements TaskSource {
     return {
       ...task,
       handle: (handler) => {
-        if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, 'a function');
+        checkHandler(name, handler);
         if (definition.handler) throw new RangeError(`task '${name}' has a handler already`);
         definition.handler = handler as Handler<readonly unknown[]>;
         this.#runner.changed();
@@ -193,7 +199,7 @@ export class TaskManager implements TaskSource {
    */
   schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
     nameOption('name of a schedule', name);
-    const timetable = readTimetable(name, options, Date.now());
+    const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
     if (this.#schedules.has(name)) throw new RangeError(`a schedule named '${name}' exists already`);
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
     const definition = this.#definitions.get(target.name);
@@ -250,7 +256,7 @@ export class TaskManager implements TaskSource {
   /** Takes no more tasks, waits for those that run, ends streams and timers, closes the database. */
   async stop(options?: StopOptions): Promise<void> {
     const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
-    const seconds = numberOption('timeout', timeout, 10, { max: 86_400 });
+    const seconds = secondsOption('timeout of stop()', timeout, 10, { warn: this.#warnDuration, zero: true, max: 86_400 });
     this.#stopped ??= this.#engine.stop({ timeout: seconds });
     await this.#stopped;
   }
@@ -314,7 +320,11 @@ export class TaskManager implements TaskSource {
   #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
     nameOption('name of a task', name);
     if (this.#definitions.has(name)) throw new RangeError(`a task named '${name}' is defined already`);
-    const definition: Definition = { name, settings: readSettings(name, options), handler: handler as Definition['handler'] };
+    const definition: Definition = {
+      name,
+      settings: readSettings(name, options, this.#warnDuration),
+      handler: handler as Definition['handler'],
+    };
     this.#definitions.set(name, definition);
     if (handler) this.#runner.changed();
     return definition;
@@ -325,7 +335,7 @@ export class TaskManager implements TaskSource {
   }
 
   #enqueuerOf<A extends readonly unknown[]>(definition: Definition, options: EnqueueOptions): Enqueuer<A> {
-    const call = readCallSettings(options);
+    const call = readCallSettings(options, definition.name, this.#warnDuration);
     const prepare = (...args: A): NewTask => this.#prepare(definition, args, call);
     return {
       name: definition.name,
@@ -375,11 +385,16 @@ export class TaskManager implements TaskSource {
   }
 
   #listenerFailed(err: unknown, task: TaskSummary): void {
-    this.#logger.error({ err, taskId: task.id, task: task.name, status: task.status }, 'a listener failed');
+    const fields = { taskId: task.id, task: task.name, status: task.status };
+    this.#logger.error({ err: thrownForLog(err), ...fields }, 'a listener failed');
   }
 }
 
-function engineOf({ database, engine, pollInterval, retentionDays, retentionCount }: TaskManagerOptions, logger: Logger): TaskEngine {
+function engineOf(
+  { database, engine, pollInterval, retentionDays, retentionCount }: TaskManagerOptions,
+  logger: Logger,
+  warn: DurationWarning,
+): TaskEngine {
   if (engine !== undefined) {
     if (database !== undefined) throw new TypeError('database and engine exclude each other');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
@@ -389,7 +404,7 @@ function engineOf({ database, engine, pollInterval, retentionDays, retentionCoun
   return new EmbeddedEngine({
     database: stringOption('database', database, 'tasks.db', { maxLength: 4096 }),
     logger,
-    pollInterval: secondsOption('pollInterval', pollInterval, 0.25),
+    pollInterval: secondsOption('pollInterval', pollInterval, 0.25, { warn }),
     retention: {
       age:
         retentionDays === undefined

@@ -4,12 +4,36 @@ import { type Logger as Pino, pino } from 'pino';
 export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error'>;
 
 /** What a value is, in words that are safe to print: never the value of a secret. */
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
-  if (typeof value === 'number') return String(value);
-  return typeof value;
+  if (typeof value === 'function') return functionKind(value);
+  if (typeof value === 'object') return objectKind(value);
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value;
+}
+
+function objectKind(value: object): string {
+  const tag = Object.prototype.toString.call(value).slice(8, -1);
+  return tag === 'Object' ? 'an object' : tag === 'Promise' ? 'a promise' : `an object (${tag})`;
+}
+
+/** What a function is: one that is called for its result, or a class, a generator or an async function, which has none at once. */
+export function functionKind(value: object & { name?: string }): string {
+  const kinds: Readonly<Record<string, string>> = {
+    AsyncFunction: 'an async function',
+    GeneratorFunction: 'a generator function',
+    AsyncGeneratorFunction: 'an async generator function',
+  };
+  if (isClass(value)) return `the class ${value.name}`;
+  return kinds[Object.prototype.toString.call(value).slice(8, -1)] ?? 'a function';
+}
+
+/** Classes of our language and those built in, such as TypeError, which are functions of their own prototype's `constructor`. */
+function isClass(value: object): boolean {
+  if (/^class\b/.test(Function.prototype.toString.call(value))) return true;
+  const { prototype } = value as { prototype?: unknown };
+  return value === Error || prototype instanceof Error;
 }
 
 function quote(value: unknown): string {
@@ -51,6 +75,7 @@ interface NumberRange {
   /** Refuse `min` itself. */
   above?: boolean;
   integer?: boolean;
+  unit?: string;
 }
 
 /** A finite number within a range, or the default when it is `undefined`. */
@@ -58,10 +83,11 @@ export function numberOption<D extends number | undefined>(
   option: string,
   value: unknown,
   fallback: D,
-  { min = 0, max = Number.MAX_SAFE_INTEGER, above = false, integer = false }: NumberRange = {},
+  { min = 0, max = Number.MAX_SAFE_INTEGER, above = false, integer = false, unit }: NumberRange = {},
 ): number | D {
   if (value === undefined) return fallback;
-  const accepted = `${integer ? 'a whole number' : 'a number'} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}`;
+  const kind = `${integer ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`}`;
+  const accepted = `${kind} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}`;
   if (typeof value !== 'number' || Number.isNaN(value)) throw wrongType(option, value, accepted);
   if (value < min || value > max || (above && value === min) || (integer && !Number.isInteger(value))) {
     throw outOfRange(option, value, accepted);
@@ -69,9 +95,46 @@ export function numberOption<D extends number | undefined>(
   return value;
 }
 
-/** A duration in seconds above zero; fractions are allowed, at most ten years. */
-export function secondsOption<D extends number | undefined>(option: string, value: unknown, fallback: D): number | D {
-  return numberOption(option, value, fallback, { min: 0, above: true, max: 315_360_000 });
+/** Called with a duration option whose value looks like milliseconds. */
+export type DurationWarning = (option: string, seconds: number) => void;
+
+interface SecondsRules {
+  warn: DurationWarning;
+  /** Accept 0. */
+  zero?: boolean;
+  max?: number;
+}
+
+/** A duration in seconds above zero; fractions are allowed, at most ten years. Warns of a value that looks like milliseconds. */
+export function secondsOption<D extends number | undefined>(
+  option: string,
+  value: unknown,
+  fallback: D,
+  { warn, zero = false, max = 315_360_000 }: SecondsRules,
+): number | D {
+  const seconds = numberOption(option, value, fallback, { min: 0, above: !zero, max, unit: 'seconds' });
+  if (value !== undefined) checkSeconds(option, seconds, warn);
+  return seconds;
+}
+
+/** Warns of a number of seconds that looks like milliseconds: round thousands, unless it is a number of whole hours. */
+export function checkSeconds(option: string, seconds: number | undefined, warn: DurationWarning): void {
+  if (seconds === undefined || seconds < 10_000 || seconds % 1000 !== 0) return;
+  if (seconds >= 3_600_000 || seconds % 3600 !== 0) warn(option, seconds);
+}
+
+/** Makes a {@link DurationWarning} that writes one line for each option. */
+export function durationWarnings(logger: Logger): DurationWarning {
+  const warned = new Set<string>();
+  return (option, seconds) => {
+    if (warned.has(option)) return;
+    warned.add(option);
+    logger.warn({ option, seconds, duration: inWords(seconds) }, 'duration looks like milliseconds but is in seconds');
+  };
+}
+
+function inWords(seconds: number): string {
+  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} hours` : `${(seconds / 86_400).toFixed(1)} days`;
 }
 
 /** `true` or `false`, or the default when it is `undefined`. */

@@ -14,19 +14,19 @@ describe('TaskManager', () => {
   afterEach(() => tasks.stop());
 
   it.each<[string, object, RegExp, typeof TypeError | typeof RangeError]>([
-    ['a retry too few', { retries: -1 }, /^retries is/, RangeError],
-    ['half a retry', { retries: 0.5 }, /^retries is/, RangeError],
-    ['a backoff of words', { backoff: 'double' }, /^backoff is "double"/, TypeError],
-    ['a backoff that shrinks', { backoff: 0.5 }, /^backoff is/, RangeError],
-    ['a negative maxDelay', { maxDelay: -1 }, /^maxDelay is/, RangeError],
-    ['a jitter of more than all', { jitter: 2 }, /^jitter is/, RangeError],
-    ['a retryOn that is no function', { retryOn: 'TimeoutError' }, /^retryOn is "TimeoutError"/, TypeError],
-    ['a timeout of 0', { timeout: 0 }, /^timeout is/, RangeError],
-    ['a deadline of NaN', { deadline: Number.NaN }, /^deadline is/, TypeError],
-    ['a concurrency of 0', { concurrency: 0 }, /^concurrency is/, RangeError],
-    ['a priority past a million', { priority: 1_000_001 }, /^priority is/, RangeError],
-    ['a tag that is no string', { tags: { tenant: 7 } }, /^tags\.tenant is/, TypeError],
-    ['a word for true', { requeueOnInterrupt: 'yes' }, /^requeueOnInterrupt is/, TypeError],
+    ['a retry too few', { retries: -1 }, /^retries of task 'work' is/, RangeError],
+    ['half a retry', { retries: 0.5 }, /^retries of task 'work' is/, RangeError],
+    ['a backoff of words', { backoff: 'double' }, /^backoff of task 'work' is "double"/, TypeError],
+    ['a backoff that shrinks', { backoff: 0.5 }, /^backoff of task 'work' is/, RangeError],
+    ['a negative maxDelay', { maxDelay: -1 }, /^maxDelay of task 'work' is/, RangeError],
+    ['a jitter of more than all', { jitter: 2 }, /^jitter of task 'work' is/, RangeError],
+    ['a retryOn that is no function', { retryOn: 'TimeoutError' }, /^retryOn of task 'work' is "TimeoutError"/, TypeError],
+    ['a timeout of 0', { timeout: 0 }, /^timeout of task 'work' is/, RangeError],
+    ['a deadline of NaN', { deadline: Number.NaN }, /^deadline of task 'work' is/, TypeError],
+    ['a concurrency of 0', { concurrency: 0 }, /^concurrency of task 'work' is/, RangeError],
+    ['a priority past a million', { priority: 1_000_001 }, /^priority of task 'work' is/, RangeError],
+    ['a tag that is no string', { tags: { tenant: 7 } }, /^tags\.tenant of task 'work' is/, TypeError],
+    ['a word for true', { requeueOnInterrupt: 'yes' }, /^requeueOnInterrupt of task 'work' is/, TypeError],
     ['an unknown option', { retry: 3 }, /retry/, TypeError],
   ])('refuses a task with %s, and says what is right', (_case, options, message, Kind) => {
     const define = () => tasks.task('work', () => 1, options as never);

@@ -4,6 +4,8 @@ import type { Access } from '../http/access.js';
 import { type Mount, mountAt } from '../http/mount.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
 import {
+  checkSeconds,
+  durationWarnings,
   type Logger,
   loggerOption,
   logoOption,
@@ -220,8 +222,11 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   const registry = resolveStrategies('strategies', given.strategies);
   const secretKeys =
     given.secretKey === undefined ? [randomBytes(32).toString('base64url')] : secretKeysOption('secretKey', given.secretKey);
-  const tokenExpiry = secondsOption('tokenExpiry', given.tokenExpiry, 86_400);
-  const idleTimeout = secondsOption('idleTimeout', given.idleTimeout, undefined);
+  const warn = durationWarnings(logger);
+  // The registry has no logger.
+  checkSeconds('timeLimit', registry.timeLimit, warn);
+  const tokenExpiry = secondsOption('tokenExpiry', given.tokenExpiry, 86_400, { warn });
+  const idleTimeout = secondsOption('idleTimeout', given.idleTimeout, undefined, { warn });
   const limits = throttleOption(given.throttle);
   const cookies = loginCookies(given.cookie, mount.path);
   const keysFor = (use: KeyUse): readonly Buffer[] => deriveKeys(secretKeys, use);

@@ -1,5 +1,5 @@
 import type { Role } from '../http/access.js';
-import { optionsObject, secondsOption, wrongType } from '../options.js';
+import { numberOption, optionsObject, wrongType } from '../options.js';
 import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
@@ -43,7 +43,12 @@ export class StrategyRegistry {
 
   constructor(options?: RegistryOptions) {
     const { timeLimit } = optionsObject<RegistryOptions>('StrategyRegistry', options, ['timeLimit']);
-    this.#timeLimit = secondsOption('timeLimit', timeLimit, 10);
+    this.#timeLimit = numberOption('timeLimit', timeLimit, 10, { above: true, max: 315_360_000, unit: 'seconds' });
+  }
+
+  /** Seconds a strategy may take. */
+  get timeLimit(): number {
+    return this.#timeLimit;
   }
 
   /**

@@ -34,6 +34,7 @@ function objectFlaw(value: object, path: string, ancestors: Set<object>): string
 /** What an object is, unless it is a plain object or a list. */
 function foreignKind(value: object): string | undefined {
   if (isProxy(value)) return 'a Proxy';
+  if (isIterator(value)) return 'an iterator';
   const prototype: unknown = Object.getPrototypeOf(value);
   if (Array.isArray(value)) return prototype === Array.prototype ? undefined : 'a list of a class of its own';
   // By its shape, not by identity: objects of another realm (a vm, a test runner) are plain too.
@@ -41,6 +42,16 @@ function foreignKind(value: object): string | undefined {
     return Object.getOwnPropertySymbols(value).length > 0 ? 'an object with a symbol as a key' : undefined;
   }
   return `a ${value.constructor?.name || 'class instance'}`;
+}
+
+function isIterator(value: object): boolean {
+  return 'next' in value && typeof value.next === 'function' && (Symbol.iterator in value || Symbol.asyncIterator in value);
+}
+
+/** Whether the content of a value is yet to be read: an iterator, a stream, or the response of a `fetch`. */
+function isUnread(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return isIterator(value) || Symbol.asyncIterator in value || ('body' in value && 'json' in value);
 }
 
 function listFlaw(list: readonly unknown[], path: string, ancestors: Set<object>): string | undefined {
@@ -84,7 +95,10 @@ export function encodeResult(value: unknown, limit: number): { result?: string; 
   if (value === undefined) return {};
   try {
     const found = flaw(value, 'result', new Set());
-    if (found) return { resultOmitted: `${found}; JSON cannot carry that` };
+    if (found)
+      return {
+        resultOmitted: `${found}; JSON cannot carry that${isUnread(value) ? '. Read it in the handler and return its content' : ''}`,
+      };
     const result = JSON.stringify(value);
     const bytes = Buffer.byteLength(result);
     return bytes > limit ? { resultOmitted: `result is ${bytes} bytes as JSON; the limit is ${limit}` } : { result };

@@ -87,11 +87,11 @@ export const taskLog: TaskLog = Object.assign(((text, fields) => write('info', t
  * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as often as you like: what is
  * stored is the last of a quarter of a second.
  *
- * @param value From 0 to 1; what lies outside is taken as the nearer end.
+ * @param value From 0 to 1. A number outside counts as the nearer end, and the log warns once for each task name.
  * @param text What it is counted in, such as `'1,200 of 3,000 rows'`.
- * @throws TypeError where the value is no number.
+ * @throws TypeError if the value is not a finite number, such as the `NaN` of `0 / 0`.
  */
 export function taskProgress(value: number, text?: string): void {
-  if (typeof value !== 'number' || Number.isNaN(value)) throw wrongType('value of taskProgress', value, 'a number from 0 to 1');
-  current.getStore()?.progress(Math.min(1, Math.max(0, value)), text);
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw wrongType('value of taskProgress', value, 'a number from 0 to 1');
+  current.getStore()?.progress(value, text);
 }

@@ -1,4 +1,13 @@
-import { booleanOption, numberOption, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
+import {
+  booleanOption,
+  type DurationWarning,
+  functionKind,
+  numberOption,
+  optionsObject,
+  secondsOption,
+  stringOption,
+  wrongType,
+} from '../options.js';
 import type { AppConnection, FunctionSettings, NewTask } from './engine.js';
 
 /** Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at run time all through. */
@@ -162,25 +171,25 @@ export function nameOption(option: string, value: unknown): string {
 }
 
 /** Reads a priority: a whole number of at most a million either way. */
-export function priorityOption(value: unknown, fallback: number): number {
-  return numberOption('priority', value, fallback, { min: -1_000_000, max: 1_000_000, integer: true });
+export function priorityOption(value: unknown, fallback: number, of = ''): number {
+  return numberOption(`priority${of}`, value, fallback, { min: -1_000_000, max: 1_000_000, integer: true });
 }
 
 /** Reads the name of a queue. */
-export function queueOption(value: unknown, fallback: string): string {
-  return stringOption('queue', value, fallback, label);
+export function queueOption(value: unknown, fallback: string, of = ''): string {
+  return stringOption(`queue${of}`, value, fallback, label);
 }
 
 /** Reads tags: at most 32 strings by key. */
-export function tagsOption(value: unknown): Readonly<Record<string, string>> {
+export function tagsOption(value: unknown, of = ''): Readonly<Record<string, string>> {
   if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw wrongType('tags', value, "an object of strings, such as { tenant: '7' }");
+    throw wrongType(`tags${of}`, value, "an object of strings, such as { tenant: '7' }");
   const tags = Object.entries(value);
-  if (tags.length > 32) throw new RangeError(`tags has ${tags.length} members; at most 32 are kept`);
+  if (tags.length > 32) throw new RangeError(`tags${of} has ${tags.length} members; at most 32 are allowed`);
   for (const [key, text] of tags) {
-    if (!label.pattern.test(key)) throw wrongType('a key of tags', key, label.accepted);
-    if (typeof text !== 'string' || text.length > 256) throw wrongType(`tags.${key}`, text, 'a string of at most 256 characters');
+    if (!label.pattern.test(key)) throw wrongType(`a key of tags${of}`, key, label.accepted);
+    if (typeof text !== 'string' || text.length > 256) throw wrongType(`tags.${key}${of}`, text, 'a string of at most 256 characters');
   }
   return Object.freeze(Object.fromEntries(tags));
 }
@@ -207,42 +216,55 @@ const year = 31_536_000;
 const day = 86_400;
 
 /** Checks a definition's options and fills in the defaults. */
-export function readSettings(name: string, options: TaskOptions | undefined): Settings {
-  const given = optionsObject<TaskOptions>(`task '${name}'`, options, known);
+export function readSettings(name: string, options: TaskOptions | undefined, warn: DurationWarning = () => undefined): Settings {
+  const where = `task '${name}'`;
+  const given = optionsObject<TaskOptions>(where, options, known);
+  const suffix = ` of ${where}`;
+  const of = (option: keyof TaskOptions): string => option + suffix;
+  const { backoff } = given;
   return {
-    retries: numberOption('retries', given.retries, 0, { max: 1000, integer: true }),
-    delay: numberOption('delay', given.delay, 0, { max: year }),
-    backoff: typeof given.backoff === 'function' ? given.backoff : numberOption('backoff', given.backoff, 1, { min: 1, max: 100 }),
-    maxDelay: numberOption('maxDelay', given.maxDelay, Math.max(day, given.delay ?? 0), { max: year }),
-    jitter: numberOption('jitter', given.jitter, 0, { max: 1 }),
-    retryOn: functionOption('retryOn', given.retryOn),
-    timeout: secondsOption('timeout', given.timeout, undefined),
-    deadline: secondsOption('deadline', given.deadline, undefined),
-    concurrency: numberOption('concurrency', given.concurrency, undefined, { min: 1, max: 10_000, integer: true }),
-    queue: queueOption(given.queue, 'default'),
-    priority: priorityOption(given.priority, 0),
-    tags: tagsOption(given.tags),
-    requeueOnInterrupt: booleanOption('requeueOnInterrupt', given.requeueOnInterrupt, false),
-    maxInterrupts: numberOption('maxInterrupts', given.maxInterrupts, 3, { max: 1000, integer: true }),
-    cancelGrace: secondsOption('cancelGrace', given.cancelGrace, 5),
+    retries: numberOption(of('retries'), given.retries, 0, { max: 1000, integer: true }),
+    delay: secondsOption(of('delay'), given.delay, 0, { warn, zero: true, max: year }),
+    backoff:
+      typeof backoff === 'function'
+        ? plainFunctionOption(of('backoff'), backoff, 'a number from 1 to 100, or a function that returns a number of seconds')
+        : numberOption(of('backoff'), backoff, 1, { min: 1, max: 100 }),
+    maxDelay: secondsOption(of('maxDelay'), given.maxDelay, Math.max(day, given.delay ?? 0), { warn, zero: true, max: year }),
+    jitter: numberOption(of('jitter'), given.jitter, 0, { max: 1 }),
+    retryOn: plainFunctionOption(
+      of('retryOn'),
+      given.retryOn,
+      'a function of the error that returns true or false, such as (error) => error instanceof TypeError',
+    ),
+    timeout: secondsOption(of('timeout'), given.timeout, undefined, { warn }),
+    deadline: secondsOption(of('deadline'), given.deadline, undefined, { warn }),
+    concurrency: numberOption(of('concurrency'), given.concurrency, undefined, { min: 1, max: 10_000, integer: true }),
+    queue: queueOption(given.queue, 'default', suffix),
+    priority: priorityOption(given.priority, 0, suffix),
+    tags: tagsOption(given.tags, suffix),
+    requeueOnInterrupt: booleanOption(of('requeueOnInterrupt'), given.requeueOnInterrupt, false),
+    maxInterrupts: numberOption(of('maxInterrupts'), given.maxInterrupts, 3, { max: 1000, integer: true }),
+    cancelGrace: secondsOption(of('cancelGrace'), given.cancelGrace, 5, { warn }),
   };
 }
 
-function functionOption<F>(option: string, value: F): F {
-  if (value !== undefined && typeof value !== 'function') throw wrongType(option, value, 'a function');
+/** A function that returns its answer at once; an async one would always answer with a promise. */
+function plainFunctionOption<F>(option: string, value: F, accepted: string): F {
+  if (value === undefined) return value;
+  if (typeof value !== 'function' || functionKind(value) !== 'a function') throw wrongType(option, value, accepted);
   return value;
 }
 
 /**
- * Seconds to wait before the retry that follows the given try.
+ * Checks the handler of a task.
  *
- * @throws whatever a `backoff` function throws; RangeError where it returns no number of seconds.
+ * @throws TypeError for what is not a function, and for a class or a generator function: calling it does not run its body.
  */
-export function retryDelay({ delay, backoff, maxDelay, jitter }: Settings, tryNumber: number, error: unknown): number {
-  const wait = typeof backoff === 'function' ? backoff(tryNumber, error) : delay * backoff ** (tryNumber - 1);
-  if (typeof wait !== 'number' || Number.isNaN(wait) || wait < 0)
-    throw new RangeError(`backoff returned ${String(wait)}; it must return seconds`);
-  return Math.min(wait, maxDelay) * (1 - jitter * Math.random());
+export function checkHandler(name: string, handler: unknown): void {
+  const accepted = 'a function or an async function, which does the work when it is called';
+  if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, accepted);
+  const kind = functionKind(handler);
+  if (kind !== 'a function' && kind !== 'an async function') throw wrongType(`handler of task '${name}'`, handler, accepted);
 }
 
 /** A definition as the dashboard shows it. */

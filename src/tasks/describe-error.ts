@@ -1,5 +1,6 @@
 import { pathToFileURL } from 'node:url';
 import { isNativeError } from 'node:util/types';
+import { loggedError } from '../errors.js';
 import { boundedJson } from './bounded-json.js';
 import type { StoredError } from './engine.js';
 import { fingerprint } from './fingerprint.js';
@@ -27,9 +28,18 @@ interface Budget {
 
 /** Describes what a handler of the task threw. Never throws. */
 export function describeError(task: string, thrown: unknown): StoredError {
-  const error = describe(thrown, { errors: maxErrors, characters: maxCharacters }, []);
+  const error = describeThrown(thrown);
   // A class name is not part of it: it says nothing new of an own `name`, and a minifier changes it.
   return { ...error, fingerprint: fingerprint(task, { ...error, name: isErrorLike(thrown) ? ownName(thrown) : error.name }) };
+}
+
+/** The `err` of a log line about anything that code of the app threw. Never throws. */
+export function thrownForLog(thrown: unknown): object {
+  return loggedError(describeThrown(thrown));
+}
+
+function describeThrown(thrown: unknown): TaskError {
+  return describe(thrown, { errors: maxErrors, characters: maxCharacters }, []);
 }
 
 function describe(thrown: unknown, budget: Budget, ancestors: readonly unknown[]): TaskError {

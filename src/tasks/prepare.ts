@@ -1,4 +1,4 @@
-import { numberOption, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
+import { type DurationWarning, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
 import { type Definition, type EnqueueOptions, priorityOption, queueOption, tagsOption } from './definition.js';
 import type { NewTask, TaskClock } from './engine.js';
@@ -18,29 +18,35 @@ export interface CallSettings {
 
 const callOptions = ['runAt', 'runIn', 'priority', 'queue', 'tags', 'deadline', 'idempotencyKey', 'idempotencyWindow'] as const;
 
-/** Checks the options of `with`. @throws TypeError or RangeError for a wrong one. */
-export function readCallSettings(options: EnqueueOptions): CallSettings {
+/** Checks the options of `with` of a task. @throws TypeError or RangeError for a wrong one. */
+export function readCallSettings(options: EnqueueOptions, task: string, warn: DurationWarning): CallSettings {
+  const suffix = ` of task '${task}'`;
+  const of = (option: keyof EnqueueOptions): string => option + suffix;
   if (Object.hasOwn(options ?? {}, 'delay'))
     throw new TypeError("with() has no option 'delay', which is the wait before a retry; use runIn");
   const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
   if (given.runAt !== undefined && given.runIn !== undefined) throw new TypeError('runAt and runIn exclude each other');
   return {
     runAt: timeOption(given.runAt),
-    runIn: numberOption('runIn', given.runIn, undefined, { max: 315_360_000 }),
-    priority: given.priority === undefined ? undefined : priorityOption(given.priority, 0),
-    queue: given.queue === undefined ? undefined : queueOption(given.queue, ''),
-    tags: tagsOption(given.tags),
-    deadline: secondsOption('deadline', given.deadline, undefined),
-    idempotency: idempotencyOption(given),
+    runIn: secondsOption(of('runIn'), given.runIn, undefined, { warn, zero: true }),
+    priority: given.priority === undefined ? undefined : priorityOption(given.priority, 0, suffix),
+    queue: given.queue === undefined ? undefined : queueOption(given.queue, '', suffix),
+    tags: tagsOption(given.tags, suffix),
+    deadline: secondsOption(of('deadline'), given.deadline, undefined, { warn }),
+    idempotency: idempotencyOption(given, of('idempotencyWindow'), warn),
   };
 }
 
-function idempotencyOption({ idempotencyKey, idempotencyWindow }: EnqueueOptions): CallSettings['idempotency'] {
+function idempotencyOption(
+  { idempotencyKey, idempotencyWindow }: EnqueueOptions,
+  option: string,
+  warn: DurationWarning,
+): CallSettings['idempotency'] {
   if (idempotencyKey === undefined) {
     if (idempotencyWindow !== undefined) throw new TypeError('idempotencyWindow needs an idempotencyKey');
     return undefined;
   }
-  const window = secondsOption('idempotencyWindow', idempotencyWindow, 86_400);
+  const window = secondsOption(option, idempotencyWindow, 86_400, { warn });
   return { key: stringOption('idempotencyKey', idempotencyKey, '', { accepted: '1 to 256 characters' }), window };
 }
 
@@ -50,7 +56,7 @@ function timeOption(value: unknown): number | undefined {
   return value.getTime();
 }
 
-const noOptions = readCallSettings({});
+const noOptions = readCallSettings({}, '', () => undefined);
 const systemClock: TaskClock = { now: () => Date.now(), newTaskId };
 
 /** Makes a task of a definition: gives it an id, checks and encodes its arguments. */

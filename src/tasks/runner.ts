@@ -1,10 +1,12 @@
+import { isGeneratorObject } from 'node:util/types';
 import { loggedError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
-import { type Definition, retryDelay, type Settings } from './definition.js';
+import type { Definition, Settings } from './definition.js';
 import { describeError } from './describe-error.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from './engine.js';
+import { type RetryDecision, retryDecision } from './retrying.js';
 import type { Sealer } from './sealing.js';
 import type { LogLevel } from './types.js';
 
@@ -30,11 +32,16 @@ const labelLimit = 256;
 export function handlerRunner({ concurrency, definitions, resultBytes, logLines, sealer, logger }: RunnerParts): HandlerRunner {
   let listener = (): void => {};
   let names: ReadonlyMap<string, number | undefined> | undefined;
+  const decide = retryDecision(logger);
+  const outOfRange = progressWarnings(logger);
 
-  const told = (task: ClaimedTask, result: AttemptResult, started: number): AttemptResult => {
+  const told = (task: ClaimedTask, result: AttemptResult, started: number, io: AttemptIo): AttemptResult => {
+    // Asked for after a failure alone, because a signal costs more than the rest of an attempt.
+    const reason = result.status === 'failed' ? stopReason(io.signal) : undefined;
     const { id, name, attempt } = task;
     const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
     if (result.status === 'success') logger.info(fields, 'task succeeded');
+    else if (reason) logger.info({ ...fields, reason }, 'task stopped');
     else if (result.retryIn === undefined) logger.error({ ...fields, err: loggedError(result.error) }, 'task failed');
     else logger.warn({ ...fields, retryIn: result.retryIn, err: loggedError(result.error) }, 'task failed and will be retried');
     return result;
@@ -59,13 +66,13 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
     run(task, io) {
       const definition = definitions.get(task.name);
       const started = performance.now();
-      const report = (result: AttemptResult): AttemptResult => told(task, result, started);
-      const succeed = (value: unknown): AttemptResult => ({
-        status: 'success',
-        ...sealResult(encodeResult(value, resultBytes), task.name, sealer),
-      });
-      const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, logger);
-      const handled = callHandler(definition, task, io, { logLines, sealer });
+      const report = (result: AttemptResult): AttemptResult => told(task, result, started, io);
+      const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, decide);
+      const succeed = (value: unknown): AttemptResult =>
+        isGenerator(value)
+          ? fail(new TypeError('the handler returned a generator, so its work was not done: return the result of iterating over it'))
+          : { status: 'success', ...sealResult(encodeResult(value, resultBytes), task.name, sealer) };
+      const handled = callHandler(definition, task, io, { logLines, sealer, outOfRange });
       const limit = timeLimit(definition?.settings, task);
       if (!limit) {
         // One promise for both: the most of all attempts go this way.
@@ -114,28 +121,11 @@ function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask):
 }
 
 /** A failed attempt, and whether and when there will be another. */
-function failure(definition: Definition | undefined, task: ClaimedTask, thrown: unknown, logger: Logger): AttemptResult {
+function failure(definition: Definition | undefined, task: ClaimedTask, thrown: unknown, decide: RetryDecision): AttemptResult {
   const error = describeError(task.name, thrown);
-  const retryIn = definition && secondsToRetry(definition.settings, task, thrown, logger);
+  const retryIn = definition && decide(definition.settings, task, thrown);
   const late = retryIn !== undefined && task.deadlineAt !== undefined && Date.now() + retryIn * 1000 >= task.deadlineAt;
   return { status: 'failed', error, retryIn: late ? undefined : retryIn };
-}
-
-function secondsToRetry(settings: Settings, task: ClaimedTask, thrown: unknown, logger: Logger): number | undefined {
-  if (task.tryNumber > settings.retries) return undefined;
-  const { id: taskId, name } = task;
-  try {
-    if (settings.retryOn && settings.retryOn(thrown) !== true) return undefined;
-  } catch (err) {
-    logger.error({ err: loggedError(describeError(name, err)), taskId, task: name }, 'retryOn threw, so the task is not tried again');
-    return undefined;
-  }
-  try {
-    return retryDelay(settings, task.tryNumber, thrown);
-  } catch (err) {
-    logger.error({ err: loggedError(describeError(name, err)), taskId, task: name }, 'backoff failed, so the task waits for its delay');
-    return settings.delay;
-  }
 }
 
 function sealResult<R extends { result?: string }>(encoded: R, task: string, sealer: Sealer): R {
@@ -146,7 +136,7 @@ async function callHandler(
   definition: Definition | undefined,
   task: ClaimedTask,
   io: AttemptIo,
-  { logLines, sealer }: Pick<RunnerParts, 'logLines' | 'sealer'>,
+  { logLines, sealer, outOfRange }: Pick<RunnerParts, 'logLines' | 'sealer'> & { outOfRange: ProgressWarning },
 ): Promise<unknown> {
   const { id, name, attempt, queue, tags } = task;
   if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
@@ -162,9 +152,38 @@ async function callHandler(
       return io.signal;
     },
   };
-  const progress = (value: number, label: string | undefined): void =>
-    io.progress(value, label === undefined ? null : text(label).slice(0, labelLimit));
+  const progress = (value: number, label: string | undefined): void => {
+    if (value < 0 || value > 1) outOfRange(task, value);
+    io.progress(Math.min(1, Math.max(0, value)), label === undefined ? null : text(label).slice(0, labelLimit));
+  };
   return runInTask({ context, log: logWriter(task, io, logLines), progress }, () => handler(...args));
+}
+
+/** Why a handler was told to stop, unless its time was over: what it throws then is no failure. */
+function stopReason({ aborted, reason }: AbortSignal): string | undefined {
+  return aborted && reason instanceof DOMException && reason.name === 'AbortError' ? reason.message : undefined;
+}
+
+type ProgressWarning = (task: ClaimedTask, value: number) => void;
+
+/** Warns once for each task name: a handler that counts to 100 would look finished from its second step on. */
+function progressWarnings(logger: Logger): ProgressWarning {
+  const warned = new Set<string>();
+  return ({ id, name }, value) => {
+    if (warned.has(name)) return;
+    warned.add(name);
+    logger.warn({ taskId: id, task: name, value }, 'taskProgress takes a number from 0 to 1');
+  };
+}
+
+/** Whether a handler returned a generator, whose body runs only when it is iterated over. */
+function isGenerator(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  try {
+    return isGeneratorObject(value) || Object.prototype.toString.call(value) === '[object AsyncGenerator]';
+  } catch {
+    return false;
+  }
 }
 
 /** Stops at the limit of a task's lines, with a last one that says so. */

@@ -1,5 +1,5 @@
 import { Cron } from 'croner';
-import { booleanOption, optionsObject, secondsOption, stringOption } from '../options.js';
+import { booleanOption, type DurationWarning, optionsObject, secondsOption, stringOption } from '../options.js';
 
 /** What both kinds of schedule have. */
 interface ScheduleHabits {
@@ -40,7 +40,12 @@ export interface Timetable {
 }
 
 /** Checks a schedule's options and makes its timetable. @throws TypeError or RangeError for a rule that cannot be. */
-export function readTimetable(name: string, options: ScheduleRule & { args?: unknown }, from: number): Timetable {
+export function readTimetable(
+  name: string,
+  options: ScheduleRule & { args?: unknown },
+  from: number,
+  warn: DurationWarning = () => undefined,
+): Timetable {
   const where = `schedule '${name}'`;
   const given = optionsObject<ScheduleRule & { args?: unknown }>(where, options, [
     'every',
@@ -55,7 +60,7 @@ export function readTimetable(name: string, options: ScheduleRule & { args?: unk
   if ((every === undefined) === (cron === undefined)) throw new TypeError(`${where} needs exactly one of every (seconds) and cron`);
   if (cron !== undefined) return { ...habits, rule: `${cron} ${timezone ?? 'UTC'}`, next: cronTable(where, cron, timezone ?? 'UTC') };
   if (timezone !== undefined) throw new TypeError(`${where}: timezone belongs to cron, not to every`);
-  const step = Math.max(1, Math.round(secondsOption('every', every, 1) * 1000));
+  const step = Math.max(1, Math.round(secondsOption(`every of ${where}`, every, 1, { warn }) * 1000));
   // Counted from one fixed moment, so that lateness of one run never moves the next.
   return { ...habits, rule: `every ${step / 1000}`, next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step };
 }

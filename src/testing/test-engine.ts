@@ -9,7 +9,7 @@ import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/embed
 import { embeddedStore } from '../engines/embedded/store.js';
 import { packTasks, type Write, type Written } from '../engines/embedded/write.js';
 import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
-import { booleanOption, optionsObject, secondsOption, wrongType } from '../options.js';
+import { booleanOption, numberOption, optionsObject, wrongType } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 import type {
   Action,
@@ -175,7 +175,7 @@ class InlineEngine implements TestEngine {
   }
 
   async advance(seconds: number): Promise<void> {
-    const target = this.#now + secondsOption('seconds', seconds, 0) * 1000;
+    const target = this.#now + numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
     await this.run();
     for (let at = await this.#nextDue(); at !== undefined && at <= target; at = await this.#nextDue()) {
       this.#now = Math.max(this.#now, at);

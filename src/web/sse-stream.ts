@@ -9,6 +9,7 @@ import { sendError } from '../http/problem.js';
 import { forbidden, hasBearer, unauthenticated, whoIs } from '../http/routes.js';
 import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
+import { thrownForLog } from '../tasks/describe-error.js';
 import { shareIterable } from './broadcast.js';
 import { eventText, type StreamEvent } from './event.js';
 import { OpenStreams } from './open-streams.js';
@@ -163,7 +164,7 @@ async function pump(
       if (!read) break;
     }
   } catch (err) {
-    if (!signal.aborted && !isReported(err)) logger.error({ err }, 'a stream failed');
+    if (!signal.aborted && !isReported(err)) logger.error({ err: thrownForLog(err) }, 'a stream failed');
   } finally {
     clearInterval(ping);
     ended?.removeEventListener('abort', endSession);

@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { type LoggerOptions, pino } from 'pino';
-import { type Logger, TaskManager } from '../../src/index.js';
+import { type Logger, TaskManager, taskContext } from '../../src/index.js';
 import { waitFor } from '../helpers/wait.js';
 
 interface LoggedErr {
@@ -94,6 +95,20 @@ describe('the log line of a failed attempt', () => {
     expect(err.errors).toBeUndefined();
   });
 
+  it('is written for a frozen error of a listener too, and without its attached properties', async () => {
+    const { lines, logger } = written();
+    tasks = new TaskManager({ database: ':memory:', logger });
+    tasks.on('success', () => {
+      throw Object.freeze(new CardError('listener'));
+    });
+    const good = tasks.task('good', () => 1);
+    await tasks.start();
+    await good.enqueue();
+    const { err } = await waitFor(() => lines.find(({ level }) => level === 50));
+    expect(err).toMatchObject({ type: 'CardError', message: 'listener' });
+    expect(JSON.stringify(err)).not.toContain('Bearer of the app');
+  });
+
   it.each<[string, unknown, string, string]>([
     ['a frozen error', Object.freeze(new RangeError('cold')), 'RangeError', 'cold'],
     ['a plain object', { status: 402 }, 'object', '{"status":402}'],
@@ -125,5 +140,21 @@ describe('the log line of a failed attempt', () => {
   ])('is written also for a frozen error of %s', async (_case, options) => {
     const { lines, logger } = written();
     expect((await failed(new Error('x'), logger, lines, options)).err).toMatchObject({ type: 'RangeError', message: 'broken' });
+  });
+});
+
+describe('the log line of a cancelled attempt', () => {
+  it('is no failure, whatever the handler throws when its signal is aborted', async () => {
+    const { lines, logger } = written();
+    tasks = new TaskManager({ database: ':memory:', logger });
+    const endless = tasks.task('endless', () => setTimeout(60_000, undefined, { signal: taskContext().signal }), { retries: 3 });
+    await tasks.start();
+    const id = await endless.enqueue();
+    await waitFor(async () => (await tasks?.get(id))?.status === 'running');
+    await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' });
+    await waitFor(async () => (await tasks?.get(id))?.status === 'cancelled');
+    expect(lines.filter(({ msg }) => /task/.test(msg))).toMatchObject([
+      { level: 30, msg: 'task stopped', reason: 'the task was cancelled' },
+    ]);
   });
 });

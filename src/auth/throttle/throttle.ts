@@ -37,7 +37,7 @@ export function throttleOption(value: ThrottleOptions | false | undefined): Thro
     account: whole('account', 50),
     global: whole('global', 20),
     queue: whole('queue', defaultQueue),
-    floor: numberOption('throttle.floor', given.floor, 0.3, { min: 0, max: 10 }),
+    floor: numberOption('throttle.floor', given.floor, 0.3, { min: 0, max: 10, unit: 'seconds' }),
   };
 }
 

@@ -1,0 +1,62 @@
+import { checkSeconds, durationWarnings, kindOf, type Logger } from '../options.js';
+import type { Settings } from './definition.js';
+import { thrownForLog } from './describe-error.js';
+import type { ClaimedTask } from './engine.js';
+
+/** Decides whether a failed attempt is tried again: the seconds to wait, or `undefined` for no further try. */
+export type RetryDecision = (settings: Settings, task: ClaimedTask, thrown: unknown) => number | undefined;
+
+/**
+ * Makes the decision by the options of each task. The functions `retryOn` and `backoff` belong to the app: what they throw is
+ * logged each time, and an answer of the wrong type once for each task name.
+ */
+export function retryDecision(logger: Logger): RetryDecision {
+  const warned = new Set<string>();
+  const warnDuration = durationWarnings(logger);
+
+  const wrongAnswer = ({ id, name }: ClaimedTask, option: 'retryOn' | 'backoff', answer: unknown, message: string): void => {
+    ignoreRejection(answer);
+    if (warned.has(`${option} ${name}`)) return;
+    warned.add(`${option} ${name}`);
+    logger.warn({ taskId: id, task: name, option, returned: kindOf(answer) }, message);
+  };
+  const failed = ({ id, name }: ClaimedTask, thrown: unknown, message: string): void =>
+    logger.error({ err: thrownForLog(thrown), taskId: id, task: name }, message);
+
+  const isWorthIt = ({ retryOn }: Settings, task: ClaimedTask, thrown: unknown): boolean => {
+    if (!retryOn) return true;
+    try {
+      const answer: unknown = retryOn(thrown);
+      if (typeof answer === 'boolean') return answer;
+      wrongAnswer(task, 'retryOn', answer, 'retryOn must return true or false, so the task is not tried again');
+    } catch (error) {
+      failed(task, error, 'retryOn threw, so the task is not tried again');
+    }
+    return false;
+  };
+
+  const waitOf = ({ backoff, delay }: Settings, task: ClaimedTask, thrown: unknown): number => {
+    if (typeof backoff === 'number') return delay * backoff ** (task.tryNumber - 1);
+    try {
+      const answer: unknown = backoff(task.tryNumber, thrown);
+      if (typeof answer === 'number' && answer >= 0) {
+        checkSeconds(`backoff of task '${task.name}'`, answer, warnDuration);
+        return answer;
+      }
+      wrongAnswer(task, 'backoff', answer, 'backoff must return a number of seconds, so the task waits for its delay');
+    } catch (error) {
+      failed(task, error, 'backoff threw, so the task waits for its delay');
+    }
+    return delay;
+  };
+
+  return (settings, task, thrown) => {
+    if (task.tryNumber > settings.retries || !isWorthIt(settings, task, thrown)) return undefined;
+    return Math.min(waitOf(settings, task, thrown), settings.maxDelay) * (1 - settings.jitter * Math.random());
+  };
+}
+
+/** A promise that is not awaited must not end the process when it rejects. */
+function ignoreRejection(answer: unknown): void {
+  if (answer instanceof Promise) answer.catch(() => undefined);
+}

@@ -1,0 +1,77 @@
+import { describe, expect, it } from '@jest/globals';
+import { createAuth, StrategyRegistry, staticUser, TaskManager } from '../src/index.js';
+import { recordingLogger } from './helpers/logs.js';
+
+const secretKey = 'a key of 32 characters or more: 0123456789';
+const noop = () => 1;
+
+function manager(options: object = {}) {
+  const log = recordingLogger();
+  const tasks = new TaskManager({ database: ':memory:', logger: log.logger, ...options });
+  return { tasks, warned: () => log.lines.filter(({ seconds }) => seconds !== undefined).map(({ option, seconds }) => [option, seconds]) };
+}
+
+describe('a duration that looks like milliseconds', () => {
+  it.each<[string, (value: number) => (string | number)[][]]>([
+    ...(['delay', 'maxDelay', 'timeout', 'deadline', 'cancelGrace'] as const).map(
+      (option): [string, (value: number) => (string | number)[][]] => [
+        `${option} of task 'a'`,
+        (value) => {
+          const { tasks, warned } = manager();
+          tasks.task('a', noop, { [option]: value });
+          return warned() as (string | number)[][];
+        },
+      ],
+    ),
+    ...(['runIn', 'deadline', 'idempotencyWindow'] as const).map((option): [string, (value: number) => (string | number)[][]] => [
+      `${option} of task 'a'`,
+      (value) => {
+        const { tasks, warned } = manager();
+        const task = tasks.task('a', noop);
+        for (let n = 0; n < 3; n++) task.with({ [option]: value, ...(option === 'idempotencyWindow' && { idempotencyKey: 'k' }) });
+        return warned() as (string | number)[][];
+      },
+    ]),
+    [
+      "every of schedule 'a'",
+      (value) => {
+        const { tasks, warned } = manager();
+        tasks.schedule('a', noop, { every: value });
+        return warned() as (string | number)[][];
+      },
+    ],
+    ['pollInterval', (value) => manager({ pollInterval: value }).warned() as (string | number)[][]],
+    ...(['tokenExpiry', 'idleTimeout'] as const).map((option): [string, (value: number) => (string | number)[][]] => [
+      option,
+      (value) => {
+        const log = recordingLogger();
+        createAuth({ strategies: ['admin', 'correct horse battery'], secretKey, logger: log.logger, [option]: value });
+        return log.lines.filter(({ seconds }) => seconds !== undefined).map(({ option: name, seconds }) => [String(name), Number(seconds)]);
+      },
+    ]),
+    [
+      'timeLimit',
+      (value) => {
+        const log = recordingLogger();
+        const strategies = new StrategyRegistry({ timeLimit: value }).register('a', staticUser('admin', 'correct horse battery'));
+        createAuth({ strategies, secretKey, logger: log.logger });
+        return log.lines.filter(({ seconds }) => seconds !== undefined).map(({ option: name, seconds }) => [String(name), Number(seconds)]);
+      },
+    ],
+  ])('is accepted and warned of once: %s', (option, use) => {
+    for (const value of [10_000, 30_000, 3_600_000]) expect(use(value)).toEqual([[option, value]]);
+    for (const value of [9000, 30_500, 36_000, 86_400, 604_800, 2_592_000]) expect(use(value)).toEqual([]);
+  });
+
+  it('is warned of in the timeout of stop()', async () => {
+    const { tasks, warned } = manager();
+    await tasks.stop({ timeout: 10_000 });
+    expect(warned()).toEqual([['timeout of stop()', 10_000]]);
+  });
+
+  it('is refused where no such number of seconds can be meant', () => {
+    expect(() =>
+      createAuth({ strategies: ['admin', 'correct horse battery'], secretKey, logger: false, throttle: { floor: 300 } }),
+    ).toThrow(RangeError);
+  });
+});

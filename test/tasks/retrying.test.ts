@@ -1,0 +1,80 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { TaskManager, type TaskOptions } from '../../src/index.js';
+import { recordingLogger } from '../helpers/logs.js';
+import { waitFor } from '../helpers/wait.js';
+
+let tasks: TaskManager | undefined;
+afterEach(() => tasks?.stop({ timeout: 0 }));
+
+/** Runs two tasks that fail, and answers how many attempts each took and which warnings were written. */
+async function failTwice(options: TaskOptions) {
+  const log = recordingLogger();
+  const manager = new TaskManager({ database: ':memory:', logger: log.logger });
+  tasks = manager;
+  const bad = manager.task(
+    'bad',
+    () => {
+      throw new Error('no');
+    },
+    { retries: 1, ...options },
+  );
+  await manager.start();
+  const ids = [await bad.enqueue(), await bad.enqueue()];
+  await waitFor(async () => (await manager.aggregate('pulse')).counts.failed === 2);
+  const attempts = await Promise.all(ids.map(async (id) => (await manager.get(id))?.attempts.length));
+  return { attempts, warnings: log.lines.filter(({ option }) => option !== undefined) };
+}
+
+describe('retryOn', () => {
+  it.each<[string, unknown, string]>([
+    ['1', 1, '1'],
+    ["'yes'", 'yes', 'a string'],
+    ['nothing', undefined, 'undefined'],
+    ['a promise', Promise.resolve(true), 'a promise'],
+    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise'],
+  ])('that returns %s retries nothing, and one warning for the task name says why', async (_case, answer, returned) => {
+    const retryOn = (() => (typeof answer === 'function' ? (answer as () => unknown)() : answer)) as () => boolean;
+    const { attempts, warnings } = await failTwice({ retryOn });
+    expect(attempts).toEqual([1, 1]);
+    expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'retryOn', returned }]);
+  });
+
+  it.each<[string, unknown]>([
+    ['an error class', TypeError],
+    ['a class of the app', class Gone extends Error {}],
+    ['an async function', async () => true],
+    [
+      'a generator function',
+      function* () {
+        yield true;
+      },
+    ],
+    ['no function', true],
+  ])('is refused at the definition if it is %s', (_case, retryOn) => {
+    tasks = new TaskManager({ database: ':memory:', logger: false });
+    expect(() => tasks?.task('bad', () => 1, { retryOn: retryOn as () => boolean })).toThrow(TypeError);
+  });
+});
+
+describe('backoff', () => {
+  it.each<[string, () => unknown, string]>([
+    ['NaN', () => Number.NaN, 'NaN'],
+    ['a negative number', () => -1, '-1'],
+    ['a text', () => '5', 'a string'],
+    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise'],
+  ])('that returns %s waits for the delay, and one warning for the task name says so', async (_case, backoff, returned) => {
+    const { attempts, warnings } = await failTwice({ delay: 0.01, backoff: backoff as () => number });
+    expect(attempts).toEqual([2, 2]);
+    expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'backoff', returned }]);
+  });
+
+  it('that returns milliseconds is warned of once', async () => {
+    const { warnings } = await failTwice({ maxDelay: 0.01, backoff: () => 30_000 });
+    expect(warnings).toMatchObject([{ level: 40, option: "backoff of task 'bad'", seconds: 30_000 }]);
+  });
+
+  it('is refused at the definition if it is an async function', () => {
+    tasks = new TaskManager({ database: ':memory:', logger: false });
+    expect(() => tasks?.task('bad', () => 1, { backoff: (async () => 1) as unknown as () => number })).toThrow(TypeError);
+  });
+});
