@@ -21,6 +21,7 @@ import { commandTasks } from './bulk.js';
 import { aggregate } from './embedded/aggregates.js';
 import { Bell } from './embedded/bell.js';
 import { embeddedParts, rerunOf } from './embedded/bulk-parts.js';
+import { ClaimTimer } from './embedded/claim-timer.js';
 import { type Row, sqliteCode } from './embedded/database.js';
 import { GroupCommit } from './embedded/group-commit.js';
 import { Reader } from './embedded/reader.js';
@@ -30,7 +31,7 @@ import { type AttemptKey, type LeftToWrite, Slots } from './embedded/slots.js';
 import { embeddedStore } from './embedded/store.js';
 import { type Retention, Upkeep } from './embedded/upkeep.js';
 import { describeWorker } from './embedded/workers.js';
-import { type BatchResult, type Claim, packTasks, type WorkerRow } from './embedded/write.js';
+import { type BatchResult, type Claim, packTasks, type WorkerRow, type Write } from './embedded/write.js';
 import type { OpenTables, TableHome } from './table-home.js';
 
 /** Options of a {@link TableEngine}. */
@@ -44,8 +45,6 @@ export interface TableEngineOptions {
 const logDelay = 50;
 /** Milliseconds between two looks for dead processes. */
 const recoveryInterval = 1000;
-/** Milliseconds that are waited for a task at a stretch. */
-const longestWait = 5_000;
 /** Milliseconds before a result that could not be recorded is tried again. */
 const recordDelay = 1000;
 
@@ -67,6 +66,7 @@ export class TableEngine implements TaskEngine {
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #scheduler: ScheduleTimers;
   readonly #upkeep: Upkeep;
+  readonly #claims: ClaimTimer;
   #observer: TransitionObserver | undefined;
   #opening: Promise<Opened> | undefined;
   #starting: Promise<void> | undefined;
@@ -77,13 +77,13 @@ export class TableEngine implements TaskEngine {
   #slots: Slots | undefined;
   #claiming = false;
   #stopped = false;
-  #dueTimer: NodeJS.Timeout | undefined;
   #logTimer: NodeJS.Timeout | undefined;
 
   constructor({ home, logger, retention }: TableEngineOptions) {
     this.#home = home;
     this.#logger = logger;
     this.#upkeep = new Upkeep({ logger, retention });
+    this.#claims = new ClaimTimer({ logger, look: () => this.#poke() });
     this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
     this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
     const { enqueueIn, backup } = home;
@@ -136,7 +136,7 @@ export class TableEngine implements TaskEngine {
     this.#claiming = false;
     this.#scheduler.stop();
     this.#upkeep.stop();
-    clearTimeout(this.#dueTimer);
+    this.#claims.stop();
     for (const timer of this.#timers) clearInterval(timer);
     const opened = this.#opened;
     if (opened) await this.#drain(opened, timeout);
@@ -291,7 +291,11 @@ export class TableEngine implements TaskEngine {
       claim: (reserved) => this.#claim(reserved),
       wanted: () => taskStatuses.filter((status) => this.#observer?.wants(status)),
       onClaimed: (result) => this.#begin(result),
-      onCommitted: (nextDue) => this.#committed(nextDue),
+      onDue: (nextDue) => this.#claims.claimed(tables.handOut ? null : nextDue),
+      onClaimFailed: (error) => this.#claims.failed(error),
+      onCommitted: () => this.#committed(),
+      // A batch of which a hand-out tells later is not lost.
+      ...(!tables.handOut && { handBack: () => this.#handBack() }),
     });
     this.#opened = { ...tables, reader, commits };
     return this.#opened;
@@ -312,23 +316,24 @@ export class TableEngine implements TaskEngine {
   }
 
   #begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
-    for (const row of claimed) this.#slots?.run(row);
+    for (const row of claimed) {
+      try {
+        this.#slots?.run(row);
+      } catch (err) {
+        // The row is damaged: the other tasks of this claim are not to wait for it.
+        this.#logger.error({ err, taskId: row[1], task: row[2] }, 'a task could not be started');
+      }
+    }
     this.#tell([...begun, ...expired]);
   }
 
-  #committed(nextDue: number | null | undefined): void {
-    this.#changed.ring();
-    if (this.#opened?.handOut) this.#poke();
-    if (nextDue === undefined) return;
-    clearTimeout(this.#dueTimer);
-    if (nextDue !== null && this.#claiming && !this.#opened?.handOut) this.#waitFor(nextDue);
+  #handBack(): Extract<Write, { kind: 'handBack' }> | undefined {
+    return this.#slots && { kind: 'handBack', owner: this.#owner, held: this.#slots.held, at: Date.now() };
   }
 
-  /** In pieces, so that a clock which was set back and is put right again makes nobody wait for long. */
-  #waitFor(due: number): void {
-    const left = due - Date.now();
-    const next = (): void => (Date.now() < due ? this.#waitFor(due) : this.#poke());
-    this.#dueTimer = setTimeout(next, Math.min(Math.max(0, left), longestWait));
+  #committed(): void {
+    this.#changed.ring();
+    if (this.#opened?.handOut) this.#poke();
   }
 
   #poke(): void {

@@ -35,6 +35,8 @@ export class JobMirror {
       claim: () => undefined,
       wanted: () => [],
       onClaimed: () => {},
+      onDue: () => {},
+      onClaimFailed: () => {},
       onCommitted: () => this.#changed.ring(),
     });
     this.#upkeep = new Upkeep({ logger, retention });

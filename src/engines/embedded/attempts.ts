@@ -30,29 +30,41 @@ interface Ready {
   deadlineAt: number | null;
   /** Of the failure that it is tried again after. */
   fingerprint: string | null;
+  /** Of its arguments. */
+  bytes: number;
   lane: number;
   name: string;
   queue: string;
 }
 
+/** Bytes of arguments that one claim takes, so that the answer stays well below the longest string of JavaScript. */
+const claimBytes = 32 * 1024 * 1024;
+
 /** Takes the first ready tasks: by priority, then by age, over all lanes that may run. Those whose deadline has passed end here. */
-export function claim(transaction: Transaction, wish: Claim): Pick<BatchResult, 'claimed' | 'begun' | 'expired'> {
+export function claim(transaction: Transaction, wish: Claim): Pick<BatchResult, 'claimed' | 'begun' | 'expired' | 'more'> {
   const { database, ledger } = transaction;
-  const { owner, limit, at } = wish;
+  const { owner, limit, at, bytes = claimBytes } = wish;
   database.run('UPDATE task SET ready_at = NULL WHERE ready_at <= ?', at);
   const claimed: ClaimedRow[] = [];
   const expired: Row[] = [];
+  let room = bytes;
+  let more = false;
   for (;;) {
     ledger.writeTally();
     const ready = readyTasks(transaction, wish, limit - claimed.length);
     const late = ready.filter(({ deadlineAt }) => deadlineAt !== null && deadlineAt <= at);
     for (const task of late) expired.push(expire(transaction, task, at));
     const timely = late.length === 0 ? ready : ready.filter((task) => !late.includes(task));
-    if (timely.length > 0) claimed.push(...begin(transaction, timely, owner, at));
-    if (late.length === 0) break;
+    const fitting = timely.filter((task, index) => {
+      room -= task.bytes;
+      return room >= 0 || claimed.length + index === 0;
+    });
+    if (fitting.length > 0) claimed.push(...begin(transaction, fitting, owner, at));
+    more = fitting.length < timely.length;
+    if (late.length === 0 || more) break;
   }
   const begun = transaction.wanted.has('running') ? claimed.map(([seq]) => summaryRow(transaction, seq)) : [];
-  return { claimed, begun, expired };
+  return { claimed, begun, expired, more };
 }
 
 function readyTasks({ database }: Transaction, wish: Claim, limit: number): Ready[] {
@@ -92,14 +104,22 @@ function readyOfLane(
     ? 'json_each(?3) AS wanted CROSS JOIN task ON task.seq = wanted.value WHERE +lane = ?1 AND +status = 0'
     : 'task WHERE lane = ?1 AND status = 0';
   const row = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint)) AS ready FROM (
-       SELECT seq, task.id, priority, deadline_at, fingerprint FROM ${from} AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT ?2)`,
+    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (
+       SELECT seq, task.id, priority, deadline_at, fingerprint, octet_length(args) AS bytes FROM ${from} AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT ?2)`,
     lane.lane,
     limit,
     ...(only ? [JSON.stringify(only)] : []),
   );
-  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null][];
-  return tasks.map(([seq, id, priority, deadlineAt, fingerprint]) => ({ seq, id, priority, deadlineAt, fingerprint, ...lane }));
+  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null, number][];
+  return tasks.map(([seq, id, priority, deadlineAt, fingerprint, bytes]) => ({
+    seq,
+    id,
+    priority,
+    deadlineAt,
+    fingerprint,
+    bytes,
+    ...lane,
+  }));
 }
 
 /** How many more of a name may run. */
@@ -311,6 +331,30 @@ export function recover(transaction: Transaction, { owner, at }: Of<'recover'>):
   for (const row of rows) recoverOne(transaction, row, at);
   introduce(transaction, { worker: { owner } });
   return rows.map((row) => summaryRow(transaction, Number(row.seq)));
+}
+
+/**
+ * Makes running tasks of an owner pending again of which it does not know that it claimed them. Their handlers were not
+ * called, so the attempts do not count.
+ */
+export function handBack(transaction: Transaction, { owner, held, at }: Of<'handBack'>): undefined {
+  const { database, ledger } = transaction;
+  const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
+  const rows = database.all('SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1', owner);
+  for (const row of rows) {
+    if (known.has(`${row.seq} ${row.attempt}`)) continue;
+    if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
+    else {
+      database.run(
+        `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1, started_at = CASE attempt WHEN 1 THEN NULL ELSE started_at END
+         WHERE seq = ?`,
+        ledger.nextRev(),
+        row.seq ?? null,
+      );
+      move(transaction, Number(row.lane), 'running', 'pending');
+    }
+  }
+  return undefined;
 }
 
 function recoverOne(transaction: Transaction, row: Row, at: number): void {

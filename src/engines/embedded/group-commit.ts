@@ -1,10 +1,12 @@
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { BatchResult, Claim, Write, WriteOutcome, Written } from './write.js';
+import { weightOf } from './batch-weight.js';
+import type { BatchResult, Claim, Write, WriteFailure, WriteOutcome, Written } from './write.js';
 import type { WritePort } from './write-port.js';
 
 interface Pending {
   write: Write;
+  weight: number;
   settle(outcome: WriteOutcome): void;
   fail(error: unknown): void;
 }
@@ -17,21 +19,33 @@ interface GroupCommitParts {
   wanted(): readonly TaskStatus[];
   /** Before whoever waits for the commit is told. */
   onClaimed(result: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void;
-  /** After each commit; `nextDue` is told where a claim was made. */
-  onCommitted(nextDue: number | null | undefined): void;
+  /** After each claim, in the order of the commits: when the next waiting task is due. */
+  onDue(nextDue: number | null): void;
+  /** After a claim that failed. Nothing looks for tasks again by itself. */
+  onClaimFailed(error: unknown): void;
+  /** After each commit. */
+  onCommitted(): void;
+  /** Names the attempts of this process, to hand back what was claimed in batches whose answer was lost; absent if that cannot be. */
+  handBack?(): Extract<Write, { kind: 'handBack' }> | undefined;
+  /** Characters of a batch, unless it is one write. Default 16 million. */
+  batchWeight?: number;
 }
 
 /** Results of one batch that are dealt with in one turn of the event loop, where the disk is quick. */
 const resultsAtOnce = 64;
 
+/** As much as a commit takes in about a tenth of a second, and far from the longest string of JavaScript. */
+const usualWeight = 16_000_000;
+
 /**
  * Gathers what is written within one turn of the event loop into one commit, with the claims it makes possible: a hundred
  * callers share one sync of the disk. Where the sync takes the most of a commit, one batch is under way at a time and the
  * next gathers meanwhile. Where it does not, a second is, so that this thread works on the results of one while the other is
- * written.
+ * written. What is more than a batch may weigh waits for the next one.
  */
 export class GroupCommit {
   readonly #parts: GroupCommitParts;
+  readonly #batchWeight: number;
   #pending: Pending[] = [];
   #wanted = false;
   #scheduled = false;
@@ -40,10 +54,13 @@ export class GroupCommit {
   #diskBound = true;
   /** Tasks that batches under way may claim, or have claimed and not begun. */
   #reserved = 0;
+  /** Whether the answer to a claim was lost, which may have been committed. */
+  #unsure = false;
   #closed = false;
 
-  constructor(parts: GroupCommitParts) {
+  constructor({ batchWeight = usualWeight, ...parts }: GroupCommitParts) {
     this.#parts = parts;
+    this.#batchWeight = batchWeight;
   }
 
   /** Resolves when the write is durable. */
@@ -54,7 +71,7 @@ export class GroupCommit {
         if (outcome.ok) resolve(outcome.value as Written[K]);
         else reject(writeError(outcome.error));
       };
-      this.#pending.push({ write, settle, fail: reject });
+      this.#pending.push({ write, weight: weightOf(write), settle, fail: reject });
       this.#schedule();
     });
   }
@@ -81,41 +98,88 @@ export class GroupCommit {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#underWay.size >= (this.#diskBound ? 1 : 2)) return;
+    // What claims left unsure is made sure of while no other claim is under way.
+    const most = this.#diskBound || this.#unsure ? 1 : 2;
+    if (this.#scheduled || this.#underWay.size >= most) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      const batch = this.#pending;
-      const limited = this.#reserved > 0;
-      const claim = this.#parts.claim(this.#reserved);
-      // What a batch under way may take is none of this one's, and may yet be left over.
-      this.#wanted &&= limited && !claim;
-      if (batch.length === 0 && !claim) return;
-      this.#pending = [];
-      this.#reserved += claim?.limit ?? 0;
-      const flushed = this.#flush(batch, claim, limited).finally(() => {
-        this.#underWay.delete(flushed);
-        if (this.#pending.length > 0 || this.#wanted) this.#schedule();
-      });
-      this.#underWay.add(flushed);
+      this.#begin();
     });
   }
 
+  #begin(): void {
+    const limited = this.#reserved > 0;
+    const claim = this.#claim();
+    // What a batch under way may take is none of this one's, and may yet be left over.
+    this.#wanted &&= limited && !claim;
+    if (this.#pending.length === 0 && !claim) return;
+    const batch = this.#take();
+    if (claim) this.#reserved += claim.limit;
+    const flushed = this.#flush(batch, claim, limited).finally(() => {
+      this.#underWay.delete(flushed);
+      if (this.#pending.length > 0 || this.#wanted) this.#schedule();
+    });
+    this.#underWay.add(flushed);
+    if (this.#pending.length > 0) this.#schedule();
+  }
+
+  #claim(): Claim | undefined {
+    try {
+      return this.#parts.claim(this.#reserved);
+    } catch (error) {
+      this.#parts.onClaimFailed(error);
+      return undefined;
+    }
+  }
+
+  /** The first of what is gathered, as much as a batch may weigh. */
+  #take(): Pending[] {
+    let weight = 0;
+    const over = this.#pending.findIndex((each, index) => {
+      weight += each.weight;
+      return index > 0 && weight > this.#batchWeight;
+    });
+    const batch = over < 0 ? this.#pending : this.#pending.slice(0, over);
+    this.#pending = over < 0 ? [] : this.#pending.slice(over);
+    const handBack = this.#unsure && this.#underWay.size === 0 && this.#parts.handBack?.();
+    if (!handBack) return batch;
+    // It goes first, so that the claim of this batch may take the same tasks.
+    this.#unsure = false;
+    const fail = (): void => {
+      this.#unsure = true;
+    };
+    const settle = ({ ok }: WriteOutcome): void => {
+      if (!ok) fail();
+    };
+    return [{ write: handBack, weight: 0, settle, fail }, ...batch];
+  }
+
   async #flush(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
-    const { port, wanted, onCommitted } = this.#parts;
+    const { port, wanted, onDue, onClaimFailed, onCommitted } = this.#parts;
+    const limit = claim?.limit ?? 0;
     let result: BatchResult;
     try {
       result = await port.apply({ writes: batch.map(({ write }) => write), claim, at: Date.now(), wanted: wanted() });
     } catch (error) {
-      this.#reserved -= claim?.limit ?? 0;
+      this.#reserved -= limit;
+      // It may have been stored all the same, with tasks that no claim has seen.
+      if (limited) this.#wanted = true;
+      if (claim) {
+        this.#unsure = true;
+        onClaimFailed(error);
+      }
       for (const { fail } of batch) fail(error);
       return;
     }
-    this.#reserved -= (claim?.limit ?? 0) - result.claimed.length;
-    if (limited && result.claimed.length === (claim?.limit ?? 0)) this.#wanted = true;
+    this.#reserved -= limit - result.claimed.length;
+    if (result.more || (limited && result.claimed.length === limit)) this.#wanted = true;
     this.#diskBound = result.diskBound;
+    // Now, and not when all callers are told: the next batch may be answered before that.
+    if (result.claimError) onClaimFailed(writeError(result.claimError));
+    else if (claim) onDue(result.nextDue);
     await this.#deliver(batch, result);
-    onCommitted(claim && result.nextDue);
+    onCommitted();
   }
 
   /** Begins the tasks that were claimed and tells the callers; of many in two turns, so that the first have their next batch written meanwhile. */
@@ -139,7 +203,7 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 
 const done: WriteOutcome = { ok: true, value: undefined };
 
-function writeError({ message, errcode }: { message: string; errcode: number | undefined }): TaskflowError {
+function writeError({ message, errcode }: WriteFailure): TaskflowError {
   // 13: SQLITE_FULL, 10: SQLITE_IOERR, 8: SQLITE_READONLY, 11: SQLITE_CORRUPT.
   const known: Record<number, string> = {
     13: 'the disk is full',

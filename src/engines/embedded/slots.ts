@@ -96,7 +96,7 @@ export class Slots {
   readonly #parts: SlotsParts;
   readonly #running = new Set<Slot>();
   /** Attempts whose end is known, but not yet stored. */
-  #ending = 0;
+  readonly #ending = new Set<Slot>();
   #stopping = false;
   /** Attempts that were cancelled after their claim was stored and before they begin here. */
   #cancelledEarly: readonly AttemptKey[] = [];
@@ -113,7 +113,12 @@ export class Slots {
   }
 
   get size(): number {
-    return this.#running.size + this.#ending;
+    return this.#running.size + this.#ending.size;
+  }
+
+  /** The attempts that this process has claimed and whose end is not stored. */
+  get held(): [seq: number, attempt: number][] {
+    return [...new Set([...this.#running, ...this.#ending])].map(({ seq, attempt }) => [seq, attempt]);
   }
 
   /** Runs a task just claimed. */
@@ -127,7 +132,7 @@ export class Slots {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
     });
-    if (result !== ended) void ended.then(() => this.#release(slot));
+    if (result !== ended) void ended.then(() => this.#release(slot, true));
     if (this.#cancelledEarly.some((key) => isSame(key, slot))) this.#cancel(slot);
   }
 
@@ -144,20 +149,21 @@ export class Slots {
       stored();
       return;
     }
-    this.#ending += 1;
+    this.#ending.add(slot);
     void this.#parts.finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest }).then(() => {
-      this.#ending -= 1;
+      this.#ending.delete(slot);
       stored();
     });
   }
 
-  /** The handler has ended. Its slot is free for what is claimed in the very commit that stores the end. */
-  #release(slot: Slot): void {
+  /**
+   * The handler has ended. Its slot is free for what is claimed in the very commit that stores the end; one whose attempt was
+   * given up before is free for no commit that is known of.
+   */
+  #release(slot: Slot, apart = false): void {
     this.#running.delete(slot);
-    if (slot.stored) {
-      this.#leftLogs.push(...slot.takeLogs());
-      this.#parts.freed();
-    }
+    if (slot.stored) this.#leftLogs.push(...slot.takeLogs());
+    if (slot.stored || apart) this.#parts.freed();
     this.#rest();
   }
 

@@ -76,6 +76,8 @@ export type Write =
   | { kind: 'rerun'; ids: readonly string[]; newIds: readonly string[]; args: string | undefined; at: number }
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
+  /** The answers to some claims of this process were lost: it knows of no attempts but those it holds. */
+  | { kind: 'handBack'; owner: string; held: readonly (readonly [seq: number, attempt: number])[]; at: number }
   /** With the owner alone: that process has ended. */
   | { kind: 'introduce'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
@@ -111,6 +113,7 @@ export interface Written {
   run: readonly CommandResult[];
   rerun: readonly CommandResult[];
   recover: readonly Row[];
+  handBack: undefined;
   introduce: undefined;
   pauseQueue: undefined;
   plan: undefined;
@@ -138,6 +141,8 @@ export interface Claim {
   /** Names it can run, each with how many of it may run at once over all processes. */
   names: readonly (readonly [name: string, concurrency: number | undefined])[];
   limit: number;
+  /** Bytes of arguments that the claimed tasks may have together, unless it is one task. Default 32 MiB. */
+  bytes?: number;
   at: number;
   /** Of these alone, by their `seq`: those that this process was handed. */
   only?: readonly number[];
@@ -153,10 +158,14 @@ export interface Batch {
   wanted: readonly TaskStatus[];
 }
 
+/** Why something could not be written. `errcode` is SQLite's. */
+export interface WriteFailure {
+  message: string;
+  errcode: number | undefined;
+}
+
 /** How one write of a batch went. */
-export type WriteOutcome =
-  | { ok: true; value: Written[Write['kind']] }
-  | { ok: false; error: { message: string; errcode: number | undefined } };
+export type WriteOutcome = { ok: true; value: Written[Write['kind']] } | { ok: false; error: WriteFailure };
 
 /** How a batch went. */
 export interface BatchResult {
@@ -168,6 +177,10 @@ export interface BatchResult {
   expired: readonly Row[];
   /** When the next waiting task is due, in Unix milliseconds. */
   nextDue: number | null;
+  /** Why the claim of the batch failed; absent if it did not. */
+  claimError?: WriteFailure;
+  /** Whether the claim left ready tasks for the next one, because their arguments were too large for one answer. */
+  more?: boolean;
   /** Whether the batch took most of its time to reach the disk. */
   diskBound: boolean;
 }
@@ -175,7 +188,18 @@ export interface BatchResult {
 /** Values of one task in {@link PackedTasks}. */
 export const packedWidth = 14;
 /** Where among them some are. */
-export const packedAt = { id: 0, name: 1, queue: 2, priority: 3, runAt: 6, deadlineAt: 7, key: 12, keyUntil: 13 } as const;
+export const packedAt = {
+  id: 0,
+  name: 1,
+  queue: 2,
+  priority: 3,
+  tags: 4,
+  runAt: 6,
+  deadlineAt: 7,
+  args: 10,
+  key: 12,
+  keyUntil: 13,
+} as const;
 
 /** Packs tasks to be stored. */
 export function packTasks(tasks: readonly NewTask[]): PackedTasks {

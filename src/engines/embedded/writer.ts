@@ -1,4 +1,4 @@
-import { abandon, claim, finish, recover, succeed, writeLog, writeProgress } from './attempts.js';
+import { abandon, claim, finish, handBack, recover, succeed, writeLog, writeProgress } from './attempts.js';
 import { command, rerun } from './commands.js';
 import { type Database, rollBack, sqliteCode } from './database.js';
 import { Failures } from './failures.js';
@@ -11,7 +11,7 @@ import { fire, pauseQueue, pauseSchedule, plan, runSchedule } from './timetables
 import { type Transaction, wantedRow } from './transaction.js';
 import { makeSearchable, prune } from './upkeep-writes.js';
 import { introduce } from './workers.js';
-import type { Batch, BatchResult, Write, WriteOutcome, Written } from './write.js';
+import type { Batch, BatchResult, Write, WriteFailure, WriteOutcome, Written } from './write.js';
 
 /** Writes all of a batch in one transaction. */
 export class Writer {
@@ -36,16 +36,12 @@ export class Writer {
     try {
       return this.#commit(batch);
     } catch (error) {
-      if (writes.length === 1 && !wish) return { outcomes: [failure(error)], ...nothing };
+      const failed = { ...nothing, outcomes: writes.map(() => failure(error)), ...(wish && { claimError: failureOf(error) }) };
+      if (writes.length + (wish ? 1 : 0) === 1) return failed;
       // It is no write's fault that the database stayed locked, and each would wait as long again.
-      if (sqliteCode(error) === busy) return { outcomes: writes.map(() => failure(error)), ...nothing };
+      if (sqliteCode(error) === busy) return failed;
       const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0]);
-      if (!wish) return { outcomes, ...nothing };
-      try {
-        return { ...this.#commit({ writes: [], claim: wish, at, wanted }), outcomes };
-      } catch {
-        return { outcomes, ...nothing };
-      }
+      return wish ? { ...this.apply({ writes: [], claim: wish, at, wanted }), outcomes } : { ...nothing, outcomes };
     }
   }
 
@@ -111,6 +107,8 @@ export class Writer {
         return rerun(transaction, write);
       case 'recover':
         return recover(transaction, write);
+      case 'handBack':
+        return handBack(transaction, write);
       case 'introduce':
         return introduce(transaction, write);
       case 'pauseQueue':
@@ -156,5 +154,9 @@ function isSimple({ result, logs, progress }: Finish): boolean {
 const nothing = { claimed: [], begun: [], expired: [], nextDue: null, diskBound: true };
 
 function failure(error: unknown): WriteOutcome {
-  return { ok: false, error: { message: error instanceof Error ? error.message : String(error), errcode: sqliteCode(error) } };
+  return { ok: false, error: failureOf(error) };
+}
+
+function failureOf(error: unknown): WriteFailure {
+  return { message: error instanceof Error ? error.message : String(error), errcode: sqliteCode(error) };
 }

@@ -8,10 +8,13 @@ const row = (seq: number): ClaimedRow => [seq, `id${seq}`, 'note', 'default', nu
 const write = { kind: 'pauseQueue', queue: 'default', paused: true, by: 'test', at: 0 } as const;
 
 /** A disk whose commits end when the test says so, in the order they came. */
-function fakeDisk({ slots = 0 } = {}) {
+function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   const underWay: { batch: Batch; end(result?: Partial<BatchResult>): Promise<void>; fail(): Promise<void> }[] = [];
   const batches: Batch[] = [];
   const begun: number[] = [];
+  const due: (number | null)[] = [];
+  const failures: unknown[] = [];
+  let atOnce: Partial<BatchResult> | undefined;
   const commits = new GroupCommit({
     port: {
       apply: (batch) =>
@@ -30,11 +33,13 @@ function fakeDisk({ slots = 0 } = {}) {
             nextDue: null,
             diskBound: false,
           };
-          underWay.push({
-            batch,
-            end: (result) => settled(() => resolve({ ...usual, ...result })),
-            fail: () => settled(() => reject(new Error('the thread ended'))),
-          });
+          if (atOnce) resolve({ ...usual, ...atOnce });
+          else
+            underWay.push({
+              batch,
+              end: (result) => settled(() => resolve({ ...usual, ...result })),
+              fail: () => settled(() => reject(new Error('the thread ended'))),
+            });
         }),
       hold: () => {},
       close: async () => {},
@@ -45,7 +50,11 @@ function fakeDisk({ slots = 0 } = {}) {
     },
     wanted: () => [],
     onClaimed: ({ claimed }) => begun.push(...claimed.map(([seq]) => seq)),
+    onDue: (nextDue) => due.push(nextDue),
+    onClaimFailed: (error) => failures.push(error),
     onCommitted: () => {},
+    handBack: () => ({ kind: 'handBack', owner: 'o', held: begun.map((seq) => [seq, 1] as const), at: 0 }),
+    batchWeight,
   });
   const first = (): (typeof underWay)[number] => {
     const [found] = underWay;
@@ -56,7 +65,11 @@ function fakeDisk({ slots = 0 } = {}) {
     for (let each = 0; each < n; each++) void commits.submit<'pauseQueue'>(write).catch(() => undefined);
     for (let each = 0; each < 3; each++) await turn();
   };
-  return { commits, underWay, batches, begun, first, submit };
+  /** Answers what is written from now on at once. */
+  const answerAtOnce = (result: Partial<BatchResult>): void => {
+    atOnce = result;
+  };
+  return { commits, underWay, batches, begun, due, failures, first, submit, answerAtOnce };
 }
 
 describe('how commits are grouped', () => {
@@ -168,5 +181,58 @@ describe('how commits are grouped', () => {
     expect(closed).toBe(true);
     expect(underWay).toHaveLength(0);
     await expect(commits.submit<'pauseQueue'>(write)).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+  });
+
+  it('tells when the next task is due in the order of the commits, also when the earlier answer is dealt with in two turns', async () => {
+    const { commits, first, submit, due, answerAtOnce } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().end();
+    void commits.submit<'pauseQueue'>(write).then(() => commits.submit<'pauseQueue'>(write));
+    await submit(99);
+    answerAtOnce({ nextDue: 5 });
+    await first().end();
+    expect(due).toEqual([null, null, 5]);
+  });
+
+  it('tells of a claim that failed, and not that no task is due', async () => {
+    const { first, submit, due, failures } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().end({ nextDue: null, claimError: { message: 'locked', errcode: 5 } });
+    await submit();
+    await first().fail();
+    expect(due).toEqual([]);
+    expect(failures).toEqual([expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }), expect.any(Error)]);
+  });
+
+  it('hands back what a commit without an answer may have claimed, before it claims again', async () => {
+    const { first, submit, batches } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().end({ claimed: [row(1)] });
+    await submit();
+    await submit();
+    await first().fail();
+    await first().end();
+    await submit();
+    await first().end();
+    await submit();
+    await first().end();
+    const handBack = { kind: 'handBack', owner: 'o', held: [[1, 1]], at: 0 };
+    expect(batches.flatMap(({ writes }) => writes.filter(({ kind }) => kind === 'handBack'))).toEqual([handBack]);
+    expect(batches.find(({ writes }) => writes[0]?.kind === 'handBack')?.claim).toMatchObject({ limit: 9 });
+  });
+
+  it('writes no more at once than a batch may weigh, in the order it was asked to, and a larger write alone', async () => {
+    const { commits, first, batches } = fakeDisk({ batchWeight: 10_000 });
+    const settled: number[] = [];
+    for (const [n, length] of [4000, 4000, 4000, 50_000, 100].entries()) {
+      const set = { kind: 'set', key: String(n), value: 'x'.repeat(length), expiresAt: 0, at: 0 } as const;
+      void commits.submit<'set'>(set).then(() => settled.push(n));
+    }
+    for (let n = 0; n < 4; n++) {
+      await turn();
+      await first().end({ diskBound: true });
+    }
+    expect(batches.map(({ writes }) => writes.map((each) => 'key' in each && each.key))).toEqual([['0', '1'], ['2'], ['3'], ['4']]);
+    expect(settled).toEqual([0, 1, 2, 3, 4]);
   });
 });

@@ -1,0 +1,49 @@
+import { type LogEntry, packedAt, packedWidth, type Write } from './write.js';
+
+/** Characters of a write, or of a part of it, without the texts of unbounded length in it. */
+const base = 512;
+
+/** Characters that a write has about as JSON. Texts of unbounded length count exactly, all else by a constant. */
+export function weightOf(write: Write): number {
+  switch (write.kind) {
+    case 'enqueue':
+      return weightOfTasks(write.tasks.values);
+    case 'plan':
+      return weightOfTasks(write.template.values);
+    case 'finish': {
+      const { result, logs = [] } = write;
+      return base + (result.status === 'success' ? (result.result?.length ?? 0) : 32 * base) + weightOfLines(logs);
+    }
+    case 'log':
+      return weightOfLines(write.logs);
+    case 'rerun':
+      return base + write.ids.length * 80 + (write.args?.length ?? 0);
+    case 'retry':
+    case 'cancel':
+    case 'delete':
+    case 'run':
+      return base + write.ids.length * 60;
+    case 'set':
+    case 'replace':
+      return base + write.value.length;
+    case 'append':
+      return base + write.entry.length;
+    default:
+      return base;
+  }
+}
+
+function weightOfTasks(values: readonly (string | number | null)[]): number {
+  let weight = 0;
+  for (let from = 0; from < values.length; from += packedWidth) {
+    const [tags, args] = [values[from + packedAt.tags], values[from + packedAt.args]];
+    weight += base + (typeof args === 'string' ? args.length : 0) + (typeof tags === 'string' ? tags.length : 0);
+  }
+  return weight;
+}
+
+function weightOfLines(lines: readonly LogEntry[]): number {
+  let weight = base;
+  for (const { message, fields } of lines) weight += base + message.length + (fields?.length ?? 0);
+  return weight;
+}

@@ -1,0 +1,42 @@
+import { openDatabase } from '../../src/engines/embedded/database.js';
+import { prepareConnection } from '../../src/engines/embedded/layout.js';
+import type { Batch, BatchResult } from '../../src/engines/embedded/write.js';
+import { memoryPort, threadPort, type WritePort } from '../../src/engines/embedded/write-port.js';
+import { TableEngine } from '../../src/engines/table-engine.js';
+import { type Logger, loggerOption } from '../../src/options.js';
+
+/** What a test does in the place of a commit; `commit` is the real one. */
+export type Commit = (batch: Batch, commit: (batch: Batch) => Promise<BatchResult>) => Promise<BatchResult>;
+
+/** The embedded engine, in memory or on a file, with commits that a test delays or makes fail. */
+export function engineWithCommits(apply: Commit, { path, logger }: { path?: string; logger?: Logger } = {}): TableEngine {
+  const wrapped = (port: WritePort): WritePort => ({
+    apply: (batch) => apply(batch, (sent) => port.apply(sent)),
+    hold: (busy) => port.hold(busy),
+    close: () => port.close(),
+  });
+  return new TableEngine({
+    home: {
+      engine: 'embedded',
+      async open() {
+        if (path === undefined) {
+          const { port, database } = await memoryPort();
+          return { port: wrapped(port), database, close: () => port.close() };
+        }
+        const port = await threadPort(path);
+        const database = await openDatabase(path);
+        prepareConnection(database);
+        return {
+          port: wrapped(port),
+          database,
+          async close() {
+            database.close();
+            await port.close();
+          },
+        };
+      },
+    },
+    logger: loggerOption('logger', logger ?? false),
+    retention: { age: undefined, count: undefined },
+  });
+}
