@@ -4,8 +4,9 @@ import { TableEngine } from '../table-engine.js';
 import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
 import { checkFile } from './check-file.js';
-import { type ConnectionClass, connectionClass, inMemory, openDatabase, unusable } from './database.js';
+import { type ConnectionClass, connectionClass, type Database, inMemory, openDatabase, sqliteCode, unusable } from './database.js';
 import { enqueueInTransaction } from './enqueue-in.js';
+import { FileWatch } from './file-watch.js';
 import { prepareConnection } from './layout.js';
 import { OwnerLocks } from './owner-lock.js';
 import type { Retention } from './upkeep.js';
@@ -21,10 +22,13 @@ export interface EmbeddedOptions {
   retention: Retention;
 }
 
+/** Milliseconds between two looks whether the file is still there. */
+const watchInterval = 1000;
+
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
 export class EmbeddedEngine extends TableEngine {
   constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {
-    super({ home: database === inMemory ? memoryHome : fileHome(database, pollInterval), logger, retention });
+    super({ home: database === inMemory ? memoryHome : fileHome({ path: database, pollInterval, logger }), logger, retention });
   }
 }
 
@@ -42,39 +46,60 @@ const memoryHome: TableHome = {
   },
 };
 
-function fileHome(path: string, pollInterval: number): TableHome {
+interface FileOptions {
+  path: string;
+  /** Seconds. */
+  pollInterval: number;
+  logger: Logger;
+}
+
+function fileHome(options: FileOptions): TableHome {
+  const { path } = options;
   let Connection: ConnectionClass | undefined;
+  let tables: OpenTables | undefined;
   return {
     engine: 'embedded',
     async open(news) {
       Connection = await connectionClass();
-      return openFile(path, pollInterval, news);
+      tables = await openFile(options, news);
+      return tables;
     },
     owners: new OwnerLocks(path),
-    enqueueIn: (connection, tasks) => enqueueInTransaction({ path, Connection }, connection, tasks),
-    backup: (_tables, to) => copyFileOnThread(path, to),
+    enqueueIn(connection, tasks) {
+      tables?.check?.();
+      return enqueueInTransaction({ path, Connection }, connection, tasks);
+    },
+    async backup({ check }, to) {
+      check?.();
+      await copyFileOnThread(path, to);
+    },
   };
 }
 
-async function openFile(path: string, pollInterval: number, news: HomeNews): Promise<OpenTables> {
+async function openFile({ path, pollInterval, logger }: FileOptions, news: HomeNews): Promise<OpenTables> {
   await checkFile(path);
   const port = await threadPort(path);
   try {
+    const watch = new FileWatch(path, logger);
     const database = await openDatabase(path);
     prepareConnection(database);
-    let seen: unknown;
-    // It changes whenever another connection has committed, the writing thread's too.
-    const timer = setInterval(() => {
-      const version = database.get('PRAGMA data_version')?.data_version;
-      if (version === seen) return;
-      seen = version;
-      news.changed();
-    }, pollInterval * 1000).unref();
+    const timers = [
+      setInterval(changePoll({ database, watch, logger, news }), pollInterval * 1000),
+      setInterval(() => watch.isPresent(), watchInterval),
+    ];
+    for (const timer of timers) timer.unref();
     return {
-      port,
+      port: {
+        ...port,
+        async apply(batch) {
+          watch.check();
+          return port.apply(batch);
+        },
+      },
       database,
+      check: () => watch.check(),
       async close() {
-        clearInterval(timer);
+        for (const timer of timers) clearInterval(timer);
         database.close();
         await port.close();
       },
@@ -83,4 +108,35 @@ async function openFile(path: string, pollInterval: number, news: HomeNews): Pro
     await port.close();
     throw unusable(path, 'it cannot be opened for reading', cause);
   }
+}
+
+interface ChangePoll {
+  database: Database;
+  watch: FileWatch;
+  logger: Logger;
+  news: HomeNews;
+}
+
+/** Tells of what other connections committed, the one of the writing thread too. Never throws: a timer calls it. */
+function changePoll({ database, watch, logger, news }: ChangePoll): () => void {
+  let seen: unknown;
+  return () => {
+    if (!watch.isPresent()) return;
+    try {
+      const version = database.get('PRAGMA data_version')?.data_version;
+      if (version !== seen) {
+        seen = version;
+        news.changed();
+      }
+      watch.readWorked();
+    } catch (err) {
+      if (sqliteCode(err) === undefined) {
+        logger.error({ err }, 'looking for changes of the task database failed');
+        return;
+      }
+      // The next turn looks for the same changes again.
+      seen = undefined;
+      watch.readFailed(err);
+    }
+  };
 }

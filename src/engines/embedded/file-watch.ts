@@ -1,0 +1,99 @@
+import { statSync } from 'node:fs';
+import { TaskflowError } from '../../errors.js';
+import type { Logger } from '../../options.js';
+import { sqliteCode } from './database.js';
+
+/** Endings of the files that make up an open database: the file itself, its write-ahead log, and the map of that log. */
+const endings = ['', '-wal', '-shm'];
+/** Milliseconds between two looks at the files, however often they are asked for. */
+const lookInterval = 100;
+
+/**
+ * Notices that an open database was deleted, replaced or emptied, or cannot be read any more. SQLite itself does not notice: it goes on
+ * with the files that it has open, and whatever it then writes is gone when the process ends.
+ */
+export class FileWatch {
+  readonly #path: string;
+  readonly #logger: Logger;
+  readonly #identities: readonly string[];
+  #lookedAt = performance.now();
+  /** Why the files are not those that were opened. */
+  #missing: string | undefined;
+  /** Why they cannot be read. */
+  #unreadable: string | undefined;
+
+  /** @param path A database in WAL mode that is open. */
+  constructor(path: string, logger: Logger) {
+    this.#path = path;
+    this.#logger = logger;
+    this.#identities = endings.map((ending) => identityOf(path + ending) ?? '');
+  }
+
+  /** Whether the files are those that were opened. Looks at them unless that was done a moment ago, and logs a change of state once. */
+  isPresent(): boolean {
+    const now = performance.now();
+    if (now - this.#lookedAt >= lookInterval) {
+      this.#lookedAt = now;
+      this.#change(() => {
+        this.#missing = this.#look();
+      });
+    }
+    return this.#missing === undefined;
+  }
+
+  /** @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used. */
+  check(): void {
+    if (this.isPresent() && this.#unreadable === undefined) return;
+    throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database cannot be used: ${this.#why}`, { reported: true });
+  }
+
+  /** Notes that a read of the database failed. A lock that was held for too long says nothing about the file. */
+  readFailed(error: unknown): void {
+    // 5: SQLITE_BUSY.
+    if (sqliteCode(error) === 5) return;
+    this.#change(() => {
+      this.#unreadable = `it cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    });
+  }
+
+  /** Notes that the database can be read. */
+  readWorked(): void {
+    this.#change(() => {
+      this.#unreadable = undefined;
+    });
+  }
+
+  get #why(): string | undefined {
+    return this.#missing ?? this.#unreadable;
+  }
+
+  #change(set: () => void): void {
+    const before = this.#why;
+    set();
+    const after = this.#why;
+    if ((after === undefined) === (before === undefined)) return;
+    if (after === undefined) this.#logger.info({ database: this.#path }, 'the task database can be used again');
+    else this.#logger.error({ database: this.#path, reason: after }, 'the task database cannot be used');
+  }
+
+  #look(): string | undefined {
+    try {
+      for (const [index, ending] of endings.entries()) {
+        const file = this.#path + ending;
+        const identity = identityOf(file);
+        if (identity === undefined) return `'${file}' was deleted while it was open; restore it, then restart this process`;
+        if (identity !== this.#identities[index]) return `'${file}' was replaced while it was open; restart this process`;
+      }
+      if (statSync(this.#path).size === 0) return `'${this.#path}' was emptied while it was open; restore it, then restart this process`;
+      return undefined;
+    } catch (error) {
+      return `its files cannot be looked at: ${(error as Error).message}`;
+    }
+  }
+}
+
+/** What tells a file from any other on this host. */
+function identityOf(path: string): string | undefined {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
+}
