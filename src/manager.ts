@@ -1,3 +1,4 @@
+import { runInEmptyContext } from './empty-context.js';
 import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { TaskflowError } from './errors.js';
 import {
@@ -230,7 +231,10 @@ export class TaskManager implements TaskSource {
     await this.#engine.backup(to);
   }
 
-  /** Calls back for every task that comes into the state, in the process that brought it there, after it is stored. */
+  /**
+   * Calls the listener for every task that reaches the state, after the state is stored, in the process that stored it. The
+   * listener runs in an empty AsyncLocalStorage context, because one process stores the changes of many requests together.
+   */
   on(status: TaskStatus, listener: Listener): this {
     if (!taskStatuses.includes(status)) throw wrongType('event', status, taskStatuses.join(', '));
     this.#listeners.set(status, (this.#listeners.get(status) ?? new Set()).add(listener));
@@ -245,11 +249,13 @@ export class TaskManager implements TaskSource {
   /** Opens the database and begins to run tasks. Rejects when the database cannot be used. */
   async start(options?: StartOptions): Promise<void> {
     const { run = true } = optionsObject<StartOptions>('start', options, ['run']);
-    this.#started ??= this.#start(run).catch((error) => {
-      // What hindered it may pass, so it may be tried again.
-      this.#started = undefined;
-      throw error;
-    });
+    this.#started ??= runInEmptyContext(() =>
+      this.#start(run).catch((error) => {
+        // The cause may pass, so the app may try again.
+        this.#started = undefined;
+        throw error;
+      }),
+    );
     await this.#started;
   }
 
@@ -374,13 +380,15 @@ export class TaskManager implements TaskSource {
   }
 
   #emit(task: TaskSummary): void {
-    for (const listener of this.#listeners.get(task.status) ?? []) {
-      try {
-        // An async listener is not awaited, but what it rejects with is not lost either.
-        Promise.resolve(listener(task) as unknown).catch((err: unknown) => this.#listenerFailed(err, task));
-      } catch (err) {
-        this.#listenerFailed(err, task);
-      }
+    for (const listener of this.#listeners.get(task.status) ?? []) runInEmptyContext(() => this.#callListener(listener, task));
+  }
+
+  #callListener(listener: Listener, task: TaskSummary): void {
+    try {
+      // An async listener is not awaited, but its rejection is logged.
+      Promise.resolve(listener(task) as unknown).catch((err: unknown) => this.#listenerFailed(err, task));
+    } catch (err) {
+      this.#listenerFailed(err, task);
     }
   }
 

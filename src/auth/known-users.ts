@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { runInEmptyContext } from '../empty-context.js';
 import type { Role } from '../http/access.js';
 import { macOf } from './keys.js';
 import type { StrategyRegistry } from './registry.js';
@@ -66,7 +67,11 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
 
   const ask = (strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined> => {
     const answer = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
-    if (answer) return answer;
+    // The answer is kept longer than the request that asks first.
+    return answer ?? runInEmptyContext(() => askStrategy(strategy, username));
+  };
+
+  const askStrategy = (strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined> => {
     const candidate = registry.get(strategy);
     const found = candidate && registry.find(candidate, username);
     if (!(found instanceof Promise)) return checked(found);
@@ -90,7 +95,11 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
         return undefined;
       }
       // Only of users that exist: names that strangers type must not displace them.
-      if (asked instanceof Promise) answers.set(id, Promise.resolve(found));
+      if (asked instanceof Promise)
+        answers.set(
+          id,
+          runInEmptyContext(() => Promise.resolve(found)),
+        );
       const { version, roles } = found;
       return { version, roles: roles && [...roles], tag: tagsOf(strategy, username, found)[0] ?? '' };
     },

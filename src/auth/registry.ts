@@ -1,3 +1,4 @@
+import { runInEmptyContext } from '../empty-context.js';
 import type { Role } from '../http/access.js';
 import { numberOption, optionsObject, wrongType } from '../options.js';
 import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
@@ -110,10 +111,11 @@ export class StrategyRegistry {
 
   /**
    * What `find_user` of a strategy says about a user: at once if the strategy answers at once, else a promise. Throws, or
-   * rejects, if the strategy fails, is late, or has too many calls that are.
+   * rejects, if the strategy fails, is late, or has too many calls that are. It is asked in an empty AsyncLocalStorage context,
+   * because its answer serves all requests of the user.
    */
   find(strategy: AuthStrategy, username: string): KnownUser | undefined | Promise<KnownUser | undefined> {
-    return this.#callsOf(strategy).find(username);
+    return runInEmptyContext(() => this.#callsOf(strategy).find(username));
   }
 
   async #ask(

@@ -1,3 +1,4 @@
+import { runInEmptyContext } from '../empty-context.js';
 import type { SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
 import type { Session } from './session.js';
 import { askStore, storeUnavailable } from './time-limit.js';
@@ -184,7 +185,8 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     },
     ready() {
       if (state === 'following') return undefined;
-      if (state === 'idle') started = start();
+      // It is followed for all requests, and for longer than the one that asks first.
+      if (state === 'idle') started = runInEmptyContext(start);
       return started;
     },
     end: (id, expiresAt) => end(id, expiresAt.getTime()),

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { runInEmptyContext } from '../empty-context.js';
 import { isReported, TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
@@ -96,7 +97,7 @@ export class TableEngine implements TaskEngine {
   }
 
   start(runner: TaskRunner | undefined): Promise<void> {
-    this.#starting = this.#start(runner);
+    this.#starting = runInEmptyContext(() => this.#start(runner));
     return this.#starting;
   }
 
@@ -271,11 +272,14 @@ export class TableEngine implements TaskEngine {
   #open(): Promise<Opened> {
     if (this.#stopped) return Promise.reject(hasStopped());
     if (this.#opened) return Promise.resolve(this.#opened);
-    this.#opening ??= this.#connect().catch((error) => {
-      // A file that cannot be used today may be usable tomorrow.
-      this.#opening = undefined;
-      throw error;
-    });
+    // What is opened outlives the request that needed it first.
+    this.#opening ??= runInEmptyContext(() =>
+      this.#connect().catch((error) => {
+        // A file that cannot be used today may be usable tomorrow.
+        this.#opening = undefined;
+        throw error;
+      }),
+    );
     return this.#opening;
   }
 
@@ -400,10 +404,12 @@ export class TableEngine implements TaskEngine {
   }
 
   #writeLogsSoon(): void {
-    this.#logTimer ??= setTimeout(() => {
+    const write = (): void => {
       this.#logTimer = undefined;
       if (this.#opened) this.#writeLogs(this.#opened);
-    }, logDelay);
+    };
+    // The lines of all attempts are written together.
+    this.#logTimer ??= runInEmptyContext(() => setTimeout(write, logDelay));
   }
 
   #writeLogs({ commits }: Opened): void {

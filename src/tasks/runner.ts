@@ -1,4 +1,5 @@
 import { isGeneratorObject } from 'node:util/types';
+import { runInEmptyContext } from '../empty-context.js';
 import { loggedError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { encodeResult } from './arguments.js';
@@ -47,6 +48,42 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
     return result;
   };
 
+  const run: TaskRunner['run'] = (task, io) => {
+    const definition = definitions.get(task.name);
+    const started = performance.now();
+    const report = (result: AttemptResult): AttemptResult => told(task, result, started, io);
+    const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, decide);
+    const succeed = (value: unknown): AttemptResult =>
+      isGenerator(value)
+        ? fail(new TypeError('the handler returned a generator, so its work was not done: return the result of iterating over it'))
+        : { status: 'success', ...sealResult(encodeResult(value, resultBytes), task.name, sealer) };
+    const handled = callHandler(definition, task, io, { logLines, sealer, outOfRange });
+    const limit = timeLimit(definition?.settings, task);
+    if (!limit) {
+      // One promise for both: the most of all attempts go this way.
+      const result = handled.then(
+        (value) => report(succeed(value)),
+        (thrown) => report(fail(thrown)),
+      );
+      return { result, ended: result };
+    }
+    let overdue: DOMException | undefined;
+    // What a handler throws once its time is over comes of that.
+    const work = handled.then(succeed, (thrown) => fail(overdue ?? thrown));
+    const ended = work.then(() => clearTimeout(limit.timer));
+    // Neither timer keeps a process alive: while an attempt runs, its engine does.
+    const givenUp = new Promise<AttemptResult>((resolve) => {
+      const giveUp = (): void => resolve(fail(limit.error));
+      const expire = (): void => {
+        overdue = limit.error;
+        io.abort(overdue);
+        limit.timer = setTimeout(giveUp, (definition?.settings.cancelGrace ?? 5) * 1000).unref();
+      };
+      limit.timer = setTimeout(expire, limit.milliseconds).unref();
+    });
+    return { result: Promise.race([work, givenUp]).then(report), ended };
+  };
+
   return {
     concurrency,
     names() {
@@ -63,41 +100,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       names = undefined;
       listener();
     },
-    run(task, io) {
-      const definition = definitions.get(task.name);
-      const started = performance.now();
-      const report = (result: AttemptResult): AttemptResult => told(task, result, started, io);
-      const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, decide);
-      const succeed = (value: unknown): AttemptResult =>
-        isGenerator(value)
-          ? fail(new TypeError('the handler returned a generator, so its work was not done: return the result of iterating over it'))
-          : { status: 'success', ...sealResult(encodeResult(value, resultBytes), task.name, sealer) };
-      const handled = callHandler(definition, task, io, { logLines, sealer, outOfRange });
-      const limit = timeLimit(definition?.settings, task);
-      if (!limit) {
-        // One promise for both: the most of all attempts go this way.
-        const result = handled.then(
-          (value) => report(succeed(value)),
-          (thrown) => report(fail(thrown)),
-        );
-        return { result, ended: result };
-      }
-      let overdue: DOMException | undefined;
-      // What a handler throws once its time is over comes of that.
-      const work = handled.then(succeed, (thrown) => fail(overdue ?? thrown));
-      const ended = work.then(() => clearTimeout(limit.timer));
-      // Neither timer keeps a process alive: while an attempt runs, its engine does.
-      const givenUp = new Promise<AttemptResult>((resolve) => {
-        const giveUp = (): void => resolve(fail(limit.error));
-        const expire = (): void => {
-          overdue = limit.error;
-          io.abort(overdue);
-          limit.timer = setTimeout(giveUp, (definition?.settings.cancelGrace ?? 5) * 1000).unref();
-        };
-        limit.timer = setTimeout(expire, limit.milliseconds).unref();
-      });
-      return { result: Promise.race([work, givenUp]).then(report), ended };
-    },
+    run: (task, io) => runInEmptyContext(() => run(task, io)),
   };
 }
 

@@ -2,6 +2,7 @@ import { describeCancelling } from './contract/cancelling.js';
 import { describeCommanding } from './contract/commanding.js';
 import { describeEnqueueing } from './contract/enqueueing.js';
 import { describeFailing } from './contract/failing.js';
+import { describeIsolating } from './contract/isolating.js';
 import { describeReading } from './contract/reading.js';
 import { describeRunning } from './contract/running.js';
 import { describeScheduling } from './contract/scheduling.js';
@@ -59,6 +60,7 @@ export function describeEngine(name: string, make: () => EngineUnderTest, runner
     describe('cancels: it', () => describeCancelling(suite));
     describe('commands many: it', () => describeCommanding(suite));
     describe('enqueues: it', () => describeEnqueueing(suite));
+    describe('keeps contexts apart: it', () => describeIsolating(suite));
     describe('keeps schedules: it', () => describeScheduling(suite));
     describe('reads: it', () => describeReading(suite));
     describe('stops: it', () => describeStopping(suite));

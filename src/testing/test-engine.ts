@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { commandTasks } from '../engines/bulk.js';
 import { aggregate } from '../engines/embedded/aggregates.js';
+import { AttemptSignal } from '../engines/embedded/attempt-signal.js';
 import { Bell } from '../engines/embedded/bell.js';
 import { embeddedParts, rerunOf } from '../engines/embedded/bulk-parts.js';
 import type { Row } from '../engines/embedded/database.js';
@@ -14,6 +15,7 @@ import type { SharedStore } from '../store/shared-store.js';
 import type {
   Action,
   Aggregates,
+  AttemptIo,
   Command,
   CommandBy,
   LogQuery,
@@ -83,7 +85,7 @@ class InlineEngine implements TestEngine {
   #now: number;
   #runner: TaskRunner | undefined;
   #observer: TransitionObserver | undefined;
-  #controller: AbortController | undefined;
+  #signal: AttemptSignal | undefined;
   #draining: Promise<void> | undefined;
 
   constructor(now: number, inline: boolean) {
@@ -155,8 +157,8 @@ class InlineEngine implements TestEngine {
   async #attempt(row: ClaimedRow): Promise<void> {
     const claimed = toClaimed(row);
     const key = { seq: row[0], owner: this.#owner, attempt: claimed.attempt };
-    const controller = new AbortController();
-    this.#controller = controller;
+    const signal = new AttemptSignal();
+    this.#signal = signal;
     const log = (line: NewLogLine): void => {
       const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: false };
       void this.#write<'log'>({ kind: 'log', logs: [entry] });
@@ -167,7 +169,14 @@ class InlineEngine implements TestEngine {
     };
     // Time-outs are measured on the real clock.
     const deadlineAt = claimed.deadlineAt === undefined ? undefined : Date.now() + claimed.deadlineAt - this.#now;
-    const io = { signal: controller.signal, abort: (reason: unknown) => controller.abort(reason), log, progress };
+    const io: AttemptIo = {
+      get signal() {
+        return signal.signal;
+      },
+      abort: (reason) => signal.abort(reason),
+      log,
+      progress,
+    };
     const result = await this.#runner?.run({ ...claimed, deadlineAt }, io).result;
     if (!result) return;
     const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result });
@@ -234,7 +243,7 @@ class InlineEngine implements TestEngine {
     const { reader } = await this.#opened;
     const outcome = await commandTasks(embeddedParts(reader, this.#commits, at), command, by);
     if (command.action === 'cancel' && !by.dryRun && outcome.results.some((result) => result.ok && result.task.status === 'running'))
-      this.#controller?.abort(new DOMException('the task was cancelled', 'AbortError'));
+      this.#signal?.abort(new DOMException('the task was cancelled', 'AbortError'));
     return outcome;
   }
 

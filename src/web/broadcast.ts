@@ -1,3 +1,5 @@
+import { runInEmptyContext } from '../empty-context.js';
+
 interface Listener<E> {
   /** Events not yet taken. */
   waiting: E[];
@@ -28,7 +30,8 @@ export class Broadcast<E> {
     const wake = (): void => listener.wake();
     this.#listeners.add(listener);
     signal.addEventListener('abort', wake);
-    if (!this.#ended) this.#stop ??= this.#begin(this);
+    // The source serves all readers, so it runs in the context of none of them.
+    if (!this.#ended) this.#stop ??= runInEmptyContext(() => this.#begin(this));
     try {
       while (!signal.aborted) {
         const event = listener.waiting.shift();
@@ -48,8 +51,9 @@ export class Broadcast<E> {
   #leave(listener: Listener<E>): void {
     this.#listeners.delete(listener);
     if (this.hasReaders) return;
-    this.#stop?.();
+    const stop = this.#stop;
     this.#stop = undefined;
+    if (stop) runInEmptyContext(stop);
   }
 
   send(event: E): void {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Server } from 'node:net';
+import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 
 /** Milliseconds between two looks whether the servers still listen. */
@@ -29,7 +30,7 @@ export class OpenStreams {
   add(user: string, res: ServerResponse): void {
     this.#open.add(res);
     this.#byUser.set(user, (this.#byUser.get(user) ?? 0) + 1);
-    this.#timer ??= setInterval(() => this.#endWhereClosing(), lookInterval).unref();
+    this.#timer ??= runInEmptyContext(() => setInterval(() => this.#endWhereClosing(), lookInterval).unref());
     res.once('close', () => {
       this.#open.delete(res);
       const left = (this.#byUser.get(user) ?? 1) - 1;

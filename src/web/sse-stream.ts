@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import { isReported, TaskflowError } from '../errors.js';
@@ -139,14 +140,15 @@ async function pump(
   const { signal } = controller;
   let sending = false;
   const leave = (): void => controller.abort();
-  const endSession = (): void => {
+  // Another request may end the session. The source still sees the request of its stream.
+  const endSession = AsyncResource.bind((): void => {
     const reason: unknown = ended?.reason;
     // Any other reason, such as a store that does not answer, is no end of the session: the client may come back.
     // Nor can it be told in the middle of another event: who comes back learns it then.
     if (!sending && (reason === 'revoked' || reason === 'expired')) res.end(eventText({ event: 'session', data: { reason } }));
     else res.end();
     controller.abort();
-  };
+  });
   const ping = setInterval(() => {
     if (!sending) res.write(': ping\n\n');
   }, pingInterval).unref();

@@ -1,3 +1,4 @@
+import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import type { Changes, TaskSource } from '../tasks/engine.js';
 import { isTaskId } from '../tasks/task-id.js';
@@ -52,7 +53,11 @@ class LiveTasks {
 
   async join(): Promise<void> {
     this.#clients += 1;
-    if (this.#clients > 1) return;
+    // What all clients share runs in the context of none of their requests.
+    if (this.#clients === 1) await runInEmptyContext(() => this.#begin());
+  }
+
+  async #begin(): Promise<void> {
     this.#controller = new AbortController();
     this.ended = false;
     this.latest = undefined;

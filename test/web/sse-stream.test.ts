@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -120,6 +121,61 @@ describe('sseStream', () => {
     again.close();
     expect(() => emitterEvents({} as never, ['a'])).toThrow(/emitter .* must be an EventEmitter/);
     expect(() => emitterEvents(prices, [])).toThrow(/names .* must be a list/);
+  });
+
+  it('uses a shared source in the context of no request, and a source of its own in that of its request', async () => {
+    const requests = new AsyncLocalStorage<string>();
+    const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
+    const seen: Record<string, unknown[]> = { iterable: [], emitter: [], own: [] };
+    const note = (source: 'iterable' | 'emitter' | 'own'): void => void seen[source]?.push(requests.getStore() ?? 'no request');
+    async function* shared(): AsyncGenerator<StreamEvent> {
+      for await (const event of counting()) {
+        note('iterable');
+        yield event;
+      }
+    }
+    const emitter = {
+      on: () => note('emitter'),
+      off: () => note('emitter'),
+    };
+    const own = async function* ({ signal }: StreamClient): AsyncGenerator<StreamEvent> {
+      note('own');
+      yield { event: 'own', data: 1 };
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    };
+    const router = new Router();
+    router.get('/iterable', sseStream(shared()));
+    router.get('/emitter', sseStream(emitterEvents(emitter, ['a'])));
+    router.get('/own', sseStream(own));
+    const url = await use(inRequest, router.routes() as unknown as Middleware);
+    const streams = await Promise.all(['iterable', 'emitter', 'own'].map((path) => openStream(`${url}/${path}`)));
+    await waitFor(() => Object.values(seen).every(({ length }) => length > 0) && (seen.iterable?.length ?? 0) > 2);
+    for (const stream of streams) stream.close();
+    await waitFor(() => seen.emitter?.length === 2);
+    expect(new Set(seen.iterable)).toEqual(new Set(['no request']));
+    expect(seen.emitter).toEqual(['no request', 'no request']);
+    expect(seen.own).toEqual(['/own']);
+  });
+
+  it('aborts the signal of a source in the context of its request when another request ends the session', async () => {
+    const requests = new AsyncLocalStorage<string>();
+    const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
+    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: false });
+    const seen: unknown[] = [];
+    const source = async function* ({ signal }: StreamClient): AsyncGenerator<StreamEvent> {
+      yield { event: 'begun', data: 1 };
+      await new Promise((resolve) => signal.addEventListener('abort', () => resolve(seen.push(requests.getStore()))));
+    };
+    const router = new Router();
+    router.get('/stream', requireAuth('401'), sseStream(source, { access: auth }));
+    const url = await use(inRequest, sessionToken(auth), loginRoutes(auth), router.routes() as unknown as Middleware);
+    const { cookie } = await logIn(`${url}/tasks`);
+    const stream = await openStream(`${url}/stream`, { cookie });
+    await waitFor(() => stream.of('begun').length === 1);
+    await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: { cookie, origin: url } });
+    await stream.ended;
+    await waitFor(() => seen.length === 1);
+    expect(seen).toEqual(['/stream']);
   });
 
   it('sends its headers before the first event', async () => {

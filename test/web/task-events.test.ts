@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { TaskManager } from '../../src/manager.js';
@@ -222,5 +223,30 @@ describe('the live events of the tasks', () => {
     `?${Array.from({ length: 21 }, (_, n) => `task=01890000-0000-7000-8000-0000000000${String(n).padStart(2, '0')}`).join('&')}`,
   ])('refuse %s with 400 before they begin', async (query) => {
     expect((await ask(served.url + query)).json).toMatchObject({ status: 400, code: 'INVALID_INPUT' });
+  });
+
+  it('reads what all clients share in the context of no request', async () => {
+    const requests = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const source = new Proxy(tasks, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key, target);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => {
+          if (key === 'aggregate' || key === 'watch') seen.push(requests.getStore() ?? 'no request');
+          return value.apply(target, args);
+        };
+      },
+    });
+    const app = new Koa();
+    app.use((_ctx, next) => requests.run('a request', () => next()));
+    app.use(sseStream(taskEvents(source)));
+    const own = await serve(app);
+    const streams = await Promise.all([openStream(own.url), openStream(own.url)]);
+    // The figures that the first client asks for, the watch, and the figures a second later.
+    await waitFor(() => seen.length >= 3);
+    for (const stream of streams) stream.close();
+    await own.close();
+    expect(new Set(seen)).toEqual(new Set(['no request']));
   });
 });

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { availableParallelism } from 'node:os';
 import type { AuthContext } from '../strategy.js';
 
@@ -79,7 +80,9 @@ export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: 
   const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
   let job: Job | undefined;
   const result = new Promise<T>((resolve, reject) => {
-    job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start: () => run(memory, compute).then(resolve, reject) };
+    // Another attempt may start it by ending, so it keeps the context of its own.
+    const start = AsyncResource.bind(() => void run(memory, compute).then(resolve, reject));
+    job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start };
     lane.push(job);
     if (job.address !== undefined) waitingAddresses.add(job.address);
   });

@@ -1,3 +1,4 @@
+import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import { weightOf } from './batch-weight.js';
@@ -102,10 +103,12 @@ export class GroupCommit {
     const most = this.#diskBound || this.#unsure ? 1 : 2;
     if (this.#scheduled || this.#underWay.size >= most) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const begin = (): void => {
       this.#scheduled = false;
       this.#begin();
-    });
+    };
+    // The batch belongs to all its callers, so it runs in the context of none of them.
+    runInEmptyContext(() => setImmediate(begin));
   }
 
   #begin(): void {

@@ -1,3 +1,4 @@
+import { runInEmptyContext } from '../../empty-context.js';
 import { isReported } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { Schedule } from '../../tasks/engine.js';
@@ -53,7 +54,7 @@ export class ScheduleTimers {
 
   add(schedule: Schedule): void {
     this.#entries.set(schedule.name, { schedule });
-    if (this.#storage) this.#plan([schedule]);
+    if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
   }
 
   start(storage: Storage): void {
@@ -100,7 +101,8 @@ export class ScheduleTimers {
     entry.at = at;
     entry.timer = undefined;
     if (at === undefined || !this.#storage) return;
-    this.#arm(entry, at);
+    // A request that resumes a schedule leaves the timer behind.
+    runInEmptyContext(() => this.#arm(entry, at));
   }
 
   /** In pieces: a timer could not wait for a month, and knows nothing of a clock that is set. */

@@ -1,4 +1,6 @@
+import { runInEmptyContext } from '../../empty-context.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from '../../tasks/engine.js';
+import { AttemptSignal } from './attempt-signal.js';
 import { type ClaimedRow, toClaimed } from './rows.js';
 import type { LogEntry, ProgressEntry } from './write.js';
 
@@ -22,8 +24,7 @@ class Slot implements AttemptKey, AttemptIo {
   logs: LogEntry[] = [];
   latest: ProgressEntry | undefined;
   readonly #logged: () => void;
-  #controller: AbortController | undefined;
-  #reason: { value: unknown } | undefined;
+  readonly #signal = new AttemptSignal();
 
   constructor(seq: number, { id, name, attempt }: ClaimedTask, logged: () => void) {
     this.seq = seq;
@@ -33,18 +34,12 @@ class Slot implements AttemptKey, AttemptIo {
     this.#logged = logged;
   }
 
-  /** Made when somebody asks for it: a signal for every attempt would cost more than the rest of it. */
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      if (this.#reason) this.#controller.abort(this.#reason.value);
-    }
-    return this.#controller.signal;
+    return this.#signal.signal;
   }
 
-  abort(value: unknown): void {
-    this.#reason ??= { value };
-    this.#controller?.abort(this.#reason.value);
+  abort(reason: unknown): void {
+    this.#signal.abort(reason);
   }
 
   log(line: NewLogLine): void {
@@ -191,7 +186,7 @@ export class Slots {
       slot.over = true;
       this.#parts.abandoned(slot);
     };
-    slot.grace = setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000);
+    slot.grace = runInEmptyContext(() => setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000));
     slot.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 

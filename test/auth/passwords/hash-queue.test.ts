@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it } from '@jest/globals';
 import { type HashLimits, HashQueueFull, limitHashes, queueHash } from '../../../src/auth/passwords/hash-queue.js';
 import type { AuthContext } from '../../../src/auth/strategy.js';
@@ -103,5 +104,16 @@ describe('the queue of password hashes', () => {
   it('goes on after a hash that failed', async () => {
     await expect(queueHash(MiB, () => Promise.reject(new Error('broken')), undefined).result).rejects.toThrow('broken');
     expect(await queueHash(MiB, async () => 7, undefined).result).toBe(7);
+  });
+
+  it('runs each hash in the context of the attempt that queued it', async () => {
+    const requests = new AsyncLocalStorage<number>();
+    const seen: unknown[] = [];
+    const compute = async (): Promise<number> => {
+      await sleep(0);
+      return seen.push(requests.getStore());
+    };
+    await Promise.all([1, 2, 3].map((n) => requests.run(n, () => queueHash(100 * MiB, compute, undefined).result)));
+    expect(seen).toEqual([1, 2, 3]);
   });
 });

@@ -1,0 +1,40 @@
+/*
+ * Requests share work: one batch stores the tasks of many of them, one timer serves all. Node starts such work in the
+ * AsyncLocalStorage context of the request that happened to trigger it, where the app's code would see the user, the tenant
+ * and the trace of a stranger, and where a timer would keep that request in memory. Shared work therefore starts in an empty
+ * context. A context cannot be left from within, so this module keeps a resource whose context is empty, and enters that.
+ */
+import { AsyncResource } from 'node:async_hooks';
+
+/** Creates a resource that keeps the context of its creation. */
+function createResource(): AsyncResource {
+  return new AsyncResource('koa-taskflow', { requireManualDestroy: true });
+}
+
+/** The properties in which Node 20 to 26 keep the context of a resource. */
+const contextKeys = new Set(['kResourceStore', 'context_frame', 'kAsyncLocalStorageContext']);
+
+/**
+ * Creates a resource with an empty context. An app may load this module while it handles a request, and the resource would
+ * keep the context of that request for as long as the process runs, so it is removed.
+ */
+function createEmpty(): AsyncResource {
+  const resource = createResource();
+  for (const key of Object.getOwnPropertySymbols(resource)) {
+    if (contextKeys.has(key.description ?? '')) Reflect.set(resource, key, undefined);
+  }
+  return resource;
+}
+
+const empty = createEmpty();
+
+/**
+ * Calls a function in an empty AsyncLocalStorage context, and returns what it returns. Promises and timers that the function
+ * creates continue in that context.
+ *
+ * Each call gets a resource of its own: before Node 24, `enterWith` writes into the resource that is current, and the next
+ * call would find that.
+ */
+export function runInEmptyContext<T>(call: () => T): T {
+  return empty.runInAsyncScope(createResource).runInAsyncScope(call);
+}

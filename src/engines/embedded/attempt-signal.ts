@@ -1,0 +1,30 @@
+import { AsyncResource } from 'node:async_hooks';
+
+/** The abort signal of one attempt. */
+export class AttemptSignal {
+  #signal: AbortSignal | undefined;
+  #abort: ((reason: unknown) => void) | undefined;
+  #reason: { value: unknown } | undefined;
+
+  /**
+   * Created when the handler asks for it, because a signal for every attempt would cost more than the rest of the attempt.
+   * Its listeners run in the context in which the handler asked, and not in that of the request that cancels the task.
+   */
+  get signal(): AbortSignal {
+    return this.#signal ?? this.#create();
+  }
+
+  #create(): AbortSignal {
+    const controller = new AbortController();
+    this.#signal = controller.signal;
+    this.#abort = AsyncResource.bind((reason: unknown) => controller.abort(reason));
+    if (this.#reason) this.#abort(this.#reason.value);
+    return controller.signal;
+  }
+
+  /** Aborts the signal, also one that is created later. Only the first reason counts. */
+  abort(reason: unknown): void {
+    this.#reason ??= { value: reason };
+    this.#abort?.(this.#reason.value);
+  }
+}
