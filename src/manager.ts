@@ -4,13 +4,13 @@ import { TaskflowError } from './errors.js';
 import {
   type DurationWarning,
   durationWarnings,
+  fileOption,
   type Logger,
   loggerOption,
   numberOption,
   optionsObject,
   secondsOption,
   secretKeysOption,
-  stringOption,
   wrongType,
 } from './options.js';
 import type { SharedStore } from './store/shared-store.js';
@@ -226,7 +226,7 @@ export class TaskManager implements TaskSource {
    * engine has no file of its own.
    */
   async backup(path: string): Promise<void> {
-    const to = stringOption('path', path, '', { maxLength: 4096 });
+    const to = fileOption('path', path, '');
     if (!this.#engine.backup) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no backup of its own');
     await this.#engine.backup(to);
   }
@@ -410,7 +410,7 @@ function engineOf(
     return engine;
   }
   return new EmbeddedEngine({
-    database: stringOption('database', database, 'tasks.db', { maxLength: 4096 }),
+    database: fileOption('database', database, 'tasks.db'),
     logger,
     pollInterval: secondsOption('pollInterval', pollInterval, 0.25, { warn }),
     retention: {

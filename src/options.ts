@@ -163,6 +163,13 @@ export function stringOption<D extends string | undefined>(
   return value;
 }
 
+/** The path of a file, or the default when it is `undefined`. A URL is refused, because SQLite would take it for a path or read its query. */
+export function fileOption<D extends string | undefined>(option: string, value: unknown, fallback: D): string | D {
+  const accepted = "the path of a file, such as 'tasks.db'; for a file: URL pass fileURLToPath(url), which node:url exports";
+  if (value instanceof URL) throw wrongType(option, value.href, accepted);
+  return stringOption(option, value, fallback, { pattern: /^(?!file:|[a-z][a-z0-9+.-]+:\/\/)./is, accepted, maxLength: 4096 });
+}
+
 /** A list of strings of a kind; empty when it is `undefined`. */
 export function listOption(option: string, value: unknown, accepted: string, isItem: (item: string) => boolean): readonly string[] {
   if (value === undefined) return [];

@@ -48,6 +48,10 @@ describe('TaskManager', () => {
   });
 
   it.each<[string, object, RegExp]>([
+    ['a file: URL', { database: 'file:///var/lib/tasks.db' }, /^database .*fileURLToPath/],
+    ['a file: URL without slashes', { database: 'file:tasks.db?mode=ro' }, /^database .*fileURLToPath/],
+    ['the URL of a server', { database: 'postgres://db/tasks' }, /^database /],
+    ['a URL object', { database: new URL('file:///var/lib/tasks.db') as unknown as string }, /^database .*fileURLToPath/],
     ['a database and an engine', { database: 'x.db', engine: testEngine() }, /exclude each other/],
     ['an engine that is none', { engine: {} }, /^engine is/],
     ['an unknown option', { databse: 'x.db' }, /databse/],

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, rmSync, statSync, utimes } from 'node:fs';
 import { join } from 'node:path';
+import { TaskflowError } from '../../errors.js';
 import type { Owners } from '../table-home.js';
 import { type Database, openDatabase, sqliteCode } from './database.js';
 
@@ -15,11 +16,17 @@ export class OwnerLocks implements Owners {
     this.#folder = `${databasePath}-owners`;
   }
 
-  /** Takes the lock of this process. */
+  /** Takes the lock of this process. @throws TaskflowError ENGINE_UNAVAILABLE if the folder of locks cannot be used. */
   async take(owner: string): Promise<void> {
-    mkdirSync(this.#folder, { recursive: true });
-    this.#own = await openDatabase(this.#file(owner));
-    this.#own.exec('BEGIN EXCLUSIVE');
+    try {
+      mkdirSync(this.#folder, { recursive: true });
+      this.#own = await openDatabase(this.#file(owner));
+      this.#own.exec('BEGIN EXCLUSIVE');
+    } catch (cause) {
+      const why = (cause as { code?: unknown }).code === 'EEXIST' ? 'it is a file; move it away' : (cause as Error).message;
+      const text = `'${this.#folder}', the folder in which each process holds a lock, cannot be used: ${why}`;
+      throw new TaskflowError('ENGINE_UNAVAILABLE', text, { cause });
+    }
   }
 
   /** Whether that process still lives. One without a file does not. */
@@ -57,7 +64,8 @@ export class OwnerLocks implements Owners {
   }
 
   release(owner: string): void {
-    this.#own?.close();
+    if (!this.#own) return;
+    this.#own.close();
     this.#own = undefined;
     this.forget(owner);
   }

@@ -118,6 +118,7 @@ describe('the database file', () => {
   it.each<[string, (path: string) => void, RegExp]>([
     ['is a folder', (file) => mkdirSync(file), /is a folder/],
     ['is a named pipe', (file) => execFileSync('mkfifo', [file]), /not a regular file/],
+    ['has a file in the place of its folder of locks', (file) => writeFileSync(`${file}-owners`, ''), /-owners'.* is a file/],
     ['is in a folder that does not exist', (file) => rmdirSync(dirname(file)), /folder does not exist/],
   ])('is refused with a clear error when it %s', async (_case, make, message) => {
     make(path);
