@@ -36,7 +36,7 @@ import { followRevocations, type Revocations } from './revocations.js';
 import { type SessionList, sessionList } from './session-list.js';
 import { resolveStrategies, type Strategies } from './short-forms.js';
 import { isUserName } from './strategy.js';
-import { memoryBuckets, sharedBuckets } from './throttle/buckets.js';
+import { bucketsIn } from './throttle/buckets.js';
 import {
   createThrottle,
   defaultQueue,
@@ -210,6 +210,9 @@ export function createAuth(options: AuthOptions): Auth {
   return Object.freeze(auth);
 }
 
+/** Counts of strangers that are kept in memory. */
+const throttleKeys = 10_000;
+
 interface Shared {
   logger: Logger;
   mount: Mount;
@@ -234,7 +237,9 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   const [throttleKey] = keysFor('throttle');
   const now = Date.now;
   const prefix = `auth:${mount.path}:`;
-  const buckets = given.store === undefined ? memoryBuckets() : sharedBuckets(store, `${prefix}throttle:`);
+  const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
+  // Failures of strangers in a table of their own, so that a flood of them takes no room from sessions.
+  const buckets = given.store === undefined ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '') : familiarBuckets;
   const tokens = createTokens({ secretKeys, audience: mount.path, tokenExpiry, idleTimeout, now });
   announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
   return {
@@ -246,7 +251,7 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
     users: knownUsers(registry, keysFor('session version')),
     sessions: sessionList(store, `${prefix}session:`, now),
     revocations: followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now }),
-    throttle: createThrottle({ limits, buckets, key: throttleKey, now }),
+    throttle: createThrottle({ limits, buckets, familiarBuckets, key: throttleKey, now }),
     limits,
     queue: limits ? limits.queue : defaultQueue,
     log: authLog({ logger, trail, mount: mount.path, registry, secretKeys, hashKey }),

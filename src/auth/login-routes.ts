@@ -11,7 +11,7 @@ import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
 import { currentSession } from './read-session.js';
 import { sessionRoutes } from './session-routes.js';
-import { accountOf } from './throttle/throttle.js';
+import { accountOf } from './throttle/account.js';
 
 /** Bytes of a login's body. */
 const bodyLimit = 16 * 1024;

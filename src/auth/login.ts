@@ -12,7 +12,8 @@ import { currentSession, setCurrentSession } from './read-session.js';
 import type { Credentials } from './registry.js';
 import type { Session } from './session.js';
 import { usedFrom } from './session-list.js';
-import { accountOf, type OnThrottled } from './throttle/throttle.js';
+import { accountOf } from './throttle/account.js';
+import type { OnThrottled } from './throttle/throttle.js';
 import { type Verified, verifyLogin } from './verify-login.js';
 
 /** What a login made. */
@@ -95,7 +96,8 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
   const { username, password } = form;
   const address = clientAddress(ctx);
   const onThrottled = tellThrottled(ctx, parts, username);
-  const ticket = await throttle.enter({ username, address, device }, onThrottled);
+  const familiar = device === undefined ? undefined : { by: 'device' as const, id: device, strategy: strategies[0] ?? '' };
+  const counted = await throttle.enter({ username, address, familiar }, onThrottled);
   let reason: FailReason = strategies.some((name) => registry.get(name)) ? 'bad_credentials' : 'unknown_strategy';
   const context = {
     ip: address,
@@ -118,16 +120,18 @@ async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { devi
       answered += 1;
     }
   } catch (error) {
-    // Where a strategy has answered already, a guess was made, and it counts.
-    if (answered === 0) await ticket.takeBack();
+    // If a strategy has answered already, a guess was made, and it counts.
+    await (answered === 0 ? counted.withdrawn() : counted.failed());
     throw error instanceof HashQueueFull ? throttle.busy(error.retryAfter, onThrottled) : error;
   }
   if (found) {
-    await ticket.succeeded();
-    return { ...found, failures: ticket.attempt - 1 };
+    await counted.succeeded();
+    return { ...found, failures: counted.attempt - 1 };
   }
-  // Not waited for: how long it takes to find out whether anyone knows the name would tell.
-  void log.fail(ctx, reason, username, ticket.attempt);
+  // If the store does not answer, the attempt stays counted as one under way, which refuses as much as a failure.
+  await counted.failed().catch(() => {});
+  // Not awaited: the time in which the strategies find out whether they know the name would tell whether one does.
+  void log.fail(ctx, reason, username, counted.attempt);
   return undefined;
 }
 

@@ -30,16 +30,31 @@ function plain(address: string): string {
   return /^\d+\.\d+\.\d+\.\d+:\d+$/.test(bare) ? bare.slice(0, bare.indexOf(':')) : bare.replace(/^\[([^\]]+)\](:\d+)?$/, '$1');
 }
 
-/** What one customer of a provider has: an IPv4 address, or the 2^64 addresses of an IPv6 network. */
+/**
+ * What one customer of a provider has: an IPv4 address, or the 2^64 addresses of an IPv6 network. IPv4 in IPv6 clothes,
+ * mapped (`::ffff:0:0/96`, RFC 4291) or translated by NAT64 (`64:ff9b::/96`, RFC 6052), counts as IPv4 however it is written.
+ */
 export function networkOf(address: string): string {
   if (isIP(address) !== 6) return address;
-  const [head = '', tail] = address.split('::');
-  const left = head === '' ? [] : head.split(':');
-  const right = tail ? tail.split(':') : [];
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length;
-  const groups = [...left, ...Array<string>(Math.max(0, zeros)).fill('0'), ...right];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`;
+  const groups = groupsOf(address);
+  const prefix = groups.slice(0, 6).map((group) => group.toString(16));
+  if (['0:0:0:0:0:ffff', '64:ff9b:0:0:0:0'].includes(prefix.join(':')))
+    return groups
+      .slice(6)
+      .flatMap((group) => [group >> 8, group & 0xff])
+      .join('.');
+  return `${prefix.slice(0, 4).join(':')}::/64`;
+}
+
+/** The eight groups of an IPv6 address; its last two may be written as IPv4. */
+function groupsOf(address: string): number[] {
+  const read = (text: string | undefined): number[] =>
+    (text ? text.split(':') : []).flatMap((group) => {
+      if (!group.includes('.')) return [Number.parseInt(group, 16)];
+      const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number);
+      return [a * 256 + b, c * 256 + d];
+    });
+  const [head, tail] = address.split('::');
+  const [left, right] = [read(head), read(tail)];
+  return [...left, ...Array<number>(Math.max(0, 8 - left.length - right.length)).fill(0), ...right];
 }

@@ -1,13 +1,21 @@
-import type { LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
+import { TaskflowError } from '../errors.js';
+import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
 
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
-  /** Keys kept at most; the one that expires first goes when it is full. Default 100,000. */
+  /**
+   * Keys kept at most. A full store drops what has expired, then the counts of failed logins, the lowest first and none that
+   * blocks, then what expires first. Default 100,000.
+   */
   maxKeys?: number | undefined;
   /** Entries of a log kept at most; the oldest goes. Default 10,000. */
   maxLogEntries?: number | undefined;
   /** Present time in milliseconds; for tests. */
   now?: (() => number) | undefined;
+}
+
+interface Entry extends StoreEntry {
+  droppable: Droppable | undefined;
 }
 
 interface Log {
@@ -25,7 +33,7 @@ interface Watcher {
 
 /** A {@link SharedStore} of this process alone, bounded in memory. What it holds ends with the process. */
 export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = Date.now }: MemoryStoreOptions = {}): SharedStore {
-  const entries = new Map<string, StoreEntry>();
+  const entries = new Map<string, Entry>();
   const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();
 
@@ -38,9 +46,12 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
     return entry;
   };
 
-  const put = (entry: StoreEntry): void => {
-    if (!entries.has(entry.key) && entries.size >= maxKeys) makeRoom(entries, now());
-    entries.set(entry.key, entry);
+  const put = (key: string, value: StoreValue, expiresAt: number, droppable?: Droppable): void => {
+    if (!entries.has(key) && entries.size >= maxKeys) makeRoom(entries, now());
+    const entry = { key, value, expiresAt };
+    // Deleted first, so that the map is in the order of the last writes.
+    entries.delete(key);
+    entries.set(key, { ...entry, droppable });
     for (const watcher of watchers) {
       if (!entry.key.startsWith(watcher.prefix)) continue;
       watcher.pending.push(entry);
@@ -53,17 +64,18 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
       return live(key)?.value;
     },
     async set(key, value, ttl) {
-      put({ key, value, expiresAt: now() + ttl * 1000 });
+      put(key, value, now() + ttl * 1000);
     },
-    async replace(key, before, value, ttl) {
+    async replace(key, before, value, ttl, droppable) {
       if (JSON.stringify(live(key)?.value) !== JSON.stringify(before)) return false;
-      put({ key, value, expiresAt: now() + ttl * 1000 });
+      if (value === undefined) entries.delete(key);
+      else put(key, value, now() + ttl * 1000, droppable);
       return true;
     },
     async increment(key, ttl) {
       const entry = live(key);
       const value = (typeof entry?.value === 'number' ? entry.value : 0) + 1;
-      put({ key, value, expiresAt: entry?.expiresAt ?? now() + ttl * 1000 });
+      put(key, value, entry?.expiresAt ?? now() + ttl * 1000);
       return value;
     },
     async append(log, entry, ttl) {
@@ -107,10 +119,45 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
   };
 }
 
-/** Drops what has expired, or else the hundredth part that would expire first: so many sets share one walk over all keys. */
-function makeRoom(entries: Map<string, StoreEntry>, now: number): void {
-  const soonest = [...entries.values()].sort((one, other) => one.expiresAt - other.expiresAt);
-  const expired = soonest.findIndex(({ expiresAt }) => expiresAt > now);
-  const surplus = expired > 0 ? expired : expired < 0 ? soonest.length : Math.ceil(soonest.length / 100);
-  for (const { key } of soonest.slice(0, surplus)) entries.delete(key);
+/**
+ * Makes room for one more key. Up to a hundredth of what may be dropped goes at a time: that many writes share one walk over
+ * all keys.
+ *
+ * @throws TaskflowError STORE_UNAVAILABLE if no entry may be dropped yet.
+ */
+function makeRoom(entries: Map<string, Entry>, now: number): void {
+  const surplus = Math.ceil(entries.size / 100);
+  const dropped = dropExpired(entries, now) || dropLowest(entries, now, surplus) || dropSoonest(entries, surplus);
+  if (dropped === 0) throw new TaskflowError('STORE_UNAVAILABLE', 'the store is full, and none of its entries may be dropped yet');
+}
+
+function dropExpired(entries: Map<string, Entry>, now: number): number {
+  return dropAll(
+    entries,
+    [...entries.values()].filter(({ expiresAt }) => expiresAt <= now),
+  );
+}
+
+/** Of the droppable entries, the oldest ones of the lowest rank; none of a higher rank as long as there is one of a lower. */
+function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  let found: Entry[] = [];
+  for (const entry of entries.values()) {
+    const { droppable } = entry;
+    if (!droppable || droppable.notBefore > now || droppable.rank > lowest) continue;
+    if (droppable.rank < lowest) [lowest, found] = [droppable.rank, []];
+    if (found.length < surplus) found.push(entry);
+  }
+  return dropAll(entries, found);
+}
+
+/** Of the other entries, those that expire first. */
+function dropSoonest(entries: Map<string, Entry>, surplus: number): number {
+  const others = [...entries.values()].filter(({ droppable }) => droppable === undefined);
+  return dropAll(entries, others.sort((one, other) => one.expiresAt - other.expiresAt).slice(0, surplus));
+}
+
+function dropAll(entries: Map<string, Entry>, dropped: readonly Entry[]): number {
+  for (const { key } of dropped) entries.delete(key);
+  return dropped.length;
 }

@@ -9,6 +9,14 @@ export interface StoreEntry {
   expiresAt: number;
 }
 
+/** What a store that is full may drop to make room for another entry. */
+export interface Droppable {
+  /** The entries of the lowest rank are dropped first, the oldest of them before the others. */
+  rank: number;
+  /** The entry is never dropped before this time; Unix milliseconds. */
+  notBefore: number;
+}
+
 /** One page of a log. */
 export interface LogPage {
   /** Newest first. */
@@ -27,10 +35,13 @@ export interface SharedStore {
   /** Keeps a value for `ttl` seconds. Resolves when it is as durable as the store can make it. */
   set(key: string, value: StoreValue, ttl: number): Promise<void>;
   /**
-   * Sets the value only where the present one is `before` (`undefined`: where there is none), in one step for all
-   * processes. Resolves to whether it did; if not, somebody was quicker.
+   * Sets the value only if the present one is `before` (`undefined`: if there is none), in one step for all processes. The
+   * value `undefined` deletes the entry, which watchers are not told. Resolves to `false` if another writer was quicker.
+   *
+   * `droppable` matters only to a store whose size is bounded: such a store drops droppable entries before any other, and
+   * rejects if every entry is droppable and none may be dropped yet.
    */
-  replace(key: string, before: StoreValue | undefined, value: StoreValue, ttl: number): Promise<boolean>;
+  replace(key: string, before: StoreValue | undefined, value: StoreValue | undefined, ttl: number, droppable?: Droppable): Promise<boolean>;
   /** Adds one and resolves to the new number. The first call starts the `ttl` (seconds); later ones do not lengthen it. */
   increment(key: string, ttl: number): Promise<number>;
   /** Adds an entry to the end of a log, kept for `ttl` seconds. A full store may drop the oldest ones sooner. */

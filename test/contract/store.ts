@@ -58,6 +58,33 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await other.replace('short', undefined, 2, 60)).toBe(true);
     });
 
+    it('deletes a value with a replacement of undefined, for which no watcher is woken', async () => {
+      const { store, other } = under;
+      await store.set('c:1', 1, 60);
+      expect(await other.replace('c:1', 2, undefined, 60)).toBe(false);
+      expect(await other.replace('c:1', 1, undefined, 60)).toBe(true);
+      expect(await store.get('c:1')).toBeUndefined();
+      expect(await store.replace('c:1', 1, undefined, 60)).toBe(false);
+      expect(await store.replace('c:1', undefined, undefined, 60)).toBe(true);
+      const controller = new AbortController();
+      const seen: StoreEntry[][] = [];
+      const watching = (async () => {
+        for await (const entries of other.watch('c:', controller.signal)) {
+          seen.push([...entries]);
+          if (seen.length === 2) controller.abort();
+        }
+      })();
+      await waitFor(() => seen.length === 1);
+      expect(await store.replace('c:2', undefined, 1, 60)).toBe(true);
+      expect(await store.replace('c:2', 1, undefined, 60)).toBe(true);
+      await store.set('c:3', 1, 60);
+      await watching;
+      expect(seen[0]).toEqual([]);
+      const told = seen[1]?.map(({ key }) => key) ?? [];
+      expect(['c:2', 'c:3']).toEqual(expect.arrayContaining(told));
+      expect(told.length).toBeGreaterThan(0);
+    });
+
     it('forgets the entries of a log after their time', async () => {
       const { store, other } = under;
       await store.append('brief', { n: 1 }, 1);

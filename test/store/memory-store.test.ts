@@ -17,6 +17,40 @@ describe('memoryStore', () => {
     expect(await Promise.all(['long', 'short', 'middle', 'new'].map((key) => store.get(key)))).toEqual([1, undefined, 1, 1]);
   });
 
+  it('drops what may be dropped before all else: the lowest rank first, the oldest of it, and none before its time', async () => {
+    const clock = { now: 1_000_000 };
+    const store = memoryStore({ maxKeys: 5, now: () => clock.now });
+    const put = (key: string, rank: number, notBefore = 0) => store.replace(key, undefined, key, 1000, { rank, notBefore });
+    await store.set('session', 'session', 1);
+    await put('block', 1, clock.now + 5000);
+    await put('high', 49);
+    await put('old', 2);
+    await put('new', 2);
+    const kept = async () => {
+      const found = await Promise.all(['session', 'block', 'high', 'old', 'new', 'a', 'b'].map((key) => store.get(key)));
+      return found.filter((value) => value !== undefined);
+    };
+    await put('a', 1);
+    expect(await kept()).toEqual(['session', 'block', 'high', 'new', 'a']);
+    await put('b', 3);
+    expect(await kept()).toEqual(['session', 'block', 'high', 'new', 'b']);
+    await store.set('a', 'a', 60);
+    expect(await kept()).toEqual(['session', 'block', 'high', 'a', 'b']);
+    clock.now += 2000;
+    await put('new', 60);
+    expect(await kept()).toEqual(['block', 'high', 'new', 'a', 'b']);
+    clock.now += 3000;
+    await put('old', 70);
+    expect(await kept()).toEqual(['high', 'old', 'new', 'a', 'b']);
+  });
+
+  it('refuses a write when every entry may be dropped later, and none now', async () => {
+    const store = memoryStore({ maxKeys: 2, now: () => 0 });
+    for (const key of ['a', 'b']) await store.replace(key, undefined, 1, 60, { rank: 1, notBefore: 1 });
+    await expect(store.replace('c', undefined, 1, 60)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(await store.get('a')).toBe(1);
+  });
+
   it('holds no more entries of a log than it may', async () => {
     const store = memoryStore({ maxLogEntries: 2 });
     for (const n of [1, 2, 3]) await store.append('log', n, 60);

@@ -13,11 +13,11 @@ const slots = Math.max(1, Math.min(availableParallelism(), (Number(process.env.U
 
 /** The login attempt that a hash is computed for. */
 export interface HashLimits {
-  /** Address that the attempt came from: each may have one hash waiting. */
+  /** Network that the attempt came from: each may have one hash waiting, and more behind it for 5 seconds. */
   address: string;
   /** Hashes that may wait before further attempts are refused. */
   queue: number;
-  /** Whether the browser has logged in before: such attempts go first, so that a flood holds up strangers alone. */
+  /** Whether the browser or network has logged in before: such attempts go first, so that a flood delays only strangers. */
   trusted: boolean;
   /**
    * Set with the first hash of the attempt. Whatever else it needs is not refused any more: a password that was checked in
@@ -44,10 +44,23 @@ interface Job {
   start(): void;
 }
 
+/** A job whose network has one waiting already. */
+interface JobBehind {
+  job: Job;
+  queue: number;
+  timer: NodeJS.Timeout;
+}
+
+/** Milliseconds that a job waits behind another one of its network. */
+const patience = 5000;
+/** Jobs behind others, of all networks. One network may have as many as the queue is long. */
+const maxBehind = 500;
+
 const limitsOf = new WeakMap<AuthContext, HashLimits>();
 /** Waiting jobs; an earlier lane goes first. Work at start-up waits behind the people. */
 const lanes = { trusted: [] as Job[], login: [] as Job[], background: [] as Job[] };
 const waitingAddresses = new Set<string>();
+const behind: JobBehind[] = [];
 let running = 0;
 let memoryInUse = 0;
 /** Seconds that one hash takes, as the last ones did. */
@@ -75,7 +88,9 @@ export interface QueuedHash<T> {
 export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: AuthContext | 'background' | undefined): QueuedHash<T> {
   const background = wanted === 'background';
   const attempt = background || wanted === undefined ? undefined : limitsOf.get(wanted);
-  if (attempt && !attempt.admitted && !isFree(memory)) refuseWhenFull(attempt);
+  const isFirst = attempt !== undefined && !attempt.admitted && !isFree(memory);
+  if (isFirst) refuseWhenFull(attempt);
+  const waitsBehind = isFirst && !attempt.trusted && waitingAddresses.has(attempt.address);
   if (attempt) attempt.admitted = true;
   const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
   let job: Job | undefined;
@@ -83,8 +98,8 @@ export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: 
     // Another attempt may start it by ending, so it keeps the context of its own.
     const start = AsyncResource.bind(() => void run(memory, compute).then(resolve, reject));
     job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start };
-    lane.push(job);
-    if (job.address !== undefined) waitingAddresses.add(job.address);
+    if (waitsBehind) waitBehind(attempt, job, reject);
+    else enqueue(lane, job);
   });
   startWaiting();
   return {
@@ -96,11 +111,44 @@ export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: 
   };
 }
 
+function enqueue(lane: Job[], job: Job): void {
+  lane.push(job);
+  if (job.address !== undefined) waitingAddresses.add(job.address);
+}
+
 function refuseWhenFull({ address, queue, trusted }: HashLimits): void {
   const lane = trusted ? lanes.trusted : lanes.login;
-  const waitsAlready = !trusted && waitingAddresses.has(address);
-  if (lane.length < queue && !waitsAlready) return;
-  throw new HashQueueFull(Math.max(1, Math.ceil(((lanes.trusted.length + lanes.login.length) * usualDuration) / slots)));
+  if (lane.length >= queue) throw queueFull();
+  if (trusted || !waitingAddresses.has(address)) return;
+  const ofAddress = behind.filter(({ job }) => job.address === address).length;
+  if (ofAddress >= queue || behind.length >= maxBehind) throw queueFull();
+}
+
+function queueFull(): HashQueueFull {
+  return new HashQueueFull(Math.max(1, Math.ceil(((lanes.trusted.length + lanes.login.length) * usualDuration) / slots)));
+}
+
+/** Waits until the network has no other job waiting and the queue has room; not longer than `patience`, and without any work. */
+function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull) => void): void {
+  const { queue } = attempt;
+  const timer = setTimeout(() => {
+    behind.splice(behind.indexOf(entry), 1);
+    attempt.admitted = false;
+    refuse(queueFull());
+  }, patience);
+  const entry: JobBehind = { job, queue, timer };
+  behind.push(entry);
+}
+
+/** Moves jobs that waited behind another of their network into the queue, the oldest first. */
+function moveUp(): void {
+  for (const entry of [...behind]) {
+    const { job, queue, timer } = entry;
+    if (lanes.login.length >= queue || (job.address !== undefined && waitingAddresses.has(job.address))) continue;
+    clearTimeout(timer);
+    behind.splice(behind.indexOf(entry), 1);
+    enqueue(lanes.login, job);
+  }
 }
 
 function isFree(memory: number): boolean {
@@ -109,6 +157,7 @@ function isFree(memory: number): boolean {
 
 function startWaiting(): void {
   for (;;) {
+    if (behind.length > 0) moveUp();
     const lane = [lanes.trusted, lanes.login, lanes.background].find(({ length }) => length > 0);
     const job = lane?.[0];
     if (!job || !isFree(job.memory)) return;

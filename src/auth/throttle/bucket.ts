@@ -1,57 +1,108 @@
-/** Failed tries that are counted together. */
+/** Failed attempts that are counted together. An attempt under way counts as a failure until its outcome is known. */
 export interface BucketState {
-  /** Tries that count. */
+  /** Failures and attempts under way. */
   readonly n: number;
-  /** When the count began, or for a rolling one its last try; Unix milliseconds. */
+  /** How many of `n` are under way. */
+  readonly open: number;
+  /** When the count began, or for a rolling window the last attempt; Unix milliseconds. */
   readonly since: number;
-  /** Nothing is let through before; Unix milliseconds, 0 for no block. */
+  /** No attempt is admitted before; Unix milliseconds, 0 for no block. */
   readonly until: number;
   /** Failures since the last success, for the log alone. */
   readonly failed: number;
 }
 
-/** How tries are counted and when they are held up. */
+/** How attempts are counted, and for how long further ones are refused. */
 export interface BucketRule {
-  /** Seconds after which the count begins anew. */
+  /** Seconds after which the count starts again. */
   readonly window: number;
-  /** Whether the window begins anew with each try, so that it ends only after a pause. */
+  /** Whether each attempt starts the window again, so that it ends only after a pause. */
   readonly rolling: boolean;
-  /** Until when nothing more is let through after the `n`-th try at `now`; 0 for no block. Unix milliseconds. */
+  /** Attempts that may fail before the first block. */
+  readonly limit: number;
+  /** Seconds that a block lasts at most. */
+  readonly longest: number;
+  /** End of the block that the `n`-th attempt starts, for `n` from `limit`; Unix milliseconds. */
   blockedUntil(n: number, since: number, now: number): number;
 }
 
-/** What became of a try: counted, or refused until then. */
-export type Taken = { allowed: true; state: BucketState } | { allowed: false; until: number };
+/** An attempt that must not be made now. */
+export interface Refused {
+  readonly admitted: false;
+  /** When the block ends; Unix milliseconds. */
+  readonly until: number;
+  /** Whether attempts are under way, which may still succeed and make room. */
+  readonly open: boolean;
+}
 
-/** Counts one try, before the password is checked: so that of many at once no more pass than may. */
-export function take(state: BucketState | undefined, rule: BucketRule, now: number): Taken {
-  const live = state && now < state.since + rule.window * 1000 ? state : undefined;
-  if (live && now < live.until) return { allowed: false, until: live.until };
+/** An attempt that was counted, and the state that it left. */
+export interface Admitted {
+  readonly admitted: true;
+  readonly state: BucketState;
+}
+
+/** How an attempt ended. One that is `withdrawn` checked no password. */
+export type Outcome = 'failed' | 'succeeded' | 'withdrawn';
+
+/** Milliseconds by which the clocks of two processes may differ. */
+const skew = 60_000;
+
+/** What of a stored state still counts at `now`. */
+function liveState(state: BucketState | undefined, rule: BucketRule, now: number): BucketState | undefined {
+  if (!state || now >= state.since + rule.window * 1000) return undefined;
+  // The clock was set back. The count holds, but a block must not last for the length of the jump.
+  const jumped = state.since > now + skew || state.until > now + rule.longest * 1000 + skew;
+  return jumped ? { ...state, since: Math.min(state.since, now), until: 0 } : state;
+}
+
+/** Whether an attempt would be refused now; changes nothing. */
+export function refusalOf(state: BucketState | undefined, rule: BucketRule, now: number): Refused | undefined {
+  const live = liveState(state, rule, now);
+  if (!live || now >= live.until) return undefined;
+  return { admitted: false, until: live.until, open: live.open > 0 };
+}
+
+/** Counts one attempt before its password is checked, so that of many at once no more are checked than may fail. */
+export function take(state: BucketState | undefined, rule: BucketRule, now: number): Admitted | Refused {
+  const refused = refusalOf(state, rule, now);
+  if (refused) return refused;
+  const live = liveState(state, rule, now);
   const n = (live?.n ?? 0) + 1;
   const since = live && !rule.rolling ? live.since : now;
-  return { allowed: true, state: { n, since, until: rule.blockedUntil(n, since, now), failed: (live?.failed ?? 0) + 1 } };
+  const until = n < rule.limit ? 0 : rule.blockedUntil(n, since, now);
+  return { admitted: true, state: { n, open: (live?.open ?? 0) + 1, since, until, failed: (live?.failed ?? 0) + 1 } };
 }
 
-/** Takes a try back that was none: it succeeded, or was refused elsewhere. */
-export function giveBack(state: BucketState, succeeded: boolean): BucketState {
-  return { ...state, n: Math.max(0, state.n - 1), until: 0, failed: succeeded ? 0 : Math.max(0, state.failed - 1) };
+/** The state after an attempt that left the state `taken` has ended; `undefined` if nothing is left to count. */
+export function settle(state: BucketState, rule: BucketRule, taken: BucketState, outcome: Outcome): BucketState | undefined {
+  // The attempt belongs to a window that is over.
+  if (!rule.rolling && state.since !== taken.since) return state;
+  const open = Math.max(0, state.open - 1);
+  if (outcome === 'failed') return { ...state, open };
+  const n = state.n - 1;
+  if (n <= 0) return undefined;
+  // A block that a later attempt started is not this one's to end.
+  const until = n < rule.limit || state.until === taken.until ? 0 : state.until;
+  return { ...state, n, open, until, failed: outcome === 'succeeded' ? 0 : Math.max(0, state.failed - 1) };
 }
 
-/** `free` tries, then a wait of 1 s that doubles to 900 s. Forgotten after an hour and a quarter without a try. */
-export function doubling(free: number): BucketRule {
+/** `limit` attempts, then a wait of 1 s that doubles to 900 s. Forgotten after 75 minutes without an attempt. */
+export function doubling(limit: number): BucketRule {
   return {
     window: 4500,
     rolling: true,
-    blockedUntil: (n, _since, now) => (n < free ? 0 : now + Math.min(900, 2 ** Math.min(n - free, 10)) * 1000),
+    limit,
+    longest: 900,
+    blockedUntil: (n, _since, now) => now + Math.min(900, 2 ** Math.min(n - limit, 10)) * 1000,
   };
 }
 
-/** So many tries in a window, and none more until it ends. */
+/** `limit` attempts in a window of so many seconds, and none more until it ends. */
 export function upTo(limit: number, window: number): BucketRule {
-  return { window, rolling: false, blockedUntil: (n, since) => (n < limit ? 0 : since + window * 1000) };
+  return { window, rolling: false, limit, longest: window, blockedUntil: (_n, since) => since + window * 1000 };
 }
 
-/** So many tries in a window, and then one each so many seconds. */
+/** `limit` attempts in a window of so many seconds, and then one in each `pause` seconds. */
 export function thenOneEach(limit: number, window: number, pause: number): BucketRule {
-  return { window, rolling: false, blockedUntil: (n, _since, now) => (n < limit ? 0 : now + pause * 1000) };
+  return { window, rolling: false, limit, longest: pause, blockedUntil: (_n, _since, now) => now + pause * 1000 };
 }

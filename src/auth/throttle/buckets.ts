@@ -1,81 +1,79 @@
 import type { SharedStore, StoreValue } from '../../store/shared-store.js';
 import { askStore, storeUnavailable } from '../time-limit.js';
-import { type BucketRule, type BucketState, giveBack, type Taken, take } from './bucket.js';
+import { type Admitted, type BucketRule, type BucketState, type Outcome, type Refused, refusalOf, settle, take } from './bucket.js';
 
-/** Where buckets are kept. */
+/** Buckets in a store. Every method rejects with STORE_UNAVAILABLE if the store does not answer. */
 export interface Buckets {
-  take(key: string, rule: BucketRule, now: number): Taken | Promise<Taken>;
-  giveBack(key: string, rule: BucketRule, now: number, succeeded: boolean): void | Promise<void>;
+  /** Whether an attempt would be refused now; writes nothing. */
+  refusalOf(key: string, rule: BucketRule, now: number): Promise<Refused | undefined>;
+  /** Counts an attempt, or refuses it and writes nothing. */
+  take(key: string, rule: BucketRule, now: number): Promise<Admitted | Refused>;
+  /** Notes how an attempt that left the state `taken` ended. */
+  settle(key: string, rule: BucketRule, taken: BucketState, outcome: Outcome, now: number): Promise<void>;
 }
 
-/** Buckets that answer at once. */
-export interface MemoryBuckets extends Buckets {
-  readonly size: number;
-  take(key: string, rule: BucketRule, now: number): Taken;
-}
-
-/** Buckets in the memory of this process. When it is full, the oldest that blocks nobody goes: a flood of names ends no block. */
-export function memoryBuckets(maxKeys = 10_000): MemoryBuckets {
-  const states = new Map<string, BucketState>();
-  const put = (key: string, state: BucketState, now: number): void => {
-    if (!states.delete(key) && states.size >= maxKeys) states.delete(oldestFree(states, now));
-    states.set(key, state);
-  };
-  return {
-    get size() {
-      return states.size;
-    },
-    take(key, rule, now) {
-      const taken = take(states.get(key), rule, now);
-      if (taken.allowed) put(key, taken.state, now);
-      return taken;
-    },
-    giveBack(key, _rule, _now, succeeded) {
-      const state = states.get(key);
-      if (state) states.set(key, giveBack(state, succeeded));
-    },
-  };
-}
-
-/** The oldest key that is not blocked; where all are, the one whose block ends first. */
-function oldestFree(states: ReadonlyMap<string, BucketState>, now: number): string {
-  let soonest = '';
-  let end = Number.POSITIVE_INFINITY;
-  for (const [key, { until }] of states) {
-    if (until <= now) return key;
-    if (until < end) [soonest, end] = [key, until];
-  }
-  return soonest;
-}
-
-/** Tries to change a bucket that other processes change too, before giving up. */
+/** Times that other processes may change a bucket first before this one gives up. */
 const maxRaces = 100;
 
-/** Buckets in a store, so that several processes count as one. Throws STORE_UNAVAILABLE where it does not answer. */
-export function sharedBuckets(store: SharedStore, prefix: string): Buckets {
+/** Buckets in a store under `prefix`, so that several processes count as one. */
+export function bucketsIn(store: SharedStore, prefix: string): Buckets {
+  const inTurn = turns();
+  const read = async (key: string): Promise<StoreValue | undefined> => store.get(prefix + key);
   const stateOf = (value: StoreValue | undefined): BucketState | undefined => value as unknown as BucketState | undefined;
-  const replace = (key: string, before: StoreValue | undefined, state: BucketState, { window }: BucketRule, now: number) => {
+
+  const replace = (key: string, before: StoreValue | undefined, state: BucketState | undefined, { window }: BucketRule, now: number) => {
+    if (!state) return store.replace(prefix + key, before, undefined, 1);
     const left = Math.max(state.since + window * 1000, state.until) - now;
-    return store.replace(prefix + key, before, { ...state }, Math.max(1, left / 1000));
+    return store.replace(prefix + key, before, { ...state }, Math.max(1, left / 1000), { rank: state.n, notBefore: state.until });
   };
+
+  /** Reads and replaces a bucket until no other process comes between. `change` answers `unchanged` to write nothing. */
+  const alter = async <T>(
+    key: string,
+    rule: BucketRule,
+    now: number,
+    change: (state: BucketState | undefined) => { state: BucketState | undefined; answer: T } | { unchanged: T },
+  ): Promise<T> =>
+    inTurn(key, () =>
+      askStore(async () => {
+        for (let race = 0; race < maxRaces; race++) {
+          const before = await read(key);
+          const changed = change(stateOf(before));
+          if ('unchanged' in changed) return changed.unchanged;
+          if (await replace(key, before, changed.state, rule, now)) return changed.answer;
+        }
+        throw storeUnavailable();
+      }),
+    );
+
   return {
+    refusalOf: (key, rule, now) => askStore(async () => refusalOf(stateOf(await read(key)), rule, now)),
     take: (key, rule, now) =>
-      askStore(async () => {
-        for (let race = 0; race < maxRaces; race++) {
-          const before = await store.get(prefix + key);
-          const taken = take(stateOf(before), rule, now);
-          if (!taken.allowed || (await replace(key, before, taken.state, rule, now))) return taken;
-        }
-        throw storeUnavailable();
+      alter<Admitted | Refused>(key, rule, now, (state) => {
+        const taken = take(state, rule, now);
+        return taken.admitted ? { state: taken.state, answer: taken } : { unchanged: taken };
       }),
-    giveBack: (key, rule, now, succeeded) =>
-      askStore(async () => {
-        for (let race = 0; race < maxRaces; race++) {
-          const before = await store.get(prefix + key);
-          const state = stateOf(before);
-          if (!state || (await replace(key, before, giveBack(state, succeeded), rule, now))) return;
-        }
-        throw storeUnavailable();
+    settle: (key, rule, taken, outcome, now) =>
+      alter<void>(key, rule, now, (state) => {
+        const after = state && settle(state, rule, taken, outcome);
+        return state === undefined || after === state ? { unchanged: undefined } : { state: after, answer: undefined };
       }),
+  };
+}
+
+/**
+ * Runs what changes one key in this process in turn: many attempts at once would otherwise only overtake each other. If one
+ * fails, those in line behind it fail with the same error: each would have to wait for the store again.
+ */
+function turns(): <T>(key: string, run: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>();
+  return async (key, run) => {
+    const turn = (last.get(key) ?? Promise.resolve()).then(run);
+    last.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (last.get(key) === turn) last.delete(key);
+    }
   };
 }

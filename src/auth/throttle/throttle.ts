@@ -3,29 +3,34 @@ import { TaskflowError } from '../../errors.js';
 import { networkOf } from '../../http/client-address.js';
 import { numberOption, optionsObject } from '../../options.js';
 import { macOf } from '../keys.js';
-import { type BucketRule, doubling, thenOneEach, upTo } from './bucket.js';
+import { accountOf } from './account.js';
+import { type BucketRule, type BucketState, doubling, type Outcome, type Refused, thenOneEach, upTo } from './bucket.js';
 import type { Buckets } from './buckets.js';
+import { WaitingLines } from './waiting-lines.js';
 
-/** How often a login may be tried. Failures count, not successes. */
+/** Limits of login attempts. Failures count, successes do not. */
 export interface ThrottleOptions {
-  /** Free failures of one account from one address; then each further try waits 1 s, doubling to 900 s. Default 5. */
+  /** Failures of one account from one network; then each further attempt waits 1 s, doubling to 900 s. Default 5. */
   pair?: number | undefined;
-  /** Failures of one address (IPv6: of one /64 network) in ten minutes. Default 30. */
+  /** Failures of one network (an IPv4 address, or an IPv6 network of 64 bits) in ten minutes. Default 30. */
   address?: number | undefined;
-  /** Failures of one account from all addresses in an hour; then one try each 30 s. Default 50. */
+  /**
+   * Failures of one account in an hour; then one attempt in each 30 s. Browsers and networks that have logged in to the
+   * account before share an allowance of their own, of the same size. Default 50.
+   */
   account?: number | undefined;
-  /** Tries of everybody in a second, in this process. Default 20. */
+  /** Attempts in a second, in this process. Default 20. */
   global?: number | undefined;
   /** Passwords that may wait to be checked, in this process; each takes its memory only when its turn comes. Default 32. */
   queue?: number | undefined;
-  /** Seconds before which no failed login is answered, so that its time tells nothing. Default 0.3. */
+  /** Seconds before which no failed login is answered, so that the time tells nothing. Default 0.3. */
   floor?: number | undefined;
 }
 
 /** The checked options. */
 export type ThrottleLimits = { readonly [K in keyof Required<ThrottleOptions>]: number };
 
-/** Reads the option `throttle`; `false` leaves nothing but the bound of the queue. */
+/** Reads the option `throttle`; `false` leaves only the bound of the queue. */
 export function throttleOption(value: ThrottleOptions | false | undefined): ThrottleLimits | false {
   if (value === false) return false;
   const given = optionsObject<ThrottleOptions>('throttle', value, ['pair', 'address', 'account', 'global', 'queue', 'floor']);
@@ -47,58 +52,95 @@ export const defaultQueue = 32;
 /** Milliseconds for which further refusals of one block are only counted: a flood must not fill the log. */
 const quiet = 60_000;
 
-/** Which limit a try ran into. */
-export type BucketName = 'pair' | 'address' | 'account' | 'device' | 'global' | 'queue';
+/** Attempts that wait for those under way. */
+const waiting = { patience: 5000, perLine: 100, total: 1000 } as const;
 
-/** What a try is counted by. */
-interface Try {
-  /** As typed. */
-  username: string;
-  address: string;
-  /** Id of the browser, where it has logged in as this user before: then it alone counts, and no stranger can lock it out. */
-  device?: string | undefined;
+/** The limit that refused an attempt. */
+export type BucketName = 'pair' | 'address' | 'account' | 'device' | 'familiar' | 'global' | 'queue';
+
+/** A browser or network that has logged in to the account before: strangers must not be able to lock it out. */
+export interface Familiar {
+  by: 'device' | 'network';
+  /** Id of the browser, or the network. */
+  id: string;
+  /** The strategy that let the user in. */
+  strategy: string;
 }
 
-/** A try that was counted. */
-interface Ticket {
-  /** How many times it has failed in a row, this one included, should it fail. */
+/** What an attempt is counted by. */
+export interface Attempt {
+  /** As typed. */
+  username: string;
+  /** Address of the client. */
+  address: string;
+  familiar?: Familiar | undefined;
+}
+
+/** An attempt that was counted, and is to be ended in one of three ways. */
+export interface CountedAttempt {
+  /** How many in a row have failed with this one, if it fails. */
   readonly attempt: number;
   /** The password was right. */
   succeeded(): Promise<void>;
-  /** Nobody was asked. */
-  takeBack(): Promise<void>;
+  /** The password was wrong. */
+  failed(): Promise<void>;
+  /** No password was checked. */
+  withdrawn(): Promise<void>;
 }
 
-/** Told of refusals: once for each block, then at most once a minute with how many there were meanwhile. */
+/** Called for refusals: once for each block, then at most once a minute with how many there were meanwhile. */
 export type OnThrottled = (bucket: BucketName, retryAfter: number, refused: number) => void;
 
-/** Counts the tries of a login and refuses what is too much, with THROTTLED. */
+/** Counts the attempts of a login, and refuses those over a limit with THROTTLED. */
 export interface Throttle {
-  enter(attempt: Try, onThrottled: OnThrottled): Promise<Ticket>;
+  /**
+   * Counts an attempt before its password is checked. If attempts under way use up a limit, it waits up to 5 seconds for
+   * them: of many right passwords at once none is refused. A refused attempt changes no count and writes nothing.
+   */
+  enter(attempt: Attempt, onThrottled: OnThrottled): Promise<CountedAttempt>;
   /** Counts a body that was no login, by its address alone. */
   malformed(address: string, onThrottled: OnThrottled): Promise<void>;
-  /** What a full queue of password checks is answered with. */
+  /** The error for an attempt that a full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
 
 interface ThrottleParts {
   limits: ThrottleLimits | false;
   buckets: Buckets;
+  /**
+   * Where attempts of familiar browsers and networks are counted; `buckets` by default. In a table of their own, strangers
+   * cannot take the room.
+   */
+  familiarBuckets?: Buckets | undefined;
   /** Keys of the buckets are made with it: names that people typed are not kept. */
   key: Buffer | undefined;
   now: () => number;
 }
 
-interface Counted {
+interface Bucket {
   name: BucketName;
+  table: Buckets;
   key: string;
   rule: BucketRule;
 }
 
-/** How often each limit holds a try up, and what it counts (OWASP ASVS 6.3.1, NIST 800-63B section 3.2.2). */
-export function createThrottle({ limits, buckets, key, now }: ThrottleParts): Throttle {
+interface TakenBucket extends Bucket {
+  state: BucketState;
+}
+
+/** A limit refused the attempt; nothing is counted. */
+interface RefusedBy extends Refused {
+  name: BucketName;
+  key: string;
+}
+
+const passed = async (): Promise<void> => {};
+
+/** The limits of a login, and what each counts (OWASP ASVS 6.3.1, NIST 800-63B section 3.2.2). */
+export function createThrottle({ limits, buckets, familiarBuckets = buckets, key, now }: ThrottleParts): Throttle {
   const told = new LRUCache<string, { until: number; at: number; silent: number }>({ max: 1000 });
-  let second = { at: 0, tries: 0 };
+  const lines = new WaitingLines(waiting);
+  let second = { at: 0, attempts: 0 };
 
   const refuse = (name: BucketName, bucketKey: string, until: number, onThrottled: OnThrottled): TaskflowError => {
     const retryAfter = Math.max(1, Math.ceil((until - now()) / 1000));
@@ -106,87 +148,131 @@ export function createThrottle({ limits, buckets, key, now }: ThrottleParts): Th
     if (last && now() < last.until && now() - last.at < quiet) last.silent += 1;
     else {
       onThrottled(name, retryAfter, (last?.silent ?? 0) + 1);
-      // What is everybody's has no block of its own, so there a minute is one.
+      // A limit of all attempts has no block of its own, so a minute counts as one.
       const shared = name === 'global' || name === 'queue';
       told.set(bucketKey, { until: shared ? now() + quiet : until, at: now(), silent: 0 });
     }
     return throttled(retryAfter);
   };
 
-  /** Counts in each bucket in turn; where one refuses, what was counted before is taken back. */
-  const count = async (counted: readonly Counted[], onThrottled: OnThrottled): Promise<number> => {
-    let attempt = 1;
-    for (const [index, { name, key: bucketKey, rule }] of counted.entries()) {
-      const taken = await buckets.take(bucketKey, rule, now());
-      if (!taken.allowed) {
-        await back(counted.slice(0, index), false);
-        throw refuse(name, bucketKey, taken.until, onThrottled);
-      }
-      if (index === 0) attempt = taken.state.failed;
+  const end = async (taken: readonly TakenBucket[], outcome: Outcome): Promise<void> => {
+    try {
+      await Promise.all(taken.map(({ table, key: bucketKey, rule, state }) => table.settle(bucketKey, rule, state, outcome, now())));
+    } finally {
+      for (const { key: bucketKey } of taken) lines.signal(bucketKey);
     }
-    return attempt;
   };
 
-  const back = async (counted: readonly Counted[], succeeded: boolean): Promise<void> => {
-    await Promise.all(counted.map(({ key: bucketKey, rule }) => buckets.giveBack(bucketKey, rule, now(), succeeded)));
+  /** Asks every bucket before it counts in any, so that a refused attempt leaves no trace. */
+  const count = async (wanted: readonly Bucket[], isLimitedInAll: boolean): Promise<TakenBucket[] | RefusedBy> => {
+    const refusals = await Promise.all(wanted.map(({ table, key: bucketKey, rule }) => table.refusalOf(bucketKey, rule, now())));
+    for (const [n, bucket] of wanted.entries()) {
+      const refused = refusals[n];
+      if (refused) return { ...refused, name: bucket.name, key: bucket.key };
+    }
+    if (isLimitedInAll && isSecondFull()) return refusedBySecond();
+    const taken = await takeAll(wanted);
+    if (isRefused(taken) || !isLimitedInAll) return taken;
+    // Counted last, so that attempts which another limit refuses use up nothing.
+    if (isSecondFull()) {
+      await end(taken, 'withdrawn');
+      return refusedBySecond();
+    }
+    second.attempts += 1;
+    return taken;
   };
 
-  const bucketsOf = ({ username, address, device }: Try, { pair, account, address: perAddress }: ThrottleLimits): Counted[] => {
+  const takeAll = async (wanted: readonly Bucket[]): Promise<TakenBucket[] | RefusedBy> => {
+    const taken: TakenBucket[] = [];
+    try {
+      for (const bucket of wanted) {
+        const answer = await bucket.table.take(bucket.key, bucket.rule, now());
+        if (!answer.admitted) {
+          // Another attempt came between: what was counted before is taken back.
+          await end(taken, 'withdrawn');
+          return { ...answer, name: bucket.name, key: bucket.key };
+        }
+        taken.push({ ...bucket, state: answer.state });
+      }
+      return taken;
+    } catch (error) {
+      // If the store does not answer this either, the attempt stays counted as a failure.
+      end(taken, 'withdrawn').catch(() => {});
+      throw error;
+    }
+  };
+
+  /** Whether this second has had its attempts; counted in this process alone, since the limit guards this process. */
+  const isSecondFull = (): boolean => {
+    const at = Math.floor(now() / 1000);
+    if (second.at !== at) second = { at, attempts: 0 };
+    return limits !== false && second.attempts >= limits.global;
+  };
+
+  const refusedBySecond = (): RefusedBy => ({
+    admitted: false,
+    until: (second.at + 1) * 1000,
+    open: false,
+    name: 'global',
+    key: 'global',
+  });
+
+  /** Counts an attempt, and waits if those under way may make room for it. */
+  const admit = async (wanted: readonly Bucket[], isLimitedInAll: boolean, onThrottled: OnThrottled): Promise<TakenBucket[]> => {
+    const again = (): Promise<TakenBucket[] | RefusedBy> => count(wanted, isLimitedInAll);
+    let answer = await again();
+    if (isRefused(answer) && answer.open) answer = await lines.wait(answer.key, answer, again, (last) => !isRefused(last) || !last.open);
+    if (isRefused(answer)) throw refuse(answer.name, answer.key, answer.until, onThrottled);
+    return answer;
+  };
+
+  /** The address comes first: one that is blocked learns nothing about the other limits. */
+  const bucketsOf = ({ username, address, familiar }: Attempt, { pair, account, address: perAddress }: ThrottleLimits): Bucket[] => {
     const name = accountOf(username);
-    if (device !== undefined) return [{ name: 'device', key: macOf(key, 'device', name, device), rule: doubling(pair) }];
     const network = networkOf(address);
-    return [
-      { name: 'pair', key: macOf(key, 'pair', name, network), rule: doubling(pair) },
-      { name: 'account', key: macOf(key, 'account', name), rule: thenOneEach(account, 3600, 30) },
-      addressBucket(network, perAddress),
-    ];
+    const ofAddress = addressBucket(network, perAddress);
+    const hourly = thenOneEach(account, 3600, 30);
+    const bucket = (bucketName: BucketName, rule: BucketRule, ...parts: string[]): Bucket => ({
+      name: bucketName,
+      table: familiar ? familiarBuckets : buckets,
+      key: macOf(key, bucketName, name, ...parts),
+      rule,
+    });
+    if (!familiar) return [ofAddress, bucket('pair', doubling(pair), network), bucket('account', hourly)];
+    const { by, id, strategy } = familiar;
+    const shared = bucket('familiar', hourly, strategy);
+    if (by === 'network') return [ofAddress, bucket('pair', doubling(pair), id, strategy), shared];
+    return [bucket('device', doubling(pair), strategy, id), shared];
   };
 
-  const addressBucket = (network: string, limit: number): Counted => ({
+  const addressBucket = (network: string, limit: number): Bucket => ({
     name: 'address',
+    table: buckets,
     key: macOf(key, 'address', network),
     rule: upTo(limit, 600),
   });
 
-  /** Tries of this second; a bucket of this process alone, since it guards this process. */
-  const admitToSecond = (onThrottled: OnThrottled): void => {
-    const at = Math.floor(now() / 1000);
-    if (second.at !== at) second = { at, tries: 0 };
-    if (limits && second.tries >= limits.global) throw refuse('global', 'global', (at + 1) * 1000, onThrottled);
-    second.tries += 1;
-  };
-
   return {
     async enter(attempt, onThrottled) {
-      if (!limits) return { attempt: 1, succeeded: async () => {}, takeBack: async () => {} };
-      const counted = bucketsOf(attempt, limits);
-      const failed = await count(counted, onThrottled);
-      try {
-        if (attempt.device === undefined) admitToSecond(onThrottled);
-      } catch (error) {
-        await back(counted, false);
-        throw error;
-      }
-      return { attempt: failed, succeeded: () => back(counted, true), takeBack: () => back(counted, false) };
+      if (!limits) return { attempt: 1, succeeded: passed, failed: passed, withdrawn: passed };
+      const taken = await admit(bucketsOf(attempt, limits), attempt.familiar === undefined, onThrottled);
+      const own = taken.find(({ name }) => name === 'pair' || name === 'device');
+      return {
+        attempt: own?.state.failed ?? 1,
+        succeeded: () => end(taken, 'succeeded'),
+        failed: () => end(taken, 'failed'),
+        withdrawn: () => end(taken, 'withdrawn'),
+      };
     },
     async malformed(address, onThrottled) {
-      if (limits) await count([addressBucket(networkOf(address), limits.address)], onThrottled);
+      if (limits) await end(await admit([addressBucket(networkOf(address), limits.address)], false, onThrottled), 'failed');
     },
     busy: (retryAfter, onThrottled) => refuse('queue', 'queue', now() + retryAfter * 1000, onThrottled),
   };
 }
 
-/**
- * One account, however its name is composed, capitalised or spaced: directories take all of these for the same name, and
- * each spelling must not have failures of its own to spend.
- */
-export function accountOf(username: string): string {
-  return username
-    .normalize('NFKC')
-    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
-    .replace(/\s+/gu, ' ')
-    .trim()
-    .toLowerCase();
+function isRefused(answer: TakenBucket[] | RefusedBy): answer is RefusedBy {
+  return !Array.isArray(answer);
 }
 
 function throttled(retryAfter: number): TaskflowError {

@@ -34,12 +34,19 @@ const sweptAtOnce = 10;
 
 /**
  * Changes a value and tells it. KEYS: the value, the index by name, the index by expiry, the changes, their number.
- * ARGV: what to do, the name, the JSON, when it expires, now (Unix milliseconds), and for `replace` the JSON that is expected, empty for none.
+ * ARGV: what to do, the name, the JSON, when it expires, now (Unix milliseconds), and for `replace` the JSON that is expected.
+ * Empty JSON stands for no value: `replace` with an empty value deletes.
  */
 const change = redisScript(`
 local what, name, value, expiresAt, now, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local present = redis.call('GET', KEYS[1])
 if what == 'replace' and (present or '') ~= before then return false end
+if what == 'replace' and value == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[2], name)
+  redis.call('ZREM', KEYS[3], name)
+  return ''
+end
 if what == 'increment' then
   local n = tonumber(present)
   if n then expiresAt = redis.call('ZSCORE', KEYS[3], name) or expiresAt end
@@ -130,8 +137,8 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
       await alter('set', key, JSON.stringify(value), ttl);
     },
     async replace(key, before, value, ttl) {
-      const expected = before === undefined ? '' : JSON.stringify(before);
-      return (await alter('replace', key, JSON.stringify(value), ttl, expected)) !== null;
+      const textOf = (json: StoreValue | undefined): string => (json === undefined ? '' : JSON.stringify(json));
+      return (await alter('replace', key, textOf(value), ttl, textOf(before))) !== null;
     },
     async increment(key, ttl) {
       return Number(await alter('increment', key, '', ttl));

@@ -5,10 +5,11 @@ type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /** Entries of one log that are kept at most, whatever their end says. */
 const maxJournal = 1_000_000;
+/** Expired entries that each write deletes: more than it adds, and few enough that no commit is ever long. */
+const sweptAtOnce = 10;
 
 export function set(transaction: Transaction, { key, value, expiresAt, at }: Of<'set'>): undefined {
-  transaction.database.run('DELETE FROM shared WHERE expires_at <= ?', at);
-  put(transaction, key, value, expiresAt);
+  put(transaction, key, value, expiresAt, at);
   return undefined;
 }
 
@@ -16,18 +17,24 @@ export function increment(transaction: Transaction, { key, expiresAt, at }: Of<'
   const row = transaction.database.get('SELECT value, expires_at FROM shared WHERE key = ? AND expires_at > ?', key, at);
   const stored: unknown = row && JSON.parse(String(row.value));
   const value = (typeof stored === 'number' ? stored : 0) + 1;
-  put(transaction, key, JSON.stringify(value), row ? Number(row.expires_at) : expiresAt);
+  put(transaction, key, JSON.stringify(value), row ? Number(row.expires_at) : expiresAt, at);
   return value;
 }
 
 export function replace(transaction: Transaction, { key, before, value, expiresAt, at }: Of<'replace'>): boolean {
   const row = transaction.database.get('SELECT value FROM shared WHERE key = ? AND expires_at > ?', key, at);
   if ((row?.value ?? null) !== before) return false;
-  put(transaction, key, value, expiresAt);
+  if (value === null) transaction.database.run('DELETE FROM shared WHERE key = ?', key);
+  else put(transaction, key, value, expiresAt, at);
   return true;
 }
 
-function put({ database, ledger }: Transaction, key: string, value: string, expiresAt: number): void {
+function put({ database, ledger }: Transaction, key: string, value: string, expiresAt: number, at: number): void {
+  database.run(
+    'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)',
+    at,
+    sweptAtOnce,
+  );
   database.run('INSERT OR REPLACE INTO shared (key, value, expires_at, rev) VALUES (?, ?, ?, ?)', key, value, expiresAt, ledger.nextRev());
 }
 

@@ -32,7 +32,8 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
     async replace(key, before, value, ttl) {
       const { commits } = await open();
       const at = Date.now();
-      const [was, is] = [before === undefined ? null : JSON.stringify(before), JSON.stringify(value)];
+      const textOf = (json: StoreValue | undefined): string | null => (json === undefined ? null : JSON.stringify(json));
+      const [was, is] = [textOf(before), textOf(value)];
       return commits.submit<'replace'>({ kind: 'replace', key, before: was, value: is, expiresAt: at + Math.round(ttl * 1000), at });
     },
     async append(log, entry, ttl) {

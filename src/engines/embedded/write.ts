@@ -94,8 +94,8 @@ export type Write =
   | { kind: 'makeSearchable'; limit: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
   | { kind: 'increment'; key: string; expiresAt: number; at: number }
-  /** `before` is JSON text, or null for no value. */
-  | { kind: 'replace'; key: string; before: string | null; value: string; expiresAt: number; at: number }
+  /** `before` and `value` are JSON text, or null for no value. */
+  | { kind: 'replace'; key: string; before: string | null; value: string | null; expiresAt: number; at: number }
   | { kind: 'append'; log: string; entry: string; expiresAt: number; at: number };
 
 /** What each kind of write answers. */

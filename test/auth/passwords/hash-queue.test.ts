@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { type HashLimits, HashQueueFull, limitHashes, queueHash } from '../../../src/auth/passwords/hash-queue.js';
 import type { AuthContext } from '../../../src/auth/strategy.js';
 import { sleep } from '../../helpers/wait.js';
@@ -67,14 +67,28 @@ describe('the queue of password hashes', () => {
     expect(await Promise.all(accepted)).toEqual([1, 1, 1, 1]);
   });
 
-  it('lets one address have one hash waiting', async () => {
+  it('lets one network have one hash waiting, and keeps others of it behind until that one has started', async () => {
     const hashes = gatedHashes();
-    const ask = (address: string) => hashOf({ address }, hashes.compute);
-    const accepted = [ask('10.0.0.1'), ask('10.0.0.1')];
-    await expect(ask('10.0.0.1')).rejects.toBeInstanceOf(HashQueueFull);
-    const other = ask('10.0.0.2');
+    const order: string[] = [];
+    const ask = (address: string, name: string) => hashOf({ address }, hashes.compute).then(() => order.push(name));
+    const accepted = [1, 2, 3, 4, 5].map((n) => ask('10.0.0.1', `first ${n}`));
+    await expect(ask('10.0.0.1', 'first 6')).rejects.toBeInstanceOf(HashQueueFull);
+    const other = ask('10.0.0.2', 'second');
     await hashes.finish();
-    expect(await Promise.all([...accepted, other])).toEqual([1, 1, 1]);
+    await Promise.all([...accepted, other]);
+    expect(order).toEqual(['first 1', 'first 2', 'second', 'first 3', 'first 4', 'first 5']);
+  });
+
+  it('refuses after five seconds a hash that waited behind another of its network, without any work', async () => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'] });
+    const hashes = gatedHashes();
+    const [running, waiting, behind] = [1, 2, 3].map(() => hashOf({ address: '10.0.0.1' }, hashes.compute));
+    const refused = expect(behind).rejects.toBeInstanceOf(HashQueueFull);
+    await jest.advanceTimersByTimeAsync(5000);
+    jest.useRealTimers();
+    await refused;
+    await hashes.finish();
+    expect(await Promise.all([running, waiting])).toEqual([1, 1]);
   });
 
   it('refuses no further hash of an attempt that had its first: half a check would be a guess that nobody counts', async () => {

@@ -1,28 +1,36 @@
-import { afterAll, describe, expect, it } from '@jest/globals';
-import { doubling } from '../../../src/auth/throttle/bucket.js';
-import { type Buckets, memoryBuckets, sharedBuckets } from '../../../src/auth/throttle/buckets.js';
-import { createThrottle, type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/throttle.js';
+import { afterAll, describe, expect, it, jest } from '@jest/globals';
+import { type Buckets, bucketsIn } from '../../../src/auth/throttle/buckets.js';
+import { createThrottle, type Familiar, type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/throttle.js';
+import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
 import { TaskManager } from '../../../src/manager.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
 
 const seconds = 1000;
 const minutes = 60 * seconds;
 const hours = 60 * minutes;
 
-function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets) {
-  const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
+const laptop: Familiar = { by: 'device', id: 'laptop', strategy: 'default' };
+const phone: Familiar = { by: 'device', id: 'phone', strategy: 'default' };
+const office: Familiar = { by: 'network', id: '203.0.113.7', strategy: 'default' };
+
+function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets, clock = { now: Date.parse('2026-03-01T12:00:00Z') }) {
   const told: [string, number, number][] = [];
   const now = (): number => clock.now;
   const throttle = createThrottle({
     limits: throttleOption(options),
-    buckets: buckets ?? memoryBuckets(),
+    buckets: buckets ?? bucketsIn(memoryStore({ now }), ''),
     key: Buffer.from('key'),
     now,
   });
-  /** One try that fails; resolves to 'in', or to the seconds it must wait. */
-  const fail = async (username = 'alice', address = '203.0.113.7', device?: string): Promise<'in' | number> => {
+  const enter = (username = 'alice', address = '203.0.113.7', familiar?: Familiar) =>
+    throttle.enter({ username, address, familiar }, (...args) => void told.push(args));
+  /** One attempt that fails; resolves to 'in', or to the seconds it must wait. */
+  const fail = async (...args: Parameters<typeof enter>): Promise<'in' | number> => {
     try {
-      await throttle.enter({ username, address, device }, (...args) => void told.push(args));
+      const counted = await enter(...args);
+      await counted.failed();
       return 'in';
     } catch (error) {
       const { code, headers } = error as { code: string; headers: Record<string, string> };
@@ -35,25 +43,44 @@ function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets) {
     for (let n = 0; n < times; n++) outcomes.push(await fail(...args));
     return outcomes;
   };
-  return { throttle, clock, told, fail, failTimes };
+  return { throttle, clock, told, enter, fail, failTimes };
 }
 
-const managers: TaskManager[] = [];
-afterAll(() => Promise.all(managers.map((manager) => manager.stop({ timeout: 0 }))));
+const closing: (() => unknown)[] = [];
+afterAll(() => Promise.all(closing.map((close) => close())));
 
-function managerOf(): TaskManager {
+/** The store of a task manager of its own. */
+function sqliteStore(): SharedStore {
   const manager = new TaskManager({ database: ':memory:', logger: false });
-  managers.push(manager);
-  return manager;
+  closing.push(() => manager.stop({ timeout: 0 }));
+  return manager.store;
 }
 
-describe.each([
-  ['in memory', (): Buckets => memoryBuckets()],
-  ['in a shared store', (): Buckets => sharedBuckets(memoryStore(), 'throttle:')],
-  ["in the tasks' database", (): Buckets => sharedBuckets(managerOf().store, 'throttle:')],
-])('the throttle %s', (_where, make) => {
+let redis: Promise<RedisServer> | undefined;
+let prefixes = 0;
+/** A store of its own in one Redis server for all tests of this file. */
+async function ownRedisStore(): Promise<SharedStore> {
+  redis ??= RedisServer.start().then((server) => {
+    closing.push(() => server.remove());
+    return server;
+  });
+  prefixes += 1;
+  const store = redisStore((await redis).connection, { prefix: `throttle-${prefixes}`, logger: false });
+  closing.unshift(() => store.close());
+  return store;
+}
+
+const stores: [string, () => SharedStore | Promise<SharedStore>][] = [
+  ['in memory', () => memoryStore()],
+  ["in the tasks' database", sqliteStore],
+  ...(hasRedis ? [['in Redis', ownRedisStore] as [string, () => Promise<SharedStore>]] : []),
+];
+
+describe.each(stores)('the throttle %s', (_where, makeStore) => {
+  const make = async (): Promise<Buckets> => bucketsIn(await makeStore(), 'throttle:');
+
   it('lets an account fail five times from one address, and then makes it wait 1 second, doubling to 15 minutes', async () => {
-    const { clock, fail, failTimes } = throttleAt({ address: 1000, account: 1000 }, make());
+    const { clock, fail, failTimes } = throttleAt({ address: 1000, account: 1000 }, await make());
     expect(await failTimes(5)).toEqual(Array(5).fill('in'));
     const waits: ('in' | number)[] = [];
     for (let n = 0; n < 12; n++) {
@@ -66,7 +93,7 @@ describe.each([
   });
 
   it('lets a try through the moment its time is over, and not before', async () => {
-    const { clock, fail, failTimes } = throttleAt({}, make());
+    const { clock, fail, failTimes } = throttleAt({}, await make());
     await failTimes(5);
     clock.now += 999;
     expect(await fail()).toBe(1);
@@ -75,7 +102,7 @@ describe.each([
   });
 
   it('lets an address fail thirty times in ten minutes, whatever names it tries', async () => {
-    const { clock, fail } = throttleAt({}, make());
+    const { clock, fail } = throttleAt({}, await make());
     for (let n = 0; n < 30; n++) {
       expect(await fail(`user ${n}`)).toBe('in');
       clock.now += 100;
@@ -87,7 +114,7 @@ describe.each([
   });
 
   it('counts the addresses of one IPv6 network as one', async () => {
-    const { clock, fail } = throttleAt({ address: 3 }, make());
+    const { clock, fail } = throttleAt({ address: 3 }, await make());
     for (let n = 0; n < 3; n++) expect(await fail(`user ${n}`, `2001:db8:1:2::${n}`)).toBe('in');
     expect(await fail('another', '2001:db8:1:2:ffff::1')).toBe(600);
     expect(await fail('another', '2001:db8:1:3::1')).toBe('in');
@@ -96,7 +123,7 @@ describe.each([
   });
 
   it('lets an account fail fifty times in an hour from all addresses, and then once each 30 seconds', async () => {
-    const { clock, fail } = throttleAt({}, make());
+    const { clock, fail } = throttleAt({}, await make());
     for (let n = 0; n < 50; n++) {
       expect(await fail('alice', `198.51.100.${n}`)).toBe('in');
       clock.now += 100;
@@ -112,7 +139,7 @@ describe.each([
   });
 
   it('counts a name however it is composed, capitalised or spaced', async () => {
-    const { fail, failTimes } = throttleAt({}, make());
+    const { fail, failTimes } = throttleAt({}, await make());
     await failTimes(2, 'Jos\u00e9 P');
     await failTimes(2, 'jose\u0301  p');
     await fail(' \uff4aos\u00e9\u200b p\u00a0');
@@ -120,13 +147,13 @@ describe.each([
     expect(await fail('JOS\u00c9P')).toBe('in');
   });
 
-  it('counts no try that succeeded, nor one that was refused', async () => {
-    const { throttle, clock, fail, failTimes } = throttleAt({}, make());
+  it('counts no attempt that succeeded, nor one that was refused', async () => {
+    const { clock, enter, fail, failTimes } = throttleAt({}, await make());
     await failTimes(4);
     for (let n = 0; n < 10; n++) {
-      const ticket = await throttle.enter({ username: 'alice', address: '203.0.113.7' }, () => {});
-      expect(ticket.attempt).toBe(n === 0 ? 5 : 1);
-      await ticket.succeeded();
+      const counted = await enter();
+      expect(counted.attempt).toBe(n === 0 ? 5 : 1);
+      await counted.succeeded();
     }
     expect(await fail()).toBe('in');
     for (let n = 0; n < 100; n++) expect(await fail()).toBe(1);
@@ -135,26 +162,105 @@ describe.each([
     expect(await fail('bob')).toBe('in');
   });
 
-  it('lets five of two hundred tries at once through', async () => {
-    const { fail } = throttleAt({ global: 1000 }, make());
-    const outcomes = await Promise.all(Array.from({ length: 200 }, () => fail()));
-    expect(outcomes.filter((outcome) => outcome === 'in')).toHaveLength(5);
+  it('lets five of two hundred wrong attempts at once through', async () => {
+    const { enter } = throttleAt({ global: 1000 }, await make());
+    let checked = 0;
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 200 }, async () => {
+        const counted = await enter();
+        checked += 1;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        await counted.failed();
+      }),
+    );
+    expect(checked).toBe(5);
+    expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(195);
   });
 
-  it('counts a browser that has logged in before by itself: a stranger who hammers the account does not lock it out', async () => {
-    const { clock, fail, failTimes } = throttleAt({ global: 1000 }, make());
+  it('lets every right attempt of two processes through when many come at once: those over a limit wait for the others', async () => {
+    const store = await makeStore();
+    const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
+    const processes = [1, 2].map(() => throttleAt({}, bucketsIn(store, 'throttle:'), clock));
+    const logIn = async ({ enter }: (typeof processes)[0]): Promise<number> => {
+      const counted = await enter();
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      await counted.succeeded();
+      return counted.attempt;
+    };
+    const outcomes = await Promise.allSettled([0, 1].flatMap((n) => Array.from({ length: 10 }, () => logIn(processes[n] as never))));
+    expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([]);
+  });
+
+  it('leaves nothing of an attempt that succeeded, was refused or was withdrawn', async () => {
+    const store = await makeStore();
+    const { enter, fail, failTimes } = throttleAt({ global: 1000 }, bucketsIn(store, 'throttle:'));
+    const keys = async (): Promise<string[]> => {
+      const controller = new AbortController();
+      for await (const entries of store.watch('throttle:', controller.signal)) return entries.map(({ key }) => key);
+      return [];
+    };
+    await (await enter('carol', '192.0.2.1')).succeeded();
+    await (await enter('dave', '192.0.2.2')).withdrawn();
+    expect(await keys()).toEqual([]);
+    for (let n = 0; n < 30; n++) await fail(`user ${n}`);
+    const before = await keys();
+    expect(before).toHaveLength(61);
+    for (let n = 0; n < 300; n++) expect(await fail(`name ${n}`)).toBe(600);
+    expect(await keys()).toEqual(before);
+    expect(await failTimes(1, 'user 1')).toEqual([600]);
+  });
+
+  it('counts a browser that has logged in before by itself: strangers who try the account do not lock it out', async () => {
+    const { clock, fail, failTimes } = throttleAt({ global: 1000 }, await make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     await failTimes(30, 'alice', '203.0.113.7');
     expect(await fail('alice', '203.0.113.7')).not.toBe('in');
-    expect(await failTimes(6, 'alice', '203.0.113.7', 'laptop')).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
-    expect(await fail('alice', '203.0.113.7', 'phone')).toBe('in');
-    expect(await fail('bob', '203.0.113.7', 'laptop')).toBe('in');
+    expect(await failTimes(6, 'alice', '203.0.113.7', laptop)).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
+    expect(await fail('alice', '203.0.113.7', phone)).toBe('in');
+    expect(await fail('bob', '203.0.113.7', laptop)).toBe('in');
     clock.now += seconds;
-    expect(await fail('alice', '192.0.2.1', 'laptop')).toBe('in');
+    expect(await fail('alice', '192.0.2.1', laptop)).toBe('in');
+  });
+
+  it('counts a network that has logged in before apart from other networks, and within its own address limit', async () => {
+    const { fail, failTimes } = throttleAt({ global: 1000 }, await make());
+    for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
+    expect(await fail('alice', '203.0.113.9')).toBe(30);
+    expect(await failTimes(6, 'alice', '203.0.113.7', office)).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
+    for (let n = 0; n < 25; n++) expect(await fail(`user ${n}`)).toBe('in');
+    expect(await fail('bob', '203.0.113.7', office)).toBe(600);
+  });
+
+  it('lets all familiar browsers and networks of an account fail fifty times in an hour together', async () => {
+    const { clock, fail } = throttleAt({ global: 1000 }, await make());
+    const familiar = (n: number): Familiar =>
+      n % 2 ? { by: 'device', id: `device ${n}`, strategy: 'default' } : { by: 'network', id: `192.0.2.${n}`, strategy: 'default' };
+    let admitted = 0;
+    for (let n = 0; n < 40; n++) {
+      for (let guess = 0; guess < 5; guess++) if ((await fail('alice', `192.0.2.${n}`, familiar(n))) === 'in') admitted += 1;
+    }
+    expect(admitted).toBe(50);
+    expect(await fail('alice', '203.0.113.7')).toBe('in');
+    expect(await fail('alice', '192.0.2.1', { ...laptop, strategy: 'another' })).toBe('in');
+    clock.now += hours;
+    expect(await fail('alice', '192.0.2.1', phone)).toBe('in');
+  });
+
+  it('blocks no longer than it may after the clock was set back', async () => {
+    const { clock, fail, failTimes } = throttleAt({ address: 10 }, await make());
+    await failTimes(5);
+    await failTimes(5, 'bob');
+    expect(await fail('bob')).toBe(600);
+    clock.now -= 2 * hours;
+    expect(await fail('alice', '192.0.2.1')).toBe('in');
+    expect(await fail('alice')).toBe('in');
+    expect(await fail('alice')).toBe(600);
+    clock.now += 600 * seconds;
+    expect(await fail('alice')).toBe('in');
   });
 
   it('forgets failures after an hour and a quarter without one', async () => {
-    const { clock, fail, failTimes } = throttleAt({}, make());
+    const { clock, fail, failTimes } = throttleAt({}, await make());
     await failTimes(5);
     clock.now += 75 * minutes;
     expect(await failTimes(5)).toEqual(Array(5).fill('in'));
@@ -163,13 +269,40 @@ describe.each([
 });
 
 describe('the throttle', () => {
-  it('lets twenty tries a second through in all, those of known browsers apart', async () => {
+  it('lets twenty attempts a second through in all, those of familiar browsers and networks apart', async () => {
     const { clock, fail } = throttleAt();
     for (let n = 0; n < 20; n++) expect(await fail(`user ${n}`, `198.51.100.${n}`)).toBe('in');
     expect(await fail('another', '203.0.113.1')).toBe(1);
-    expect(await fail('another', '203.0.113.1', 'laptop')).toBe('in');
+    expect(await fail('another', '203.0.113.1', laptop)).toBe('in');
+    expect(await fail('another', '203.0.113.7', office)).toBe('in');
     clock.now += seconds;
     expect(await fail('another', '203.0.113.1')).toBe('in');
+  });
+
+  it('refuses after five seconds an attempt that waited in vain', async () => {
+    const { enter, fail } = throttleAt();
+    for (let n = 0; n < 5; n++) await enter();
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
+    let outcome: unknown;
+    void fail().then((answer) => {
+      outcome = answer;
+    });
+    await jest.advanceTimersByTimeAsync(4900);
+    expect(outcome).toBeUndefined();
+    await jest.advanceTimersByTimeAsync(200);
+    expect(outcome).toBe(1);
+    jest.useRealTimers();
+  });
+
+  it('holds a hundred waiting attempts for one limit, and refuses further ones at once', async () => {
+    const { enter } = throttleAt({ global: 1000 });
+    const underWay = await Promise.all(Array.from({ length: 5 }, () => enter()));
+    const waiting = Array.from({ length: 100 }, () => enter());
+    await Promise.resolve();
+    const late = await Promise.allSettled(Array.from({ length: 10 }, () => enter()));
+    expect(late.map(({ status }) => status)).toEqual(Array(10).fill('rejected'));
+    for (const counted of underWay) await counted.failed();
+    expect((await Promise.allSettled(waiting)).map(({ status }) => status)).toEqual(Array(100).fill('rejected'));
   });
 
   it('tells of a block once, and then at most once a minute how many it refused', async () => {
@@ -201,13 +334,29 @@ describe('the throttle', () => {
   });
 });
 
-describe('buckets in memory', () => {
-  it('stay within their number under a million names, and keep a block that is running', async () => {
-    const buckets = memoryBuckets();
-    const now = Date.now();
-    for (let n = 0; n < 5; n++) expect(buckets.take('victim', doubling(5), now)).toMatchObject({ allowed: true });
-    for (let n = 0; n < 1_000_000; n++) buckets.take(`name ${n}`, doubling(5), now);
-    expect(buckets.size).toBe(10_000);
-    expect(buckets.take('victim', doubling(5), now)).toEqual({ allowed: false, until: now + seconds });
+describe('a full table of counts in memory', () => {
+  it('keeps a block that runs and 49 failures under a flood of thirty thousand names', async () => {
+    const now = (): number => clock.now;
+    const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
+    const store = memoryStore({ maxKeys: 500, now });
+    const { fail, failTimes } = throttleAt({ global: 1e6, address: 1e6 }, bucketsIn(store, ''), clock);
+    await failTimes(20, 'victim', '192.0.2.1');
+    for (let n = 0; n < 49; n++) await fail('alice', `2001:db8:${n}::1`);
+    for (let n = 0; n < 30_000; n++) await fail(`name ${n}`, '198.51.100.7');
+    expect(await fail('victim', '192.0.2.1')).toBe(1);
+    expect(await fail('alice', '2001:db8:1000::1')).toBe('in');
+    expect(await fail('alice', '2001:db8:1001::1')).toBe(30);
+  }, 60_000);
+
+  it('is refused, not emptied, when every count in it blocks', async () => {
+    const buckets = bucketsIn(memoryStore({ maxKeys: 20, now: () => 0 }), '');
+    const { enter, fail } = throttleAt({ pair: 1, account: 1, address: 1, global: 1e6 }, buckets, { now: 0 });
+    const codes = new Set<unknown>();
+    for (let n = 0; n < 30; n++) {
+      const failed = enter(`name ${n}`, `192.0.2.${n}`).then((counted) => counted.failed());
+      await failed.catch((error: { code?: string }) => codes.add(error.code));
+    }
+    expect([...codes]).toEqual(['STORE_UNAVAILABLE']);
+    expect(await fail('name 1', '192.0.2.1')).toBe(600);
   });
 });

@@ -1,0 +1,107 @@
+/** Limits of the attempts that wait: each holds a connection, and a flood must not hold many. */
+export interface WaitingLimits {
+  /** Milliseconds that one waits at most. */
+  patience: number;
+  /** Attempts in one line. */
+  perLine: number;
+  /** Attempts in all lines. */
+  total: number;
+}
+
+/** Milliseconds after which the first in line tries again by itself: attempts of other processes end without a signal. */
+const retryAfter = 100;
+
+interface Line {
+  /** Calls of those who wait for the place at the front, in order. */
+  queue: (() => void)[];
+  /** Wakes the one at the front. */
+  wake: () => void;
+  /** Whether there was a signal that the one at the front has not seen yet. */
+  signalled: boolean;
+  /** Attempts in line, the front included. */
+  length: number;
+}
+
+/**
+ * Lines of attempts that were refused while others were under way, which may succeed and make room. Only the first of a line
+ * tries again: after each signal, and every 100 ms for what other processes do.
+ */
+export class WaitingLines {
+  readonly #lines = new Map<string, Line>();
+  readonly #limits: WaitingLimits;
+  #total = 0;
+
+  constructor(limits: WaitingLimits) {
+    this.#limits = limits;
+  }
+
+  /** Wakes the first attempt in the line of `key`. */
+  signal(key: string): void {
+    const line = this.#lines.get(key);
+    if (!line) return;
+    line.signalled = true;
+    line.wake();
+  }
+
+  /**
+   * Waits in the line of `key`, and calls `again` until its answer `isFinal` or the time is over. Resolves to the last answer;
+   * to `refused` if the line is full or `again` was never called.
+   */
+  async wait<T>(key: string, refused: T, again: () => Promise<T>, isFinal: (answer: T) => boolean): Promise<T> {
+    const line = this.#lines.get(key) ?? { queue: [], wake: () => {}, signalled: false, length: 0 };
+    if (line.length >= this.#limits.perLine || this.#total >= this.#limits.total) return refused;
+    this.#lines.set(key, line);
+    line.length += 1;
+    this.#total += 1;
+    let over = false;
+    let expire = (): void => {};
+    const expired = new Promise<void>((resolve) => {
+      expire = resolve;
+    });
+    const timer = setTimeout(() => {
+      over = true;
+      expire();
+    }, this.#limits.patience);
+    let mine = (): void => {};
+    try {
+      if (line.length > 1) {
+        const front = new Promise<void>((resolve) => {
+          mine = resolve;
+        });
+        line.queue.push(mine);
+        await Promise.race([front, expired]);
+      }
+      let answer = refused;
+      while (!over) {
+        line.signalled = false;
+        answer = await again();
+        if (isFinal(answer)) break;
+        await nextSignal(line, expired);
+      }
+      return answer;
+    } finally {
+      clearTimeout(timer);
+      this.#leave(key, line, mine);
+    }
+  }
+
+  #leave(key: string, line: Line, mine: () => void): void {
+    this.#total -= 1;
+    line.length -= 1;
+    const place = line.queue.indexOf(mine);
+    if (place >= 0) line.queue.splice(place, 1);
+    else line.queue.shift()?.();
+    if (line.length === 0) this.#lines.delete(key);
+  }
+}
+
+async function nextSignal(line: Line, expired: Promise<void>): Promise<void> {
+  if (line.signalled) return;
+  let timer: NodeJS.Timeout | undefined;
+  const signal = new Promise<void>((resolve) => {
+    line.wake = resolve;
+    timer = setTimeout(resolve, retryAfter);
+  });
+  await Promise.race([signal, expired]);
+  clearTimeout(timer);
+}
