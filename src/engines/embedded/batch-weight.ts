@@ -25,7 +25,7 @@ export function weightOf(write: Write): number {
       return base + write.ids.length * 60;
     case 'set':
     case 'replace':
-      return base + write.value.length;
+      return base + (write.value?.length ?? 0);
     case 'append':
       return base + write.entry.length;
     default:
