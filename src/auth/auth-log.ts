@@ -70,7 +70,7 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
       const event = failures === 0 ? 'authn_login_success' : 'authn_login_successafterfail';
       const since = failures === 0 ? {} : { failures };
       logger.info({ event, username, strategy, ...request(ctx), sessionId, durationMs, via, ...since }, 'login succeeded');
-      row(ctx, { action: 'login', actor: username, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
+      row(ctx, { action: 'login', actor: username, strategy, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
     },
     async fail(ctx, reason, username, attempt) {
       const name = await who(username);
@@ -96,9 +96,10 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
     },
     ended(ctx, by, { username, strategy, id }, reason) {
       const session = id === undefined ? {} : { sessionId: id.slice(0, 8) };
-      logger.info({ event: 'session_expired', reason, username, strategy, ...session, by: by.username, ...request(ctx) }, 'session ended');
+      const actor = { by: by.username, byStrategy: by.strategy };
+      logger.info({ event: 'session_expired', reason, username, strategy, ...session, ...actor, ...request(ctx) }, 'session ended');
       const action = { logout: 'logout', logout_all: 'end_all_sessions' }[reason as string] ?? 'end_session';
-      row(ctx, { action, actor: by.username, outcome: 'done', detail: { username, strategy, ...session } });
+      row(ctx, { action, actor: by.username, strategy: by.strategy, outcome: 'done', detail: { username, strategy, ...session } });
     },
     found(ctx, { username, strategy, id }, reason) {
       logger.info({ event: 'session_expired', reason, username, strategy, sessionId: id.slice(0, 8), ...request(ctx) }, 'session ended');

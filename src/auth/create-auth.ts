@@ -30,7 +30,7 @@ import { weakHashesOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
-import { currentSession } from './read-session.js';
+import { currentSession, isAmbient } from './read-session.js';
 import type { StrategyRegistry } from './registry.js';
 import { followRevocations, type Revocations } from './revocations.js';
 import { type SessionList, sessionList } from './session-list.js';
@@ -130,6 +130,8 @@ export interface AuthParts {
   tokenExpiry: number;
   idleTimeout: number | undefined;
   trustedOrigins: readonly string[];
+  /** Where the style of the login's pages is served, as the browser sees it. */
+  assets: (ctx: Context) => string | undefined;
 }
 
 const parts = new WeakMap<object, AuthParts>();
@@ -181,19 +183,20 @@ export function createAuth(options: AuthOptions): Auth {
   const logger = loggerOption('logger', given.logger);
   const mount = mountAt(pathOption('path', given.path));
   const loginUrl = urlOption(given.loginUrl);
+  const loginPage = (ctx: Context): string => loginUrl ?? `${mount.outside(ctx)}/auth/login`;
   const store = storeOption(given.store);
   const trail = auditTrail({ store, path: mount.path, retentionDays: retentionOption(given.auditRetentionDays), logger });
-  const own = assemble(given, { logger, mount, store, trail });
+  const own = { ...assemble(given, { logger, mount, store, trail }), assets: assetsBeside(loginPage) };
 
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
       const session = await currentSession(ctx, auth, own);
-      return session && { name: session.username, roles: session.roles };
+      return session && { name: session.username, roles: session.roles, strategy: session.strategy, ambient: isAmbient(ctx, auth) };
     },
     loginUrl(ctx) {
       const next = nextOf(ctx);
-      const page = loginUrl ?? `${mount.outside(ctx)}/auth/login`;
+      const page = loginPage(ctx);
       return next === undefined ? page : `${page}?next=${encodeURIComponent(next)}`;
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
@@ -221,7 +224,7 @@ interface Shared {
 }
 
 /** Checks the other options and makes the parts of them. */
-function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): AuthParts {
+function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): Omit<AuthParts, 'assets'> {
   const registry = resolveStrategies('strategies', given.strategies);
   const secretKeys =
     given.secretKey === undefined ? [randomBytes(32).toString('base64url')] : secretKeysOption('secretKey', given.secretKey);
@@ -298,6 +301,14 @@ function homeOption(value: unknown): string {
   const home = stringOption('home', value, '/', { maxLength: 2048 });
   if (!isSafeNext(home)) throw wrongType('home', value, "a path of this app, such as '/tasks/dashboard'");
   return home;
+}
+
+/** A guard may stand outside the mount of its login, so only the address of the login page tells where the style is. */
+function assetsBeside(loginPage: (ctx: Context) => string): (ctx: Context) => string | undefined {
+  return (ctx) => {
+    const page = loginPage(ctx);
+    return page.endsWith('/auth/login') ? `${page.slice(0, -'/login'.length)}/assets` : undefined;
+  };
 }
 
 function urlOption(value: unknown): string | undefined {

@@ -1,5 +1,4 @@
 import type { Context } from 'koa';
-import { hasBearer } from '../http/routes.js';
 import { isSafeMethod } from '../http/same-origin.js';
 import type { AuthParts } from './create-auth.js';
 import type { Session } from './session.js';
@@ -33,7 +32,6 @@ export function refreshIdle(ctx: Context, parts: AuthParts, idleTimeout: number,
 
 /** A page that a person opened, or a change that they made here. */
 function isUse(ctx: Context): boolean {
-  if (hasBearer(ctx)) return false;
   const site = ctx.get('Sec-Fetch-Site');
   if (!isSafeMethod(ctx.method)) return site === '' || site === 'same-origin' || site === 'none';
   const destination = ctx.get('Sec-Fetch-Dest');

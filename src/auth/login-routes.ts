@@ -39,7 +39,14 @@ export function loginRoutes(auth: Auth): Middleware {
   const routes: Route[] = [
     { method: 'GET', path: '/auth/login', need: 'public', errors: 'page', handler: (ctx) => showLogin(ctx, auth, parts) },
     { method: 'POST', path: '/auth/login', need: 'public', errors: 'form', handler: (ctx) => login(ctx, auth, parts) },
-    { method: 'GET', path: '/auth/logout', need: 'public', errors: 'page', handler: (ctx) => logout(ctx, auth, parts, 302) },
+    {
+      method: 'GET',
+      path: '/auth/logout',
+      need: 'public',
+      errors: 'page',
+      head: false,
+      handler: (ctx) => logout(ctx, auth, parts, 302),
+    },
     { method: 'POST', path: '/auth/logout', need: 'public', errors: 'form', handler: (ctx) => logout(ctx, auth, parts, 303) },
     { method: 'GET', path: '/auth/assets/:file', need: 'public', handler: (ctx, { params }) => assets.send(ctx, params.file ?? '') },
     ...sessionRoutes(auth, parts),
@@ -144,11 +151,20 @@ function credential(name: string, value: unknown, maxBytes: number): string {
   return value;
 }
 
+/** Headers by which browsers of now and before say that they fetch a page before a person asks for it. */
+const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
+
+/** A logout is a GET too, so that a link can do it. Other sites, prefetching and images, frames or scripts must not. */
+function refuseUnwantedLogout(ctx: Context): void {
+  const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
+  const isForeign = site !== '' && site !== 'same-origin' && site !== 'none';
+  const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
+  const isEarly = prefetchHeaders.some((name) => /prefetch|preview|prerender/i.test(ctx.get(name)));
+  if (isForeign || isPart || isEarly) throw new TaskflowError('CROSS_ORIGIN', 'Only a page of this site that you see may sign you out.');
+}
+
 async function logout(ctx: Context, auth: Auth, parts: AuthParts, status: 302 | 303): Promise<void> {
-  const site = ctx.get('Sec-Fetch-Site');
-  if ((site !== '' && site !== 'same-origin' && site !== 'none') || ctx.get('Sec-Purpose').includes('prefetch')) {
-    throw new TaskflowError('CROSS_ORIGIN', 'Only this site may sign you out.');
-  }
+  refuseUnwantedLogout(ctx);
   const session = await currentSession(ctx, auth, parts);
   parts.cookies.session.clear(ctx);
   parts.devices.signedOut(ctx);

@@ -1,7 +1,6 @@
 import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
 import { perRequest } from '../http/per-request.js';
-import { hasBearer } from '../http/routes.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import { refreshIdle } from './idle.js';
 import type { Session } from './session.js';
@@ -9,77 +8,98 @@ import { usedFrom } from './session-list.js';
 
 type Found = Session | undefined;
 
-/** What a request was found to carry for a login, and for others before it. */
+/** What a request was found to carry for a login, and for other logins before it. */
 interface ReadSession {
   auth: Auth;
   session: Found | Promise<Found>;
+  /** Whether it came from the cookie, which browsers send by themselves. */
+  ambient: boolean;
   others: ReadSession | undefined;
 }
 
 /** Sessions already read, by request and login: several middlewares ask, one reads. */
 const read = perRequest<ReadSession>('session');
 
+function readBefore(ctx: Context, auth: Auth): ReadSession | undefined {
+  for (let each = read.get(ctx); each; each = each.others) if (each.auth === auth) return each;
+  return undefined;
+}
+
 /**
- * The session a request carries for this login, if it is valid, not revoked, and its user is as it was. Known at once, but
- * for the time before the store has first been heard of, and for strategies that need a promise to find a user: a promise for
- * each request would cost as much as all the rest.
+ * The session a request carries for this login, if it is valid, not revoked, and its user is as it was. Known at once, except
+ * before the store has first answered, and with strategies that need a promise to find a user: a promise for each request
+ * would cost as much as all the rest.
  *
- * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) when nobody can say whether it still holds.
+ * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) if it cannot be known whether the session is still valid.
  */
 export function currentSession(ctx: Context, auth: Auth, parts: AuthParts): Found | Promise<Found> {
-  const others = read.get(ctx);
-  for (let each = others; each; each = each.others) if (each.auth === auth) return each.session;
-  const session = findSession(ctx, parts);
-  read.set(ctx, { auth, session, others });
+  const before = readBefore(ctx, auth);
+  if (before) return before.session;
+  const bearer = bearerOf(ctx, parts);
+  const session = findSession(ctx, parts, bearer);
+  read.set(ctx, { auth, session, ambient: bearer === undefined, others: read.get(ctx) });
   return session;
 }
 
-/** Lets later readers of this request see the session it has from now on. */
+/**
+ * Whether a page of another site could have made the browser send the session of this request. Only a session that came from
+ * `Authorization` is proof against that; another Bearer header beside a cookie is not, since proxies add one.
+ */
+export function isAmbient(ctx: Context, auth: Auth): boolean {
+  return readBefore(ctx, auth)?.ambient !== false;
+}
+
+/** Lets later readers of this request see the session that it has from now on. */
 export function setCurrentSession(ctx: Context, auth: Auth, session: Found): void {
-  read.set(ctx, { auth, session, others: read.get(ctx) });
+  read.set(ctx, { auth, session, ambient: true, others: read.get(ctx) });
 }
 
-function findSession(ctx: Context, parts: AuthParts): Found | Promise<Found> {
-  const session = validIn(ctx, parts);
-  if (!session) return undefined;
+/**
+ * The Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of this login, or an empty one. Any other is
+ * meant for somebody else, such as the id token that a proxy adds, and must not hide the cookie.
+ */
+function bearerOf(ctx: Context, { tokens }: AuthParts): string | undefined {
+  const found = /^bearer(?:[ \t]+(.*))?$/i.exec(ctx.get('Authorization'));
+  if (!found) return undefined;
+  const value = found[1] ?? '';
+  return value === '' || tokens.isOurs(value) ? value : undefined;
+}
+
+function findSession(ctx: Context, parts: AuthParts, bearer: string | undefined): Found | Promise<Found> {
+  const candidates = candidatesIn(ctx, parts, bearer === undefined ? parts.cookies.session.read(ctx) : [bearer]);
+  if (candidates.length === 0) return undefined;
   const following = parts.revocations.ready();
-  return following ? following.then(() => unlessEnded(ctx, parts, session)) : unlessEnded(ctx, parts, session);
+  const choose = (): Found | Promise<Found> => chosen(ctx, parts, candidates, bearer === undefined);
+  return following ? following.then(choose) : choose();
 }
 
-/** The one session whose token is valid at this time, revoked or not. */
-function validIn(ctx: Context, { tokens, cookies, log }: AuthParts): Found {
-  const values = hasBearer(ctx) ? bearerOf(ctx) : cookies.session.read(ctx);
-  let found: Found;
+/** The sessions whose tokens are valid at this time, revoked or not; of several tokens of one session the newest. */
+function candidatesIn(ctx: Context, { tokens, log }: AuthParts, values: readonly string[]): readonly Session[] {
+  const found = new Map<string, Session>();
   for (const token of values) {
     const session = tokens.read(token);
     if (!session) continue;
-    if (!tokens.isCurrent(session)) {
-      log.reused(ctx, session, 'expired');
-      continue;
-    }
-    if (found && found.id !== session.id) {
-      // One of the two was planted by another host of the domain (cookie tossing, RFC 6265bis section 8.6).
-      log.conflict(ctx);
-      return undefined;
-    }
-    found = session;
+    if (!tokens.isCurrent(session)) log.reused(ctx, session, 'expired');
+    else if (session.issuedAt.getTime() >= (found.get(session.id)?.issuedAt.getTime() ?? 0)) found.set(session.id, session);
   }
-  return found;
+  return [...found.values()];
 }
 
-/** A Bearer token decides alone, bad or good (RFC 6750 section 2.1); without one, every cookie of the name counts. */
-function bearerOf(ctx: Context): readonly string[] {
-  const token = /^bearer +([\w.-]+)$/i.exec(ctx.get('Authorization'))?.[1];
-  return token === undefined ? [] : [token];
-}
-
-function unlessEnded(ctx: Context, parts: AuthParts, session: Session): Found | Promise<Found> {
-  if (parts.revocations.has(session, parts.tokens.signOutOf(session))) {
+function chosen(ctx: Context, parts: AuthParts, candidates: readonly Session[], ambient: boolean): Found | Promise<Found> {
+  const valid = candidates.filter((session) => {
+    if (!parts.revocations.has(session, parts.tokens.signOutOf(session))) return true;
     if (firstInAMinute(session)) parts.log.reused(ctx, session, 'revoked');
-    return undefined;
-  }
+    return false;
+  });
+  const [session, other] = valid;
+  // One of the two was planted by another host of the domain (cookie tossing, RFC 6265bis section 8.6).
+  if (other) parts.log.conflict(ctx);
+  return session && !other ? ifUnchanged(ctx, parts, session, ambient) : undefined;
+}
+
+function ifUnchanged(ctx: Context, parts: AuthParts, session: Session, ambient: boolean): Found | Promise<Found> {
   const use = (same: boolean): Found => {
-    if (same) return inUse(ctx, parts, session);
+    if (same) return inUse(ctx, parts, session, ambient);
     if (firstInAMinute(session)) parts.log.found(ctx, session, 'user_changed');
     return undefined;
   };
@@ -87,16 +107,17 @@ function unlessEnded(ctx: Context, parts: AuthParts, session: Session): Found | 
   return typeof same === 'boolean' ? use(same) : same.then(use);
 }
 
-function inUse(ctx: Context, parts: AuthParts, valid: Session): Session {
+/** A session of a Bearer token has no cookie to renew. */
+function inUse(ctx: Context, parts: AuthParts, valid: Session, ambient: boolean): Session {
   const { idleTimeout } = parts;
-  const session = idleTimeout === undefined ? valid : refreshIdle(ctx, parts, idleTimeout, valid);
+  const session = idleTimeout === undefined || !ambient ? valid : refreshIdle(ctx, parts, idleTimeout, valid);
   parts.sessions.touch(session, parts.tokens.signOutOf(session), () => usedFrom(ctx));
   return session;
 }
 
 const told = new LRUCache<string, true>({ max: 1000, ttl: 60_000 });
 
-/** A browser that keeps asking with a dead session is worth one line a minute. */
+/** A browser that keeps asking with an ended session gets one line a minute. */
 function firstInAMinute({ id }: Session): boolean {
   if (told.has(id)) return false;
   told.set(id, true);

@@ -1,64 +1,97 @@
 import type { Context, Middleware } from 'koa';
 import { hasRole, type Role } from '../http/access.js';
-import { plainHeaders } from '../http/headers.js';
+import { noStoreUnlessSet, plainHeaders } from '../http/headers.js';
+import { isNavigation } from '../http/navigation.js';
 import { sendError } from '../http/problem.js';
-import { forbidden, hasBearer, logForbidden, unauthenticated } from '../http/routes.js';
+import { forbidden, logForbidden, unauthenticated } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
 import { loggerOption, optionsObject, stringOption, wrongType } from '../options.js';
-import { type Auth, partsOf } from './create-auth.js';
-import type { Session } from './session.js';
-import { authOf } from './session-token.js';
+import { type Auth, type AuthParts, partsOf } from './create-auth.js';
+import { isAmbient } from './read-session.js';
+import { loginsOf, type SeenBy } from './session-token.js';
 
 /** Options of {@link requireAuth}. */
 export interface RequireAuthOptions {
-  /** The role a session must have; any session will do when absent. */
+  /** The login whose sessions are accepted. Required if several logins read the request; default: the one that did. */
+  auth?: Auth | undefined;
+  /** The role that a session must have. Default: any session is accepted. */
   role?: Role | undefined;
 }
 
 /**
- * Lets a request with a session through and no other. For `'redirect'`, nobody is sent to the login page with the way
- * back in `next`; for `'401'`, nobody gets problem+json. A session without the role gets 403, and so does a request of an
- * unsafe method that another site made the browser send with its cookie. Without {@link sessionToken} before it every
- * request gets 500, and the log says why.
+ * Lets only requests with a session through.
  *
+ * - `'redirect'` redirects an anonymous visitor to the login page, with the requested URL in `next`. A request that is no
+ *   navigation, such as `fetch` or EventSource, gets 401 as problem+json.
+ * - `'401'` answers every anonymous request with 401 as problem+json.
+ *
+ * A session without the role gets 403: a page in mode `'redirect'` if a person navigates, else problem+json. An unsafe request
+ * that another site made the browser send gets 403. What is let through is sent with `Cache-Control: no-store`, unless the app
+ * sets that header. Without {@link sessionToken} before it, or if several logins read the request and none is named, every
+ * request gets 500 and the log says why.
+ *
+ * @throws TypeError or RangeError for a wrong mode or option.
  * @example
  * ```ts
  * router.get('/reports', requireAuth('redirect'), (ctx) => { ctx.body = sessionOf(ctx).username; });
  * router.post('/api/reports', requireAuth('401', { role: 'operator' }), createReport);
+ * router.get('/admin', requireAuth('redirect', { auth: staff, role: 'admin' }), showAdmin);
  * ```
  */
 export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptions): Middleware {
   if (mode !== 'redirect' && mode !== '401') throw wrongType('mode of requireAuth', mode, "'redirect' or '401'");
-  const { role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['role']);
+  const { auth: named, role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['auth', 'role']);
   stringOption('role', role, undefined, { maxLength: 64 });
+  if (named !== undefined) partsOf(named);
 
   return function requireAuth(ctx, next) {
-    const auth = authOf(ctx);
-    const logger = auth ? partsOf(auth).logger : loggerOption('logger', undefined);
+    const logins = loginsOf(ctx);
+    const shown = named ?? logins[0]?.auth;
+    const parts = shown && partsOf(shown);
     try {
-      if (!auth) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
-      if (!admit(ctx, auth, mode, role)) return Promise.resolve();
+      const login = loginFor(logins, named);
+      if (!admit(ctx, login, mode, role)) return Promise.resolve();
+      ctx.state.session = login.session;
     } catch (error) {
-      sendError(ctx, error, 'json', logger);
+      const asPage = parts && mode === 'redirect' && isNavigation(ctx);
+      sendError(ctx, error, asPage ? 'page' : 'json', parts?.logger ?? loggerOption('logger', undefined), parts?.assets(ctx));
       return Promise.resolve();
     }
+    noStoreUnlessSet(ctx);
     return next();
   };
 }
 
-/** Whether the request may go on; `false` after answering it with the way to the login. */
-function admit(ctx: Context, auth: Auth, mode: 'redirect' | '401', role: Role | undefined): boolean {
-  const session = ctx.state.session as Session | undefined;
+/** The login that decides. If that is not certain, none does: a guard must not accept the session of another login. */
+function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
+  const [last, another] = logins;
+  if (!last) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
+  if (!named && another) throw new Error('several logins have read this request: name one, requireAuth(mode, { auth })');
+  const login = named ? logins.find(({ auth }) => auth === named) : last;
+  if (!login) throw new Error('requireAuth(mode, { auth }) needs app.use(sessionToken(auth)) of the same auth before it');
+  if (logins.some((other) => other !== login && acceptsTokensOf(partsOf(login.auth), partsOf(other.auth))))
+    throw new Error('two logins that read this request have the same path and a secretKey in common; give each its own path');
+  return login;
+}
+
+/** Tokens name the path and the key of their login, and nothing else tells two logins apart. */
+function acceptsTokensOf(one: AuthParts, other: AuthParts): boolean {
+  return one.mount.path === other.mount.path && one.tokens.keyIds.some((id) => other.tokens.keyIds.includes(id));
+}
+
+/** Whether the request may go on; `false` after it was answered with a redirect to the login. */
+function admit(ctx: Context, { auth, session }: SeenBy, mode: 'redirect' | '401', role: Role | undefined): boolean {
+  const { logger, trustedOrigins } = partsOf(auth);
   if (!session) {
-    if (mode === '401') throw unauthenticated(ctx);
+    if (mode === '401' || !isNavigation(ctx)) throw unauthenticated(ctx);
     plainHeaders(ctx);
     ctx.redirect(auth.loginUrl(ctx));
     return false;
   }
   if (role !== undefined && !hasRole(session.roles, role)) {
-    logForbidden(ctx, partsOf(auth).logger, session.username, role);
+    logForbidden(ctx, logger, { name: session.username, strategy: session.strategy }, role);
     throw forbidden(role);
   }
-  if (!hasBearer(ctx)) refuseCrossOrigin(ctx, partsOf(auth).trustedOrigins);
+  if (isAmbient(ctx, auth)) refuseCrossOrigin(ctx, trustedOrigins);
   return true;
 }

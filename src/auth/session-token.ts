@@ -6,23 +6,33 @@ import { type Auth, partsOf } from './create-auth.js';
 import { currentSession } from './read-session.js';
 import type { Session } from './session.js';
 
-/** What {@link sessionToken} adds to `ctx.state`; for those who type their router. */
+/** What {@link sessionToken} adds to `ctx.state`, for the type of a router. */
 export interface SessionState {
-  /** The signed-in user's session; `undefined` when the request carries no valid token. */
+  /** The signed-in user's session; `undefined` if the request carries no valid token. */
   session: Session | undefined;
 }
 
-const seen = perRequest<Auth>('login');
+/** A login that has read a request, what it found, and the login that did so before it. */
+export interface SeenBy {
+  readonly auth: Auth;
+  readonly session: Session | undefined;
+  readonly earlier: SeenBy | undefined;
+}
 
-/** The login whose {@link sessionToken} has seen this request. */
-export function authOf(ctx: Context): Auth | undefined {
-  return seen.get(ctx);
+const seen = perRequest<SeenBy>('login');
+
+/** The logins whose {@link sessionToken} has read this request, the last one first. */
+export function loginsOf(ctx: Context): readonly SeenBy[] {
+  const logins: SeenBy[] = [];
+  for (let each = seen.get(ctx); each; each = each.earlier) logins.push(each);
+  return logins;
 }
 
 /**
- * Reads the session token from `Authorization: Bearer`, which alone decides when it is there, else from the cookie, into
- * `ctx.state.session`. Never blocks a request: put {@link requireAuth} behind it where a session is needed. A second one
- * with the same `auth` does nothing. When the store cannot tell whether a session was revoked, the answer is 503.
+ * Reads the session token into `ctx.state.session`: from `Authorization: Bearer` if that holds a token of this login, valid or
+ * not, else from the cookie. Never refuses an anonymous request: put {@link requireAuth} behind it where a session is needed.
+ * With several logins in one app, `ctx.state.session` is the session of the last `sessionToken`, until a {@link requireAuth}
+ * that names its login replaces it. If the store cannot say whether a session was revoked, the answer is 503.
  *
  * @example
  * ```ts
@@ -34,9 +44,10 @@ export function sessionToken(auth: Auth): Middleware {
 
   // Not an async function: on a route of its own each would cost as much as checking the token does.
   return function sessionToken(ctx, next) {
-    if (seen.get(ctx) === auth) return next();
+    const last = seen.get(ctx);
+    if (last?.auth === auth) return next();
     const goOn = (session: Session | undefined): Promise<unknown> => {
-      seen.set(ctx, auth);
+      if (!last || !loginsOf(ctx).some((each) => each.auth === auth)) seen.set(ctx, { auth, session, earlier: last });
       ctx.state.session = session;
       return next();
     };
@@ -52,9 +63,9 @@ export function sessionToken(auth: Auth): Middleware {
 }
 
 /**
- * The session behind a guard.
+ * Returns the session of a request behind a guard.
  *
- * @throws TaskflowError UNAUTHENTICATED where there is none, which behind {@link requireAuth} cannot be.
+ * @throws TaskflowError UNAUTHENTICATED if there is none, which cannot be behind {@link requireAuth}.
  */
 export function sessionOf(ctx: { state: object }): Session {
   const { session } = ctx.state as Partial<SessionState>;

@@ -33,6 +33,8 @@ export interface Tokens {
    * the login came after, the claim `after`; a token has that claim only if the clock alone could not tell.
    */
   sign(session: Session, version: string, signOut?: number): string;
+  /** Whether a text claims to be a token of this login: it begins with the header of one of the keys. */
+  isOurs(text: string): boolean;
   /** The session of a token whose signature, shape and mount are right, be it over; else `undefined`, for whatever reason. */
   read(token: string): Session | undefined;
   /** What the token of a session that was read or signed here says of its user's version. */
@@ -77,6 +79,7 @@ export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = 
 
   return {
     keyIds: keys.map(({ header }) => (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid),
+    isOurs: (text) => byHeader.has(text.split('.', 1)[0] ?? ''),
     versionOf: (session) => extras.get(session)?.version ?? '',
     signOutOf: (session) => extras.get(session)?.signOut ?? 0,
     sign(session, version, signOut = 0) {

@@ -3,10 +3,18 @@ import type { Context } from 'koa';
 /** `viewer`, `operator` and `admin` each include the ones before them; any other name matches exactly. */
 export type Role = 'viewer' | 'operator' | 'admin' | (string & {});
 
-/** Whoever a request comes from. */
+/** The user that a request comes from. */
 export interface Actor {
   name: string;
   roles: readonly Role[];
+  /**
+   * Whether the browser, or a proxy before it, adds the proof of who this is by itself, as with a cookie. Then a page of
+   * another site can make the browser send it, and the same-origin check applies. `false` only if the request itself proves
+   * who sent it, such as by a token in `Authorization` that no proxy added. Default `true`.
+   */
+  ambient?: boolean | undefined;
+  /** Name of the strategy that the user signed in with. Users of two strategies may have the same name. */
+  strategy?: string | undefined;
 }
 
 /** What happened, for the audit. */
@@ -15,8 +23,10 @@ export interface AuditEvent {
   at: string;
   /** `login`, `logout`, `end_session`, `end_all_sessions`, or what was done to tasks, such as `retry`. */
   action: string;
-  /** Who did it; absent for a request of nobody. */
+  /** Name of the user who did it; absent if the request was anonymous. */
   actor?: string | undefined;
+  /** The strategy that this user signed in with, which tells apart users with the same name. */
+  strategy?: string | undefined;
   outcome: 'done' | 'refused' | 'failed';
   ip?: string | undefined;
   requestId?: string | undefined;
@@ -50,7 +60,10 @@ export interface Page<T> {
  * login of its own may too. Only `who` is required.
  */
 export interface Access {
-  /** Who the request comes from; `undefined` for nobody. A throw is answered with 503 and lets nobody in. */
+  /**
+   * The user that the request comes from; `undefined` if it is anonymous. A throw is answered with 503. Leave `ambient` out,
+   * or `true`, if the user is known by a cookie, a certificate or a header that a proxy adds.
+   */
   who(ctx: Context): Actor | undefined | Promise<Actor | undefined>;
   /** Where a page request of nobody is sent. Without it such a request gets a 401 page. */
   loginUrl?(ctx: Context): string;

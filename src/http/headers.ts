@@ -21,6 +21,19 @@ export function plainHeaders(ctx: Context): void {
   });
 }
 
+/**
+ * Keeps what a guard lets through out of every cache, unless the app sets `Cache-Control` itself, before or later. It is decided
+ * when the headers go out, since Koa removes them for an error, and a stream or a `writeHead` of the app may come first.
+ */
+export function noStoreUnlessSet({ res }: Context): void {
+  const writeHead = res.writeHead as (...given: unknown[]) => typeof res;
+  const writeGuarded = (...given: unknown[]): typeof res => {
+    if (!res.headersSent && !res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
+    return writeHead.apply(res, given);
+  };
+  res.writeHead = writeGuarded as typeof res.writeHead;
+}
+
 /** Headers of a page. Its Referrer-Policy is `same-origin`: under `no-referrer` a form sent over plain HTTP has `Origin: null`. */
 export function pageHeaders(ctx: Context): void {
   ctx.set({

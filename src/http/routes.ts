@@ -2,11 +2,12 @@ import Router from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
-import { type Access, type Actor, type AuditEvent, hasRole, isOpen } from './access.js';
+import { type Access, type Actor, type AuditEvent, hasRole } from './access.js';
 import { discardBody, isOfType } from './body.js';
 import { clientAddress } from './client-address.js';
 import { plainHeaders } from './headers.js';
 import type { Mount } from './mount.js';
+import { perRequest } from './per-request.js';
 import { type ErrorShape, sendError } from './problem.js';
 import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
@@ -33,8 +34,10 @@ export interface Route {
   /** What the route does to tasks, for the audit; a route that only shows has none. */
   action?: string;
   handler(ctx: Context, request: RouteRequest): unknown;
-  /** How errors of the route are shown: `page` for routes that a browser opens, `form` for a page to whoever sent a form. */
+  /** How errors of the route are shown: `page` for routes that a browser opens, `form` for a page if a form was sent. */
   errors?: 'json' | 'page' | 'form';
+  /** Whether a GET route also answers HEAD. Default `true`; `false` for a GET that changes something. */
+  head?: boolean;
 }
 
 /** The routes of one middleware, and what they share. */
@@ -103,7 +106,7 @@ function errorShape(ctx: Context, route: Route | undefined): ErrorShape {
 }
 
 function methodsOf(route: Route): string[] {
-  return route.method === 'GET' ? ['GET', 'HEAD'] : [route.method];
+  return route.method === 'GET' && route.head !== false ? ['GET', 'HEAD'] : [route.method];
 }
 
 async function answer(
@@ -129,7 +132,7 @@ async function answer(
 
 /** Refuses what another site made a browser send: changes, and reads of what is guarded. */
 function refuseOtherSites(ctx: Context, { access, trustedOrigins }: RouteTable, route: Route, actor: Actor | undefined): void {
-  if (!isOpen(access) && hasBearer(ctx)) return;
+  if (actor?.ambient === false) return;
   try {
     refuseCrossOrigin(ctx, trustedOrigins);
     if (route.need !== 'public' && route.need !== 'page') refuseCrossSiteRead(ctx, trustedOrigins);
@@ -145,7 +148,10 @@ function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
   return new TaskflowError('METHOD_NOT_ALLOWED', `${ctx.method} is not possible here; ${allow} is.`, { headers: { Allow: allow } });
 }
 
-/** A page of another site cannot send this header without asking first, and nobody here answers such a question. */
+/**
+ * Whether a Bearer token was sent, of this login or of another. It says nothing about who the request comes from: a proxy may
+ * have added it.
+ */
 export function hasBearer(ctx: Context): boolean {
   return /^bearer(\s|$)/i.test(ctx.get('Authorization'));
 }
@@ -166,7 +172,7 @@ async function admit(
   }
   const role = need === 'page' ? 'viewer' : need;
   if (!hasRole(actor.roles, role)) {
-    logForbidden(ctx, logger, actor.name, role, route?.path);
+    logForbidden(ctx, logger, actor, role, route?.path);
     if (route?.action)
       recordRow(ctx, access, { action: route.action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
     throw forbidden(role);
@@ -175,9 +181,20 @@ async function admit(
 }
 
 /** Logs that a session lacked the role. */
-export function logForbidden(ctx: Context, logger: Logger, username: string, required: string, route?: string): void {
-  logger.warn({ event: 'authz_fail', username, required, ...(route !== undefined && { route }), ...requestFields(ctx) }, 'role missing');
+export function logForbidden(ctx: Context, logger: Logger, actor: Omit<Actor, 'roles'>, required: string, route?: string): void {
+  const { name: username, strategy } = actor;
+  logger.warn(
+    { event: 'authz_fail', username, ...strategyField(strategy), required, ...(route !== undefined && { route }), ...requestFields(ctx) },
+    'role missing',
+  );
 }
+
+function strategyField(strategy: string | undefined): { strategy?: string } {
+  return strategy === undefined ? {} : { strategy };
+}
+
+/** Who a request was found to come from. */
+const actors = perRequest<Actor>('actor');
 
 /** An event of the audit, without what the request says of itself. */
 type Recorded = Omit<AuditEvent, 'at' | 'ip' | 'requestId'>;
@@ -187,8 +204,9 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
   const { action, actor, outcome, tasks = [], detail } = event;
   const count = tasks.length;
   const level = outcome === 'done' ? 'info' : 'warn';
+  const who = { username: actor, ...strategyField(actors.get(ctx)?.strategy) };
   logger[level](
-    { event: 'authz_admin', action, username: actor, outcome, tasks: tasks.slice(0, 20), count, ...detail, ...requestFields(ctx) },
+    { event: 'authz_admin', action, ...who, outcome, tasks: tasks.slice(0, 20), count, ...detail, ...requestFields(ctx) },
     'change asked for',
   );
   recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
@@ -196,15 +214,19 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
 
 /** Tells the audit alone, of what has a line of its own in the log. */
 function recordRow(ctx: Context, access: Access, event: Recorded): void {
-  access.record?.({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event });
+  const strategy = strategyField(actors.get(ctx)?.strategy);
+  access.record?.({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...strategy, ...event });
 }
 
-/** Asks the login who it is. One that fails is no reason to let anybody in. */
+/** Asks the login who the request comes from. If the login fails, the request is refused. */
 export async function whoIs(ctx: Context, access: Access): Promise<Actor | undefined> {
   try {
     const actor = (await access.who(ctx)) ?? undefined;
-    if (actor !== undefined && (typeof actor.name !== 'string' || !Array.isArray(actor.roles)))
-      throw new TypeError('who(ctx) must answer undefined, or { name, roles } with a string and a list');
+    if (actor === undefined) return undefined;
+    const { name, roles, strategy } = actor;
+    if (typeof name !== 'string' || !Array.isArray(roles) || !(strategy === undefined || typeof strategy === 'string'))
+      throw new TypeError('who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string and a list');
+    actors.set(ctx, actor);
     return actor;
   } catch (error) {
     if (error instanceof TaskflowError) throw error;

@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
-import { listOption } from '../options.js';
+import { listOption, wrongType } from '../options.js';
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -9,9 +9,22 @@ export function isSafeMethod(method: string): boolean {
   return safeMethods.has(method);
 }
 
-/** Reads the option `trustedOrigins`: exact origins, with a scheme and perhaps a port. */
+/**
+ * Reads the option `trustedOrigins`: exact origins as a browser sends them, which is without a path, in lower case, and without
+ * the default port. Any other text would never match, so it is refused at the start.
+ */
 export function trustedOriginsOption(option: string, value: unknown): readonly string[] {
-  return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => /^https?:\/\/[^\s/?#@\\]+$/.test(item));
+  return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => {
+    const origin = originOf(item);
+    if (origin === undefined || origin === item) return origin !== undefined;
+    throw wrongType(option, item, `the origin as browsers send it: '${origin}'`);
+  });
+}
+
+function originOf(text: string): string | undefined {
+  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined;
+  const { origin, username, password, search, hash } = new URL(text);
+  return username === '' && password === '' && search === '' && hash === '' ? origin : undefined;
 }
 
 /**

@@ -249,6 +249,7 @@ const auditEvent = z.strictObject({
   at: time,
   action: z.string(),
   actor: z.string().optional(),
+  strategy: z.string().optional(),
   outcome: z.enum(['done', 'refused', 'failed']),
   ip: z.string().optional(),
   requestId: z.string().optional(),

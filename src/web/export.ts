@@ -44,6 +44,7 @@ const auditColumns: Columns<AuditEvent> = {
     Object.entries(detail)
       .map(([key, value]) => `${key}: ${value}`)
       .join(', '),
+  strategy: ({ strategy }) => strategy,
 };
 
 /** The whole filtered list of tasks as a stream. */

@@ -7,7 +7,7 @@ import { clientAddress } from '../http/client-address.js';
 import { ignoreCuts } from '../http/cut.js';
 import { plainHeaders } from '../http/headers.js';
 import { sendError } from '../http/problem.js';
-import { forbidden, hasBearer, unauthenticated, whoIs } from '../http/routes.js';
+import { forbidden, unauthenticated, whoIs } from '../http/routes.js';
 import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
 import { thrownForLog } from '../tasks/describe-error.js';
@@ -81,9 +81,9 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
       const actor = await whoIs(ctx, access);
       if (!actor) throw unauthenticated(ctx);
       if (!hasRole(actor.roles, 'viewer')) throw forbidden('viewer');
-      if (!isOpen(access) && !hasBearer(ctx)) refuseCrossSiteRead(ctx, trustedOrigins);
+      if (actor.ambient !== false) refuseCrossSiteRead(ctx, trustedOrigins);
       if (!ctx.accepts('text/event-stream')) throw new TaskflowError('NOT_ACCEPTABLE', 'This is to be had as text/event-stream.');
-      const key = isOpen(access) ? clientAddress(ctx) : actor.name;
+      const key = isOpen(access) ? clientAddress(ctx) : JSON.stringify([actor.strategy, actor.name]);
       open.check(key);
       const controller = new AbortController();
       const client = {

@@ -1,4 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Context } from 'koa';
+import type { TaskAdminOptions } from '../../src/admin.js';
+import { createAuth } from '../../src/auth/create-auth.js';
+import type { Actor } from '../../src/http/access.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { ask, logIn, postJson } from '../helpers/client.js';
 import { password } from '../helpers/passwords.js';
@@ -79,6 +83,20 @@ describe('a request that another site made a browser send', () => {
   });
 
   it.each([
+    [['https://Trusted.example'], /https:\/\/trusted\.example/],
+    [['https://trusted.example:443'], /https:\/\/trusted\.example/],
+    [['http://trusted.example:80'], /http:\/\/trusted\.example/],
+    [['https://trusted.example/'], /https:\/\/trusted\.example/],
+    [['https://trusted.example', 'https://bücher.example'], /https:\/\/xn--bcher-kva\.example/],
+    [['https://user@trusted.example'], /trustedOrigins/],
+    [['https://*.trusted.example?x'], /trustedOrigins/],
+    [['trusted.example'], /trustedOrigins/],
+    [['null'], /trustedOrigins/],
+  ])('cannot be trusted by a text that no browser sends, which is refused at the start: %j', (trustedOrigins, message) => {
+    expect(() => createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false })).toThrow(message);
+  });
+
+  it.each([
     ['a script of a sibling host', { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }, 403],
     ['a picture of another site', { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' }, 403],
     ['a frame of another site', { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'iframe' }, 403],
@@ -121,6 +139,44 @@ describe('a request that another site made a browser send', () => {
     expect(String(line?.origin)).toHaveLength(128);
     const { json } = await ask(`${app.base}/audit?action=cancel&outcome=refused`, { headers: session });
     expect((json as { items: unknown[] }).items[0]).toMatchObject({ actor: 'admin', detail: { code: 'CROSS_ORIGIN' } });
+  });
+});
+
+describe('a login that the app has of its own, behind a proxy that adds a Bearer header', () => {
+  const bearer = { Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln', 'X-Forwarded-User': 'ann' };
+  const foreign = { ...bearer, 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' };
+  const who =
+    (ambient?: boolean) =>
+    (ctx: Context): Actor | undefined =>
+      ctx.get('X-Forwarded-User') ? { name: 'ann', roles: ['admin'], ...(ambient !== undefined && { ambient }) } : undefined;
+  const statusesOf = async (options: TaskAdminOptions): Promise<number[]> => {
+    const own = await serveAdmin(options);
+    const post = `${own.base}/${own.taskId}/retry`;
+    const statuses = [
+      (await ask(post, { method: 'POST', headers: foreign })).status,
+      (await ask(post, { method: 'POST', headers: { ...foreign, 'Content-Type': 'text/plain' } })).status,
+      (await ask(`${own.base}/dashboard/stream`, { headers: foreign })).status,
+      (await ask(own.base, { headers: foreign })).status,
+      (await ask(post, { method: 'POST', headers: bearer })).status,
+    ];
+    await own.close();
+    return statuses;
+  };
+
+  it.each<[string, TaskAdminOptions]>([
+    ['who', { auth: { who: who() } }],
+    ['who that says ambient: true', { auth: { who: who(true) } }],
+    ['no login', { auth: null }],
+  ])('refuses what another site sends: %s', async (_case, options) => {
+    expect(await statusesOf(options)).toEqual([403, 403, 403, 403, 202]);
+  });
+
+  it('lets it through if who says that the header itself is the proof', async () => {
+    const own = await serveAdmin({ auth: { who: who(false) } });
+    const post = await ask(`${own.base}/${own.taskId}/retry`, { method: 'POST', headers: foreign });
+    const read = await ask(own.base, { headers: foreign });
+    await own.close();
+    expect([post.status, read.status]).toEqual([202, 200]);
   });
 });
 

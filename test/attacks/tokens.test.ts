@@ -201,13 +201,33 @@ describe('a forged token', () => {
     expect((await ask(app.base, { headers: { Cookie: `taskflow_token_device=${good}` } })).status).toBe(401);
   });
 
-  it('beside a good cookie decides alone, and a Basic proxy in front does not', async () => {
+  it('as a Bearer token of ours beside a good cookie decides alone, and a Basic proxy in front does not', async () => {
     const cookie = { Cookie: `taskflow_token=${good}` };
-    expect((await ask(app.base, { headers: { ...cookie, Authorization: 'Bearer x.y.z' } })).status).toBe(401);
-    expect((await ask(app.base, { headers: { ...cookie, Authorization: 'Bearer' } })).status).toBe(401);
+    const [header = ''] = good.split('.');
+    for (const bad of [`Bearer ${header}.e30.x`, `bearer  ${header}`, `Bearer ${good}x`, `Bearer ${good}, ${good}`, 'Bearer', 'BEARER '])
+      expect([bad, (await ask(app.base, { headers: { ...cookie, Authorization: bad } })).status]).toEqual([bad, 401]);
     expect((await ask(app.base, { headers: { ...cookie, Authorization: 'Basic eDp5' } })).status).toBe(200);
     const forged = { ...cookie, Authorization: 'Basic eDp5', 'Sec-Fetch-Site': 'cross-site' };
     expect((await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers: forged })).status).toBe(403);
+  });
+
+  it.each([
+    ['the id token of a proxy', 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln'],
+    ['an opaque token of another API', 'bearer 0123456789abcdef'],
+    ['a token of another key', 'Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkFBQUFBQUFBIn0.e30.c2ln'],
+    ['text that is no token68', 'Bearer a b'],
+  ])('that is not ours hides no cookie, and does not stand for the same-origin check: %s', async (_case, foreign) => {
+    const headers = { Cookie: `taskflow_token=${good}`, Authorization: foreign };
+    expect((await ask(app.base, { headers })).status).toBe(200);
+    const crossSite = { ...headers, 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' };
+    for (const [method, path] of [
+      ['POST', `/${app.taskId}/retry`],
+      ['POST', '/auth/logout'],
+      ['GET', '/dashboard/stream'],
+      ['GET', ''],
+    ] as const)
+      expect([path, (await ask(app.base + path, { method, headers: crossSite })).json]).toMatchObject([path, { code: 'CROSS_ORIGIN' }]);
+    expect((await ask(app.base, { headers: { Authorization: foreign } })).status).toBe(401);
   });
 
   it('that was planted beside the good one lets nobody in, in either order, and is logged', async () => {
@@ -215,7 +235,13 @@ describe('a forged token', () => {
     for (const cookie of [`taskflow_token=${good}; ${planted}`, `${planted}; taskflow_token=${good}`])
       expect((await ask(app.base, { headers: { Cookie: cookie } })).status).toBe(401);
     expect(app.log.events('authn_token_conflict').length).toBe(2);
-    for (const cookie of [`taskflow_token=stale; taskflow_token=${good}`, `taskflow_token=${good}; taskflow_token=${good}`])
+    const ended = (await logIn(app.base, 'vera', 'three')).cookie;
+    await ask(`${app.base}/auth/logout`, { method: 'POST', headers: { Cookie: ended } });
+    for (const cookie of [
+      `${ended}; taskflow_token=${good}`,
+      `taskflow_token=stale; taskflow_token=${good}`,
+      `taskflow_token=${good}; taskflow_token=${good}`,
+    ])
       expect((await ask(app.base, { headers: { Cookie: cookie } })).status).toBe(200);
   });
 

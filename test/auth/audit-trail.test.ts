@@ -64,6 +64,7 @@ describe('GET P/audit', () => {
       requestId: 'r-7',
       action: 'retry',
       actor: 'admin',
+      strategy: 'default',
       outcome: 'done',
       tasks: [app.taskId],
     });
@@ -162,10 +163,10 @@ describe('GET P/audit', () => {
     expect([rows, (await auditAt({})).items]).toEqual([['cancel'], []]);
   });
 
-  it("says so in the log where the app's own login answers nonsense, and lets nobody in", async () => {
+  it("says so in the log if the app's own login returns another shape, and answers 503", async () => {
     app = await serveAdmin({ auth: { who: () => ({ name: 'ada' }) as never } });
     expect((await ask(app.base)).status).toBe(503);
-    expect(app.log.lines.some(({ err }) => String((err as { message?: string })?.message).includes('who(ctx) must answer'))).toBe(true);
+    expect(app.log.lines.some(({ err }) => String((err as { message?: string })?.message).includes('who(ctx) must return'))).toBe(true);
   });
 
   it('that cannot be written changes no answer, and is logged', async () => {

@@ -73,14 +73,14 @@ describe('the cookies of a login', () => {
     expect(await nameWith(`__Host-taskflow_token=${value}`, {})).toBeNull();
   });
 
-  it('are looked at up to eight values of a name, so that a header full of forgeries costs little', async () => {
+  it('are all looked at, so that no number of planted cookies hides the good one', async () => {
     app = await serveLogin();
     const good = (await logIn(app.base)).cookie;
     const nameWith = async (before: number): Promise<unknown> => {
       const cookies = [...Array.from({ length: before }, (_, n) => `taskflow_token=forged${n}`), good];
       return ((await ask(app.url, { headers: { Cookie: cookies.join('; ') } })).json as { name: unknown }).name;
     };
-    expect([await nameWith(0), await nameWith(7), await nameWith(8), await nameWith(100)]).toEqual(['admin', 'admin', null, null]);
+    expect([await nameWith(0), await nameWith(8), await nameWith(300)]).toEqual(['admin', 'admin', 'admin']);
   });
 
   it('have a name of their own for each mount, so that two dashboards of a host do not sign each other out', async () => {

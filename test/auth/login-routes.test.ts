@@ -262,8 +262,29 @@ describe('auth/logout', () => {
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
   });
 
-  it('is refused to a prefetch', async () => {
-    expect((await ask(`${served.url}/tasks/auth/logout`, { headers: { 'Sec-Purpose': 'prefetch' } })).status).toBe(403);
+  it.each([
+    ['Sec-Purpose', 'prefetch'],
+    ['Sec-Purpose', 'prefetch;prerender'],
+    ['Purpose', 'prefetch'],
+    ['X-Moz', 'prefetch'],
+    ['X-Purpose', 'preview'],
+    ['Sec-Fetch-Dest', 'image'],
+    ['Sec-Fetch-Dest', 'iframe'],
+    ['Sec-Fetch-Dest', 'script'],
+  ])('is refused with %s: %s, by GET and by POST, and the session is kept', async (name, value) => {
+    const session = await logIn(`${served.url}/tasks`);
+    for (const method of ['GET', 'POST']) {
+      const headers = { ...session, [name]: value, 'Sec-Fetch-Site': 'same-origin' };
+      expect((await ask(`${served.url}/tasks/auth/logout`, { method, headers })).status).toBe(403);
+    }
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
+  });
+
+  it('is 405 by HEAD, which link checkers send, and the session is kept', async () => {
+    const session = await logIn(`${served.url}/tasks`);
+    const answer = await ask(`${served.url}/tasks/auth/logout`, { method: 'HEAD', headers: session });
+    expect([answer.status, answer.headers.get('Allow')]).toEqual([405, 'GET, POST']);
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
   });
 });
 

@@ -1,16 +1,29 @@
+import { connect, createServer as createHttp2Server } from 'node:http2';
+import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import Router from '@koa/router';
 import Koa, { type Middleware } from 'koa';
-import { createAuth } from '../../src/auth/create-auth.js';
+import mount from 'koa-mount';
+import { type Auth, type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
 import { loginRoutes } from '../../src/auth/login-routes.js';
 import { requireAuth } from '../../src/auth/require-auth.js';
 import { sessionOf, sessionToken } from '../../src/auth/session-token.js';
-import { ask, logIn, postForm } from '../helpers/client.js';
+import { ask, logIn, postForm, postJson } from '../helpers/client.js';
+import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { type RawAnswer, requestText, sendRaw } from '../helpers/raw.js';
 import { type Served, serve } from '../helpers/serve.js';
+
+/** What a browser sends for a page on plain HTTP, and over HTTPS. */
+const opening = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
+const navigating = { ...opening, 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document', 'Sec-Fetch-Site': 'none' };
 
 let served: Served;
 let unguarded: Served;
+
+/** A request as it is written, since `fetch` adds headers of its own. */
+const get = (path: string, headers: Record<string, string>, method = 'GET'): Promise<RawAnswer> =>
+  sendRaw(served.url, requestText(method, path, headers));
 
 beforeAll(async () => {
   const auth = createAuth({
@@ -25,6 +38,9 @@ beforeAll(async () => {
   router.get('/reports', requireAuth('redirect'), (ctx) => {
     ctx.body = sessionOf(ctx).username;
   });
+  router.get('/settings', requireAuth('redirect', { role: 'admin' }), (ctx) => {
+    ctx.body = 'settings';
+  });
   router.get('/api/reports', requireAuth('401'), (ctx) => {
     ctx.body = { by: sessionOf(ctx).username };
   });
@@ -34,7 +50,44 @@ beforeAll(async () => {
   router.get('/audits', requireAuth('401', { role: 'audits' }), (ctx) => {
     ctx.body = 'seen';
   });
+  const answers: Record<string, Middleware> = {
+    text: (ctx) => {
+      ctx.body = 'text';
+    },
+    stream: (ctx) => {
+      ctx.body = new PassThrough().end('streamed');
+    },
+    redirect: (ctx) => ctx.redirect('/elsewhere'),
+    missing: () => {},
+    throws: () => {
+      throw new Error('of the app');
+    },
+    refuses: (ctx) => ctx.throw(409, 'of the app'),
+    raw: (ctx) => {
+      ctx.respond = false;
+      ctx.res.writeHead(200, { 'Content-Type': 'text/plain' });
+      ctx.res.end('raw');
+    },
+    flushed: (ctx) => {
+      ctx.respond = false;
+      ctx.res.flushHeaders();
+      ctx.res.end('raw');
+    },
+    'own-header': (ctx) => {
+      ctx.set('Cache-Control', 'private, max-age=60');
+      ctx.body = 'mine';
+    },
+    'own-raw-header': (ctx) => {
+      ctx.respond = false;
+      ctx.res.writeHead(200, { 'Cache-Control': 'private, max-age=60' });
+      ctx.res.end('mine');
+    },
+  };
+  router.get('/cached/:name', requireAuth('401'), requireAuth('redirect'), (ctx, next) =>
+    answers[ctx.params.name ?? '']?.(ctx as never, next),
+  );
   const app = new Koa();
+  app.silent = true;
   app.use(sessionToken(auth));
   app.use(loginRoutes(auth));
   app.use(router.routes() as unknown as Middleware);
@@ -51,9 +104,29 @@ beforeAll(async () => {
 afterAll(() => Promise.all([served.close(), unguarded.close()]));
 
 describe('requireAuth', () => {
-  it("sends nobody to the login page, with the way back, in mode 'redirect'", async () => {
-    const answer = await ask(`${served.url}/reports?from=2026`);
-    expect([answer.status, answer.headers.get('Location')]).toEqual([302, '/tasks/auth/login?next=%2Freports%3Ffrom%3D2026']);
+  it.each([
+    ['over HTTPS', navigating],
+    ['on plain HTTP', opening],
+  ])("redirects a visitor to the login page, with the requested URL in next, in mode 'redirect', %s", async (_case, headers) => {
+    const answer = await get('/reports?from=2026', headers);
+    expect([answer.status, answer.headers.get('location')]).toEqual([302, '/tasks/auth/login?next=%2Freports%3Ffrom%3D2026']);
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ['fetch', { Accept: '*/*', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }],
+    ['fetch of HTML', { Accept: 'text/html', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }],
+    ['fetch of HTML in a browser that sends only Sec-Fetch-Dest', { Accept: 'text/html', 'Sec-Fetch-Dest': 'empty' }],
+    ['EventSource on plain HTTP', { Accept: 'text/event-stream' }],
+    ['XMLHttpRequest of a library', { Accept: 'text/html', 'X-Requested-With': 'XMLHttpRequest' }],
+    ['curl', { Accept: '*/*' }],
+    ['a client without Accept', {}],
+  ])("answers %s with 401 in JSON in mode 'redirect'", async (_case, headers) => {
+    const answer = await get('/reports', headers);
+    expect([answer.status, answer.headers.get('content-type'), answer.headers.get('location')]).toEqual([
+      401,
+      expect.stringContaining('application/problem+json'),
+      undefined,
+    ]);
   });
 
   it('leads back to the page after the login', async () => {
@@ -62,12 +135,12 @@ describe('requireAuth', () => {
     expect((await ask(`${served.url}/reports`, { headers: { cookie: answer.cookie ?? '' } })).text).toBe('admin');
   });
 
-  it("answers nobody with 401 in JSON in mode '401', never with a page", async () => {
-    const answer = await ask(`${served.url}/api/reports`, { headers: { Accept: 'text/html' } });
+  it("answers an anonymous request with 401 in JSON in mode '401', never with a page", async () => {
+    const answer = await get('/api/reports', navigating);
     expect(answer.status).toBe(401);
-    expect(answer.headers.get('Content-Type')).toContain('application/problem+json');
-    expect(answer.headers.get('WWW-Authenticate')).toBe('Bearer realm="koa-taskflow"');
-    expect(answer.json).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
+    expect(answer.headers.get('content-type')).toContain('application/problem+json');
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="koa-taskflow"');
+    expect(JSON.parse(answer.body)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
   });
 
   it('says so when a token was sent and is not valid', async () => {
@@ -82,6 +155,20 @@ describe('requireAuth', () => {
     expect((await ask(`${served.url}/api/reports`, { headers: viewer })).status).toBe(200);
   });
 
+  it("shows a person without the role a page with the style of the login in mode 'redirect', and a script problem+json", async () => {
+    const { cookie } = await logIn(`${served.url}/tasks`, 'vera', 'three');
+    const page = await get('/settings', { ...navigating, cookie });
+    expect([page.status, page.headers.get('content-type'), page.headers.get('cache-control')]).toEqual([
+      403,
+      expect.stringContaining('text/html'),
+      'no-store',
+    ]);
+    const style = /<link rel="stylesheet" href="([^"]+)">/.exec(page.body)?.[1] ?? '';
+    expect((await ask(served.url + style)).status).toBe(200);
+    const script = await get('/settings', { cookie, 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Site': 'same-origin' });
+    expect([script.status, JSON.parse(script.body)]).toMatchObject([403, { code: 'FORBIDDEN' }]);
+  });
+
   it('matches a role that is not of the ladder exactly', async () => {
     const viewer = await logIn(`${served.url}/tasks`, 'vera', 'three');
     const admin = await logIn(`${served.url}/tasks`);
@@ -89,21 +176,169 @@ describe('requireAuth', () => {
     expect((await ask(`${served.url}/audits`, { headers: admin })).status).toBe(403);
   });
 
-  it('refuses what another site makes the browser send with its cookie', async () => {
+  it('refuses what another site makes the browser send with its cookie, whatever Bearer a proxy adds', async () => {
     const admin = await logIn(`${served.url}/tasks`);
-    const from = (site: string) => ask(`${served.url}/api/reports`, { method: 'POST', headers: { ...admin, 'Sec-Fetch-Site': site } });
+    const from = (site: string, more: Record<string, string> = {}) =>
+      ask(`${served.url}/api/reports`, { method: 'POST', headers: { ...admin, 'Sec-Fetch-Site': site, ...more } });
     expect((await from('cross-site')).json).toMatchObject({ status: 403, code: 'CROSS_ORIGIN' });
+    expect((await from('cross-site', { Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln' })).json).toMatchObject({
+      code: 'CROSS_ORIGIN',
+    });
     expect((await from('same-origin')).status).toBe(200);
+    const token = `Bearer ${admin.cookie.split('=')[1]}`;
+    expect(
+      (await ask(`${served.url}/api/reports`, { method: 'POST', headers: { 'Sec-Fetch-Site': 'cross-site', Authorization: token } }))
+        .status,
+    ).toBe(200);
   });
 
-  it('answers 500 to everybody when sessionToken does not stand before it', async () => {
+  it('answers every request with 500 when sessionToken does not stand before it', async () => {
     const answer = await ask(unguarded.url);
     expect(answer.status).toBe(500);
     expect(answer.text).not.toContain(password);
   });
 
-  it('refuses a mode or an option that there is not', () => {
+  it('refuses a mode or an option that does not exist', () => {
     expect(() => requireAuth('403' as '401')).toThrow(/'redirect' or '401'/);
     expect(() => requireAuth('401', { roles: 'x' } as object)).toThrow(/no option 'roles'/);
+    expect(() => requireAuth('401', { auth: {} as Auth })).toThrow(/createAuth/);
+  });
+});
+
+describe('what requireAuth lets through', () => {
+  const cached: Record<string, string> = {
+    text: 'no-store',
+    stream: 'no-store',
+    redirect: 'no-store',
+    missing: 'no-store',
+    throws: 'no-store',
+    refuses: 'no-store',
+    raw: 'no-store',
+    flushed: 'no-store',
+    'own-header': 'private, max-age=60',
+    'own-raw-header': 'private, max-age=60',
+  };
+  it.each(Object.entries(cached))('is sent with the right Cache-Control: %s has %s, also for HEAD', async (name, expected) => {
+    const headers = await logIn(`${served.url}/tasks`);
+    for (const method of ['GET', 'HEAD'])
+      expect([method, (await get(`/cached/${name}`, { ...headers }, method)).headers.get('cache-control')]).toEqual([method, expected]);
+  });
+
+  it('is sent with no-store over HTTP/2 too', async () => {
+    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: false });
+    const app = new Koa();
+    app.use(sessionToken(auth));
+    app.use(requireAuth('401'));
+    app.use((ctx) => {
+      ctx.body = 'guarded';
+    });
+    const server = createHttp2Server(app.callback());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const client = connect(`http://127.0.0.1:${(server.address() as { port: number }).port}`);
+    const { cookie } = await logIn(`${served.url}/tasks`);
+    const stream = client.request({ ':path': '/', cookie });
+    const headers = await new Promise<Record<string, unknown>>((resolve) => stream.on('response', resolve as never));
+    expect([headers[':status'], headers['cache-control']]).toEqual([200, 'no-store']);
+    stream.resume();
+    client.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+});
+
+describe('several logins in one app', () => {
+  const log = recordingLogger();
+  const login = (path: string, user: string, more: Partial<AuthOptions> = {}): Auth =>
+    createAuth({ strategies: [[user, cheapHash(password)]], secretKey, path, logger: log.logger, throttle: { floor: 0 }, ...more });
+  const open: Served[] = [];
+  afterAll(() => Promise.all(open.map((each) => each.close())));
+
+  /** An app with two logins in that order, a page that names none, and a page for the sessions of each. */
+  const start = async (first: Auth, second: Auth, staff: Auth, shop: Auth): Promise<string> => {
+    const router = new Router();
+    const show: Middleware = (ctx) => {
+      ctx.body = sessionOf(ctx).username;
+    };
+    router.get('/unnamed', requireAuth('401', { role: 'admin' }), show as never);
+    router.get('/admin', requireAuth('401', { auth: staff, role: 'admin' }), show as never);
+    router.get('/orders', requireAuth('401', { auth: shop }), show as never);
+    router.get('/last', sessionToken(staff) as never, (ctx) => {
+      ctx.body = { name: ctx.state.session?.username ?? null };
+    });
+    const app = new Koa();
+    app.silent = true;
+    for (const auth of [first, second]) app.use(sessionToken(auth)).use(loginRoutes(auth));
+    app.use(router.routes() as unknown as Middleware);
+    const each = await serve(app);
+    open.push(each);
+    return each.url;
+  };
+  const bearer = async (base: string, username: string): Promise<Record<string, string>> => {
+    const { json } = await postJson(`${base}/auth/login`, { username, password });
+    return { Authorization: `Bearer ${(json as { token: string }).token}` };
+  };
+
+  it.each(['staff before shop', 'shop before staff'])('accept only their own sessions, by cookie and by Bearer: %s', async (order) => {
+    const [staff, shop] = [login('/staff', 'boss'), login('/shop', 'kim')];
+    const url = await start(...((order.startsWith('staff') ? [staff, shop] : [shop, staff]) as [Auth, Auth]), staff, shop);
+    const [boss, kim] = [await logIn(`${url}/staff`, 'boss'), await logIn(`${url}/shop`, 'kim')];
+    const [bossToken, kimToken] = [await bearer(`${url}/staff`, 'boss'), await bearer(`${url}/shop`, 'kim')];
+    const statuses = async (path: string): Promise<number[]> =>
+      Promise.all([boss, kim, bossToken, kimToken].map(async (headers) => (await ask(url + path, { headers })).status));
+    expect(await statuses('/admin')).toEqual([200, 401, 200, 401]);
+    expect(await statuses('/orders')).toEqual([401, 200, 401, 200]);
+    const both = { cookie: `${boss.cookie}; ${kim.cookie}` };
+    expect([(await ask(`${url}/admin`, { headers: both })).text, (await ask(`${url}/orders`, { headers: both })).text]).toEqual([
+      'boss',
+      'kim',
+    ]);
+    expect((await ask(`${url}/last`, { headers: both })).json).toEqual({ name: 'boss' });
+  });
+
+  it('get 500 and a log line from a guard that names none of them', async () => {
+    const [staff, shop] = [login('/staff', 'boss'), login('/shop', 'kim')];
+    const url = await start(staff, shop, staff, shop);
+    const answer = await ask(`${url}/unnamed`, { headers: await logIn(`${url}/staff`, 'boss') });
+    expect(answer.status).toBe(500);
+    expect(
+      log.lines.some(({ level, err }) => level === 50 && String((err as { message: string }).message).includes('several logins')),
+    ).toBe(true);
+  });
+
+  it('get 500 from a guard that names a login which has not read the request', async () => {
+    const [staff, other] = [login('/staff', 'boss'), login('/other', 'kim')];
+    const url = await start(staff, staff, other, staff);
+    expect((await ask(`${url}/admin`, { headers: await logIn(`${url}/staff`, 'boss') })).status).toBe(500);
+  });
+
+  it('get 500 where their tokens could not be told apart', async () => {
+    const [staff, shop] = [login('/tasks', 'boss'), login('/tasks', 'kim')];
+    const url = await start(staff, shop, staff, shop);
+    expect((await ask(`${url}/admin`, { headers: await logIn(`${url}/tasks`, 'boss') })).status).toBe(500);
+  });
+
+  it('need no name under koa-mount, where each request has one login', async () => {
+    const app = new Koa();
+    app.silent = true;
+    for (const [at, user] of [
+      ['/one', 'boss'],
+      ['/two', 'kim'],
+    ] as const) {
+      const auth = login('/tasks', user, { cookie: { name: user }, secretKey: `${secretKey}${user}` });
+      const inner = new Koa();
+      inner.use(sessionToken(auth)).use(loginRoutes(auth)).use(requireAuth('redirect'));
+      inner.use((ctx) => {
+        ctx.body = sessionOf(ctx).username;
+      });
+      app.use(mount(at, inner));
+    }
+    const each = await serve(app);
+    open.push(each);
+    const boss = await bearer(`${each.url}/one/tasks`, 'boss');
+    expect([
+      (await ask(`${each.url}/one/page`, { headers: boss })).text,
+      (await ask(`${each.url}/two/page`, { headers: boss })).status,
+    ]).toEqual(['boss', 401]);
+    const visit = await sendRaw(each.url, requestText('GET', '/two/page', navigating));
+    expect(visit.headers.get('location')).toBe('/two/tasks/auth/login?next=%2Ftwo%2Fpage');
   });
 });

@@ -61,6 +61,7 @@ router.get('/reports', requireAuth('redirect'), (ctx) => {
 });
 router.get('/api/reports', requireAuth('401'), listReports);
 router.post('/api/reports', requireAuth('401', { role: 'operator' }), createReport);
+router.get('/admin', requireAuth('redirect', { auth, role: 'admin' }), listReports);
 
 const tasks = new TaskManager({ database: 'tasks.db' });
 
@@ -113,6 +114,10 @@ taskAdmin(tasks, {
 taskAdmin(tasks, { auth: strategies });
 taskAdmin(tasks, { auth: { authenticate_user: (username) => username === 'x' } });
 taskAdmin(tasks, { auth: own });
+taskAdmin(tasks, { auth: { who: () => ({ name: 'ci', roles: ['operator'], ambient: false, strategy: 'tokens' }) } });
+createAuth({
+  strategies: { authenticate_user: () => true, find_user: (_name, { signal }) => (signal.aborted ? undefined : { version: '1' }) },
+});
 taskAdmin(tasks, { auth: { who: (ctx) => (ctx.state.user ? { name: 'x', roles: ['viewer'] } : undefined), loginUrl: () => '/sign-in' } });
 
 export { id };

@@ -94,6 +94,13 @@ new StrategyRegistry().register('x', { authenticate_user: async () => ({ id: 7 }
 requireAuth('403');
 // @ts-expect-error no such option
 requireAuth('401', { roles: 'viewer' });
+requireAuth('401', { auth, role: 'viewer' });
+// @ts-expect-error what createAuth returned is needed
+requireAuth('401', { auth: { who: () => undefined } });
+// @ts-expect-error ambient is true or false
+taskAdmin(tasks, { auth: { who: () => ({ name: 'ada', roles: [], ambient: 'no' }) } });
+// @ts-expect-error a strategy answers with a list of roles
+createAuth({ strategies: { authenticate_user: () => ({ ok: true, roles: 'admin' }) } });
 // @ts-expect-error what createAuth returned is needed
 sessionToken({ who: () => undefined });
 // @ts-expect-error likewise

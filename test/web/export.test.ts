@@ -55,7 +55,7 @@ describe('GET P/export', () => {
     const { text, headers } = await ask(`${app.base}/audit/export?format=csv&action=pause`, { headers: session });
     expect(headers.get('Content-Disposition')).toBe('attachment; filename="audit.csv"');
     const [head, row = '', ...none] = text.split('\r\n');
-    expect(head).toBe('at,actor,action,outcome,ip,requestId,tasks,detail');
+    expect(head).toBe('at,actor,action,outcome,ip,requestId,tasks,detail,strategy');
     expect(row).toMatch(/^\d{4}-.*Z,admin,pause,done,/);
     expect(row).toContain('reason: =cmd()');
     expect(row).not.toMatch(/(^|,)=/);
