@@ -1,10 +1,13 @@
 import { expect } from '@jest/globals';
 import type { Database } from '../../src/engines/embedded/database.js';
 
-/** Every count that is kept, so that no read counts, and what it is a count of. */
+const firstReady = (column: string): string =>
+  `(SELECT ${column} FROM task WHERE task.lane = lane.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;
+
+/** What is kept so that no read counts or searches for it, and what it says. */
 const sums: [kept: string, counted: string][] = [
   [
-    'SELECT status, lane, n FROM tally WHERE n <> 0 ORDER BY status, lane',
+    'SELECT status, lane, n FROM tally ORDER BY status, lane',
     'SELECT status, lane, count(*) AS n FROM task GROUP BY status, lane ORDER BY status, lane',
   ],
   [
@@ -14,6 +17,11 @@ const sums: [kept: string, counted: string][] = [
   [
     'SELECT fingerprint, status, n FROM kind_tally ORDER BY fingerprint, status',
     'SELECT fingerprint, status, count(*) AS n FROM task WHERE fingerprint IS NOT NULL GROUP BY fingerprint, status ORDER BY fingerprint, status',
+  ],
+  [
+    'SELECT id, paused, ready_priority, ready_id FROM lane ORDER BY id',
+    `SELECT id, queue IN (SELECT queue FROM paused) AS paused, ${firstReady('priority')} AS ready_priority, ${firstReady('task.id')} AS ready_id
+     FROM lane ORDER BY id`,
   ],
 ];
 

@@ -1,11 +1,10 @@
 import type { StoredError } from '../../tasks/engine.js';
-import { fingerprint } from '../../tasks/fingerprint.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { Database, Row } from './database.js';
-import { type ClaimedRow, detailsText, stateCode } from './rows.js';
+import type { Row } from './database.js';
+import { detailsText, stateCode } from './rows.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 import { introduce } from './workers.js';
-import type { BatchResult, Claim, LogEntry, ProgressEntry, Write } from './write.js';
+import type { LogEntry, ProgressEntry, Write } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
@@ -15,151 +14,6 @@ const interrupted: StoredError = {
   stack: null,
   fingerprint: '',
 };
-
-const notStarted: StoredError = {
-  name: 'TimeoutError',
-  message: 'the deadline of the task passed before it was started',
-  stack: null,
-  fingerprint: '',
-};
-
-interface Ready {
-  seq: number;
-  id: string;
-  priority: number;
-  deadlineAt: number | null;
-  /** Of the failure that it is tried again after. */
-  fingerprint: string | null;
-  /** Of its arguments. */
-  bytes: number;
-  lane: number;
-  name: string;
-  queue: string;
-}
-
-/** Bytes of arguments that one claim takes, so that the answer stays well below the longest string of JavaScript. */
-const claimBytes = 32 * 1024 * 1024;
-
-/** Takes the first ready tasks: by priority, then by age, over all lanes that may run. Those whose deadline has passed end here. */
-export function claim(transaction: Transaction, wish: Claim): Pick<BatchResult, 'claimed' | 'begun' | 'expired' | 'more'> {
-  const { database, ledger } = transaction;
-  const { owner, limit, at, bytes = claimBytes } = wish;
-  database.run('UPDATE task SET ready_at = NULL WHERE ready_at <= ?', at);
-  const claimed: ClaimedRow[] = [];
-  const expired: Row[] = [];
-  let room = bytes;
-  let more = false;
-  for (;;) {
-    ledger.writeTally();
-    const ready = readyTasks(transaction, wish, limit - claimed.length);
-    const late = ready.filter(({ deadlineAt }) => deadlineAt !== null && deadlineAt <= at);
-    for (const task of late) expired.push(expire(transaction, task, at));
-    const timely = late.length === 0 ? ready : ready.filter((task) => !late.includes(task));
-    const fitting = timely.filter((task, index) => {
-      room -= task.bytes;
-      return room >= 0 || claimed.length + index === 0;
-    });
-    if (fitting.length > 0) claimed.push(...begin(transaction, fitting, owner, at));
-    more = fitting.length < timely.length;
-    if (late.length === 0 || more) break;
-  }
-  const begun = transaction.wanted.has('running') ? claimed.map(([seq]) => summaryRow(transaction, seq)) : [];
-  return { claimed, begun, expired, more };
-}
-
-function readyTasks({ database }: Transaction, wish: Claim, limit: number): Ready[] {
-  const names = new Map(wish.names);
-  const lanes = database.all(
-    `SELECT lane.id, lane.name, lane.queue FROM tally JOIN lane ON lane.id = tally.lane
-     WHERE tally.status = 0 AND tally.n > 0 AND lane.queue NOT IN (SELECT queue FROM paused)`,
-  );
-  const room = new Map<string, number>();
-  const ready: Ready[] = [];
-  for (const row of lanes) {
-    const lane = { lane: Number(row.id), name: String(row.name), queue: String(row.queue) };
-    if (!names.has(lane.name)) continue;
-    const left = room.get(lane.name) ?? roomOf(database, lane.name, names.get(lane.name) ?? Number.POSITIVE_INFINITY);
-    room.set(lane.name, left);
-    if (left > 0) ready.push(...readyOfLane(database, lane, Math.min(left, limit), wish.only));
-  }
-  if (lanes.length > 1) ready.sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
-  return ready
-    .filter(({ name }) => {
-      const left = room.get(name) ?? 0;
-      room.set(name, left - 1);
-      return left > 0;
-    })
-    .slice(0, limit);
-}
-
-/** As one text, which the driver gives sooner than as many values. */
-function readyOfLane(
-  database: Database,
-  lane: Pick<Ready, 'lane' | 'name' | 'queue'>,
-  limit: number,
-  only: readonly number[] | undefined,
-): Ready[] {
-  // Of a few that are named it goes to each, and not through all of the lane.
-  const from = only
-    ? 'json_each(?3) AS wanted CROSS JOIN task ON task.seq = wanted.value WHERE +lane = ?1 AND +status = 0'
-    : 'task WHERE lane = ?1 AND status = 0';
-  const row = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (
-       SELECT seq, task.id, priority, deadline_at, fingerprint, octet_length(args) AS bytes FROM ${from} AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT ?2)`,
-    lane.lane,
-    limit,
-    ...(only ? [JSON.stringify(only)] : []),
-  );
-  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null, number][];
-  return tasks.map(([seq, id, priority, deadlineAt, fingerprint, bytes]) => ({
-    seq,
-    id,
-    priority,
-    deadlineAt,
-    fingerprint,
-    bytes,
-    ...lane,
-  }));
-}
-
-/** How many more of a name may run. */
-function roomOf(database: Database, name: string, concurrency: number): number {
-  if (concurrency === Number.POSITIVE_INFINITY) return concurrency;
-  const running = database.get(
-    'SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status = 1 AND lane IN (SELECT id FROM lane WHERE name = ?)',
-    name,
-  );
-  return concurrency - Number(running?.n);
-}
-
-function begin(transaction: Transaction, tasks: readonly Ready[], owner: string, at: number): ClaimedRow[] {
-  const { database, ledger } = transaction;
-  const rows = database.all(
-    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = ?3, ended_at = NULL, duration = NULL,
-       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL,
-       error_details = NULL
-     FROM json_each(?4) AS each WHERE task.seq = each.value
-     RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at, args) AS rest`,
-    ledger.nextRevs(tasks.length),
-    owner,
-    at,
-    JSON.stringify(tasks.map(({ seq }) => seq)),
-  );
-  const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
-  return tasks.map((task) => {
-    move(transaction, task.lane, 'pending', 'running');
-    if (task.fingerprint !== null) ledger.countKind(task.fingerprint, 'pending', -1);
-    const rest = JSON.parse(rests.get(task.seq) ?? '') as [string | null, number, number, number, number, number | null, string];
-    return [task.seq, task.id, task.name, task.queue, ...rest];
-  });
-}
-
-function expire(transaction: Transaction, { seq, lane, name, fingerprint: before }: Ready, at: number): Row {
-  transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
-  const error = { ...notStarted, fingerprint: fingerprint(name, notStarted) };
-  end(transaction, { seq, lane, started_at: null, fingerprint: before }, 'pending', 'failed', at, error, {});
-  return summaryRow(transaction, seq);
-}
 
 /**
  * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is

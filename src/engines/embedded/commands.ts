@@ -89,6 +89,7 @@ function runNow(transaction: Transaction, row: Row, at: number): Row | undefined
   if (statusOf(row) !== 'pending') return undefined;
   const { database, ledger } = transaction;
   database.run('UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?', at, ledger.nextRev(), row.seq ?? null);
+  ledger.ready.changed(Number(row.lane));
   return summaryRow(transaction, Number(row.seq));
 }
 

@@ -207,6 +207,14 @@ ALTER TABLE schedule ADD COLUMN pause_reason TEXT;
   `
 ALTER TABLE task ADD COLUMN error_details TEXT;
 ALTER TABLE attempt ADD COLUMN error_details TEXT;
+ALTER TABLE lane ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lane ADD COLUMN ready_priority INTEGER;
+ALTER TABLE lane ADD COLUMN ready_id BLOB;
+UPDATE lane SET paused = 1 WHERE queue IN (SELECT queue FROM paused);
+UPDATE lane SET ready_priority = task.priority, ready_id = task.id FROM task
+  WHERE task.seq = (SELECT seq FROM task WHERE lane = lane.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT 1);
+CREATE INDEX lane_ready ON lane (paused, name, ready_priority DESC, ready_id) WHERE ready_id IS NOT NULL;
+DELETE FROM tally WHERE n = 0;
 `,
 ];
 

@@ -1,12 +1,15 @@
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Database, SqlValue } from './database.js';
+import { ReadyPartitions } from './ready-partitions.js';
 import { stateCode } from './rows.js';
 
 /** Changes of a count, by the two columns of its key. */
 type Sums = Map<string, Map<SqlValue, number>>;
 
-/** What a transaction counts: the numbers of changes and of tasks, and how many tasks there are of each lane, tag and kind of failure. */
+/** What a transaction counts: the numbers of changes and of tasks, and how many tasks there are of each partition, tag and kind of failure. */
 export class Ledger {
+  /** The first ready task of each partition. */
+  readonly ready: ReadyPartitions;
   readonly #database: Database;
   readonly #lanes = new Map<string, number>();
   /** Changes of the live counts, by state and lane. */
@@ -19,6 +22,7 @@ export class Ledger {
 
   constructor(database: Database) {
     this.#database = database;
+    this.ready = new ReadyPartitions(database);
   }
 
   /** Begins to count; a transaction that may write is open. */
@@ -48,13 +52,17 @@ export class Ledger {
     return this.#seq;
   }
 
-  /** The lane of a name and a queue, made where there is none yet. */
+  /** The id of the partition of a name and a queue, which is made if there is none yet. */
   lane(name: string, queue: string): number {
     const key = `${name}\0${queue}`;
     const known = this.#lanes.get(key);
     if (known !== undefined) return known;
     const database = this.#database;
-    database.run('INSERT OR IGNORE INTO lane (name, queue) VALUES (?, ?)', name, queue);
+    database.run(
+      'INSERT OR IGNORE INTO lane (name, queue, paused) VALUES (?1, ?2, EXISTS (SELECT 1 FROM paused WHERE queue = ?2))',
+      name,
+      queue,
+    );
     const lane = Number(database.get('SELECT id FROM lane WHERE name = ? AND queue = ?', name, queue)?.id);
     // Bounded: a queue for each customer is a use, a queue for each task is none.
     if (this.#lanes.size > 10_000) this.#lanes.clear();
@@ -62,7 +70,9 @@ export class Ledger {
     return lane;
   }
 
+  /** Counts tasks of a partition that came into a state, or left it. */
   count(lane: number, status: TaskStatus, by: number): void {
+    if (status === 'pending') this.ready.changed(lane);
     const key = lane * 8 + stateCode[status];
     this.#tally.set(key, (this.#tally.get(key) ?? 0) + by);
   }
@@ -77,18 +87,25 @@ export class Ledger {
     add(this.#kinds, fingerprint, stateCode[status], by);
   }
 
-  /** Stores what was counted of lanes, which a claim reads. */
+  /** Stores what was counted of partitions. A partition has no row for a state that none of its tasks is in. */
   writeTally(): void {
     for (const [key, by] of this.#tally) {
-      if (by === 0) continue;
-      this.#database.run(
-        'INSERT INTO tally (status, lane, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
-        key % 8,
-        Math.floor(key / 8),
-        by,
-      );
+      const [status, lane] = [key % 8, Math.floor(key / 8)];
+      if (by > 0)
+        this.#database.run(
+          'INSERT INTO tally (status, lane, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
+          status,
+          lane,
+          by,
+        );
+      if (by < 0) this.#countDown(status, lane, -by);
     }
     this.#tally.clear();
+  }
+
+  #countDown(status: number, lane: number, by: number): void {
+    this.#database.run('UPDATE tally SET n = n - ? WHERE status = ? AND lane = ?', by, status, lane);
+    this.#database.run('DELETE FROM tally WHERE status = ? AND lane = ? AND n = 0', status, lane);
   }
 
   /** Stores all that was counted. */
@@ -100,6 +117,7 @@ export class Ledger {
 
   /** Stores everything, before the commit. */
   close(): void {
+    this.ready.write();
     this.writeCounts();
     if (this.#rev !== this.#before.rev) this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
     if (this.#seq !== this.#before.seq) this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
@@ -123,6 +141,7 @@ export class Ledger {
 
   /** Forgets what a transaction that failed had counted. */
   discard(): void {
+    this.ready.discard();
     this.#tally.clear();
     this.#tags.clear();
     this.#kinds.clear();

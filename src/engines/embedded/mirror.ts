@@ -112,6 +112,7 @@ function update(transaction: Transaction, row: Row, task: MirroredTask): void {
   if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
   if (error?.fingerprint) ledger.countKind(error.fingerprint, status, 1);
   if (from !== status) move(transaction, lane, from, status);
+  else if (status === 'pending') ledger.ready.changed(lane);
   const findable = status === 'failed' && !hasEnded ? (row.searchable ?? null) : status === 'failed' ? 0 : null;
   if (row.searchable === 1 && findable !== 1) database.run('DELETE FROM failure WHERE rowid = ?', seq);
   database.run(

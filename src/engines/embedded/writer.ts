@@ -1,4 +1,5 @@
-import { abandon, claim, finish, handBack, recover, succeed, writeLog, writeProgress } from './attempts.js';
+import { abandon, finish, handBack, recover, succeed, writeLog, writeProgress } from './attempts.js';
+import { claim } from './claim.js';
 import { command, rerun } from './commands.js';
 import { type Database, rollBack, sqliteCode } from './database.js';
 import { Failures } from './failures.js';
@@ -57,11 +58,10 @@ export class Writer {
       rollups.write();
       failures.write();
       ledger.close();
-      const due = wish && database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
       const written = performance.now();
       database.exec('COMMIT');
       const diskBound = performance.now() - written > written - started;
-      return { outcomes, ...taken, nextDue: typeof due === 'number' ? due : null, diskBound };
+      return { outcomes, ...taken, diskBound };
     } catch (error) {
       ledger.discard();
       rollups.discard();
