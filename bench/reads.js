@@ -34,26 +34,26 @@ async function measure(ended) {
   const { items } = await tasks.find({ limit: 50 });
   const some = items[0]?.id ?? '';
   let deep = await tasks.find({ limit: 500 });
-  for (let page = 0; page < Math.min(40, ended / 1000); page++) deep = await tasks.find({ limit: 500, after: deep.next ?? undefined });
-  const after = deep.next ?? undefined;
+  for (let page = 0; page < Math.min(40, ended / 1000); page++)
+    deep = await tasks.find({ limit: 500, cursor: deep.nextCursor ?? undefined });
+  const cursor = deep.nextCursor ?? undefined;
   const failed = (await tasks.find({ limit: 1, status: ['failed'] })).items[0];
-  const now = Date.now();
   /** @type {Record<string, () => Promise<unknown>>} */
   const reads = {
     'first page': () => tasks.find({ limit: 50 }),
     'page of a state': () => tasks.find({ limit: 50, status: ['failed'] }),
     'page of a name and a state': () => tasks.find({ limit: 50, name: 'charge_card', status: ['success'] }),
     'page of a queue': () => tasks.find({ limit: 50, queue: 'bulk' }),
-    'page of a tag': () => tasks.find({ limit: 50, tags: [{ key: 'tenant', value: '0' }] }),
+    'page of a tag': () => tasks.find({ limit: 50, tag: ['tenant:0'] }),
     'page of a kind of failure': () => tasks.find({ limit: 50, fingerprint: failed?.fingerprint ?? '' }),
-    'page by duration': () => tasks.find({ limit: 50, sort: 'duration' }),
-    'deep page': () => tasks.find({ limit: 50, after }),
-    'search for a word': () => tasks.find({ limit: 50, text: 'answer' }),
-    'search for a word that is nowhere': () => tasks.find({ limit: 50, text: 'mastodon' }),
+    'page by duration': () => tasks.find({ limit: 50, sort: '-duration' }),
+    'deep page': () => tasks.find({ limit: 50, cursor }),
+    'search for a word': () => tasks.find({ limit: 50, q: 'answer' }),
+    'search for a word that is nowhere': () => tasks.find({ limit: 50, q: 'mastodon' }),
     detail: () => tasks.get(some),
     counts: () => tasks.aggregate('pulse'),
-    'metrics of an hour': () => tasks.aggregate('metrics', { from: now - 3_600_000 }),
-    'metrics of a day': () => tasks.aggregate('metrics', { from: now - 86_400_000 }),
+    'metrics of an hour': () => tasks.aggregate('metrics', { from: '-1h' }),
+    'metrics of a day': () => tasks.aggregate('metrics', { from: '-24h' }),
     'metrics of all time': () => tasks.aggregate('metrics', {}),
   };
   /** @type {Record<string, number>} */

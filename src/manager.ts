@@ -1,7 +1,9 @@
 import { runInEmptyContext } from './empty-context.js';
 import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { TaskflowError } from './errors.js';
+import { Lifecycle, neverStarted } from './lifecycle.js';
 import {
+  booleanOption,
   type DurationWarning,
   durationWarnings,
   fileOption,
@@ -9,12 +11,15 @@ import {
   loggerOption,
   numberOption,
   optionsObject,
+  rangeError,
   secondsOption,
   secretKeysOption,
+  typeError,
   wrongType,
 } from './options.js';
 import type { SharedStore } from './store/shared-store.js';
 import { encodeArguments } from './tasks/arguments.js';
+import { checkedReader } from './tasks/checked-source.js';
 import {
   checkHandler,
   type DeclaredTask,
@@ -30,22 +35,15 @@ import {
   type TaskOptions,
 } from './tasks/definition.js';
 import { thrownForLog } from './tasks/describe-error.js';
-import type {
-  Aggregates,
-  AppConnection,
-  Command,
-  CommandBy,
-  Definitions,
-  NewTask,
-  TaskEngine,
-  TaskQuery,
-  TaskSource,
-} from './tasks/engine.js';
+import type { AppConnection, CommandBy, Definitions, Command as EngineCommand, NewTask, TaskEngine } from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
+import { argumentLists, PreparedTasks } from './tasks/prepared.js';
+import { readCommand } from './tasks/read-command.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
 import { createSealer, type Sealer } from './tasks/sealing.js';
-import { type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+import type { Aggregates, Command, DetailQuery, FindQuery, LinesQuery, TaskList, TaskReader, TaskSource } from './tasks/source.js';
+import { type LogLine, type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
 /** Options of a {@link TaskManager}. */
 export interface TaskManagerOptions {
@@ -116,6 +114,7 @@ const mebibyte = 1024 * 1024;
 export class TaskManager implements TaskSource {
   readonly #definitions = new Map<string, Definition>();
   readonly #engine: TaskEngine;
+  readonly #reader: TaskReader;
   readonly #runner: HandlerRunner;
   readonly #schedules = new Map<string, Timetable>();
   readonly #listeners = new Map<TaskStatus, Set<Listener>>();
@@ -123,7 +122,8 @@ export class TaskManager implements TaskSource {
   readonly #sealer: Sealer;
   readonly #logger: Logger;
   readonly #warnDuration: DurationWarning;
-  #started: Promise<void> | undefined;
+  readonly #prepared = new PreparedTasks();
+  readonly #lifecycle: Lifecycle;
   #stopped: Promise<void> | undefined;
 
   constructor(options?: TaskManagerOptions) {
@@ -152,6 +152,12 @@ export class TaskManager implements TaskSource {
       logger: this.#logger,
     });
     this.#engine = engineOf(given, this.#logger, this.#warnDuration);
+    this.#lifecycle = new Lifecycle({
+      begin: (run) => runInEmptyContext(() => this.#engine.start(run ? this.#runner : undefined)),
+      // An engine with a clock of its own is one for tests, where nothing happens by itself.
+      warn: given.logger === false || this.#engine.clock ? undefined : () => this.#logger.warn({}, neverStarted),
+    });
+    this.#reader = checkedReader(this.#engine, () => this.#now());
     this.#engine.observe({
       wants: (status) => (this.#listeners.get(status)?.size ?? 0) > 0,
       tell: (task) => this.#emit(task),
@@ -186,7 +192,7 @@ export class TaskManager implements TaskSource {
       ...task,
       handle: (handler) => {
         checkHandler(name, handler);
-        if (definition.handler) throw new RangeError(`task '${name}' has a handler already`);
+        if (definition.handler) throw rangeError(`task '${name}' has a handler already`);
         definition.handler = handler as Handler<readonly unknown[]>;
         this.#runner.changed();
         return task;
@@ -201,11 +207,13 @@ export class TaskManager implements TaskSource {
   schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
     nameOption('name of a schedule', name);
     const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
-    if (this.#schedules.has(name)) throw new RangeError(`a schedule named '${name}' exists already`);
+    if (this.#schedules.has(name)) throw rangeError(`a schedule named '${name}' exists already`);
+    const args: unknown = options.args ?? [];
+    if (!Array.isArray(args)) throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
+    if (typeof target !== 'object' || target === null) throw wrongType(`task of schedule '${name}'`, target, 'a task or a handler');
     const definition = this.#definitions.get(target.name);
-    if (!definition) throw new RangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
-    const args = options.args ?? [];
+    if (!definition) throw rangeError(`schedule '${name}': task '${String(target.name)}' is not of this manager`);
     const prepare = (): NewTask => ({ ...this.#prepare(definition, args, undefined, 'scheduled'), schedule: name });
     // Wrong arguments fail here, not in the night.
     prepare();
@@ -213,9 +221,13 @@ export class TaskManager implements TaskSource {
     this.#engine.schedule({ name, task: definition.name, prepare, ...timetable });
   }
 
-  /** Stores tasks that `prepare` made, all or none; resolves when they are on disk. */
-  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    return this.#engine.enqueue(tasks);
+  /**
+   * Stores tasks that `prepare` of a task of this manager made, all or none; resolves to their ids when they are on disk.
+   *
+   * @throws TypeError with code INVALID_INPUT for anything that `prepare` did not make.
+   */
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    return this.#store(this.#prepared.check(tasks));
   }
 
   /**
@@ -226,6 +238,7 @@ export class TaskManager implements TaskSource {
    * engine has no file of its own.
    */
   async backup(path: string): Promise<void> {
+    if (path === undefined) throw wrongType('path', path, 'the path of a file');
     const to = fileOption('path', path, '');
     if (!this.#engine.backup) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no backup of its own');
     await this.#engine.backup(to);
@@ -236,56 +249,78 @@ export class TaskManager implements TaskSource {
    * listener runs in an empty AsyncLocalStorage context, because one process stores the changes of many requests together.
    */
   on(status: TaskStatus, listener: Listener): this {
-    if (!taskStatuses.includes(status)) throw wrongType('event', status, taskStatuses.join(', '));
-    this.#listeners.set(status, (this.#listeners.get(status) ?? new Set()).add(listener));
+    this.#listenersOf(status, listener).add(listener);
     return this;
   }
 
+  /** Ends what `on` began. */
   off(status: TaskStatus, listener: Listener): this {
-    this.#listeners.get(status)?.delete(listener);
+    this.#listenersOf(status, listener).delete(listener);
     return this;
   }
 
-  /** Opens the database and begins to run tasks. Rejects when the database cannot be used. */
-  async start(options?: StartOptions): Promise<void> {
-    const { run = true } = optionsObject<StartOptions>('start', options, ['run']);
-    this.#started ??= runInEmptyContext(() =>
-      this.#start(run).catch((error) => {
-        // The cause may pass, so the app may try again.
-        this.#started = undefined;
-        throw error;
-      }),
-    );
-    await this.#started;
+  #listenersOf(status: TaskStatus, listener: Listener): Set<Listener> {
+    if (!taskStatuses.includes(status)) throw wrongType('event', status, `one of ${taskStatuses.join(', ')}`);
+    if (typeof listener !== 'function') throw wrongType('listener', listener, 'a function');
+    const listeners = this.#listeners.get(status) ?? new Set();
+    this.#listeners.set(status, listeners);
+    return listeners;
   }
 
-  /** Takes no more tasks, waits for those that run, ends streams and timers, closes the database. */
+  /**
+   * Opens the database and begins to run tasks, or with `run: false` only to enqueue and show them. Further calls with the same
+   * `run` wait for the first one. A start that failed can be tried again.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used or the manager has stopped, INVALID_INPUT if it was
+   * started with another `run`.
+   */
+  async start(options?: StartOptions): Promise<void> {
+    const given = optionsObject<StartOptions>('start', options, ['run']);
+    await this.#lifecycle.start(booleanOption('run', given.run, true));
+  }
+
+  /** Takes no more tasks, waits for those that run, ends streams and timers, closes the database. It is final. */
   async stop(options?: StopOptions): Promise<void> {
     const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
     const seconds = secondsOption('timeout of stop()', timeout, 10, { warn: this.#warnDuration, zero: true, max: 86_400 });
+    this.#lifecycle.stop();
     this.#stopped ??= this.#engine.stop({ timeout: seconds });
     await this.#stopped;
   }
 
-  find(query: TaskQuery): ReturnType<TaskEngine['find']> {
-    return this.#engine.find(query);
+  /**
+   * Lists tasks, the newest first, 50 unless `limit` says otherwise. The query has the names of the HTTP API.
+   *
+   * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError INVALID_CURSOR for a cursor of
+   * another list.
+   * @example
+   * ```ts
+   * const { items, nextCursor } = await tasks.find({ status: ['failed'], name: 'send_email', from: '-6h', limit: 20 });
+   * ```
+   */
+  find(query?: FindQuery): Promise<TaskList> {
+    return this.#reader.find(query);
   }
 
-  async get(...[id, options]: Parameters<TaskEngine['get']>): ReturnType<TaskEngine['get']> {
-    const task = await this.#engine.get(id, options);
+  /** Returns a task with its arguments, attempts and log, or `undefined` if there is none with that id. */
+  async get(id: string, query?: DetailQuery): Promise<TaskDetail | undefined> {
+    const task = await this.#reader.get(id, query);
     return task && this.#unsealed(task);
   }
 
-  logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
-    return this.#engine.logs(id, query);
+  /** Returns lines of a task's log, the oldest first, 500 unless `limit` says otherwise. */
+  logs(id: string, query?: LinesQuery): Promise<readonly LogLine[]> {
+    return this.#reader.logs(id, query);
   }
 
+  /** Returns sums over tasks: `pulse`, `metrics`, `failures`, `workers` or `waits`. */
   aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    return this.#engine.aggregate(kind, ...query);
+    return this.#reader.aggregate(kind, ...query);
   }
 
+  /** Returns what the engine says of itself, its queues and its schedules. */
   describe(): ReturnType<TaskEngine['describe']> {
-    return this.#engine.describe();
+    return this.#reader.describe();
   }
 
   definitions(): Definitions {
@@ -295,37 +330,60 @@ export class TaskManager implements TaskSource {
     };
   }
 
+  /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */
   watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
-    return this.#engine.watch(after, signal);
+    return this.#reader.watch(after, signal);
   }
 
+  /**
+   * Does something to tasks, a queue or a schedule. A command to every task says `filter: 'all'`.
+   *
+   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not exactly one that there is: with an unknown
+   * key, with a value that is `undefined`, with neither or both of `ids` and `filter`, or without an actor. Nothing is done then.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`; nothing is done then either.
+   * @example
+   * ```ts
+   * await tasks.control({ action: 'retry', filter: { status: ['failed'], name: 'send_email' }, spread: 60 }, { actor: 'ada' });
+   * ```
+   */
   async control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
-    return this.#engine.control(command.action === 'rerun' ? await this.#withArguments(command) : command, by);
+    const [checked, who] = await readCommand(command, by, this.#now());
+    return this.#engine.control(checked.action === 'rerun' ? await this.#withArguments(checked) : checked, who);
   }
 
   /** New arguments of a rerun, checked and encrypted as those of an enqueue are. */
-  async #withArguments(command: Extract<Command, { action: 'rerun' }>): Promise<Command> {
+  async #withArguments(command: Extract<EngineCommand, { action: 'rerun' }>): Promise<EngineCommand> {
     const { ids, args } = command;
     if (args === undefined) return command;
     const [id] = ids;
-    if (id === undefined || ids.length > 1) throw new RangeError(`args belong to the rerun of one task, not of ${ids.length}`);
-    const list: unknown = JSON.parse(args);
-    if (!Array.isArray(list)) throw new TypeError('args must be JSON text of a list');
+    if (id === undefined || ids.length > 1) throw rangeError(`command.args belongs to the rerun of one task, not of ${ids.length}`);
     const name = (await this.#engine.get(id))?.name ?? '';
     try {
+      const list = JSON.parse(args) as readonly unknown[];
       return { ...command, args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name) };
     } catch (cause) {
       throw new TaskflowError('INVALID_INPUT', (cause as Error).message, { cause });
     }
   }
 
-  async #start(run: boolean): Promise<void> {
-    await this.#engine.start(run ? this.#runner : undefined);
+  /** The time of the engine's clock, in Unix milliseconds. */
+  #now(): number {
+    return this.#engine.clock?.now() ?? Date.now();
+  }
+
+  /** Notes that a middleware shows these tasks, which is of no use if none is ever run or read on purpose. */
+  mounted(): void {
+    this.#lifecycle.used();
+  }
+
+  #store(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    this.#lifecycle.used();
+    return this.#engine.enqueue(tasks);
   }
 
   #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
     nameOption('name of a task', name);
-    if (this.#definitions.has(name)) throw new RangeError(`a task named '${name}' is defined already`);
+    if (this.#definitions.has(name)) throw rangeError(`a task named '${name}' is defined already`);
     const definition: Definition = {
       name,
       settings: readSettings(name, options, this.#warnDuration),
@@ -345,15 +403,16 @@ export class TaskManager implements TaskSource {
     const prepare = (...args: A): NewTask => this.#prepare(definition, args, call);
     return {
       name: definition.name,
-      prepare,
+      prepare: (...args) => this.#prepared.add(prepare(...args)),
       enqueue: async (...args) => {
         const task = prepare(...args);
-        const [id = task.id] = await this.enqueue([task]);
+        const [id = task.id] = await this.#store([task]);
         return id;
       },
       enqueueIn: (connection, ...args) => this.#enqueueIn(connection, prepare(...args)),
       enqueueMany: async (list) => {
-        return [...(await this.enqueue(list.map((args) => prepare(...args))))];
+        const tasks = argumentLists(list).map((args) => prepare(...args));
+        return [...(await this.#store(tasks))];
       },
     };
   }
@@ -364,6 +423,7 @@ export class TaskManager implements TaskSource {
 
   #enqueueIn(connection: AppConnection, task: NewTask): string {
     if (!this.#engine.enqueueIn) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no file that an app could write to');
+    this.#lifecycle.used();
     const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
     return id;
   }
@@ -404,7 +464,7 @@ function engineOf(
   warn: DurationWarning,
 ): TaskEngine {
   if (engine !== undefined) {
-    if (database !== undefined) throw new TypeError('database and engine exclude each other');
+    if (database !== undefined) throw typeError('database and engine exclude each other');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
       throw wrongType('engine', engine, 'a TaskEngine');
     return engine;

@@ -1,4 +1,5 @@
 import { type Logger as Pino, pino } from 'pino';
+import type { ErrorCode } from './errors.js';
 
 /** The part of a pino logger that is used; any pino instance or child fits. */
 export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error'>;
@@ -36,23 +37,42 @@ function isClass(value: object): boolean {
   return value === Error || prototype instanceof Error;
 }
 
-function quote(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
+/** Returns a value as an error message shows it: strings in quotes and cut, all else by its kind. */
+export function quote(value: unknown): string {
+  try {
+    return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
+  } catch {
+    // A proxy may throw when it is looked at.
+    return typeof value;
+  }
 }
 
-/** The error every wrong option gets: its name, its value and what is accepted. */
+/** The `code` of every error about a wrong option or argument, the same that the HTTP API answers. */
+const argumentCode = 'INVALID_INPUT' satisfies ErrorCode;
+
+/** Returns a TypeError that carries the `code` of a wrong option or argument. */
+export function typeError(message: string, options?: ErrorOptions): TypeError {
+  return Object.assign(new TypeError(message, options), { code: argumentCode });
+}
+
+/** Returns a RangeError that carries the `code` of a wrong option or argument. */
+export function rangeError(message: string, options?: ErrorOptions): RangeError {
+  return Object.assign(new RangeError(message, options), { code: argumentCode });
+}
+
+/** Returns the error for an option of the wrong type: its name, its value and what is accepted. */
 export function wrongType(option: string, value: unknown, accepted: string): TypeError {
-  return new TypeError(`${option} is ${quote(value)}; it must be ${accepted}`);
+  return typeError(`${option} is ${quote(value)}; it must be ${accepted}`);
 }
 
-/** As {@link wrongType}, for a value of the right type that cannot be. */
+/** Returns the error for an option of the right type whose value is not accepted. */
 export function outOfRange(option: string, value: unknown, accepted: string): RangeError {
-  return new RangeError(`${option} is ${quote(value)}; it must be ${accepted}`);
+  return rangeError(`${option} is ${quote(value)}; it must be ${accepted}`);
 }
 
-/** As {@link wrongType} and {@link outOfRange}, for options whose value must never be printed. */
+/** Returns the error for an option whose value must never be printed. */
 export function wrongSecret(option: string, accepted: string, Kind: typeof TypeError | typeof RangeError): Error {
-  return new Kind(`${option} must be ${accepted}`);
+  return Kind === TypeError ? typeError(`${option} must be ${accepted}`) : rangeError(`${option} must be ${accepted}`);
 }
 
 /** Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. */
@@ -63,7 +83,7 @@ export function optionsObject<T extends object>(where: string, value: T | undefi
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T)) {
-      throw new TypeError(`${where} has no option '${key}'; it has: ${known.map(String).join(', ')}`);
+      throw typeError(`${where} has no option '${key}'; it has: ${known.map(String).join(', ')}`);
     }
   }
   return value;

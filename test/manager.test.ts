@@ -108,8 +108,8 @@ describe('TaskManager', () => {
     const work = tasks.task('work', (n: number) => n);
     await tasks.start();
     const ids = await work.enqueueMany([[1], [2]]);
-    await expect(tasks.control({ action: 'rerun', ids, args: '[3]' }, by)).rejects.toThrow(/the rerun of one task, not of 2/);
-    await expect(tasks.control({ action: 'rerun', ids: ids.slice(1), args: '{"n":3}' }, by)).rejects.toThrow(TypeError);
+    await expect(tasks.control({ action: 'rerun', ids, args: [3] }, by)).rejects.toThrow(/the rerun of one task, not of 2/);
+    await expect(tasks.control({ action: 'rerun', ids: ids.slice(1), args: '{"n":3}' as never }, by)).rejects.toThrow(TypeError);
     expect((await tasks.find({ limit: 10 })).total).toBe(2);
   });
 

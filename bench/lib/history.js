@@ -26,7 +26,7 @@ export async function makeHistory(database, ended, pending) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   for (let n = 0; n < pending; n += 1000) await names[0]?.with({ runIn: 86_400 }).enqueueMany(Array.from({ length: 1000 }, (_, k) => [k]));
   // The word index comes after.
-  while ((await tasks.find({ limit: 1, text: 'answer' })).total < Math.min(10_000, Math.floor(ended / 100)))
+  while ((await tasks.find({ limit: 1, q: 'answer' })).total < Math.min(10_000, Math.floor(ended / 100)))
     await new Promise((resolve) => setTimeout(resolve, 200));
   await tasks.stop();
 }

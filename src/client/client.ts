@@ -1,11 +1,14 @@
 import type { z } from 'zod';
+import type { DetailQuery, FailuresQuery, FindQuery, LinesQuery, RangeQuery, Targets, TaskList } from '../tasks/source.js';
 import type { Metrics, TaskDetail, TaskSummary } from '../tasks/types.js';
 import type * as Answers from '../web/answers.js';
 import type * as Schemas from '../web/schemas.js';
 import { type Change, type ChangeOptions, followChanges } from './changes.js';
+import { checkClient, membersOf, onlyKeys, refuseUndefined, segment } from './check.js';
 import { readEvents, type ServerEvent } from './events.js';
 import { ProblemError, problemOf } from './problem.js';
 
+export type { CommandFilter, DetailQuery, FailuresQuery, TaskConditions, TaskList } from '../tasks/source.js';
 export { canCancel, canRetry } from '../tasks/states.js';
 export type { Counts, FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskStatus, TaskSummary, Worker } from '../tasks/types.js';
 export type { DashboardFacts } from '../web/dashboard-routes.js';
@@ -21,24 +24,32 @@ export interface ClientOptions {
   fetch?: typeof fetch | undefined;
 }
 
-/** What a schema takes. Lists may be read-only ones: nothing is written to them. */
-type Input<S extends z.ZodType> = ReadOnly<z.input<S>>;
-type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T extends object ? { readonly [K in keyof T]: ReadOnly<T[K]> } : T;
+/** What a body takes: lists may be read-only, and only a reason may be `undefined`. */
+type Body<S extends z.ZodType> = {
+  readonly [K in keyof z.input<S>]: K extends 'reason' ? z.input<S>[K] : ReadOnly<Exclude<z.input<S>[K], undefined>>;
+};
+type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
-/** Parameters of a list, and of whatever else is asked for by query. */
-export type ListQuery = Input<typeof Schemas.listQuery>;
-export type DetailQuery = Input<typeof Schemas.detailQuery>;
-export type LogsQuery = Input<typeof Schemas.logQuery>;
-export type MetricsQuery = Input<typeof Schemas.metricsQuery>;
-export type FailuresQuery = Input<typeof Schemas.failureQuery>;
-export type FiguresQuery = Input<typeof Schemas.figuresQuery>;
-export type AuditQuery = Input<typeof Schemas.auditQuery>;
-/** Bodies of actions. */
-export type Reason = Input<typeof Schemas.reasonBody>;
-export type RerunBody = Input<typeof Schemas.rerunBody>;
-export type BulkBody = Input<typeof Schemas.bulkBody>;
-export type BulkRetryBody = Input<typeof Schemas.bulkRetryBody>;
-export type RetryFailedBody = Input<typeof Schemas.retryFailedBody>;
+/** Parameters of a list, with the names of `TaskManager.find`. */
+export type ListQuery = Omit<FindQuery, 'counted'>;
+/** Parameters of a task's log. */
+export type LogsQuery = LinesQuery;
+/** Parameters of the metrics. */
+export type MetricsQuery = Omit<RangeQuery, 'series'>;
+/** Parameters of the functions and the queues. */
+export type FiguresQuery = Pick<RangeQuery, 'from' | 'to'>;
+/** Parameters of the audit. */
+export type AuditQuery = z.input<typeof Schemas.auditQuery>;
+/** Body of an action. */
+export type Reason = Body<typeof Schemas.reasonBody>;
+/** Body of `rerun`. */
+export type RerunBody = Body<typeof Schemas.rerunBody>;
+/** Body of `bulk`: exactly one of `ids` and `filter`; `filter: 'all'` means every task. */
+export type BulkBody = Omit<Body<typeof Schemas.bulkBody>, 'ids' | 'filter'> & Targets;
+/** Body of `bulkRetry`. */
+export type BulkRetryBody = Body<typeof Schemas.bulkRetryBody>;
+/** Body of `retryFailed`. */
+export type RetryFailedBody = Body<typeof Schemas.retryFailedBody>;
 /** Answers. */
 export type BulkAnswer = z.output<typeof Answers.bulkAnswer>;
 export type LogPage = z.output<typeof Answers.logPage>;
@@ -69,18 +80,14 @@ export interface OpenSession {
   current: boolean;
 }
 
-/** One page of a list. */
-export interface TaskList {
-  items: readonly TaskSummary[];
-  nextCursor: string | null;
-  total: number;
-  totalRelation: 'eq' | 'gte';
-}
-
 /** A task's detail as the API sends it: `args` only where the server shows them. */
 export type ShownTask = Omit<TaskDetail, 'args'> & Partial<Pick<TaskDetail, 'args'>>;
 
-/** The HTTP contract of the tasks, typed. Every method rejects with a {@link ProblemError}. */
+/**
+ * The HTTP contract of the tasks, typed. Every method rejects with a {@link ProblemError} if the server refuses, and with a
+ * TypeError of code INVALID_INPUT for an argument that the server could not check: an empty id, or a value of a command that is
+ * `undefined` and so would be left out.
+ */
 export interface TaskClient {
   list(query?: ListQuery, signal?: AbortSignal): Promise<TaskList>;
   /** All tasks of a list, asked for page by page as they are taken. */
@@ -96,15 +103,15 @@ export interface TaskClient {
   audit(query?: AuditQuery, signal?: AbortSignal): Promise<AuditPage>;
   retry(id: string, body?: Reason): Promise<TaskSummary>;
   cancel(id: string, body?: Reason): Promise<TaskSummary>;
-  /** Resolves to the new task. */
   /** Starts a task that waits for its time now. */
   run(id: string, body?: Reason): Promise<TaskSummary>;
+  /** Resolves to the new task. */
   rerun(id: string, body?: RerunBody): Promise<TaskSummary>;
   bulk(body: BulkBody): Promise<BulkAnswer>;
   bulkRetry(body: BulkRetryBody): Promise<BulkAnswer>;
   retryFailed(body: RetryFailedBody): Promise<BulkAnswer>;
   /** Deletes tasks that ended before a time, some 10,000 a call; with `dryRun` it counts them. */
-  deleteHistory(before: string, options?: { dryRun?: boolean | undefined }): Promise<{ deleted: number; more: boolean }>;
+  deleteHistory(before: string | Date, options?: { dryRun?: boolean }): Promise<{ deleted: number; more: boolean }>;
   pauseQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   resumeQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   pauseSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
@@ -137,7 +144,10 @@ export interface TaskClient {
  * for await (const change of tasks.changes()) if (change.type === 'tasks') console.log(change.upserts);
  * ```
  */
-export function createClient(base: string, { token, fetch: send = fetch }: ClientOptions = {}): TaskClient {
+export function createClient(base: string, options: ClientOptions = {}): TaskClient {
+  onlyKeys('options', options, ['token', 'fetch']);
+  checkClient(base, options);
+  const { token, fetch: send = fetch } = options;
   const ask = async (path: string, init: RequestInit = {}): Promise<Response> => {
     const bearer = typeof token === 'function' ? await token() : token;
     const headers = { ...init.headers, ...(bearer !== undefined && { Authorization: `Bearer ${bearer}` }) };
@@ -149,13 +159,17 @@ export function createClient(base: string, { token, fetch: send = fetch }: Clien
     return response;
   };
   const json = async <T>(path: string, init?: RequestInit): Promise<T> => (await (await ask(path, init)).json()) as T;
-  const read = <T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> =>
+  const read = async <T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> =>
     json<T>(path + search(query), signal && { signal });
-  const act = <T>(path: string, body?: object): Promise<T> =>
-    json<T>(path, { method: 'POST', ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }) });
-  const at = encodeURIComponent;
+  const act = <T>(path: string, body?: object): Promise<T> => {
+    refuseUndefined('body', body);
+    return json<T>(path, { method: 'POST', ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }) });
+  };
+  const onTask = (id: string, action: string, body?: object): Promise<TaskSummary> => act(`/${segment('id', id)}/${action}`, body);
+  const on = <T>(kind: 'queues' | 'schedules', name: string, action: string, body?: object): Promise<T> =>
+    act(`/${kind}/${segment('name', name)}/${action}`, body);
   // At the root of a host the list is at '/', which an empty path would not be.
-  const list = (query?: ListQuery, signal?: AbortSignal): Promise<TaskList> => read(base === '' ? '/' : '', query, signal);
+  const list = async (query?: ListQuery, signal?: AbortSignal): Promise<TaskList> => read(base === '' ? '/' : '', query, signal);
 
   async function* stream(
     { topics, follow: task }: ChangeOptions,
@@ -182,40 +196,51 @@ export function createClient(base: string, { token, fetch: send = fetch }: Clien
         cursor = page.nextCursor;
       } while (cursor !== null);
     },
-    get: (id, query, signal) => read(`/${at(id)}`, query, signal),
-    logs: (id, query, signal) => read(`/${at(id)}/logs`, query, signal),
-    metrics: (query, signal) => read('/metrics', query, signal),
-    failures: (query, signal) => read('/failures', query, signal),
-    functions: (query, signal) => read('/functions', query, signal),
-    queues: (query, signal) => read('/queues', query, signal),
-    schedules: (signal) => read('/schedules', {}, signal),
-    workers: (signal) => read('/workers', {}, signal),
-    audit: (query, signal) => read('/audit', query, signal),
-    retry: (id, body) => act(`/${at(id)}/retry`, body),
-    cancel: (id, body) => act(`/${at(id)}/cancel`, body),
-    run: (id, body) => act(`/${at(id)}/run`, body),
-    rerun: (id, body) => act(`/${at(id)}/rerun`, body),
-    bulk: (body) => act('/bulk', body),
-    bulkRetry: (body) => act('/bulk-retry', body),
-    retryFailed: (body) => act('/retry-failed', body),
-    deleteHistory: (before, { dryRun } = {}) => json(`/history${search({ before, dryRun })}`, { method: 'DELETE' }),
-    sessions: (query) => read('/auth/sessions', query),
-    endSession: async (id, query) => void (await ask(`/auth/sessions/${at(id)}${search(query ?? {})}`, { method: 'DELETE' })),
-    endSessions: async (query) => void (await ask(`/auth/sessions${search(query ?? {})}`, { method: 'DELETE' })),
+    get: async (id, query, signal) => read(`/${segment('id', id)}`, query, signal),
+    logs: async (id, query, signal) => read(`/${segment('id', id)}/logs`, query, signal),
+    metrics: async (query, signal) => read('/metrics', query, signal),
+    failures: async (query, signal) => read('/failures', query, signal),
+    functions: async (query, signal) => read('/functions', query, signal),
+    queues: async (query, signal) => read('/queues', query, signal),
+    schedules: async (signal) => read('/schedules', {}, signal),
+    workers: async (signal) => read('/workers', {}, signal),
+    audit: async (query, signal) => read('/audit', query, signal),
+    retry: async (id, body) => onTask(id, 'retry', body),
+    cancel: async (id, body) => onTask(id, 'cancel', body),
+    run: async (id, body) => onTask(id, 'run', body),
+    rerun: async (id, body) => onTask(id, 'rerun', body),
+    bulk: async (body) => act('/bulk', body),
+    bulkRetry: async (body) => act('/bulk-retry', body),
+    retryFailed: async (body) => act('/retry-failed', body),
+    async deleteHistory(before, options = {}) {
+      onlyKeys('options', options, ['dryRun']);
+      refuseUndefined('options', options);
+      return json(`/history${search({ before, ...options })}`, { method: 'DELETE' });
+    },
+    sessions: async (query) => read('/auth/sessions', query),
+    async endSession(id, query) {
+      refuseUndefined('query', query);
+      await ask(`/auth/sessions/${segment('id', id)}${search(query ?? {})}`, { method: 'DELETE' });
+    },
+    async endSessions(query) {
+      refuseUndefined('query', query);
+      await ask(`/auth/sessions${search(query ?? {})}`, { method: 'DELETE' });
+    },
     url: (path, query = {}) => base + path + search(query),
-    pauseQueue: (name, body) => act(`/queues/${at(name)}/pause`, body),
-    resumeQueue: (name, body) => act(`/queues/${at(name)}/resume`, body),
-    pauseSchedule: (name, body) => act(`/schedules/${at(name)}/pause`, body),
-    resumeSchedule: (name, body) => act(`/schedules/${at(name)}/resume`, body),
-    runSchedule: (name, body) => act(`/schedules/${at(name)}/run`, body),
+    pauseQueue: async (name, body) => on('queues', name, 'pause', body),
+    resumeQueue: async (name, body) => on('queues', name, 'resume', body),
+    pauseSchedule: async (name, body) => on('schedules', name, 'pause', body),
+    resumeSchedule: async (name, body) => on('schedules', name, 'resume', body),
+    runSchedule: async (name, body) => on('schedules', name, 'run', body),
     changes: (options = {}) => followChanges((lastEventId) => stream(options, lastEventId, options.signal), options),
   };
 }
 
-/** The query of an address: what is undefined is left out, a list is repeated. */
+/** The query of an address: `undefined` is left out, a list is repeated, and a Date becomes its ISO 8601 text. */
 function search(query: object): string {
-  const pairs = Object.entries(query).flatMap(([name, value]: [string, unknown]) =>
-    (Array.isArray(value) ? value : [value]).flatMap((each) => (each === undefined ? [] : [[name, String(each)]])),
+  const text = (value: unknown): string => (value instanceof Date ? value.toISOString() : String(value));
+  const pairs = membersOf('query', query).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).flatMap((each: unknown) => (each === undefined ? [] : [[name, text(each)]])),
   );
   return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`;
 }

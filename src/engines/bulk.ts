@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { TaskflowError } from '../errors.js';
+import { typeError } from '../options.js';
 import {
   type Command,
   type CommandBy,
@@ -37,6 +38,9 @@ export interface BulkParts {
  * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has been done then.
  */
 export async function commandTasks(parts: BulkParts, command: TasksCommand, { dryRun = false, expect }: CommandBy): Promise<Outcome> {
+  // Types do not hold for a caller in JavaScript that uses an engine by itself: no target must never mean every task.
+  if (!hasOneTarget(command))
+    throw typeError(`command '${command.action}' must have exactly one of ids, a list, and filter, an object of known conditions`);
   if (command.ids) {
     if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
     return { results: dryRun ? preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };
@@ -49,6 +53,20 @@ export async function commandTasks(parts: BulkParts, command: TasksCommand, { dr
   if (dryRun) return { results: some.map((task) => ({ id: task.id, ok: true, task })), found };
   const ids = some.map(({ id }) => id);
   return { results: await carryOut(parts, command, ids), found };
+}
+
+/** Every condition that an engine knows. */
+const conditions = {
+  ...{ status: true, name: true, queue: true, tags: true, fingerprint: true },
+  ...{ schedule: true, text: true, from: true, to: true },
+} satisfies Record<keyof TaskFilter, true>;
+
+function hasOneTarget({ ids, filter }: { ids?: unknown; filter?: unknown }): boolean {
+  return ids === undefined ? isFilter(filter) : filter === undefined && Array.isArray(ids);
+}
+
+function isFilter(filter: unknown): filter is TaskFilter {
+  return typeof filter === 'object' && filter !== null && Object.keys(filter).every((key) => Object.hasOwn(conditions, key));
 }
 
 /** The states of a filter that allow the action. */

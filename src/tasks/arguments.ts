@@ -1,4 +1,5 @@
 import { isProxy } from 'node:util/types';
+import { rangeError, typeError } from '../options.js';
 
 /** Deeper than anything sensible, shallower than the stack. */
 const maxDepth = 500;
@@ -83,10 +84,10 @@ export function encodeArguments(task: string, args: readonly unknown[], limit: n
   while (length > 0 && args[length - 1] === undefined) length -= 1;
   const kept = args.slice(0, length);
   const found = listFlaw(kept, 'args', new Set());
-  if (found) throw new TypeError(`task '${task}': ${found}; JSON cannot carry that`);
+  if (found) throw typeError(`task '${task}': ${found}; JSON cannot carry that`);
   const text = JSON.stringify(kept);
   const bytes = Buffer.byteLength(text);
-  if (bytes > limit) throw new RangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);
+  if (bytes > limit) throw rangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);
   return text;
 }
 

@@ -4,6 +4,7 @@ import {
   functionKind,
   numberOption,
   optionsObject,
+  rangeError,
   secondsOption,
   stringOption,
   wrongType,
@@ -186,7 +187,7 @@ export function tagsOption(value: unknown, of = ''): Readonly<Record<string, str
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw wrongType(`tags${of}`, value, "an object of strings, such as { tenant: '7' }");
   const tags = Object.entries(value);
-  if (tags.length > 32) throw new RangeError(`tags${of} has ${tags.length} members; at most 32 are allowed`);
+  if (tags.length > 32) throw rangeError(`tags${of} has ${tags.length} members; at most 32 are allowed`);
   for (const [key, text] of tags) {
     if (!label.pattern.test(key)) throw wrongType(`a key of tags${of}`, key, label.accepted);
     if (typeof text !== 'string' || text.length > 256) throw wrongType(`tags.${key}${of}`, text, 'a string of at most 256 characters');

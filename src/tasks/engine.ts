@@ -161,7 +161,7 @@ export interface TransitionObserver {
 /** What a list can be sorted by. */
 export type SortKey = 'createdAt' | 'startedAt' | 'endedAt' | 'duration' | 'name' | 'status';
 
-/** Which tasks a list shows. Every condition given must hold. */
+/** Which tasks a list shows, as an engine takes it. Every condition given must hold. */
 export interface TaskQuery {
   /** Any of these; all when absent. */
   status?: readonly TaskStatus[] | undefined;
@@ -285,7 +285,7 @@ export interface EngineDescription {
 }
 
 /** The reading side of an engine. No call costs more because the history is long. */
-export interface TaskReader {
+export interface EngineReader {
   find(query: TaskQuery): Promise<TaskPage>;
   /** `logLines`: how many of the last lines of its log come with it. Default 10,000. */
   get(id: string, options?: { logLines?: number | undefined }): Promise<TaskDetail | undefined>;
@@ -299,7 +299,10 @@ export interface TaskReader {
 /** What can be done with tasks, queues and schedules. */
 export type Action = Command['action'];
 
-/** The tasks of a command, by id, or all that a filter finds and the action can be done to: the oldest first, {@link mostByFilter} a call. */
+/**
+ * The tasks of a command as an engine takes it: by id, or all that a filter finds and the action can be done to, the oldest
+ * first, {@link mostByFilter} a call. A filter without conditions finds every task; callers must have said `'all'`.
+ */
 export type Targets = { ids: readonly string[]; filter?: undefined } | { filter: TaskFilter; ids?: undefined };
 
 /** Tasks that one command by filter is done to, at most. */
@@ -320,12 +323,14 @@ export type Command =
 
 /** Who commands, and why. */
 export interface CommandBy {
+  /** Name of the user or program, 1 to 256 characters. It is required. */
   actor: string;
+  /** For the audit, at most 500 characters. */
   reason?: string | undefined;
-  /** Do nothing, and answer what would be done. */
-  dryRun?: boolean | undefined;
-  /** Tasks that the filter is to find: another number is COUNT_CHANGED, and nothing is done. */
-  expect?: number | undefined;
+  /** With `true` nothing is done, and the answer says what would be. For commands to tasks by id or filter, except `rerun`. */
+  dryRun?: boolean;
+  /** How many tasks the command is to find: if it finds another number, the error is COUNT_CHANGED and nothing is done. */
+  expect?: number;
 }
 
 /** What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted task is as it last was, that of a dry run as it is. */
@@ -345,7 +350,7 @@ export interface Outcome {
 }
 
 /** The controlling side of an engine. */
-export interface TaskControl {
+export interface EngineControl {
   /** What it can do; the API answers 501 for the rest. */
   readonly can: ReadonlySet<Action>;
   control(command: Command, by: CommandBy): Promise<Outcome>;
@@ -380,12 +385,6 @@ export interface Definitions {
   runsAfter(schedule: string, next: number, count: number): readonly number[];
 }
 
-/** What the web layer shows: a TaskManager, or anything else with these two sides. */
-export interface TaskSource extends TaskReader, TaskControl {
-  /** Absent where nothing is defined in this process. */
-  definitions?(): Definitions;
-}
-
 /** What a new task is given. */
 export interface TaskClock {
   /** Unix milliseconds. */
@@ -397,7 +396,7 @@ export interface TaskClock {
 export type AppConnection = DatabaseSyncInstance;
 
 /** What stores tasks and runs them. */
-export interface TaskEngine extends TaskSource {
+export interface TaskEngine extends EngineReader, EngineControl {
   /** Runs tasks with the runner; without one this process only enqueues and shows. */
   start(runner: TaskRunner | undefined): Promise<void>;
   /** Waits up to `timeout` seconds for running attempts, then hands back what is left. */

@@ -1,4 +1,4 @@
-import { type DurationWarning, optionsObject, secondsOption, stringOption, wrongType } from '../options.js';
+import { type DurationWarning, optionsObject, secondsOption, stringOption, typeError, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
 import { type Definition, type EnqueueOptions, priorityOption, queueOption, tagsOption } from './definition.js';
 import type { NewTask, TaskClock } from './engine.js';
@@ -22,10 +22,9 @@ const callOptions = ['runAt', 'runIn', 'priority', 'queue', 'tags', 'deadline', 
 export function readCallSettings(options: EnqueueOptions, task: string, warn: DurationWarning): CallSettings {
   const suffix = ` of task '${task}'`;
   const of = (option: keyof EnqueueOptions): string => option + suffix;
-  if (Object.hasOwn(options ?? {}, 'delay'))
-    throw new TypeError("with() has no option 'delay', which is the wait before a retry; use runIn");
+  if (Object.hasOwn(options ?? {}, 'delay')) throw typeError("with() has no option 'delay', which is the wait before a retry; use runIn");
   const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
-  if (given.runAt !== undefined && given.runIn !== undefined) throw new TypeError('runAt and runIn exclude each other');
+  if (given.runAt !== undefined && given.runIn !== undefined) throw typeError('runAt and runIn exclude each other');
   return {
     runAt: timeOption(given.runAt),
     runIn: secondsOption(of('runIn'), given.runIn, undefined, { warn, zero: true }),
@@ -43,7 +42,7 @@ function idempotencyOption(
   warn: DurationWarning,
 ): CallSettings['idempotency'] {
   if (idempotencyKey === undefined) {
-    if (idempotencyWindow !== undefined) throw new TypeError('idempotencyWindow needs an idempotencyKey');
+    if (idempotencyWindow !== undefined) throw typeError('idempotencyWindow needs an idempotencyKey');
     return undefined;
   }
   const window = secondsOption(option, idempotencyWindow, 86_400, { warn });

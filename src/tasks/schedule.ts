@@ -1,5 +1,5 @@
 import { Cron } from 'croner';
-import { booleanOption, type DurationWarning, optionsObject, secondsOption, stringOption } from '../options.js';
+import { booleanOption, type DurationWarning, optionsObject, rangeError, secondsOption, stringOption, typeError } from '../options.js';
 
 /** What both kinds of schedule have. */
 interface ScheduleHabits {
@@ -57,9 +57,9 @@ export function readTimetable(
   ]);
   const { every, cron, timezone } = given;
   const habits = { catchUp: booleanOption('catchUp', given.catchUp, true), overlap: booleanOption('overlap', given.overlap, false) };
-  if ((every === undefined) === (cron === undefined)) throw new TypeError(`${where} needs exactly one of every (seconds) and cron`);
+  if ((every === undefined) === (cron === undefined)) throw typeError(`${where} needs exactly one of every (seconds) and cron`);
   if (cron !== undefined) return { ...habits, rule: `${cron} ${timezone ?? 'UTC'}`, next: cronTable(where, cron, timezone ?? 'UTC') };
-  if (timezone !== undefined) throw new TypeError(`${where}: timezone belongs to cron, not to every`);
+  if (timezone !== undefined) throw typeError(`${where}: timezone belongs to cron, not to every`);
   const step = Math.max(1, Math.round(secondsOption(`every of ${where}`, every, 1, { warn }) * 1000));
   // Counted from one fixed moment, so that lateness of one run never moves the next.
   return { ...habits, rule: `every ${step / 1000}`, next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step };
@@ -85,7 +85,7 @@ function cronTable(where: string, expression: string, timezone: string): Timetab
     next(Date.now());
     return next;
   } catch (cause) {
-    throw new RangeError(
+    throw rangeError(
       `${where}: cron ${JSON.stringify(expression)} in timezone ${JSON.stringify(timezone)} is not a rule that can be followed`,
       { cause },
     );

@@ -5,7 +5,8 @@ import type { Access, Actor } from '../http/access.js';
 import { hasBody, readBody } from '../http/body.js';
 import { type Route, record } from '../http/routes.js';
 import type { Logger } from '../options.js';
-import type { Command, CommandBy, Outcome, TaskSource } from '../tasks/engine.js';
+import type { CommandBy, Outcome } from '../tasks/engine.js';
+import type { Command, TaskSource } from '../tasks/source.js';
 import { readFields } from './read-input.js';
 
 /** What the routes of actions share. */
@@ -45,7 +46,8 @@ export function actionRoute(
 }
 
 function nameOf(actor: Actor | undefined): string {
-  return actor?.name ?? 'anonymous';
+  // The name that a login of the app's own answers may be of any length.
+  return actor?.name.slice(0, 256) || 'anonymous';
 }
 
 /** Gives a command to the engine. @throws TaskflowError NOT_SUPPORTED where it cannot do that. */
@@ -55,7 +57,7 @@ export async function control(
   by: Pick<CommandBy, 'dryRun' | 'expect'> = {},
 ): Promise<Outcome> {
   if (!tasks.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${command.action}.`);
-  return tasks.control(command, { actor, reason, ...by });
+  return tasks.control(command, { ...by, actor, reason });
 }
 
 /**

@@ -1,13 +1,14 @@
 import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
-import { type Command, type CommandResult, mostByFilter, type Outcome, type TaskFilter, type TaskSource } from '../tasks/engine.js';
+import { type CommandResult, mostByFilter, type Outcome } from '../tasks/engine.js';
+import type { Command, CommandFilter, FindQuery, TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
+import { readTime } from '../tasks/time-text.js';
 import { type TaskSummary, taskStatuses } from '../tasks/types.js';
 import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
 import type { bulkAnswer } from './answers.js';
-import { filterOf, loadSchemas, readHistoryQuery } from './query.js';
-import { readTime } from './time-text.js';
+import { loadSchemas, readHistoryQuery } from './query.js';
 
 /** Bytes of a body that names a thousand tasks. */
 const bulkBytes = 128 * 1024;
@@ -42,9 +43,9 @@ async function bulk(acting: Acting): Promise<void> {
     if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
     if (filter && expect === undefined && !dryRun)
       throw invalid('expect is required with filter: how many tasks it is to find, as a dryRun counts them.');
-    const targets = ids ? { ids: idsOf(ids) } : { filter: filterOf(filter ?? {}, Date.now()) };
-    const command = action === 'retry' ? { action, spread, ...targets } : { action, ...targets };
-    const detail = { does: action, ...(filter && { filter: JSON.stringify(filter).slice(0, 500) }) };
+    const targets = ids ? { ids: idsOf(ids) } : { filter: filter as CommandFilter };
+    const command = action === 'retry' ? { action, ...spreadOf(spread), ...targets } : { action, ...targets };
+    const detail = { does: action, ...(filter && { filter: filter === 'all' ? filter : JSON.stringify(filter).slice(0, 500) }) };
     return { command, dryRun, expect, detail };
   });
 }
@@ -53,7 +54,7 @@ async function bulkRetry(acting: Acting): Promise<void> {
   await answer(acting, 'bulk_retry', async () => {
     const { bulkRetryBody } = await loadSchemas();
     const { ids, spread, dryRun = false } = await readAction(acting, bulkRetryBody, bulkBytes);
-    return { command: { action: 'retry', ids: idsOf(ids), spread }, dryRun, detail: {} };
+    return { command: { action: 'retry', ids: idsOf(ids), ...spreadOf(spread) }, dryRun, detail: {} };
   });
 }
 
@@ -65,7 +66,7 @@ async function retryFailed(acting: Acting): Promise<void> {
     const ids = failed.slice(0, mostByFilter).map(({ id }) => id);
     // As the failures came, the first one first.
     return {
-      command: { action: 'retry', ids: ids.reverse(), spread },
+      command: { action: 'retry', ids: ids.reverse(), ...spreadOf(spread) },
       count: failed.length,
       dryRun,
       expect,
@@ -75,15 +76,15 @@ async function retryFailed(acting: Acting): Promise<void> {
 }
 
 /** Tasks of a filter that ended at or after a time, the last first; one more than a command takes. */
-async function failedSince(tasks: TaskSource, filter: TaskFilter, since: number): Promise<TaskSummary[]> {
+async function failedSince(tasks: TaskSource, filter: FindQuery, since: number): Promise<TaskSummary[]> {
   const found: TaskSummary[] = [];
-  let after: string | undefined;
+  let cursor: string | undefined;
   while (found.length <= mostByFilter) {
-    const { items, next } = await tasks.find({ ...filter, sort: 'endedAt', limit: 500, counted: false, after });
+    const { items, nextCursor } = await tasks.find({ ...filter, sort: '-endedAt', limit: 500, counted: false, cursor });
     const late = items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
     found.push(...(late < 0 ? items : items.slice(0, late)));
-    if (late >= 0 || next === null) break;
-    after = next;
+    if (late >= 0 || nextCursor === null) break;
+    cursor = nextCursor;
   }
   return found.slice(0, mostByFilter + 1);
 }
@@ -107,7 +108,7 @@ async function deleteHistory(acting: Acting): Promise<void> {
 async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
   for (;;) {
-    const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500, counted: false });
+    const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', limit: 500, counted: false });
     const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
     if (deleted >= mostByFilter || old.length === 0) return { deleted, more: old.length > 0 };
     const { results } = await control(acting, { action: 'delete', ids: old });
@@ -119,14 +120,13 @@ async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: numb
 
 async function countEndedBefore(tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
-  let after: string | undefined;
+  let cursor: string | undefined;
   while (deleted < mostByFilter) {
-    const ended = { status: taskStatuses.slice(2), sort: 'endedAt', order: 'ascending', limit: 500, counted: false, after } as const;
-    const { items, next } = await tasks.find(ended);
+    const { items, nextCursor } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', limit: 500, counted: false, cursor });
     const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).length;
     deleted += old;
-    if (next === null || old < items.length) return { deleted, more: false };
-    after = next;
+    if (nextCursor === null || old < items.length) return { deleted, more: false };
+    cursor = nextCursor;
   }
   return { deleted, more: true };
 }
@@ -137,7 +137,7 @@ async function answer(acting: Acting, action: string, read: () => Promise<Wish>)
     const { command, count, dryRun, expect, detail } = await read();
     if (count !== undefined && expect !== undefined && count !== expect)
       throw new TaskflowError('COUNT_CHANGED', `There are ${count} such tasks now, not ${expect}; nothing was done.`);
-    const outcome = await control(acting, command, { dryRun, ...(count === undefined && { expect }) });
+    const outcome = await control(acting, command, { dryRun, ...(count === undefined && expect !== undefined && { expect }) });
     const body = bulkAnswerOf(outcome, count, dryRun);
     if (dryRun) return { body, told: null };
     const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));
@@ -165,6 +165,10 @@ function resultOf(result: CommandResult): BulkAnswer['results'][number] {
   const { id, code, status } = result;
   const detail = code === 'TASK_NOT_FOUND' ? 'There is no such task.' : `The task is ${status ?? 'in another state'}.`;
   return { id, ok: false, code, detail };
+}
+
+function spreadOf(spread: number | undefined): { spread?: number } {
+  return spread === undefined ? {} : { spread };
 }
 
 /** Each once: a task that is named twice is not retried twice. */

@@ -4,7 +4,7 @@ import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
 import { logoOption, optionsObject, stringOption } from '../options.js';
-import type { TaskSource } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/source.js';
 import { version } from '../version.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { listTasks, type Overview, readOverview } from './overview.js';
@@ -98,7 +98,7 @@ async function showDashboard(
   // Before the overview is read: what changes while it is comes with the stream.
   const lastEventId = await tasks.describe().then(({ rev }) => String(rev), unavailable);
   const [overview, list] = await Promise.all([
-    isOverview(ctx) ? readOverview(tasks, Date.now()).catch(unavailable) : null,
+    isOverview(ctx) ? readOverview(tasks).catch(unavailable) : null,
     firstList(ctx, tasks).catch(unavailable),
   ]);
   const facts: DashboardFacts = {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Access, AuditEvent, AuditQuery } from '../http/access.js';
-import type { TaskQuery, TaskReader } from '../tasks/engine.js';
+import type { FindQuery, TaskReader } from '../tasks/source.js';
 import type { TaskSummary } from '../tasks/types.js';
 
 /** How a list may be taken away. */
@@ -48,17 +48,14 @@ const auditColumns: Columns<AuditEvent> = {
 };
 
 /** The whole filtered list of tasks as a stream. */
-export function exportTasks(tasks: TaskReader, query: TaskQuery, format: ExportFormat): Readable {
-  const find = async (after: string | undefined) => tasks.find({ ...query, limit: pageSize, counted: false, after });
+export function exportTasks(tasks: TaskReader, query: FindQuery, format: ExportFormat): Readable {
+  const find = async (cursor: string | undefined) => tasks.find({ ...query, limit: pageSize, counted: false, cursor });
   return exportStream(pages(find), taskColumns, format);
 }
 
 /** The whole filtered audit as a stream. */
 export function exportAudit(audit: NonNullable<Access['audit']>, query: AuditQuery, format: ExportFormat): Readable {
-  const find = async (cursor: string | undefined) => {
-    const { items, nextCursor } = await audit({ ...query, limit: pageSize, cursor });
-    return { items, next: nextCursor };
-  };
+  const find = async (cursor: string | undefined) => audit({ ...query, limit: pageSize, cursor });
   return exportStream(pages(find), auditColumns, format);
 }
 
@@ -78,14 +75,14 @@ async function* ndjsonPages(rows: AsyncIterable<readonly unknown[]>): AsyncGener
 }
 
 async function* pages<T>(
-  find: (after: string | undefined) => Promise<{ items: readonly T[]; next: string | null }>,
+  find: (cursor: string | undefined) => Promise<{ items: readonly T[]; nextCursor: string | null }>,
 ): AsyncGenerator<readonly T[]> {
-  let after: string | undefined;
+  let cursor: string | undefined;
   do {
-    const { items, next } = await find(after);
+    const { items, nextCursor } = await find(cursor);
     if (items.length > 0) yield items;
-    after = next ?? undefined;
-  } while (after !== undefined);
+    cursor = nextCursor ?? undefined;
+  } while (cursor !== undefined);
 }
 
 /** A row as RFC 4180 has it. */

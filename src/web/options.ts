@@ -5,7 +5,7 @@ import { openGuard } from '../http/open-guard.js';
 import type { RouteTable } from '../http/routes.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, pathOption, wrongType } from '../options.js';
-import type { TaskSource } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/source.js';
 
 /** Options that every middleware over the tasks has. */
 export interface WebOptions {
@@ -54,5 +54,6 @@ export function accessOption(access: Access | undefined): Access {
 /** Checks the first argument of a middleware over the tasks. */
 export function tasksOption(tasks: TaskSource): TaskSource {
   if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function') throw wrongType('tasks', tasks, 'a TaskManager');
+  tasks.mounted?.();
   return tasks;
 }

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import type { MetricsRange, ScheduleState, TaskSource } from '../tasks/engine.js';
+import type { ScheduleState } from '../tasks/engine.js';
+import type { RangeQuery, TaskSource } from '../tasks/source.js';
 import { type Durations, type FailureKind, type Figures, type Metrics, taskStatuses, type Worker } from '../tasks/types.js';
 import type * as Answers from './answers.js';
 import { readListQuery } from './query.js';
@@ -9,13 +10,12 @@ const runsTold = 5;
 
 /** The tasks that a query string asks for. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong in it. */
 export async function listTasks(tasks: TaskSource, querystring: string): Promise<z.output<typeof Answers.taskList>> {
-  const { query, cursor } = await readListQuery(querystring, Date.now());
-  const { items, next, total, totalRelation } = await tasks.find(query);
-  return { items: [...items], nextCursor: cursor(next), total, totalRelation };
+  const { items, ...page } = await tasks.find(await readListQuery(querystring));
+  return { items: [...items], ...page };
 }
 
 /** The functions that are known, by their definitions here or their tasks, with their figures. */
-export async function listFunctions(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.functionList>> {
+export async function listFunctions(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.functionList>> {
   const { functions } = await tasks.aggregate('metrics', { ...range, series: false });
   const settings = new Map((tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]));
   const figures = byName(functions);
@@ -29,7 +29,7 @@ export async function listFunctions(tasks: TaskSource, range: MetricsRange): Pro
 }
 
 /** The queues that are known, whether each is paused, with their figures. */
-export async function listQueues(tasks: TaskSource, range: MetricsRange): Promise<z.output<typeof Answers.queueList>> {
+export async function listQueues(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.queueList>> {
   const [{ queues }, described, waits] = await Promise.all([
     tasks.aggregate('metrics', { ...range, series: false }),
     tasks.describe(),
@@ -58,8 +58,7 @@ function nextRuns(tasks: TaskSource, { name, nextRunAt }: ScheduleState): string
   return [nextRunAt, ...later.map((at) => new Date(at).toISOString())];
 }
 
-/** Hours that the failures of the overview go back. */
-const hoursOfFailures = 24;
+/** Failure groups that the overview shows. */
 const failuresShown = 5;
 
 /** What the first page shows beside its list and its chart, so that it need not ask for each part. */
@@ -73,11 +72,11 @@ export interface Overview {
 }
 
 /** Reads all parts of the overview. */
-export async function readOverview(tasks: TaskSource, now: number): Promise<Overview> {
+export async function readOverview(tasks: TaskSource): Promise<Overview> {
   const [hour, { items: failures }, { items: queues }, workers, { schedules }] = await Promise.all([
-    tasks.aggregate('metrics', { from: now - 3_600_000, step: 60 }),
-    tasks.aggregate('failures', { from: now - hoursOfFailures * 3_600_000, limit: failuresShown }),
-    listQueues(tasks, { from: now - 3_600_000 }),
+    tasks.aggregate('metrics', { from: '-1h', step: 60 }),
+    tasks.aggregate('failures', { from: '-24h', limit: failuresShown }),
+    listQueues(tasks, { from: '-1h' }),
     tasks.aggregate('workers'),
     tasks.describe(),
   ]);

@@ -1,4 +1,4 @@
-import type { TaskSource } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/source.js';
 import { type Figures, taskStatuses } from '../tasks/types.js';
 
 /** https://prometheus.io/docs/instrumenting/exposition_formats/ */
@@ -14,7 +14,7 @@ const quantiles = { p50: '0.5', p95: '0.95', p99: '0.99' } as const;
 export async function prometheusText(tasks: TaskSource): Promise<string> {
   const [now, ever, { queues: states }, workers] = await Promise.all([
     tasks.aggregate('metrics', { series: false }),
-    tasks.aggregate('metrics', { from: 0, series: false }),
+    tasks.aggregate('metrics', { from: new Date(0), series: false }),
     tasks.describe(),
     tasks.aggregate('workers'),
   ]);

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
+import { flawOf } from '../tasks/check-schema.js';
 
 /** An object whose members are all known. */
 type Shape = z.ZodObject;
@@ -46,8 +47,8 @@ function kindOf(field: z.core.$ZodType | undefined): string | undefined {
 function check<S extends Shape>(schema: S, values: unknown): z.output<S> {
   const { success, data, error } = schema.safeParse(values);
   if (success) return data;
-  const [issue] = error.issues;
-  throw invalid(issue ? `${whereOf(issue.path)} ${issue.message}.` : 'That is not what is asked for.');
+  const { path, message } = flawOf(error);
+  throw invalid(`${whereOf(path)} ${message}.`);
 }
 
 /** The member that is wrong, such as `filter.status`; which one of a list, the message says. */

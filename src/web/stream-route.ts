@@ -1,6 +1,6 @@
 import type { Middleware } from 'koa';
 import { routeTable } from '../http/routes.js';
-import type { TaskSource } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/source.js';
 import { readWebOptions, type WebOptions } from './options.js';
 import { type StreamLimits, sseStream } from './sse-stream.js';
 import { taskEvents } from './task-events.js';

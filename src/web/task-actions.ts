@@ -1,6 +1,6 @@
 import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
-import type { Command, TaskSource } from '../tasks/engine.js';
+import type { Command, TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
 import { loadSchemas } from './query.js';
@@ -59,7 +59,7 @@ async function readTaskAction(acting: Acting, action: keyof typeof participles, 
   const { reasonBody, rerunBody } = await loadSchemas();
   if (action === 'rerun') {
     const { args } = await readAction(acting, rerunBody, rerunBytes);
-    return { action, ids: [id], args: args && JSON.stringify(args) };
+    return { action, ids: [id], ...(args && { args }) };
   }
   await readAction(acting, reasonBody);
   return { action, ids: [id] };
@@ -81,7 +81,8 @@ async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run', sc
   const { task } = await told(acting, action, { detail: { schedule: schedule.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
-    const { known, results } = await control(acting, { action, schedule });
+    const couldBe = schedule.length > 0 && schedule.length <= 400;
+    const { known, results } = couldBe ? await control(acting, { action, schedule }) : { known: false, results: [] };
     if (!known) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
     const [result] = results;
     return result?.ok ? { task: result.task, told: { tasks: [result.task.id] } } : { task: undefined };

@@ -1,6 +1,7 @@
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
-import type { Changes, TaskSource } from '../tasks/engine.js';
+import type { Changes } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
 import type { LogLine } from '../tasks/types.js';
 import { version } from '../version.js';
@@ -268,7 +269,10 @@ async function linesAfter(tasks: TaskSource, id: string, after: number): Promise
   return { event: 'log', data: { id, lines: await tasks.logs(id, { after, limit: linesOfEvent }) } };
 }
 
+/** A number that no log line reaches. */
+const pastTheLastLine = 999_999_999;
+
 /** Lines written before a client came are not replayed. */
 async function lastLine(tasks: TaskSource, id: string): Promise<number> {
-  return (await tasks.logs(id, { before: Number.MAX_SAFE_INTEGER, limit: 1 })).at(-1)?.n ?? 0;
+  return (await tasks.logs(id, { before: pastTheLastLine, limit: 1 })).at(-1)?.n ?? 0;
 }

@@ -5,7 +5,7 @@ import type { Access } from '../http/access.js';
 import { ignoreCuts } from '../http/cut.js';
 import { type Route, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
-import type { TaskSource } from '../tasks/engine.js';
+import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { bulkRoutes } from './bulk-actions.js';
 import { type ExportFormat, exportAudit, exportTasks, exportTypes } from './export.js';
@@ -52,8 +52,8 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
     { ...show('/metrics/prometheus', (ctx) => prometheus(ctx, source)), gives: ['text/plain; version=0.0.4'] },
     show('/failures', (ctx) => failures(ctx, source)),
     show('/workers', (ctx) => workers(ctx, source)),
-    show('/functions', async (ctx) => listFunctions(source, await readFiguresQuery(ctx.querystring, Date.now()))),
-    show('/queues', async (ctx) => listQueues(source, await readFiguresQuery(ctx.querystring, Date.now()))),
+    show('/functions', async (ctx) => listFunctions(source, await readFiguresQuery(ctx.querystring))),
+    show('/queues', async (ctx) => listQueues(source, await readFiguresQuery(ctx.querystring))),
     show('/schedules', async (ctx) => {
       await readNoQuery(ctx.querystring);
       return listSchedules(source);
@@ -92,7 +92,7 @@ function notMounted(): never {
 }
 
 async function metrics(ctx: Context, tasks: TaskSource): Promise<object> {
-  return tasks.aggregate('metrics', await readMetricsQuery(ctx.querystring, Date.now()));
+  return tasks.aggregate('metrics', await readMetricsQuery(ctx.querystring));
 }
 
 async function prometheus(ctx: Context, tasks: TaskSource): Promise<string> {
@@ -102,9 +102,7 @@ async function prometheus(ctx: Context, tasks: TaskSource): Promise<string> {
 }
 
 async function failures(ctx: Context, tasks: TaskSource): Promise<object> {
-  const { query, cursor } = await readFailureQuery(ctx.querystring, Date.now());
-  const { items, next } = await tasks.aggregate('failures', query);
-  return { items, nextCursor: cursor(next) };
+  return tasks.aggregate('failures', await readFailureQuery(ctx.querystring));
 }
 
 async function workers(ctx: Context, tasks: TaskSource): Promise<object> {
@@ -170,7 +168,7 @@ async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boo
 async function logs(ctx: Context, tasks: TaskSource, id: string): Promise<object> {
   const query = await readLogQuery(ctx.querystring);
   const lines = isTaskId(id) ? await tasks.logs(id, { ...query, limit: query.limit + 1 }) : [];
-  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id, { logLines: 0 })))) throw unknownTask(id);
+  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id, { logs: 0 })))) throw unknownTask(id);
   const more = lines.length > query.limit;
   // The one line too many is the farthest from where they are counted from.
   const items = query.before === undefined ? lines.slice(0, query.limit) : lines.slice(-query.limit);

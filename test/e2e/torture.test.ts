@@ -69,12 +69,12 @@ describe('three processes of which one is killed again and again', () => {
     const schedule = (await tasks.describe()).schedules.find(({ name }) => name === 'ticking');
     const phase = Date.parse(schedule?.nextRunAt ?? '') % 200;
     const slots: number[] = [];
-    let after: string | undefined;
+    let cursor: string | undefined;
     do {
-      const page = await tasks.find({ limit: 500, schedule: 'ticking', after });
+      const page = await tasks.find({ limit: 500, schedule: 'ticking', cursor });
       slots.push(...page.items.map(({ id }) => Math.floor((timeOfTaskId(id) - phase) / 200)));
-      after = page.next ?? undefined;
-    } while (after !== undefined);
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
     expect(slots.length).toBeGreaterThan(kills / 4);
     expect(slots.length).toBe(new Set(slots).size);
 

@@ -170,8 +170,50 @@ void tasks.control({ action: 'pause', queue: 'bulk' }, { actor: 'ada' });
 void tasks.control({ action: 'rerun', queue: 'bulk' }, { actor: 'ada' });
 // @ts-expect-error ids are a list
 void tasks.control({ action: 'retry', ids: 'x' }, { actor: 'ada' });
+void tasks.control({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: true });
+void tasks.control({ action: 'cancel', filter: { status: ['failed'], to: new Date() } }, { actor: 'ada', reason: undefined });
+// @ts-expect-error ids is misspelt
+void tasks.control({ action: 'cancel', id: 'x' }, { actor: 'ada' });
+// @ts-expect-error ids are undefined
+void tasks.control({ action: 'cancel', ids: undefined }, { actor: 'ada' });
+// @ts-expect-error there is no target
+void tasks.control({ action: 'cancel' }, { actor: 'ada' });
+// @ts-expect-error there are two targets
+void tasks.control({ action: 'cancel', ids: ['x'], filter: 'all' }, { actor: 'ada' });
+// @ts-expect-error an empty filter is not every task
+void tasks.control({ action: 'cancel', filter: {} }, { actor: 'ada' });
+// @ts-expect-error a condition is misspelt
+void tasks.control({ action: 'cancel', filter: { nmae: 'x' } }, { actor: 'ada' });
+// @ts-expect-error a condition is undefined
+void tasks.control({ action: 'cancel', filter: { name: undefined } }, { actor: 'ada' });
+// @ts-expect-error there is no such word for every task
+void tasks.control({ action: 'cancel', filter: 'everything' }, { actor: 'ada' });
+// @ts-expect-error only a retry is spread
+void tasks.control({ action: 'cancel', filter: 'all', spread: 5 }, { actor: 'ada' });
+// @ts-expect-error a rerun is by id
+void tasks.control({ action: 'rerun', filter: 'all' }, { actor: 'ada' });
+// @ts-expect-error args are a list
+void tasks.control({ action: 'rerun', ids: ['x'], args: '[1]' }, { actor: 'ada' });
+// @ts-expect-error a pause is of one thing
+void tasks.control({ action: 'pause', queue: 'bulk', schedule: 'x' }, { actor: 'ada' });
+// @ts-expect-error an actor is required
+void tasks.control({ action: 'cancel', filter: 'all' }, {});
+// @ts-expect-error a dry run that is undefined would be none
+void tasks.control({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: undefined });
+void tasks.find();
+void tasks.find({ status: ['failed'], tag: ['tenant:7'], from: '-6h', to: new Date(), sort: '-endedAt', name: undefined });
 // @ts-expect-error no such key to sort by
 void tasks.find({ limit: 5, sort: 'created_at' });
+// @ts-expect-error no such condition
+void tasks.find({ text: 'x' });
+// @ts-expect-error times are text or Dates
+void tasks.find({ from: 5 });
+// @ts-expect-error states are a list
+void tasks.find({ status: 'failed' });
+// @ts-expect-error no such option
+void tasks.get('x', { logLines: 5 });
+// @ts-expect-error only what prepare made is enqueued
+void tasks.enqueue([{ id: 'x', name: 'send' }]);
 // @ts-expect-error progress is a number
 taskProgress('half');
 
@@ -185,6 +227,17 @@ void client.list({ state: ['failed'] });
 void client.list({ sort: 'queue' });
 // @ts-expect-error an action is needed
 void client.bulk({ ids: [] });
+void client.bulk({ action: 'retry', filter: 'all', dryRun: true });
+// @ts-expect-error there is no target
+void client.bulk({ action: 'retry', dryRun: true });
+// @ts-expect-error an empty filter is not every task
+void client.bulk({ action: 'retry', filter: {}, dryRun: true });
+// @ts-expect-error a condition is undefined
+void client.bulk({ action: 'retry', filter: { name: undefined }, dryRun: true });
+// @ts-expect-error a name that is undefined would be every name
+void client.retryFailed({ since: '-1h', name: undefined });
+// @ts-expect-error the option is misspelt
+void client.deleteHistory('-1d', { dryrun: true });
 // @ts-expect-error there is no such topic
 void client.changes({ topics: ['logs'] });
 void (async () => {

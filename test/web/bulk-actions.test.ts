@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import type { AuditEvent } from '../../src/http/access.js';
 import { TaskManager } from '../../src/manager.js';
+import type { Task } from '../../src/tasks/definition.js';
 import { type TestEngine, testEngine } from '../../src/testing/index.js';
 import { taskRoutes } from '../../src/web/task-routes.js';
 import { ask, postJson } from '../helpers/client.js';
@@ -38,7 +39,7 @@ describe('an action on many tasks', () => {
     }
     return ids;
   };
-  let tasksByName: Record<string, { prepare(n: number): unknown }>;
+  let tasksByName: Record<string, Task<[n: number]>>;
   const statusOf = async (id: string) => (await tasks.get(id))?.status;
 
   beforeEach(async () => {
@@ -118,9 +119,8 @@ describe('an action on many tasks', () => {
   });
 
   it('cancels what waits', async () => {
-    const later = tasksByName.mail?.prepare(1) as { runAt: number };
-    await tasks.enqueue([{ ...later, runAt: Date.now() + 60_000 } as never]);
-    expect(await post('/bulk', { action: 'cancel', filter: {}, expect: 1 })).toMatchObject({ dispatched: 1 });
+    await tasksByName.mail?.with({ runIn: 60 }).enqueue(1);
+    expect(await post('/bulk', { action: 'cancel', filter: 'all', expect: 1 })).toMatchObject({ dispatched: 1 });
   });
 
   it('spreads retries over the seconds given', async () => {
@@ -162,8 +162,13 @@ describe('an action on many tasks', () => {
     ['/bulk', {}, /^action must be one of retry, cancel, delete/],
     ['/bulk', { action: 'burn', ids: [nobody] }, /^action must be/],
     ['/bulk', { action: 'retry' }, /either ids or filter/],
-    ['/bulk', { action: 'retry', ids: [nobody], filter: {} }, /either ids or filter/],
-    ['/bulk', { action: 'retry', filter: {} }, /^expect is required with filter/],
+    ['/bulk', { action: 'retry', ids: [nobody], filter: 'all' }, /either ids or filter/],
+    ['/bulk', { action: 'retry', filter: 'all' }, /^expect is required with filter/],
+    ['/bulk', { action: 'retry', filter: {}, expect: 1 }, /^filter has no condition; .* 'all'/],
+    ['/bulk', { action: 'retry', filter: { status: [] }, expect: 1 }, /^filter.status must be a list/],
+    ['/bulk', { action: 'retry', filter: { tag: [] }, expect: 1 }, /^filter.tag must be a list/],
+    ['/bulk', { action: 'retry', filter: { q: '' }, expect: 1 }, /^filter.q must have/],
+    ['/bulk', { action: 'retry', filter: { name: null }, expect: 1 }, /^filter.name must have/],
     ['/bulk', { action: 'cancel', ids: [nobody], spread: 5 }, /spread belongs to retry/],
     ['/bulk', { action: 'retry', ids: [nobody], spread: -1 }, /^spread must be a number of seconds/],
     ['/bulk', { action: 'retry', ids: [] }, /^ids must have at least one id/],
@@ -171,8 +176,9 @@ describe('an action on many tasks', () => {
     ['/bulk', { action: 'retry', ids: ['../x'] }, /"..\/x", which is not the id of a task/],
     ['/bulk', { action: 'retry', ids: 'all' }, /^ids must be a list/],
     ['/bulk', { action: 'retry', filter: { status: ['gone'] }, expect: 1 }, /^filter.status must be one of/],
-    ['/bulk', { action: 'retry', filter: { stat: 1 }, expect: 1 }, /^filter must be an object of filters/],
-    ['/bulk', { action: 'retry', filter: 'all', expect: 1 }, /^filter must be an object of filters/],
+    ['/bulk', { action: 'retry', filter: { stat: 1 }, expect: 1 }, /^filter has no "stat"; it has: status, name/],
+    ['/bulk', { action: 'retry', filter: 'everything', expect: 1 }, /^filter must be an object of conditions/],
+    ['/bulk', { action: 'retry', filter: ['failed'], expect: 1 }, /^filter must be an object of conditions/],
     ['/bulk-retry', { id: nobody }, /no member "id"/],
     ['/retry-failed', {}, /^since must be a time/],
     ['/retry-failed', { since: '99999999999d' }, /^since must be a time/],

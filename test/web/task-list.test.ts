@@ -37,7 +37,7 @@ beforeAll(async () => {
     await charge.with({ queue: 'money' }).enqueue('4242'),
   ];
   await waitFor(async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 3);
-  await waitFor(async () => (await tasks.find({ limit: 1, text: 'declined' })).total === 2);
+  await waitFor(async () => (await tasks.find({ limit: 1, q: 'declined' })).total === 2);
 });
 afterAll(async () => {
   await Promise.all([served.close(), tasks.stop()]);

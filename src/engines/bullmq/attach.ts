@@ -3,6 +3,7 @@ import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../../options.js';
 import { memoryStore } from '../../store/memory-store.js';
 import type { SharedStore } from '../../store/shared-store.js';
+import { checkedReader } from '../../tasks/checked-source.js';
 import type {
   Action,
   Aggregates,
@@ -10,14 +11,17 @@ import type {
   Command,
   CommandBy,
   Definitions,
+  EngineControl,
   EngineDescription,
+  EngineReader,
   LogQuery,
   Outcome,
   TaskPage,
   TaskQuery,
-  TaskSource,
 } from '../../tasks/engine.js';
+import { readCommand } from '../../tasks/read-command.js';
 import { runsAfter, type Timetable } from '../../tasks/schedule.js';
+import type { TaskSource } from '../../tasks/source.js';
 import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { commandTasks } from '../bulk.js';
 import { isAllowed, JobControl } from './control.js';
@@ -75,7 +79,17 @@ export function attachQueues(queues: readonly Queue[], options?: AttachOptions):
   const given = optionsObject<AttachOptions>('attachQueues', options, ['history', 'keep', 'logger']);
   const history = numberOption('history', given.history, 10_000, { min: 0, max: 1_000_000, integer: true });
   const keep = numberOption('keep', given.keep, 100_000, { min: 1, max: 10_000_000, integer: true });
-  return new Attached(checkQueues(queues), { history, keep, logger: loggerOption('logger', given.logger) });
+  const attached = new Attached(checkQueues(queues), { history, keep, logger: loggerOption('logger', given.logger) });
+  return {
+    ...checkedReader(attached, () => Date.now()),
+    can: attached.can,
+    get store() {
+      return attached.store;
+    },
+    definitions: () => attached.definitions(),
+    control: async (command, by) => attached.control(...(await readCommand(command, by, Date.now()))),
+    close: () => attached.close(),
+  };
 }
 
 function checkQueues(queues: readonly Queue[]): readonly Queue[] {
@@ -113,7 +127,8 @@ function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   return isOther ? undefined : (connection as RedisConnection);
 }
 
-class Attached implements AttachedQueues {
+/** What is known of the queues, in the words of an engine. */
+class Attached implements EngineReader, EngineControl {
   readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
   readonly #queues: ReadonlyMap<string, Queue>;
   readonly #logger: Logger;

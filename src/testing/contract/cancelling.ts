@@ -147,7 +147,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     ]);
     expect(await tasks.get(id)).toBeUndefined();
     expect(await tasks.logs(id, {})).toEqual([]);
-    expect((await tasks.find({ limit: 10, tags: [{ key: 'tenant' }] })).items.map((task) => task.id)).toEqual([waiting]);
+    expect((await tasks.find({ limit: 10, tag: ['tenant'] })).items.map((task) => task.id)).toEqual([waiting]);
     expect((await tasks.aggregate('pulse')).counts).toMatchObject({ failed: 0, pending: 1 });
     const { rev, oldestRev } = await tasks.describe();
     for await (const changes of tasks.watch(oldestRev, new AbortController().signal)) {

@@ -1,6 +1,7 @@
 import type { CommandResult, Outcome } from '../../tasks/engine.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
+import { movedTo } from './cursor.js';
 
 /** What an engine promises of commands to many tasks at once. */
 export function describeCommanding({ runner, manager }: Suite): void {
@@ -21,13 +22,13 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const kept = [await other.enqueue(), await mail.with({ tags: { tenant: '8' } }).enqueue(4)];
     const [, second = ''] = ids;
     await tasks.control({ action: 'cancel', ids: [second] }, by);
-    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail', tags: [{ key: 'tenant', value: '7' }] } }, by);
+    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail', tag: ['tenant:7'] } }, by);
     expect(said(outcome)).toEqual([ids[0], ids[2]]);
     expect(outcome.found).toEqual({ count: 2, relation: 'eq' });
     for (const id of ids) expect((await tasks.get(id))?.status).toBe('cancelled');
     for (const id of kept) expect((await tasks.get(id))?.status).toBe('pending');
     expect(said(await tasks.control({ action: 'delete', filter: { status: ['success'] } }, by))).toEqual([]);
-    expect(said(await tasks.control({ action: 'delete', filter: {} }, by))).toEqual(ids);
+    expect(said(await tasks.control({ action: 'delete', filter: 'all' }, by))).toEqual(ids);
     expect(await countOf({ limit: 1 })).toBe(2);
   });
 
@@ -38,7 +39,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const dry = { ...by, dryRun: true };
     const all = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, dry);
     expect([said(all), all.found]).toEqual([ids, { count: 2, relation: 'eq' }]);
-    expect(said(await tasks.control({ action: 'retry', filter: {} }, dry))).toEqual([]);
+    expect(said(await tasks.control({ action: 'retry', filter: 'all' }, dry))).toEqual([]);
     expect(said(await tasks.control({ action: 'cancel', ids: [nobody, first] }, dry))).toEqual([[nobody, 'TASK_NOT_FOUND'], first]);
     expect(said(await tasks.control({ action: 'delete', ids: [first] }, dry))).toEqual([[first, 'TASK_STATE_CONFLICT']]);
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(2);
@@ -51,7 +52,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const { found } = await tasks.control({ action: 'cancel', filter }, { ...by, dryRun: true });
     await mail.enqueue();
     const changed = expect.objectContaining({ code: 'COUNT_CHANGED' });
-    await expect(tasks.control({ action: 'cancel', filter }, { ...by, expect: found?.count })).rejects.toThrow(changed);
+    await expect(tasks.control({ action: 'cancel', filter }, { ...by, expect: found?.count ?? 0 })).rejects.toThrow(changed);
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(3);
     expect((await tasks.control({ action: 'cancel', filter }, { ...by, expect: 3 })).results).toHaveLength(3);
   });
@@ -59,7 +60,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
   it('takes 10,000 tasks of a filter at once, the oldest, and says how many it found', async () => {
     const mail = tasks.define<[n: number]>('mail');
     for (let part = 0; part < 11; part++) await mail.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
-    const { items } = await tasks.find({ limit: 1, order: 'ascending' });
+    const { items } = await tasks.find({ limit: 1, sort: 'createdAt' });
     const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, by);
     expect(outcome.found).toEqual({ count: 11_000, relation: 'eq' });
     expect(outcome.results).toHaveLength(10_000);
@@ -88,9 +89,9 @@ export function describeCommanding({ runner, manager }: Suite): void {
     await tasks.start();
     const ids = await charge.enqueueMany([[11], [222], [3333]]);
     await waitFor(async () => (await countOf({ limit: 1, status: ['failed'] })) === 3);
-    const { items, next } = await tasks.aggregate('failures', { limit: 10 });
+    const { items, nextCursor } = await tasks.aggregate('failures', { limit: 10 });
     expect(items).toHaveLength(1);
-    expect(next).toBeNull();
+    expect(nextCursor).toBeNull();
     const [kind] = items;
     expect(kind).toMatchObject({ name: 'charge', error: { name: 'RangeError' }, count: 3, failed: 3 });
     expect(kind?.error.message).toMatch(/^order \d+ is too large$/);
@@ -122,23 +123,22 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const failed = async (id: string) => waitFor(async () => (await tasks.get(id))?.status === 'failed');
     for (const kind of ['a', 'b', 'c']) await failed(await bad.enqueue(kind));
     await failed(await worse.enqueue());
-    const messages = async (query: Partial<Parameters<Tasks['find']>[0]>): Promise<string[]> => {
+    const messages = async (query: { name?: string; from?: string | undefined }): Promise<string[]> => {
       const all: string[] = [];
-      let after: string | undefined;
+      let cursor: string | undefined;
       do {
-        const page = await tasks.aggregate('failures', { limit: 2, ...query, after });
+        const page = await tasks.aggregate('failures', { limit: 2, ...query, cursor });
         all.push(...page.items.map(({ name, error }) => `${name} ${error.message}`));
-        after = page.next ?? undefined;
-      } while (after !== undefined);
+        cursor = page.nextCursor ?? undefined;
+      } while (cursor !== undefined);
       return all;
     };
     expect(await messages({})).toEqual(['worse x', 'bad c', 'bad b', 'bad a']);
     expect(await messages({ name: 'bad' })).toEqual(['bad c', 'bad b', 'bad a']);
-    const { items } = await tasks.aggregate('failures', { limit: 2 });
-    expect(await messages({ from: Date.parse(items[1]?.last ?? '') })).toEqual(['worse x', 'bad c']);
-    await expect(tasks.aggregate('failures', { limit: 1, after: 'x' })).rejects.toThrow(
-      expect.objectContaining({ code: 'INVALID_CURSOR' }),
-    );
+    const { items, nextCursor } = await tasks.aggregate('failures', { limit: 2 });
+    expect(await messages({ from: items[1]?.last })).toEqual(['worse x', 'bad c']);
+    for (const cursor of ['x', movedTo(nextCursor, 'x')])
+      await expect(tasks.aggregate('failures', { limit: 1, cursor })).rejects.toThrow(expect.objectContaining({ code: 'INVALID_CURSOR' }));
   });
 
   it('lists the processes that have the tasks open, with their slots and what they run', async () => {

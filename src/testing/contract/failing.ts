@@ -320,7 +320,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
       source: 'manual',
     });
     expect(await tasks.get(id)).toMatchObject({ status: 'success', rerunAs: made });
-    const edited = await tasks.control({ action: 'rerun', ids: [id], args: '[20, 22]' }, by);
+    const edited = await tasks.control({ action: 'rerun', ids: [id], args: [20, 22] }, by);
     expect(await ended(edited.results[0]?.ok ? edited.results[0].task.id : '', 'success')).toMatchObject({ args: [20, 22], result: 42 });
   });
 

@@ -1,7 +1,9 @@
-import type { SortKey, TaskQuery } from '../../tasks/engine.js';
+import type { SortKey } from '../../tasks/engine.js';
+import type { FindQuery } from '../../tasks/source.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { sleep, waitFor } from '../wait.js';
+import { movedTo } from './cursor.js';
 
 /** What an engine promises of reading. */
 export function describeReading({ runner, manager, ended: endedOf }: Suite): void {
@@ -84,12 +86,12 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0);
     const pages = async (query: { status?: TaskStatus[]; name?: string }): Promise<string[]> => {
       const found: string[] = [];
-      let after: string | null | undefined;
+      let cursor: string | undefined;
       do {
-        const page = await tasks.find({ ...query, limit: 3, after: after ?? undefined });
+        const page = await tasks.find({ ...query, limit: 3, cursor });
         found.push(...page.items.map((task) => task.id));
-        after = page.next;
-      } while (after);
+        cursor = page.nextCursor ?? undefined;
+      } while (cursor !== undefined);
       return found;
     };
     expect(await pages({})).toEqual([...ids].reverse());
@@ -123,9 +125,9 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
       ['slow', 3],
     ]);
     expect(metrics.series.reduce((sum, point) => sum + point.success + point.failed, 0)).toBe(4);
-    const recent = await tasks.aggregate('metrics', { from: Date.now() - 60_000 });
+    const recent = await tasks.aggregate('metrics', { from: '-60s' });
     expect(recent.counts).toMatchObject({ success: 3, failed: 1 });
-    expect((await tasks.aggregate('metrics', { from: Date.now() - 7_200_000, to: Date.now() - 3_600_000 })).successRate).toBeNull();
+    expect((await tasks.aggregate('metrics', { from: '-2h', to: '-1h' })).successRate).toBeNull();
     expect(await tasks.aggregate('pulse')).toMatchObject({ running: 0, pending: 0, perMinute: 4 });
   });
 
@@ -140,40 +142,40 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     await sleep(0.01);
     const [one = '', two = ''] = await charge.enqueueMany([[1], [2]]);
     await Promise.all([ended(sent, 'success'), ended(other, 'success'), ended(one, 'failed'), ended(two, 'failed')]);
-    const ids = async (query: Partial<TaskQuery>): Promise<string[]> => {
+    const ids = async (query: FindQuery): Promise<string[]> => {
       const page = await tasks.find({ limit: 10, ...query });
       expect(page.total).toBe(page.items.length);
       return page.items.map(({ id }) => id);
     };
     const charged = await tasks.get(one);
     const fingerprint = charged?.fingerprint ?? '';
-    const createdAt = Date.parse(charged?.createdAt ?? '');
+    const createdAt = charged?.createdAt;
     expect(await ids({ queue: 'bulk' })).toEqual([sent]);
     expect(await ids({ queue: 'nowhere' })).toEqual([]);
-    expect(await ids({ tags: [{ key: 'tenant', value: '7' }] })).toEqual([sent]);
-    expect(await ids({ tags: [{ key: 'tenant' }] })).toEqual([other, sent]);
-    expect(await ids({ tags: [{ key: 'tenant' }, { key: 'urgent', value: 'yes' }] })).toEqual([other]);
+    expect(await ids({ tag: ['tenant:7'] })).toEqual([sent]);
+    expect(await ids({ tag: ['tenant'] })).toEqual([other, sent]);
+    expect(await ids({ tag: ['tenant', 'urgent:yes'] })).toEqual([other]);
     expect(await ids({ fingerprint })).toEqual([two, one]);
     expect(await ids({ fingerprint, status: ['success'] })).toEqual([]);
     expect(await ids({ to: createdAt })).toEqual([other, sent]);
     expect(await ids({ from: createdAt, name: 'charge' })).toEqual([two, one]);
-    expect(await ids({ text: 'EMAIL' })).toEqual([other, sent]);
-    expect(await ids({ text: 'tenant:8' })).toEqual([other]);
-    expect(await ids({ text: 'yes' })).toEqual([other]);
-    expect(await ids({ text: 'lovelace ada' })).toEqual([sent]);
-    expect(await ids({ text: 'Ada Lovelace, London' })).toEqual([sent]);
-    expect(await ids({ text: 'ada mastodon' })).toEqual([]);
-    expect(await ids({ text: sent.slice(0, 23) })).toContain(sent);
-    await waitFor(async () => (await ids({ text: 'mastodon' })).length === 2);
-    expect(await ids({ text: 'mastodon', to: createdAt })).toEqual([]);
-    expect(await ids({ text: 'mastodon', from: createdAt })).toEqual([two, one]);
-    expect(await ids({ text: 'bank mastodon', order: 'ascending' })).toEqual([one, two]);
-    expect(await ids({ text: 'mastodon', sort: 'duration', queue: 'default' })).toHaveLength(2);
-    expect(await ids({ text: 'mastodon', status: ['success'] })).toEqual([]);
-    expect(await ids({ text: 'mastodon" OR *' })).toEqual([]);
-    expect(await ids({ text: 'send_email' })).toEqual([other, sent]);
+    expect(await ids({ q: 'EMAIL' })).toEqual([other, sent]);
+    expect(await ids({ q: 'tenant:8' })).toEqual([other]);
+    expect(await ids({ q: 'yes' })).toEqual([other]);
+    expect(await ids({ q: 'lovelace ada' })).toEqual([sent]);
+    expect(await ids({ q: 'Ada Lovelace, London' })).toEqual([sent]);
+    expect(await ids({ q: 'ada mastodon' })).toEqual([]);
+    expect(await ids({ q: sent.slice(0, 23) })).toContain(sent);
+    await waitFor(async () => (await ids({ q: 'mastodon' })).length === 2);
+    expect(await ids({ q: 'mastodon', to: createdAt })).toEqual([]);
+    expect(await ids({ q: 'mastodon', from: createdAt })).toEqual([two, one]);
+    expect(await ids({ q: 'bank mastodon', sort: 'createdAt' })).toEqual([one, two]);
+    expect(await ids({ q: 'mastodon', sort: '-duration', queue: 'default' })).toHaveLength(2);
+    expect(await ids({ q: 'mastodon', status: ['success'] })).toEqual([]);
+    expect(await ids({ q: 'mastodon" OR *' })).toEqual([]);
+    expect(await ids({ q: 'send_email' })).toEqual([other, sent]);
     // A letter that some word indexes take for two words.
-    for (const odd of ['mastodon\u19b0bank', '_', '\u19b0', '\ud800']) expect(await ids({ text: odd })).toEqual([]);
+    for (const odd of ['mastodon\u19b0bank', '_', '\u19b0', '\ud800']) expect(await ids({ q: odd })).toEqual([]);
   });
 
   it('sorts by every key, both ways, and repeats and skips none over its pages', async () => {
@@ -187,27 +189,28 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     made.push(await quick.with({ runIn: 60 }).enqueue(1), await bad.with({ runIn: 60 }).enqueue());
     await tasks.control({ action: 'cancel', ids: [made[6] ?? ''] }, by);
     for (const sort of ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const) {
-      for (const order of ['ascending', 'descending'] as const) {
+      for (const by of [sort, `-${sort}`] as const) {
         const items: TaskSummary[] = [];
-        let after: string | undefined;
+        let cursor: string | undefined;
         do {
-          const page = await tasks.find({ limit: 2, sort, order, after });
+          const page = await tasks.find({ limit: 2, sort: by, cursor });
           expect([page.total, page.totalRelation]).toEqual([7, 'eq']);
           items.push(...page.items);
-          after = page.next ?? undefined;
-        } while (after !== undefined);
+          cursor = page.nextCursor ?? undefined;
+        } while (cursor !== undefined);
         expect(items.map(({ id }) => id).sort()).toEqual([...made].sort());
-        const sorted = [...items].sort((a, b) => inOrder(a, b, sort, order === 'ascending' ? 1 : -1));
-        expect([sort, order, ...items.map(({ id }) => id)]).toEqual([sort, order, ...sorted.map(({ id }) => id)]);
+        const sorted = [...items].sort((a, b) => inOrder(a, b, sort, by === sort ? 1 : -1));
+        expect([by, ...items.map(({ id }) => id)]).toEqual([by, ...sorted.map(({ id }) => id)]);
       }
     }
   });
 
-  it('refuses a position of another sort', async () => {
-    const [id = ''] = await tasks.define('noop').enqueueMany([[], []]);
+  it('refuses a cursor of another sort, and one that no list gave', async () => {
+    await tasks.define('noop').enqueueMany([[], []]);
+    const { nextCursor } = await tasks.find({ limit: 1 });
     const invalid = expect.objectContaining({ code: 'INVALID_CURSOR' });
-    await expect(tasks.find({ limit: 1, sort: 'duration', after: id })).rejects.toThrow(invalid);
-    await expect(tasks.find({ limit: 1, after: 'x' })).rejects.toThrow(invalid);
+    await expect(tasks.find({ limit: 1, sort: 'duration', cursor: nextCursor ?? '' })).rejects.toThrow(invalid);
+    for (const cursor of ['x', movedTo(nextCursor, 'x')]) await expect(tasks.find({ limit: 1, cursor })).rejects.toThrow(invalid);
   });
 }
 

@@ -113,8 +113,8 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(await found({ level: 'trace' })).toEqual(all);
     expect(await found({ level: 'warn' })).toEqual(logs.filter(({ level }) => level === 'warn' || level === 'error').map(({ n }) => n));
     expect(await found({ attempt: 1 })).toEqual(logs.filter(({ attempt }) => attempt === 1).map(({ n }) => n));
-    expect(await found({ text: '"BIG":"1"' })).toEqual([3, 6]);
-    expect(await found({ text: '%' })).toEqual([]);
+    expect(await found({ q: '"BIG":"1"' })).toEqual([3, 6]);
+    expect(await found({ q: '%' })).toEqual([]);
   });
 
   it('shows the log of a task while it runs', async () => {
@@ -311,7 +311,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     await tasks.control({ action: 'retry', ids: [id] }, by);
     expect(await ended(id, 'success')).toMatchObject({ args: ['rosebud'], result: { word: 'rosebud' } });
     expect(seen).toEqual(['rosebud', 'rosebud']);
-    const { results } = await tasks.control({ action: 'rerun', ids: [id], args: '["sled"]' }, by);
+    const { results } = await tasks.control({ action: 'rerun', ids: [id], args: ['sled'] }, by);
     expect(await ended(results[0]?.ok ? results[0].task.id : '', 'success')).toMatchObject({ args: ['sled'], result: { word: 'sled' } });
   });
 }

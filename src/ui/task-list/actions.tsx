@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals';
-import { type BulkAnswer, canCancel, canRetry, ProblemError, type TaskSummary } from '../../client/client.js';
+import { type BulkAnswer, type CommandFilter, canCancel, canRetry, ProblemError, type TaskSummary } from '../../client/client.js';
+import type { Filter } from '../address.js';
 import { client, may } from '../facts.js';
 import { duration, percent, plural, whole } from '../format.js';
 import { confirmed } from '../shell/dialog.js';
@@ -142,8 +143,11 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
   });
 }
 
-/** The conditions of a command to many, as the API takes them. */
-type BulkFilter = NonNullable<Parameters<typeof client.bulk>[0]['filter']>;
+/** Returns the filter of the page as a command takes it; a page that filters nothing means every task, which must be said. */
+function commandFilter(filter: Partial<Filter>): CommandFilter {
+  const given = Object.entries(filter).filter(([, value]) => value !== undefined && value.length > 0);
+  return given.length === 0 ? 'all' : (Object.fromEntries(given) as CommandFilter);
+}
 
 /** Seconds over which many tasks may be spread. */
 const spreads = [0, 60, 600, 3600];
@@ -151,8 +155,9 @@ const spreads = [0, 60, 600, 3600];
 const worthSpreading = 1000;
 
 /** Does one thing to all tasks that a filter finds: counts them first, and again if the number has changed meanwhile. */
-export async function actOnFilter(action: ManyAction, filter: BulkFilter, what: string): Promise<void> {
+export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, what: string): Promise<void> {
   const { verb, consequence } = verbs[action];
+  const filter = commandFilter(shown);
   const counted = signal<BulkAnswer | undefined>(undefined);
   const spread = signal(0);
   const count = async (): Promise<BulkAnswer> => {
@@ -211,7 +216,7 @@ export async function actOnFilter(action: ManyAction, filter: BulkFilter, what: 
         expected = (await count()).count;
         if (expected === 0) break;
       }
-      report(action, sum, filter);
+      report(action, sum, shown);
       clearSelection();
     },
   });
@@ -239,7 +244,7 @@ async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () 
 function report(
   action: ManyAction,
   { dispatched, skipped, results }: Pick<BulkAnswer, 'dispatched' | 'skipped' | 'results'>,
-  filter: BulkFilter,
+  filter: Partial<Filter>,
 ): void {
   const { done } = verbs[action];
   const reasons = new Map<string, number>();

@@ -184,7 +184,6 @@ function Whole() {
   const query = { ...rest, status: [...status], tag: [...tag] };
   const address = (format: string): string =>
     client.url('/export', { format, ...query, ...(shown.sort !== '-createdAt' && { sort: shown.sort }) });
-  const filter = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined && value.length > 0));
   const what = isFiltered(shown) ? 'the tasks that match the filters' : 'all tasks';
   const total = table.value?.total ?? 0;
   return (
@@ -192,17 +191,17 @@ function Whole() {
       <summary>All {total > 0 ? 'matching' : ''} ▾</summary>
       <div class="menu-items">
         {may('retry') && (
-          <button type="button" onClick={() => void actOnFilter('retry', filter, what)}>
+          <button type="button" onClick={() => void actOnFilter('retry', query, what)}>
             Retry all matching…
           </button>
         )}
         {may('cancel') && (
-          <button type="button" onClick={() => void actOnFilter('cancel', filter, what)}>
+          <button type="button" onClick={() => void actOnFilter('cancel', query, what)}>
             Cancel all matching…
           </button>
         )}
         {may('delete') && (
-          <button type="button" onClick={() => void actOnFilter('delete', filter, what)}>
+          <button type="button" onClick={() => void actOnFilter('delete', query, what)}>
             Delete all matching…
           </button>
         )}

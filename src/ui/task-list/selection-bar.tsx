@@ -35,7 +35,11 @@ export function SelectionBar() {
         Copy ids
       </button>
       {may('retry') && total > rows.length && ids.size === rows.length && isFiltered(view.value) && (
-        <button type="button" class="quiet" onClick={() => void actOnFilter('retry', bulkFilter(), 'the tasks that match the filters')}>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => void actOnFilter('retry', filterOf(view.peek()), 'the tasks that match the filters')}
+        >
           Retry all {total} matching…
         </button>
       )}
@@ -44,9 +48,4 @@ export function SelectionBar() {
       </button>
     </section>
   );
-}
-
-function bulkFilter(): object {
-  const filter = filterOf(view.peek());
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined && value.length > 0));
 }

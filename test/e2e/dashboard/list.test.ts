@@ -18,7 +18,7 @@ describe('the list of tasks in a browser', () => {
     const bad = tasks.task('bad', fail('the printer is on fire'), { queue: 'mail', tags: { tenant: '7' } });
     for (let n = 0; n < 3; n++) await Promise.all([good.enqueue(), bad.enqueue(), bad.with({ tags: { tenant: '8' } }).enqueue()]);
     // Failures are indexed for search in batches, some time after they are stored.
-    await waitFor(async () => (await tasks.find({ text: 'printer fire', limit: 1 })).total === 6);
+    await waitFor(async () => (await tasks.find({ q: 'printer fire', limit: 1 })).total === 6);
     await board.signIn('?view=tasks');
     await board.hasRows(9);
     await page.locator('.chip.failed').click();
@@ -51,7 +51,7 @@ describe('the list of tasks in a browser', () => {
     const noise = tasks.task('noise', fail('nothing of note'));
     await noise.enqueueMany(Array.from({ length: 200 }, () => []));
     await tasks.task('needle', fail('quicksilver in the pipe')).enqueue();
-    await waitFor(async () => (await tasks.find({ text: 'quicksilver', limit: 1 })).total === 1);
+    await waitFor(async () => (await tasks.find({ q: 'quicksilver', limit: 1 })).total === 1);
     await board.signIn();
     await page.keyboard.press('/');
     await page.keyboard.type('quicksilver');

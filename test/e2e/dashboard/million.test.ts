@@ -25,7 +25,7 @@ beforeAll(async () => {
   for (let n = 0; n < 1000; n++) void functions[n % 3]?.enqueue(n);
   await waitFor(async () => {
     const { success, failed } = (await tasks.aggregate('pulse')).counts;
-    return success + failed === 1000 && (await tasks.find({ text: 'quicksilver', limit: 1 })).total === 1;
+    return success + failed === 1000 && (await tasks.find({ q: 'quicksilver', limit: 1 })).total === 1;
   }, 30);
   await tasks.stop();
   multiplyTasks(database, 1000);

@@ -168,7 +168,7 @@ describe('one task in a browser', () => {
           }
         })
         .enqueue();
-      await waitFor(async () => (await tasks.get(id, { logLines: 0 }))?.status === 'success', 30);
+      await waitFor(async () => (await tasks.get(id, { logs: 0 }))?.status === 'success', 30);
       await board.signIn(`?tab=logs&task=${id}`);
       await lines().last().waitFor();
       const shows = (edge: 'first' | 'last', text: string) =>

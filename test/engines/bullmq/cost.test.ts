@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
 import { attachQueues, bullmqEngine } from '../../../src/engines/bullmq/index.js';
 import { TaskManager } from '../../../src/index.js';
-import type { TaskSource } from '../../../src/tasks/engine.js';
+import type { TaskSource } from '../../../src/tasks/source.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
@@ -62,7 +62,7 @@ interface Cost {
   async function look(tasks: TaskSource, text: string): Promise<void> {
     await tasks.find({ limit: 50 });
     await tasks.find({ limit: 50, status: ['pending'] });
-    await tasks.find({ limit: 50, text });
+    await tasks.find({ limit: 50, q: text });
     await tasks.aggregate('pulse');
     await tasks.aggregate('workers');
     await tasks.aggregate('failures', { limit: 50 });
@@ -135,7 +135,7 @@ interface Cost {
     const tasks = keep(attachQueues([queue, slow], { logger: false }));
     // By what is known here: how often it is asked must not count.
     const becomes = (id: string, state: string) =>
-      waitFor(async () => (await tasks.find({ limit: 1, text: id })).items[0]?.engineState === state);
+      waitFor(async () => (await tasks.find({ limit: 1, q: id })).items[0]?.engineState === state);
     const fill = async (amount: number): Promise<void> => {
       const jobs = Array.from({ length: amount }, (_, n) => ({ name: 'job', data: n }));
       const { success, failed } = (await tasks.aggregate('pulse')).counts;

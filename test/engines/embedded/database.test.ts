@@ -181,7 +181,7 @@ describe('the database file', () => {
       ['bulk', 1],
       ['flaky', 0],
     ]);
-    expect((await tasks.find({ limit: 10, tags: [{ key: 'tenant', value: '7' }] })).total).toBe(3);
+    expect((await tasks.find({ limit: 10, tag: ['tenant:7'] })).total).toBe(3);
     expect(await tasks.store.get('session:1')).toEqual({ a: 1 });
     expect((await tasks.store.page('audit')).items).toEqual([{ event: 'login' }]);
     const later = tasks.task('bulk', () => 2);

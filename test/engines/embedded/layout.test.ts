@@ -49,7 +49,7 @@ describe('a database file of an earlier layout', () => {
   it('keeps every task of layout 5, with its attempts, log, result and links', async () => {
     await load(5);
     const tasks = open();
-    const { items } = await tasks.find({ limit: 20, order: 'ascending' });
+    const { items } = await tasks.find({ limit: 20, sort: 'createdAt' });
     expect(items.map(({ name, status, queue, priority, tags }) => [name, status, queue, priority, tags])).toEqual([
       ['add', 'success', 'default', 0, { tenant: '7' }],
       ['flaky', 'failed', 'default', 0, {}],
@@ -79,9 +79,9 @@ describe('a database file of an earlier layout', () => {
   it('keeps the counts, search, failures, queues, schedules and shared state of layout 5', async () => {
     await load(5);
     const tasks = open();
-    expect((await tasks.find({ limit: 10, tags: [{ key: 'tenant', value: '7' }] })).total).toBe(4);
-    expect((await tasks.find({ limit: 10, text: 'luck' })).items.map(({ name }) => name)).toEqual(['flaky']);
-    const { counts, functions, durations } = await tasks.aggregate('metrics', { from: 0 });
+    expect((await tasks.find({ limit: 10, tag: ['tenant:7'] })).total).toBe(4);
+    expect((await tasks.find({ limit: 10, q: 'luck' })).items.map(({ name }) => name)).toEqual(['flaky']);
+    const { counts, functions, durations } = await tasks.aggregate('metrics', { from: new Date(0) });
     expect(counts).toEqual({ pending: 3, running: 1, success: 4, failed: 1, interrupted: 0, cancelled: 1 });
     expect(functions.map(({ name, counts: of }) => [name, of.pending, of.success])).toEqual([
       ['add', 1, 2],
@@ -122,7 +122,7 @@ describe('a database file of an earlier layout', () => {
     let ran = 0;
     tasks.task('hang', () => (ran += 1));
     tasks.task('bulk', () => (ran += 1));
-    const [held] = (await tasks.find({ limit: 1, name: 'add', order: 'ascending' })).items;
+    const [held] = (await tasks.find({ limit: 1, name: 'add', sort: 'createdAt' })).items;
     expect(await add.with({ idempotencyKey: 'once' }).enqueue(1, 2)).toBe(held?.id);
     await tasks.start();
     await waitFor(async () => (await tasks.find({ limit: 1, name: 'hang', status: ['success'] })).total === 1);

@@ -1,0 +1,75 @@
+import { TaskflowError } from './errors.js';
+
+/** The log message about a manager that was never started. */
+export const neverStarted =
+  'tasks are enqueued or shown, but start() was not called; call start() to run tasks here, or start({ run: false }) if another process runs them';
+
+/** Milliseconds from the first use after which a manager that was not started is reported. */
+const patience = 5000;
+
+/** What a {@link Lifecycle} works with. */
+interface LifecycleParts {
+  /** Starts the engine, with the runner or without. */
+  begin(run: boolean): Promise<void>;
+  /** Reports that nothing was started; absent if it is not to be reported. */
+  warn: (() => void) | undefined;
+}
+
+/**
+ * Whether a manager was started, and how. It starts once, stops once, and says so when it is used for some seconds without a
+ * start, because tasks that are enqueued and never run look as if they had been lost.
+ */
+export class Lifecycle {
+  readonly #parts: LifecycleParts;
+  #starting: { run: boolean; done: Promise<void> } | undefined;
+  #stopped = false;
+  #used = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: LifecycleParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws TaskflowError ENGINE_UNAVAILABLE after `stop`, INVALID_INPUT if it was started with another `run`. */
+  async start(run: boolean): Promise<void> {
+    if (this.#stopped)
+      throw new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped and cannot be started again; make another one');
+    if (this.#starting && this.#starting.run !== run)
+      throw new TaskflowError(
+        'INVALID_INPUT',
+        `start(${run ? '' : '{ run: false }'}) was called after start(${run ? '{ run: false }' : ''}); a manager is started in one way only, so decide before the first call`,
+      );
+    this.#endWarning();
+    this.#starting ??= { run, done: this.#begin(run) };
+    await this.#starting.done;
+  }
+
+  async #begin(run: boolean): Promise<void> {
+    try {
+      await this.#parts.begin(run);
+    } catch (error) {
+      // The cause may pass, so the start may be tried again.
+      this.#starting = undefined;
+      throw error;
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#endWarning();
+  }
+
+  /** Notes that tasks are enqueued or shown. Called for every enqueue, so it does next to nothing after the first. */
+  used(): void {
+    if (this.#used) return;
+    this.#used = true;
+    const { warn } = this.#parts;
+    if (warn && !this.#stopped) this.#timer = setTimeout(warn, patience).unref();
+  }
+
+  /** Once it was started there is nothing to report, also if the start failed. */
+  #endWarning(): void {
+    this.#used = true;
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,96 @@
+import type { z } from 'zod';
+import { quote, rangeError, typeError } from '../options.js';
+
+/** What is wrong with a value: where, in words that go on from its name, and whether its type is. */
+export interface Flaw {
+  /** Members on the way to the value, such as `['filter', 'status']`; empty for the whole. */
+  path: readonly PropertyKey[];
+  /** Such as `must be a whole number from 1 to 500`. */
+  message: string;
+  wrongType: boolean;
+}
+
+/** Returns the first thing that is wrong. Of a choice, what is wrong with its last kind if the value is of that kind. */
+export function flawOf({ issues: [issue] }: Pick<z.core.$ZodError, 'issues'>): Flaw {
+  if (issue?.code === 'invalid_union') {
+    const inner = issue.errors.at(-1)?.[0];
+    const isOfThatKind = inner !== undefined && !(inner.code === 'invalid_type' && inner.path.length === 0);
+    if (isOfThatKind) {
+      const within = flawOf({ issues: [inner] });
+      return { ...within, path: [...issue.path, ...within.path] };
+    }
+  }
+  return {
+    path: issue?.path ?? [],
+    message: issue?.message ?? 'is not accepted',
+    wrongType: issue?.code === 'invalid_type' || issue?.code === 'unrecognized_keys' || issue?.code === 'invalid_union',
+  };
+}
+
+/**
+ * Checks an argument against a schema and returns what it accepts.
+ *
+ * @throws TypeError or RangeError with code INVALID_INPUT that names the member, its value and what is accepted.
+ */
+export function checkArgument<S extends z.ZodType>(where: string, schema: S, given: unknown): z.output<S> {
+  const { success, data, error } = schema.safeParse(given);
+  if (success) return data;
+  const { path, message, wrongType } = flawOf(error);
+  const name = [where, ...path.filter((part) => typeof part === 'string')].join('.');
+  const value = path.reduce<unknown>((each, key) => (each as Record<PropertyKey, unknown> | undefined)?.[key], given);
+  const text = message.startsWith('has ') ? `${name} ${message}` : `${name} is ${quote(value)}; it ${message}`;
+  throw wrongType ? typeError(text) : rangeError(text);
+}
+
+/** Items of a list in an argument, at most: more are not even looked at. */
+const mostItems = 10_000;
+
+/**
+ * Copies a plain object that a caller gave, so that each member is read once and inherited ones do not count. Dates become
+ * their ISO 8601 text, and lists are copied.
+ *
+ * @throws TypeError or RangeError with code INVALID_INPUT for anything else, for a list that is too long, and for an object that
+ * throws when it is read.
+ */
+export function plainCopy(where: string, given: unknown, times: readonly string[] = []): Record<string, unknown> {
+  let entries: [string, unknown][] | undefined;
+  try {
+    if (isPlainObject(given)) entries = Object.entries(given).map(([key, value]) => [key, copyOf(value)]);
+  } catch (cause) {
+    throw typeError(`${where} throws an error when it is read`, { cause });
+  }
+  if (!entries) throw typeError(`${where} is ${quote(given)}; it must be a plain object`);
+  const copy: Record<string, unknown> = Object.create(null);
+  for (const [key, value] of entries) {
+    if (value === tooLong) throw rangeError(`${where}.${key} is a list of more than ${mostItems} items`);
+    copy[key] = times.includes(key) && value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : value;
+  }
+  return copy;
+}
+
+/** Of any realm: its prototype is null, or has none of its own. */
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+const tooLong = Symbol('too long');
+
+function copyOf(value: unknown): unknown {
+  if (!Array.isArray(value)) return value;
+  const { length } = value;
+  return length > mostItems ? tooLong : Array.from({ length }, (_, index) => value[index] as unknown);
+}
+
+/** Removes members that are `undefined`, which count as absent. */
+export function withoutUndefined(given: Record<string, unknown>): Record<string, unknown> {
+  for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
+  return given;
+}
+
+/** @throws TypeError if a member is `undefined`: where that would mean more tasks, it may be a slip. */
+export function refuseUndefined(where: string, given: Readonly<Record<string, unknown>>): void {
+  for (const key of Object.keys(given))
+    if (given[key] === undefined) throw typeError(`${where}.${key} is undefined; leave the key out, or give it a value`);
+}

@@ -1,0 +1,56 @@
+import { numberOption, outOfRange, stringOption, wrongType } from '../options.js';
+import type { Aggregates as EngineAggregates, EngineReader } from './engine.js';
+import { readDetailQuery, readFailureQuery, readFindQuery, readLinesQuery, readRangeQuery } from './read-queries.js';
+import type { Aggregates, TaskReader } from './source.js';
+
+/** Reads an id of a task: any text of 1 to 400 characters, since an unknown one is no error. */
+function idArgument(id: unknown): string {
+  const accepted = 'the id of a task, of 1 to 400 characters';
+  if (id === undefined) throw wrongType('id', id, accepted);
+  return stringOption('id', id, '', { accepted, maxLength: 400 });
+}
+
+const kinds: readonly (keyof Aggregates)[] = ['pulse', 'metrics', 'failures', 'workers', 'waits'];
+
+/**
+ * The reading side of an engine for callers: checks what they ask, and puts it into the engine's words. This is the only place
+ * that does so, for calls from code and from the HTTP API alike.
+ *
+ * @param now The time that relative times count from, in Unix milliseconds.
+ */
+export function checkedReader(engine: EngineReader, now: () => number): TaskReader {
+  return {
+    async find(asked) {
+      const { query, cursors } = await readFindQuery(asked, now());
+      const { next, ...page } = await engine.find(query);
+      return { ...page, nextCursor: cursors.write(next) };
+    },
+    get: async (id, asked) => engine.get(idArgument(id), await readDetailQuery(asked)),
+    logs: async (id, asked) => engine.logs(idArgument(id), await readLinesQuery(asked)),
+    async aggregate(kind, ...[query]) {
+      if (!kinds.includes(kind)) {
+        const accepted = `one of ${kinds.join(', ')}`;
+        throw typeof kind === 'string' ? outOfRange('kind', kind, accepted) : wrongType('kind', kind, accepted);
+      }
+      return (await aggregated(engine, kind, query, now())) as never;
+    },
+    describe: () => engine.describe(),
+    watch(after, signal) {
+      const from = numberOption('after', after, undefined, { integer: true });
+      if (from === undefined) throw wrongType('after', after, 'the number of a change');
+      if (!(signal instanceof AbortSignal)) throw wrongType('signal', signal, 'an AbortSignal');
+      return engine.watch(from, signal);
+    },
+  };
+}
+
+async function aggregated(engine: EngineReader, kind: keyof Aggregates, asked: unknown, now: number): Promise<unknown> {
+  if (kind === 'metrics') return engine.aggregate(kind, await readRangeQuery(asked, now));
+  if (kind === 'failures') {
+    const { query, cursors } = await readFailureQuery(asked, now);
+    const { items, next } = await engine.aggregate(kind, query);
+    return { items, nextCursor: cursors.write(next) };
+  }
+  if (asked !== undefined) throw wrongType(`query of '${kind}'`, asked, 'left out');
+  return engine.aggregate(kind as Exclude<keyof EngineAggregates, 'metrics' | 'failures'>);
+}

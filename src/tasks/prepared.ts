@@ -1,0 +1,42 @@
+import { typeError, wrongType } from '../options.js';
+import type { NewTask } from './engine.js';
+
+/**
+ * Which tasks a manager has prepared. An engine trusts what it stores: only a prepared task has checked and encrypted
+ * arguments and an id of its own, so no other is let through, and none can be changed in between.
+ */
+export class PreparedTasks {
+  readonly #made = new WeakSet<object>();
+
+  add(task: NewTask): NewTask {
+    Object.freeze(task.tags);
+    Object.freeze(task);
+    this.#made.add(task);
+    return task;
+  }
+
+  /** Returns the tasks of a list. @throws TypeError with code INVALID_INPUT if one of them is not a prepared one. */
+  check(list: unknown): NewTask[] {
+    if (!Array.isArray(list)) throw wrongType('tasks', list, 'a list of tasks that prepare() made');
+    const tasks: NewTask[] = [];
+    for (let index = 0; index < list.length; index++) {
+      const task: unknown = list[index];
+      if (typeof task !== 'object' || task === null || !this.#made.has(task))
+        throw typeError(`tasks[${index}] was not made by prepare() of a task of this manager`);
+      tasks.push(task as NewTask);
+    }
+    return tasks;
+  }
+}
+
+/** Reads the lists of arguments of `enqueueMany`. @throws TypeError with code INVALID_INPUT if they are not a list of lists. */
+export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
+  if (!Array.isArray(list)) throw wrongType('list', list, 'a list of lists of arguments');
+  const lists: A[] = [];
+  for (let index = 0; index < list.length; index++) {
+    const args: unknown = list[index];
+    if (!Array.isArray(args)) throw wrongType(`list[${index}]`, args, 'the list of arguments of one task');
+    lists.push(args as readonly unknown[] as A);
+  }
+  return lists;
+}

@@ -1,0 +1,241 @@
+import { z } from 'zod';
+import { isTaskId } from './task-id.js';
+import { readTime } from './time-text.js';
+import { logLevels, taskStatuses } from './types.js';
+
+/*
+ * What tasks can be asked and commanded, defined once. `checked-source.ts` checks calls from code against these schemas, the
+ * HTTP API checks requests against them, the OpenAPI document is generated from them, and the types of `source.ts` and of the
+ * typed client are inferred from them. Loaded with the first call that needs it, because zod takes longer to load than Koa.
+ */
+
+/** Makes a schema of a whole number within a range. */
+export const whole = (min: number, max: number) => {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return z.int({ error: message }).min(min, { error: message }).max(max, { error: message });
+};
+
+/** Makes a schema of a text that is not empty. */
+export const words = (max: number) => {
+  const message = `must have 1 to ${max} characters`;
+  return z.string({ error: message }).min(1, { error: message }).max(max, { error: message });
+};
+
+/** Makes a schema of one of some words. */
+export const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
+  z.enum(values, { error: `must be one of ${values.join(', ')}` });
+
+/** Makes a schema of an object that names its known keys when it is given another. */
+export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `has no ${(issue.keys as string[]).map((key) => JSON.stringify(key.slice(0, 64))).join(', ')}; it has: ${Object.keys(shape).join(', ')}`
+        : 'must be an object',
+  });
+
+const aTime = 'must be a time such as 2026-11-03T14:00:00Z, or -6h, -7d relative to now';
+
+/** A time: ISO 8601, or relative to now. */
+export const time = z
+  .string({ error: aTime })
+  .refine((text) => readTime(text, 0) !== undefined, { error: aTime })
+  .meta({ examples: ['2026-11-03T14:00:00Z', '-6h'] });
+
+const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
+const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as const;
+
+/** Where the page before ended. */
+export const cursor = z.string({ error: 'must be a string that a list gave' }).max(2000, { error: 'is not one that a list gave' });
+
+const someStates = `must be a list of some of ${taskStatuses.join(', ')}, each once`;
+const someTags = 'must be a list of 1 to 10 texts, each a key or key:value';
+
+/** Conditions that tasks are chosen by. Each must hold. */
+export const filters = {
+  /** Any of these states. */
+  status: z
+    .array(oneOf(taskStatuses), { error: someStates })
+    .min(1, { error: someStates })
+    .max(taskStatuses.length, { error: someStates })
+    .optional(),
+  /** Name of the task. */
+  name: words(128).optional(),
+  queue: words(128).optional(),
+  /** Tags that the task has, all of them: a key, or `key:value`. */
+  tag: z
+    .array(
+      z
+        .string({ error: someTags })
+        .regex(/^[^:]{1,64}(:.{1,256})?$/su, { error: 'must be a key, or key:value, with a key of 1 to 64 characters' }),
+      {
+        error: someTags,
+      },
+    )
+    .min(1, { error: someTags })
+    .max(10, { error: 'may be given ten times at most' })
+    .optional(),
+  /** Fingerprint of the failures, as `fingerprint` of a task gives it. */
+  fingerprint: z
+    .string({ error: 'must be the 16 hexadecimal digits of a kind of failure' })
+    .regex(/^[0-9a-f]{16}$/, { error: 'must be the 16 hexadecimal digits of a kind of failure' })
+    .optional(),
+  /** Name of the schedule that made the task. */
+  schedule: words(128).optional(),
+  /** Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an id. */
+  q: words(200).optional(),
+  /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */
+  from: time.optional(),
+  /** Created before this time. */
+  to: time.optional(),
+};
+
+const sort = oneOf(sorts as unknown as readonly [(typeof sorts)[number], ...(typeof sorts)[number][]]);
+
+/** `GET P`. */
+export const listQuery = strict({
+  ...filters,
+  /** Default `-createdAt`, the newest first. Tasks without a value come last, and ties go by id. */
+  sort: sort.optional(),
+  /** Tasks of a page, 1 to 500. Default 50. */
+  limit: whole(1, 500).optional(),
+  /** Where the page before ended, as its `nextCursor` says. */
+  cursor: cursor.optional(),
+});
+
+/** A list as code asks for it. */
+export const findQuery = strict({
+  ...listQuery.shape,
+  /** With `false` the page has no exact `total`, which makes it cheaper. */
+  counted: z.boolean({ error: 'must be true or false' }).optional(),
+});
+
+/** `GET P/:id/logs`. */
+export const logQuery = strict({
+  /** Lines after this number. */
+  after: whole(0, 999_999_999).optional(),
+  /** The last lines before this number, instead of the first ones after another. */
+  before: whole(1, 999_999_999).optional(),
+  /** Lines of this attempt. */
+  attempt: whole(1, 999_999_999).optional(),
+  /** Lines of this level, or of a worse one. */
+  level: oneOf(logLevels).optional(),
+  /** Lines whose message or fields hold this text, in any case of ASCII letters. */
+  q: words(200).optional(),
+  /** Lines of a page, 1 to 1,000. Default 500. */
+  limit: whole(1, 1000).optional(),
+});
+
+/** Log lines as code asks for them: as many as a task keeps by default. */
+export const linesQuery = strict({
+  ...logQuery.shape,
+  /** How many lines, 1 to 10,000. Default 500. */
+  limit: whole(1, 10_000).optional(),
+});
+
+/** `GET P/:id`. */
+export const detailQuery = strict({
+  /** How many of the last lines of its log come with the task, 0 to 10,000. Default 10,000. */
+  logs: whole(0, 10_000).optional(),
+});
+
+/** `GET P/metrics`. */
+export const metricsQuery = strict({
+  /** Start of the range: ISO 8601, or relative to now such as `-1h`. Default: all time. */
+  from: time.optional(),
+  /** End of the range. Default: now. */
+  to: time.optional(),
+  /** Seconds of one point of the series, 60 to 31,536,000. */
+  step: whole(60, 31_536_000).optional(),
+});
+
+/** Metrics as code asks for them. */
+export const rangeQuery = strict({
+  ...metricsQuery.shape,
+  /** With `false` the series is empty, which makes the answer cheaper. */
+  series: z.boolean({ error: 'must be true or false' }).optional(),
+});
+
+/** `GET P/failures`. */
+export const failureQuery = strict({
+  /** Name of the task. */
+  name: words(128).optional(),
+  /** Seen at or after this time. */
+  from: time.optional(),
+  /** Groups of a page, 1 to 500. Default 50. */
+  limit: whole(1, 500).optional(),
+  /** Where the page before ended, as its `nextCursor` says. */
+  cursor: cursor.optional(),
+});
+
+const anId = 'must be the id of a task';
+
+/** Makes a schema of a list of ids of tasks. */
+export const ids = (min: number, max: number) =>
+  z
+    .array(z.string({ error: 'must be a list of the ids of tasks' }).min(1, { error: anId }).max(400, { error: anId }), {
+      error: 'must be a list of the ids of tasks',
+    })
+    .min(min, { error: 'must have at least one id' })
+    .max(max, { error: `may have ${max.toLocaleString('en')} ids` });
+
+/** The id of one task. */
+export const taskId = z.string({ error: anId }).max(400, { error: anId }).refine(isTaskId, { error: anId });
+
+const chosen = "must be an object of conditions as a list takes them, or 'all' for every task";
+const unchosen = "has no condition; it must have one at least, or be 'all' for every task";
+
+/** The tasks of a command: those that conditions choose, or `'all'`. An empty object is refused, since it may be a slip. */
+export const commandFilter = z.union(
+  [z.literal('all'), strict(filters).refine((filter) => Object.keys(filter).length > 0, { error: unchosen })],
+  { error: chosen },
+);
+
+const seconds = 'must be a number of seconds from 0 to 86,400';
+
+/** Seconds over which retried tasks come due. */
+export const spread = z.number({ error: seconds }).min(0, { error: seconds }).max(86_400, { error: seconds });
+
+/** Whether to answer what would be done, and change nothing. */
+export const dryRun = z.boolean({ error: 'must be true or false' });
+
+/** How many tasks a command is to find. */
+export const expect = whole(0, 1_000_000_000);
+
+const aReason = 'must be a string of at most 500 characters';
+
+/** Why something is done, for the audit. */
+export const reason = z.string({ error: aReason }).max(500, { error: aReason });
+
+const toTasks = {
+  /** Ids of the tasks, at most 10,000; an id that is given twice counts once. */
+  ids: ids(0, 10_000).optional(),
+  /** Conditions as of `find`, or `'all'`. The command is done to the oldest 10,000 of them. */
+  filter: commandFilter.optional(),
+};
+const queue = words(128);
+/** Longer than the name of a queue: that of a BullMQ job scheduler has its queue's name in front. */
+const schedule = words(400);
+
+/** What each command may have, by its action. Which targets exclude each other is checked in `read-command.ts`. */
+export const commands = {
+  cancel: strict({ action: z.literal('cancel'), ...toTasks }),
+  delete: strict({ action: z.literal('delete'), ...toTasks }),
+  retry: strict({ action: z.literal('retry'), ...toTasks, spread: spread.optional() }),
+  run: strict({ action: z.literal('run'), ...toTasks, schedule: schedule.optional() }),
+  rerun: strict({
+    action: z.literal('rerun'),
+    ids: ids(0, 10_000),
+    args: z.array(z.unknown(), { error: 'must be the list of arguments' }).optional(),
+  }),
+  pause: strict({ action: z.literal('pause'), queue: queue.optional(), schedule: schedule.optional() }),
+  resume: strict({ action: z.literal('resume'), queue: queue.optional(), schedule: schedule.optional() }),
+};
+
+/** Who commands, and how carefully. */
+export const commandBy = strict({
+  actor: words(256),
+  reason: reason.optional(),
+  dryRun: dryRun.optional(),
+  expect: expect.optional(),
+});

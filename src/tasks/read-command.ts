@@ -1,0 +1,93 @@
+import { outOfRange, rangeError, typeError, wrongType } from '../options.js';
+import { encodeArguments } from './arguments.js';
+import { checkArgument, plainCopy, refuseUndefined } from './check-schema.js';
+import type { Command, CommandBy, TaskFilter } from './engine.js';
+import type * as Queries from './queries.js';
+import { filterOf, loadQueries } from './read-queries.js';
+
+/** Bytes of new arguments that are looked at, at most; the manager has a limit of its own. */
+const mostArgumentBytes = 64 * 1024 * 1024;
+/** Words of a search that choose tasks for a command: an engine looks for no more, so it would find more tasks than were meant. */
+const mostWords = 20;
+
+type Action = Command['action'];
+type Given = Record<string, unknown>;
+
+/** The keys that say what a command is done to; it has exactly one of them. */
+const targets = {
+  cancel: ['ids', 'filter'],
+  delete: ['ids', 'filter'],
+  retry: ['ids', 'filter'],
+  run: ['ids', 'filter', 'schedule'],
+  rerun: ['ids'],
+  pause: ['queue', 'schedule'],
+  resume: ['queue', 'schedule'],
+} as const satisfies Record<Action, readonly string[]>;
+
+/**
+ * Checks a command and who gives it, and returns both as an engine takes them. A slip never means every task: unknown keys,
+ * `undefined` values, an empty filter, and neither or both of `ids` and `filter` are refused.
+ *
+ * @throws TypeError or RangeError with code INVALID_INPUT.
+ */
+export async function readCommand(command: unknown, by: unknown, now: number): Promise<[command: Command, by: CommandBy]> {
+  const schemas = await loadQueries();
+  const given = plainCopy('command', command);
+  refuseUndefined('command', given);
+  const { action } = given;
+  if (!isAction(action)) throw wrongAction(action);
+  if (given.filter !== undefined && given.filter !== 'all') {
+    given.filter = plainCopy('command.filter', given.filter, ['from', 'to']);
+    refuseUndefined('command.filter', given.filter as Given);
+  }
+  const checked = checkArgument('command', schemas.commands[action], given) as Given & { action: Action };
+  oneTarget(action, checked);
+  const who = readBy(schemas, by);
+  const toTasks = checked.filter !== undefined || (checked.ids !== undefined && action !== 'rerun');
+  if (!toTasks && (who.dryRun === true || who.expect !== undefined))
+    throw typeError(`by.${who.dryRun === true ? 'dryRun' : 'expect'} is not possible with '${action}' of a queue or schedule, or 'rerun'`);
+  return [commandOf(checked, now), who];
+}
+
+function isAction(action: unknown): action is Action {
+  return typeof action === 'string' && Object.hasOwn(targets, action);
+}
+
+function wrongAction(action: unknown): Error {
+  const accepted = `one of ${Object.keys(targets).join(', ')}`;
+  return typeof action === 'string' ? outOfRange('command.action', action, accepted) : wrongType('command.action', action, accepted);
+}
+
+function oneTarget(action: Action, given: Given): void {
+  const keys: readonly string[] = targets[action];
+  const found = keys.filter((key) => given[key] !== undefined);
+  const wanted = keys.length === 1 ? keys[0] : `exactly one of ${keys.join(', ')}`;
+  if (found.length !== 1) throw typeError(`command '${action}' has ${found.join(' and ') || 'no target'}; it must have ${wanted}`);
+}
+
+function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
+  const given = plainCopy('by', by);
+  const { reason, ...rest } = given;
+  // Only a reason may be undefined: without `dryRun` or `expect` more would be done than was meant.
+  refuseUndefined('by', rest);
+  if (reason === undefined) delete given.reason;
+  return checkArgument('by', commandBy, given) as CommandBy;
+}
+
+/** The checked command in the words of an engine. */
+function commandOf(checked: Given & { action: Action }, now: number): Command {
+  const { ids, filter, args, ...rest } = checked;
+  return {
+    ...rest,
+    ...(ids !== undefined && { ids: [...new Set(ids as string[])] }),
+    ...(filter !== undefined && { filter: commandFilter(filter as 'all' | Parameters<typeof filterOf>[0], now) }),
+    ...(args !== undefined && { args: encodeArguments('rerun', args as readonly unknown[], mostArgumentBytes) }),
+  } as Command;
+}
+
+function commandFilter(filter: 'all' | Parameters<typeof filterOf>[0], now: number): TaskFilter {
+  if (filter === 'all') return {};
+  const words = filter.q?.match(/[\p{L}\p{N}]+/gu)?.length ?? 0;
+  if (words > mostWords) throw rangeError(`command.filter.q has ${words} words; a command takes ${mostWords} at most`);
+  return filterOf(filter, now);
+}

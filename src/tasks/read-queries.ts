@@ -1,0 +1,112 @@
+import { rangeError, typeError } from '../options.js';
+import { checkArgument, plainCopy, withoutUndefined } from './check-schema.js';
+import { type Cursors, cursorsOf } from './cursor.js';
+import type { FailureQuery, LogQuery, MetricsRange, SortKey, TaskFilter, TaskQuery } from './engine.js';
+import type * as Queries from './queries.js';
+import { readTime } from './time-text.js';
+
+/*
+ * Puts what callers ask, in the words of the HTTP API, into the words of an engine. Everything is checked here, so an engine
+ * can trust what it is given.
+ */
+
+/** The schemas, loaded with the first call that needs them. */
+export const loadQueries = (): Promise<typeof Queries> => import('./queries.js');
+
+type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failureQuery';
+
+/** Checks a query object, of which `undefined` members count as absent. */
+async function read<K extends Schema>(name: string, schema: K, query: unknown): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
+  const schemas = await loadQueries();
+  const copy = query === undefined ? {} : withoutUndefined(plainCopy(name, query, ['from', 'to']));
+  return checkArgument(name, schemas[schema], copy) as ReturnType<(typeof Queries)[K]['parse']>;
+}
+
+/** A query as an engine takes it, and the cursors of its list. */
+export interface Paged<Q> {
+  query: Q;
+  cursors: Cursors;
+}
+
+/** Reads the query of `find`. @throws TypeError, RangeError or TaskflowError as `find` says. */
+export async function readFindQuery(query: unknown, now: number): Promise<Paged<TaskQuery>> {
+  const { limit = 50, cursor, counted, sort = '-createdAt', ...conditions } = await read('query', 'findQuery', query);
+  const cursors = cursorsOf({ ...conditions, sort });
+  const descending = sort.startsWith('-');
+  return {
+    query: {
+      ...filterOf(conditions, now),
+      sort: (descending ? sort.slice(1) : sort) as SortKey,
+      order: descending ? 'descending' : 'ascending',
+      limit,
+      after: cursors.read(cursor),
+      counted,
+    },
+    cursors,
+  };
+}
+
+type Conditions = { [K in keyof typeof Queries.filters]?: ReturnType<(typeof Queries.filters)[K]['parse']> };
+
+/** Returns checked conditions as an engine takes them. */
+export function filterOf({ status, tag, q, from, to, ...same }: Conditions, now: number): TaskFilter {
+  return { ...same, ...timesOf({ from, to }, now), status: status && [...new Set(status)], tags: tag?.map(tagOf), text: q };
+}
+
+/** A key, or a key and its value after the first colon. */
+function tagOf(text: string): { key: string; value?: string } {
+  const colon = text.indexOf(':');
+  return colon < 0 ? { key: text } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
+}
+
+/** Checked times as Unix milliseconds. */
+function timesOf(
+  { from, to }: { from?: string | undefined; to?: string | undefined },
+  now: number,
+): { from: number | undefined; to: number | undefined } {
+  const at = (text: string | undefined): number | undefined => (text === undefined ? undefined : readTime(text, now));
+  return { from: at(from), to: at(to) };
+}
+
+/** Reads the query of `aggregate('failures')`. */
+export async function readFailureQuery(query: unknown, now: number): Promise<Paged<FailureQuery>> {
+  const { limit = 50, cursor, name, from } = await read('query', 'failureQuery', query);
+  const cursors = cursorsOf({ failures: true, name, from });
+  return { query: { name, from: timesOf({ from }, now).from, limit, after: cursors.read(cursor) }, cursors };
+}
+
+/** Points of a series, at most. */
+const maxPoints = 1500;
+const day = 86_400_000;
+
+/** Reads the query of `aggregate('metrics')`. */
+export async function readRangeQuery(query: unknown, now: number): Promise<MetricsRange> {
+  const { step, series, ...times } = await read('query', 'rangeQuery', query);
+  const range = { ...timesOf(times, now), step, series };
+  const flaw = rangeFlaw(range, now);
+  if (flaw !== undefined) throw rangeError(flaw);
+  return range;
+}
+
+/** Returns what is wrong with a range whose members are right, if anything is. */
+function rangeFlaw({ from, to, step, series }: MetricsRange, now: number): string | undefined {
+  const end = to ?? now;
+  if (series !== false && from !== undefined && from >= end) return 'from must be before to';
+  if (step !== undefined && (end - (from ?? end - day)) / (step * 1000) > maxPoints)
+    return `step is too small for the range: the series has at most ${maxPoints} points`;
+  return undefined;
+}
+
+/** Reads the query of `get`. */
+export async function readDetailQuery(query: unknown): Promise<{ logLines?: number | undefined }> {
+  if (query === undefined) return {};
+  return { logLines: (await read('query', 'detailQuery', query)).logs };
+}
+
+/** Reads the query of `logs`. */
+export async function readLinesQuery(query: unknown): Promise<LogQuery> {
+  const { q, limit = 500, ...same } = await read('query', 'linesQuery', query);
+  if (same.after !== undefined && same.before !== undefined)
+    throw typeError('query has after and before; give either, because lines are counted from one end');
+  return { ...same, limit, text: q };
+}
