@@ -10,7 +10,7 @@ import type { Strategies } from './auth/short-forms.js';
 import type { AdminSource } from './manager.js';
 import { optionsObject, pathOption } from './options.js';
 import { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
-import { readWebOptions } from './web/options.js';
+import { readWebOptions, tasksOption } from './web/options.js';
 import type { StreamLimits } from './web/sse-stream.js';
 import { streamRoute } from './web/stream-route.js';
 import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
@@ -55,6 +55,7 @@ const known = [
  * ```
  */
 export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middleware {
+  tasksOption(tasks);
   const given = optionsObject<TaskAdminOptions>('taskAdmin', options, known);
   const path = pathOption('path', given.path);
   const { title, logo, displayFuncArgs, streams, allowedHosts, trustedOrigins, logger } = given;
@@ -70,10 +71,7 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
   const all = compose(middlewares);
   const { mount } = readWebOptions(shared);
 
-  return async function taskAdmin(ctx, next) {
-    if (!mount.contains(ctx.path)) return next();
-    return all(ctx, next);
-  };
+  return mount.middleware('taskAdmin', all);
 }
 
 /** What is the same for everybody is given also while nobody can say which sessions still hold. */

@@ -78,7 +78,7 @@ export type {
   TaskSummary,
   Worker,
 } from './tasks/types.js';
-export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks } from './web/background-tasks.js';
+export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks, backgroundTasksOf } from './web/background-tasks.js';
 export { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
 export { type Emitter, emitterEvents } from './web/emitter-events.js';
 export type { StreamEvent } from './web/event.js';

@@ -15,6 +15,8 @@ export function kindOf(value: unknown): string {
 }
 
 function objectKind(value: object): string {
+  if ('app' in value && 'req' in value && 'res' in value)
+    return 'the context of a request, as if app.use() had been given the factory itself';
   const tag = Object.prototype.toString.call(value).slice(8, -1);
   return tag === 'Object' ? 'an object' : tag === 'Promise' ? 'a promise' : `an object (${tag})`;
 }

@@ -24,6 +24,7 @@ describe('what the package exports', () => {
         'TaskManager',
         'TaskflowError',
         'backgroundTasks',
+        'backgroundTasksOf',
         'dashboardRoutes',
         'emitterEvents',
         'errorCodes',

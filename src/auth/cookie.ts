@@ -16,6 +16,8 @@ export interface CookieOptions {
 
 /** One cookie: its name, its attributes, how it is read. */
 export interface Cookie {
+  /** Its name in the answer to this request. */
+  nameFor(ctx: Context): string;
   /** All values that the browser sent under the name, each once. Another host of the domain may have planted some of them. */
   read(ctx: Context): readonly string[];
   /** Sets the cookie for so many seconds, rounded up. */
@@ -60,6 +62,7 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
   const named = (bareName: string): Cookie => {
     const fullName = (isSecurely: boolean): string => (isSecurely && domain === undefined ? `__Host-${bareName}` : bareName);
     return {
+      nameFor: (ctx) => fullName(isSecure(ctx)),
       read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
       // Koa's own cookies throw on a Secure one over plain HTTP, which is what a proxy that ends TLS looks like.
       write: (ctx, value, seconds) => {

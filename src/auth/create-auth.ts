@@ -201,6 +201,7 @@ export function createAuth(options: AuthOptions): Auth {
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
     describe: loginPaths,
+    cookieName: (ctx) => own.cookies.session.nameFor(ctx),
     ended: (ctx) => endSignal(ctx, auth, own),
     ...trail,
     async signOutEverywhere(strategy, username) {

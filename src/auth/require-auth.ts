@@ -1,6 +1,7 @@
 import type { Context, Middleware } from 'koa';
 import { hasRole, type Role } from '../http/access.js';
 import { noStoreUnlessSet, plainHeaders } from '../http/headers.js';
+import { requireKoa } from '../http/koa-only.js';
 import { isNavigation } from '../http/navigation.js';
 import { sendError } from '../http/problem.js';
 import { forbidden, logForbidden, unauthenticated } from '../http/routes.js';
@@ -45,6 +46,7 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
   if (named !== undefined) partsOf(named);
 
   return function requireAuth(ctx, next) {
+    requireKoa('requireAuth', next);
     const logins = loginsOf(ctx);
     const shown = named ?? logins[0]?.auth;
     const parts = shown && partsOf(shown);

@@ -1,5 +1,6 @@
 import type { Context, Middleware } from 'koa';
 import { TaskflowError } from '../errors.js';
+import { requireKoa } from '../http/koa-only.js';
 import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
 import { type Auth, partsOf } from './create-auth.js';
@@ -44,6 +45,7 @@ export function sessionToken(auth: Auth): Middleware {
 
   // Not an async function: on a route of its own each would cost as much as checking the token does.
   return function sessionToken(ctx, next) {
+    requireKoa('sessionToken', next);
     const last = seen.get(ctx);
     if (last?.auth === auth) return next();
     const goOn = (session: Session | undefined): Promise<unknown> => {

@@ -76,6 +76,8 @@ export interface Access {
   ended?(ctx: Context): AbortSignal;
   /** The paths of the login's own routes under that mount, as OpenAPI path items, for `GET P/openapi.json`. */
   describe?(mount: string): object;
+  /** Name of the cookie that a browser holds its session by, for `GET P/openapi.json`. */
+  cookieName?(ctx: Context): string;
   /** Told of every action, refused ones too. */
   record?(event: AuditEvent): void;
   /** What `GET P/audit` answers. */

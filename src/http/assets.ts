@@ -4,10 +4,11 @@ import { fileURLToPath } from 'node:url';
 import type { Context } from 'koa';
 import serve from 'koa-static';
 import { TaskflowError } from '../errors.js';
+import { packageFile } from '../package-files.js';
 import { ignoreCuts } from './cut.js';
 import { assetHeaders } from './headers.js';
 
-const folder = fileURLToPath(new URL('../../public/assets/', import.meta.url));
+const folder = fileURLToPath(packageFile('public/assets/'));
 
 /** The built files of the suite, by the name they had before a hash of their content was put into it. */
 export interface Assets {

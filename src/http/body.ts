@@ -18,6 +18,9 @@ export interface ParsedBody {
 }
 
 const mediaTypes: Record<BodyType, string> = { json: 'application/json', form: 'application/x-www-form-urlencoded' };
+/** For the log: waiting for a body that has been read already would only end in a timeout. */
+const bodyIsGone =
+  'another middleware read the body of this request and did not set ctx.request.body: mount koa-taskflow before it, or use a body parser that sets it';
 /** Seconds a client may take to send a body. */
 const patience = 10;
 
@@ -92,6 +95,7 @@ function charset(ctx: Context): string {
 }
 
 async function parse(ctx: Context, type: BodyType, limit: number): Promise<void> {
+  if (ctx.req.readableEnded && hasBody(ctx)) throw new Error(bodyIsGone);
   // Loaded at the first body: the parser costs 110 ms of start-up that most processes never need.
   const { koaBody } = await import('koa-body');
   // The parser looks for a body where HTTP/1.1 announces one.

@@ -1,4 +1,5 @@
-import type { Context } from 'koa';
+import type { Context, Middleware } from 'koa';
+import { refuseRouterUse, requireKoa } from './koa-only.js';
 
 /** Where the suite stands: its configured path, seen from inside the app and from outside. */
 export interface Mount {
@@ -8,6 +9,8 @@ export interface Mount {
   readonly prefix: string;
   /** Whether the app's own path of the request is the mount or below it. */
   contains(path: string | null): boolean;
+  /** Makes a middleware that handles the paths of the mount and passes on all others. */
+  middleware(name: string, handle: Middleware): Middleware;
   /** What stands before the app's own paths as a browser sees them: a koa-mount, and what a proxy cut off. */
   base(ctx: Context): string;
   /** The prefix as a browser sees it. */
@@ -17,11 +20,20 @@ export interface Mount {
 /** The mount of a configured path. */
 export function mountAt(path: string): Mount {
   const prefix = path === '/' ? '' : path;
+  // Koa has no path at all for a request to `http://`, though its type promises one.
+  const contains = (requested: string | null): boolean => requested !== null && (requested === path || requested.startsWith(`${prefix}/`));
   return {
     path,
     prefix,
-    // Koa has no path at all for a request to `http://`, though its type promises one.
-    contains: (requested: string | null) => requested !== null && (requested === path || requested.startsWith(`${prefix}/`)),
+    contains,
+    middleware: (name, handle) => {
+      const middleware: Middleware = (ctx, next) => {
+        requireKoa(name, next);
+        return contains(ctx.path) ? handle(ctx, next) : next();
+      };
+      Object.defineProperty(middleware, 'name', { value: name });
+      return refuseRouterUse(name, middleware);
+    },
     base: (ctx) => forwardedPrefix(ctx) + cutByMount(ctx),
     outside: (ctx) => forwardedPrefix(ctx) + cutByMount(ctx) + prefix,
   };

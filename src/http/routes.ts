@@ -93,9 +93,7 @@ export function routeTable(table: RouteTable): Middleware {
       sendError(ctx, error, shape, table.logger, table.assets && `${mount.outside(ctx)}${table.assets}`);
     }
   };
-  // What is not under the mount goes on without a promise of its own.
-  const middleware: Middleware = (ctx, next) => (mount.contains(ctx.path) ? handle(ctx, next) : next());
-  Object.defineProperty(middleware, 'name', { value: name });
+  const middleware = mount.middleware(name, handle);
   tables.set(middleware, table);
   return middleware;
 }

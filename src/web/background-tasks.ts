@@ -1,9 +1,11 @@
-import type { Middleware } from 'koa';
+import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
+import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
 import { loggerOption, wrongType } from '../options.js';
 import type { Enqueuer } from '../tasks/definition.js';
 import type { NewTask } from '../tasks/engine.js';
+import { aTaskManager } from './options.js';
 
 /** Collects the tasks of one request; they exist exactly when the request succeeds. */
 export interface BackgroundTasks {
@@ -37,9 +39,9 @@ interface Enqueues {
  * ```
  */
 export function backgroundTasks(tasks: Enqueues): Middleware {
-  if (typeof tasks !== 'object' || tasks === null || typeof tasks.enqueue !== 'function') throw wrongType('tasks', tasks, 'a TaskManager');
+  if (typeof tasks !== 'object' || tasks === null || typeof tasks.enqueue !== 'function') throw wrongType('tasks', tasks, aTaskManager);
 
-  return async function backgroundTasks(ctx, next) {
+  const collect = async (ctx: Context, next: Next): Promise<void> => {
     const added: NewTask[] = [];
     let open = true;
     const collector: BackgroundTasks = {
@@ -71,4 +73,24 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
       );
     }
   };
+
+  return function backgroundTasks(ctx, next) {
+    requireKoa('backgroundTasks', next);
+    return collect(ctx, next);
+  };
+}
+
+/**
+ * The tasks of a request, as `ctx.backgroundTasks` has them, with their type.
+ *
+ * @throws Error if {@link backgroundTasks} is not mounted before the code that asks.
+ * @example
+ * ```ts
+ * backgroundTasksOf(ctx).add(sendEmail, 'ada@example.com');
+ * ```
+ */
+export function backgroundTasksOf(ctx: object): BackgroundTasks {
+  const { backgroundTasks: found } = ctx as Partial<BackgroundTasksContext>;
+  if (!found) throw new Error('ctx.backgroundTasks is missing: put app.use(backgroundTasks(tasks)) before the routes that use it');
+  return found;
 }

@@ -4,8 +4,8 @@ import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
 import { logoOption, optionsObject, stringOption } from '../options.js';
+import { version } from '../package-files.js';
 import type { TaskSource } from '../tasks/source.js';
-import { version } from '../version.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { listTasks, type Overview, readOverview } from './overview.js';
 import { loadSchemas } from './query.js';
@@ -52,8 +52,8 @@ export interface DashboardFacts {
  * ```
  */
 export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): Middleware {
-  const given = optionsObject<DashboardOptions>('dashboardRoutes', options, [...webOptionNames, 'title', 'logo']);
   const source = tasksOption(tasks);
+  const given = optionsObject<DashboardOptions>('dashboardRoutes', options, [...webOptionNames, 'title', 'logo']);
   const web = readWebOptions(given);
   const assets = builtAssets();
   const title = stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { version } from '../version.js';
+import { version } from '../package-files.js';
 import * as answers from './answers.js';
 import * as schemas from './schemas.js';
 
@@ -242,8 +242,19 @@ const errorTexts: Readonly<Record<number, string>> = {
   503: 'The tasks cannot be used now',
 };
 
-/** The document. `mount` is the path prefix as the client sees it, `origin` such as `https://example.com`. */
-export function openApiDocument({ mount, origin, login }: { mount: string; origin: string; login?: object | undefined }): object {
+interface DocumentParts {
+  /** The path prefix as the client sees it. */
+  mount: string;
+  /** Such as `https://example.com`. */
+  origin: string;
+  /** Path items of the login's own routes. */
+  login?: object | undefined;
+  /** Name of the session's cookie; absent if the login is the app's own, or there is none. */
+  cookie?: string | undefined;
+}
+
+/** The document. */
+export function openApiDocument({ mount, origin, login, cookie }: DocumentParts): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const { method, path, described } of made.operations) {
     const full = mount + path || '/';
@@ -258,19 +269,16 @@ export function openApiDocument({ mount, origin, login }: { mount: string; origi
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: origin }],
-    security: [{ bearer: [] }, { cookie: [] }],
+    security: [{ bearer: [] }, ...(cookie === undefined ? [] : [{ cookie: [] }])],
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths: { ...paths, ...login },
     components: {
       schemas: made.schemas,
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The token of a sign-in that sends JSON' },
-        cookie: {
-          type: 'apiKey',
-          in: 'cookie',
-          name: 'taskflow_token',
-          description: 'The cookie of a sign-in in a browser; its name follows the path',
-        },
+        ...(cookie !== undefined && {
+          cookie: { type: 'apiKey', in: 'cookie', name: cookie, description: 'The cookie of a sign-in in a browser' },
+        }),
       },
     },
   };

@@ -51,9 +51,12 @@ export function accessOption(access: Access | undefined): Access {
   return access;
 }
 
+/** What the first argument of a middleware over the tasks must be. */
+export const aTaskManager = "a TaskManager, such as new TaskManager({ database: 'tasks.db' })";
+
 /** Checks the first argument of a middleware over the tasks. */
 export function tasksOption(tasks: TaskSource): TaskSource {
-  if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function') throw wrongType('tasks', tasks, 'a TaskManager');
+  if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function') throw wrongType('tasks', tasks, aTaskManager);
   tasks.mounted?.();
   return tasks;
 }

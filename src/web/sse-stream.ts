@@ -6,6 +6,7 @@ import { type Access, hasRole, isOpen } from '../http/access.js';
 import { clientAddress } from '../http/client-address.js';
 import { ignoreCuts } from '../http/cut.js';
 import { plainHeaders } from '../http/headers.js';
+import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
 import { forbidden, unauthenticated, whoIs } from '../http/routes.js';
 import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
@@ -76,7 +77,7 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
   );
   const eventsFor = sourceFor(source);
 
-  return async function sseStream(ctx) {
+  const answer = async (ctx: Context): Promise<void> => {
     try {
       const actor = await whoIs(ctx, access);
       if (!actor) throw unauthenticated(ctx);
@@ -99,6 +100,11 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
     } catch (error) {
       sendError(ctx, error, 'json', logger);
     }
+  };
+
+  return function sseStream(ctx, next) {
+    requireKoa('sseStream', next);
+    return answer(ctx);
   };
 }
 

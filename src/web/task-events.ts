@@ -1,10 +1,10 @@
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
+import { version } from '../package-files.js';
 import type { Changes } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
 import type { LogLine } from '../tasks/types.js';
-import { version } from '../version.js';
 import type { StreamEvent } from './event.js';
 import { tasksOption } from './options.js';
 import type { StreamClient } from './sse-stream.js';

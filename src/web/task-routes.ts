@@ -41,8 +41,8 @@ export interface TaskRoutesOptions extends WebOptions {
  * ```
  */
 export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Middleware {
-  const given = optionsObject<TaskRoutesOptions>('taskRoutes', options, [...webOptionNames, 'displayFuncArgs']);
   const source = tasksOption(tasks);
+  const given = optionsObject<TaskRoutesOptions>('taskRoutes', options, [...webOptionNames, 'displayFuncArgs']);
   const web = readWebOptions(given);
   const showArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
 
@@ -115,7 +115,8 @@ async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof r
   // Made when it is asked for: it takes every schema there is, and hardly anybody asks twice.
   const { openApiDocument } = await import('./openapi.js');
   const prefix = mount.outside(ctx);
-  return openApiDocument({ mount: prefix, origin: `${ctx.protocol}://${ctx.host}`, login: access.describe?.(prefix) });
+  const cookie = access.cookieName?.(ctx);
+  return openApiDocument({ mount: prefix, origin: `${ctx.protocol}://${ctx.host}`, login: access.describe?.(prefix), cookie });
 }
 
 async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {

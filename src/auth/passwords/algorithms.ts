@@ -1,5 +1,6 @@
 import * as crypto from 'node:crypto';
 import { createRequire } from 'node:module';
+import { packageFile } from '../../package-files.js';
 
 /** How to make a key of a password, with everything but the password fixed. */
 export type Recipe =
@@ -88,7 +89,7 @@ export function bcrypt(): { verify(password: string, hash: string): Promise<bool
   return optional('@node-rs/bcrypt', 'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt');
 }
 
-const require = createRequire(import.meta.url);
+const require = createRequire(packageFile('package.json'));
 
 function optional<T>(name: string, missing: string): T {
   try {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import type { Logger } from '../../options.js';
+import { packageFile } from '../../package-files.js';
 import type { FromCompactThread, ToCompactThread } from './compact-thread.js';
 import { isWhole, type JournalKeys, pieceBytes, readEntries, readState, snapshotContent, writeSnapshot } from './journal-log.js';
 import { plainError, withinTime } from './redis-connection.js';
@@ -23,8 +24,7 @@ interface CompactorParts {
   logger: Logger;
 }
 
-/** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
-const threadFile = new URL('../../../dist/engines/bullmq/compact-thread.js', import.meta.url);
+const threadFile = packageFile('dist/engines/bullmq/compact-thread.js');
 
 /**
  * Keeps a journal short: now and then one process applies it to the last snapshot, on a thread of its own, and stores what

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
+import { packageFile } from '../../package-files.js';
 import type { Owners } from '../table-home.js';
 import { forThread, type RedisConnection, withinTime } from './redis-connection.js';
 import type { SignOrders } from './sign-thread.js';
@@ -7,8 +8,7 @@ import type { SignOrders } from './sign-thread.js';
 /** Milliseconds that a sign of life holds, and that one must be missed for, while this process can look, before its process is taken for dead. */
 const times = { sign: 15_000, missed: 3000 };
 
-/** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
-const threadFile = new URL('../../../dist/engines/bullmq/sign-thread.js', import.meta.url);
+const threadFile = packageFile('dist/engines/bullmq/sign-thread.js');
 
 /**
  * Tells living processes from dead ones by keys that each renews every second, and that go by themselves. While its event loop

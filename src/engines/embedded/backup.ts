@@ -1,6 +1,7 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { TaskflowError } from '../../errors.js';
+import { packageFile } from '../../package-files.js';
 import type { Database } from './database.js';
 
 /**
@@ -20,8 +21,7 @@ export function copyDatabase(database: Database, to: string): void {
   }
 }
 
-/** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
-const threadFile = new URL('../../../dist/engines/embedded/backup-thread.js', import.meta.url);
+const threadFile = packageFile('dist/engines/embedded/backup-thread.js');
 
 /** Does it on a thread of its own with its own connection, so that neither the app nor its writes wait. */
 export function copyFileOnThread(from: string, to: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { version } from '../../version.js';
+import { version } from '../../package-files.js';
 import type { Transaction } from './transaction.js';
 import type { WorkerRow, Write } from './write.js';
 

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { TaskflowError } from '../../errors.js';
+import { packageFile } from '../../package-files.js';
 import { type Database, inMemory, openDatabase, unusable } from './database.js';
 import { layOut, prepareConnection } from './layout.js';
 import type { Batch, BatchResult } from './write.js';
@@ -16,8 +17,7 @@ export interface WritePort {
 /** Messages from the writing thread. */
 export type FromThread = { ready: true } | { failed: string } | { result: string };
 
-/** From `src` and from `dist` alike this is the built file: a thread cannot load TypeScript. */
-const threadFile = new URL('../../../dist/engines/embedded/write-thread.js', import.meta.url);
+const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
 /** Opens the file on a thread of its own. Rejects with ENGINE_UNAVAILABLE where it cannot be used. */
 export async function threadPort(path: string): Promise<WritePort> {
