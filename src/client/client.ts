@@ -232,7 +232,10 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     pauseSchedule: async (name, body) => on('schedules', name, 'pause', body),
     resumeSchedule: async (name, body) => on('schedules', name, 'resume', body),
     runSchedule: async (name, body) => on('schedules', name, 'run', body),
-    changes: (options = {}) => followChanges((lastEventId) => stream(options, lastEventId, options.signal), options),
+    changes(options = {}) {
+      onlyKeys('options', options, ['topics', 'follow', 'lastEventId', 'signal', 'wait']);
+      return followChanges((lastEventId) => stream(options, lastEventId, options.signal), options);
+    },
   };
 }
 

@@ -164,6 +164,26 @@ const by = { actor: 'ada' };
     await expect(tasks.control({ action: 'retry', filter: 'all', spread: 60 }, by)).resolves.toMatchObject({ results: [] });
   });
 
+  it('refuse a command without exactly one target that is said, and an unchecked question, and touch no job', async () => {
+    const id = await add('send', { to: 'a@x.org' });
+    attach();
+    const refused = { code: 'INVALID_INPUT' };
+    const commands: object[] = [
+      { action: 'delete', id },
+      { action: 'delete', ids: undefined },
+      { action: 'delete', filter: {} },
+      { action: 'delete', filter: { nmae: 'other' } },
+      { action: 'delete', filter: { name: undefined } },
+      { action: 'pause' },
+    ];
+    for (const command of commands) await expect(tasks.control(command as never, by)).rejects.toMatchObject(refused);
+    await expect(tasks.control({ action: 'delete', filter: 'all' }, {} as never)).rejects.toMatchObject(refused);
+    await expect(tasks.find({ nmae: 'other' } as never)).rejects.toMatchObject(refused);
+    await expect(tasks.get(undefined as never)).rejects.toMatchObject(refused);
+    expect((await tasks.find()).total).toBe(1);
+    expect(await queue.getJobCountByTypes('wait')).toBe(1);
+  });
+
   it('pause and resume, with who and why, and see what others pause', async () => {
     attach();
     await tasks.control({ action: 'pause', queue: queue.name }, { actor: 'ada', reason: 'the bank is down' });
