@@ -14,7 +14,7 @@ import type { BucketName } from './throttle/throttle.js';
 export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout' | 'user_changed';
 
 /** Why a session ended. */
-type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed';
+type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed' | 'max_sessions';
 
 /**
  * Writes what happens to logins and sessions: a log line each, and a row of the audit where a person did something. Both are

@@ -9,6 +9,7 @@ import {
   type Logger,
   loggerOption,
   logoOption,
+  numberOption,
   optionsObject,
   outOfRange,
   pathOption,
@@ -63,6 +64,11 @@ export interface AuthOptions {
    * only left open is no use. A Bearer token ends so many seconds after its login. Default: none.
    */
   idleTimeout?: number | undefined;
+  /**
+   * Sessions that a user may have at once. Another login ends the session that was not used for the longest time. From 1 to
+   * 10,000; default 100.
+   */
+  maxSessions?: number | undefined;
   /** Where the login's routes stand, and the mount its tokens are for. Default `/tasks`. */
   path?: string | undefined;
   /** Path a login leads to when no page was asked for. Default `/`. */
@@ -129,6 +135,7 @@ export interface AuthParts {
   logo: string | undefined;
   tokenExpiry: number;
   idleTimeout: number | undefined;
+  maxSessions: number;
   trustedOrigins: readonly string[];
   /** Where the style of the login's pages is served, as the browser sees it. */
   assets: (ctx: Context) => string | undefined;
@@ -153,6 +160,7 @@ const known = [
   'secretKey',
   'tokenExpiry',
   'idleTimeout',
+  'maxSessions',
   'path',
   'home',
   'cookie',
@@ -266,6 +274,7 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
     logo: logoOption(given.logo),
     tokenExpiry,
     idleTimeout,
+    maxSessions: numberOption('maxSessions', given.maxSessions, 100, { min: 1, max: 10_000, integer: true }),
     trustedOrigins: trustedOriginsOption('trustedOrigins', given.trustedOrigins),
   };
 }

@@ -1,6 +1,6 @@
 export type { Access, Actor, AuditEvent, AuditQuery, Page, Role } from '../http/access.js';
 export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
-export type { LogPage, SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
+export type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue, WatchOptions } from '../store/shared-store.js';
 export type { CookieOptions } from './cookie.js';
 export { type Auth, type AuthOptions, createAuth } from './create-auth.js';
 export { loginRoutes } from './login-routes.js';

@@ -6,10 +6,11 @@ import { clientAddress } from '../http/client-address.js';
 import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
-import { endOf, logIn, tellThrottled } from './login.js';
+import { logIn, tellThrottled } from './login.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
 import { currentSession } from './read-session.js';
+import { endOf } from './session.js';
 import { sessionRoutes } from './session-routes.js';
 import { accountOf } from './throttle/account.js';
 

@@ -7,10 +7,11 @@ import { requestId } from '../http/request-id.js';
 import type { FailReason } from './auth-log.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import type { Device } from './device.js';
+import { endSurplusSessions } from './open-sessions.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
 import { currentSession, setCurrentSession } from './read-session.js';
 import type { Credentials } from './registry.js';
-import type { Session } from './session.js';
+import { endOf, type Session } from './session.js';
 import { usedFrom } from './session-list.js';
 import { accountOf } from './throttle/account.js';
 import type { OnThrottled } from './throttle/throttle.js';
@@ -154,11 +155,7 @@ async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Ver
   };
   const token = tokens.sign(session, version, signOut);
   await sessions.put(session, signOut, usedFrom(ctx));
+  await endSurplusSessions(ctx, parts, session);
   setCurrentSession(ctx, auth, session);
   return { session, token };
-}
-
-/** When no token of a session can be valid any more, however often it was renewed. */
-export function endOf({ authenticatedAt }: Pick<Session, 'authenticatedAt'>, tokenExpiry: number): Date {
-  return new Date(authenticatedAt.getTime() + tokenExpiry * 1000);
 }

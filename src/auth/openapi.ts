@@ -50,6 +50,12 @@ const whose = [
   { name: 'strategy', in: 'query', description: 'By which that user signed in', schema: text },
 ];
 
+const paging = [
+  { name: 'limit', in: 'query', description: 'Sessions on a page', schema: { type: 'integer', minimum: 1, maximum: 500, default: 100 } },
+  { name: 'cursor', in: 'query', description: 'The nextCursor of the page before', schema: text },
+];
+const sessionPage = object({ items: { type: 'array', items: openSession }, nextCursor: { type: ['string', 'null'] } });
+
 /** The paths below a mount as a client sees it, such as `/tasks`. */
 export function loginPaths(mount: string): Record<string, object> {
   const base = { tags: ['login'] };
@@ -125,8 +131,8 @@ export function loginPaths(mount: string): Record<string, object> {
         ...base,
         operationId: 'listSessions',
         summary: 'The open sessions of a user',
-        parameters: whose,
-        responses: { 200: done('The sessions', object({ items: { type: 'array', items: openSession } })), ...problems(ofSomebody) },
+        parameters: [...whose, ...paging],
+        responses: { 200: done('The sessions, the last used first', sessionPage), ...problems(ofSomebody) },
       },
       delete: {
         ...base,

@@ -1,5 +1,5 @@
-import { runInEmptyContext } from '../empty-context.js';
 import type { SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
+import { followStore } from './follow-store.js';
 import type { Session } from './session.js';
 import { askStore, storeUnavailable } from './time-limit.js';
 import { clockSkew } from './token.js';
@@ -20,7 +20,7 @@ export interface Revocations {
    * throws STORE_UNAVAILABLE when the store cannot say.
    */
   has(session: Revocable, signOut: number): boolean;
-  /** Resolves once `has` may be asked; rejects with STORE_UNAVAILABLE when the store does not answer in time. */
+  /** Resolves once `has` may be asked; `undefined` if it may be now. Rejects with STORE_UNAVAILABLE if the store fails or is slow. */
   ready(): Promise<void> | undefined;
   /** Ends one session for all processes, until `expiresAt`, after which no token of it can hold. Resolves when the store has it. */
   end(id: string, expiresAt: Date): Promise<void>;
@@ -75,8 +75,6 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   const revoked = new Map<string, { expiresAt: number; upTo: number }>();
   const listeners = new Map<string, Set<() => void>>();
   let users = 0;
-  let state: 'idle' | 'starting' | 'following' = 'idle';
-  let started: Promise<void> | undefined;
   let sweptAt = now();
 
   const note = (key: string, expiresAt: number, upTo: number): void => {
@@ -101,45 +99,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     sweep();
   };
 
-  /** Follows until the store fails or ends; whoever asks next starts it anew. */
-  const follow = async (signal: AbortSignal, onFirst: () => void): Promise<void> => {
-    for await (const entries of store.watch(prefix, signal)) {
-      // Whoever waited for it has given up; another watch may be under way.
-      if (signal.aborted) return;
-      take(entries);
-      state = 'following';
-      onFirst();
-    }
-  };
-
-  const start = async (): Promise<void> => {
-    state = 'starting';
-    const controller = new AbortController();
-    const lost = (): void => {
-      state = 'idle';
-      controller.abort();
-    };
-    try {
-      await askStore(
-        () =>
-          new Promise<void>((resolve, reject) => {
-            follow(controller.signal, resolve).then(
-              () => {
-                lost();
-                reject(new Error('the store closed'));
-              },
-              (error: unknown) => {
-                lost();
-                reject(error);
-              },
-            );
-          }),
-      );
-    } catch (error) {
-      lost();
-      throw error;
-    }
-  };
+  const follower = followStore({ store, prefix, take });
 
   const has = ({ id, strategy, username, authenticatedAt }: Revocable, signOut: number): boolean => {
     if (revoked.size === 0) return false;
@@ -180,15 +140,10 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
 
   return {
     has(session, signOut) {
-      if (state !== 'following') throw storeUnavailable();
+      if (!follower.following) throw storeUnavailable();
       return has(session, signOut);
     },
-    ready() {
-      if (state === 'following') return undefined;
-      // It is followed for all requests, and for longer than the one that asks first.
-      if (state === 'idle') started = runInEmptyContext(start);
-      return started;
-    },
+    ready: () => follower.ready(),
     end: (id, expiresAt) => end(id, expiresAt.getTime()),
     endAll: (strategy, username) => endAll(keyOf.user(strategy, username)),
     lastSignOut: (strategy, username) => lastSignOut(keyOf.user(strategy, username)),

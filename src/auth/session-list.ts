@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
 import { clientAddress } from '../http/client-address.js';
-import type { SharedStore, StoreValue } from '../store/shared-store.js';
+import type { SharedStore } from '../store/shared-store.js';
 import type { Session } from './session.js';
 import { askStore } from './time-limit.js';
 
@@ -39,19 +39,28 @@ export interface SessionList {
   put(session: Session, signOut: number, from: UsedFrom): Promise<void>;
   /** Notes that a session is in use, at most once a minute each; a store that fails is no reason to refuse the request. */
   touch(session: Session, signOut: number, from: () => UsedFrom): void;
-  /** The sessions of a user of any strategy, the last used first. */
-  of(username: string): Promise<readonly SessionRecord[]>;
+  /** The sessions of a user, of one strategy or of any, the last used first. Reads no more than 10,000. */
+  of(username: string, strategy: string | undefined): Promise<readonly SessionRecord[]>;
+  /** One session of a user. */
+  find(user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined>;
+  /** Removes the records of sessions that have ended, at most 100 at a time. Without it they would stay until their token expires. */
+  forget(records: readonly SessionRecord[]): void;
   /** The end of the newest token of a session, as far as the processes have told. */
   expiryOf(session: Session): Promise<number>;
 }
 
 const minute = 60_000;
+/** Records read at a time, and in all. */
+const [batchSize, maxListed] = [1000, 10_000];
+/** Records removed at a time: a read must not become hundreds of writes. */
+const maxForgotten = 100;
 
 /** Keeps the open sessions in the store under `prefix`, each until it ends. */
 export function sessionList(store: SharedStore, prefix: string, now: () => number): SessionList {
-  const touched = new LRUCache<string, number>({ max: 10_000 });
+  const touched = new LRUCache<string, number>({ max: 100_000 });
   const userPrefix = (username: string): string => `${prefix}${encodeURIComponent(username)}:`;
-  const keyOf = ({ username, strategy, id }: Session): string => `${userPrefix(username)}${strategy}:${id}`;
+  const keyOf = ({ username, strategy, id }: Pick<Session, 'username' | 'strategy' | 'id'>): string =>
+    `${userPrefix(username)}${strategy}:${id}`;
 
   const write = async (session: Session, signOut: number, { ip, userAgent }: UsedFrom): Promise<void> => {
     const { id, username, strategy, authenticatedAt, expiresAt } = session;
@@ -70,6 +79,8 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
     const left = (record.expiresAt - now()) / 1000;
     if (left > 0) await store.set(keyOf(session), { ...record }, left);
   };
+  const find = async (user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined> =>
+    (await askStore(() => store.get(keyOf(user)))) as SessionRecord | undefined;
 
   return {
     put: (session, signOut, from) => askStore(() => write(session, signOut, from)),
@@ -78,24 +89,26 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
       if (last !== undefined && now() - last < minute) return;
       write(session, signOut, from()).catch(() => touched.delete(session.id));
     },
-    of: (username) =>
-      askStore(async () => {
-        const records = await valuesUnder(store, userPrefix(username));
-        return (records as unknown as SessionRecord[]).sort((one, other) => other.lastUsedAt - one.lastUsedAt);
-      }),
+    async of(username, strategy) {
+      const under = strategy === undefined ? userPrefix(username) : `${userPrefix(username)}${strategy}:`;
+      const records: SessionRecord[] = [];
+      for (let after: string | undefined; records.length < maxListed; ) {
+        const entries = await askStore(() => store.list(under, after, batchSize));
+        const last = entries.at(-1);
+        if (!last) break;
+        records.push(...entries.map(({ value }) => value as unknown as SessionRecord));
+        after = last.key;
+      }
+      return records.sort(
+        (one, other) => other.lastUsedAt - one.lastUsedAt || other.startedAt - one.startedAt || (one.id < other.id ? -1 : 1),
+      );
+    },
+    find,
+    forget(records) {
+      for (const record of records.slice(0, maxForgotten)) store.replace(keyOf(record), { ...record }, undefined, 1).catch(() => {});
+    },
     async expiryOf(session) {
-      const record = (await askStore(() => store.get(keyOf(session)))) as SessionRecord | undefined;
-      return record?.expiresAt ?? 0;
+      return (await find(session))?.expiresAt ?? 0;
     },
   };
-}
-
-/** Everything that stands under a prefix now: the first thing a watcher is told. */
-async function valuesUnder(store: SharedStore, prefix: string): Promise<StoreValue[]> {
-  const controller = new AbortController();
-  for await (const entries of store.watch(prefix, controller.signal)) {
-    controller.abort();
-    return entries.map(({ value }) => value);
-  }
-  return [];
 }

@@ -3,18 +3,11 @@ import { TaskflowError } from '../errors.js';
 import { hasRole } from '../http/access.js';
 import { forbidden, type Route } from '../http/routes.js';
 import type { Auth, AuthParts } from './create-auth.js';
-import { endOf } from './login.js';
+import { isOpen, openSessions, type Subject } from './open-sessions.js';
 import { currentSession } from './read-session.js';
-import type { Session } from './session.js';
+import { endOf, type Session } from './session.js';
 import type { SessionRecord } from './session-list.js';
 import { isUserName } from './strategy.js';
-
-/** Whose sessions a request is about: one's own, or for an administrator those of another user. */
-interface Subject {
-  username: string;
-  /** Absent: of every strategy. */
-  strategy: string | undefined;
-}
 
 /** What a person may know and end: their sessions. */
 export function sessionRoutes(auth: Auth, parts: AuthParts): Route[] {
@@ -41,9 +34,13 @@ function showSession(ctx: Context, { username, strategy, roles, issuedAt, expire
 }
 
 async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
-  const open = await openSessions(parts, subjectOf(ctx, parts, own));
+  const query = queryOf(ctx, ['username', 'strategy', 'limit', 'cursor']);
+  const { limit, isAfter } = pageOf(query);
+  const open = (await openSessions(parts, subjectOf(query, parts, own))).filter(isAfter);
+  const shown = open.slice(0, limit);
+  const last = shown.at(-1);
   ctx.body = {
-    items: open.map(({ id, username, strategy, startedAt, lastUsedAt, expiresAt, ip, userAgent }) => ({
+    items: shown.map(({ id, username, strategy, startedAt, lastUsedAt, expiresAt, ip, userAgent }) => ({
       id,
       username,
       strategy,
@@ -54,20 +51,45 @@ async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promi
       userAgent,
       current: id === own.id,
     })),
+    nextCursor: last && open.length > limit ? `${last.lastUsedAt}.${last.startedAt}.${last.id}` : null,
   };
 }
 
+/** Which part of the list is asked for. A cursor names the last session of the page before. */
+function pageOf(query: URLSearchParams): { limit: number; isAfter: (record: SessionRecord) => boolean } {
+  const limit = query.get('limit') ?? '100';
+  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > 500)
+    throw new TaskflowError('INVALID_INPUT', 'limit must be a whole number from 1 to 500.');
+  const cursor = query.get('cursor');
+  if (cursor === null) return { limit: Number(limit), isAfter: () => true };
+  const [, lastUsedAt, startedAt, id = ''] = /^(\d{1,15})\.(\d{1,15})\.([\w-]{16,64})$/.exec(cursor) ?? [];
+  if (lastUsedAt === undefined) throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that this list returned.');
+  const isAfter = (record: SessionRecord): boolean =>
+    (record.lastUsedAt - Number(lastUsedAt) || record.startedAt - Number(startedAt) || (record.id > id ? -1 : 1)) < 0 && record.id !== id;
+  return { limit: Number(limit), isAfter };
+}
+
 async function endOne(ctx: Context, parts: AuthParts, own: Session, id: string): Promise<void> {
-  const found = (await openSessions(parts, subjectOf(ctx, parts, own))).find((record) => record.id === id);
+  const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), parts, own);
+  const found = await findOpen(parts, subject, id);
   if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
   await parts.revocations.end(id, endOf({ authenticatedAt: new Date(found.startedAt) }, parts.tokenExpiry));
+  parts.sessions.forget([found]);
   parts.log.ended(ctx, own, found, 'revoked');
   if (id === own.id) leave(ctx, parts);
   ctx.status = 204;
 }
 
+async function findOpen(parts: AuthParts, { username, strategy }: Subject, id: string): Promise<SessionRecord | undefined> {
+  for (const name of strategy === undefined ? parts.registry.names() : [strategy]) {
+    const found = await parts.sessions.find({ username, strategy: name, id });
+    if (found && isOpen(parts, found)) return found;
+  }
+  return undefined;
+}
+
 async function endAll(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
-  const { username, strategy } = subjectOf(ctx, parts, own);
+  const { username, strategy } = subjectOf(queryOf(ctx, ['username', 'strategy']), parts, own);
   for (const name of strategy === undefined ? parts.registry.names() : [strategy]) {
     await parts.revocations.endAll(name, username);
     parts.log.ended(ctx, own, { username, strategy: name }, 'logout_all');
@@ -82,31 +104,22 @@ function leave(ctx: Context, { cookies, devices }: AuthParts): void {
   devices.signedOut(ctx);
 }
 
-async function openSessions({ sessions, revocations, tokens }: AuthParts, { username, strategy }: Subject): Promise<SessionRecord[]> {
-  const records = await sessions.of(username);
-  return records.filter(
-    (record) =>
-      (strategy === undefined || record.strategy === strategy) &&
-      tokens.isCurrent(asSession(record)) &&
-      !revocations.has(asSession(record), record.signOut ?? 0),
-  );
-}
-
-function asSession({ id, username, strategy, startedAt, expiresAt }: SessionRecord): Session {
-  const at = new Date(startedAt);
-  return { id, username, strategy, roles: [], issuedAt: at, authenticatedAt: at, expiresAt: new Date(expiresAt) };
-}
-
-function subjectOf(ctx: Context, { registry }: AuthParts, own: Session): Subject {
+/** The parameters of a request, of which each may be given once. */
+function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
   const query = new URLSearchParams(ctx.querystring);
   for (const name of query.keys()) {
-    if ((name !== 'username' && name !== 'strategy') || query.getAll(name).length > 1)
-      throw new TaskflowError('INVALID_INPUT', 'Allowed query parameters: username and strategy, at most once each.');
+    if (!allowed.includes(name) || query.getAll(name).length > 1)
+      throw new TaskflowError('INVALID_INPUT', `Allowed query parameters: ${allowed.join(', ')}, at most once each.`);
   }
+  return query;
+}
+
+/** One's own sessions, or for an administrator those of another user. */
+function subjectOf(query: URLSearchParams, { registry }: AuthParts, own: Session): Subject {
   const username = query.get('username');
   // A user is the pair of both: the own name alone is oneself, and not a namesake in another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
-  if (query.size === 0) return { username: own.username, strategy: own.strategy };
+  if (!query.has('username') && !query.has('strategy')) return { username: own.username, strategy: own.strategy };
   if (!isUserName(username))
     throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user. strategy may be given together with it.');
   // A misspelt strategy would end or list nothing, and look as if there were nothing.

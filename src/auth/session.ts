@@ -10,6 +10,11 @@ export interface Session {
   roles: readonly Role[];
   issuedAt: Date;
   expiresAt: Date;
-  /** When the password was checked. */
+  /** When the login began, before the password was checked. */
   authenticatedAt: Date;
+}
+
+/** When no token of a session can be valid any more, however often it was renewed. */
+export function endOf({ authenticatedAt }: Pick<Session, 'authenticatedAt'>, tokenExpiry: number): Date {
+  return new Date(authenticatedAt.getTime() + tokenExpiry * 1000);
 }

@@ -66,6 +66,14 @@ export interface SessionsQuery {
   strategy?: string | undefined;
 }
 
+/** Whose sessions, and which page of them. */
+export interface SessionListQuery extends SessionsQuery {
+  /** From 1 to 500; 100 by default. */
+  limit?: number | undefined;
+  /** The `nextCursor` of the page before. */
+  cursor?: string | undefined;
+}
+
 /** A session that has not ended. */
 export interface OpenSession {
   id: string;
@@ -118,8 +126,8 @@ export interface TaskClient {
   resumeSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
   /** Resolves to the task it made. */
   runSchedule(name: string, body?: Reason): Promise<TaskSummary>;
-  /** The open sessions of whoever asks, or for an administrator those of another user. */
-  sessions(query?: SessionsQuery): Promise<{ items: readonly OpenSession[] }>;
+  /** One's own open sessions, the last used first, or for an administrator those of another user. */
+  sessions(query?: SessionListQuery): Promise<{ items: readonly OpenSession[]; nextCursor: string | null }>;
   endSession(id: string, query?: SessionsQuery): Promise<void>;
   /** Ends all of them, the one that asks too. */
   endSessions(query?: SessionsQuery): Promise<void>;

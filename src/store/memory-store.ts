@@ -1,4 +1,5 @@
 import { TaskflowError } from '../errors.js';
+import { OrderedMap } from './ordered-map.js';
 import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
 
 /** Options of {@link memoryStore}. */
@@ -33,7 +34,7 @@ interface Watcher {
 
 /** A {@link SharedStore} of this process alone, bounded in memory. What it holds ends with the process. */
 export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = Date.now }: MemoryStoreOptions = {}): SharedStore {
-  const entries = new Map<string, Entry>();
+  const entries = new OrderedMap<Entry>();
   const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();
 
@@ -44,6 +45,16 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
       return undefined;
     }
     return entry;
+  };
+
+  const listed = (prefix: string, after: string | undefined, limit: number): StoreEntry[] => {
+    const found: StoreEntry[] = [];
+    for (const key of entries.keysFrom(after ?? prefix)) {
+      if (!key.startsWith(prefix) || found.length >= limit) break;
+      const entry = entries.get(key);
+      if (key !== after && entry && entry.expiresAt > now()) found.push({ key, value: entry.value, expiresAt: entry.expiresAt });
+    }
+    return found;
   };
 
   const put = (key: string, value: StoreValue, expiresAt: number, droppable?: Droppable): void => {
@@ -96,8 +107,11 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
       const more = start > 0 && shown.length === end - start;
       return { items: shown.map(({ entry }) => entry).reverse(), nextCursor: more ? String(start + first) : null };
     },
-    async *watch(prefix, signal) {
-      const present = [...entries.keys()].flatMap((key) => (key.startsWith(prefix) ? (live(key) ?? []) : []));
+    async list(prefix, after, limit) {
+      return listed(prefix, after, limit);
+    },
+    async *watch(prefix, signal, { list = true } = {}) {
+      const present = list ? listed(prefix, undefined, Number.POSITIVE_INFINITY) : [];
       const watcher: Watcher = { prefix, pending: [], wake: () => {} };
       const wake = (): void => watcher.wake();
       watchers.add(watcher);

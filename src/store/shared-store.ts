@@ -17,6 +17,12 @@ export interface Droppable {
   notBefore: number;
 }
 
+/** How a store is watched. */
+export interface WatchOptions {
+  /** Whether the first list holds what is there now. Default `true`; with `false` it is empty, for a reader of `list`. */
+  list?: boolean | undefined;
+}
+
 /** One page of a log. */
 export interface LogPage {
   /** Newest first. */
@@ -49,8 +55,14 @@ export interface SharedStore {
   /** Reads a log, newest first. `limit` is 50 by default. */
   page(log: string, cursor?: string, limit?: number): Promise<LogPage>;
   /**
-   * Follows all keys that begin with `prefix`: first one list of what is there now, which may be empty, then a list for
-   * each change, made by any process, within a second. Ends when `signal` aborts or the store closes.
+   * Reads at most `limit` entries whose keys begin with `prefix` and come after the key `after`, ordered by key as the store
+   * compares keys. An empty list is the end. Its cost depends on `limit`, not on the number of keys.
    */
-  watch(prefix: string, signal: AbortSignal): AsyncIterable<readonly StoreEntry[]>;
+  list(prefix: string, after: string | undefined, limit: number): Promise<readonly StoreEntry[]>;
+  /**
+   * Follows all keys that begin with `prefix`: first one list of what is there now, which may be empty, then a list for
+   * each change, made by any process, within a second. No change is missed between the first list and the next. Ends when
+   * `signal` aborts or the store closes.
+   */
+  watch(prefix: string, signal: AbortSignal, options?: WatchOptions): AsyncIterable<readonly StoreEntry[]>;
 }

@@ -15,6 +15,7 @@ import { turnableClock } from '../helpers/clock.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
+import { everyStore } from '../helpers/stores.js';
 import { openStream } from '../helpers/stream.js';
 import { promptly, waitFor } from '../helpers/wait.js';
 
@@ -171,6 +172,82 @@ describe('auth/sessions', () => {
     for (const query of ['?user=x', '?username=', '?username=a&username=b', '?username=a%00'])
       expect([query, (await end(url, session, query)).status]).toEqual([query, 400]);
     expect((await ask(`${url}/tasks/auth/sessions`)).status).toBe(401);
+  });
+});
+
+describe('maxSessions', () => {
+  const signIn = async (url: string, strategy?: string): Promise<Record<string, string>> => {
+    const { json } = await postJson(`${url}/tasks/auth/login`, { username: 'admin', password, ...(strategy && { strategy }) });
+    return { Authorization: `Bearer ${(json as { token: string }).token}` };
+  };
+
+  it('ends the session that was not used for the longest time, and says so in the log', async () => {
+    const { pass } = turnableClock();
+    const url = await start({ maxSessions: 3 });
+    const sessions = [];
+    for (let n = 0; n < 3; n++) {
+      sessions.push(await signIn(url));
+      pass(100);
+    }
+    // The oldest is used, so the second is the one.
+    await nameAt(url, sessions[0] ?? {});
+    pass(100);
+    const fourth = await signIn(url);
+    expect(await Promise.all([...sessions, fourth].map((session) => nameAt(url, session)))).toEqual(['admin', null, 'admin', 'admin']);
+    expect(log.events('session_expired')).toMatchObject([{ reason: 'max_sessions', username: 'admin', strategy: 'default' }]);
+  });
+
+  it('counts each strategy and user alone', async () => {
+    const strategies = new StrategyRegistry().register('team', multiUser(users)).register('staff', multiUser(users));
+    const url = await start({ strategies, maxSessions: 1 });
+    const [team, vera] = [await signIn(url, 'team'), await as(url, 'vera', 'three')];
+    const staff = await signIn(url, 'staff');
+    expect(await Promise.all([team, vera, staff].map((session) => nameAt(url, session)))).toEqual(['admin', 'vera', 'admin']);
+  });
+
+  it.each(everyStore)(
+    'is not exceeded by many logins at once, in two processes, and keeps the list short: %s',
+    async (_name, openStore) => {
+      const views = await openStore();
+      const options = { maxSessions: 5, throttle: false, strategies: { authenticate_user: () => true } } as const;
+      const urls = [await start({ ...options, store: views.one }), await start({ ...options, store: views.two })];
+      const sessions = await Promise.all(Array.from({ length: 40 }, (_, n) => signIn(urls[n % 2] ?? '')));
+      const last = await signIn(urls[0] ?? '');
+      const names = await waitFor(async () => {
+        const found = await Promise.all([...sessions, last].map((session) => nameAt(urls[0] ?? '', session)));
+        return found.filter((name) => name !== null).length <= 5 && found;
+      });
+      expect(names.at(-1)).toBe('admin');
+      expect(await sessionsOf(urls[1] ?? '', last)).toHaveLength(5);
+      // What has ended is removed from the store, so that a login does not read more and more.
+      await waitFor(async () => (await views.one.list('auth:/tasks:session:', undefined, 100)).length === 5);
+      await Promise.all(open.splice(0).map((served) => served.close()));
+      await views.close();
+    },
+  );
+
+  it('is 100 by default, and the list has pages', async () => {
+    const url = await start({ throttle: false, strategies: { authenticate_user: () => true } });
+    let session = await signIn(url);
+    for (let n = 0; n < 11; n++) [session = {}] = await Promise.all(Array.from({ length: 10 }, () => signIn(url)));
+    session = await signIn(url);
+    const page = async (query: string): Promise<{ items: { id: string }[]; nextCursor: string | null }> =>
+      (await ask(`${url}/tasks/auth/sessions${query}`, { headers: session })).json as never;
+    const all = await page('');
+    expect([all.items.length, all.nextCursor]).toEqual([100, null]);
+    const seen: string[] = [];
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const next: { items: { id: string }[]; nextCursor: string | null } = await page(`?limit=33${cursor && `&cursor=${cursor}`}`);
+      seen.push(...next.items.map(({ id }) => id));
+      cursor = next.nextCursor;
+    }
+    expect(seen).toEqual(all.items.map(({ id }) => id));
+    for (const query of ['?limit=0', '?limit=501', '?limit=x', '?limit=1&limit=2', '?cursor=x', '?page=2'])
+      expect([query, (await ask(`${url}/tasks/auth/sessions${query}`, { headers: session })).status]).toEqual([query, 400]);
+  });
+
+  it.each([0, -1, 1.5, 10_001, '5'])('refuses %j', (maxSessions) => {
+    expect(() => createAuth({ strategies: users, maxSessions: maxSessions as number })).toThrow(/maxSessions/);
   });
 });
 

@@ -127,6 +127,45 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(seen[1]?.[0]?.expiresAt).toBeGreaterThan(Date.now() + 50_000);
     });
 
+    it('lists what is under a prefix in batches, each key once, without what has expired', async () => {
+      const { store, other } = under;
+      const wanted = Array.from({ length: 25 }, (_, n) => `list:${String(n).padStart(3, '0')}`);
+      for (const key of [...wanted].reverse()) await store.set(key, { key }, 60);
+      for (const key of ['list', 'lisu', 'lis:1', 'list;1', 'other:1']) await store.set(key, 0, 60);
+      for (const key of ['list:0005', 'list:010a', 'list:zzz']) await store.set(key, 0, 0.05);
+      await sleep(0.1);
+      const batches: (readonly StoreEntry[])[] = [];
+      for (let after: string | undefined; ; after = batches.at(-1)?.at(-1)?.key) {
+        const entries = await other.list('list:', after, 10);
+        if (entries.length === 0) break;
+        batches.push(entries);
+      }
+      expect(batches.flat().map(({ key, value }) => [key, value])).toEqual(wanted.map((key) => [key, { key }]));
+      for (const batch of batches) expect(batch.length).toBeLessThanOrEqual(10);
+      expect(batches[0]?.[0]?.expiresAt).toBeGreaterThan(Date.now() + 50_000);
+      expect(await store.list('nothing:', undefined, 10)).toEqual([]);
+    });
+
+    it('lists nothing of what was deleted, also under its own name again', async () => {
+      const { store } = under;
+      await store.set('gone:a', 1, 60);
+      await store.set('gone:b', 2, 60);
+      expect(await store.replace('gone:a', 1, undefined, 1)).toBe(true);
+      expect((await store.list('gone:', undefined, 10)).map(({ key }) => key)).toEqual(['gone:b']);
+      await store.set('gone:a', 3, 60);
+      expect((await store.list('gone:', undefined, 10)).map(({ value }) => value)).toEqual([3, 2]);
+    });
+
+    it('tells a watcher that asks for no list only what changes from then on', async () => {
+      const { store, other } = under;
+      await store.set('later:a', 1, 60);
+      const changes = other.watch('later:', AbortSignal.timeout(5000), { list: false })[Symbol.asyncIterator]();
+      expect((await changes.next()).value).toEqual([]);
+      await store.set('later:b', 2, 60);
+      expect(((await changes.next()).value as StoreEntry[]).map(({ key }) => key)).toEqual(['later:b']);
+      await changes.return?.();
+    });
+
     it('tells a watcher at once when there is nothing', async () => {
       const controller = new AbortController();
       for await (const entries of under.store.watch('none:', controller.signal)) {

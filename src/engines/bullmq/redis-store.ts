@@ -155,9 +155,10 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
       const more = rows.length > limit && shown.length === limit;
       return { items: shown.map(([, [, entry = 'null']]) => parse(entry)), nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null };
     },
-    async *watch(prefix, signal) {
+    list: (prefix, after, limit) => ask((client) => listed(client, prefix, after, limit)),
+    async *watch(prefix, signal, { list = true } = {}) {
       try {
-        yield* changes.watch(prefix, signal, () => ask((client) => valuesUnder(client, prefix)));
+        yield* changes.watch(prefix, signal, list ? () => ask((client) => valuesUnder(client, prefix)) : async () => []);
       } catch (cause) {
         throw cause instanceof TaskflowError ? cause : unusable(cause);
       }
@@ -171,17 +172,27 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
 
   /** Everything under a prefix that has not expired. */
   async function valuesUnder(client: Redis, prefix: string): Promise<StoreEntry[]> {
-    const names = await client.zrangebylex(keys.index, `[${prefix}`, `(${prefix}\u{10ffff}`);
     const entries: StoreEntry[] = [];
-    for (let from = 0; from < names.length; from += 500) {
-      const some = names.slice(from, from + 500);
-      const [values, ends] = await Promise.all([client.mget(some.map(valueAt)), client.zmscore(keys.expiry, ...some)]);
-      for (const [n, key] of some.entries()) {
-        const value = values[n];
-        if (typeof value === 'string') entries.push({ key, value: parse(value), expiresAt: Number(ends[n] ?? Date.now()) });
-      }
+    for (;;) {
+      const some = await listed(client, prefix, entries.at(-1)?.key, 500);
+      if (some.length === 0) return entries;
+      entries.push(...some);
     }
-    return entries;
+  }
+
+  /** The next entries under a prefix. Names of expired ones are still in the index, so it may take several looks to find one. */
+  async function listed(client: Redis, prefix: string, after: string | undefined, limit: number): Promise<StoreEntry[]> {
+    for (let from = after === undefined ? `[${prefix}` : `(${after}`; ; ) {
+      const names = await client.zrangebylex(keys.index, from, `(${prefix}\u{10ffff}`, 'LIMIT', 0, limit);
+      if (names.length === 0) return [];
+      const [values, ends] = await Promise.all([client.mget(names.map(valueAt)), client.zmscore(keys.expiry, ...names)]);
+      const entries = names.flatMap((key, n): StoreEntry[] => {
+        const value = values[n];
+        return typeof value === 'string' ? [{ key, value: parse(value), expiresAt: Number(ends[n] ?? Date.now()) }] : [];
+      });
+      if (entries.length > 0) return entries;
+      from = `(${names.at(-1)}`;
+    }
   }
 }
 

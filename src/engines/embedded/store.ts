@@ -13,6 +13,17 @@ export interface StoreParts {
 /** The {@link SharedStore} in the tasks' own database: shared by all processes on the file, and still there after a restart. */
 export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
   const parse = (text: unknown): StoreValue => JSON.parse(String(text)) as StoreValue;
+  const toEntry = (row: Record<string, unknown>): StoreEntry => ({
+    key: String(row.key),
+    value: parse(row.value),
+    expiresAt: Number(row.expires_at),
+  });
+  /** The entries under a prefix after a key; all of them with a limit of -1. */
+  const listed = (database: Database, prefix: string, after: string | undefined, limit: number): StoreEntry[] => {
+    const range = `key ${after === undefined ? '>=' : '>'} ? AND key < ? AND expires_at > ?`;
+    const query = `SELECT key, value, expires_at FROM shared WHERE ${range} ORDER BY key LIMIT ?`;
+    return database.all(query, after ?? prefix, `${prefix}\u{10ffff}`, Date.now(), limit).map(toEntry);
+  };
   return {
     async get(key) {
       const { database } = await open();
@@ -54,19 +65,15 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
       const items = rows.slice(0, limit);
       return { items: items.map((row) => parse(row.entry)), nextCursor: rows.length > limit ? String(items.at(-1)?.n) : null };
     },
-    async *watch(prefix, signal) {
+    async list(prefix, after, limit) {
+      const { database } = await open();
+      return listed(database, prefix, after, limit);
+    },
+    async *watch(prefix, signal, { list = true } = {}) {
       const { database, changed } = await open();
-      const end = `${prefix}\u{10ffff}`;
-      const toEntry = (row: Record<string, unknown>): StoreEntry => ({
-        key: String(row.key),
-        value: parse(row.value),
-        expiresAt: Number(row.expires_at),
-      });
       const latest = (): number => Number(database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
       let rev = latest();
-      yield database
-        .all('SELECT key, value, expires_at FROM shared WHERE key >= ? AND key < ? AND expires_at > ?', prefix, end, Date.now())
-        .map(toEntry);
+      yield list ? listed(database, prefix, undefined, -1) : [];
       while (!signal.aborted && !changed.closed) {
         const now = latest();
         const rows =

@@ -1,0 +1,49 @@
+import type { Context } from 'koa';
+import type { AuthParts } from './create-auth.js';
+import { endOf, type Session } from './session.js';
+import type { SessionRecord } from './session-list.js';
+
+/** Whose sessions are meant. */
+export interface Subject {
+  username: string;
+  /** Absent: of every strategy. */
+  strategy: string | undefined;
+}
+
+/** Sessions that one login ends at most: after an upgrade, or with a lower limit, a user may have many more than allowed. */
+const maxEnded = 100;
+
+/** The open sessions of a user, the last used first. Records of sessions that have ended are removed on the way. */
+export async function openSessions(parts: AuthParts, { username, strategy }: Subject): Promise<SessionRecord[]> {
+  const records = await parts.sessions.of(username, strategy);
+  const ended = new Set(records.filter((record) => !isOpen(parts, record)));
+  parts.sessions.forget([...ended]);
+  return records.filter((record) => !ended.has(record));
+}
+
+/** Whether a session is neither over nor ended. */
+export function isOpen({ tokens, revocations }: AuthParts, record: SessionRecord): boolean {
+  return tokens.isCurrent(asSession(record)) && !revocations.has(asSession(record), record.signOut ?? 0);
+}
+
+/**
+ * Ends the sessions of a user beyond `maxSessions`, those that were not used for the longest time first. The new session is
+ * listed before, so that of several logins at once the last one counts them all.
+ */
+export async function endSurplusSessions(ctx: Context, parts: AuthParts, opened: Session): Promise<void> {
+  const { revocations, sessions, log, tokenExpiry, maxSessions } = parts;
+  const others = (await openSessions(parts, opened)).filter(({ id }) => id !== opened.id);
+  const surplus = others.slice(maxSessions - 1).slice(-maxEnded);
+  await Promise.all(
+    surplus.map(async (record) => {
+      await revocations.end(record.id, endOf(asSession(record), tokenExpiry));
+      log.found(ctx, asSession(record), 'max_sessions');
+    }),
+  );
+  sessions.forget(surplus);
+}
+
+function asSession({ id, username, strategy, startedAt, expiresAt }: SessionRecord): Session {
+  const at = new Date(startedAt);
+  return { id, username, strategy, roles: [], issuedAt: at, authenticatedAt: at, expiresAt: new Date(expiresAt) };
+}

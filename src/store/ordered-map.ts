@@ -1,0 +1,31 @@
+/** A map that also lists its keys in order, for reading a range of them without looking at the others. */
+export class OrderedMap<V> extends Map<string, V> {
+  readonly #keys: string[] = [];
+
+  override set(key: string, value: V): this {
+    if (!this.has(key)) this.#keys.splice(this.#indexOf(key), 0, key);
+    return super.set(key, value);
+  }
+
+  override delete(key: string): boolean {
+    if (!super.delete(key)) return false;
+    this.#keys.splice(this.#indexOf(key), 1);
+    return true;
+  }
+
+  /** The keys from a text on, in order. The map must not change while they are read. */
+  *keysFrom(start: string): Generator<string> {
+    for (let index = this.#indexOf(start); index < this.#keys.length; index += 1) yield this.#keys[index] ?? '';
+  }
+
+  /** Where a key is, or would be. */
+  #indexOf(key: string): number {
+    let [low, high] = [0, this.#keys.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#keys[middle] ?? '') < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

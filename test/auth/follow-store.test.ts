@@ -1,0 +1,142 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { followRevocations } from '../../src/auth/revocations.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import type { SharedStore } from '../../src/store/shared-store.js';
+import { closeAfterEach } from '../helpers/closing.js';
+import { everyStore } from '../helpers/stores.js';
+import { sleep, waitFor } from '../helpers/wait.js';
+
+const keep = closeAfterEach();
+const idOf = (n: number): string => `session-${String(n).padStart(8, '0')}`;
+const sessionOf = (id: string) => ({ id, strategy: 'team', username: 'alice', authenticatedAt: new Date() });
+const follow = (store: SharedStore) => followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
+
+async function fill(store: SharedStore, count: number): Promise<void> {
+  for (let n = 0; n < count; n += 500)
+    await Promise.all(Array.from({ length: Math.min(500, count - n) }, (_, i) => store.set(`revoked:id:${idOf(n + i)}`, 0, 3600)));
+}
+
+/** A store whose calls of `list` may be made to fail, and are counted. */
+function withList(store: SharedStore, list: (call: number) => Promise<void>): SharedStore & { after: (string | undefined)[] } {
+  const after: (string | undefined)[] = [];
+  return {
+    ...store,
+    after,
+    async list(prefix, from, limit) {
+      after.push(from);
+      await list(after.length);
+      return store.list(prefix, from, limit);
+    },
+  };
+}
+
+describe.each(everyStore)('a process that starts with many revocations in the %s store', (_name, openStore) => {
+  it('knows them all, and those that come while it reads, and does not block the event loop', async () => {
+    const { one, two } = keep(await openStore());
+    const count = 5000;
+    await fill(one, count);
+    const revocations = follow(two);
+    let [longest, last] = [0, performance.now()];
+    const timer = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const ready = revocations.ready();
+    const during = one.set(`revoked:id:${idOf(99_999)}`, 0, 3600);
+    await ready;
+    clearInterval(timer);
+    await during;
+    for (let n = 0; n < count; n++) expect(revocations.has(sessionOf(idOf(n)), 0)).toBe(true);
+    expect(revocations.has(sessionOf('another-0123456789'), 0)).toBe(false);
+    await waitFor(() => revocations.has(sessionOf(idOf(99_999)), 0), 1);
+    expect(longest).toBeLessThan(250);
+  }, 30_000);
+});
+
+describe('a list of revocations that takes long', () => {
+  let loaded: SharedStore;
+  afterEach(() => {
+    loaded = memoryStore();
+  });
+
+  it('may take longer than the second in which the store must answer, as long as each batch comes in time', async () => {
+    loaded = memoryStore();
+    await fill(loaded, 5000);
+    const store = withList(loaded, () => sleep(0.3));
+    const revocations = follow(store);
+    await revocations.ready();
+    expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
+  });
+
+  it('is read on from where it stopped when a batch fails, for the next request that needs it', async () => {
+    loaded = memoryStore();
+    await fill(loaded, 5000);
+    const store = withList(loaded, async (call) => {
+      if (call === 3) throw new Error('down');
+    });
+    const revocations = follow(store);
+    await expect(revocations.ready()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(() => revocations.has(sessionOf(idOf(0)), 0)).toThrow(expect.objectContaining({ code: 'STORE_UNAVAILABLE' }));
+    await revocations.ready();
+    expect(store.after.slice(0, 4)).toEqual([undefined, `revoked:id:${idOf(999)}`, `revoked:id:${idOf(1999)}`, `revoked:id:${idOf(1999)}`]);
+    expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
+  });
+
+  it('is 503 within two seconds when a batch hangs', async () => {
+    const revocations = follow(withList(memoryStore(), () => new Promise(() => {})));
+    const started = performance.now();
+    await expect(revocations.ready()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+
+  it('is read from its beginning when the changes broke off while it was read, since some may have been missed', async () => {
+    loaded = memoryStore();
+    await fill(loaded, 3000);
+    let breakOff = (): void => {};
+    const inner = withList(loaded, async (call) => {
+      if (call !== 2) return;
+      await loaded.set(`revoked:id:${idOf(0)}-late`, 0, 3600);
+      breakOff();
+      await sleep(0.01);
+    });
+    let watches = 0;
+    const store: SharedStore = {
+      ...inner,
+      async *watch(prefix, signal, options) {
+        watches += 1;
+        if (watches > 1) {
+          yield* loaded.watch(prefix, signal, options);
+          return;
+        }
+        yield [];
+        await new Promise<void>((resolve) => {
+          breakOff = resolve;
+        });
+        throw new Error('the connection is gone');
+      },
+    };
+    const revocations = follow(store);
+    await expect(revocations.ready()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await revocations.ready();
+    expect(revocations.has(sessionOf(`${idOf(0)}-late`), 0)).toBe(true);
+    expect(inner.after.filter((after) => after === undefined)).toHaveLength(2);
+  });
+
+  it('is not believed any more once its changes broke off', async () => {
+    let breakOff = (): void => {};
+    const store: SharedStore = {
+      ...memoryStore(),
+      async *watch() {
+        yield [];
+        await new Promise<void>((resolve) => {
+          breakOff = resolve;
+        });
+      },
+    };
+    const revocations = follow(store);
+    await revocations.ready();
+    expect(revocations.has(sessionOf(idOf(1)), 0)).toBe(false);
+    breakOff();
+    await waitFor(() => revocations.ready() !== undefined, 1);
+  });
+});
