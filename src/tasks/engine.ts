@@ -110,6 +110,8 @@ export interface Schedule {
   readonly rule: string;
   /** First time after `from`, in Unix milliseconds; `undefined` when there is none. `last` is the run before it. */
   next(from: number, last?: number): number | undefined;
+  /** Milliseconds between two runs, if the rule is an interval; its next run is then never further away than this. */
+  readonly interval?: number | undefined;
   /** Makes the task of one run. */
   prepare(): NewTask;
   /** Whether a run that was missed by over a minute is made good, once. */

@@ -1,5 +1,5 @@
-import { Cron } from 'croner';
-import { booleanOption, type DurationWarning, optionsObject, rangeError, secondsOption, stringOption, typeError } from '../options.js';
+import { booleanOption, type DurationWarning, optionsObject, secondsOption, typeError } from '../options.js';
+import { readCron } from './cron.js';
 
 /** What both kinds of schedule have. */
 interface ScheduleHabits {
@@ -28,6 +28,8 @@ export type ScheduleOptions<A extends readonly unknown[]> = (
 
 /** Says when a schedule fires. */
 export interface Timetable {
+  /** Milliseconds between two runs of a rule with `every`; absent for a cron expression. */
+  interval?: number | undefined;
   /** The rule in words; another one for every other rule. */
   rule: string;
   catchUp: boolean;
@@ -58,11 +60,19 @@ export function readTimetable(
   const { every, cron, timezone } = given;
   const habits = { catchUp: booleanOption('catchUp', given.catchUp, true), overlap: booleanOption('overlap', given.overlap, false) };
   if ((every === undefined) === (cron === undefined)) throw typeError(`${where} needs exactly one of every (seconds) and cron`);
-  if (cron !== undefined) return { ...habits, rule: `${cron} ${timezone ?? 'UTC'}`, next: cronTable(where, cron, timezone ?? 'UTC') };
+  if (cron !== undefined) {
+    const next = readCron(where, cron, timezone ?? 'UTC');
+    return { ...habits, rule: `${cron.trim().replace(/\s+/g, ' ')} ${timezone ?? 'UTC'}`, next };
+  }
   if (timezone !== undefined) throw typeError(`${where}: timezone belongs to cron, not to every`);
   const step = Math.max(1, Math.round(secondsOption(`every of ${where}`, every, 1, { warn }) * 1000));
   // Counted from one fixed moment, so that lateness of one run never moves the next.
-  return { ...habits, rule: `every ${step / 1000}`, next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step };
+  return {
+    ...habits,
+    rule: `every ${step / 1000}`,
+    interval: step,
+    next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step,
+  };
 }
 
 /** The runs of a schedule after its next one, in Unix milliseconds. */
@@ -75,19 +85,4 @@ export function runsAfter(timetable: Timetable | undefined, next: number, count:
     last = run;
   }
   return runs;
-}
-
-function cronTable(where: string, expression: string, timezone: string): Timetable['next'] {
-  stringOption('timezone', timezone, undefined);
-  try {
-    const cron = new Cron(stringOption('cron', expression, ''), { paused: true, timezone });
-    const next = (after: number): number | undefined => cron.nextRun(new Date(after))?.getTime();
-    next(Date.now());
-    return next;
-  } catch (cause) {
-    throw rangeError(
-      `${where}: cron ${JSON.stringify(expression)} in timezone ${JSON.stringify(timezone)} is not a rule that can be followed`,
-      { cause },
-    );
-  }
 }

@@ -25,11 +25,42 @@ describe('a timetable', () => {
     ['neither every nor cron', {}, TypeError],
     ['both', { every: 1, cron: '* * * * *' }, TypeError],
     ['an interval of 0', { every: 0 }, RangeError],
-    ['an expression that is none', { cron: 'soon' }, RangeError],
-    ['a time zone that is none', { cron: '* * * * *', timezone: 'Mars/Olympus' }, RangeError],
+    ['an empty expression', { cron: '' }, RangeError],
+    ['an expression that is a number', { cron: 5 as unknown as string }, TypeError],
+    ['a time zone that does not exist', { cron: '* * * * *', timezone: 'Mars/Olympus' }, RangeError],
     ['a time zone without cron', { every: 1, timezone: 'UTC' }, TypeError],
     ['an unknown option', { every: 1, evry: 1 }, TypeError],
   ])('is refused with %s', (_case, options, Kind) => {
     expect(() => readTimetable('t', options, 0)).toThrow(Kind);
   });
+
+  it.each([
+    ['soon', /has 1 field\b/],
+    ['* * * *', /has 4 fields/],
+    ['0 0 1 1 * * 2030', /seven fields/],
+    ['@daily', /Use "0 0 \* \* \*"/],
+    ['@sometimes', /@daily are not supported/],
+    ['2026-12-24T18:00:00Z', /is a date.*runAt/],
+    ['60 * * * *', /minute must be 0-59/],
+    ['0 99 * * *', /hour must be 0-23/],
+    ['61 0 0 * * *', /second must be 0-59/],
+    ['0 0 0 * *', /day of the month must be 1-31/],
+    ['0 0 * 13 *', /month must be 1-12/],
+    ['0 0 * FOO *', /month must be .*"FOO"/],
+    ['0 0 * * 8', /day of the week must be 0-7/],
+    ['5-1 * * * *', /minute must be .*"5-1"/],
+    ['*/0 * * * *', /minute must be .*"\*\/0"/],
+    ['0 0 31 2 *', /never fires/],
+    ['0 0 31 4,6,9,11 *', /never fires/],
+  ])('is refused with the cron %j, and told why', (cron, why) => {
+    expect(() => readTimetable('t', { cron }, 0)).toThrow(RangeError);
+    expect(() => readTimetable('t', { cron }, 0)).toThrow(why);
+  });
+
+  it.each(['0 3 * * *', ' 0  3 * * * ', '*/15 9-17 * * MON-FRI', '30 0 3 1,15 * *', '0 0 L * *', '0 0 29 2 *', '0 0 * * 7'])(
+    'accepts the cron %j',
+    (cron) => {
+      expect(readTimetable('t', { cron }, 0).next(at('2026-11-29T00:00:00Z'))).toEqual(expect.any(Number));
+    },
+  );
 });

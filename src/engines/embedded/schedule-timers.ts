@@ -82,16 +82,20 @@ export class ScheduleTimers {
   }
 
   #plan(schedules: readonly Schedule[]): void {
+    if (schedules.length === 0) return;
+    this.#storePlans(schedules)
+      .then(() => this.refresh())
+      .catch((err) => this.#later(err, 'schedules could not be stored', () => this.#plan(schedules)));
+  }
+
+  async #storePlans(schedules: readonly Schedule[]): Promise<void> {
     const commits = this.#storage?.commits;
-    if (!commits || schedules.length === 0) return;
-    const now = Date.now();
-    Promise.all(
-      schedules.map(({ name, task, rule, next, prepare }) =>
-        commits.submit<'plan'>({ kind: 'plan', name, task, rule, template: packTasks([prepare()]), nextAt: next(now) ?? null }),
-      ),
-    ).then(
-      () => this.refresh(),
-      (err) => this.#later(err, 'schedules could not be stored', () => this.#plan(schedules)),
+    const at = Date.now();
+    await Promise.all(
+      schedules.map(({ name, task, rule, interval = null, next, prepare }) => {
+        const template = packTasks([prepare()]);
+        return commits?.submit<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, interval, at });
+      }),
     );
   }
 
@@ -105,10 +109,14 @@ export class ScheduleTimers {
     runInEmptyContext(() => this.#arm(entry, at));
   }
 
-  /** In pieces: a timer could not wait for a month, and knows nothing of a clock that is set. */
+  /** In pieces: a timer could not wait for a month, and does not notice a clock that is set. */
   #arm(entry: Entry, at: number): void {
+    const { schedule } = entry;
+    const left = at - Date.now();
+    // The next run of an interval is further away than the interval only if the clock was set back, so it is planned again.
+    if (schedule.interval !== undefined && left > schedule.interval) this.#plan([schedule]);
     const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#due(entry, at));
-    entry.timer = setTimeout(due, Math.min(Math.max(0, at - Date.now()), longestWait));
+    entry.timer = setTimeout(due, Math.min(Math.max(0, left), longestWait));
   }
 
   #due(entry: Entry, at: number): void {
@@ -130,24 +138,24 @@ export class ScheduleTimers {
   }
 
   #fire(entry: Entry, dueAt: number): void {
-    const { schedule } = entry;
-    const now = Date.now();
-    const skip = now - dueAt > missedAfter && !schedule.catchUp;
-    // Whatever was missed besides is made good by this one run.
-    const nextAt = schedule.next(Math.max(dueAt, now), dueAt) ?? null;
-    const { name, overlap } = schedule;
-    const newId = newTaskId();
-    this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId, at: now }).then(
-      (row) => {
-        // Unless what was stored has been noticed already, and the next run is waited for.
+    this.#storeRun(entry.schedule, dueAt)
+      .then((row) => {
+        // Unless the stored run has been noticed already, and the timer waits for the next one.
         if (entry.at === dueAt) entry.timer = undefined;
         this.refresh();
         if (!row) return;
         this.#parts.made(row);
         this.#parts.poke();
-      },
-      (err) => this.#later(err, 'a scheduled task could not be stored', () => this.#fire(entry, dueAt), entry),
-    );
+      })
+      .catch((err) => this.#later(err, 'a scheduled task could not be stored', () => this.#fire(entry, dueAt), entry));
+  }
+
+  async #storeRun({ name, overlap, catchUp, next }: Schedule, dueAt: number): Promise<Row | undefined> {
+    const at = Date.now();
+    const skip = at - dueAt > missedAfter && !catchUp;
+    // This one run also stands for all further runs that were missed.
+    const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
+    return this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId: newTaskId(), at });
   }
 
   /** Whatever hinders a schedule now, the next moment may be better. */

@@ -6,17 +6,22 @@ import { packedAt, type Write } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
-/** Makes a schedule known. When it runs next stays as it was, unless its rule has changed or nothing was planned. */
-export function plan({ database }: Transaction, { name, task, rule, template, nextAt }: Of<'plan'>): undefined {
+/**
+ * Makes a schedule known. Its next run stays as it was, unless its rule has changed or nothing was planned. If the clock was set back, the
+ * next run of an interval comes forward by whole intervals, so that it keeps its beat.
+ */
+export function plan({ database }: Transaction, { name, task, rule, template, nextAt, interval, at }: Of<'plan'>): undefined {
+  const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);
+  const kept = planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
+  const early = kept === null || interval === null ? 0 : Math.max(0, Math.ceil((kept - at) / interval) - 1) * interval;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template,
-       next_at = CASE WHEN rule = excluded.rule THEN coalesce(next_at, excluded.next_at) ELSE excluded.next_at END`,
+     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at`,
     name,
     task,
     rule,
     JSON.stringify(template.values),
-    nextAt,
+    kept === null ? null : kept - early,
   );
   return undefined;
 }

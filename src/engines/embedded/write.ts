@@ -81,8 +81,17 @@ export type Write =
   /** With the owner alone: that process has ended. */
   | { kind: 'introduce'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
-  /** `template` is a task of the schedule; each run is one like it. */
-  | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null }
+  /** `template` is a task of the schedule; each run is one like it. `interval`: milliseconds between two runs, null for a cron rule. */
+  | {
+      kind: 'plan';
+      name: string;
+      task: string;
+      rule: string;
+      template: PackedTasks;
+      nextAt: number | null;
+      interval: number | null;
+      at: number;
+    }
   /** `skip`: the run was missed and is not made good. */
   | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }

@@ -83,6 +83,42 @@ describe('a clock that is set', () => {
     await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'skips' })).total === 1, 12);
   }, 35_000);
 
+  it('back pauses no interval for the length of the jump, and the interval keeps its beat', async () => {
+    tasks.schedule(
+      'often',
+      tasks.task('noop', () => 1),
+      { every: 2 },
+    );
+    await tasks.start();
+    const before = await waitFor(() => schedule('often'));
+    clock.pass(-hour);
+    const after = await waitFor(async () => {
+      const now = await schedule('often');
+      return now && Date.parse(now.nextRunAt ?? '') <= Date.now() + 2000 && now;
+    }, 12);
+    expect((Date.parse(before.nextRunAt ?? '') - Date.parse(after.nextRunAt ?? '')) % 2000).toBe(0);
+    clock.pass(2);
+    await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'often' })).total > 0, 12);
+  }, 30_000);
+
+  it('back while no process runs pauses no interval of the next process', async () => {
+    const start = async (): Promise<void> => {
+      tasks.schedule(
+        'often',
+        tasks.task('noop', () => 1),
+        { every: 60 },
+      );
+      await tasks.start();
+      await waitFor(() => schedule('often'));
+    };
+    await start();
+    await tasks.stop();
+    clock.pass(-hour);
+    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+    await start();
+    await waitFor(async () => Date.parse((await schedule('often'))?.nextRunAt ?? '') <= Date.now() + 60_000);
+  });
+
   it('does not move an interval of a process that is started again', async () => {
     tasks.schedule(
       'daily',

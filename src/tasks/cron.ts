@@ -1,0 +1,96 @@
+import { Cron } from 'croner';
+import { rangeError, stringOption } from '../options.js';
+
+/** The fields of an expression with seconds, and what each accepts. */
+const fields = [
+  ['second', '0-59'],
+  ['minute', '0-59'],
+  ['hour', '0-23'],
+  ['day of the month', '1-31 or L for the last'],
+  ['month', '1-12 or JAN-DEC'],
+  ['day of the week', '0-7 or SUN-SAT, where 0 and 7 are Sunday'],
+] as const;
+
+const nicknames: Readonly<Record<string, string>> = {
+  '@yearly': '0 0 1 1 *',
+  '@annually': '0 0 1 1 *',
+  '@monthly': '0 0 1 * *',
+  '@weekly': '0 0 * * 0',
+  '@daily': '0 0 * * *',
+  '@midnight': '0 0 * * *',
+  '@hourly': '0 * * * *',
+};
+
+const usage = 'Use five fields (minute hour day month weekday) or six with seconds first.';
+
+/**
+ * Reads a cron expression and returns the function that says when it fires first after a time, both in Unix milliseconds.
+ *
+ * @param where What the expression belongs to, for the error.
+ * @param timezone IANA name.
+ * @throws TypeError or RangeError that says which part is wrong and what it accepts.
+ */
+export function readCron(where: string, expression: string, timezone: string): (after: number) => number | undefined {
+  stringOption(`${where}: cron`, expression, '');
+  stringOption(`${where}: timezone`, timezone, '');
+  if (!isTimezone(timezone))
+    throw rangeError(`${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as "Europe/Berlin".`);
+  const refuse = (why: string, cause?: unknown): never => {
+    throw rangeError(`${where}: cron ${JSON.stringify(expression)} is not valid: ${why}`, { cause });
+  };
+  const wrong = wrongForm(expression) ?? wrongField(expression);
+  if (wrong) refuse(wrong.why, wrong.cause);
+  try {
+    const cron = new Cron(expression, { paused: true, timezone });
+    const next = (after: number): number | undefined => cron.nextRun(new Date(after))?.getTime();
+    if (next(Date.now()) === undefined) refuse('it never fires, because no date has all of its parts. Correct the day or the month.');
+    return next;
+  } catch (cause) {
+    if (cause instanceof RangeError && cause.message.startsWith(where)) throw cause;
+    return refuse(`${cause instanceof Error ? cause.message : String(cause)}. ${usage}`, cause);
+  }
+}
+
+interface Wrong {
+  why: string;
+  cause?: unknown;
+}
+
+function isTimezone(timezone: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: timezone });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function wrongForm(expression: string): Wrong | undefined {
+  const text = expression.trim();
+  if (text.startsWith('@')) {
+    const same = nicknames[text.toLowerCase()];
+    return { why: same ? `words such as @daily are not supported. Use "${same}".` : `words such as @daily are not supported. ${usage}` };
+  }
+  if (/^\d{4}-\d\d/.test(text))
+    return { why: 'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) }).enqueue(…).' };
+  const count = text === '' ? 0 : text.split(/\s+/).length;
+  if (count === 7) return { why: `it has seven fields, and a year is not supported. ${usage}` };
+  if (count !== 5 && count !== 6) return { why: `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage}` };
+  return undefined;
+}
+
+/** Tries each field alone, with `*` in the place of the others, to find the one that is wrong. */
+function wrongField(expression: string): Wrong | undefined {
+  const given = expression.trim().split(/\s+/);
+  const named = fields.slice(fields.length - given.length);
+  for (const [index, [name, accepted]] of named.entries()) {
+    try {
+      new Cron(given.map((field, other) => (other === index ? field : '*')).join(' '), { paused: true });
+    } catch (cause) {
+      const value = given[index] ?? '';
+      const why = /^\d+$/.test(value) ? '' : `, not ${JSON.stringify(value)}: a number, a list 1,2, a range 1-5, or a step */2`;
+      return { why: `the ${name} must be ${accepted}${why}. ${usage}`, cause };
+    }
+  }
+  return undefined;
+}
