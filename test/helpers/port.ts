@@ -23,7 +23,7 @@ export function engineWithCommits(apply: Commit, { path, logger }: { path?: stri
           const { port, database } = await memoryPort();
           return { port: wrapped(port), database, close: () => port.close() };
         }
-        const port = await threadPort(path);
+        const port = await threadPort(path, { logger: loggerOption('logger', logger ?? false) });
         const database = await openDatabase(path);
         prepareConnection(database);
         return {

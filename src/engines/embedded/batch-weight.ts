@@ -47,3 +47,18 @@ function weightOfLines(lines: readonly LogEntry[]): number {
   for (const { message, fields } of lines) weight += base + message.length + (fields?.length ?? 0);
   return weight;
 }
+
+/** Characters of a batch that cross as JSON, which is quicker than a structured clone but must fit into one string. */
+const longestJson = 64_000_000;
+
+/** A batch, or the result of one, as it crosses between the threads. */
+export function packed<T extends object>(value: T, weight: number): string | T {
+  if (weight > longestJson) return value;
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    // A text with more to escape than was reckoned with.
+    if (error instanceof RangeError) return value;
+    throw error;
+  }
+}

@@ -1,3 +1,4 @@
+import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { TableEngine } from '../table-engine.js';
@@ -78,7 +79,7 @@ function fileHome(options: FileOptions): TableHome {
 
 async function openFile({ path, pollInterval, logger }: FileOptions, news: HomeNews): Promise<OpenTables> {
   await checkFile(path);
-  const port = await threadPort(path);
+  const port = await threadPort(path, { logger });
   try {
     const watch = new FileWatch(path, logger);
     const database = await openDatabase(path);
@@ -91,8 +92,13 @@ async function openFile({ path, pollInterval, logger }: FileOptions, news: HomeN
     return {
       port: {
         ...port,
-        async apply(batch) {
-          watch.check();
+        // Not async: a batch that cannot be sent throws, so that it fails for its own writers alone.
+        apply(batch) {
+          try {
+            watch.check();
+          } catch (error) {
+            return Promise.reject(error);
+          }
           return port.apply(batch);
         },
       },
@@ -119,6 +125,7 @@ interface ChangePoll {
 
 /** Tells of what other connections committed, the one of the writing thread too. Never throws: a timer calls it. */
 function changePoll({ database, watch, logger, news }: ChangePoll): () => void {
+  const looking = new Background(logger, 'looking for changes of the task database');
   let seen: unknown;
   return () => {
     if (!watch.isPresent()) return;
@@ -129,14 +136,12 @@ function changePoll({ database, watch, logger, news }: ChangePoll): () => void {
         news.changed();
       }
       watch.readWorked();
+      looking.worked();
     } catch (err) {
-      if (sqliteCode(err) === undefined) {
-        logger.error({ err }, 'looking for changes of the task database failed');
-        return;
-      }
       // The next turn looks for the same changes again.
       seen = undefined;
-      watch.readFailed(err);
+      if (sqliteCode(err) === undefined) looking.failed(err);
+      else watch.readFailed(err);
     }
   };
 }

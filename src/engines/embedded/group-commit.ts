@@ -161,9 +161,16 @@ export class GroupCommit {
   async #flush(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
     const { port, wanted, onDue, onClaimFailed, onCommitted } = this.#parts;
     const limit = claim?.limit ?? 0;
+    let answer: Promise<BatchResult>;
     let result: BatchResult;
     try {
-      result = await port.apply({ writes: batch.map(({ write }) => write), claim, at: Date.now(), wanted: wanted() });
+      answer = port.apply({ writes: batch.map(({ write }) => write), claim, at: Date.now(), wanted: wanted() });
+    } catch (error) {
+      if (batch.length + (claim ? 1 : 0) > 1) return this.#flushEach(batch, claim, limited);
+      answer = Promise.reject(error);
+    }
+    try {
+      result = await answer;
     } catch (error) {
       this.#reserved -= limit;
       // It may have been stored all the same, with tasks that no claim has seen.
@@ -183,6 +190,12 @@ export class GroupCommit {
     else if (claim) onDue(result.nextDue);
     await this.#deliver(batch, result);
     onCommitted();
+  }
+
+  /** One by one, after a batch that could not be sent: it fails for the callers whose write cannot be sent alone. */
+  async #flushEach(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
+    for (const each of batch) await this.#flush([each], undefined, false);
+    if (claim) await this.#flush([], claim, limited);
   }
 
   /** Begins the tasks that were claimed and tells the callers; of many in two turns, so that the first have their next batch written meanwhile. */

@@ -1,6 +1,9 @@
 import { Worker } from 'node:worker_threads';
+import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
+import type { Logger } from '../../options.js';
 import { packageFile } from '../../package-files.js';
+import { packed, weightOf } from './batch-weight.js';
 import { type Database, inMemory, openDatabase, unusable } from './database.js';
 import { layOut, prepareConnection } from './layout.js';
 import type { Batch, BatchResult } from './write.js';
@@ -14,65 +17,152 @@ export interface WritePort {
   close(): Promise<void>;
 }
 
-/** Messages from the writing thread. */
-export type FromThread = { ready: true } | { failed: string } | { result: string };
+/** Messages from the writing thread. A result that is too large for one string comes as it is. */
+export type FromThread = { ready: true } | { failed: string } | { result: string | BatchResult } | { unanswered: string };
 
 const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
-/** Opens the file on a thread of its own. Rejects with ENGINE_UNAVAILABLE where it cannot be used. */
-export async function threadPort(path: string): Promise<WritePort> {
-  // Without the flags of the process: a loader or an --input-type of the app is nothing to this file.
-  const thread = new Worker(threadFile, { workerData: { path }, execArgv: [] });
-  const waiting: { resolve(result: BatchResult): void; reject(error: Error): void }[] = [];
-  let broken: TaskflowError | undefined;
-  let held = false;
+/** Milliseconds before a thread that ended is started again: at first, and at most, since each try that fails doubles it. */
+const restartDelay = { first: 100, most: 5_000 };
 
-  const fail = (error: TaskflowError): void => {
-    broken ??= error;
-    for (const { reject } of waiting.splice(0)) reject(broken);
-  };
-
-  await new Promise<void>((resolve, reject) => {
-    thread.on('message', (message: FromThread) => {
-      if ('ready' in message) return resolve();
-      if ('failed' in message) return reject(unusable(path, message.failed));
-      const first = waiting.shift();
-      if (!held && waiting.length === 0) thread.unref();
-      first?.resolve(JSON.parse(message.result) as BatchResult);
-    });
-    thread.on('error', (cause) => {
-      fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the writing thread of the task database failed', { cause }));
-      reject(cause);
-    });
-    thread.on('exit', () => {
-      fail(new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed'));
-      reject(unusable(path, 'the thread that writes it ended'));
-    });
-  });
-  thread.unref();
-
-  return {
-    apply(batch) {
-      if (broken) return Promise.reject(broken);
-      thread.ref();
-      return new Promise((resolve, reject) => {
-        waiting.push({ resolve, reject });
-        thread.postMessage(JSON.stringify(batch));
-      });
-    },
-    hold(busy) {
-      held = busy;
-      if (busy) thread.ref();
-      else thread.unref();
-    },
-    async close() {
-      thread.ref();
-      const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
-      thread.postMessage('close');
-      await ended;
-    },
-  };
+interface Waiting {
+  resolve(result: BatchResult): void;
+  reject(error: Error): void;
 }
+
+/** Opens the file on a thread of its own. Rejects with ENGINE_UNAVAILABLE if it cannot be used. */
+export async function threadPort(path: string, { logger }: { logger: Logger }): Promise<WritePort> {
+  const port = new ThreadPort(path, logger);
+  await port.start();
+  return { apply: (batch) => port.apply(batch), hold: (busy) => port.hold(busy), close: () => port.close() };
+}
+
+/**
+ * Sends batches to a thread, which answers them in the order it was sent them. A thread that ends is started again: what it
+ * had not answered may or may not be stored, and what is written until the new one is ready is not.
+ */
+class ThreadPort implements WritePort {
+  readonly #path: string;
+  readonly #state: Background;
+  #thread: Worker | undefined;
+  /** Callers of the batches that the thread has not answered, the first sent first. */
+  #waiting: Waiting[] = [];
+  #starting: Promise<void> | undefined;
+  #restart: NodeJS.Timeout | undefined;
+  #held = false;
+  #closed = false;
+
+  constructor(path: string, logger: Logger) {
+    this.#path = path;
+    this.#state = new Background(logger, 'the thread that writes the task database');
+  }
+
+  start(): Promise<void> {
+    this.#starting = new Promise((resolve, reject) => {
+      // Without the flags of the process: a loader or an --input-type of the app is nothing to this file.
+      const thread = new Worker(threadFile, { workerData: { path: this.#path }, execArgv: [] });
+      let cause: unknown;
+      thread.on('message', (message: FromThread) => {
+        if ('failed' in message) reject(unusable(this.#path, message.failed));
+        else if ('ready' in message) {
+          this.#thread = thread;
+          this.#keepAlive();
+          resolve();
+        } else this.#answered(message);
+      });
+      // An answer that cannot be read is an answer all the same.
+      thread.on('messageerror', (error) => this.#answered({ unanswered: error.message }));
+      // The exit follows.
+      thread.on('error', (error) => {
+        cause = error;
+      });
+      thread.on('exit', () => {
+        reject(unusable(this.#path, 'the thread that writes it ended', cause));
+        if (this.#thread === thread) this.#ended(cause);
+      });
+    });
+    return this.#starting;
+  }
+
+  // Not async: a batch that cannot be sent throws before anything waits for its answer.
+  apply(batch: Batch): Promise<BatchResult> {
+    const thread = this.#thread;
+    if (!thread) return Promise.reject(this.#closed ? closed() : unanswered('is being started again', 'Nothing was stored.'));
+    thread.postMessage(
+      packed(
+        batch,
+        batch.writes.reduce((sum, write) => sum + weightOf(write), 0),
+      ),
+    );
+    thread.ref();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+    });
+  }
+
+  hold(busy: boolean): void {
+    this.#held = busy;
+    this.#keepAlive();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#restart);
+    await this.#starting?.catch(() => undefined);
+    const thread = this.#thread;
+    if (!thread) return;
+    thread.ref();
+    const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+    thread.postMessage('close');
+    await ended;
+  }
+
+  #answered(message: Exclude<FromThread, { ready: true } | { failed: string }>): void {
+    const first = this.#waiting.shift();
+    this.#keepAlive();
+    if ('unanswered' in message) {
+      const why = `the thread that writes the task database gave no answer (${message.unanswered}). ${unknown}`;
+      first?.reject(new TaskflowError('ENGINE_UNAVAILABLE', why));
+    } else first?.resolve(typeof message.result === 'string' ? (JSON.parse(message.result) as BatchResult) : message.result);
+  }
+
+  #ended(cause: unknown): void {
+    this.#thread = undefined;
+    const waiting = this.#waiting.splice(0);
+    const error = this.#closed ? closed() : unanswered('ended', unknown, cause);
+    for (const { reject } of waiting) reject(error);
+    if (this.#closed) return;
+    this.#state.failed(cause ?? new Error('it ended without an error'));
+    this.#restartIn(restartDelay.first);
+  }
+
+  #restartIn(delay: number): void {
+    this.#restart = setTimeout(() => {
+      this.start().then(
+        () => this.#state.worked(),
+        () => {
+          if (!this.#closed) this.#restartIn(Math.min(delay * 2, restartDelay.most));
+        },
+      );
+    }, delay);
+    if (!this.#held) this.#restart.unref();
+  }
+
+  #keepAlive(): void {
+    if (this.#held || this.#waiting.length > 0) this.#thread?.ref();
+    else this.#thread?.unref();
+  }
+}
+
+const unknown = 'It is not known whether this was stored.';
+
+/** The log has it already: once for all batches that meet it. */
+function unanswered(what: string, outcome: string, cause?: unknown): TaskflowError {
+  const message = `the thread that writes the task database ${what}. ${outcome}`;
+  return new TaskflowError('ENGINE_UNAVAILABLE', message, { cause, reported: true });
+}
+
+const closed = (): TaskflowError => new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed');
 
 /** Writes on this thread, on a connection that the reader shares: what a database in memory needs. */
 export async function memoryPort(): Promise<{ port: WritePort; database: Database }> {

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { openDatabase, sqliteCode } from './database.js';
+import { packed } from './batch-weight.js';
+import { type Database, openDatabase, sqliteCode } from './database.js';
 import { layOut, prepareConnection } from './layout.js';
 import type { Batch } from './write.js';
 import type { FromThread } from './write-port.js';
@@ -23,6 +24,35 @@ function whenFree(work: () => void): void {
   }
 }
 
+/** JSON crosses sooner than a structured clone of the same, but is one string. */
+function resultOf(writer: Writer, message: string | Batch): FromThread {
+  try {
+    const result = writer.apply(typeof message === 'string' ? (JSON.parse(message) as Batch) : message);
+    return {
+      result: packed(
+        result,
+        result.claimed.reduce((sum, row) => sum + row[10].length, 0),
+      ),
+    };
+  } catch (error) {
+    // The next batch must not get the answer that this one waits for.
+    return { unanswered: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function close(database: Database): void {
+  try {
+    // The driver gives connections up only when they are collected, so the log is emptied here and not by the last close.
+    // If another process reads now, it empties the log another time: a stop does not wait for that.
+    database.exec('PRAGMA busy_timeout = 100');
+    database.get('PRAGMA wal_checkpoint(TRUNCATE)');
+  } catch {
+    // What is in the log is stored. The next connection that is opened empties it.
+  } finally {
+    database.close();
+  }
+}
+
 /** The thread that alone writes the database of its process. */
 async function main(path: string): Promise<void> {
   const answer = (message: FromThread): void => parentPort?.postMessage(message);
@@ -31,18 +61,11 @@ async function main(path: string): Promise<void> {
     prepareConnection(database);
     whenFree(() => layOut(database, path));
     const writer = new Writer(database);
-    parentPort?.on('message', (message: string) => {
+    parentPort?.on('message', (message: string | Batch) => {
       if (message === 'close') {
-        // The driver gives connections up only when they are collected, so the log is emptied here and not by the last close.
-        // Where another process reads just now, it empties it another time: a stop does not wait for that.
-        database.exec('PRAGMA busy_timeout = 100');
-        database.get('PRAGMA wal_checkpoint(TRUNCATE)');
-        database.close();
+        close(database);
         parentPort?.close();
-      } else {
-        // JSON crosses sooner than a structured clone of the same.
-        answer({ result: JSON.stringify(writer.apply(JSON.parse(message) as Batch)) });
-      }
+      } else answer(resultOf(writer, message));
     });
     answer({ ready: true });
   } catch (error) {
