@@ -249,6 +249,20 @@ describe('the login page in a browser', () => {
     expect(complaints).toEqual([]);
   });
 
+  it('shows nothing of a guarded page with the Back button after a logout', async () => {
+    await page.goto(`${served.url}/reports`);
+    await page.fill('#username', 'admin');
+    await page.fill('#password', password);
+    await page.click('button[type=submit]');
+    await page.getByText('Hello admin at /reports').waitFor();
+    await page.goto(`${served.url}/tasks/auth/logout`);
+    await page.locator('#username').waitFor();
+    await page.goBack();
+    await page.locator('#username').waitFor();
+    expect(await page.textContent('body')).not.toContain('Hello admin');
+    expect(page.url()).toContain('/tasks/auth/login?next=%2Freports');
+  });
+
   it('shows an error in the style of the login, with the name of the request', async () => {
     const refused = await context.request.fetch(`${served.url}/tasks/auth/logout`, { headers: { 'Sec-Fetch-Site': 'cross-site' } });
     await page.setContent((await refused.text()).replace('<head>', `<head><base href="${served.url}">`));

@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { startProcess } from '../helpers/process.js';
+import { waitFor } from '../helpers/wait.js';
+
+/** What the example of docs/write-a-strategy.md answered, each with the milliseconds that it took. */
+interface Seen {
+  users: string;
+  answers: Record<'right' | 'otherCase' | 'wrong' | 'unknown', [verdict: unknown, milliseconds: number]>;
+  known: [version: string, roles: string[]];
+  unknown: unknown;
+}
+
+describe('the example of a strategy', () => {
+  let seen: Seen;
+
+  beforeAll(async () => {
+    const page = readFileSync(new URL('../../docs/write-a-strategy.md', import.meta.url), 'utf8');
+    const [, code = ''] = /```js\n([\s\S]*?)```/.exec(page) ?? [];
+    const program = `${code}
+      const context = { signal: new AbortController().signal, ip: '', requestId: '' };
+      const timed = async (name, password) => {
+        const times = [];
+        let verdict;
+        for (let n = 0; n < 3; n++) {
+          const started = performance.now();
+          verdict = await database.authenticate_user(name, password, context);
+          times.push(performance.now() - started);
+        }
+        return [verdict, Math.min(...times)];
+      };
+      const answers = {
+        right: await timed('alice', 'secret'),
+        otherCase: await timed('ALICE', 'secret'),
+        wrong: await timed('alice', 'wrong'),
+        unknown: await timed('nobody', 'secret'),
+      };
+      const { version, roles } = await database.find_user('Alice', context);
+      const text = JSON.stringify([...users].map(([name, row]) => [name, Object.values(row).map(String)]));
+      console.log('SEEN' + JSON.stringify({ users: text, answers, known: [version, roles], unknown: await database.find_user('nobody', context) ?? null }));
+      process.exit(0);`;
+    const env = { ADMIN_PASSWORD: 'a', TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789' };
+    const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
+    const line = await waitFor(() => child.lines.find((each) => each.startsWith('SEEN')), 50);
+    seen = JSON.parse(line.slice('SEEN'.length)) as Seen;
+  }, 60_000);
+
+  it('keeps no password, and knows its users by one name each', () => {
+    const alice = { ok: true, username: 'alice', roles: ['operator'] };
+    expect([seen.answers.right[0], seen.answers.otherCase[0], seen.answers.wrong[0], seen.answers.unknown[0]]).toEqual([
+      alice,
+      alice,
+      false,
+      false,
+    ]);
+    expect(seen.users).not.toContain('secret');
+    expect(seen.known).toEqual([expect.stringMatching(/^[\w-]{43}$/), ['operator']]);
+    expect(seen.unknown).toBeNull();
+  });
+
+  it('takes as long for an unknown name as for a known one', () => {
+    expect(seen.answers.unknown[1]).toBeGreaterThan(seen.answers.wrong[1] / 2);
+    expect(seen.answers.wrong[1]).toBeGreaterThan(20);
+  });
+});
