@@ -6,9 +6,9 @@ import type { Access } from './auth/index.js';
 import { loginRoutes } from './auth/login-routes.js';
 import { StrategyRegistry } from './auth/registry.js';
 import { sessionToken } from './auth/session-token.js';
-import type { Strategies } from './auth/short-forms.js';
+import { resolveStrategies, type Strategies } from './auth/short-forms.js';
 import type { AdminSource } from './manager.js';
-import { optionsObject, pathOption } from './options.js';
+import { optionsObject, pathOption, typeError } from './options.js';
 import { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
 import { readWebOptions, tasksOption } from './web/options.js';
 import type { StreamLimits } from './web/sse-stream.js';
@@ -89,20 +89,25 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
   const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, logo, trustedOrigins, logger } = given;
   const ready = isAuth(auth) || isAccess(auth);
   const own = { secretKey, tokenExpiry, throttle };
-  if ((auth === undefined || auth === null || ready) && Object.values(own).some((value) => value !== undefined)) {
-    throw new TypeError(
-      `secretKey, tokenExpiry and throttle belong to a login that taskAdmin makes; ${ready ? 'give them to createAuth()' : 'there is none without auth'}`,
+  const forLogin = Object.keys(own).filter((name) => own[name as keyof typeof own] !== undefined);
+  if ((auth === undefined || auth === null || ready) && forLogin.length > 0) {
+    const names = forLogin.join(', ');
+    throw typeError(
+      ready
+        ? `${names}: auth is a login that was made already; give this to createAuth() instead`
+        : `${names}: without auth there is no login that this could belong to; set auth, or leave it out`,
     );
   }
   if (isAuth(auth)) {
-    if (auditRetentionDays !== undefined) throw new TypeError('auditRetentionDays belongs to the login; give it to createAuth()');
+    if (auditRetentionDays !== undefined)
+      throw typeError('auditRetentionDays: auth is a login that was made already; give this to createAuth() instead');
     return auth;
   }
   const kept = { store: tasks.store, path, auditRetentionDays, logger };
   if (auth === undefined || auth === null) return auditedAccess(undefined, kept);
   if (isAccess(auth)) return auditedAccess(auth, kept);
   const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
-  return createAuth({ ...own, ...kept, strategies: auth, home, title, logo, trustedOrigins });
+  return createAuth({ ...own, ...kept, strategies: resolveStrategies('auth', auth), home, title, logo, trustedOrigins });
 }
 
 /** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */

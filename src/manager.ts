@@ -180,6 +180,7 @@ export class TaskManager implements TaskSource {
    * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong option.
    */
   task<A extends unknown[]>(name: string, handler: Handler<A> & JsonSafe<A>, options?: TaskOptions): Task<A> {
+    nameOption('name of a task', name);
     checkHandler(name, handler);
     return this.#taskOf<A>(this.#add(name, options, handler));
   }
@@ -207,7 +208,7 @@ export class TaskManager implements TaskSource {
   schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
     nameOption('name of a schedule', name);
     const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
-    if (this.#schedules.has(name)) throw rangeError(`a schedule named '${name}' exists already`);
+    if (this.#schedules.has(name)) throw rangeError(`a schedule named '${name}' already exists in this TaskManager; use another name`);
     const args: unknown = options.args ?? [];
     if (!Array.isArray(args)) throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
@@ -383,7 +384,7 @@ export class TaskManager implements TaskSource {
 
   #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
     nameOption('name of a task', name);
-    if (this.#definitions.has(name)) throw rangeError(`a task named '${name}' is defined already`);
+    if (this.#definitions.has(name)) throw rangeError(`a task named '${name}' is already defined in this TaskManager; use another name`);
     const definition: Definition = {
       name,
       settings: readSettings(name, options, this.#warnDuration),
@@ -464,7 +465,7 @@ function engineOf(
   warn: DurationWarning,
 ): TaskEngine {
   if (engine !== undefined) {
-    if (database !== undefined) throw typeError('database and engine exclude each other');
+    if (database !== undefined) throw typeError('database and engine cannot be combined; an engine has its own storage');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
       throw wrongType('engine', engine, 'a TaskEngine');
     return engine;

@@ -81,7 +81,8 @@ export function wrongSecret(option: string, accepted: string, Kind: typeof TypeE
 export function optionsObject<T extends object>(where: string, value: T | undefined, known: readonly (keyof T)[]): T {
   if (value === undefined) return {} as T;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw wrongType(`${where} options`, value, 'an object');
+    // Its kind alone: a string in this place may be a password.
+    throw typeError(`options of ${where} is ${kindOf(value)}; it must be an object with any of: ${known.map(String).join(', ')}`);
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T)) {
@@ -98,6 +99,8 @@ interface NumberRange {
   above?: boolean;
   integer?: boolean;
   unit?: string;
+  /** What else the option takes, for the message. */
+  or?: string;
 }
 
 /** A finite number within a range, or the default when it is `undefined`. */
@@ -105,11 +108,12 @@ export function numberOption<D extends number | undefined>(
   option: string,
   value: unknown,
   fallback: D,
-  { min = 0, max = Number.MAX_SAFE_INTEGER, above = false, integer = false, unit }: NumberRange = {},
+  { min = 0, max = Number.MAX_SAFE_INTEGER, above = false, integer = false, unit, or }: NumberRange = {},
 ): number | D {
   if (value === undefined) return fallback;
   const kind = `${integer ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`}`;
-  const accepted = `${kind} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}`;
+  const to = above ? ', at most' : ' to';
+  const accepted = `${kind} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`}${or === undefined ? '' : `, or ${or}`}`;
   if (typeof value !== 'number' || Number.isNaN(value)) throw wrongType(option, value, accepted);
   if (value < min || value > max || (above && value === min) || (integer && !Number.isInteger(value))) {
     throw outOfRange(option, value, accepted);
@@ -197,7 +201,8 @@ export function listOption(option: string, value: unknown, accepted: string, isI
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw wrongType(option, value, `a list of ${accepted}`);
   for (const item of value) {
-    if (typeof item !== 'string' || !isItem(item)) throw wrongType(`${option}[${value.indexOf(item)}]`, item, accepted);
+    if (typeof item !== 'string' || !isItem(item))
+      throw typeError(`${option}[${value.indexOf(item)}] is ${quote(item)}; ${option} must be a list of ${accepted}`);
   }
   return [...value];
 }
@@ -206,7 +211,8 @@ export function listOption(option: string, value: unknown, accepted: string, isI
 export function pathOption(option: string, value: unknown): string {
   return stringOption(option, value, '/tasks', {
     pattern: /^(\/|(\/[A-Za-z0-9._~-]+)+)$/,
-    accepted: "'/' or a path such as '/admin/jobs': a slash before each part, none at the end, letters, digits and . _ ~ - alone",
+    accepted:
+      "'/', or a path such as '/admin/jobs' that begins with a slash, does not end with one, and has only letters, digits and . _ ~ -",
   });
 }
 
@@ -245,7 +251,12 @@ export function secretKeysOption(option: string, value: unknown): readonly strin
   if (keys.length === 0) throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);
   for (const key of keys) {
     if (typeof key !== 'string') throw wrongSecret(option, 'a string, or a list of strings', TypeError);
-    if (key.length < 32) throw wrongSecret(option, 'at least 32 characters long (RFC 7518 section 3.2)', RangeError);
+    if (key.length < 32)
+      throw wrongSecret(
+        option,
+        'at least 32 characters long (RFC 7518 section 3.2), such as the output of: openssl rand -base64 32',
+        RangeError,
+      );
     if (new Set(key).size < 8) throw wrongSecret(option, 'random: at least 8 different characters', RangeError);
   }
   if (new Set(keys).size !== keys.length) throw wrongSecret(option, 'a list without the same key twice', RangeError);

@@ -36,7 +36,7 @@ describe('TaskManager', () => {
 
   it.each<[string, object, RegExp]>([
     ['delay, which is of retries', { delay: 5 }, /use runIn/],
-    ['runAt and runIn', { runAt: new Date(), runIn: 5 }, /exclude each other/],
+    ['runAt and runIn', { runAt: new Date(), runIn: 5 }, /cannot be combined/],
     ['a time that is none', { runAt: new Date('soon') }, /^runAt/],
     ['a window without a key', { idempotencyWindow: 5 }, /needs an idempotencyKey/],
     ['an empty key', { idempotencyKey: '' }, /^idempotencyKey/],
@@ -52,7 +52,7 @@ describe('TaskManager', () => {
     ['a file: URL without slashes', { database: 'file:tasks.db?mode=ro' }, /^database .*fileURLToPath/],
     ['the URL of a server', { database: 'postgres://db/tasks' }, /^database /],
     ['a URL object', { database: new URL('file:///var/lib/tasks.db') as unknown as string }, /^database .*fileURLToPath/],
-    ['a database and an engine', { database: 'x.db', engine: testEngine() }, /exclude each other/],
+    ['a database and an engine', { database: 'x.db', engine: testEngine() }, /cannot be combined/],
     ['an engine that is none', { engine: {} }, /^engine is/],
     ['an unknown option', { databse: 'x.db' }, /databse/],
     ['a poll of 0', { database: ':memory:', pollInterval: 0 }, /^pollInterval/],
@@ -62,13 +62,13 @@ describe('TaskManager', () => {
 
   it('never takes one task for another: a name is defined once, also as a declaration or a schedule', () => {
     tasks.task('work', () => 1);
-    expect(() => tasks.task('work', () => 2)).toThrow("a task named 'work' is defined already");
+    expect(() => tasks.task('work', () => 2)).toThrow("a task named 'work' is already defined");
     expect(() => tasks.define('work')).toThrow(RangeError);
     const declared = tasks.define('later');
     declared.handle(() => 1);
     expect(() => declared.handle(() => 2)).toThrow(/has a handler already/);
     tasks.schedule('nightly', () => 1, { every: 60 });
-    expect(() => tasks.schedule('nightly', declared, { every: 60 })).toThrow("a schedule named 'nightly' exists already");
+    expect(() => tasks.schedule('nightly', declared, { every: 60 })).toThrow("a schedule named 'nightly' already exists");
     expect(() => tasks.schedule('nightly', () => 1, { every: 60 })).toThrow(RangeError);
   });
 

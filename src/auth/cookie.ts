@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
-import { booleanOption, optionsObject, stringOption, wrongType } from '../options.js';
+import { booleanOption, optionsObject, rangeError, stringOption, wrongType } from '../options.js';
 
 /** How the session's cookie is called and where a browser sends it. */
 export interface CookieOptions {
@@ -53,7 +53,7 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
   if (secure !== 'auto') booleanOption('cookie.secure', secure, true);
   if (!Object.hasOwn(sameSiteNames, sameSite)) throw wrongType('cookie.sameSite', sameSite, "'strict', 'lax' or 'none'");
   if (sameSite === 'none' && secure !== true)
-    throw new RangeError("cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise");
+    throw rangeError("cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise");
 
   const isSecure = (ctx: Context): boolean => (secure === 'auto' ? ctx.secure : secure);
   const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>

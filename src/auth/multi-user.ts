@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../http/access.js';
-import { optionsObject, wrongType } from '../options.js';
+import { optionsObject, rangeError, typeError, wrongType } from '../options.js';
 import { type StoredPassword, storePassword } from './passwords/stored-password.js';
 import { type AuthStrategy, isUserName, type KnownUser, rolesOption, type Verdict } from './strategy.js';
 
@@ -40,7 +40,7 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
   const users = new Map<string, User>();
   for (const entry of entries as readonly UserEntry[]) {
     const user = readUser(entry);
-    if (users.has(entry[0])) throw new RangeError(`user '${entry[0]}' is given twice`);
+    if (users.has(entry[0])) throw rangeError(`user '${entry[0]}' is given twice`);
     users.set(entry[0], user);
   }
   // An unknown name is checked against the hash that takes longest, and refused whatever comes of it.
@@ -99,7 +99,7 @@ function withWarnings(users: ReadonlyMap<string, User>, strategy: AuthStrategy):
 /** Checks one entry of a configuration. */
 function readUser(entry: unknown): User {
   if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3) {
-    throw new TypeError("each user is a list of two or three: ['alice', 'password', { roles: ['viewer'] }]");
+    throw typeError("each user is a list of two or three: ['alice', 'password', { roles: ['viewer'] }]");
   }
   const [username, password, options] = entry as readonly unknown[];
   if (!isUserName(username)) throw wrongType('username', username, 'a string of 1 to 256 printable characters');

@@ -1,6 +1,6 @@
 import { runInEmptyContext } from '../empty-context.js';
 import type { Role } from '../http/access.js';
-import { numberOption, optionsObject, wrongType } from '../options.js';
+import { numberOption, optionsObject, rangeError, wrongType } from '../options.js';
 import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
@@ -63,7 +63,7 @@ export class StrategyRegistry {
     }
     if (!isStrategy(strategy))
       throw wrongType(`strategy '${name}'`, strategy, 'an object with authenticate_user(username, password, context)');
-    if (this.#strategies.has(name)) throw new RangeError(`a strategy named '${name}' is registered already`);
+    if (this.#strategies.has(name)) throw rangeError(`a strategy named '${name}' is already registered; use another name`);
     this.#strategies.set(name, strategy);
     return this;
   }

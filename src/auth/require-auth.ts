@@ -42,7 +42,7 @@ export interface RequireAuthOptions {
 export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptions): Middleware {
   if (mode !== 'redirect' && mode !== '401') throw wrongType('mode of requireAuth', mode, "'redirect' or '401'");
   const { auth: named, role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['auth', 'role']);
-  stringOption('role', role, undefined, { maxLength: 64 });
+  stringOption('role', role, undefined, { maxLength: 64, accepted: "the name of one role, such as 'operator'" });
   if (named !== undefined) partsOf(named);
 
   return function requireAuth(ctx, next) {

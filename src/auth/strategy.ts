@@ -1,4 +1,5 @@
 import type { Role } from '../http/access.js';
+import { typeError } from '../options.js';
 
 /** What a strategy answers. Only `true` or an object with `ok: true` lets anyone in; anything else does not. */
 export type Verdict =
@@ -79,7 +80,7 @@ export function isUserName(value: unknown): value is string {
 /** Roles of users that a configuration names; throws on anything but a list of names. */
 export function rolesOption(option: string, roles: unknown): readonly Role[] | undefined {
   if (roles === undefined) return undefined;
-  if (!isRoleList(roles)) throw new TypeError(`${option} must be a list of at most 32 role names`);
+  if (!isRoleList(roles)) throw typeError(`${option} must be a list of at most 32 role names`);
   return [...roles];
 }
 

@@ -1,4 +1,5 @@
 import type { Middleware } from 'koa';
+import { typeError } from '../options.js';
 
 /**
  * Throws if a middleware is called as Express and Connect do it. It throws before the middleware returns a promise, because
@@ -6,7 +7,7 @@ import type { Middleware } from 'koa';
  */
 export function requireKoa(name: string, next: unknown): void {
   if (typeof next === 'function' || next === undefined) return;
-  throw new TypeError(
+  throw typeError(
     `${name}() makes middleware for Koa, but it was called with (req, res, next), as in Express or Connect. ` +
       'Use it in a Koa app; Express can call that one last: expressApp.use(koaApp.callback())',
   );
@@ -20,7 +21,7 @@ export function requireKoa(name: string, next: unknown): void {
 export function refuseRouterUse(name: string, middleware: Middleware): Middleware {
   return Object.defineProperty(middleware, 'router', {
     get(): never {
-      throw new TypeError(
+      throw typeError(
         `${name}() cannot be used with router.use(), which runs middleware only for paths of its own routes. ` +
           `Use app.use(${name}(…)) and say where with its option path, or app.use(mount('/prefix', ${name}(…))) with koa-mount`,
       );

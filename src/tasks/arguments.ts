@@ -42,7 +42,8 @@ function foreignKind(value: object): string | undefined {
   if (prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'hasOwnProperty'))) {
     return Object.getOwnPropertySymbols(value).length > 0 ? 'an object with a symbol as a key' : undefined;
   }
-  return `a ${value.constructor?.name || 'class instance'}`;
+  const name = value.constructor?.name || 'class instance';
+  return /^[AEIOU]/.test(name) ? `an ${name}` : `a ${name}`;
 }
 
 function isIterator(value: object): boolean {
@@ -84,7 +85,10 @@ export function encodeArguments(task: string, args: readonly unknown[], limit: n
   while (length > 0 && args[length - 1] === undefined) length -= 1;
   const kept = args.slice(0, length);
   const found = listFlaw(kept, 'args', new Set());
-  if (found) throw typeError(`task '${task}': ${found}; JSON cannot carry that`);
+  if (found)
+    throw typeError(
+      `task '${task}': ${found}; JSON cannot carry that. Pass plain data: strings, numbers, booleans, null, lists and plain objects`,
+    );
   const text = JSON.stringify(kept);
   const bytes = Buffer.byteLength(text);
   if (bytes > limit) throw rangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);

@@ -228,8 +228,8 @@ export function readSettings(name: string, options: TaskOptions | undefined, war
     delay: secondsOption(of('delay'), given.delay, 0, { warn, zero: true, max: year }),
     backoff:
       typeof backoff === 'function'
-        ? plainFunctionOption(of('backoff'), backoff, 'a number from 1 to 100, or a function that returns a number of seconds')
-        : numberOption(of('backoff'), backoff, 1, { min: 1, max: 100 }),
+        ? plainFunctionOption(of('backoff'), backoff, 'a number from 1 to 100, or a function that returns a number of seconds at once')
+        : numberOption(of('backoff'), backoff, 1, { min: 1, max: 100, or: 'a function that returns a number of seconds' }),
     maxDelay: secondsOption(of('maxDelay'), given.maxDelay, Math.max(day, given.delay ?? 0), { warn, zero: true, max: year }),
     jitter: numberOption(of('jitter'), given.jitter, 0, { max: 1 }),
     retryOn: plainFunctionOption(
@@ -262,7 +262,7 @@ function plainFunctionOption<F>(option: string, value: F, accepted: string): F {
  * @throws TypeError for what is not a function, and for a class or a generator function: calling it does not run its body.
  */
 export function checkHandler(name: string, handler: unknown): void {
-  const accepted = 'a function or an async function, which does the work when it is called';
+  const accepted = 'a function, async or not, that does the work';
   if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, accepted);
   const kind = functionKind(handler);
   if (kind !== 'a function' && kind !== 'an async function') throw wrongType(`handler of task '${name}'`, handler, accepted);

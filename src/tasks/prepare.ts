@@ -24,9 +24,10 @@ export function readCallSettings(options: EnqueueOptions, task: string, warn: Du
   const of = (option: keyof EnqueueOptions): string => option + suffix;
   if (Object.hasOwn(options ?? {}, 'delay')) throw typeError("with() has no option 'delay', which is the wait before a retry; use runIn");
   const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
-  if (given.runAt !== undefined && given.runIn !== undefined) throw typeError('runAt and runIn exclude each other');
+  if (given.runAt !== undefined && given.runIn !== undefined)
+    throw typeError(`runAt and runIn${suffix} cannot be combined; give one of them`);
   return {
-    runAt: timeOption(given.runAt),
+    runAt: timeOption(of('runAt'), given.runAt),
     runIn: secondsOption(of('runIn'), given.runIn, undefined, { warn, zero: true }),
     priority: given.priority === undefined ? undefined : priorityOption(given.priority, 0, suffix),
     queue: given.queue === undefined ? undefined : queueOption(given.queue, '', suffix),
@@ -49,9 +50,10 @@ function idempotencyOption(
   return { key: stringOption('idempotencyKey', idempotencyKey, '', { accepted: '1 to 256 characters' }), window };
 }
 
-function timeOption(value: unknown): number | undefined {
+function timeOption(option: string, value: unknown): number | undefined {
   if (value === undefined) return undefined;
-  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw wrongType('runAt', value, 'a valid Date');
+  if (!(value instanceof Date) || Number.isNaN(value.getTime()))
+    throw wrongType(option, value, "a valid Date, such as new Date('2030-01-31T12:00:00Z')");
   return value.getTime();
 }
 

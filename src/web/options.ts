@@ -4,7 +4,7 @@ import { type Mount, mountAt } from '../http/mount.js';
 import { openGuard } from '../http/open-guard.js';
 import type { RouteTable } from '../http/routes.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
-import { type Logger, loggerOption, pathOption, wrongType } from '../options.js';
+import { type Logger, loggerOption, pathOption, rangeError, wrongType } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
 
 /** Options that every middleware over the tasks has. */
@@ -33,7 +33,7 @@ export function readWebOptions(
   const mount = mountAt(pathOption('path', options.path));
   const { path } = access as { path?: unknown };
   if (typeof path === 'string' && path !== mount.path)
-    throw new RangeError(`path is ${JSON.stringify(mount.path)}, but that of the login is ${JSON.stringify(path)}; they must be the same`);
+    throw rangeError(`path is ${JSON.stringify(mount.path)}, but path of createAuth() is ${JSON.stringify(path)}; they must be the same`);
   return {
     logger,
     access,

@@ -21,7 +21,7 @@ describe('encodeArguments', () => {
     ['a Set', [new Set()], 'args[0] is a Set'],
     ['a class instance', [new Money()], 'args[0] is a Money'],
     ['a Buffer', [Buffer.from('x')], 'args[0] is a Buffer'],
-    ['an Error', [new Error('x')], 'args[0] is a Error'],
+    ['an Error', [new Error('x')], 'args[0] is an Error'],
     ['NaN', [Number.NaN], 'args[0] is NaN'],
     ['an infinity', [1, Number.NEGATIVE_INFINITY], 'args[1] is -Infinity'],
     ['undefined inside an array', [[1, undefined]], 'args[0][1] is undefined'],

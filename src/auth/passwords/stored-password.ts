@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { wrongSecret } from '../../options.js';
+import { typeError, wrongSecret } from '../../options.js';
 import type { AuthContext } from '../strategy.js';
 import { derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';
@@ -30,7 +30,7 @@ const digest = (text: string | Buffer): Buffer => createHash('sha256').update(te
  */
 export function storePassword(username: string, password: unknown): StoredPassword {
   const option = `password of '${username}'`;
-  if (password === undefined) throw new TypeError(`${option} is not set`);
+  if (password === undefined) throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
   if (typeof password !== 'string' || password === '') throw wrongSecret(option, 'a string that is not empty', TypeError);
   if (Buffer.byteLength(password) > maxBytes) throw wrongSecret(option, 'at most 1024 bytes long', RangeError);
   return password.startsWith('$') ? givenHash(parseHash(option, password), password) : hashedHere(username, password);
