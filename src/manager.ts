@@ -2,6 +2,7 @@ import { runInEmptyContext } from './empty-context.js';
 import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { TaskflowError } from './errors.js';
 import { Lifecycle, neverStarted } from './lifecycle.js';
+import { type Listener, Listeners } from './listeners.js';
 import {
   booleanOption,
   type DurationWarning,
@@ -34,7 +35,6 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
-import { thrownForLog } from './tasks/describe-error.js';
 import type { AppConnection, CommandBy, Definitions, Command as EngineCommand, NewTask, TaskEngine } from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { argumentLists, PreparedTasks } from './tasks/prepared.js';
@@ -43,7 +43,7 @@ import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
 import { createSealer, type Sealer } from './tasks/sealing.js';
 import type { Aggregates, Command, DetailQuery, FindQuery, LinesQuery, TaskList, TaskReader, TaskSource } from './tasks/source.js';
-import { type LogLine, type TaskDetail, type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
 
 /** Options of a {@link TaskManager}. */
 export interface TaskManagerOptions {
@@ -96,8 +96,6 @@ export interface StopOptions {
   timeout?: number | undefined;
 }
 
-type Listener = (task: TaskSummary) => void;
-
 const mebibyte = 1024 * 1024;
 
 /**
@@ -117,7 +115,7 @@ export class TaskManager implements TaskSource {
   readonly #reader: TaskReader;
   readonly #runner: HandlerRunner;
   readonly #schedules = new Map<string, Timetable>();
-  readonly #listeners = new Map<TaskStatus, Set<Listener>>();
+  readonly #listeners: Listeners;
   readonly #argsBytes: number;
   readonly #sealer: Sealer;
   readonly #logger: Logger;
@@ -158,10 +156,8 @@ export class TaskManager implements TaskSource {
       warn: given.logger === false || this.#engine.clock ? undefined : () => this.#logger.warn({}, neverStarted),
     });
     this.#reader = checkedReader(this.#engine, () => this.#now());
-    this.#engine.observe({
-      wants: (status) => (this.#listeners.get(status)?.size ?? 0) > 0,
-      tell: (task) => this.#emit(task),
-    });
+    this.#listeners = new Listeners(this.#logger);
+    this.#engine.observe(this.#listeners);
   }
 
   /** Sessions, revocations and whatever else several processes must agree on, kept by the engine. */
@@ -250,22 +246,14 @@ export class TaskManager implements TaskSource {
    * listener runs in an empty AsyncLocalStorage context, because one process stores the changes of many requests together.
    */
   on(status: TaskStatus, listener: Listener): this {
-    this.#listenersOf(status, listener).add(listener);
+    this.#listeners.of(status, listener).add(listener);
     return this;
   }
 
   /** Ends what `on` began. */
   off(status: TaskStatus, listener: Listener): this {
-    this.#listenersOf(status, listener).delete(listener);
+    this.#listeners.of(status, listener).delete(listener);
     return this;
-  }
-
-  #listenersOf(status: TaskStatus, listener: Listener): Set<Listener> {
-    if (!taskStatuses.includes(status)) throw wrongType('event', status, `one of ${taskStatuses.join(', ')}`);
-    if (typeof listener !== 'function') throw wrongType('listener', listener, 'a function');
-    const listeners = this.#listeners.get(status) ?? new Set();
-    this.#listeners.set(status, listeners);
-    return listeners;
   }
 
   /**
@@ -327,7 +315,8 @@ export class TaskManager implements TaskSource {
   definitions(): Definitions {
     return {
       functions: [...this.#definitions.values()].map(describeFunction),
-      runsAfter: (schedule, next, count) => runsAfter(this.#schedules.get(schedule), next, count),
+      runsAfter: (schedule, next, count) =>
+        runsAfter(this.#schedules.get(schedule), next, numberOption('count', count, 0, { max: 1000, integer: true })),
     };
   }
 
@@ -438,24 +427,6 @@ export class TaskManager implements TaskSource {
     } catch (error) {
       return { ...task, args: [], result: null, resultOmitted: (error as Error).message };
     }
-  }
-
-  #emit(task: TaskSummary): void {
-    for (const listener of this.#listeners.get(task.status) ?? []) runInEmptyContext(() => this.#callListener(listener, task));
-  }
-
-  #callListener(listener: Listener, task: TaskSummary): void {
-    try {
-      // An async listener is not awaited, but its rejection is logged.
-      Promise.resolve(listener(task) as unknown).catch((err: unknown) => this.#listenerFailed(err, task));
-    } catch (err) {
-      this.#listenerFailed(err, task);
-    }
-  }
-
-  #listenerFailed(err: unknown, task: TaskSummary): void {
-    const fields = { taskId: task.id, task: task.name, status: task.status };
-    this.#logger.error({ err: thrownForLog(err), ...fields }, 'a listener failed');
   }
 }
 

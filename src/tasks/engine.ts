@@ -305,7 +305,7 @@ export type Action = Command['action'];
  * The tasks of a command as an engine takes it: by id, or all that a filter finds and the action can be done to, the oldest
  * first, {@link mostByFilter} a call. A filter without conditions finds every task; callers must have said `'all'`.
  */
-export type Targets = { ids: readonly string[]; filter?: undefined } | { filter: TaskFilter; ids?: undefined };
+type Targets = { ids: readonly string[]; filter?: undefined } | { filter: TaskFilter; ids?: undefined };
 
 /** Tasks that one command by filter is done to, at most. */
 export const mostByFilter = 10_000;

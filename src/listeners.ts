@@ -1,0 +1,49 @@
+import { runInEmptyContext } from './empty-context.js';
+import { type Logger, wrongType } from './options.js';
+import { thrownForLog } from './tasks/describe-error.js';
+import type { TransitionObserver } from './tasks/engine.js';
+import { type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+
+/** What `tasks.on` takes. */
+export type Listener = (task: TaskSummary) => void;
+
+/** The listeners of a manager, by the state that they wait for. A listener that fails is logged and holds up nothing. */
+export class Listeners implements TransitionObserver {
+  readonly #byStatus = new Map<TaskStatus, Set<Listener>>();
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** Returns the listeners of a state. @throws TypeError with code INVALID_INPUT for a wrong state or listener. */
+  of(status: TaskStatus, listener: Listener): Set<Listener> {
+    if (!taskStatuses.includes(status)) throw wrongType('event', status, `one of ${taskStatuses.join(', ')}`);
+    if (typeof listener !== 'function') throw wrongType('listener', listener, 'a function');
+    const listeners = this.#byStatus.get(status) ?? new Set();
+    this.#byStatus.set(status, listeners);
+    return listeners;
+  }
+
+  wants(status: TaskStatus): boolean {
+    return (this.#byStatus.get(status)?.size ?? 0) > 0;
+  }
+
+  tell(task: TaskSummary): void {
+    for (const listener of this.#byStatus.get(task.status) ?? []) runInEmptyContext(() => this.#call(listener, task));
+  }
+
+  #call(listener: Listener, task: TaskSummary): void {
+    try {
+      // An async listener is not awaited, but its rejection is logged.
+      Promise.resolve(listener(task) as unknown).catch((err: unknown) => this.#failed(err, task));
+    } catch (err) {
+      this.#failed(err, task);
+    }
+  }
+
+  #failed(err: unknown, task: TaskSummary): void {
+    const fields = { taskId: task.id, task: task.name, status: task.status };
+    this.#logger.error({ err: thrownForLog(err), ...fields }, 'a listener failed');
+  }
+}
