@@ -48,6 +48,7 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
       add(task, ...args) {
         if (!open)
           throw new Error('backgroundTasks.add() was called after the request had been answered; await the work, or use enqueue()');
+        if (typeof task?.prepare !== 'function') throw wrongType('task', task, 'a task of a TaskManager, such as tasks.task() returns');
         const prepared = task.prepare(...args);
         added.push(prepared);
         return prepared.id;

@@ -62,6 +62,26 @@ describe('backgroundTasks', () => {
     expect(await stored()).toBe(1);
   });
 
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['a function', () => {}],
+    ['a name', 'send'],
+  ])('refuses to add %s, and stores nothing', async (_name, task) => {
+    let thrown: unknown;
+    handler = (ctx) => {
+      try {
+        ctx.backgroundTasks.add(task as never);
+      } catch (error) {
+        thrown = error;
+        throw error;
+      }
+    };
+    expect((await ask(served.url)).status).toBe(500);
+    expect(thrown).toMatchObject({ name: 'TypeError', code: 'INVALID_INPUT' });
+    expect(await stored()).toBe(0);
+  });
+
   it('answers 500 when they cannot be stored', async () => {
     const broken = new Koa();
     broken.use(
