@@ -137,7 +137,10 @@ describe('The arguments of a TaskManager', () => {
   it('names the member of a command that is wrong, its value and what is accepted', async () => {
     const message = async (value: unknown, who: unknown = by): Promise<unknown> =>
       tasks.control(value as Command, who as CommandBy).catch((error: Error) => [error.name, error.message]);
-    expect(await message({ action: 'cancel', id: 'x' })).toEqual(['TypeError', 'command has no "id"; it has: action, ids, filter']);
+    expect(await message({ action: 'cancel', id: 'x' })).toEqual([
+      'TypeError',
+      'command has an unknown key "id"; allowed: action, ids, filter',
+    ]);
     expect(await message({ action: 'retry', ids: [], spread: -1 })).toEqual([
       'RangeError',
       'command.spread is -1; it must be a number of seconds from 0 to 86,400',

@@ -27,7 +27,7 @@ export function membersOf(name: string, value: unknown): [key: string, value: un
 export function onlyKeys(name: string, value: object | undefined, known: readonly string[]): void {
   if (value === undefined) return;
   for (const [key] of membersOf(name, value))
-    if (!known.includes(key)) throw invalid(`${name} has no ${JSON.stringify(key.slice(0, 64))}; it has: ${known.join(', ')}`);
+    if (!known.includes(key)) throw invalid(`${name} has an unknown key ${JSON.stringify(key.slice(0, 64))}; allowed: ${known.join(', ')}`);
 }
 
 /**

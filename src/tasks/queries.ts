@@ -30,7 +30,7 @@ export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
   z.strictObject(shape, {
     error: (issue) =>
       issue.code === 'unrecognized_keys'
-        ? `has no ${(issue.keys as string[]).map((key) => JSON.stringify(key.slice(0, 64))).join(', ')}; it has: ${Object.keys(shape).join(', ')}`
+        ? `has an unknown key ${JSON.stringify(String(issue.keys?.[0]).slice(0, 64))}; allowed: ${Object.keys(shape).join(', ')}`
         : 'must be an object',
   });
 
@@ -187,7 +187,12 @@ const unchosen = "has no condition; it must have one at least, or be 'all' for e
 
 /** The tasks of a command: those that conditions choose, or `'all'`. An empty object is refused, since it may be a slip. */
 export const commandFilter = z.union(
-  [z.literal('all'), strict(filters).refine((filter) => Object.keys(filter).length > 0, { error: unchosen })],
+  [
+    z.literal('all'),
+    strict(filters)
+      .refine((filter) => Object.keys(filter).length > 0, { error: unchosen })
+      .meta({ minProperties: 1 }),
+  ],
   { error: chosen },
 );
 

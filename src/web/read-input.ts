@@ -15,7 +15,7 @@ export function readQuery<S extends Shape>(schema: S, querystring: string): z.ou
   const values: Record<string, unknown> = {};
   for (const name of new Set(given.keys())) {
     if (!Object.hasOwn(schema.shape, name))
-      throw invalid(`There is no parameter ${JSON.stringify(name.slice(0, 64))}; there are: ${Object.keys(schema.shape).join(', ')}.`);
+      throw invalid(`Unknown query parameter ${JSON.stringify(name.slice(0, 64))}. Allowed: ${Object.keys(schema.shape).join(', ')}.`);
     values[name] = fieldValue(schema.shape[name], name, given.getAll(name));
   }
   return check(schema, values);
@@ -25,14 +25,14 @@ export function readQuery<S extends Shape>(schema: S, querystring: string): z.ou
 export function readFields<S extends Shape>(schema: S, fields: Readonly<Record<string, unknown>>): z.output<S> {
   const unknown = Object.keys(fields).find((name) => !Object.hasOwn(schema.shape, name));
   if (unknown !== undefined)
-    throw invalid(`The body has no member ${JSON.stringify(unknown.slice(0, 64))}; it may have: ${Object.keys(schema.shape).join(', ')}.`);
+    throw invalid(`Unknown member ${JSON.stringify(unknown.slice(0, 64))} in the body. Allowed: ${Object.keys(schema.shape).join(', ')}.`);
   return check(schema, fields);
 }
 
 function fieldValue(field: z.core.$ZodType | undefined, name: string, texts: readonly string[]): unknown {
   const kind = kindOf(field);
   if (kind === 'array') return texts;
-  if (texts.length > 1) throw invalid(`${name} may be given once.`);
+  if (texts.length > 1) throw invalid(`${name} is given ${texts.length} times. Give it at most once.`);
   const [text = ''] = texts;
   if (kind === 'number') return /^\d{1,9}$/.test(text) ? Number(text) : text;
   return text;

@@ -176,10 +176,10 @@ describe('an action on many tasks', () => {
     ['/bulk', { action: 'retry', ids: ['../x'] }, /"..\/x", which is not the id of a task/],
     ['/bulk', { action: 'retry', ids: 'all' }, /^ids must be a list/],
     ['/bulk', { action: 'retry', filter: { status: ['gone'] }, expect: 1 }, /^filter.status must be one of/],
-    ['/bulk', { action: 'retry', filter: { stat: 1 }, expect: 1 }, /^filter has no "stat"; it has: status, name/],
+    ['/bulk', { action: 'retry', filter: { stat: 1 }, expect: 1 }, /^filter has an unknown key "stat"; allowed: status, name/],
     ['/bulk', { action: 'retry', filter: 'everything', expect: 1 }, /^filter must be an object of conditions/],
     ['/bulk', { action: 'retry', filter: ['failed'], expect: 1 }, /^filter must be an object of conditions/],
-    ['/bulk-retry', { id: nobody }, /no member "id"/],
+    ['/bulk-retry', { id: nobody }, /^Unknown member "id" in the body/],
     ['/retry-failed', {}, /^since must be a time/],
     ['/retry-failed', { since: '99999999999d' }, /^since must be a time/],
   ])('%s with %j is refused, and says what is right', async (path, body, message) => {

@@ -130,6 +130,19 @@ describe('the other pages of the dashboard', () => {
     expect((await tasks.aggregate('pulse')).counts.failed).toBe(0);
   });
 
+  it('acts on every task when the page filters nothing', async () => {
+    const { page, tasks } = board;
+    await tasks.task('bad', fail('x')).enqueueMany([[], []]);
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 2);
+    await board.signIn('?view=tasks');
+    await board.hasRows(2);
+    await page.locator('summary', { hasText: 'All matching' }).click();
+    await page.getByRole('button', { name: 'Delete all matching…' }).click();
+    await page.locator('dialog[open]').getByRole('button', { name: 'Delete 2 tasks' }).click();
+    await page.getByText('2 deleted.').waitFor();
+    expect((await tasks.aggregate('pulse')).counts.failed).toBe(0);
+  });
+
   it('pauses a queue with who, when and why on every page and in every other browser, until it is resumed', async () => {
     const { page, tasks } = board;
     await tasks.define('waits', { queue: 'mail' }).enqueue();
