@@ -72,6 +72,7 @@ export type {
   LogLine,
   Metrics,
   Pulse,
+  StuckAttempt,
   TaskDetail,
   TaskError,
   TaskStatus,

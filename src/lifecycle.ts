@@ -1,3 +1,4 @@
+import { runInEmptyContext } from './empty-context.js';
 import { TaskflowError } from './errors.js';
 
 /** The log message about a manager that was never started. */
@@ -40,7 +41,8 @@ export class Lifecycle {
         `start(${run ? '' : '{ run: false }'}) was called after start(${run ? '{ run: false }' : ''}); a manager is started in one way only, so decide before the first call`,
       );
     this.#endWarning();
-    this.#starting ??= { run, done: this.#begin(run) };
+    // A request that starts the manager must not be kept in memory for as long as the manager lives.
+    this.#starting ??= { run, done: runInEmptyContext(() => this.#begin(run)) };
     await this.#starting.done;
   }
 
@@ -64,7 +66,7 @@ export class Lifecycle {
     if (this.#used) return;
     this.#used = true;
     const { warn } = this.#parts;
-    if (warn && !this.#stopped) this.#timer = setTimeout(warn, patience).unref();
+    if (warn && !this.#stopped) this.#timer = runInEmptyContext(() => setTimeout(warn, patience).unref());
   }
 
   /** Once it was started there is nothing to report, also if the start failed. */

@@ -30,6 +30,7 @@ import { stateOf, toSummary } from './embedded/rows.js';
 import { ScheduleTimers } from './embedded/schedule-timers.js';
 import { type AttemptKey, type LeftToWrite, Slots } from './embedded/slots.js';
 import { embeddedStore } from './embedded/store.js';
+import type { Stuck } from './embedded/stuck-attempts.js';
 import { type Retention, Upkeep } from './embedded/upkeep.js';
 import { describeWorker } from './embedded/workers.js';
 import { type BatchResult, type Claim, packTasks, type WorkerRow, type Write } from './embedded/write.js';
@@ -117,10 +118,12 @@ export class TableEngine implements TaskEngine {
     port.hold(true);
     this.#slots = new Slots({
       runner,
+      logger: this.#logger,
       finished: (key, result, rest) => this.#record(key, result, rest),
       abandoned: (key) => void this.#abandon(key),
       logged: () => this.#writeLogsSoon(),
       freed: () => this.#poke(),
+      stuckChanged: (stuck) => this.#updateSelf(stuck),
     });
     runner.onChange(() => this.#poke());
     this.#claiming = true;
@@ -149,6 +152,7 @@ export class TableEngine implements TaskEngine {
   async #close(opened: Opened): Promise<void> {
     clearTimeout(this.#logTimer);
     this.#writeLogs(opened);
+    this.#slots?.close();
     if (this.#starting) this.#introduce({ owner: this.#owner });
     await opened.commits.close();
     opened.port.hold(false);
@@ -161,6 +165,13 @@ export class TableEngine implements TaskEngine {
     this.#opened?.commits
       .submit<'introduce'>({ kind: 'introduce', worker })
       .catch((err) => this.#report(err, 'the list of processes could not be written'));
+  }
+
+  /** Tells the other processes how many slots here are held by handlers that did not stop. */
+  #updateSelf(stuck: Stuck): void {
+    if (!this.#self) return;
+    this.#self = { ...this.#self, ...stuck };
+    this.#introduce(this.#self);
   }
 
   /** Waits for what runs; what does not end is handed back, as if this process had died. */

@@ -1,5 +1,6 @@
 import type { Http2ServerRequest } from 'node:http2';
 import type { Context, Middleware } from 'koa';
+import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 
 /** Kinds of body a route may take. */
@@ -97,7 +98,7 @@ function charset(ctx: Context): string {
 async function parse(ctx: Context, type: BodyType, limit: number): Promise<void> {
   if (ctx.req.readableEnded && hasBody(ctx)) throw new Error(bodyIsGone);
   // Loaded at the first body: the parser costs 110 ms of start-up that most processes never need.
-  const { koaBody } = await import('koa-body');
+  const { koaBody } = await runInEmptyContext(() => import('koa-body'));
   // The parser looks for a body where HTTP/1.1 announces one.
   if (isHttp2(ctx.req) && ctx.req.headers['content-length'] === undefined) ctx.req.headers['transfer-encoding'] = 'chunked';
   const parser: Middleware = koaBody({

@@ -1,3 +1,4 @@
+import { runInEmptyContext } from '../empty-context.js';
 import { rangeError, typeError } from '../options.js';
 import { checkArgument, plainCopy, withoutUndefined } from './check-schema.js';
 import { type Cursors, cursorsOf } from './cursor.js';
@@ -11,7 +12,7 @@ import { readTime } from './time-text.js';
  */
 
 /** The schemas, loaded with the first call that needs them. */
-export const loadQueries = (): Promise<typeof Queries> => import('./queries.js');
+export const loadQueries = (): Promise<typeof Queries> => runInEmptyContext(() => import('./queries.js'));
 
 type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failureQuery';
 

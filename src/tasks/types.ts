@@ -181,6 +181,18 @@ export interface FailureKind {
   trend: readonly number[];
 }
 
+/** An attempt that was given up while its handler still runs. */
+export interface StuckAttempt {
+  /** The task. */
+  id: string;
+  /** Name of the task. */
+  name: string;
+  /** Number of the attempt. */
+  attempt: number;
+  /** When the attempt was given up. ISO 8601. */
+  since: string;
+}
+
 /** A process that has the tasks open. */
 export interface Worker {
   id: string;
@@ -193,6 +205,13 @@ export interface Worker {
   slots: number | null;
   /** Tasks it runs now. */
   running: number | null;
+  /**
+   * Slots that are held by handlers which did not stop when their attempt was cancelled or timed out; null where the engine
+   * does not know. `running` does not count them.
+   */
+  stuck: number | null;
+  /** The attempts of those handlers, the one given up first comes first; at most 20. */
+  stuckAttempts: readonly StuckAttempt[];
   /** The only queue it takes tasks of. */
   queue?: string;
   startedAt: string;

@@ -3,6 +3,7 @@ import { describeCommanding } from './contract/commanding.js';
 import { describeEnqueueing } from './contract/enqueueing.js';
 import { describeFailing } from './contract/failing.js';
 import { describeIsolating } from './contract/isolating.js';
+import { describeOutliving } from './contract/outliving.js';
 import { describeReading } from './contract/reading.js';
 import { describeRunning } from './contract/running.js';
 import { describeScheduling } from './contract/scheduling.js';
@@ -61,6 +62,7 @@ export function describeEngine(name: string, make: () => EngineUnderTest, runner
     describe('commands many: it', () => describeCommanding(suite));
     describe('enqueues: it', () => describeEnqueueing(suite));
     describe('keeps contexts apart: it', () => describeIsolating(suite));
+    describe('follows handlers that outlive their attempt: it', () => describeOutliving(suite));
     describe('keeps schedules: it', () => describeScheduling(suite));
     describe('reads: it', () => describeReading(suite));
     describe('stops: it', () => describeStopping(suite));

@@ -160,8 +160,9 @@ class InlineEngine implements TestEngine {
     const key = { seq: row[0], owner: this.#owner, attempt: claimed.attempt };
     const signal = new AttemptSignal();
     this.#signal = signal;
+    let over = false;
     const log = (line: NewLogLine): void => {
-      const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: false };
+      const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: over };
       void this.#write<'log'>({ kind: 'log', logs: [entry] });
     };
     const progress = (value: number, text: string | null): void => {
@@ -179,6 +180,7 @@ class InlineEngine implements TestEngine {
       progress,
     };
     const result = await this.#runner?.run({ ...claimed, deadlineAt }, io).result;
+    over = true;
     if (!result) return;
     const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result });
     if (done) this.#tell([done]);

@@ -126,3 +126,8 @@ export function percent(share: number | null): string {
 export function bytes(n: number): string {
   return n < 1024 ? `${n} B` : n < 1_048_576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1_048_576).toFixed(1)} MB`;
 }
+
+/** Says how many slots of a process are held by handlers that did not stop when their attempt was given up. */
+export function stuckText(stuck: number, slots: number | null): string {
+  return `${whole(stuck)} of ${whole(slots ?? stuck)} ${slots === 1 ? 'slot' : 'slots'} held by handlers that did not stop`;
+}

@@ -202,6 +202,8 @@ const worker = z.strictObject({
   version: z.string().nullable(),
   slots: count.nullable(),
   running: count.nullable(),
+  stuck: count.nullable(),
+  stuckAttempts: z.array(z.strictObject({ id: taskId, name: z.string(), attempt: count, since: time })).readonly(),
   queue: z.string().exactOptional(),
   startedAt: time,
   lastSign: z.number().min(0),

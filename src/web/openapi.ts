@@ -65,7 +65,7 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   'GET /workers': {
     id: 'listWorkers',
-    summary: 'Processes that have the tasks open',
+    summary: 'Processes that have the tasks open, with the slots that handlers hold after their attempt was given up',
     tag: 'figures',
     query: schemas.noQuery,
     answer: answers.workerList,

@@ -48,6 +48,9 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
     family('attempt_duration_seconds', 'gauge', 'How long attempts ran, within 2.2 %.', ever.functions.flatMap(durationSamples)),
     family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, workers.length]]),
     family('worker_slots', 'gauge', 'Tasks that they may run at once.', [[{}, workers.reduce((sum, { slots }) => sum + (slots ?? 0), 0)]]),
+    family('worker_slots_stuck', 'gauge', 'Slots held by handlers that did not stop when their attempt was given up.', [
+      [{}, workers.reduce((sum, { stuck }) => sum + (stuck ?? 0), 0)],
+    ]),
   ].join('');
 }
 

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import type { AuditQuery } from '../http/access.js';
 import { readRangeQuery } from '../tasks/read-queries.js';
@@ -14,7 +15,7 @@ import type * as Schemas from './schemas.js';
  */
 
 /** The schemas, loaded with the first request that needs them. */
-export const loadSchemas = (): Promise<typeof Schemas> => import('./schemas.js');
+export const loadSchemas = (): Promise<typeof Schemas> => runInEmptyContext(() => import('./schemas.js'));
 
 /** Reads the query of a list. @throws TaskflowError INVALID_INPUT naming what is wrong. */
 export async function readListQuery(querystring: string): Promise<FindQuery> {

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Context, Middleware } from 'koa';
+import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import type { Access } from '../http/access.js';
 import { ignoreCuts } from '../http/cut.js';
@@ -113,7 +114,7 @@ async function workers(ctx: Context, tasks: TaskSource): Promise<object> {
 async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof readWebOptions>, 'access' | 'mount'>): Promise<object> {
   await readNoQuery(ctx.querystring);
   // Made when it is asked for: it takes every schema there is, and hardly anybody asks twice.
-  const { openApiDocument } = await import('./openapi.js');
+  const { openApiDocument } = await runInEmptyContext(() => import('./openapi.js'));
   const prefix = mount.outside(ctx);
   const cookie = access.cookieName?.(ctx);
   return openApiDocument({ mount: prefix, origin: `${ctx.protocol}://${ctx.host}`, login: access.describe?.(prefix), cookie });

@@ -64,4 +64,10 @@ describe('the formats of the dashboard', () => {
     const inTokyo = Date.parse('2026-03-01T15:00:00Z');
     expect([isSameDay(inTokyo, inTokyo + 1000, 'Asia/Tokyo'), isSameDay(inTokyo - 1000, inTokyo, 'Asia/Tokyo')]).toEqual([true, false]);
   });
+
+  it('says how many slots of a process are held', async () => {
+    const { stuckText } = await import('../../src/ui/format.js');
+    expect(stuckText(3, 10)).toBe('3 of 10 slots held by handlers that did not stop');
+    expect(stuckText(1, 1)).toBe('1 of 1 slot held by handlers that did not stop');
+  });
 });

@@ -89,7 +89,7 @@ describe('GET P/schedules', () => {
 describe('GET P/workers', () => {
   it('tells the processes', async () => {
     const { body } = await get<{ items: object[] }>('/workers');
-    expect(body.items).toMatchObject([{ pid: process.pid, slots: 7, running: 0 }]);
+    expect(body.items).toMatchObject([{ pid: process.pid, slots: 7, running: 0, stuck: 0, stuckAttempts: [] }]);
   });
 });
 
@@ -118,6 +118,7 @@ describe('GET P/metrics/prometheus', () => {
     expect(text).toContain('koa_taskflow_queue_paused{queue="slow"} 1\n');
     expect(text).toMatch(/koa_taskflow_attempt_duration_seconds\{function="add",quantile="0.95"\} \d/);
     expect(text).toContain('koa_taskflow_worker_slots 7\n');
+    expect(text).toContain('koa_taskflow_worker_slots_stuck 0\n');
     const families = new Set<string>();
     for (const line of text.trimEnd().split('\n')) {
       const [, kind, family = ''] = /^# (HELP|TYPE) (\w+) /.exec(line) ?? [];
@@ -125,7 +126,7 @@ describe('GET P/metrics/prometheus', () => {
       else if (kind === undefined)
         expect(line).toMatch(/^koa_taskflow_\w+(\{(\w+="([^"\\\n]|\\["\\n])*",?)+\})? -?\d+(\.\d+)?(e[+-]?\d+)?$/);
     }
-    expect(families.size).toBe(7);
+    expect(families.size).toBe(8);
   });
 });
 

@@ -16,6 +16,8 @@ function toWorker(queue: string, { id = '', addr = '', age = '0', idle = '0', ra
     version: null,
     slots: null,
     running: null,
+    stuck: null,
+    stuckAttempts: [],
     queue,
     startedAt: new Date(Date.now() - Number(age) * 1000).toISOString(),
     // A worker asks for jobs again every few seconds.

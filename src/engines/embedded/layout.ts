@@ -215,6 +215,8 @@ UPDATE lane SET ready_priority = task.priority, ready_id = task.id FROM task
   WHERE task.seq = (SELECT seq FROM task WHERE lane = lane.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT 1);
 CREATE INDEX lane_ready ON lane (paused, name, ready_priority DESC, ready_id) WHERE ready_id IS NOT NULL;
 DELETE FROM tally WHERE n = 0;
+ALTER TABLE worker ADD COLUMN stuck INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE worker ADD COLUMN stuck_attempts TEXT NOT NULL DEFAULT '[]';
 `,
 ];
 

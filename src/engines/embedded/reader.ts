@@ -220,7 +220,9 @@ export class Reader {
   workers(lastSign: (owner: string) => number): Worker[] {
     return this.#database
       .all(
-        'SELECT owner, host, pid, version, slots, started_at, (SELECT count(*) FROM task WHERE status = 1 AND task.owner = worker.owner) AS running FROM worker ORDER BY started_at, owner',
+        `SELECT owner, host, pid, version, slots, started_at, stuck, stuck_attempts,
+           (SELECT count(*) FROM task WHERE status = 1 AND task.owner = worker.owner) AS running
+         FROM worker ORDER BY started_at, owner`,
       )
       .map((row) => toWorker(row, lastSign(String(row.owner))));
   }

@@ -7,6 +7,7 @@ import {
   type FailureKind,
   type LogLevel,
   type LogLine,
+  type StuckAttempt,
   type TaskStatus,
   type TaskSummary,
   taskStatuses,
@@ -220,6 +221,8 @@ export function toWorker(row: Row, lastSign: number): Worker {
     version: text(row.version),
     slots: Number(row.slots),
     running: Number(row.running),
+    stuck: Number(row.stuck),
+    stuckAttempts: JSON.parse(text(row.stuck_attempts)) as StuckAttempt[],
     startedAt: text(time(row.started_at)),
     lastSign,
   };

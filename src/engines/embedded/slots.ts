@@ -1,7 +1,9 @@
 import { runInEmptyContext } from '../../empty-context.js';
+import type { Logger } from '../../options.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from '../../tasks/engine.js';
 import { AttemptSignal } from './attempt-signal.js';
 import { type ClaimedRow, toClaimed } from './rows.js';
+import { type Stuck, StuckAttempts } from './stuck-attempts.js';
 import type { LogEntry, ProgressEntry } from './write.js';
 
 /** What an attempt is known by: the `seq` of its task, and its number. */
@@ -23,10 +25,10 @@ class Slot implements AttemptKey, AttemptIo {
   /** Log lines and progress not yet on their way to the database. */
   logs: LogEntry[] = [];
   latest: ProgressEntry | undefined;
-  readonly #logged: () => void;
+  readonly #logged: (slot: Slot) => void;
   readonly #signal = new AttemptSignal();
 
-  constructor(seq: number, { id, name, attempt }: ClaimedTask, logged: () => void) {
+  constructor(seq: number, { id, name, attempt }: ClaimedTask, logged: (slot: Slot) => void) {
     this.seq = seq;
     this.attempt = attempt;
     this.id = id;
@@ -44,13 +46,13 @@ class Slot implements AttemptKey, AttemptIo {
 
   log(line: NewLogLine): void {
     this.logs.push({ ...line, task: this.seq, attempt: this.attempt, late: this.over });
-    this.#logged();
+    this.#logged(this);
   }
 
   progress(value: number, text: string | null): void {
     if (this.over) return;
     this.latest = { task: this.seq, attempt: this.attempt, value, text };
-    this.#logged();
+    this.#logged(this);
   }
 
   takeLogs(): LogEntry[] {
@@ -76,6 +78,7 @@ function isSame(one: AttemptKey, other: AttemptKey): boolean {
 
 interface SlotsParts {
   runner: TaskRunner;
+  logger: Logger;
   /** The attempt is over. Resolves when that is recorded. */
   finished(key: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<void>;
   /** A cancelled attempt did not end in time. */
@@ -84,6 +87,8 @@ interface SlotsParts {
   logged(): void;
   /** A slot is free that no end of an attempt made so. */
   freed(): void;
+  /** Another number of slots is held by handlers whose attempt was given up. */
+  stuckChanged(stuck: Stuck): void;
 }
 
 /** The attempts under way in this process, at most as many as the runner allows. */
@@ -95,12 +100,18 @@ export class Slots {
   #stopping = false;
   /** Attempts that were cancelled after their claim was stored and before they begin here. */
   #cancelledEarly: readonly AttemptKey[] = [];
-  /** Lines of attempts that have no slot any more. */
+  /** Attempts with lines or progress that is not written; a handler may write lines long after its attempt has ended. */
+  readonly #unwritten = new Set<Slot>();
+  /** Lines that could not be written. */
   readonly #leftLogs: LogEntry[] = [];
+  readonly #stuck: StuckAttempts;
+  #closed = false;
   #idle: (() => void) | undefined;
 
   constructor(parts: SlotsParts) {
     this.#parts = parts;
+    const { runner, logger, stuckChanged } = parts;
+    this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
   }
 
   get free(): number {
@@ -118,17 +129,29 @@ export class Slots {
 
   /** Runs a task just claimed. */
   run(row: ClaimedRow): void {
-    const { runner, logged } = this.#parts;
+    const { runner } = this.#parts;
     const task = toClaimed(row);
-    const slot = new Slot(row[0], task, logged);
+    const slot = new Slot(row[0], task, (own) => this.#noteUnwritten(own));
     this.#running.add(slot);
     const { result, ended } = runner.run(task, slot);
     void result.then((outcome) => {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
+      // What ends with its handler has been released by now, or will be within this turn.
+      else if (this.#running.has(slot)) setImmediate(() => this.#noteStuck(slot));
     });
     if (result !== ended) void ended.then(() => this.#release(slot, true));
     if (this.#cancelledEarly.some((key) => isSame(key, slot))) this.#cancel(slot);
+  }
+
+  #noteUnwritten(slot: Slot): void {
+    if (this.#closed) return;
+    this.#unwritten.add(slot);
+    this.#parts.logged();
+  }
+
+  #noteStuck(slot: Slot): void {
+    if (this.#running.has(slot) && !this.#stopping) this.#stuck.add(slot);
   }
 
   #record(slot: Slot, result: AttemptResult): void {
@@ -140,7 +163,6 @@ export class Slots {
     };
     if (this.#stopping && result.status === 'failed') {
       // It failed because it was told to stop: that is handed back like what never ends, and not a failure of the task.
-      this.#leftLogs.push(...slot.takeLogs());
       stored();
       return;
     }
@@ -157,7 +179,7 @@ export class Slots {
    */
   #release(slot: Slot, apart = false): void {
     this.#running.delete(slot);
-    if (slot.stored) this.#leftLogs.push(...slot.takeLogs());
+    this.#stuck.remove(slot);
     if (slot.stored || apart) this.#parts.freed();
     this.#rest();
   }
@@ -185,6 +207,7 @@ export class Slots {
     const giveUp = (): void => {
       slot.over = true;
       this.#parts.abandoned(slot);
+      this.#noteStuck(slot);
     };
     slot.grace = runInEmptyContext(() => setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000));
     slot.abort(new DOMException('the task was cancelled', 'AbortError'));
@@ -208,17 +231,24 @@ export class Slots {
 
   /** Takes the lines that wait to be written. */
   takeLogs(): LogEntry[] {
-    return [...this.#leftLogs.splice(0), ...[...this.#running].flatMap((slot) => slot.takeLogs())];
+    return [...this.#leftLogs.splice(0), ...[...this.#unwritten].flatMap((slot) => slot.takeLogs())];
   }
 
   /** Takes what attempts last said of their progress. */
   takeProgress(): ProgressEntry[] {
     const entries: ProgressEntry[] = [];
-    for (const slot of this.#running) {
+    for (const slot of this.#unwritten) {
       if (slot.latest && !slot.over) entries.push(slot.latest);
       slot.latest = undefined;
+      if (slot.logs.length === 0) this.#unwritten.delete(slot);
     }
     return entries;
+  }
+
+  /** Takes no more lines and reports no more handlers: the tables are about to be closed. */
+  close(): void {
+    this.#closed = true;
+    this.#stuck.close();
   }
 
   /** Resolves to whether all ended within so many seconds. */

@@ -3,6 +3,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
 import type { MirroredTask } from './mirror.js';
 import type { ClaimedRow } from './rows.js';
+import type { Stuck } from './stuck-attempts.js';
 
 /** A line of a task's log, with what it belongs to. */
 export interface LogEntry extends NewLogLine {
@@ -21,7 +22,7 @@ export interface ProgressEntry {
 }
 
 /** A process that has the file open. */
-export interface WorkerRow {
+export interface WorkerRow extends Stuck {
   owner: string;
   host: string;
   pid: number;

@@ -8,7 +8,7 @@ import { now, serverNow } from '../clock.js';
 import { client, facts, may } from '../facts.js';
 import { KindTable } from '../failures/kinds.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
-import { age, count, duration, percent, plural, whole } from '../format.js';
+import { age, count, duration, percent, plural, stuckText, whole } from '../format.js';
 import { FunctionLink, PageLink } from '../links.js';
 import { pulse } from '../live/connection.js';
 import { type Loaded, loaded } from '../live/loaded.js';
@@ -233,11 +233,17 @@ function SideTables({ data }: { data: Overview }) {
       <section class="frame" aria-labelledby="o-processes">
         <h2 id="o-processes">Processes</h2>
         <ul class="lines">
-          {data.workers.slice(0, 6).map(({ id, host, pid, running, slots, lastSign, queue }) => (
+          {data.workers.slice(0, 6).map(({ id, host, pid, running, slots, stuck, lastSign, queue }) => (
             <li key={id}>
               <span>{pid === null ? host : `${host}:${pid}`}</span>
               <span>{slots === null ? (queue ?? '') : slots === 0 ? 'runs nothing' : `${running}/${slots} running`}</span>
-              <span class={lastSign > 30 ? 'stale' : 'faint'}>{lastSign > 30 ? `busy or stuck for ${age(lastSign)}` : 'alive'}</span>
+              {stuck ? (
+                <PageLink to={{ view: 'queues' }} class="stale">
+                  {stuckText(stuck, slots)}
+                </PageLink>
+              ) : (
+                <span class={lastSign > 30 ? 'stale' : 'faint'}>{lastSign > 30 ? `busy or stuck for ${age(lastSign)}` : 'alive'}</span>
+              )}
             </li>
           ))}
         </ul>

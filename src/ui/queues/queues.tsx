@@ -2,9 +2,9 @@ import { useEffect } from 'preact/hooks';
 import type { QueueList, WorkerList } from '../../client/client.js';
 import { now } from '../clock.js';
 import { client } from '../facts.js';
-import { age, duration, percent, whole } from '../format.js';
+import { age, duration, percent, stuckText, whole } from '../format.js';
 import { Heads } from '../heads.js';
-import { PageLink } from '../links.js';
+import { ChangeLink, PageLink } from '../links.js';
 import { pulse } from '../live/connection.js';
 import { loaded } from '../live/loaded.js';
 import { PauseButton, PauseNote } from '../pausing.js';
@@ -53,12 +53,36 @@ function QueueRow({ queue }: { queue: Queue }) {
   );
 }
 
-function WorkerRow({ worker }: { worker: WorkerList['items'][number] }) {
+type Worker = WorkerList['items'][number];
+
+/** The slots of a process that are held by handlers which did not stop, with links to their tasks. */
+function StuckNote({ worker: { stuck, slots, stuckAttempts } }: { worker: Worker }) {
+  if (!stuck) return null;
+  const more = stuck - stuckAttempts.length;
+  return (
+    <details class="stuck">
+      <summary class="stale">{stuckText(stuck, slots)}</summary>
+      <ul>
+        {stuckAttempts.map(({ id, name, attempt, since }) => (
+          <li key={`${id} ${attempt}`}>
+            <ChangeLink change={{ task: id }}>{name}</ChangeLink>, attempt {attempt}, given up <Time at={since} form="relative" />
+          </li>
+        ))}
+        {more > 0 && <li>and {whole(more)} more</li>}
+      </ul>
+    </details>
+  );
+}
+
+function WorkerRow({ worker }: { worker: Worker }) {
   const { host, pid, version, slots, running, queue, startedAt, lastSign } = worker;
   return (
     <tr>
       <th scope="row">{pid === null ? host : `${host}:${pid}`}</th>
-      <td data-label="Running">{slots === null ? `jobs of ${queue}` : slots === 0 ? 'none: it only shows' : `${running} of ${slots}`}</td>
+      <td data-label="Running">
+        {slots === null ? `jobs of ${queue}` : slots === 0 ? 'none: it only shows' : `${running} of ${slots}`}
+        <StuckNote worker={worker} />
+      </td>
       <td data-label="Last sign" class={lastSign > stale ? 'stale' : ''}>
         {lastSign < 1 ? 'now' : `${age(lastSign)} ago`}
         {lastSign > stale && ' — busy or stuck'}

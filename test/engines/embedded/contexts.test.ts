@@ -9,7 +9,7 @@ import { ask } from '../../helpers/client.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { serve } from '../../helpers/serve.js';
 import { openStream } from '../../helpers/stream.js';
-import { sleep, waitFor } from '../../helpers/wait.js';
+import { eventually, sleep, waitFor } from '../../helpers/wait.js';
 
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
@@ -78,11 +78,10 @@ describe.each([
     // The stream that is open still is in use.
     expect(held).toHaveLength(9);
     const stillThere = (): number[] => held.flatMap((request, n) => (request.deref() ? [n] : []));
-    await waitFor(() => {
+    await eventually(async () => {
       collect?.();
-      return stillThere().length <= 1;
+      expect(stillThere()).toEqual([8]);
     });
-    expect(stillThere()).toEqual([8]);
     second.close();
     await served.close();
   });

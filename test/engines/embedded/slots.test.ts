@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Slots } from '../../../src/engines/embedded/slots.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, TaskRunner } from '../../../src/tasks/engine.js';
+import { recordingLogger } from '../../helpers/logs.js';
 
 const success: AttemptResult = { status: 'success' };
 
@@ -26,6 +27,8 @@ describe('the attempts under way in a process', () => {
       abandoned: ({ seq }) => void abandoned.push(seq),
       logged: () => {},
       freed: () => {},
+      stuckChanged: () => {},
+      logger: recordingLogger().logger,
     });
     const begin = (seq: number, attempt: number) => slots.run([seq, `id-${seq}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
     return { slots, signals, abandoned, begin };
