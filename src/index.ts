@@ -1,7 +1,15 @@
 export { type AuthOption, type TaskAdminOptions, taskAdmin } from './admin.js';
 export * from './auth/index.js';
 export { type ErrorCode, errorCodes, TaskflowError, type TaskflowErrorOptions } from './errors.js';
-export { type AdminSource, type StartOptions, type StopOptions, type TaskLimits, TaskManager, type TaskManagerOptions } from './manager.js';
+export {
+  type AdminSource,
+  type StartOptions,
+  type StatsOptions,
+  type StopOptions,
+  type TaskLimits,
+  TaskManager,
+  type TaskManagerOptions,
+} from './manager.js';
 export type { Logger } from './options.js';
 export { type TaskContext, type TaskLog, taskContext, taskLog, taskProgress } from './tasks/context.js';
 export type { Backoff, DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, TaskOptions } from './tasks/definition.js';

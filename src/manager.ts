@@ -1,5 +1,6 @@
 import { runInEmptyContext } from './empty-context.js';
 import { EmbeddedEngine } from './engines/embedded/engine.js';
+import { keptStatistics } from './engines/embedded/upkeep.js';
 import { TaskflowError } from './errors.js';
 import { Lifecycle, neverStarted } from './lifecycle.js';
 import { type Listener, Listeners } from './listeners.js';
@@ -12,6 +13,7 @@ import {
   loggerOption,
   numberOption,
   optionsObject,
+  outOfRange,
   rangeError,
   secondsOption,
   secretKeysOption,
@@ -63,6 +65,8 @@ export interface TaskManagerOptions {
   retentionDays?: number | undefined;
   /** How many ended tasks are kept. Default: all. */
   retentionCount?: number | undefined;
+  /** How long the statistics by minute and by hour are kept. */
+  stats?: StatsOptions | undefined;
   /** Seconds between two looks for what other processes did. Default 0.25. */
   pollInterval?: number | undefined;
   /** The app's pino logger, or `false` for silence. */
@@ -82,6 +86,14 @@ export interface TaskLimits {
   resultBytes?: number | undefined;
   /** Log lines kept of a task. Default 10,000. */
   logLines?: number | undefined;
+}
+
+/** How long statistics are kept. What is older is answered from longer sums; those by day, and of all time, stay. */
+export interface StatsOptions {
+  /** Days that the sums of each minute are kept, from 1 on. Default 7. */
+  minuteDays?: number | undefined;
+  /** Days that the sums of each hour are kept; at least `minuteDays`. Default 400. */
+  hourDays?: number | undefined;
 }
 
 /** Options of `start`. */
@@ -133,6 +145,7 @@ export class TaskManager implements TaskSource {
       'encryptionKeys',
       'retentionDays',
       'retentionCount',
+      'stats',
       'pollInterval',
       'logger',
     ]);
@@ -431,10 +444,11 @@ export class TaskManager implements TaskSource {
 }
 
 function engineOf(
-  { database, engine, pollInterval, retentionDays, retentionCount }: TaskManagerOptions,
+  { database, engine, pollInterval, retentionDays, retentionCount, stats }: TaskManagerOptions,
   logger: Logger,
   warn: DurationWarning,
 ): TaskEngine {
+  const statistics = statsOption(stats);
   if (engine !== undefined) {
     if (database !== undefined) throw typeError('database and engine cannot be combined; an engine has its own storage');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
@@ -451,6 +465,16 @@ function engineOf(
           ? undefined
           : numberOption('retentionDays', retentionDays, 0, { above: true, max: 36_500 }) * 86_400_000,
       count: numberOption('retentionCount', retentionCount, undefined, { integer: true }),
+      statistics,
     },
   });
+}
+
+/** Milliseconds that statistics are kept. */
+function statsOption(value: StatsOptions | undefined): { minutes: number; hours: number } {
+  const stats = optionsObject<StatsOptions>('stats', value, ['minuteDays', 'hourDays']);
+  const minuteDays = numberOption('stats.minuteDays', stats.minuteDays, keptStatistics.minuteDays, { min: 1, max: 36_500 });
+  const hourDays = numberOption('stats.hourDays', stats.hourDays, Math.max(minuteDays, keptStatistics.hourDays), { min: 1, max: 36_500 });
+  if (hourDays < minuteDays) throw outOfRange('stats.hourDays', hourDays, `at least stats.minuteDays, which is ${minuteDays}`);
+  return { minutes: minuteDays * 86_400_000, hours: hourDays * 86_400_000 };
 }

@@ -259,6 +259,20 @@ export interface Aggregates {
   workers: { query: []; answer: readonly Worker[] };
   /** Since when the first task that could run now has been waiting, of each queue that has one. */
   waits: { query: []; answer: readonly { queue: string; since: string }[] };
+  /** How long attempts ran, by function, of all that ever ended. */
+  histograms: { query: [bounds: readonly number[]]; answer: readonly DurationHistogram[] };
+}
+
+/** How long the attempts of a function ran. */
+export interface DurationHistogram {
+  /** The function. */
+  name: string;
+  /** For each bound that was asked for, in seconds: how many attempts took at most that long, within 4.5 %. */
+  counts: readonly number[];
+  /** Attempts that ran. */
+  count: number;
+  /** Seconds that they ran together. */
+  sum: number;
 }
 
 /** What has changed since a `rev`: the present row of each task, merged. */

@@ -1,7 +1,7 @@
 import type { Aggregates } from '../../tasks/engine.js';
 import type { Database } from './database.js';
 import { readFailures } from './failures.js';
-import { readMetrics, readPulse } from './metrics.js';
+import { readHistograms, readMetrics, readPulse } from './metrics.js';
 import type { Reader } from './reader.js';
 
 interface Parts {
@@ -25,6 +25,7 @@ export function aggregate<K extends keyof Aggregates>(
     failures: (wanted) => readFailures(database, wanted, now),
     workers: () => reader.workers(lastSign),
     waits: () => reader.waits(),
+    histograms: (bounds) => readHistograms(database, bounds),
   };
   return kinds[kind](...query);
 }

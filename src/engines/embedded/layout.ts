@@ -217,6 +217,10 @@ CREATE INDEX lane_ready ON lane (paused, name, ready_priority DESC, ready_id) WH
 DELETE FROM tally WHERE n = 0;
 ALTER TABLE worker ADD COLUMN stuck INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE worker ADD COLUMN stuck_attempts TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE lane ADD COLUMN active_at INTEGER NOT NULL DEFAULT 0;
+UPDATE lane SET active_at = last.at FROM (SELECT lane, max(at) AS at FROM rollup WHERE level = 'day' GROUP BY lane) AS last
+  WHERE lane.id = last.lane;
+INSERT INTO meta (key, value) VALUES ('minutes_from', 0), ('hours_from', 0), ('partitions_deleted', 0);
 `,
 ];
 

@@ -19,6 +19,8 @@ export class Ledger {
   #rev = 0;
   #seq = 0;
   #before = { rev: 0, seq: 0 };
+  /** How often partitions were deleted, by any process. */
+  #deletions = 0;
 
   constructor(database: Database) {
     this.#database = database;
@@ -27,9 +29,14 @@ export class Ledger {
 
   /** Begins to count; a transaction that may write is open. */
   open(): void {
-    for (const { key, value } of this.#database.all("SELECT key, value FROM meta WHERE key IN ('rev', 'seq')")) {
+    for (const { key, value } of this.#database.all("SELECT key, value FROM meta WHERE key IN ('rev', 'seq', 'partitions_deleted')")) {
       if (key === 'rev') this.#rev = Number(value);
-      else this.#seq = Number(value);
+      else if (key === 'seq') this.#seq = Number(value);
+      else if (value !== this.#deletions) {
+        // The id of one that was deleted must not be used any more.
+        this.#deletions = Number(value);
+        this.#lanes.clear();
+      }
     }
     this.#before = { rev: this.#rev, seq: this.#seq };
   }
@@ -68,6 +75,12 @@ export class Ledger {
     if (this.#lanes.size > 10_000) this.#lanes.clear();
     this.#lanes.set(key, lane);
     return lane;
+  }
+
+  /** Makes every process look up the ids of partitions again, after some were deleted. */
+  forgetPartitions(): void {
+    this.#lanes.clear();
+    this.#database.run("UPDATE meta SET value = value + 1 WHERE key = 'partitions_deleted'");
   }
 
   /** Counts tasks of a partition that came into a state, or left it. */

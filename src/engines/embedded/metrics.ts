@@ -1,8 +1,9 @@
-import type { MetricsRange } from '../../tasks/engine.js';
+import type { DurationHistogram, MetricsRange } from '../../tasks/engine.js';
 import { type Counts, type Durations, type Metrics, type Pulse, type TaskStatus, taskStatuses } from '../../tasks/types.js';
 import type { Database } from './database.js';
-import { addFigures, type Figures, type Level, levels, noFigures, percentile, readFigures, startOf } from './rollup.js';
+import { addFigures, bucketOf, type Figures, type Level, levels, noFigures, percentile, readFigures, startOf } from './rollup.js';
 import { stateOf, toPause } from './rows.js';
+import { keptFrom, noQueue } from './statistics.js';
 
 interface Summed {
   name: string;
@@ -18,16 +19,32 @@ interface Live {
   n: number;
 }
 
+/** What is summed up for a name, for a queue, or for all tasks. */
+interface Group {
+  figures: Figures;
+  live: Counts;
+}
+
 const hour = 3_600_000;
 
 /** The small numbers the stream sends: two short reads, however many tasks there are. */
 export function readPulse(database: Database, now: number): Pulse {
-  const counts = countsOf(readLive(database));
+  const counts = noCounts();
+  for (const { status, n } of database.all('SELECT status, sum(n) AS n FROM tally GROUP BY status')) counts[stateOf(status)] = Number(n);
   const minute = startOf('minute', now);
-  const [last, current] = [minute - levels.minute, minute].map((at) => sumUp(readSums(database, 'minute', at, at)));
+  const ended = new Map(
+    database
+      .all(
+        `SELECT at, sum((SELECT sum(value) FROM json_each(figures, '$.ended'))) AS n FROM rollup
+         WHERE level = 'minute' AND at >= ? AND at <= ? GROUP BY at`,
+        minute - levels.minute,
+        minute,
+      )
+      .map(({ at, n }) => [Number(at), Number(n)]),
+  );
   // The part of the last whole minute that lies within the past sixty seconds, and what has ended since.
   const share = 1 - (now - minute) / levels.minute;
-  const perMinute = Math.round(endedIn(last ?? noFigures()) * share + endedIn(current ?? noFigures()));
+  const perMinute = Math.round((ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0));
   return {
     counts,
     successRate: successRate(counts),
@@ -51,14 +68,33 @@ export function readMetrics(database: Database, { from, to, step, series = true 
   const ever = to === undefined && (from === undefined || from <= 0);
   const seriesFrom = from ?? end - 24 * hour;
   const level = step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 1000 * 60);
-  const points = ever && !series ? [] : readSums(database, level, startOf(level, seriesFrom), end);
+  const points = ever && !series ? [] : readKept(database, level, startOf(level, seriesFrom), end);
   const sums = ever ? readSums(database, 'all', 0, 0) : from === undefined ? readSums(database, 'day', 0, end) : points;
+  const figures = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> => figuresOf(group, ranged);
+  const total = groupBy(() => '', sums, live).get('') ?? noGroup();
+  const grouped = (key: 'name' | 'queue'): Metrics['functions'] =>
+    [...groupBy((row) => row[key], sums, live)]
+      .filter(([name]) => name !== noQueue)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, group]) => ({ name, ...figures(group) }));
   return {
-    ...figuresOf(sums, live, ranged),
-    functions: grouped('name', sums, live, ranged),
-    queues: grouped('queue', sums, live, ranged),
+    ...figures(total),
+    functions: grouped('name'),
+    queues: grouped('queue'),
     series: !series ? [] : seriesOf(points, (step ?? levels[level] / 1000) * 1000),
   };
+}
+
+/** How long attempts ran since the beginning of time, by name: how many took at most so many seconds each. */
+export function readHistograms(database: Database, bounds: readonly number[]): DurationHistogram[] {
+  const last = bounds.map((seconds) => bucketOf(seconds * 1000));
+  return [...groupBy(({ name }) => name, readSums(database, 'all', 0, 0), [])]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, { figures }]) => {
+      const buckets = Object.entries(figures.buckets).map(([bucket, n]) => [Number(bucket), n] as const);
+      const within = (bucket: number): number => buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
+      return { name, counts: last.map(within), count: figures.ran, sum: figures.total / 1000 };
+    });
 }
 
 /** The finest sums that keep a range short to read. */
@@ -69,8 +105,17 @@ function levelFor(range: number): Exclude<Level, 'all'> {
 
 function readLive(database: Database): Live[] {
   return database
-    .all('SELECT name, queue, status, n FROM tally JOIN lane ON lane.id = tally.lane WHERE n <> 0')
+    .all('SELECT name, queue, status, n FROM tally JOIN lane ON lane.id = tally.lane')
     .map((row) => ({ name: String(row.name), queue: String(row.queue), status: stateOf(row.status), n: Number(row.n) }));
+}
+
+/** Sums of a level as far back as they are kept, and of the next longer one before that. */
+function readKept(database: Database, level: Exclude<Level, 'all'>, from: number, to: number): Summed[] {
+  const kept = keptFrom(database, level);
+  if (level === 'day' || from >= kept) return readSums(database, level, from, to);
+  const longer = level === 'minute' ? 'hour' : 'day';
+  const before = readKept(database, longer, startOf(longer, from), Math.min(to, kept - 1));
+  return to < kept ? before : [...before, ...readSums(database, level, kept, to)];
 }
 
 function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
@@ -84,59 +129,54 @@ function readSums(database: Database, level: Level, from: number, to: number): S
     .map((row) => ({ name: String(row.name), queue: String(row.queue), at: Number(row.at), figures: readFigures(row) }));
 }
 
-function sumUp(sums: readonly Summed[]): Figures {
-  const total = noFigures();
-  for (const { figures } of sums) addFigures(total, figures);
-  return total;
+function noCounts(): Counts {
+  return Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
 }
 
-function endedIn({ ended }: Figures): number {
-  return Object.values(ended).reduce((sum, n) => sum + n, 0);
+function noGroup(): Group {
+  return { figures: noFigures(), live: noCounts() };
 }
 
-function countsOf(live: readonly Live[]): Counts {
-  const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
-  for (const { status, n } of live) counts[status] += n;
-  return counts;
+/** Sums up by a key, each row once. */
+function groupBy(
+  keyOf: (row: { name: string; queue: string }) => string,
+  sums: readonly Summed[],
+  live: readonly Live[],
+): Map<string, Group> {
+  const groups = new Map<string, Group>();
+  const groupOf = (row: { name: string; queue: string }): Group => {
+    const key = keyOf(row);
+    const group = groups.get(key) ?? noGroup();
+    groups.set(key, group);
+    return group;
+  };
+  for (const sum of sums) addFigures(groupOf(sum).figures, sum.figures);
+  for (const row of live) groupOf(row).live[row.status] += row.n;
+  return groups;
 }
 
 /** Over all time the live counts are the truth; within a range, what ended in it, beside what waits and runs now. */
-function figuresOf(sums: readonly Summed[], live: readonly Live[], ranged: boolean): Pick<Metrics, 'counts' | 'successRate' | 'durations'> {
-  const total = sumUp(sums);
-  const now = countsOf(live);
-  const counts = ranged ? { ...countsOf([]), pending: now.pending, running: now.running, ...total.ended } : now;
-  return { counts, successRate: successRate(counts), durations: durationsOf(total) };
-}
-
-function grouped(key: 'name' | 'queue', sums: readonly Summed[], live: readonly Live[], ranged: boolean): Metrics['functions'] {
-  const names = [...new Set([...live.map((row) => row[key]), ...sums.map((sum) => sum[key])])].sort();
-  return names.map((name) => ({
-    name,
-    ...figuresOf(
-      sums.filter((sum) => sum[key] === name),
-      live.filter((row) => row[key] === name),
-      ranged,
-    ),
-  }));
+function figuresOf({ figures, live }: Group, ranged: boolean): Pick<Metrics, 'counts' | 'successRate' | 'durations'> {
+  const counts = ranged ? { ...noCounts(), pending: live.pending, running: live.running, ...figures.ended } : live;
+  return { counts, successRate: successRate(counts), durations: durationsOf(figures) };
 }
 
 function seriesOf(points: readonly Summed[], step: number): Metrics['series'] {
-  const byTime = new Map<number, Summed[]>();
+  const byTime = new Map<number, Figures>();
   for (const point of points) {
     const at = point.at - (point.at % step);
-    byTime.set(at, [...(byTime.get(at) ?? []), point]);
+    const total = byTime.get(at) ?? noFigures();
+    byTime.set(at, total);
+    addFigures(total, point.figures);
   }
-  return [...byTime.entries()]
+  return [...byTime]
     .sort(([a], [b]) => a - b)
-    .map(([at, sums]) => {
-      const total = sumUp(sums);
-      return {
-        at: new Date(at).toISOString(),
-        success: total.ended.success ?? 0,
-        failed: total.ended.failed ?? 0,
-        p95: inSeconds(percentile(total, 0.95)),
-      };
-    });
+    .map(([at, figures]) => ({
+      at: new Date(at).toISOString(),
+      success: figures.ended.success ?? 0,
+      failed: figures.ended.failed ?? 0,
+      p95: inSeconds(percentile(figures, 0.95)),
+    }));
 }
 
 function successRate({ success, failed, interrupted }: Counts): number | null {

@@ -17,6 +17,8 @@ import {
   toWorker,
 } from './rows.js';
 import { countedTo } from './sources.js';
+import { hasOldStatistics, keptFrom, noQueue } from './statistics.js';
+import { hasExpired } from './upkeep-writes.js';
 
 /** Rows of one change event. */
 const rowsOfChange = 500;
@@ -25,11 +27,11 @@ const lastNumber = Number.MAX_SAFE_INTEGER;
 
 /**
  * The first created of the tasks that could run now, for each queue. By the index that claims go by, priority after priority,
- * so that neither those behind it nor those that wait for their time are looked at.
+ * so that neither those behind it nor partitions whose tasks all wait for their time are looked at.
  */
 const oldestReady = `
 WITH RECURSIVE each (lane, priority) AS (
-  SELECT id, (SELECT max(priority) FROM task INDEXED BY task_ready WHERE lane = lane.id AND status = 0 AND ready_at IS NULL) FROM lane
+  SELECT id, ready_priority FROM lane INDEXED BY lane_ready WHERE ready_id IS NOT NULL
   UNION ALL
   SELECT lane, (SELECT max(priority) FROM task INDEXED BY task_ready
     WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority < each.priority) FROM each WHERE priority IS NOT NULL
@@ -152,10 +154,12 @@ export class Reader {
 
   #queues(): EngineDescription['queues'] {
     const paused = new Map(this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]));
-    return this.#database.all('SELECT queue FROM lane UNION SELECT queue FROM paused ORDER BY queue').map((row) => {
-      const name = String(row.queue);
-      return { name, paused: paused.has(name), pause: paused.get(name) ?? null };
-    });
+    return this.#database
+      .all('SELECT queue FROM lane WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue', noQueue)
+      .map((row) => {
+        const name = String(row.queue);
+        return { name, paused: paused.has(name), pause: paused.get(name) ?? null };
+      });
   }
 
   /** Since when each queue's first task waits that could run now. */
@@ -207,6 +211,21 @@ export class Reader {
   /** Whether there are failures that the word index does not have yet. */
   hasUnsearchable(): boolean {
     return this.#database.get('SELECT 1 FROM task WHERE searchable = 0 LIMIT 1') !== undefined;
+  }
+
+  /** Whether sums of minutes or hours are there from before some times. */
+  hasOldStatistics(minutesBefore: number, hoursBefore: number): boolean {
+    return hasOldStatistics(this.#database, minutesBefore, hoursBefore);
+  }
+
+  /** Whether sums of hours were ever dropped: before that no partition is. */
+  hasDroppedHours(): boolean {
+    return keptFrom(this.#database, 'hour') > 0;
+  }
+
+  /** Whether there is something whose time to be kept is over. */
+  hasExpired(at: number): boolean {
+    return hasExpired(this.#database, at);
   }
 
   /** Owners of running tasks, and processes that have not said good-bye. */

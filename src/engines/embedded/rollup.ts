@@ -27,11 +27,16 @@ export function noFigures(): Figures {
   return { ended: {}, ran: 0, total: 0, min: 0, max: 0, buckets: {} };
 }
 
+/** The bucket of a duration in milliseconds. */
+export function bucketOf(ms: number): number {
+  return Math.floor(Math.log2(ms + 1) * perDoubling);
+}
+
 /** Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did. */
 function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
   figures.ended[status] = (figures.ended[status] ?? 0) + 1;
   if (ms === undefined) return;
-  const bucket = Math.floor(Math.log2(ms + 1) * perDoubling);
+  const bucket = bucketOf(ms);
   figures.buckets[bucket] = (figures.buckets[bucket] ?? 0) + 1;
   figures.min = figures.ran === 0 ? ms : Math.min(figures.min, ms);
   figures.max = Math.max(figures.max, ms);
@@ -86,12 +91,15 @@ export class Rollups {
 
   write(): void {
     for (const { at, lane, figures } of this.#pending.values())
-      for (const level of Object.keys(levels) as Level[]) this.#write(level, startOf(level, at), lane, figures);
+      for (const level of Object.keys(levels) as Level[]) this.addTo(level, startOf(level, at), lane, figures);
     this.#pending.clear();
   }
 
-  #write(level: Level, at: number, lane: number, figures: Figures): void {
+  /** Adds to the sum of a stretch of time. */
+  addTo(level: Level, at: number, lane: number, figures: Figures): void {
     const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, at, lane);
+    // Once an hour, so that a partition in which no task ends any more is found without a look at its sums.
+    if (!stored && level === 'hour') this.#database.run('UPDATE lane SET active_at = max(active_at, ?) WHERE id = ?', at, lane);
     const sum = stored ? readFigures(stored) : noFigures();
     addFigures(sum, figures);
     this.#database.run(

@@ -1,4 +1,5 @@
 import { deleteTask } from './commands.js';
+import type { Database } from './database.js';
 import { trendHours } from './failures.js';
 import type { Transaction } from './transaction.js';
 import type { Write } from './write.js';
@@ -14,9 +15,8 @@ const mostKinds = 10_000;
 const kindsAtOnce = 200;
 
 /** Deletes some of the tasks that ended first: before a time, or beyond so many. */
-export function prune(transaction: Transaction, { endedBefore, keep, limit, at }: Of<'prune'>): number {
+export function prune(transaction: Transaction, { endedBefore, keep, limit }: Of<'prune'>): number {
   const { database, ledger } = transaction;
-  dropKeys(transaction, at);
   ledger.writeTally();
   const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status > 1')?.n);
   const beyond = keep === null ? 0 : Math.max(0, ended - keep);
@@ -56,11 +56,17 @@ function dropKinds({ database }: Transaction, before: number): void {
 }
 
 function trimTombstones({ database }: Transaction): void {
-  const last = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
-  if (!last) return;
-  database.run('DELETE FROM tombstone WHERE rev <= ?', last.rev ?? null);
+  const last = lastTombstone(database);
+  if (last === undefined) return;
+  database.run('DELETE FROM tombstone WHERE rev <= ?', last);
   // From here on a gap could hide a delete.
-  database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last.rev ?? null);
+  database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last);
+}
+
+/** The newest tombstone that is one too many. */
+function lastTombstone(database: Database): number | undefined {
+  const row = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
+  return row && Number(row.rev);
 }
 
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
@@ -90,8 +96,22 @@ function dropHours({ database }: Transaction, at: number): void {
   );
 }
 
-/** Deletes idempotency keys that are over, a few at a time. */
-function dropKeys({ database }: Transaction, at: number): void {
-  for (const { name = null, key = null } of database.all('SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT 100', at))
-    database.run('DELETE FROM idempotency WHERE name = ? AND key = ?', name, key);
+/** Whether there is anything that {@link dropExpired} would drop. */
+export function hasExpired(database: Database, at: number): boolean {
+  return (
+    database.get('SELECT 1 FROM idempotency WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
+    database.get('SELECT 1 FROM shared WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
+    lastTombstone(database) !== undefined
+  );
+}
+
+/** Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond those that are kept. */
+export function dropExpired(transaction: Transaction, { limit, at }: Of<'dropExpired'>): number {
+  const { database } = transaction;
+  database.run('DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT ?)', at, limit);
+  const keys = Number(database.get('SELECT changes() AS n')?.n);
+  database.run('DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? LIMIT ?)', at, limit);
+  const values = Number(database.get('SELECT changes() AS n')?.n);
+  trimTombstones(transaction);
+  return keys + values;
 }

@@ -3,6 +3,7 @@ import { isReported } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
+import { startOf } from './rollup.js';
 
 /** What is kept of the tasks that have ended. */
 export interface Retention {
@@ -10,12 +11,18 @@ export interface Retention {
   age: number | undefined;
   /** How many are kept; all when absent. */
   count: number | undefined;
+  /** Milliseconds that the sums of minutes and of hours are kept. Default 7 and 400 days. */
+  statistics?: { minutes: number; hours: number };
 }
 
-/** Milliseconds between two looks for failures to make searchable, and for tasks to delete. */
-const intervals = { search: 1000, prune: 60_000 };
-/** Tasks of one commit, so that none is long, and milliseconds between two, so that others come in between. */
-const steps = { search: 100, prune: 100, pause: 5 };
+/** How long statistics are kept if no option says so. */
+export const keptStatistics = { minuteDays: 7, hourDays: 400 } as const;
+
+const day = 86_400_000;
+/** Milliseconds between two looks: for failures to make searchable, for what is too old, for partitions without tasks. */
+const intervals = { search: 1000, prune: 60_000, partitions: 3_600_000 };
+/** Rows of one commit, so that none is long, and milliseconds between two, so that others come in between. */
+const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
 interface Storage {
   reader: Reader;
@@ -28,6 +35,8 @@ export class Upkeep {
   readonly #retention: Retention;
   #timers: NodeJS.Timeout[] = [];
   #stopped = false;
+  /** When partitions are looked at again. */
+  #nextPartitions = 0;
 
   constructor({ logger, retention }: { logger: Logger; retention: Retention }) {
     this.#logger = logger;
@@ -38,6 +47,8 @@ export class Upkeep {
     this.#repeat(intervals.search, () => this.#makeSearchable(storage));
     const { age, count } = this.#retention;
     if (age !== undefined || count !== undefined) this.#repeat(intervals.prune, () => this.#prune(storage));
+    this.#repeat(intervals.prune, () => this.#dropExpired(storage));
+    this.#repeat(intervals.prune, () => this.#dropStatistics(storage));
   }
 
   stop(): void {
@@ -78,6 +89,32 @@ export class Upkeep {
       const at = Date.now();
       const endedBefore = age === undefined ? null : at - age;
       deleted = await commits.submit<'prune'>({ kind: 'prune', endedBefore, keep: count ?? null, limit: steps.prune, at });
+      await wait(steps.pause);
+    }
+  }
+
+  async #dropExpired({ reader, commits }: Storage): Promise<void> {
+    while (!this.#stopped && reader.hasExpired(Date.now())) {
+      await commits.submit<'dropExpired'>({ kind: 'dropExpired', limit: steps.expired, at: Date.now() });
+      await wait(steps.pause);
+    }
+  }
+
+  /** Drops old sums; then, now and then, partitions that have no task and no sum that is not kept for their name too. */
+  async #dropStatistics({ reader, commits }: Storage): Promise<void> {
+    const { minutes, hours } = this.#retention.statistics ?? {
+      minutes: keptStatistics.minuteDays * day,
+      hours: keptStatistics.hourDays * day,
+    };
+    const before = { minutesBefore: startOf('hour', Date.now() - minutes), hoursBefore: startOf('day', Date.now() - hours) };
+    while (!this.#stopped && reader.hasOldStatistics(before.minutesBefore, before.hoursBefore)) {
+      await commits.submit<'dropStatistics'>({ kind: 'dropStatistics', ...before, limit: steps.statistics });
+      await wait(steps.pause);
+    }
+    if (Date.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
+    this.#nextPartitions = Date.now() + intervals.partitions;
+    for (let after: number | null = 0; after !== null && !this.#stopped; ) {
+      after = await commits.submit<'dropPartitions'>({ kind: 'dropPartitions', after, limit: steps.partitions });
       await wait(steps.pause);
     }
   }

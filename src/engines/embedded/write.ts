@@ -102,6 +102,11 @@ export type Write =
   | { kind: 'forget'; keys: readonly string[] }
   | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
   | { kind: 'makeSearchable'; limit: number }
+  /** Sums of minutes and of hours from before these times, in Unix milliseconds. */
+  | { kind: 'dropStatistics'; minutesBefore: number; hoursBefore: number; limit: number }
+  /** Partitions whose id comes after this one. */
+  | { kind: 'dropPartitions'; after: number; limit: number }
+  | { kind: 'dropExpired'; limit: number; at: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
   | { kind: 'increment'; key: string; expiresAt: number; at: number }
   /** `before` and `value` are JSON text, or null for no value. */
@@ -139,6 +144,12 @@ export interface Written {
   prune: number;
   /** How many were looked at. */
   makeSearchable: number;
+  /** How many sums were dropped. */
+  dropStatistics: number;
+  /** The last id that was looked at, or null if it was the last of all. */
+  dropPartitions: number | null;
+  /** How many rows were dropped. */
+  dropExpired: number;
   set: undefined;
   increment: number;
   replace: boolean;

@@ -8,9 +8,10 @@ import { Ledger } from './ledger.js';
 import { forget, mirror } from './mirror.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
+import { dropPartitions, dropStatistics } from './statistics.js';
 import { fire, pauseQueue, pauseSchedule, plan, runSchedule } from './timetables.js';
 import { type Transaction, wantedRow } from './transaction.js';
-import { makeSearchable, prune } from './upkeep-writes.js';
+import { dropExpired, makeSearchable, prune } from './upkeep-writes.js';
 import { introduce } from './workers.js';
 import type { Batch, BatchResult, Write, WriteFailure, WriteOutcome, Written } from './write.js';
 
@@ -129,6 +130,12 @@ export class Writer {
         return prune(transaction, write);
       case 'makeSearchable':
         return makeSearchable(transaction, write, at);
+      case 'dropStatistics':
+        return dropStatistics(transaction, write);
+      case 'dropPartitions':
+        return dropPartitions(transaction, write);
+      case 'dropExpired':
+        return dropExpired(transaction, write);
       case 'set':
         return set(transaction, write);
       case 'increment':
