@@ -301,7 +301,7 @@ describe('the options of statistics', () => {
       { level: 'day', at: -9 * day },
       { level: 'hour', at: -3 * day },
     ]);
-    expect((await tasks.aggregate('metrics', { from: 0 })).counts.success).toBe(1);
+    expect((await tasks.aggregate('metrics', { from: new Date(0) })).counts.success).toBe(1);
     await tasks.stop();
     file.close();
     folder.remove();
