@@ -27,7 +27,7 @@ import { type Devices, deviceCookies } from './device.js';
 import { endSignal } from './end-signal.js';
 import { deriveKeys, type KeyUse } from './keys.js';
 import { type KnownUsers, knownUsers } from './known-users.js';
-import { weakHashesOf } from './multi-user.js';
+import { passwordWarningsOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
@@ -291,10 +291,10 @@ function announce(logger: Logger, registry: StrategyRegistry, keyIds: readonly s
   }
   for (const name of strategies) {
     const strategy = registry.get(name);
-    for (const weakness of strategy ? weakHashesOf(strategy) : [])
+    for (const weakness of strategy ? passwordWarningsOf(strategy) : [])
       logger.warn(
         { event: 'sys_startup', mount, strategy: name, weakness },
-        'a password is stored with a weak hash; make a new one: npx koa-taskflow hash',
+        'a configured password is weak or doubtful; make a hash of it: npx koa-taskflow hash',
       );
   }
 }

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../http/access.js';
 import { optionsObject, rangeError, typeError, wrongType } from '../options.js';
+import { paddedChecks } from './passwords/padding.js';
 import { type StoredPassword, storePassword } from './passwords/stored-password.js';
 import { type AuthStrategy, isUserName, type KnownUser, rolesOption, type Verdict } from './strategy.js';
 
@@ -22,8 +23,8 @@ interface User {
 
 const weak = new WeakMap<AuthStrategy, readonly string[]>();
 
-/** What is to be said of the hashes that a strategy was configured with: which user's is weak, and why. */
-export function weakHashesOf(strategy: AuthStrategy): readonly string[] {
+/** What is doubtful about the passwords and hashes that a strategy was configured with, each with the name of the user. */
+export function passwordWarningsOf(strategy: AuthStrategy): readonly string[] {
   return weak.get(strategy) ?? [];
 }
 
@@ -43,13 +44,15 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
     if (users.has(entry[0])) throw rangeError(`user '${entry[0]}' is given twice`);
     users.set(entry[0], user);
   }
-  // An unknown name is checked against the hash that takes longest, and refused whatever comes of it.
-  const dearest = [...users.values()].reduce((one, other) => (other.password.cost > one.password.cost ? other : one));
+  const passwords = [...users.values()].map(({ password }) => password);
+  const checks = paddedChecks(passwords);
+  // An unknown name is checked against the costliest hash, and rejected whatever the result.
+  const costliest = passwords.reduce((one, other) => (other.cost > one.cost ? other : one));
 
   return withWarnings(users, {
     async authenticate_user(username, password, context): Promise<Verdict> {
       const user = users.get(username);
-      const same = await (user ?? dearest).password.matches(password, context);
+      const same = await checks.matches(user?.password ?? costliest, password, context);
       return user && same ? verdictOf(user) : false;
     },
     find_user: (username) => known(users.get(username)),
@@ -68,7 +71,7 @@ export function staticUser(username: string, password: string | undefined, optio
   return withWarnings(new Map([[username, user]]), {
     async authenticate_user(givenName, givenPassword, context): Promise<Verdict> {
       const sameName = timingSafeEqual(digest(givenName), expectedName);
-      const samePassword = await user.password.matches(givenPassword, context);
+      const samePassword = await user.password.matches(givenPassword, { context });
       return sameName && samePassword ? verdictOf(user) : false;
     },
     find_user: (givenName) => known(givenName === username ? user : undefined),

@@ -4,8 +4,18 @@ import type { AuthContext } from '../strategy.js';
 import { argon2, bcrypt, derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';
 
+/** For whom a check is made, and who wants to know how long it took. */
+export interface CheckOptions {
+  /** The login attempt; `background` for work that nobody waits for. */
+  context?: AuthContext | 'background' | undefined;
+  /** Called with the milliseconds of each derivation, without the time in the queue. */
+  onTime?: ((ms: number) => void) | undefined;
+}
+
 /** A stored hash: what it costs to check a password against it, and the check. */
 export interface PasswordHash {
+  /** The same for hashes whose checks take the same work. */
+  readonly format: string;
   /** Bytes that one check takes. */
   readonly memory: number;
   /** About how many milliseconds one check takes on two cores of 2026; to compare formats with each other. */
@@ -13,7 +23,20 @@ export interface PasswordHash {
   /** Why the hash is weaker than OWASP's minimum; absent for a good one. */
   readonly weakness?: string | undefined;
   /** Whether this is the password. The same work for right and wrong. */
-  verify(password: string, context?: AuthContext): Promise<boolean>;
+  verify(password: string, options?: CheckOptions): Promise<boolean>;
+}
+
+/** Runs work as soon as the queue lets it, and tells how long the work itself took. */
+async function queued<T>(memory: number, work: () => Promise<T>, { context, onTime }: CheckOptions): Promise<T> {
+  const timed = async (): Promise<T> => {
+    const started = performance.now();
+    try {
+      return await work();
+    } finally {
+      onTime?.(performance.now() - started);
+    }
+  };
+  return queueHash(memory, timed, context).result;
 }
 
 const accepted =
@@ -92,10 +115,11 @@ function parseBcrypt(text: string): Parsed {
     memory,
     cost: 2 ** cost * 0.06,
     weakness: cost < 10 ? 'bcrypt with a cost below 10' : undefined,
-    async verify(password, context) {
+    format: `bcrypt ${cost}`,
+    async verify(password, options = {}) {
       // bcrypt reads 72 bytes and no more: what is longer is refused after the same work, not matched by its beginning.
       const fits = Buffer.byteLength(password) <= 72;
-      return (await queueHash(memory, () => verify(fits ? password : 'x', text), context).result) && fits;
+      return (await queued(memory, () => verify(fits ? password : 'x', text), options)) && fits;
     },
   };
 }
@@ -114,8 +138,9 @@ export function derivedHash(recipe: Recipe, expected: Buffer): PasswordHash {
   return {
     memory,
     ...strengthOf(recipe),
-    async verify(password, context) {
-      const key = await queueHash(memory, () => derive(password, recipe), context).result;
+    format: JSON.stringify({ ...recipe, salt: undefined }),
+    async verify(password, options = {}) {
+      const key = await queued(memory, () => derive(password, recipe), options);
       return timingSafeEqual(key, expected);
     },
   };

@@ -1,19 +1,21 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { typeError, wrongSecret } from '../../options.js';
-import type { AuthContext } from '../strategy.js';
 import { derive, type Recipe } from './algorithms.js';
+import { doubtfulHashOf, foreignHashOf } from './foreign-hash.js';
 import { queueHash } from './hash-queue.js';
-import { derivedHash, memoryOf, type PasswordHash, parseHash } from './password-hash.js';
+import { type CheckOptions, derivedHash, memoryOf, type PasswordHash, parseHash } from './password-hash.js';
 
 /** A configured password. Nothing of it can be enumerated, inspected or serialised. */
 export interface StoredPassword {
   /** Whether the password is the stored one. Takes the same work for right and wrong. */
-  matches(password: string, context?: AuthContext): Promise<boolean>;
+  matches(password: string, options?: CheckOptions): Promise<boolean>;
   /** Changes when the password does, and is the same after a restart; a promise while a plain password is still being hashed. */
   version(): string | Promise<string>;
   /** About how many milliseconds one check takes. */
   readonly cost: number;
-  /** Why the hash is weaker than OWASP's minimum; absent for a good one. */
+  /** The same for passwords whose checks take the same work. */
+  readonly format: string;
+  /** What is wrong with the password or hash, although it is accepted. */
   readonly weakness?: string | undefined;
 }
 
@@ -26,13 +28,20 @@ const digest = (text: string | Buffer): Buffer => createHash('sha256').update(te
  * Stores the password of a configured user: a hash as it is; plain text is hashed in the background at once, or before
  * whatever else waits when it is needed.
  *
- * @throws TypeError when it is `undefined` or no string, RangeError when it is longer than 1024 bytes; never with its value.
+ * @throws TypeError when it is `undefined`, no string, or a hash of another system, RangeError when it is longer than 1024 bytes; never with its value.
  */
 export function storePassword(username: string, password: unknown): StoredPassword {
   const option = `password of '${username}'`;
   if (password === undefined) throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
   if (typeof password !== 'string' || password === '') throw wrongSecret(option, 'a string that is not empty', TypeError);
   if (Buffer.byteLength(password) > maxBytes) throw wrongSecret(option, 'at most 1024 bytes long', RangeError);
+  const system = foreignHashOf(password);
+  if (system !== undefined)
+    throw wrongSecret(
+      option,
+      `plain text or a hash that is supported, not a hash of ${system}; make one: npx koa-taskflow hash`,
+      TypeError,
+    );
   return password.startsWith('$') ? givenHash(parseHash(option, password), password) : hashedHere(username, password);
 }
 
@@ -40,12 +49,13 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
   const version = digest(text).toString('base64url');
   return {
     cost: hash.cost,
+    format: hash.format,
     weakness: hash.weakness,
     version: () => version,
-    async matches(password, context) {
+    async matches(password, options) {
       // Whoever made the hash may have composed accents otherwise than the keyboard that types now.
       const spellings = new Set([password, password.normalize('NFC')]);
-      for (const spelling of spellings) if (await hash.verify(spelling, context)) return true;
+      for (const spelling of spellings) if (await hash.verify(spelling, options)) return true;
       return false;
     },
   };
@@ -58,7 +68,8 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
 function hashedHere(username: string, password: string): StoredPassword {
   const recipe = { ...made, salt: digest(`koa-taskflow user ${username}`).subarray(0, 16) };
   const queued = queueHash(memoryOf(recipe), deriveOnce(password.normalize('NFKC'), recipe), 'background');
-  const shape = derivedHash(recipe, Buffer.alloc(made.length));
+  const { cost, format } = derivedHash(recipe, Buffer.alloc(made.length));
+  const shape = doubtfulHashOf(password);
   let version: string | undefined;
   const stored = queued.result.then((key) => {
     version = digest(key).toString('base64url');
@@ -67,11 +78,13 @@ function hashedHere(username: string, password: string): StoredPassword {
   // A hash that fails must not end the process before anyone asks for it; the first check rejects instead.
   stored.catch(() => {});
   return {
-    cost: shape.cost,
+    cost,
+    format,
+    weakness: shape && `it has the shape of ${shape}, and is taken for the password itself`,
     version: () => version ?? stored.then(() => version ?? ''),
-    async matches(typed, context) {
-      queued.hurry();
-      return (await stored).verify(typed.normalize('NFKC'), context);
+    async matches(typed, options) {
+      if (options?.context !== 'background') queued.hurry();
+      return (await stored).verify(typed.normalize('NFKC'), options);
     },
   };
 }

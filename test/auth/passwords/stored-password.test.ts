@@ -58,6 +58,59 @@ describe('a configured password', () => {
   });
 });
 
+describe('a configured text of another system', () => {
+  const hex = '5f4dcc3b5aa765d61d8327deb882cf99';
+  it.each([
+    ['LDAP {SHA}', '{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g='],
+    ['LDAP {SSHA}', '{SSHA}DkMTwBl+a/3DQTxCYEApdUtNXGgdUac3'],
+    ['LDAP in small letters', '{ssha512}abcdefghijklmnop'],
+    ['LDAP {CRYPT}', '{CRYPT}$6$salt$hash'],
+    ['Dovecot', '{SHA512-CRYPT}$6$salt$hash'],
+    ['Dovecot in plain text', '{PLAIN}secret'],
+    ['Spring Security', '{pbkdf2@SpringSecurity_v5_8}5d923b44a6d1'],
+    ['Spring Security in plain text', '{noop}secret'],
+    ['Django', 'pbkdf2_sha256$600000$salt$Zm9vYmFyYmF6cXV4'],
+    ['Django with bcrypt', 'bcrypt_sha256$$2b$12$abcdefghijklmnopqrstuv'],
+    ['Django with argon2', 'argon2$argon2id$v=19$m=102400,t=2,p=8$salt$hash'],
+    ['Werkzeug with scrypt', 'scrypt:32768:8:1$salt$6c3f'],
+    ['Werkzeug with PBKDF2', 'pbkdf2:sha256:600000$salt$6c3f'],
+    ['PostgreSQL with SCRAM', 'SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5'],
+    ['PostgreSQL with MD5', `md5${hex}`],
+    ['MySQL', '*2470C0C06DEE42FD1618BBB99005ADCA2EC9D1E1'],
+    ['ASP.NET Identity', `AQAAAAIAAYag${'A'.repeat(72)}`],
+    ['a line of htpasswd', 'admin:$2y$05$abcdefghijklmnopqrstuv'],
+    ['a line of htpasswd with SHA', 'admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g='],
+    ['a hash in quotation marks', '"$2b$12$abcdefghijklmnopqrstuv"'],
+  ])('is refused as a password, and not shown: %s', (_case, text) => {
+    let message = '';
+    try {
+      storePassword('alice', text);
+    } catch (error) {
+      expect(error).toBeInstanceOf(TypeError);
+      message = String(error);
+    }
+    expect(message).toContain("password of 'alice'");
+    expect(message).not.toContain(text.slice(-8));
+  });
+
+  it.each([
+    ['DES crypt', 'rEK1ecacw.7.c'],
+    ['MD5 in hexadecimal digits', hex],
+    ['SHA-256 in hexadecimal digits', hex + hex],
+  ])('is accepted with a warning if it may be a password: %s', async (_case, text) => {
+    const stored = storePassword('alice', text);
+    expect(stored.weakness).toContain('shape');
+    expect(await stored.matches(text)).toBe(true);
+  });
+
+  it.each(['correct horse battery staple', '{curly} braces', 'scrypt: my favourite', 'md5', 'a:b', '*asterisk*', 'pbkdf2', "it's $5"])(
+    'is no hash, and accepted without a warning: %s',
+    (text) => {
+      expect(storePassword('alice', text).weakness).toBeUndefined();
+    },
+  );
+});
+
 describe('hashPassword', () => {
   it('makes a hash that the configuration takes, each time with another salt', async () => {
     const [one, two] = await Promise.all([hashPassword('pässword'), hashPassword('pässword')]);

@@ -1,0 +1,37 @@
+/**
+ * Hashes of other systems, which a configuration must not take for plain passwords: such a "password" lets in whoever holds
+ * the hash, and not the one who knows the password (CWE-836). Hashes that begin with `$` are refused elsewhere.
+ */
+const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
+  [
+    'LDAP or Dovecot (RFC 2307)',
+    /^\{(s?sha\d*|s?md[45]|crypt|cleartext|plain|smd5|[a-z0-9]+-crypt|[a-z0-9]+-md5|ntlm?|lanman)([.-]\w+)?\}/i,
+  ],
+  ['Spring Security or Dovecot', /^\{(noop|ldap|bcrypt|scrypt|argon2\w*|pbkdf2|sha-?(1|224|256|384|512)|ssha-?\d+)([@.-][\w-]+)?\}/i],
+  ['Django', /^(pbkdf2_sha\d+|argon2|bcrypt|bcrypt_sha256|scrypt|md5|sha1|unsalted_\w+|crypt)\$.*\$/s],
+  ['Werkzeug', /^(scrypt:\d|pbkdf2:sha\d|(md5|sha\d+)\$[^$]+\$[0-9a-f]+$)/i],
+  ['PostgreSQL', /^(SCRAM-SHA-256\$\d+:|md5[0-9a-f]{32}$)/],
+  ['MySQL', /^\*[0-9A-F]{40}$/],
+  ['ASP.NET Identity', /^AQAAAA[A-Za-z0-9+/]{70,}={0,2}$/],
+  ['PBKDF2 of another library', /^sha(1|256|512):\d+:/],
+  ['a password file, with a name before it', /^[^:\s]{1,256}:(\$[\w-]+\$|\{SHA\})/],
+  ['any system, in quotation marks', /^["'`]\$[\w-]+\$/],
+];
+
+/** What may be a hash of another system, and may as well be a password. */
+const doubtful: readonly (readonly [shape: string, pattern: RegExp])[] = [
+  ['a DES crypt hash', /^[./A-Za-z0-9]{13}$/],
+  ['an extended DES crypt hash', /^_[./A-Za-z0-9]{19}$/],
+  ['an MD5 hash in hexadecimal digits', /^[0-9a-f]{32}$/i],
+  ['an SHA hash in hexadecimal digits', /^([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})$/i],
+];
+
+/** The system that a text is certainly a hash of, if there is one. */
+export function foreignHashOf(text: string): string | undefined {
+  return foreign.find(([, pattern]) => pattern.test(text))?.[0];
+}
+
+/** The kind of hash that a text may be. */
+export function doubtfulHashOf(text: string): string | undefined {
+  return doubtful.find(([, pattern]) => pattern.test(text))?.[0];
+}

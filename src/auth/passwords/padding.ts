@@ -1,0 +1,88 @@
+import { setTimeout } from 'node:timers/promises';
+import type { AuthContext } from '../strategy.js';
+import type { StoredPassword } from './stored-password.js';
+
+/*
+ * A wrong password for a user with a cheap hash would be answered sooner than for a name that nobody has, which is checked
+ * against the costliest hash. So every failed check is padded to the time of the costliest hash that is configured. That time
+ * is measured, since no table knows the machine and its load: at the start, with every check, and in the background again if
+ * it was not measured lately. The wait takes no place in the queue of hashes and no processor.
+ */
+
+/** Checks passwords so that the time of a failure tells nothing about the hash. */
+export interface PaddedChecks {
+  /** Whether the password is the stored one. A failure takes as long as one of the costliest hash. */
+  matches(stored: StoredPassword, password: string, context: AuthContext): Promise<boolean>;
+}
+
+/** Milliseconds after which the costliest hash is measured again. */
+const fresh = 10_000;
+
+interface Measured {
+  ms: number;
+  at: number;
+}
+
+interface PaddingParts {
+  /** Waits so many milliseconds. */
+  wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
+  /** Milliseconds of a clock that is never set. */
+  now?: () => number;
+}
+
+const waitFor = (ms: number, signal: AbortSignal): Promise<unknown> => setTimeout(ms, undefined, { signal });
+
+/** Pads the checks of passwords that are configured together. */
+export function paddedChecks(
+  all: readonly StoredPassword[],
+  { wait = waitFor, now = () => performance.now() }: PaddingParts = {},
+): PaddedChecks {
+  const costliest = all.reduce((one, other) => (other.cost > one.cost ? other : one));
+  const isMixed = all.some(({ format }) => format !== costliest.format);
+  /** By format, of which a configuration has a few. */
+  const measured = new Map<string, Measured>();
+  let isMeasuring = false;
+
+  const note = (format: string, ms: number): void => {
+    const last = measured.get(format)?.ms ?? ms;
+    measured.set(format, { ms: last + (ms - last) / 4, at: now() });
+  };
+
+  const measure = async (): Promise<void> => {
+    if (isMeasuring) return;
+    isMeasuring = true;
+    try {
+      await costliest.matches('', { context: 'background', onTime: (ms) => note(costliest.format, ms) });
+    } catch {
+      // The next failure tries again; until then the last figure holds.
+    } finally {
+      isMeasuring = false;
+    }
+  };
+
+  /** Milliseconds that a check of the costliest hash takes. */
+  const usual = (): number => {
+    const last = measured.get(costliest.format);
+    if (!last || now() - last.at > fresh) void measure();
+    const known = [...measured.values()].map(({ ms }) => ms);
+    return Math.max(last ? 0 : costliest.cost, ...known);
+  };
+
+  if (isMixed) void measure();
+
+  return {
+    async matches(stored, password, context) {
+      const times: number[] = [];
+      const onTime = (ms: number): void => {
+        times.push(ms);
+        note(stored.format, ms);
+      };
+      const same = await stored.matches(password, { context, onTime: isMixed ? onTime : undefined });
+      if (same || !isMixed) return same;
+      const target = usual();
+      const missing = times.reduce((sum, ms) => sum + Math.max(0, target - ms), 0);
+      if (missing > 0) await wait(missing, context.signal).catch(() => {});
+      return same;
+    },
+  };
+}
