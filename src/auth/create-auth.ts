@@ -25,6 +25,7 @@ import { type AuthLog, authLog } from './auth-log.js';
 import { type CookieOptions, type Cookies, loginCookies } from './cookie.js';
 import { type Devices, deviceCookies } from './device.js';
 import { endSignal } from './end-signal.js';
+import { type FamiliarPlaces, familiarPlaces } from './familiar.js';
 import { deriveKeys, type KeyUse } from './keys.js';
 import { type KnownUsers, knownUsers } from './known-users.js';
 import { passwordWarningsOf } from './multi-user.js';
@@ -121,6 +122,7 @@ export interface AuthParts {
   cookies: Cookies;
   devices: Devices;
   users: KnownUsers;
+  familiar: FamiliarPlaces;
   sessions: SessionList;
   revocations: Revocations;
   throttle: Throttle;
@@ -253,16 +255,20 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   // Failures of strangers in a table of their own, so that a flood of them takes no room from sessions.
   const buckets = given.store === undefined ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '') : familiarBuckets;
   const tokens = createTokens({ secretKeys, audience: mount.path, tokenExpiry, idleTimeout, now });
+  const devices = deviceCookies(cookies.device, keysFor('device cookie'), now);
+  const users = knownUsers(registry, keysFor('session version'));
+  const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
   return {
     mount,
     registry,
     tokens,
     cookies,
-    devices: deviceCookies(cookies.device, keysFor('device cookie'), now),
-    users: knownUsers(registry, keysFor('session version')),
+    devices,
+    users,
+    familiar: familiarPlaces({ store, prefix: `${prefix}networks:`, registry, users, revocations, devices, now }),
     sessions: sessionList(store, `${prefix}session:`, now),
-    revocations: followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now }),
+    revocations,
     throttle: createThrottle({ limits, buckets, familiarBuckets, key: throttleKey, now }),
     limits,
     queue: limits ? limits.queue : defaultQueue,

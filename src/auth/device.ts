@@ -7,8 +7,16 @@ import { macOf } from './keys.js';
 export interface Device {
   /** The strategy that let the user in. */
   strategy: string;
-  /** The account, as the throttle counts it. */
+  /** The account that the user typed, as the throttle counts it. */
   account: string;
+  /** Name of the session's user. */
+  username: string;
+  /** Version of the user at the last login; the cookie proves nothing any more when that changes. */
+  version: string;
+  /** When the last login began, in Unix milliseconds; the cookie proves nothing any more after a sign-out everywhere. */
+  loginAt: number;
+  /** The sign-out everywhere that the last login came after, if the clock alone does not tell; else 0. */
+  signOut: number;
   /** 128 random bits. */
   id: string;
   /** When its last session ends by itself, in Unix milliseconds; 0 after a logout. */
@@ -16,51 +24,74 @@ export interface Device {
 }
 
 /**
- * Device cookies: proof that a browser has logged in as a user before. Its tries are counted apart, so that whoever hammers
- * an account cannot lock its owner out (OWASP, "Slow down online guessing attacks with device cookies").
+ * Device cookies: proof that a browser has logged in as a user before. Its attempts are counted apart, so that strangers who
+ * try an account cannot lock its owner out (OWASP, "Slow down online guessing attacks with device cookies").
  */
 export interface Devices {
-  /** The device of a request, if its cookie is one that was made here and has not expired. */
+  /**
+   * The device of a request, if its cookie was made here and has not expired. Whether the user is still the same is for the
+   * caller to ask.
+   */
   read(ctx: Context): Device | undefined;
-  /** Marks the browser; it keeps its id where it is this user's already. */
+  /** Marks the browser; it keeps its id if it is this user's already. */
   mark(ctx: Context, user: Omit<Device, 'id'>): void;
-  /** Notes that the person has signed out, so that nobody is told of a session that expired. */
+  /** Notes that the person has signed out, so that the login page does not speak of a session that expired. */
   signedOut(ctx: Context): void;
 }
 
 const lifetime = 180 * 86_400;
 
+interface DeviceCookie extends Device {
+  /** Unix seconds. */
+  expires: number;
+}
+
 /** The device cookies of a login. The first key signs, all verify. */
 export function deviceCookies(cookie: Cookie, keys: readonly Buffer[], now: () => number): Devices {
-  const read = (ctx: Context): Device | undefined => {
+  const read = (ctx: Context): DeviceCookie | undefined => {
     const devices = cookie.read(ctx).flatMap((value) => open(value, keys, now()) ?? []);
     return devices.length === 1 ? devices[0] : undefined;
   };
-  const write = (ctx: Context, { strategy, account, id, sessionEnd }: Device): void => {
-    const expires = Math.floor(now() / 1000) + lifetime;
-    const text = Buffer.from(JSON.stringify([strategy, account, id, sessionEnd, expires])).toString('base64url');
-    cookie.write(ctx, `${text}.${macOf(keys[0], text)}`, lifetime);
+  const write = (ctx: Context, { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut }: DeviceCookie): void => {
+    const fields: Fields = [strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut];
+    const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
+    cookie.write(ctx, `${text}.${macOf(keys[0], text)}`, expires - Math.floor(now() / 1000));
   };
   return {
     read,
     mark(ctx, user) {
       const before = read(ctx);
       const same = before?.strategy === user.strategy && before.account === user.account;
-      write(ctx, { ...user, id: same ? before.id : randomBytes(16).toString('base64url') });
+      const id = same ? before.id : randomBytes(16).toString('base64url');
+      write(ctx, { ...user, id, expires: Math.floor(now() / 1000) + lifetime });
     },
     signedOut(ctx) {
       const device = read(ctx);
+      // Its end stays: only a login with the right password makes it last longer.
       if (device) write(ctx, { ...device, sessionEnd: 0 });
     },
   };
 }
 
-type Fields = [strategy: string, account: string, id: string, sessionEnd: number, expires: number];
+type Fields = [
+  strategy: string,
+  account: string,
+  id: string,
+  sessionEnd: number,
+  expires: number,
+  username: string,
+  version: string,
+  loginAt: number,
+  signOut: number,
+];
 
-function open(value: string, keys: readonly Buffer[], now: number): Device | undefined {
+function open(value: string, keys: readonly Buffer[], now: number): DeviceCookie | undefined {
   const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
   if (text === undefined || signature === undefined) return undefined;
   if (!keys.some((key) => timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, text))))) return undefined;
-  const [strategy, account, id, sessionEnd, expires] = JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields;
-  return expires * 1000 > now ? { strategy, account, id, sessionEnd } : undefined;
+  const fields = JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields;
+  // Cookies of version 0.1 are bound to no version of the user, and prove nothing any more.
+  if (fields.length !== 9) return undefined;
+  const [strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut] = fields;
+  return expires * 1000 > now ? { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut } : undefined;
 }

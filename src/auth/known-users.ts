@@ -23,8 +23,8 @@ export interface KnownUsers {
    * `find_user`. Rejects with the error of the strategy.
    */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
-  /** Whether a session's user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the strategy fails. */
-  unchanged(session: Session, version: string): boolean | Promise<boolean>;
+  /** Whether a user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the strategy fails. */
+  unchanged(user: Pick<Session, 'strategy' | 'username'>, version: string): boolean | Promise<boolean>;
 }
 
 /** Milliseconds for which an answer that took a promise is believed. */

@@ -6,13 +6,13 @@ import { clientAddress } from '../http/client-address.js';
 import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
+import { accountId } from './familiar.js';
 import { logIn, tellThrottled } from './login.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
 import { currentSession } from './read-session.js';
 import { endOf } from './session.js';
 import { sessionRoutes } from './session-routes.js';
-import { accountOf } from './throttle/account.js';
 
 /** Bytes of a login's body. */
 const bodyLimit = 16 * 1024;
@@ -105,7 +105,11 @@ async function login(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> 
     parts.cookies.session.write(ctx, token, (session.expiresAt.getTime() - Date.now()) / 1000);
     parts.devices.mark(ctx, {
       strategy: session.strategy,
-      account: accountOf(form.username),
+      account: accountId(form.username),
+      username: session.username,
+      version: parts.tokens.versionOf(session),
+      loginAt: session.authenticatedAt.getTime(),
+      signOut: parts.tokens.signOutOf(session),
       sessionEnd: session.expiresAt.getTime(),
     });
     ctx.redirect(form.next ?? homeOf(ctx, parts));

@@ -6,14 +6,13 @@ import { clientAddress, networkOf } from '../http/client-address.js';
 import { requestId } from '../http/request-id.js';
 import type { FailReason } from './auth-log.js';
 import type { Auth, AuthParts } from './create-auth.js';
-import type { Device } from './device.js';
+import type { AttemptGroup } from './familiar.js';
 import { endSurplusSessions } from './open-sessions.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
 import { currentSession, setCurrentSession } from './read-session.js';
 import type { Credentials } from './registry.js';
 import { endOf, type Session } from './session.js';
 import { usedFrom } from './session-list.js';
-import { accountOf } from './throttle/account.js';
 import type { OnThrottled } from './throttle/throttle.js';
 import { type Verified, verifyLogin } from './verify-login.js';
 
@@ -21,12 +20,6 @@ import { type Verified, verifyLogin } from './verify-login.js';
 export interface LoggedIn {
   session: Session;
   token: string;
-}
-
-/** One way of counting a login's tries, and the strategies that are asked on it. */
-interface Lane {
-  device: string | undefined;
-  strategies: readonly string[];
 }
 
 interface Found extends Verified {
@@ -50,6 +43,7 @@ export async function logIn(ctx: Context, auth: Auth, parts: AuthParts, form: Cr
   }
   const { failures, ...user } = found;
   const opened = await openSession(ctx, auth, parts, user);
+  await parts.familiar.rememberNetwork(ctx, form.username, user);
   parts.log.success(ctx, opened.session, { via, durationMs: Math.round(performance.now() - started), failures });
   return opened;
 }
@@ -61,12 +55,12 @@ export function tellThrottled(ctx: Context, { log }: AuthParts, username: string
 
 async function authenticate(ctx: Context, parts: AuthParts, form: Credentials): Promise<Found | undefined> {
   let asked = false;
-  for (const lane of lanesOf(ctx, parts, form)) {
+  for (const group of await parts.familiar.groupsOf(ctx, form)) {
     try {
-      const found = await tryLane(ctx, parts, form, lane);
+      const found = await tryGroup(ctx, parts, form, group);
       if (found) return found;
     } catch (error) {
-      // Whose own browser was let to try has an answer; that strangers must wait is nothing to them.
+      // This browser or network already got an answer, so the limit for strangers must not replace it.
       if (asked && error instanceof TaskflowError && error.code === 'THROTTLED') return undefined;
       throw error;
     }
@@ -75,35 +69,22 @@ async function authenticate(ctx: Context, parts: AuthParts, form: Credentials): 
   return undefined;
 }
 
-/**
- * A browser that has logged in as this user before is counted by itself, and asks the strategy that let it in. Where the
- * person left the strategy open, the others are asked as for any stranger.
- */
-function lanesOf(ctx: Context, { devices, registry }: AuthParts, { username, strategy }: Credentials): Lane[] {
-  const all = strategy === undefined ? registry.names() : [strategy];
-  const device = devices.read(ctx);
-  if (!device || !isFor(device, username) || !all.includes(device.strategy)) return [{ device: undefined, strategies: all }];
-  const others = all.filter((name) => name !== device.strategy);
-  const own: Lane = { device: `${device.strategy} ${device.id}`, strategies: [device.strategy] };
-  return others.length === 0 ? [own] : [own, { device: undefined, strategies: others }];
-}
-
-function isFor({ account }: Device, username: string): boolean {
-  return account === accountOf(username);
-}
-
-async function tryLane(ctx: Context, parts: AuthParts, form: Credentials, { device, strategies }: Lane): Promise<Found | undefined> {
+async function tryGroup(
+  ctx: Context,
+  parts: AuthParts,
+  form: Credentials,
+  { familiar, strategies }: AttemptGroup,
+): Promise<Found | undefined> {
   const { registry, throttle, log } = parts;
   const { username, password } = form;
   const address = clientAddress(ctx);
   const onThrottled = tellThrottled(ctx, parts, username);
-  const familiar = device === undefined ? undefined : { by: 'device' as const, id: device, strategy: strategies[0] ?? '' };
   const counted = await throttle.enter({ username, address, familiar }, onThrottled);
   let reason: FailReason = strategies.some((name) => registry.get(name)) ? 'bad_credentials' : 'unknown_strategy';
   const context = {
     ip: address,
     requestId: requestId(ctx),
-    hashes: { address: networkOf(address), queue: parts.queue, trusted: device !== undefined },
+    hashes: { address: networkOf(address), queue: parts.queue, trusted: familiar !== undefined },
     onError(name: string, error: unknown, durationMs: number) {
       reason = error instanceof Error && error.name === 'TimeoutError' ? 'timeout' : 'strategy_error';
       log.strategyError(ctx, name, error, durationMs, [password, username]);

@@ -55,3 +55,13 @@ export const everyStore: readonly (readonly [name: string, open: () => Promise<T
   ['SQLite', inSqlite],
   ...(hasRedis ? ([['Redis', inRedis]] as const) : []),
 ];
+
+/** The names of all entries that a store holds under a prefix. */
+export async function keysIn(store: SharedStore, prefix: string): Promise<string[]> {
+  const controller = new AbortController();
+  for await (const entries of store.watch(prefix, controller.signal)) {
+    controller.abort();
+    return entries.map(({ key }) => key);
+  }
+  return [];
+}

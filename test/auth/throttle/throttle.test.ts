@@ -1,11 +1,9 @@
-import { afterAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Buckets, bucketsIn } from '../../../src/auth/throttle/buckets.js';
 import { createThrottle, type Familiar, type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/throttle.js';
-import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
-import { TaskManager } from '../../../src/manager.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
-import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { everyStore, keysIn, type TwoViews } from '../../helpers/stores.js';
 
 const seconds = 1000;
 const minutes = 60 * seconds;
@@ -46,41 +44,23 @@ function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets, cl
   return { throttle, clock, told, enter, fail, failTimes };
 }
 
-const closing: (() => unknown)[] = [];
-afterAll(() => Promise.all(closing.map((close) => close())));
-
-/** The store of a task manager of its own. */
-function sqliteStore(): SharedStore {
-  const manager = new TaskManager({ database: ':memory:', logger: false });
-  closing.push(() => manager.stop({ timeout: 0 }));
-  return manager.store;
-}
-
-let redis: Promise<RedisServer> | undefined;
-let prefixes = 0;
-/** A store of its own in one Redis server for all tests of this file. */
-async function ownRedisStore(): Promise<SharedStore> {
-  redis ??= RedisServer.start().then((server) => {
-    closing.push(() => server.remove());
-    return server;
+describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => {
+  let views: TwoViews;
+  let prefix = '';
+  let tests = 0;
+  beforeAll(async () => {
+    views = await openStore();
   });
-  prefixes += 1;
-  const store = redisStore((await redis).connection, { prefix: `throttle-${prefixes}`, logger: false });
-  closing.unshift(() => store.close());
-  return store;
-}
-
-const stores: [string, () => SharedStore | Promise<SharedStore>][] = [
-  ['in memory', () => memoryStore()],
-  ["in the tasks' database", sqliteStore],
-  ...(hasRedis ? [['in Redis', ownRedisStore] as [string, () => Promise<SharedStore>]] : []),
-];
-
-describe.each(stores)('the throttle %s', (_where, makeStore) => {
-  const make = async (): Promise<Buckets> => bucketsIn(await makeStore(), 'throttle:');
+  afterAll(() => views.close());
+  beforeEach(() => {
+    tests += 1;
+    prefix = `throttle ${tests}:`;
+  });
+  /** Counts of this test alone. */
+  const make = (store = views.one): Buckets => bucketsIn(store, prefix);
 
   it('lets an account fail five times from one address, and then makes it wait 1 second, doubling to 15 minutes', async () => {
-    const { clock, fail, failTimes } = throttleAt({ address: 1000, account: 1000 }, await make());
+    const { clock, fail, failTimes } = throttleAt({ address: 1000, account: 1000 }, make());
     expect(await failTimes(5)).toEqual(Array(5).fill('in'));
     const waits: ('in' | number)[] = [];
     for (let n = 0; n < 12; n++) {
@@ -93,7 +73,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('lets a try through the moment its time is over, and not before', async () => {
-    const { clock, fail, failTimes } = throttleAt({}, await make());
+    const { clock, fail, failTimes } = throttleAt({}, make());
     await failTimes(5);
     clock.now += 999;
     expect(await fail()).toBe(1);
@@ -102,7 +82,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('lets an address fail thirty times in ten minutes, whatever names it tries', async () => {
-    const { clock, fail } = throttleAt({}, await make());
+    const { clock, fail } = throttleAt({}, make());
     for (let n = 0; n < 30; n++) {
       expect(await fail(`user ${n}`)).toBe('in');
       clock.now += 100;
@@ -114,7 +94,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('counts the addresses of one IPv6 network as one', async () => {
-    const { clock, fail } = throttleAt({ address: 3 }, await make());
+    const { clock, fail } = throttleAt({ address: 3 }, make());
     for (let n = 0; n < 3; n++) expect(await fail(`user ${n}`, `2001:db8:1:2::${n}`)).toBe('in');
     expect(await fail('another', '2001:db8:1:2:ffff::1')).toBe(600);
     expect(await fail('another', '2001:db8:1:3::1')).toBe('in');
@@ -123,7 +103,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('lets an account fail fifty times in an hour from all addresses, and then once each 30 seconds', async () => {
-    const { clock, fail } = throttleAt({}, await make());
+    const { clock, fail } = throttleAt({}, make());
     for (let n = 0; n < 50; n++) {
       expect(await fail('alice', `198.51.100.${n}`)).toBe('in');
       clock.now += 100;
@@ -139,7 +119,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('counts a name however it is composed, capitalised or spaced', async () => {
-    const { fail, failTimes } = throttleAt({}, await make());
+    const { fail, failTimes } = throttleAt({}, make());
     await failTimes(2, 'Jos\u00e9 P');
     await failTimes(2, 'jose\u0301  p');
     await fail(' \uff4aos\u00e9\u200b p\u00a0');
@@ -148,7 +128,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('counts no attempt that succeeded, nor one that was refused', async () => {
-    const { clock, enter, fail, failTimes } = throttleAt({}, await make());
+    const { clock, enter, fail, failTimes } = throttleAt({}, make());
     await failTimes(4);
     for (let n = 0; n < 10; n++) {
       const counted = await enter();
@@ -163,7 +143,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('lets five of two hundred wrong attempts at once through', async () => {
-    const { enter } = throttleAt({ global: 1000 }, await make());
+    const { enter } = throttleAt({ global: 1000 }, make());
     let checked = 0;
     const outcomes = await Promise.allSettled(
       Array.from({ length: 200 }, async () => {
@@ -178,9 +158,8 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('lets every right attempt of two processes through when many come at once: those over a limit wait for the others', async () => {
-    const store = await makeStore();
     const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
-    const processes = [1, 2].map(() => throttleAt({}, bucketsIn(store, 'throttle:'), clock));
+    const processes = [views.one, views.two].map((store) => throttleAt({}, make(store), clock));
     const logIn = async ({ enter }: (typeof processes)[0]): Promise<number> => {
       const counted = await enter();
       await new Promise((resolve) => setTimeout(resolve, 30));
@@ -192,13 +171,8 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('leaves nothing of an attempt that succeeded, was refused or was withdrawn', async () => {
-    const store = await makeStore();
-    const { enter, fail, failTimes } = throttleAt({ global: 1000 }, bucketsIn(store, 'throttle:'));
-    const keys = async (): Promise<string[]> => {
-      const controller = new AbortController();
-      for await (const entries of store.watch('throttle:', controller.signal)) return entries.map(({ key }) => key);
-      return [];
-    };
+    const { enter, fail, failTimes } = throttleAt({ global: 1000 }, make());
+    const keys = (): Promise<string[]> => keysIn(views.two, prefix);
     await (await enter('carol', '192.0.2.1')).succeeded();
     await (await enter('dave', '192.0.2.2')).withdrawn();
     expect(await keys()).toEqual([]);
@@ -211,7 +185,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('counts a browser that has logged in before by itself: strangers who try the account do not lock it out', async () => {
-    const { clock, fail, failTimes } = throttleAt({ global: 1000 }, await make());
+    const { clock, fail, failTimes } = throttleAt({ global: 1000 }, make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     await failTimes(30, 'alice', '203.0.113.7');
     expect(await fail('alice', '203.0.113.7')).not.toBe('in');
@@ -223,7 +197,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('counts a network that has logged in before apart from other networks, and within its own address limit', async () => {
-    const { fail, failTimes } = throttleAt({ global: 1000 }, await make());
+    const { fail, failTimes } = throttleAt({ global: 1000 }, make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     expect(await fail('alice', '203.0.113.9')).toBe(30);
     expect(await failTimes(6, 'alice', '203.0.113.7', office)).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
@@ -232,7 +206,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('lets all familiar browsers and networks of an account fail fifty times in an hour together', async () => {
-    const { clock, fail } = throttleAt({ global: 1000 }, await make());
+    const { clock, fail } = throttleAt({ global: 1000 }, make());
     const familiar = (n: number): Familiar =>
       n % 2 ? { by: 'device', id: `device ${n}`, strategy: 'default' } : { by: 'network', id: `192.0.2.${n}`, strategy: 'default' };
     let admitted = 0;
@@ -247,7 +221,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('blocks no longer than it may after the clock was set back', async () => {
-    const { clock, fail, failTimes } = throttleAt({ address: 10 }, await make());
+    const { clock, fail, failTimes } = throttleAt({ address: 10 }, make());
     await failTimes(5);
     await failTimes(5, 'bob');
     expect(await fail('bob')).toBe(600);
@@ -260,7 +234,7 @@ describe.each(stores)('the throttle %s', (_where, makeStore) => {
   });
 
   it('forgets failures after an hour and a quarter without one', async () => {
-    const { clock, fail, failTimes } = throttleAt({}, await make());
+    const { clock, fail, failTimes } = throttleAt({}, make());
     await failTimes(5);
     clock.now += 75 * minutes;
     expect(await failTimes(5)).toEqual(Array(5).fill('in'));
@@ -291,6 +265,24 @@ describe('the throttle', () => {
     expect(outcome).toBeUndefined();
     await jest.advanceTimersByTimeAsync(200);
     expect(outcome).toBe(1);
+    jest.useRealTimers();
+  });
+
+  it('keeps an attempt counted, as one under way, if the store fails before its outcome is written', async () => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
+    const store = memoryStore();
+    let down = false;
+    const replace: SharedStore['replace'] = (...args) => (down ? Promise.reject(new Error('down')) : store.replace(...args));
+    const { enter, fail } = throttleAt({}, bucketsIn({ ...store, replace }, ''));
+    for (let n = 0; n < 5; n++) {
+      const counted = await enter();
+      down = true;
+      await expect(n % 2 ? counted.succeeded() : counted.failed()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      down = false;
+    }
+    const sixth = fail();
+    await jest.advanceTimersByTimeAsync(5000);
+    expect(await sixth).toBe(1);
     jest.useRealTimers();
   });
 

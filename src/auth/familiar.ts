@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import type { Context } from 'koa';
+import { clientAddress, networkOf } from '../http/client-address.js';
+import type { SharedStore, StoreValue } from '../store/shared-store.js';
+import type { Devices } from './device.js';
+import type { KnownUsers } from './known-users.js';
+import type { Credentials, StrategyRegistry } from './registry.js';
+import type { Revocations } from './revocations.js';
+import { accountOf } from './throttle/account.js';
+import type { Familiar } from './throttle/throttle.js';
+import { askStore } from './time-limit.js';
+import type { Verified } from './verify-login.js';
+
+/*
+ * Browsers and networks that have logged in to an account before are familiar: their attempts are counted apart from those of
+ * strangers, who therefore cannot lock them out. A browser proves it with its device cookie. The networks of an account are
+ * kept in the store, for scripts, which keep no cookie.
+ *
+ * Both hold for one user of one strategy, until the version of the user changes or all sessions of the user are ended.
+ */
+
+/** Strategies that one attempt asks, counted together. */
+export interface AttemptGroup {
+  strategies: readonly string[];
+  familiar: Familiar | undefined;
+}
+
+/** The login that made a browser or network familiar. */
+export interface FamiliarLogin {
+  /** Name of the session's user. */
+  username: string;
+  /** Version of the user, as in the session's token. */
+  version: string;
+  /** When it began; Unix milliseconds. */
+  loginAt: number;
+  /** The sign-out everywhere that it came after, if the clock alone does not tell; else 0. */
+  signOut: number;
+}
+
+/** Knows which browsers and networks have logged in to which account. */
+export interface FamiliarPlaces {
+  /** How the attempt is to be counted: with each group, the strategies to ask. Familiar groups come first. */
+  groupsOf(ctx: Context, credentials: Credentials): Promise<readonly AttemptGroup[]>;
+  /** Remembers the network of a login. A store that fails is no reason to refuse the login. */
+  rememberNetwork(ctx: Context, typedName: string, user: Verified): Promise<void>;
+}
+
+/** Networks that are kept of one account. */
+const maxNetworks = 20;
+const day = 86_400_000;
+/** Milliseconds that a network stays familiar after a login. */
+const lifetime = 30 * day;
+/** Times that other processes may change the networks of an account first before this one gives up. */
+const maxRaces = 10;
+
+interface KnownNetwork extends FamiliarLogin {
+  network: string;
+}
+
+interface FamiliarParts {
+  store: SharedStore;
+  /** Of all its keys in the store. */
+  prefix: string;
+  registry: StrategyRegistry;
+  users: Pick<KnownUsers, 'unchanged'>;
+  revocations: Pick<Revocations, 'ready' | 'has'>;
+  devices: Pick<Devices, 'read'>;
+  now: () => number;
+}
+
+/** The familiar browsers and networks of a login. */
+export function familiarPlaces({ store, prefix, registry, users, revocations, devices, now }: FamiliarParts): FamiliarPlaces {
+  const keyOf = (strategy: string, account: string): string => `${prefix}${strategy}:${account}`;
+
+  const holds = async (strategy: string, { username, version, loginAt, signOut }: FamiliarLogin): Promise<boolean> => {
+    await revocations.ready();
+    // Bound to the user and not to a session: a logout ends nothing of it.
+    if (revocations.has({ id: '', strategy, username, authenticatedAt: new Date(loginAt) }, signOut)) return false;
+    try {
+      return await users.unchanged({ strategy, username }, version);
+    } catch {
+      // If the strategy cannot tell whether the user is unchanged, the attempt counts as a stranger's.
+      return false;
+    }
+  };
+
+  const familiarOf = async (ctx: Context, strategy: string, account: string): Promise<Familiar | undefined> => {
+    if (!registry.get(strategy)) return undefined;
+    const device = devices.read(ctx);
+    if (device?.strategy === strategy && device.account === account && (await holds(strategy, device)))
+      return { by: 'device', id: device.id, strategy };
+    const id = networkOf(clientAddress(ctx));
+    const networks = networksIn(await askStore(() => store.get(keyOf(strategy, account))), now());
+    const known = networks.find(({ network }) => network === id);
+    return known && (await holds(strategy, known)) ? { by: 'network', id, strategy } : undefined;
+  };
+
+  return {
+    async groupsOf(ctx, { username, strategy }) {
+      const names = strategy === undefined ? registry.names() : [strategy];
+      const account = accountId(username);
+      const found = await Promise.all(names.map((name) => familiarOf(ctx, name, account)));
+      const familiar = names.flatMap((name, n) => (found[n] ? [{ strategies: [name], familiar: found[n] }] : []));
+      const others = names.filter((_name, n) => found[n] === undefined);
+      return others.length === 0 ? familiar : [...familiar, { strategies: others, familiar: undefined }];
+    },
+    async rememberNetwork(ctx, typedName, { strategy, username, version, signOut, authenticatedAt }) {
+      const network = networkOf(clientAddress(ctx));
+      const key = keyOf(strategy, accountId(typedName));
+      const login: KnownNetwork = { network, username, version, signOut, loginAt: authenticatedAt.getTime() };
+      try {
+        for (let race = 0; race < maxRaces; race++) {
+          const before = await askStore(() => store.get(key));
+          const networks = networksIn(before, now());
+          const same = networks.find((each) => each.network === network);
+          if (same && isFresh(same, login)) return;
+          const others = networks.filter((each) => each !== same).sort((one, other) => other.loginAt - one.loginAt);
+          const after = [login, ...others].slice(0, maxNetworks).map((each) => ({ ...each }));
+          if (await askStore(() => store.replace(key, before, after, lifetime / 1000))) return;
+        }
+      } catch {
+        // The next login remembers it.
+      }
+    },
+  };
+}
+
+/** Whether a network need not be written again: of many logins a day it is written once. */
+function isFresh(known: KnownNetwork, login: KnownNetwork): boolean {
+  const same = known.username === login.username && known.version === login.version && known.signOut === login.signOut;
+  return same && login.loginAt >= known.loginAt && login.loginAt - known.loginAt < day;
+}
+
+/** The account that a typed name stands for, in a form that is short and can be a key. */
+export function accountId(username: string): string {
+  return createHash('sha256').update(accountOf(username)).digest('base64url').slice(0, 22);
+}
+
+function networksIn(stored: StoreValue | undefined, now: number): KnownNetwork[] {
+  return ((stored as unknown as KnownNetwork[] | undefined) ?? []).filter(({ loginAt }) => now - loginAt < lifetime);
+}

@@ -1,0 +1,252 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import type { AuthOptions } from '../../src/auth/create-auth.js';
+import { StrategyRegistry } from '../../src/auth/registry.js';
+import type { AuthStrategy, KnownUser } from '../../src/auth/strategy.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+import { type Answer, postForm, postJson } from '../helpers/client.js';
+import { turnableClock } from '../helpers/clock.js';
+import { type LoginApp, serveLogin } from '../helpers/login-app.js';
+import { everyStore, keysIn, type TwoViews } from '../helpers/stores.js';
+
+const password = 'the right password of ci';
+const apps: LoginApp[] = [];
+const closeApps = async (): Promise<void> => {
+  jest.useRealTimers();
+  await Promise.all(apps.splice(0).map((app) => app.close()));
+};
+afterEach(closeApps);
+
+/** A strategy with one user, `ci`, that counts the guesses which reach it. */
+function users() {
+  const strategy: AuthStrategy & { guesses: number; user: KnownUser | undefined; failing: boolean } = {
+    guesses: 0,
+    user: { version: '1' },
+    failing: false,
+    authenticate_user(username, given) {
+      const right = username.toLowerCase() === 'ci' && given === password;
+      if (!right) strategy.guesses += 1;
+      return right && { ok: true, username: 'ci' };
+    },
+    find_user(username) {
+      if (strategy.failing) throw new Error('down');
+      return username === 'ci' ? strategy.user : undefined;
+    },
+  };
+  return strategy;
+}
+
+const serve = async (options: Partial<AuthOptions>): Promise<LoginApp> => {
+  const app = await serveLogin({ throttle: { floor: 0 }, ...options }, { proxy: true, maxIpsCount: 1 });
+  apps.push(app);
+  return app;
+};
+const from = (address: string, cookie?: string): Record<string, string> => ({
+  'X-Forwarded-For': address,
+  ...(cookie !== undefined && { Cookie: cookie }),
+});
+const guess = async (app: LoginApp, address: string, username = 'ci', cookie?: string): Promise<number> =>
+  (await postJson(app.login, { username, password: 'wrong' }, from(address, cookie))).status;
+const logIn = async (app: LoginApp, address: string, more: object = {}): Promise<number> =>
+  (await postJson(app.login, { username: 'ci', password, ...more }, from(address))).status;
+/** The device cookie of a login by the form. */
+const deviceOf = async (app: LoginApp, address: string, strategy = ''): Promise<string> => {
+  const answer: Answer = await postForm(app.login, { username: 'ci', password, strategy }, from(address));
+  const cookies = answer.headers.getSetCookie().map((each) => each.split(';')[0] ?? '');
+  return cookies.find((each) => each.includes('_device')) ?? '';
+};
+/** An address of one /64 network of many. */
+const network = (n: number): string => `2001:db8:${n.toString(16)}::1`;
+
+describe.each(everyStore)('guesses that are counted on the %s store', (_name, openStore) => {
+  let views: TwoViews;
+  beforeEach(async () => {
+    views = await openStore();
+  });
+  afterEach(async () => {
+    await closeApps();
+    await views.close();
+  });
+
+  it('leave no trace once their address is blocked, whatever names they try, and reset no count', async () => {
+    const { pass } = turnableClock();
+    const store = views.one;
+    const strategies = users();
+    const app = await serve({ strategies, store });
+    for (let n = 0; n < 49; n++) {
+      if (n % 10 === 0) pass(1);
+      await guess(app, network(n));
+    }
+    for (let n = 0; n < 31; n++) {
+      if (n % 10 === 0) pass(1);
+      await guess(app, '198.51.100.7', `junk ${n}`);
+    }
+    const before = await keysIn(views.two, '');
+    const names = Array.from({ length: 510 }, (_, n) => `name ${n}`);
+    for (let n = 0; n < names.length; n += 30) {
+      const statuses = await Promise.all(names.slice(n, n + 30).map((name) => guess(app, '198.51.100.7', name)));
+      expect(new Set(statuses)).toEqual(new Set([429]));
+    }
+    expect(await keysIn(views.two, '')).toEqual(before);
+    strategies.guesses = 0;
+    pass(1);
+    expect(await guess(app, network(1000))).toBe(401);
+    for (let n = 1001; n < 1010; n++) expect(await guess(app, network(n))).toBe(429);
+    expect(strategies.guesses).toBe(1);
+  });
+
+  it('of a stranger with a /48 network, four in a second, refuse no login of a script from its own network', async () => {
+    const { pass } = turnableClock();
+    const strategies = users();
+    const [app, other] = [await serve({ strategies, store: views.one }), await serve({ strategies, store: views.two })];
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    let [attempts, let200] = [0, 0];
+    for (let second = 0; second < 64; second++) {
+      for (let n = 0; n < 4; n++) await guess(n % 2 ? app : other, network(attempts++));
+      if (second % 2 && (await logIn(second % 4 === 1 ? app : other, '192.0.2.10')) === 200) let200 += 1;
+      pass(1);
+    }
+    expect(let200).toBe(32);
+    expect(strategies.guesses).toBeLessThanOrEqual(52);
+    // What does not hold: a login from a network that is new to the account has to wait.
+    expect(await logIn(app, '203.0.113.1')).toBe(429);
+  });
+
+  it('with forty device cookies are fifty in all, and prove nothing after the password was changed', async () => {
+    const { pass } = turnableClock();
+    const strategies = users();
+    const app = await serve({ strategies, store: views.one });
+    const cookies: string[] = [];
+    for (let n = 0; n < 40; n++) {
+      if (n % 10 === 0) pass(1);
+      cookies.push(await deviceOf(app, '192.0.2.10'));
+    }
+    const tryAll = async (): Promise<number> => {
+      strategies.guesses = 0;
+      for (const cookie of cookies) for (let n = 0; n < 5; n++) await guess(app, '192.0.2.99', 'ci', cookie);
+      return strategies.guesses;
+    };
+    expect(await tryAll()).toBe(50);
+    pass(3600);
+    strategies.user = { version: '2' };
+    expect(await tryAll()).toBe(5);
+  });
+
+  it('in four spellings of a name are fifty together', async () => {
+    const { pass } = turnableClock();
+    const strategies = users();
+    const app = await serve({ strategies, store: views.one });
+    const spellings = ['José', 'JOSE\u0301', '\uff4aose', ' jo\u200bsè '];
+    for (let n = 0; n < 100; n++) {
+      if (n % 10 === 0) pass(1);
+      await guess(app, network(n), spellings[n % 4]);
+    }
+    expect(strategies.guesses).toBe(50);
+  });
+
+  it('from a familiar network are counted as those of a stranger after all sessions were ended', async () => {
+    turnableClock();
+    const strategies = users();
+    const app = await serve({ strategies, store: views.one, throttle: { floor: 0, account: 3, pair: 10 } });
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    const cookie = await deviceOf(app, '192.0.2.11');
+    for (let n = 0; n < 4; n++) await guess(app, network(n));
+    expect(await guess(app, '192.0.2.10')).toBe(401);
+    expect(await guess(app, '192.0.2.99', 'ci', cookie)).toBe(401);
+    await app.auth.signOutEverywhere('default', 'ci');
+    expect(await guess(app, '192.0.2.10')).toBe(429);
+    expect(await guess(app, '192.0.2.99', 'ci', cookie)).toBe(429);
+    expect(await logIn(app, '192.0.2.10')).toBe(429);
+  });
+});
+
+describe('a familiar network', () => {
+  const limited = { floor: 0, account: 3, pair: 3 };
+  const exhaust = async (app: LoginApp): Promise<void> => {
+    for (let n = 0; n < 3; n++) await guess(app, network(n));
+    expect(await guess(app, network(99))).toBe(429);
+  };
+
+  it('is a /64 of IPv6, and IPv4 however it is written', async () => {
+    const app = await serve({ strategies: users(), throttle: limited });
+    expect(await logIn(app, '2001:db8:ffff::1')).toBe(200);
+    expect(await logIn(app, '::ffff:192.0.2.10')).toBe(200);
+    await exhaust(app);
+    expect(await logIn(app, '2001:db8:ffff::2')).toBe(200);
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    expect(await logIn(app, '::ffff:c000:20a')).toBe(200);
+    expect(await logIn(app, '2001:db8:ffff:1::1')).toBe(429);
+    expect(await logIn(app, '192.0.2.11')).toBe(429);
+  });
+
+  it('is nothing to another account, another strategy or another login', async () => {
+    const store = memoryStore();
+    const strategies = new StrategyRegistry().register('team', users()).register('staff', users());
+    const app = await serve({ strategies, store, throttle: limited });
+    const shop = await serve({ strategies: users(), store, path: '/shop', throttle: limited });
+    expect(await logIn(app, '192.0.2.10', { strategy: 'team' })).toBe(200);
+    await exhaust(app);
+    await exhaust(shop);
+    expect(await logIn(app, '192.0.2.10', { strategy: 'staff' })).toBe(429);
+    expect(await logIn(app, '192.0.2.10', { strategy: 'team' })).toBe(200);
+    expect(await logIn(shop, '192.0.2.10')).toBe(429);
+    for (let n = 0; n < 3; n++) await guess(app, network(n), 'bob');
+    expect(await guess(app, '192.0.2.10', 'bob')).toBe(429);
+  });
+
+  it('is a stranger when the user is gone, has another version, or the strategy cannot tell', async () => {
+    const strategies = users();
+    const app = await serve({ strategies, throttle: limited });
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    await exhaust(app);
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    strategies.failing = true;
+    expect(await logIn(app, '192.0.2.10')).toBe(429);
+    strategies.failing = false;
+    strategies.user = undefined;
+    expect(await logIn(app, '192.0.2.10')).toBe(429);
+    strategies.user = { version: '2' };
+    expect(await logIn(app, '192.0.2.10')).toBe(429);
+    strategies.user = { version: '1' };
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+  });
+
+  it('is forgotten after thirty days without a login, and kept by one', async () => {
+    const { pass } = turnableClock();
+    const app = await serve({ strategies: users(), throttle: limited });
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    pass(29 * 86_400);
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    pass(29 * 86_400);
+    await exhaust(app);
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    pass(30 * 86_400);
+    await exhaust(app);
+    expect(await logIn(app, '192.0.2.10')).toBe(429);
+  });
+
+  it('is one of the last twenty that logged in, in one entry of the store', async () => {
+    const { pass } = turnableClock();
+    const store = memoryStore();
+    const app = await serve({ strategies: users(), store, throttle: limited });
+    for (let n = 0; n < 21; n++) {
+      pass(1);
+      expect(await logIn(app, `192.0.2.${n}`)).toBe(200);
+    }
+    await exhaust(app);
+    expect(await logIn(app, '192.0.2.0')).toBe(429);
+    expect(await logIn(app, '192.0.2.1')).toBe(200);
+    expect(await keysIn(store, 'auth:/tasks:networks:')).toHaveLength(1);
+  });
+
+  it('answers 503 and asks no strategy when the store cannot tell what is familiar', async () => {
+    const strategies = users();
+    const store = memoryStore();
+    const get = store.get;
+    const app = await serve({
+      strategies,
+      store: { ...store, get: (key) => (key.includes('networks') ? Promise.reject(new Error('down')) : get(key)) },
+    });
+    expect(await guess(app, '192.0.2.10')).toBe(503);
+    expect(strategies.guesses).toBe(0);
+  });
+});
