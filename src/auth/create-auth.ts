@@ -255,7 +255,7 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   // Failures of strangers in a table of their own, so that a flood of them takes no room from sessions.
   const buckets = given.store === undefined ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '') : familiarBuckets;
   const tokens = createTokens({ secretKeys, audience: mount.path, tokenExpiry, idleTimeout, now });
-  const devices = deviceCookies(cookies.device, keysFor('device cookie'), now);
+  const devices = deviceCookies({ cookie: cookies.device, keys: keysFor('device cookie'), audience: mount.path, now });
   const users = knownUsers(registry, keysFor('session version'));
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);

@@ -46,16 +46,32 @@ interface DeviceCookie extends Device {
   expires: number;
 }
 
-/** The device cookies of a login. The first key signs, all verify. */
-export function deviceCookies(cookie: Cookie, keys: readonly Buffer[], now: () => number): Devices {
+interface DeviceParts {
+  cookie: Cookie;
+  /** The first key signs, all verify. */
+  keys: readonly Buffer[];
+  /** The mount: a cookie of one login proves nothing to another with the same key. */
+  audience: string;
+  now: () => number;
+}
+
+/** The device cookies of a login. */
+export function deviceCookies({ cookie, keys, audience, now }: DeviceParts): Devices {
+  const open = (value: string): DeviceCookie | undefined => {
+    const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
+    if (text === undefined || signature === undefined) return undefined;
+    if (!keys.some((key) => timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, audience, text))))) return undefined;
+    const device = readFields(JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields);
+    return device && device.expires * 1000 > now() ? device : undefined;
+  };
   const read = (ctx: Context): DeviceCookie | undefined => {
-    const devices = cookie.read(ctx).flatMap((value) => open(value, keys, now()) ?? []);
+    const devices = cookie.read(ctx).flatMap((value) => open(value) ?? []);
     return devices.length === 1 ? devices[0] : undefined;
   };
   const write = (ctx: Context, { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut }: DeviceCookie): void => {
     const fields: Fields = [strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut];
     const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
-    cookie.write(ctx, `${text}.${macOf(keys[0], text)}`, expires - Math.floor(now() / 1000));
+    cookie.write(ctx, `${text}.${macOf(keys[0], audience, text)}`, expires - Math.floor(now() / 1000));
   };
   return {
     read,
@@ -85,13 +101,9 @@ type Fields = [
   signOut: number,
 ];
 
-function open(value: string, keys: readonly Buffer[], now: number): DeviceCookie | undefined {
-  const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
-  if (text === undefined || signature === undefined) return undefined;
-  if (!keys.some((key) => timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, text))))) return undefined;
-  const fields = JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields;
-  // Cookies of version 0.1 are bound to no version of the user, and prove nothing any more.
+/** `undefined` for a cookie of version 0.1, which is bound to no version of the user and proves nothing any more. */
+function readFields(fields: Fields): DeviceCookie | undefined {
   if (fields.length !== 9) return undefined;
   const [strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut] = fields;
-  return expires * 1000 > now ? { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut } : undefined;
+  return { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut };
 }

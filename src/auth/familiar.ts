@@ -87,6 +87,7 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, de
   const familiarOf = async (ctx: Context, strategy: string, account: string): Promise<Familiar | undefined> => {
     if (!registry.get(strategy)) return undefined;
     const device = devices.read(ctx);
+    // A browser is known by its cookie wherever it is; a network only if the browser is not.
     if (device?.strategy === strategy && device.account === account && (await holds(strategy, device)))
       return { by: 'device', id: device.id, strategy };
     const id = networkOf(clientAddress(ctx));

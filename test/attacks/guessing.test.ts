@@ -193,6 +193,17 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.10', 'bob')).toBe(429);
   });
 
+  it('does not take the device cookie of another login with the same key, user and strategy', async () => {
+    const strategies: AuthStrategy = { authenticate_user: (_username, given) => given === password };
+    const app = await serve({ strategies, throttle: limited });
+    const shop = await serve({ strategies, path: '/shop', throttle: limited });
+    const own = await deviceOf(app, '192.0.2.10');
+    const renamed = (await deviceOf(shop, '192.0.2.10')).replace(/^[^=]+/, own.split('=')[0] ?? '');
+    await exhaust(app);
+    expect(await guess(app, '192.0.2.11', 'ci', renamed)).toBe(429);
+    expect(await guess(app, '192.0.2.11', 'ci', own)).toBe(401);
+  });
+
   it('is a stranger when the user is gone, has another version, or the strategy cannot tell', async () => {
     const strategies = users();
     const app = await serve({ strategies, throttle: limited });
