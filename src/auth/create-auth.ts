@@ -337,7 +337,7 @@ function urlOption(value: unknown): string | undefined {
 
 function storeOption(store: SharedStore | undefined): SharedStore {
   if (store === undefined) return memoryStore();
-  if (typeof store !== 'object' || store === null || typeof store.watch !== 'function')
-    throw wrongType('store', store, 'a SharedStore, such as tasks.store');
+  if (typeof store !== 'object' || store === null || typeof store.watch !== 'function' || typeof store.list !== 'function')
+    throw wrongType('store', store, 'a SharedStore with watch() and list(), such as tasks.store');
   return store;
 }

@@ -22,10 +22,13 @@ export function plainHeaders(ctx: Context): void {
 }
 
 /**
- * Keeps what a guard lets through out of every cache, unless the app sets `Cache-Control` itself, before or later. It is decided
- * when the headers go out, since Koa removes them for an error, and a stream or a `writeHead` of the app may come first.
+ * Keeps what a guard lets through out of every cache, unless the app sets `Cache-Control` itself, before or later. Set at once,
+ * so that middlewares with a default of their own, such as koa-static, leave theirs out; and once more when the headers go
+ * out, since Koa removes them for an error.
  */
-export function noStoreUnlessSet({ res }: Context): void {
+export function noStoreUnlessSet(ctx: Context): void {
+  const { res } = ctx;
+  if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store');
   const writeHead = res.writeHead as (...given: unknown[]) => typeof res;
   const writeGuarded = (...given: unknown[]): typeof res => {
     if (!res.headersSent && !res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');

@@ -12,6 +12,7 @@ import type { SharedStore } from '../../src/store/shared-store.js';
 import { sseStream } from '../../src/web/sse-stream.js';
 import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';
+import { closeAfterEach } from '../helpers/closing.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
@@ -24,6 +25,7 @@ const users: Users = [
   ['admin', cheapHash(password)],
   ['vera', cheapHash('three'), { roles: ['viewer'] }],
 ];
+const keep = closeAfterEach();
 const open: Served[] = [];
 let log: ReturnType<typeof recordingLogger>;
 let auth: Auth;
@@ -208,7 +210,7 @@ describe('maxSessions', () => {
   it.each(everyStore)(
     'is not exceeded by many logins at once, in two processes, and keeps the list short: %s',
     async (_name, openStore) => {
-      const views = await openStore();
+      const views = keep(await openStore());
       const options = { maxSessions: 5, throttle: false, strategies: { authenticate_user: () => true } } as const;
       const urls = [await start({ ...options, store: views.one }), await start({ ...options, store: views.two })];
       const sessions = await Promise.all(Array.from({ length: 40 }, (_, n) => signIn(urls[n % 2] ?? '')));
@@ -221,8 +223,6 @@ describe('maxSessions', () => {
       expect(await sessionsOf(urls[1] ?? '', last)).toHaveLength(5);
       // What has ended is removed from the store, so that a login does not read more and more.
       await waitFor(async () => (await views.one.list('auth:/tasks:session:', undefined, 100)).length === 5);
-      await Promise.all(open.splice(0).map((served) => served.close()));
-      await views.close();
     },
   );
 

@@ -6,11 +6,13 @@ import type { AuthStrategy, KnownUser, Verdict } from '../../src/auth/strategy.j
 import { memoryStore } from '../../src/store/memory-store.js';
 import { type Answer, ask, postJson } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';
+import { closeAfterEach } from '../helpers/closing.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { cheapHash, password } from '../helpers/passwords.js';
 import { everyStore } from '../helpers/stores.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
+const keep = closeAfterEach();
 const open: LoginApp[] = [];
 afterEach(async () => {
   jest.useRealTimers();
@@ -192,7 +194,7 @@ describe('a login under way', () => {
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
   it('covers the sessions of a host whose clock is fast, and no login after it, on both hosts', async () => {
-    const views = await openStore();
+    const views = keep(await openStore());
     const { pass } = turnableClock();
     const strategies: AuthStrategy = { authenticate_user: () => true };
     const [slow, fast] = [await start({ strategies, store: views.one }), await start({ strategies, store: views.two })];
@@ -221,9 +223,6 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
       for (const session of fresh)
         expect([await nameAt(slow, session), await onFast(() => nameAt(fast, session))]).toEqual(['alice', 'alice']);
     }
-    jest.useRealTimers();
-    await Promise.all(open.splice(0).map((app) => app.close()));
-    await views.close();
   });
 });
 
@@ -315,17 +314,38 @@ describe('find_user', () => {
     let [running, most] = [0, 0];
     const strategy: AuthStrategy = {
       authenticate_user: () => true,
-      async find_user() {
+      async find_user(username) {
         running += 1;
         most = Math.max(most, running);
         await sleep(0.01);
         running -= 1;
-        return { version: '1' };
+        return { version: username };
       },
     };
-    const app = await start({ strategies: strategy, throttle: false });
-    const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => signIn(app, `user${n}`)));
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(200);
-    expect(most).toBeLessThanOrEqual(64);
+    const registry = new StrategyRegistry().register('table', strategy);
+    const names = Array.from({ length: 200 }, (_, n) => `user${n}`);
+    const found = await Promise.all(names.map((name) => registry.find(strategy, name)));
+    expect(found.map((user) => user?.version)).toEqual(names);
+    expect(most).toBe(64);
+  });
+
+  it('is not called while sixteen of its calls hang, and is called again once they have ended', async () => {
+    const ends: ((user: KnownUser) => void)[] = [];
+    const strategy: AuthStrategy = {
+      authenticate_user: () => true,
+      find_user: () => new Promise((resolve) => ends.push(resolve)),
+    };
+    const registry = new StrategyRegistry({ timeLimit: 0.05 }).register('table', strategy);
+    const find = async (): Promise<KnownUser | undefined> => registry.find(strategy, 'alice');
+    const late = await Promise.allSettled(Array.from({ length: 100 }, find));
+    expect(late.map(({ status }) => status)).toEqual(Array(100).fill('rejected'));
+    const asked = ends.length;
+    await expect(find()).rejects.toThrow();
+    expect([asked, ends.length]).toEqual([64, 64]);
+    for (const end of ends) end({ version: '1' });
+    await sleep(0.01);
+    const again = find();
+    ends.at(-1)?.({ version: '2' });
+    expect(await again).toEqual({ version: '2' });
   });
 });
