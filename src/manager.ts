@@ -1,4 +1,3 @@
-import { runInEmptyContext } from './empty-context.js';
 import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { keptStatistics } from './engines/embedded/upkeep.js';
 import { TaskflowError } from './errors.js';
