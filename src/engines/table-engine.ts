@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Background } from '../background.js';
 import { runInEmptyContext } from '../empty-context.js';
 import { isReported, TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
@@ -78,13 +79,19 @@ export class TableEngine implements TaskEngine {
   #runner: TaskRunner | undefined;
   #slots: Slots | undefined;
   #claiming = false;
+  #stopping: Promise<void> | undefined;
+  /** Nothing is read or written any more, because the drain has ended. */
   #stopped = false;
+  /** Rings when ends of attempts that could not be recorded are tried for the last time. */
+  readonly #lastChance = new Bell();
+  readonly #recording: Background;
   #logTimer: NodeJS.Timeout | undefined;
 
   constructor({ home, logger, retention }: TableEngineOptions) {
     this.#home = home;
     this.#logger = logger;
     this.#upkeep = new Upkeep({ logger, retention });
+    this.#recording = new Background(logger, 'recording the ends of tasks');
     this.#claims = new ClaimTimer({ logger, look: () => this.#poke() });
     this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
     this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
@@ -110,8 +117,8 @@ export class TableEngine implements TaskEngine {
     this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0);
     this.#introduce(this.#self);
     if (this.#home.owners) {
-      this.#every(recoveryInterval, () => void this.#recoverDead().catch((err) => this.#report(err, 'looking for dead processes failed')));
-      this.#every(recoveryInterval, () => this.#home.owners?.sign(this.#owner));
+      this.#every(recoveryInterval, 'looking for dead processes', () => this.#recoverDead());
+      this.#every(recoveryInterval, 'the heartbeat of this process', () => this.#home.owners?.sign(this.#owner));
     }
     this.#upkeep.start(await this.#open());
     if (!runner) return;
@@ -126,14 +133,19 @@ export class TableEngine implements TaskEngine {
       stuckChanged: (stuck) => this.#updateSelf(stuck),
     });
     runner.onChange(() => this.#poke());
+    if (this.#stopping) throw hasStopped();
     this.#claiming = true;
     this.#scheduler.start(await this.#open());
     this.#poke();
   }
 
-  async stop({ timeout }: { timeout: number }): Promise<void> {
-    if (this.#stopped) return;
-    this.#stopped = true;
+  stop({ timeout }: { timeout: number }): Promise<void> {
+    this.#stopping ??= this.#stop(timeout);
+    return this.#stopping;
+  }
+
+  /** Handlers that run can enqueue, read and command until the drain has ended. Claims and schedules end at once. */
+  async #stop(timeout: number): Promise<void> {
     // What is being opened or started makes timers of its own: they end once all of them are there.
     await this.#starting?.catch(() => undefined);
     await this.#opening?.catch(() => undefined);
@@ -141,19 +153,21 @@ export class TableEngine implements TaskEngine {
     this.#scheduler.stop();
     this.#upkeep.stop();
     this.#claims.stop();
-    for (const timer of this.#timers) clearInterval(timer);
     const opened = this.#opened;
-    if (opened) await this.#drain(opened, timeout);
+    const drained = !opened || (await this.#drain(opened, timeout));
+    this.#stopped = true;
+    for (const timer of this.#timers) clearInterval(timer);
     this.#changed.close();
-    if (opened) await this.#close(opened);
+    if (opened) await this.#close(opened, drained);
     await this.#home.close?.();
   }
 
-  async #close(opened: Opened): Promise<void> {
+  async #close(opened: Opened, drained: boolean): Promise<void> {
     clearTimeout(this.#logTimer);
     this.#writeLogs(opened);
     this.#slots?.close();
-    if (this.#starting) this.#introduce({ owner: this.#owner });
+    // What was handed back took this process off the list.
+    if (this.#starting && drained) this.#introduce({ owner: this.#owner });
     await opened.commits.close();
     opened.port.hold(false);
     await opened.close();
@@ -174,19 +188,34 @@ export class TableEngine implements TaskEngine {
     this.#introduce(this.#self);
   }
 
-  /** Waits for what runs; what does not end is handed back, as if this process had died. */
-  async #drain({ commits }: Opened, timeout: number): Promise<void> {
+  /** Waits for what runs. What does not end is handed back, as if this process had died. Returns whether all ended. */
+  async #drain({ commits }: Opened, timeout: number): Promise<boolean> {
     const slots = this.#slots;
-    if (!slots) return;
+    if (!slots) return true;
     // What a batch under way has claimed belongs to what runs.
     await commits.settled();
-    if (await slots.drain(timeout)) return;
+    if (await slots.drain(timeout)) return true;
     this.#logger.warn({ running: slots.size }, 'stopped while tasks were running');
     slots.abortAll();
     // Handlers that obey their signal end now; one that still succeeds is recorded so.
     await slots.drain(0.25);
-    const rows = await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() });
-    this.#tell(rows);
+    await this.#handBackRunning(commits);
+    return false;
+  }
+
+  /**
+   * Hands back what runs. Ends that could not be recorded go into the same commit before it, so that a lock which is held on
+   * the file for long makes no finished task an interrupted one.
+   */
+  async #handBackRunning(commits: GroupCommit): Promise<void> {
+    await commits.settled();
+    this.#lastChance.ring();
+    await new Promise((resolve) => setImmediate(resolve));
+    try {
+      this.#tell(await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() }));
+    } catch (err) {
+      this.#report(err, 'tasks that ran could not be handed back; another process does that once this one has ended');
+    }
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
@@ -281,7 +310,7 @@ export class TableEngine implements TaskEngine {
   }
 
   #open(): Promise<Opened> {
-    if (this.#stopped) return Promise.reject(hasStopped());
+    if (this.#stopped || (this.#stopping && !this.#opening)) return Promise.reject(hasStopped());
     if (this.#opened) return Promise.resolve(this.#opened);
     // What is opened outlives the request that needed it first.
     this.#opening ??= runInEmptyContext(() =>
@@ -317,8 +346,9 @@ export class TableEngine implements TaskEngine {
   }
 
   /** Timers that never keep the process alive, and end with the engine. */
-  #every(milliseconds: number, call: () => void): void {
-    this.#timers.add(setInterval(call, milliseconds).unref());
+  #every(milliseconds: number, job: string, work: () => void | Promise<void>): void {
+    const background = new Background(this.#logger, job);
+    this.#timers.add(setInterval(() => background.run(work), milliseconds).unref());
   }
 
   #claim(reserved: number): Claim | undefined {
@@ -361,8 +391,8 @@ export class TableEngine implements TaskEngine {
   /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */
   #lookForChanges(): void {
     this.#changed.ring();
-    if (!this.#claiming || !this.#opened) return;
-    this.#slots?.cancel(this.#opened.reader.toCancel(this.#owner));
+    this.#slots?.cancel(this.#opened?.reader.toCancel(this.#owner) ?? []);
+    if (!this.#claiming) return;
     this.#scheduler.refresh();
     this.#poke();
   }
@@ -384,25 +414,25 @@ export class TableEngine implements TaskEngine {
     }
   }
 
-  /** Records how an attempt ended; on a disk that is full now it tries again until it can, or the engine stops. */
-  #record(key: AttemptKey & { id: string }, result: AttemptResult, { logs, progress }: LeftToWrite): Promise<void> {
+  /** Records how an attempt ended. If that fails, because the disk is full say, it is tried again until this engine has stopped. */
+  async #record(key: AttemptKey & { id: string }, result: AttemptResult, { logs, progress }: LeftToWrite): Promise<void> {
     const { id, seq, attempt } = key;
-    const recorded = this.#opened?.commits.submit<'finish'>({
-      ...{ kind: 'finish', seq, owner: this.#owner, attempt, at: Date.now(), result },
+    const finish = {
+      ...({ kind: 'finish', seq, owner: this.#owner, attempt, at: Date.now(), result } as const),
       ...(logs.length > 0 && { logs }),
       ...(progress && { progress }),
-    });
-    return Promise.resolve(recorded).then(
-      (row) => {
+    };
+    for (let again = false; this.#opened && !this.#stopped; again = true) {
+      try {
+        const row = await this.#opened.commits.submit<'finish'>(again ? { ...finish, again } : finish);
+        this.#recording.worked();
         if (row) this.#tell([row]);
-      },
-      async (err) => {
-        if (this.#stopped) return;
-        this.#report(err, 'the end of a task could not be recorded and will be tried again', { taskId: id, attempt });
-        await new Promise((resolve) => setTimeout(resolve, recordDelay));
-        await this.#record(key, result, { logs, progress });
-      },
-    );
+        return;
+      } catch (err) {
+        this.#recording.failed(err, { taskId: id, attempt });
+        await this.#lastChance.wait(AbortSignal.timeout(recordDelay));
+      }
+    }
   }
 
   async #abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<void> {

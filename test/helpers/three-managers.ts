@@ -30,7 +30,9 @@ export function threeManagers(options: TaskManagerOptions, [enqueuing, showing]:
       await Promise.all([enqueues.start({ run: false }), runs.start(how), shows.start({ run: false })]);
     },
     stop: async (how: object) => {
-      await Promise.all(all.map((each) => each.stop(how)));
+      // The one that runs tasks first: until its handlers have ended, they may use the other two.
+      await runs.stop(how);
+      await Promise.all([enqueues.stop(how), shows.stop(how)]);
     },
     enqueue: enqueues.enqueue.bind(enqueues),
   };

@@ -46,10 +46,13 @@ export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[
 }
 
 /** Ends an attempt, if it is still this owner's. */
-export function finish(transaction: Transaction, { seq, owner, attempt, at, result, logs, progress }: Of<'finish'>): Row | undefined {
+export function finish(transaction: Transaction, write: Of<'finish'>): Row | undefined {
+  const { seq, owner, attempt, at, result, logs, progress, again } = write;
+  const row = heldRow(transaction, seq, owner, attempt);
+  // It was stored before with its lines, and only the answer was lost.
+  if (!row && again) return undefined;
   if (logs) writeLog(transaction, logs);
   if (progress) writeProgress(transaction, owner, [progress]);
-  const row = heldRow(transaction, seq, owner, attempt);
   if (!row) return undefined;
   // Whatever a cancelled handler still returns or throws is not what was asked of it any more.
   if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at, undefined, {});

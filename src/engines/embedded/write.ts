@@ -63,7 +63,8 @@ interface OnTasks<K> {
 /** Everything that changes the database. JSON, so that it can be sent to the thread that writes. */
 export type Write =
   | { kind: 'enqueue'; tasks: PackedTasks }
-  | ({ kind: 'finish'; result: AttemptResult; logs?: readonly LogEntry[]; progress?: ProgressEntry } & Held)
+  /** `again`: it was submitted before, and may have been stored although that failed. */
+  | ({ kind: 'finish'; result: AttemptResult; logs?: readonly LogEntry[]; progress?: ProgressEntry; again?: boolean } & Held)
   /** The handler of a cancelled task did not end in time. */
   | ({ kind: 'abandon' } & Held)
   | { kind: 'log'; logs: readonly LogEntry[] }

@@ -1,7 +1,7 @@
 import { taskContext } from '../../tasks/context.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
-import { sleep } from '../wait.js';
+import { gate, sleep, waitFor } from '../wait.js';
 
 /** What an engine promises of stopping. */
 export function describeStopping({ runner, manager, ended: endedOf }: Suite): void {
@@ -63,6 +63,54 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     told.length = 0;
     await tasks.stop({ timeout: 0.05 });
     expect(told.sort()).toEqual(['again pending', 'deaf interrupted', 'once interrupted']);
+  });
+
+  it('lets running handlers enqueue, read and command until the drain ends, and starts nothing new', async () => {
+    const { passed, open } = gate();
+    let childRuns = 0;
+    const child = tasks.task('child', () => {
+      childRuns += 1;
+    });
+    const seen: unknown[] = [];
+    const parent = tasks.task('parent', async () => {
+      await passed;
+      const [kept = '', cancelled = ''] = await child.enqueueMany([[], []]);
+      await tasks.control({ action: 'cancel', ids: [cancelled] }, { actor: 'test' });
+      seen.push((await tasks.get(kept))?.status, (await tasks.get(cancelled))?.status);
+      seen.push((await tasks.find({ name: 'child', limit: 5 })).total);
+    });
+    const told: string[] = [];
+    for (const status of ['success', 'failed', 'interrupted'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    await tasks.start();
+    await ended(await parent.enqueue(), 'running');
+    const stopped = tasks.stop({ timeout: 10 });
+    await sleep(0.05);
+    open();
+    await stopped;
+    expect(seen).toEqual(['pending', 'cancelled', 2]);
+    expect(told).toEqual(['parent success']);
+    expect(childRuns).toBe(0);
+  });
+
+  it('hands back a task whose handler fails because the drain has ended', async () => {
+    const told: string[] = [];
+    for (const status of ['failed', 'interrupted'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    const noop = tasks.define('noop');
+    let refused: unknown;
+    const late = tasks.task('late', async () => {
+      await new Promise<void>((resolve) => taskContext().signal.addEventListener('abort', () => resolve()));
+      await sleep(0.4);
+      await noop.enqueue().catch((error: unknown) => {
+        refused = error;
+        throw error;
+      });
+    });
+    await tasks.start();
+    await ended(await late.enqueue(), 'running');
+    await tasks.stop({ timeout: 0.05 });
+    await waitFor(() => refused);
+    expect(refused).toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    expect(told).toEqual(['late interrupted']);
   });
 
   it('refuses what is enqueued after a stop, so that nobody takes it for stored', async () => {
