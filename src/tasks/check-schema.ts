@@ -38,7 +38,9 @@ export function checkArgument<S extends z.ZodType>(where: string, schema: S, giv
   const { path, message, wrongType } = flawOf(error);
   const name = [where, ...path.filter((part) => typeof part === 'string')].join('.');
   const value = path.reduce<unknown>((each, key) => (each as Record<PropertyKey, unknown> | undefined)?.[key], given);
-  const text = message.startsWith('has ') ? `${name} ${message}` : `${name} is ${quote(value)}; it ${message}`;
+  // HTTP has no Dates, so the schema's message does not name them.
+  const also = path.at(-1) === 'from' || path.at(-1) === 'to' ? ', or a Date' : '';
+  const text = message.startsWith('has ') ? `${name} ${message}` : `${name} is ${quote(value)}; it ${message}${also}`;
   throw wrongType ? typeError(text) : rangeError(text);
 }
 
@@ -52,14 +54,18 @@ const mostItems = 10_000;
  * @throws TypeError or RangeError with code INVALID_INPUT for anything else, for a list that is too long, and for an object that
  * throws when it is read.
  */
-export function plainCopy(where: string, given: unknown, times: readonly string[] = []): Record<string, unknown> {
+export function plainCopy(
+  where: string,
+  given: unknown,
+  { times = [], accepted = 'a plain object' }: { times?: readonly string[]; accepted?: string } = {},
+): Record<string, unknown> {
   let entries: [string, unknown][] | undefined;
   try {
     if (isPlainObject(given)) entries = Object.entries(given).map(([key, value]) => [key, copyOf(value)]);
   } catch (cause) {
     throw typeError(`${where} throws an error when it is read`, { cause });
   }
-  if (!entries) throw typeError(`${where} is ${quote(given)}; it must be a plain object`);
+  if (!entries) throw typeError(`${where} is ${quote(given)}; it must be ${accepted}`);
   const copy: Record<string, unknown> = Object.create(null);
   for (const [key, value] of entries) {
     if (value === tooLong) throw rangeError(`${where}.${key} is a list of more than ${mostItems} items`);

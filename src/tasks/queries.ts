@@ -34,7 +34,7 @@ export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
         : 'must be an object',
   });
 
-const aTime = 'must be a time such as 2026-11-03T14:00:00Z, or -6h, -7d relative to now';
+const aTime = 'must be a time such as 2026-11-03T14:00:00Z, or relative to now such as -6h or -7d';
 
 /** A time: ISO 8601, or relative to now. */
 export const time = z
@@ -48,7 +48,7 @@ const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as con
 /** Where the page before ended. */
 export const cursor = z.string({ error: 'must be a string that a list gave' }).max(2000, { error: 'is not one that a list gave' });
 
-const someStates = `must be a list of some of ${taskStatuses.join(', ')}, each once`;
+const someStates = `must be a list of one or more of ${taskStatuses.join(', ')}`;
 const someTags = 'must be a list of 1 to 10 texts, each a key or key:value';
 
 /** Conditions that tasks are chosen by. Each must hold. */

@@ -10,6 +10,8 @@ const mostArgumentBytes = 64 * 1024 * 1024;
 /** Words of a search that choose tasks for a command: an engine looks for no more, so it would find more tasks than were meant. */
 const mostWords = 20;
 
+const filterAccepted = "an object of conditions such as { status: ['failed'] }, or 'all' for every task";
+
 type Action = Command['action'];
 type Given = Record<string, unknown>;
 
@@ -32,12 +34,12 @@ const targets = {
  */
 export async function readCommand(command: unknown, by: unknown, now: number): Promise<[command: Command, by: CommandBy]> {
   const schemas = await loadQueries();
-  const given = plainCopy('command', command);
+  const given = plainCopy('command', command, { accepted: "an object such as { action: 'cancel', ids: [id] }" });
   refuseUndefined('command', given);
   const { action } = given;
   if (!isAction(action)) throw wrongAction(action);
   if (given.filter !== undefined && given.filter !== 'all') {
-    given.filter = plainCopy('command.filter', given.filter, ['from', 'to']);
+    given.filter = plainCopy('command.filter', given.filter, { times: ['from', 'to'], accepted: filterAccepted });
     refuseUndefined('command.filter', given.filter as Given);
   }
   const checked = checkArgument('command', schemas.commands[action], given) as Given & { action: Action };
@@ -45,7 +47,9 @@ export async function readCommand(command: unknown, by: unknown, now: number): P
   const who = readBy(schemas, by);
   const toTasks = checked.filter !== undefined || (checked.ids !== undefined && action !== 'rerun');
   if (!toTasks && (who.dryRun === true || who.expect !== undefined))
-    throw typeError(`by.${who.dryRun === true ? 'dryRun' : 'expect'} is not possible with '${action}' of a queue or schedule, or 'rerun'`);
+    throw typeError(
+      `by.${who.dryRun === true ? 'dryRun' : 'expect'} works only with cancel, delete, retry and run of tasks, not with this '${action}'`,
+    );
   return [commandOf(checked, now), who];
 }
 
@@ -66,7 +70,7 @@ function oneTarget(action: Action, given: Given): void {
 }
 
 function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
-  const given = plainCopy('by', by);
+  const given = plainCopy('by', by, { accepted: "an object such as { actor: 'ada' }" });
   const { reason, ...rest } = given;
   // Only a reason may be undefined: without `dryRun` or `expect` more would be done than was meant.
   refuseUndefined('by', rest);

@@ -19,7 +19,7 @@ type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failu
 /** Checks a query object, of which `undefined` members count as absent. */
 async function read<K extends Schema>(name: string, schema: K, query: unknown): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
   const schemas = await loadQueries();
-  const copy = query === undefined ? {} : withoutUndefined(plainCopy(name, query, ['from', 'to']));
+  const copy = query === undefined ? {} : withoutUndefined(plainCopy(name, query, { times: ['from', 'to'] }));
   return checkArgument(name, schemas[schema], copy) as ReturnType<(typeof Queries)[K]['parse']>;
 }
 
