@@ -10,7 +10,7 @@ function idArgument(id: unknown): string {
   return stringOption('id', id, '', { accepted, maxLength: 400 });
 }
 
-const kinds: readonly (keyof Aggregates)[] = ['pulse', 'metrics', 'failures', 'workers', 'waits'];
+const kinds: readonly (keyof Aggregates)[] = ['pulse', 'metrics', 'failures', 'workers', 'waits', 'histograms'];
 
 /**
  * The reading side of an engine for callers: checks what they ask, and puts it into the engine's words. This is the only place
@@ -51,6 +51,15 @@ async function aggregated(engine: EngineReader, kind: keyof Aggregates, asked: u
     const { items, next } = await engine.aggregate(kind, query);
     return { items, nextCursor: cursors.write(next) };
   }
+  if (kind === 'histograms') return engine.aggregate(kind, boundsArgument(asked));
   if (asked !== undefined) throw wrongType(`query of '${kind}'`, asked, 'left out');
-  return engine.aggregate(kind as Exclude<keyof EngineAggregates, 'metrics' | 'failures'>);
+  return engine.aggregate(kind as Exclude<keyof EngineAggregates, 'metrics' | 'failures' | 'histograms'>);
+}
+
+/** Reads the bounds of a histogram in seconds. */
+function boundsArgument(bounds: unknown): readonly number[] {
+  const accepted = 'a list of 1 to 100 numbers of seconds';
+  if (!Array.isArray(bounds)) throw wrongType('bounds', bounds, accepted);
+  if (bounds.length === 0 || bounds.length > 100) throw outOfRange('bounds', bounds, accepted);
+  return bounds.map((bound: unknown, n) => numberOption(`bounds[${n}]`, bound, 0));
 }

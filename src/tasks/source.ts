@@ -88,7 +88,7 @@ export interface FailureList {
 }
 
 /** What is summed up over tasks: what each kind is asked with, and what it answers. */
-export interface Aggregates extends Pick<EngineAggregates, 'pulse' | 'workers' | 'waits'> {
+export interface Aggregates extends Pick<EngineAggregates, 'pulse' | 'workers' | 'waits' | 'histograms'> {
   metrics: { query: [range?: RangeQuery]; answer: EngineAggregates['metrics']['answer'] };
   failures: { query: [query?: FailuresQuery]; answer: FailureList };
 }

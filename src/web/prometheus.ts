@@ -1,5 +1,6 @@
+import type { DurationHistogram } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
-import { type Figures, taskStatuses } from '../tasks/types.js';
+import { taskStatuses } from '../tasks/types.js';
 
 /** https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export const prometheusType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -8,28 +9,37 @@ type Labels = Readonly<Record<string, string>>;
 type Sample = readonly [labels: Labels, value: number];
 
 const endings = taskStatuses.slice(2);
-const quantiles = { p50: '0.5', p95: '0.95', p99: '0.99' } as const;
+/** Bounds of the histogram, in seconds. */
+const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600] as const;
+/** Functions, and queues, that have series of their own, so that a queue for each customer does not overload a Prometheus. */
+const mostNames = 500;
 
-/** The figures of the tasks as Prometheus takes them. Series are by function and by queue, never by task. */
+/**
+ * Returns the figures of the tasks as Prometheus takes them. Series are by function and by queue, never by task, and of the
+ * first 500 functions and queues at most, in the order of their names.
+ */
 export async function prometheusText(tasks: TaskSource): Promise<string> {
-  const [now, ever, { queues: states }, workers] = await Promise.all([
+  const [now, ever, { queues: states }, workers, histograms] = await Promise.all([
     tasks.aggregate('metrics', { series: false }),
     tasks.aggregate('metrics', { from: new Date(0), series: false }),
     tasks.describe(),
     tasks.aggregate('workers'),
+    tasks.aggregate('histograms', bounds),
   ]);
   return [
     family(
       'tasks',
       'gauge',
       'Tasks kept, by state.',
-      now.functions.flatMap(({ name, counts }) => taskStatuses.map((status): Sample => [{ function: name, status }, counts[status]])),
+      first(now.functions).flatMap(({ name, counts }) =>
+        taskStatuses.map((status): Sample => [{ function: name, status }, counts[status]]),
+      ),
     ),
     family(
       'queue_tasks',
       'gauge',
       'Tasks of a queue that have not ended.',
-      now.queues.flatMap(({ name, counts }) =>
+      first(now.queues).flatMap(({ name, counts }) =>
         (['pending', 'running'] as const).map((status): Sample => [{ queue: name, status }, counts[status]]),
       ),
     ),
@@ -37,15 +47,15 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
       'queue_paused',
       'gauge',
       'Whether a queue is paused.',
-      states.map(({ name, paused }): Sample => [{ queue: name }, Number(paused)]),
+      first(states).map(({ name, paused }): Sample => [{ queue: name }, Number(paused)]),
     ),
     family(
       'ended_total',
       'counter',
       'Tasks that ended, deleted ones too.',
-      ever.functions.flatMap(({ name, counts }) => endings.map((status): Sample => [{ function: name, status }, counts[status]])),
+      first(ever.functions).flatMap(({ name, counts }) => endings.map((status): Sample => [{ function: name, status }, counts[status]])),
     ),
-    family('attempt_duration_seconds', 'gauge', 'How long attempts ran, within 2.2 %.', ever.functions.flatMap(durationSamples)),
+    histogram('attempt_duration_seconds', 'How long attempts ran, within 4.5 %.', first(histograms)),
     family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, workers.length]]),
     family('worker_slots', 'gauge', 'Tasks that they may run at once.', [[{}, workers.reduce((sum, { slots }) => sum + (slots ?? 0), 0)]]),
     family('worker_slots_stuck', 'gauge', 'Slots held by handlers that did not stop when their attempt was given up.', [
@@ -54,11 +64,19 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
   ].join('');
 }
 
-function durationSamples({ name, durations }: Figures & { name: string }): Sample[] {
-  return Object.entries(quantiles).flatMap(([key, quantile]): Sample[] => {
-    const value = durations[key as keyof typeof quantiles];
-    return value === null ? [] : [[{ function: name, quantile }, value]];
-  });
+function first<T extends { name: string }>(items: readonly T[]): readonly T[] {
+  return items.slice(0, mostNames);
+}
+
+function histogram(name: string, help: string, histograms: readonly DurationHistogram[]): string {
+  const full = `koa_taskflow_${name}`;
+  const lines = histograms.flatMap(({ name: of, counts, count, sum }) => [
+    ...bounds.map((bound, n) => `${full}_bucket${labelText({ function: of, le: String(bound) })} ${counts[n] ?? 0}\n`),
+    `${full}_bucket${labelText({ function: of, le: '+Inf' })} ${count}\n`,
+    `${full}_sum${labelText({ function: of })} ${sum}\n`,
+    `${full}_count${labelText({ function: of })} ${count}\n`,
+  ]);
+  return `# HELP ${full} ${help}\n# TYPE ${full} histogram\n${lines.join('')}`;
 }
 
 function family(name: string, type: 'gauge' | 'counter', help: string, samples: readonly Sample[]): string {

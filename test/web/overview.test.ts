@@ -116,7 +116,8 @@ describe('GET P/metrics/prometheus', () => {
     expect(text).toContain('koa_taskflow_ended_total{function="fail \\"hard\\"\\\\",status="failed"} 3\n');
     expect(text).toContain('koa_taskflow_queue_tasks{queue="default",status="pending"} 1\n');
     expect(text).toContain('koa_taskflow_queue_paused{queue="slow"} 1\n');
-    expect(text).toMatch(/koa_taskflow_attempt_duration_seconds\{function="add",quantile="0.95"\} \d/);
+    expect(text).toContain('koa_taskflow_attempt_duration_seconds_bucket{function="add",le="+Inf"} 2\n');
+    expect(text).toContain('koa_taskflow_attempt_duration_seconds_count{function="add"} 2\n');
     expect(text).toContain('koa_taskflow_worker_slots 7\n');
     expect(text).toContain('koa_taskflow_worker_slots_stuck 0\n');
     const families = new Set<string>();
@@ -127,6 +128,46 @@ describe('GET P/metrics/prometheus', () => {
         expect(line).toMatch(/^koa_taskflow_\w+(\{(\w+="([^"\\\n]|\\["\\n])*",?)+\})? -?\d+(\.\d+)?(e[+-]?\d+)?$/);
     }
     expect(families.size).toBe(8);
+  });
+
+  it('keeps the rules that promtool checks: types, suffixes, and whole histograms whose counts grow', async () => {
+    const { text } = await get('/metrics/prometheus');
+    const seen = new Set<string>();
+    const blocks = text.split(/^(?=# HELP )/m);
+    for (const block of blocks) {
+      const [help, type, ...samples] = block.trimEnd().split('\n');
+      const name = /^# HELP (koa_taskflow_[a-z_]+) \S/.exec(help ?? '')?.[1] ?? '';
+      const kind = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(type ?? '');
+      expect([name, kind?.[1], seen.has(name)]).toEqual([name, name, false]);
+      seen.add(name);
+      expect([name, /_total$/.test(name)]).toEqual([name, kind?.[2] === 'counter']);
+      const keys = samples.map((sample) => sample.slice(0, sample.lastIndexOf(' ')));
+      expect(new Set(keys).size).toBe(keys.length);
+      if (kind?.[2] !== 'histogram') {
+        for (const key of keys) expect(key.replace(/\{.*/, '')).toBe(name);
+        expect(block).not.toMatch(/[{,](le|quantile)="/);
+        continue;
+      }
+      const histograms = new Map<string, { bounds: number[]; counts: number[]; rest: Record<string, number> }>();
+      for (const sample of samples) {
+        const [, suffix = '', labels = '', value = ''] = /^[a-z_]+_(bucket|sum|count)\{(.*)\} (\S+)$/.exec(sample) ?? [];
+        const of = labels.replace(/,?le="[^"]*"$/, '');
+        const histogram = histograms.get(of) ?? { bounds: [], counts: [], rest: {} };
+        histograms.set(of, histogram);
+        if (suffix !== 'bucket') histogram.rest[suffix] = Number(value);
+        else {
+          histogram.bounds.push(Number((/le="([^"]*)"$/.exec(labels)?.[1] ?? '').replace('+Inf', 'Infinity')));
+          histogram.counts.push(Number(value));
+        }
+      }
+      expect(histograms.size).toBeGreaterThan(1);
+      for (const { bounds, counts, rest } of histograms.values()) {
+        expect(bounds).toEqual([...bounds].sort((a, b) => a - b));
+        expect(counts).toEqual([...counts].sort((a, b) => a - b));
+        expect(bounds.at(-1)).toBe(Number.POSITIVE_INFINITY);
+        expect(rest).toEqual({ sum: expect.any(Number), count: counts.at(-1) });
+      }
+    }
   });
 });
 
