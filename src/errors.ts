@@ -18,6 +18,7 @@ const problems = {
   NOT_FOUND: [404, 'Not found'],
   TASK_NOT_FOUND: [404, 'No such task'],
   TASK_STATE_CONFLICT: [409, 'The state of the task does not allow this'],
+  SCHEDULE_DEFINED: [409, 'A running process defines this schedule'],
   COUNT_CHANGED: [409, 'The filter finds another number of tasks'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
   NOT_SUPPORTED: [501, 'Not supported by this engine'],

@@ -17,6 +17,7 @@ export type {
   Action,
   Aggregates as EngineAggregates,
   AppConnection,
+  AppDescription,
   AttemptIo,
   AttemptResult,
   Changes,

@@ -163,7 +163,7 @@ export class TaskManager implements TaskSource {
     });
     this.#engine = engineOf(given, this.#logger, this.#warnDuration);
     this.#lifecycle = new Lifecycle({
-      begin: (run) => this.#engine.start(run ? this.#runner : undefined),
+      begin: (run) => this.#engine.start(run ? this.#runner : undefined, { tasks: [...this.#definitions.keys()] }),
       // An engine with a clock of its own is one for tests, where nothing happens by itself.
       warn: given.logger === false || this.#engine.clock ? undefined : () => this.#logger.warn({}, neverStarted),
     });

@@ -163,6 +163,7 @@ const headerTable: readonly (readonly [string, string, 'nobody' | 'admin', numbe
   ['POST', '/schedules/:name/pause', 'admin', 404, plain],
   ['POST', '/schedules/:name/resume', 'nobody', 401, plain],
   ['POST', '/schedules/:name/run', 'admin', 404, plain],
+  ['POST', '/schedules/:name/remove', 'admin', 404, plain],
   ['POST', '/:id/rerun', 'admin', 201, plain],
   ['POST', '/:id/run', 'nobody', 401, plain],
   ['POST', '/:id/retry', 'admin', 202, plain],

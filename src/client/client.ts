@@ -126,6 +126,8 @@ export interface TaskClient {
   resumeSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
   /** Resolves to the task it made. */
   runSchedule(name: string, body?: Reason): Promise<TaskSummary>;
+  /** Removes a schedule that no running process defines any more; its tasks stay. */
+  removeSchedule(name: string, body?: Reason): Promise<{ schedule: string; removed: true }>;
   /** One's own open sessions, the last used first, or for an administrator those of another user. */
   sessions(query?: SessionListQuery): Promise<{ items: readonly OpenSession[]; nextCursor: string | null }>;
   endSession(id: string, query?: SessionsQuery): Promise<void>;
@@ -240,6 +242,7 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     pauseSchedule: async (name, body) => on('schedules', name, 'pause', body),
     resumeSchedule: async (name, body) => on('schedules', name, 'resume', body),
     runSchedule: async (name, body) => on('schedules', name, 'run', body),
+    removeSchedule: async (name, body) => on('schedules', name, 'remove', body),
     changes(options = {}) {
       onlyKeys('options', options, ['topics', 'follow', 'lastEventId', 'signal', 'wait']);
       return followChanges((lastEventId) => stream(options, lastEventId, options.signal), options);

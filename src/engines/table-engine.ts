@@ -7,6 +7,7 @@ import type { SharedStore } from '../store/shared-store.js';
 import type {
   Action,
   Aggregates,
+  AppDescription,
   AttemptResult,
   Command,
   CommandBy,
@@ -58,7 +59,7 @@ interface Opened extends OpenTables {
 
 /** Runs the tasks of tables that are written in batches, wherever those are kept: any number of processes may have them open. */
 export class TableEngine implements TaskEngine {
-  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']);
+  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume', 'remove']);
   readonly store: SharedStore;
   readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
   readonly backup?: NonNullable<TaskEngine['backup']>;
@@ -104,17 +105,17 @@ export class TableEngine implements TaskEngine {
     this.#observer = observer;
   }
 
-  start(runner: TaskRunner | undefined): Promise<void> {
-    this.#starting = runInEmptyContext(() => this.#start(runner));
+  start(runner: TaskRunner | undefined, app: AppDescription = { tasks: [] }): Promise<void> {
+    this.#starting = runInEmptyContext(() => this.#start(runner, app));
     return this.#starting;
   }
 
-  async #start(runner: TaskRunner | undefined): Promise<void> {
+  async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     const { port } = await this.#open();
     this.#runner = runner;
     await this.#home.owners?.take(this.#owner);
     await this.#recoverDead();
-    this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0);
+    this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     this.#introduce(this.#self);
     if (this.#home.owners) {
       this.#every(recoveryInterval, 'looking for dead processes', () => this.#recoverDead());
@@ -231,6 +232,9 @@ export class TableEngine implements TaskEngine {
 
   schedule(schedule: Schedule): void {
     this.#scheduler.add(schedule);
+    if (!this.#self || this.#stopped) return;
+    this.#self = { ...this.#self, schedules: this.#scheduler.names() };
+    this.#introduce(this.#self);
   }
 
   async find(query: Parameters<TaskEngine['find']>[0]): ReturnType<TaskEngine['find']> {
@@ -281,8 +285,14 @@ export class TableEngine implements TaskEngine {
     return outcome;
   }
 
-  async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run', by: CommandBy, at: number): Promise<Outcome> {
+  async #controlSchedule(name: string, action: 'pause' | 'resume' | 'run' | 'remove', by: CommandBy, at: number): Promise<Outcome> {
     const { commits } = await this.#open();
+    if (action === 'remove') {
+      const outcome = await commits.submit<'removeSchedule'>({ kind: 'removeSchedule', name, at });
+      if (outcome === 'defined')
+        throw new TaskflowError('SCHEDULE_DEFINED', 'A running process defines this schedule, or did so less than a minute ago.');
+      return { results: [], known: outcome === 'removed' };
+    }
     if (action !== 'run') {
       const paused = action === 'pause';
       const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused, at, by: by.actor, reason: by.reason });

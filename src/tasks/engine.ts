@@ -144,6 +144,8 @@ export interface ScheduleState {
   pausable?: false;
   /** Runs left out: because the one before had not ended, or because they were missed. */
   skipped: number;
+  /** Since when no running process defines it, ISO 8601. Null while a process does, and for the first minute after the last one did. */
+  undefinedSince: string | null;
 }
 
 /** A queue, as far as it is known. */
@@ -335,7 +337,7 @@ export type Command =
   /** `args` is JSON text of the list of arguments; those of the task when absent. */
   | { action: 'rerun'; ids: readonly string[]; args?: string | undefined }
   | { action: 'pause' | 'resume'; queue: string }
-  | { action: 'pause' | 'resume' | 'run'; schedule: string };
+  | { action: 'pause' | 'resume' | 'run' | 'remove'; schedule: string };
 
 /** Who commands, and why. */
 export interface CommandBy {
@@ -411,10 +413,16 @@ export interface TaskClock {
 /** A connection of the app's own to the file of the tasks: a `DatabaseSync` of `koa-taskflow/sqlite`. */
 export type AppConnection = DatabaseSyncInstance;
 
+/** What a process tells an engine about its app. */
+export interface AppDescription {
+  /** Names of the tasks that it defines. */
+  tasks: readonly string[];
+}
+
 /** What stores tasks and runs them. */
 export interface TaskEngine extends EngineReader, EngineControl {
   /** Runs tasks with the runner; without one this process only enqueues and shows. */
-  start(runner: TaskRunner | undefined): Promise<void>;
+  start(runner: TaskRunner | undefined, app?: AppDescription): Promise<void>;
   /** Waits up to `timeout` seconds for running attempts, then hands back what is left. */
   stop(options: { timeout: number }): Promise<void>;
   /**

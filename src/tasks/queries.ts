@@ -235,6 +235,7 @@ export const commands = {
   }),
   pause: strict({ action: z.literal('pause'), queue: queue.optional(), schedule: schedule.optional() }),
   resume: strict({ action: z.literal('resume'), queue: queue.optional(), schedule: schedule.optional() }),
+  remove: strict({ action: z.literal('remove'), schedule }),
 };
 
 /** Who commands, and how carefully. */

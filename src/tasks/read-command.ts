@@ -24,6 +24,7 @@ const targets = {
   rerun: ['ids'],
   pause: ['queue', 'schedule'],
   resume: ['queue', 'schedule'],
+  remove: ['schedule'],
 } as const satisfies Record<Action, readonly string[]>;
 
 /**

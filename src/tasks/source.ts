@@ -65,7 +65,9 @@ export type Command =
       readonly queue?: never;
       readonly ids?: never;
       readonly filter?: never;
-    };
+    }
+  /** Forgets a schedule that no running process defines any more. Its tasks stay. */
+  | { readonly action: 'remove'; readonly schedule: string };
 
 /** One page of a list. */
 export interface TaskList {

@@ -189,6 +189,7 @@ const scheduleFields = {
   pause: pause.nullable(),
   pausable: z.literal(false).exactOptional(),
   skipped: count,
+  undefinedSince: time.nullable(),
 };
 const schedule = z.strictObject(scheduleFields) satisfies z.ZodType<ScheduleState>;
 
@@ -245,6 +246,7 @@ export const bulkAnswer = z.strictObject({
 
 export const historyAnswer = z.strictObject({ deleted: count, more: z.boolean() });
 export const queueAnswer = z.strictObject({ queue: z.string(), paused: z.boolean() });
+export const scheduleRemoved = z.strictObject({ schedule: z.string(), removed: z.literal(true) });
 export const scheduleAnswer = z.strictObject({ schedule: z.string(), paused: z.boolean() });
 
 const auditEvent = z.strictObject({

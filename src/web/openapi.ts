@@ -169,6 +169,10 @@ const operations: Readonly<Record<string, Operation>> = {
   'POST /queues/:name/resume': control('resumeQueue', 'Resumes a queue', answers.queueAnswer),
   'POST /schedules/:name/pause': control('pauseSchedule', 'Pauses a schedule', answers.scheduleAnswer),
   'POST /schedules/:name/resume': control('resumeSchedule', 'Resumes a schedule', answers.scheduleAnswer),
+  'POST /schedules/:name/remove': {
+    ...control('removeSchedule', 'Removes a schedule that no running process defines', answers.scheduleRemoved),
+    errors: [404, 409, 413, 415, 501],
+  },
   'POST /schedules/:name/run': control('runSchedule', 'Runs a schedule now', answers.taskSummary),
   'GET /:id': {
     id: 'getTask',
@@ -220,6 +224,7 @@ const components: Readonly<Record<string, z.ZodType>> = {
   HistoryAnswer: answers.historyAnswer,
   QueueAnswer: answers.queueAnswer,
   ScheduleAnswer: answers.scheduleAnswer,
+  ScheduleRemoved: answers.scheduleRemoved,
   Health: answers.health,
   Problem: answers.problem,
   BulkBody: schemas.bulkBody,

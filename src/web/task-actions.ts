@@ -18,6 +18,7 @@ export function actionRoutes(tasks: TaskSource, parts: ActionParts): Route[] {
     route('/schedules/:name/pause', 'pause', (acting, schedule) => onSchedule(acting, 'pause', schedule)),
     route('/schedules/:name/resume', 'resume', (acting, schedule) => onSchedule(acting, 'resume', schedule)),
     route('/schedules/:name/run', 'run', (acting, schedule) => onSchedule(acting, 'run', schedule)),
+    route('/schedules/:name/remove', 'remove', (acting, schedule) => onSchedule(acting, 'remove', schedule)),
     route('/:id/retry', 'retry', (acting, id) => onTask(acting, 'retry', id)),
     route('/:id/cancel', 'cancel', (acting, id) => onTask(acting, 'cancel', id)),
     route('/:id/run', 'run', (acting, id) => onTask(acting, 'run', id)),
@@ -77,7 +78,7 @@ async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string
   acting.ctx.status = 202;
 }
 
-async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run', schedule: string): Promise<void> {
+async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run' | 'remove', schedule: string): Promise<void> {
   const { task } = await told(acting, action, { detail: { schedule: schedule.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
@@ -87,6 +88,6 @@ async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run', sc
     const [result] = results;
     return result?.ok ? { task: result.task, told: { tasks: [result.task.id] } } : { task: undefined };
   });
-  acting.ctx.body = task ?? { schedule, paused: action === 'pause' };
+  acting.ctx.body = task ?? (action === 'remove' ? { schedule, removed: true } : { schedule, paused: action === 'pause' });
   acting.ctx.status = 202;
 }

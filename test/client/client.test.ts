@@ -69,6 +69,7 @@ describe('the client', () => {
     expect(await client.resumeQueue('default')).toEqual({ queue: 'default', paused: false });
     expect(await client.pauseSchedule('hourly')).toEqual({ schedule: 'hourly', paused: true });
     expect(await client.resumeSchedule('hourly')).toEqual({ schedule: 'hourly', paused: false });
+    await expect(client.removeSchedule('hourly')).rejects.toMatchObject({ status: 409, code: 'SCHEDULE_DEFINED' });
     expect(await client.bulk({ action: 'retry', filter: { status: ['failed'] }, dryRun: true })).toMatchObject({ count: 2, dryRun: true });
     expect(await client.bulkRetry({ ids: [id, waiting.id] })).toMatchObject({ dispatched: 2 });
     await waitFor(async () => (await client.list({ status: ['pending', 'running'] })).total === 0);

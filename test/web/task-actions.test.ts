@@ -134,6 +134,12 @@ describe('queues and schedules over HTTP', () => {
     expect((await post('/schedules/hourly/resume')).json).toEqual({ schedule: 'hourly', paused: false });
   });
 
+  it('refuses to remove a schedule that a running process defines, and records it', async () => {
+    const answer = await post('/schedules/hourly/remove', { reason: 'old' });
+    expect([answer.status, code(answer)]).toEqual([409, 'SCHEDULE_DEFINED']);
+    expect(recorded).toMatchObject([{ action: 'remove', outcome: 'refused', detail: { schedule: 'hourly', reason: 'old' } }]);
+  });
+
   it('answers 404 for a schedule that is not there, and 403 to a viewer', async () => {
     const unknown = await post('/schedules/nightly/run');
     expect([unknown.status, code(unknown)]).toEqual([404, 'NOT_FOUND']);

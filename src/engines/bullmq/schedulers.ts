@@ -44,5 +44,6 @@ export function toScheduleState({ queue, json }: Scheduler, mirror: JobMirror): 
     pause: null,
     pausable: false,
     skipped: 0,
+    undefinedSince: null,
   };
 }

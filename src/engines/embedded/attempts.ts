@@ -186,7 +186,7 @@ export function recover(transaction: Transaction, { owner, at }: Of<'recover'>):
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
-  introduce(transaction, { worker: { owner } });
+  introduce(transaction, { worker: { owner } }, at);
   return rows.map((row) => summaryRow(transaction, Number(row.seq)));
 }
 

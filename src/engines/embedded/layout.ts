@@ -221,6 +221,10 @@ ALTER TABLE lane ADD COLUMN active_at INTEGER NOT NULL DEFAULT 0;
 UPDATE lane SET active_at = last.at FROM (SELECT lane, max(at) AS at FROM rollup WHERE level = 'day' GROUP BY lane) AS last
   WHERE lane.id = last.lane;
 INSERT INTO meta (key, value) VALUES ('minutes_from', 0), ('hours_from', 0), ('partitions_deleted', 0);
+ALTER TABLE worker ADD COLUMN app TEXT NOT NULL DEFAULT '';
+ALTER TABLE worker ADD COLUMN tasks TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE worker ADD COLUMN schedules TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE schedule ADD COLUMN undefined_at INTEGER;
 `,
 ];
 

@@ -148,7 +148,7 @@ export class Reader {
       rev: this.rev(),
       oldestRev: Number(first?.value),
       queues: this.#queues(),
-      schedules: this.schedules().map(toScheduleState),
+      schedules: this.schedules().map((row) => toScheduleState(row, Date.now())),
     };
   }
 

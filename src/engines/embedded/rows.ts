@@ -248,8 +248,19 @@ export function toPause({ at, paused_by: by, reason }: Row): Pause {
   return { by: text(by), at: text(time(at)), reason: reason === null ? null : text(reason) };
 }
 
+/**
+ * Milliseconds that no process has defined a schedule before it counts as no longer defined. A deploy that stops all processes before it
+ * starts the new ones is over by then.
+ */
+const undefinedAfter = 60_000;
+
+/** Whether no process has defined a schedule for long enough. */
+export function isUndefined({ undefined_at: since }: Row, at: number): boolean {
+  return typeof since === 'number' && since <= at - undefinedAfter;
+}
+
 /** A row of the table `schedule`. */
-export function toScheduleState(row: Row): ScheduleState {
+export function toScheduleState(row: Row, now: number): ScheduleState {
   return {
     name: text(row.name),
     task: text(row.task),
@@ -260,5 +271,6 @@ export function toScheduleState(row: Row): ScheduleState {
     paused: row.paused_at !== null,
     pause: row.paused_at === null ? null : toPause({ ...row, at: row.paused_at ?? null, reason: row.pause_reason ?? null }),
     skipped: Number(row.skipped),
+    undefinedSince: isUndefined(row, now) ? time(row.undefined_at) : null,
   };
 }

@@ -57,6 +57,11 @@ export class ScheduleTimers {
     if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
   }
 
+  /** Names of the schedules that this process defines. */
+  names(): string[] {
+    return [...this.#entries.keys()];
+  }
+
   start(storage: Storage): void {
     this.#storage = storage;
     this.#plan([...this.#entries.values()].map(({ schedule }) => schedule));

@@ -1,6 +1,6 @@
 import { isEnded } from '../../tasks/states.js';
 import type { Row } from './database.js';
-import { idBytes } from './rows.js';
+import { idBytes, isUndefined } from './rows.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 import { packedAt, type Write } from './write.js';
 
@@ -16,7 +16,8 @@ export function plan({ database }: Transaction, { name, task, rule, template, ne
   const early = kept === null || interval === null ? 0 : Math.max(0, Math.ceil((kept - at) / interval) - 1) * interval;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at`,
+     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at,
+       undefined_at = NULL`,
     name,
     task,
     rule,
@@ -81,4 +82,13 @@ export function pauseSchedule({ database }: Transaction, { name, paused, by, rea
   else if (!paused && schedule.paused_at !== null)
     database.run('UPDATE schedule SET paused_at = NULL, next_at = NULL WHERE name = ?', name);
   return true;
+}
+
+/** Removes a schedule that no process defines any more. Its tasks stay. */
+export function removeSchedule({ database }: Transaction, { name, at }: Of<'removeSchedule'>): 'removed' | 'defined' | 'unknown' {
+  const schedule = database.get('SELECT undefined_at FROM schedule WHERE name = ?', name);
+  if (!schedule) return 'unknown';
+  if (!isUndefined(schedule, at)) return 'defined';
+  database.run('DELETE FROM schedule WHERE name = ?', name);
+  return 'removed';
 }

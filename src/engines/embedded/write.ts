@@ -30,6 +30,11 @@ export interface WorkerRow extends Stuck {
   slots: number;
   /** Unix milliseconds. */
   startedAt: number;
+  /** Folder of the app. */
+  app: string;
+  /** Names of the tasks and of the schedules that it defines. */
+  tasks: readonly string[];
+  schedules: readonly string[];
 }
 
 /** A task that is stored, as plain values in the order of the columns they go into: they cross to the writing thread cheaply. */
@@ -98,6 +103,7 @@ export type Write =
   | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
   | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
+  | { kind: 'removeSchedule'; name: string; at: number }
   /** Tasks of another engine as they are now, and those that are gone there. */
   | { kind: 'mirror'; tasks: readonly MirroredTask[]; at: number }
   | { kind: 'forget'; keys: readonly string[] }
@@ -139,6 +145,7 @@ export interface Written {
   runSchedule: Row | undefined;
   /** Whether there is such a schedule. */
   pauseSchedule: boolean;
+  removeSchedule: 'removed' | 'defined' | 'unknown';
   mirror: undefined;
   forget: undefined;
   /** How many were deleted. */

@@ -9,7 +9,7 @@ import { forget, mirror } from './mirror.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
 import { dropPartitions, dropStatistics } from './statistics.js';
-import { fire, pauseQueue, pauseSchedule, plan, runSchedule } from './timetables.js';
+import { fire, pauseQueue, pauseSchedule, plan, removeSchedule, runSchedule } from './timetables.js';
 import { type Transaction, wantedRow } from './transaction.js';
 import { dropExpired, makeSearchable, prune } from './upkeep-writes.js';
 import { introduce } from './workers.js';
@@ -111,7 +111,7 @@ export class Writer {
       case 'handBack':
         return handBack(transaction, write);
       case 'introduce':
-        return introduce(transaction, write);
+        return introduce(transaction, write, at);
       case 'pauseQueue':
         return pauseQueue(transaction, write);
       case 'plan':
@@ -122,6 +122,8 @@ export class Writer {
         return runSchedule(transaction, write);
       case 'pauseSchedule':
         return pauseSchedule(transaction, write);
+      case 'removeSchedule':
+        return removeSchedule(transaction, write);
       case 'mirror':
         return mirror(transaction, write);
       case 'forget':

@@ -38,6 +38,24 @@ export function pauseSchedule(name: string): Promise<void> {
   });
 }
 
+/** Removes a schedule that no process defines, after asking. */
+export function removeSchedule(name: string): Promise<void> {
+  return confirmed({
+    title: `Remove ${name}?`,
+    body: () => (
+      <p>
+        No running process defines <em>{name}</em>, so it does not run. Its tasks stay. If a process defines it again, it comes back.
+      </p>
+    ),
+    button: () => 'Remove schedule',
+    asksReason: true,
+    async act(reason) {
+      await client.removeSchedule(name, { reason });
+      tell(`${name} has been removed.`);
+    },
+  });
+}
+
 export async function resumeSchedule(name: string): Promise<void> {
   try {
     await client.resumeSchedule(name);

@@ -11,7 +11,7 @@ import { PauseButton, PauseNote } from '../pausing.js';
 import { When } from '../states.js';
 import { Time } from '../time.js';
 import { page } from '../view.js';
-import { pauseSchedule, resumeSchedule, runSchedule } from './actions.js';
+import { pauseSchedule, removeSchedule, resumeSchedule, runSchedule } from './actions.js';
 import { ruleWords } from './rule.js';
 
 const schedules = loaded(
@@ -50,7 +50,8 @@ function NextRuns({ runs, zone }: { runs: readonly string[]; zone: string | unde
 }
 
 function ScheduleRow({ schedule }: { schedule: Schedule }) {
-  const { name, task, rule, nextRunAt, lastRunAt, lastTaskId, paused, pause, skipped, nextRuns } = schedule;
+  const { name, task, rule, nextRunAt, lastRunAt, lastTaskId, paused, pause, skipped, undefinedSince, nextRuns } = schedule;
+  const isDefined = undefinedSince === null;
   const { words, zone } = ruleWords(rule);
   const last = lastRunAt === null ? 'It has not run yet.' : `Last run ${relative(lastRunAt, now.peek())}.`;
   return (
@@ -58,6 +59,14 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
       <th scope="row">
         <PageLink to={{ view: 'tasks', schedule: name }}>{name}</PageLink>
         <PauseNote pause={pause} />
+        {undefinedSince !== null && (
+          <>
+            <span class="pill warn">not defined</span>
+            <span class="under faint">
+              by any process since <Time at={undefinedSince} />
+            </span>
+          </>
+        )}
       </th>
       <td data-label="Function">
         <FunctionLink name={task} />
@@ -70,8 +79,8 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
         </span>
       </td>
       <td data-label="Next">
-        {paused || nextRunAt === null ? '—' : <Time at={nextRunAt} form="relative" />}
-        {!paused && nextRuns.length > 0 && <NextRuns runs={nextRuns} zone={zone} />}
+        {paused || !isDefined || nextRunAt === null ? '—' : <Time at={nextRunAt} form="relative" />}
+        {!paused && isDefined && nextRuns.length > 0 && <NextRuns runs={nextRuns} zone={zone} />}
       </td>
       <td data-label="Last">
         {lastRunAt === null ? (
@@ -94,7 +103,12 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
             Run now
           </button>
         )}
-        {schedule.pausable !== false && (
+        {!isDefined && may('remove') && (
+          <button type="button" onClick={() => void removeSchedule(name).then(schedules.load)}>
+            Remove…
+          </button>
+        )}
+        {isDefined && schedule.pausable !== false && (
           <PauseButton
             paused={paused}
             pause={() => void pauseSchedule(name).then(schedules.load)}
