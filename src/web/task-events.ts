@@ -4,7 +4,7 @@ import { version } from '../package-files.js';
 import type { Changes } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
-import type { LogLine } from '../tasks/types.js';
+import type { LogLine, Pulse } from '../tasks/types.js';
 import type { StreamEvent } from './event.js';
 import { tasksOption } from './options.js';
 import type { StreamClient } from './sse-stream.js';
@@ -128,10 +128,19 @@ class LiveTasks {
   }
 
   async #readMetrics(): Promise<void> {
-    const pulse = await this.#tasks.aggregate('pulse').catch(() => undefined);
+    const pulse = await this.#readPulse();
     if (!pulse || JSON.stringify(pulse) === JSON.stringify(this.metrics?.data)) return;
     this.metrics = { event: 'metrics', data: pulse };
     this.#wake();
+  }
+
+  /** A source of the app may throw at once instead of rejecting, and a timer that throws would end the process. */
+  async #readPulse(): Promise<Pulse | undefined> {
+    try {
+      return await this.#tasks.aggregate('pulse');
+    } catch {
+      return undefined;
+    }
   }
 
   async #readLogs(): Promise<void> {

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { isReported } from '../../errors.js';
+import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
@@ -58,15 +58,16 @@ export class Upkeep {
 
   /** Now and then, never twice at a time. */
   #repeat(milliseconds: number, work: () => Promise<void>): void {
+    const job = new Background(this.#logger, 'the upkeep of the task database');
     let busy = false;
     const turn = async (): Promise<void> => {
       if (busy || this.#stopped) return;
       busy = true;
       try {
         await work();
+        job.worked();
       } catch (err) {
-        if (!this.#stopped && !isReported(err))
-          this.#logger.error({ err }, 'the upkeep of the task database failed and will be tried again');
+        if (!this.#stopped) job.failed(err);
       } finally {
         busy = false;
       }
