@@ -58,10 +58,10 @@ describe('retention', () => {
   it('by count keeps the newest', async () => {
     await fill(250);
     const tasks = new TaskManager({ database, logger: false, retentionCount: 20 });
-    const newest = (await tasks.find({ limit: 20, sort: 'endedAt' })).items.map(({ id }) => id);
+    const newest = (await tasks.find({ limit: 20, sort: '-endedAt' })).items.map(({ id }) => id);
     await tasks.start({ run: false });
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 21);
-    expect((await tasks.find({ limit: 30, sort: 'endedAt' })).items.slice(0, 20).map(({ id }) => id)).toEqual(newest);
+    expect((await tasks.find({ limit: 30, sort: '-endedAt' })).items.slice(0, 20).map(({ id }) => id)).toEqual(newest);
     await tasks.stop();
   });
 
