@@ -27,6 +27,7 @@ import { embeddedParts, rerunOf } from './embedded/bulk-parts.js';
 import { ClaimTimer } from './embedded/claim-timer.js';
 import { type Row, sqliteCode } from './embedded/database.js';
 import { GroupCommit } from './embedded/group-commit.js';
+import { otherApp } from './embedded/other-apps.js';
 import { Reader } from './embedded/reader.js';
 import { stateOf, toSummary } from './embedded/rows.js';
 import { ScheduleTimers } from './embedded/schedule-timers.js';
@@ -117,6 +118,7 @@ export class TableEngine implements TaskEngine {
     await this.#recoverDead();
     this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     this.#introduce(this.#self);
+    this.#warnOfOtherApp(this.#self);
     if (this.#home.owners) {
       this.#every(recoveryInterval, 'looking for dead processes', () => this.#recoverDead());
       this.#every(recoveryInterval, 'the heartbeat of this process', () => this.#home.owners?.sign(this.#owner));
@@ -173,6 +175,12 @@ export class TableEngine implements TaskEngine {
     opened.port.hold(false);
     await opened.close();
     await this.#home.owners?.release(this.#owner);
+  }
+
+  /** Warns if another app uses the same file by accident: neither runs the other's tasks, but each shows and deletes them. */
+  #warnOfOtherApp(self: WorkerRow): void {
+    const other = this.#opened && otherApp(this.#opened.database, self);
+    if (other) this.#logger.warn({ app: self.app, other }, 'another app uses the same task database; give each app a file of its own');
   }
 
   /** Puts this process on the list of those that have the file open, or takes it off. No task depends on that list. */
