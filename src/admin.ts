@@ -94,13 +94,13 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
     const names = forLogin.join(', ');
     throw typeError(
       ready
-        ? `${names}: auth is a login that was made already; give this to createAuth() instead`
-        : `${names}: without auth there is no login that this could belong to; set auth, or leave it out`,
+        ? `${names} cannot be combined with a login that exists already; pass it to createAuth() instead`
+        : `${names} has no effect without auth; set auth, or leave it out`,
     );
   }
   if (isAuth(auth)) {
     if (auditRetentionDays !== undefined)
-      throw typeError('auditRetentionDays: auth is a login that was made already; give this to createAuth() instead');
+      throw typeError('auditRetentionDays cannot be combined with a login that exists already; pass it to createAuth() instead');
     return auth;
   }
   const kept = { store: tasks.store, path, auditRetentionDays, logger };

@@ -38,7 +38,7 @@ export class Lifecycle {
     if (this.#starting && this.#starting.run !== run)
       throw new TaskflowError(
         'INVALID_INPUT',
-        `start(${run ? '' : '{ run: false }'}) was called after start(${run ? '{ run: false }' : ''}); a manager is started in one way only, so decide before the first call`,
+        `start(${run ? '' : '{ run: false }'}) was called after start(${run ? '{ run: false }' : ''}); a manager can be started in one mode only`,
       );
     this.#endWarning();
     // A request that starts the manager must not be kept in memory for as long as the manager lives.

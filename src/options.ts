@@ -82,7 +82,7 @@ export function optionsObject<T extends object>(where: string, value: T | undefi
   if (value === undefined) return {} as T;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     // Its kind alone: a string in this place may be a password.
-    throw typeError(`options of ${where} is ${kindOf(value)}; it must be an object with any of: ${known.map(String).join(', ')}`);
+    throw typeError(`the options of ${where} are ${kindOf(value)}; they must be an object with any of: ${known.map(String).join(', ')}`);
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T)) {

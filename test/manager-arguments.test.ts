@@ -147,7 +147,7 @@ describe('The arguments of a TaskManager', () => {
     ]);
     expect(await message({ action: 'pause' })).toEqual([
       'TypeError',
-      "command 'pause' has no target; it must have exactly one of queue, schedule",
+      "command 'pause' has no target; it must have exactly one of: queue, schedule",
     ]);
     expect(await message({ action: 'cancel', ids: [] }, { actor: '' })).toEqual([
       'RangeError',

@@ -69,7 +69,7 @@ export function auditedAccess(access: Access | undefined, { store, path, auditRe
 async function readTrail(store: SharedStore, log: string, query: AuditQuery): Promise<Page<AuditEvent>> {
   const limit = query.limit ?? 50;
   if (query.cursor !== undefined && !/^\d{1,15}$/.test(query.cursor))
-    throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that a list gave.');
+    throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of a list.');
   const items: AuditEvent[] = [];
   let cursor = query.cursor;
   for (let read = 0; read < maxRead; ) {

@@ -63,7 +63,7 @@ function pageOf(query: URLSearchParams): { limit: number; isAfter: (record: Sess
   const cursor = query.get('cursor');
   if (cursor === null) return { limit: Number(limit), isAfter: () => true };
   const [, lastUsedAt, startedAt, id = ''] = /^(\d{1,15})\.(\d{1,15})\.([\w-]{16,64})$/.exec(cursor) ?? [];
-  if (lastUsedAt === undefined) throw new TaskflowError('INVALID_CURSOR', 'cursor is not one that this list returned.');
+  if (lastUsedAt === undefined) throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
   const isAfter = (record: SessionRecord): boolean =>
     (record.lastUsedAt - Number(lastUsedAt) || record.startedAt - Number(startedAt) || (record.id > id ? -1 : 1)) < 0 && record.id !== id;
   return { limit: Number(limit), isAfter };

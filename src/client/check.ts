@@ -12,7 +12,7 @@ export function segment(name: string, value: unknown): string {
   // A URL with '.' or '..' as a part is the URL of another path.
   if (typeof value !== 'string' || value === '' || value === '.' || value === '..' || value.length > 400)
     throw invalid(
-      `${name} is ${typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value)}; it must be 1 to 400 characters`,
+      `${name} is ${typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value)}; it must be a string of 1 to 400 characters`,
     );
   return encodeURIComponent(value);
 }

@@ -118,5 +118,5 @@ async function carryOut(parts: BulkParts, command: TasksCommand, ids: readonly s
 }
 
 function countChanged(count: number, expected: number): TaskflowError {
-  return new TaskflowError('COUNT_CHANGED', `There are ${count} such tasks now, not ${expected}; nothing was done.`);
+  return new TaskflowError('COUNT_CHANGED', `The number of matching tasks is now ${count}, not ${expected}. Nothing was done.`);
 }

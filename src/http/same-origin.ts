@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
-import { listOption, wrongType } from '../options.js';
+import { listOption, quote, typeError } from '../options.js';
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -17,7 +17,7 @@ export function trustedOriginsOption(option: string, value: unknown): readonly s
   return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => {
     const origin = originOf(item);
     if (origin === undefined || origin === item) return origin !== undefined;
-    throw wrongType(option, item, `the origin as browsers send it: '${origin}'`);
+    throw typeError(`${option} contains ${quote(item)}; write it as browsers send it: '${origin}'`);
   });
 }
 

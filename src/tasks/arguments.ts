@@ -22,7 +22,7 @@ function flaw(value: unknown, path: string, ancestors: Set<object>): string | un
 }
 
 function objectFlaw(value: object, path: string, ancestors: Set<object>): string | undefined {
-  if (ancestors.has(value)) return `${path} refers back to an object that holds it`;
+  if (ancestors.has(value)) return `${path} is a circular reference`;
   if (ancestors.size >= maxDepth) return `${path} is nested more than ${maxDepth} deep`;
   const kind = foreignKind(value);
   if (kind) return `${path} is ${kind}`;

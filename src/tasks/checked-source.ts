@@ -5,7 +5,7 @@ import type { Aggregates, TaskReader } from './source.js';
 
 /** Reads an id of a task: any text of 1 to 400 characters, since an unknown one is no error. */
 function idArgument(id: unknown): string {
-  const accepted = 'the id of a task, of 1 to 400 characters';
+  const accepted = 'the id of a task: a string of 1 to 400 characters';
   if (id === undefined) throw wrongType('id', id, accepted);
   return stringOption('id', id, '', { accepted, maxLength: 400 });
 }
@@ -37,7 +37,7 @@ export function checkedReader(engine: EngineReader, now: () => number): TaskRead
     describe: () => engine.describe(),
     watch(after, signal) {
       const from = numberOption('after', after, undefined, { integer: true });
-      if (from === undefined) throw wrongType('after', after, 'the number of a change');
+      if (from === undefined) throw wrongType('after', after, 'the number of a change, from 0');
       if (!(signal instanceof AbortSignal)) throw wrongType('signal', signal, 'an AbortSignal');
       return engine.watch(from, signal);
     },

@@ -88,7 +88,9 @@ function wrongField(expression: string): Wrong | undefined {
       new Cron(given.map((field, other) => (other === index ? field : '*')).join(' '), { paused: true });
     } catch (cause) {
       const value = given[index] ?? '';
-      const why = /^\d+$/.test(value) ? '' : `, not ${JSON.stringify(value)}: a number, a list 1,2, a range 1-5, or a step */2`;
+      const why = /^\d+$/.test(value)
+        ? ''
+        : `; it is ${JSON.stringify(value)}. Write a number, a list such as 1,2, a range such as 1-5, or a step such as */2`;
       return { why: `the ${name} must be ${accepted}${why}. ${usage}`, cause };
     }
   }

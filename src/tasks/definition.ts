@@ -235,7 +235,7 @@ export function readSettings(name: string, options: TaskOptions | undefined, war
     retryOn: plainFunctionOption(
       of('retryOn'),
       given.retryOn,
-      'a function of the error that returns true or false, such as (error) => error instanceof TypeError',
+      'a function that takes the error and returns true or false, such as (error) => error instanceof TypeError',
     ),
     timeout: secondsOption(of('timeout'), given.timeout, undefined, { warn }),
     deadline: secondsOption(of('deadline'), given.deadline, undefined, { warn }),
@@ -262,7 +262,7 @@ function plainFunctionOption<F>(option: string, value: F, accepted: string): F {
  * @throws TypeError for what is not a function, and for a class or a generator function: calling it does not run its body.
  */
 export function checkHandler(name: string, handler: unknown): void {
-  const accepted = 'a function, async or not, that does the work';
+  const accepted = 'a function or an async function';
   if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, accepted);
   const kind = functionKind(handler);
   if (kind !== 'a function' && kind !== 'an async function') throw wrongType(`handler of task '${name}'`, handler, accepted);

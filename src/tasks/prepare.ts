@@ -47,7 +47,7 @@ function idempotencyOption(
     return undefined;
   }
   const window = secondsOption(option, idempotencyWindow, 86_400, { warn });
-  return { key: stringOption('idempotencyKey', idempotencyKey, '', { accepted: '1 to 256 characters' }), window };
+  return { key: stringOption('idempotencyKey', idempotencyKey, '', { accepted: 'a string of 1 to 256 characters' }), window };
 }
 
 function timeOption(option: string, value: unknown): number | undefined {

@@ -17,12 +17,13 @@ export class PreparedTasks {
 
   /** Returns the tasks of a list. @throws TypeError with code INVALID_INPUT if one of them is not a prepared one. */
   check(list: unknown): NewTask[] {
-    if (!Array.isArray(list)) throw wrongType('tasks', list, 'a list of tasks that prepare() made');
+    if (!Array.isArray(list))
+      throw wrongType('tasks', list, 'a list of tasks that prepare() returned; to enqueue one task, call task.enqueue(…)');
     const tasks: NewTask[] = [];
     for (let index = 0; index < list.length; index++) {
       const task: unknown = list[index];
       if (typeof task !== 'object' || task === null || !this.#made.has(task))
-        throw typeError(`tasks[${index}] was not made by prepare() of a task of this manager`);
+        throw typeError(`tasks[${index}] was not returned by prepare() of a task of this manager`);
       tasks.push(task as NewTask);
     }
     return tasks;
@@ -31,7 +32,7 @@ export class PreparedTasks {
 
 /** Reads the lists of arguments of `enqueueMany`. @throws TypeError with code INVALID_INPUT if they are not a list of lists. */
 export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
-  if (!Array.isArray(list)) throw wrongType('list', list, 'a list of lists of arguments');
+  if (!Array.isArray(list)) throw wrongType('list', list, "a list of argument lists, such as [['a'], ['b']]");
   const lists: A[] = [];
   for (let index = 0; index < list.length; index++) {
     const args: unknown = list[index];

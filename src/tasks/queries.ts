@@ -46,10 +46,10 @@ const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'stat
 const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as const;
 
 /** Where the page before ended. */
-export const cursor = z.string({ error: 'must be a string that a list gave' }).max(2000, { error: 'is not one that a list gave' });
+export const cursor = z.string({ error: 'must be the nextCursor of a list' }).max(2000, { error: 'must be the nextCursor of a list' });
 
 const someStates = `must be a list of one or more of ${taskStatuses.join(', ')}`;
-const someTags = 'must be a list of 1 to 10 texts, each a key or key:value';
+const someTags = 'must be a list of 1 to 10 strings, each a key or key:value';
 
 /** Conditions that tasks are chosen by. Each must hold. */
 export const filters = {
@@ -73,7 +73,7 @@ export const filters = {
       },
     )
     .min(1, { error: someTags })
-    .max(10, { error: 'may be given ten times at most' })
+    .max(10, { error: 'may be given at most ten times' })
     .optional(),
   /** Fingerprint of the failures, as `fingerprint` of a task gives it. */
   fingerprint: z
@@ -177,13 +177,13 @@ export const ids = (min: number, max: number) =>
       error: 'must be a list of the ids of tasks',
     })
     .min(min, { error: 'must have at least one id' })
-    .max(max, { error: `may have ${max.toLocaleString('en')} ids` });
+    .max(max, { error: `must have at most ${max.toLocaleString('en')} ids` });
 
 /** The id of one task. */
 export const taskId = z.string({ error: anId }).max(400, { error: anId }).refine(isTaskId, { error: anId });
 
-const chosen = "must be an object of conditions as a list takes them, or 'all' for every task";
-const unchosen = "has no condition; it must have one at least, or be 'all' for every task";
+const chosen = "must be an object of conditions, as in a list, or 'all' to select every task";
+const unchosen = "has no condition; it must have at least one, or be 'all' to select every task";
 
 /** The tasks of a command: those that conditions choose, or `'all'`. An empty object is refused, since it may be a slip. */
 export const commandFilter = z.union(
@@ -231,7 +231,7 @@ export const commands = {
   rerun: strict({
     action: z.literal('rerun'),
     ids: ids(0, 10_000),
-    args: z.array(z.unknown(), { error: 'must be the list of arguments' }).optional(),
+    args: z.array(z.unknown(), { error: 'must be a list of arguments' }).optional(),
   }),
   pause: strict({ action: z.literal('pause'), queue: queue.optional(), schedule: schedule.optional() }),
   resume: strict({ action: z.literal('resume'), queue: queue.optional(), schedule: schedule.optional() }),

@@ -66,7 +66,7 @@ function wrongAction(action: unknown): Error {
 function oneTarget(action: Action, given: Given): void {
   const keys: readonly string[] = targets[action];
   const found = keys.filter((key) => given[key] !== undefined);
-  const wanted = keys.length === 1 ? keys[0] : `exactly one of ${keys.join(', ')}`;
+  const wanted = keys.length === 1 ? keys[0] : `exactly one of: ${keys.join(', ')}`;
   if (found.length !== 1) throw typeError(`command '${action}' has ${found.join(' and ') || 'no target'}; it must have ${wanted}`);
 }
 
@@ -93,6 +93,6 @@ function commandOf(checked: Given & { action: Action }, now: number): Command {
 function commandFilter(filter: 'all' | Parameters<typeof filterOf>[0], now: number): TaskFilter {
   if (filter === 'all') return {};
   const words = filter.q?.match(/[\p{L}\p{N}]+/gu)?.length ?? 0;
-  if (words > mostWords) throw rangeError(`command.filter.q has ${words} words; a command takes ${mostWords} at most`);
+  if (words > mostWords) throw rangeError(`command.filter.q has ${words} words; a command takes at most ${mostWords}`);
   return filterOf(filter, now);
 }

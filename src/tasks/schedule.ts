@@ -59,12 +59,12 @@ export function readTimetable(
   ]);
   const { every, cron, timezone } = given;
   const habits = { catchUp: booleanOption('catchUp', given.catchUp, true), overlap: booleanOption('overlap', given.overlap, false) };
-  if ((every === undefined) === (cron === undefined)) throw typeError(`${where} needs exactly one of every (seconds) and cron`);
+  if ((every === undefined) === (cron === undefined)) throw typeError(`${where} needs exactly one of: every (seconds), cron`);
   if (cron !== undefined) {
     const next = readCron(where, cron, timezone ?? 'UTC');
     return { ...habits, rule: `${cron.trim().replace(/\s+/g, ' ')} ${timezone ?? 'UTC'}`, next };
   }
-  if (timezone !== undefined) throw typeError(`${where}: timezone belongs to cron, not to every`);
+  if (timezone !== undefined) throw typeError(`${where}: timezone applies to cron only; leave it out with every`);
   const step = Math.max(1, Math.round(secondsOption(`every of ${where}`, every, 1, { warn }) * 1000));
   // Counted from one fixed moment, so that lateness of one run never moves the next.
   return {

@@ -136,7 +136,7 @@ async function answer(acting: Acting, action: string, read: () => Promise<Wish>)
   const { body } = await told(acting, action, {}, async () => {
     const { command, count, dryRun, expect, detail } = await read();
     if (count !== undefined && expect !== undefined && count !== expect)
-      throw new TaskflowError('COUNT_CHANGED', `There are ${count} such tasks now, not ${expect}; nothing was done.`);
+      throw new TaskflowError('COUNT_CHANGED', `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`);
     const outcome = await control(acting, command, { dryRun, ...(count === undefined && expect !== undefined && { expect }) });
     const body = bulkAnswerOf(outcome, count, dryRun);
     if (dryRun) return { body, told: null };

@@ -28,7 +28,7 @@ describe('encodeArguments', () => {
     ['a hole in an array', [new Array(1)], 'args[0][0] is undefined'],
     ['undefined before another argument', [undefined, 1], 'args[0] is undefined'],
     ['a Date deep inside', [{ user: { 'born at': [new Date()] } }], 'args[0].user["born at"][0] is a Date'],
-    ['a cycle', [cycle], 'args[0].self refers back'],
+    ['a cycle', [cycle], 'args[0].self is a circular reference'],
     ['an object with toJSON', [{ toJSON: () => 1 }], 'args[0].toJSON is a function'],
     ['a symbol as a key', [{ [Symbol('x')]: 1 }], 'symbol as a key'],
     ['endless nesting', [deep], 'nested more than 500 deep'],

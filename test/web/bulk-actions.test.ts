@@ -96,7 +96,7 @@ describe('an action on many tasks', () => {
     await failing('mail', 1);
     const changed = await post('/bulk', { action: 'delete', filter, expect: counted.count });
     expect([changed.status, changed.code]).toEqual([409, 'COUNT_CHANGED']);
-    expect(changed.detail).toMatch(/4 such tasks now, not 3; nothing was done/);
+    expect(changed.detail).toMatch(/is now 4, not 3. Nothing was done/);
     expect(recorded.at(-1)).toMatchObject({ action: 'bulk', outcome: 'refused', detail: { code: 'COUNT_CHANGED' } });
     expect(await post('/bulk', { action: 'delete', filter, expect: 4, reason: 'old' })).toMatchObject({ status: 200, dispatched: 4 });
     for (const id of ids) expect(await tasks.get(id)).toBeUndefined();
@@ -172,7 +172,7 @@ describe('an action on many tasks', () => {
     ['/bulk', { action: 'cancel', ids: [nobody], spread: 5 }, /spread belongs to retry/],
     ['/bulk', { action: 'retry', ids: [nobody], spread: -1 }, /^spread must be a number of seconds/],
     ['/bulk', { action: 'retry', ids: [] }, /^ids must have at least one id/],
-    ['/bulk', { action: 'retry', ids: Array(1001).fill(nobody) }, /^ids may have 1,000 ids/],
+    ['/bulk', { action: 'retry', ids: Array(1001).fill(nobody) }, /^ids must have at most 1,000 ids/],
     ['/bulk', { action: 'retry', ids: ['../x'] }, /"..\/x", which is not the id of a task/],
     ['/bulk', { action: 'retry', ids: 'all' }, /^ids must be a list/],
     ['/bulk', { action: 'retry', filter: { status: ['gone'] }, expect: 1 }, /^filter.status must be one of/],

@@ -103,7 +103,7 @@ describe('the list over HTTP', () => {
   it.each([
     ['?sort=args', /sort must be one of createdAt, /],
     ['?tag=:7', /tag must be a key, or key:value/],
-    [`?${Array.from({ length: 11 }, (_, n) => `tag=k${n}`).join('&')}`, /tag may be given ten times at most/],
+    [`?${Array.from({ length: 11 }, (_, n) => `tag=k${n}`).join('&')}`, /tag may be given at most ten times/],
     ['?fingerprint=xyz', /fingerprint must be the 16 hexadecimal digits/],
     ['?q=', /q must have 1 to 200 characters/],
     [`?q=${'a'.repeat(201)}`, /q must have 1 to 200 characters/],

@@ -33,8 +33,8 @@ export function enqueueInTransaction(
     throw wrongType(
       'connection',
       connection,
-      "a DatabaseSync of 'koa-taskflow/sqlite': another SQLite library in the same process, or a second copy of this one, " +
-        'does not see the file locks of the engine, and the two would damage the file',
+      "a DatabaseSync of 'koa-taskflow/sqlite'. Another SQLite library in this process, or a second copy of this one, " +
+        'does not see the file locks of the engine, and together they would damage the file',
     );
   }
   const database = wrapConnection(connection);
@@ -80,8 +80,9 @@ function checkConnection(path: string, connection: AppConnection, database: Data
   if (!connection.isTransaction) refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
   const { file } = database.all('PRAGMA database_list').find(({ name }) => name === 'main') ?? {};
   if (typeof file !== 'string' || file === '' || !isSameFile(file, path))
-    refuse(`this connection is to another file than the task database '${path}'`);
-  if (database.get('PRAGMA user_version')?.user_version !== layoutVersion) refuse('the tables of the task database have another layout');
+    refuse(`this connection is to another file; the task database is '${path}'`);
+  if (database.get('PRAGMA user_version')?.user_version !== layoutVersion)
+    refuse('the task database has the layout of another version of koa-taskflow');
 }
 
 function refuse(why: string): never {
