@@ -235,7 +235,7 @@ describe('the headers of an answer', () => {
   });
 
   it('of a fault hold no stack, no path and no version, only what it is called and the id in the log', async () => {
-    const failing = { ...app.tasks, find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)) };
+    const failing = { mounted: () => {}, find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)) };
     const { default: Koa } = await import('koa');
     const { serve } = await import('./helpers/serve.js');
     const outer = new Koa();
