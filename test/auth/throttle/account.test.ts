@@ -11,6 +11,12 @@ describe('accountOf', () => {
     ['strokes and ligatures', ['sorensen aeon', 'Sørensen æon', 'SØRENSEN ÆON']],
     ['the dotless and the dotted i', ['ilkin', 'ılkın', 'İLKİN']],
     ['ligatures of fonts', ['office', 'oﬃce']],
+    ['digits of other scripts', ['agent 7', 'agent \u0667', 'agent \u096d', 'agent ➆', 'AGENT \uff17']],
+    [
+      'control and format characters that collations ignore',
+      ['alice', 'alice\u0001', '\u007fali\u0090ce', 'al\u0601ice\ufff9', 'alice\u0640'],
+    ],
+    ['historic forms of letters', ['rose', '\ua75bo\ua785e']],
     ['the forms of sigma', ['νικος', 'ΝΙΚΟΣ', 'νικοσ']],
   ])('folds %s', (_case, names) => {
     expect(new Set(names.map(accountOf)).size).toBe(1);
@@ -23,6 +29,26 @@ describe('accountOf', () => {
     ['a name and the same with a digit', 'alice', 'alice1'],
   ])('tells %s apart', (_case, one, other) => {
     expect(accountOf(one)).not.toBe(accountOf(other));
+  });
+
+  it('folds every character that the root collation of Unicode takes for a digit, a Latin letter or nothing', () => {
+    const { compare } = new Intl.Collator('und', { sensitivity: 'base' });
+    const wrong: string[] = [];
+    for (let code = 1; code < 0x1ffff; code++) {
+      const character = String.fromCodePoint(code);
+      if (/[\p{Cn}\p{Cs}\p{Co}]/u.test(character)) continue;
+      const same = ['', '7', 'a', 'd', 'g', 'o', 'r', 's', 't'].find((plain) => compare(plain, character) === 0);
+      if (same !== undefined && accountOf(`x${character}y`) !== `x${same}y`) wrong.push(code.toString(16));
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('costs little, whatever characters a name has', () => {
+    const names = ['漢'.repeat(85), '\u0661'.repeat(128), 'ё'.repeat(128), 'ƀ'.repeat(128), '\u0090'.repeat(128)];
+    for (const name of names) accountOf(name);
+    const started = performance.now();
+    for (let n = 0; n < 100; n++) for (const name of names) accountOf(name);
+    expect((performance.now() - started) / 500).toBeLessThan(1);
   });
 
   it('folds a name that is folded already to itself', () => {
