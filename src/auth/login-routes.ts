@@ -10,7 +10,7 @@ import { accountId } from './familiar.js';
 import { logIn, tellThrottled } from './login.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
-import { currentSession } from './read-session.js';
+import { currentSession, sessionsToEnd } from './read-session.js';
 import { endOf } from './session.js';
 import { sessionRoutes } from './session-routes.js';
 
@@ -46,9 +46,9 @@ export function loginRoutes(auth: Auth): Middleware {
       need: 'public',
       errors: 'page',
       head: false,
-      handler: (ctx) => logout(ctx, auth, parts, 302),
+      handler: (ctx) => logout(ctx, parts, 302),
     },
-    { method: 'POST', path: '/auth/logout', need: 'public', errors: 'form', handler: (ctx) => logout(ctx, auth, parts, 303) },
+    { method: 'POST', path: '/auth/logout', need: 'public', errors: 'form', handler: (ctx) => logout(ctx, parts, 303) },
     { method: 'GET', path: '/auth/assets/:file', need: 'public', handler: (ctx, { params }) => assets.send(ctx, params.file ?? '') },
     ...sessionRoutes(auth, parts),
   ];
@@ -79,8 +79,14 @@ function noticeFor(ctx: Context, { cookies, tokens, devices }: AuthParts): strin
 async function showLogin(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> {
   const { next } = ctx.query;
   const wanted = isSafeNext(next) ? next : undefined;
-  if (await currentSession(ctx, auth, parts)) return ctx.redirect(wanted ?? homeOf(ctx, parts));
-  sendLoginPage(ctx, pageParts(ctx, parts, { next: wanted, notice: noticeFor(ctx, parts) }));
+  let notice: string | undefined;
+  try {
+    if (await currentSession(ctx, auth, parts)) return ctx.redirect(wanted ?? homeOf(ctx, parts));
+    notice = noticeFor(ctx, parts);
+  } catch {
+    // If a strategy cannot say whether its session holds, another one may still let the person in.
+  }
+  sendLoginPage(ctx, pageParts(ctx, parts, { next: wanted, notice }));
 }
 
 function homeOf(ctx: Context, { mount, home }: AuthParts): string {
@@ -168,12 +174,12 @@ function refuseUnwantedLogout(ctx: Context): void {
   if (isForeign || isPart || isEarly) throw new TaskflowError('CROSS_ORIGIN', 'Only a page of this site that you see may sign you out.');
 }
 
-async function logout(ctx: Context, auth: Auth, parts: AuthParts, status: 302 | 303): Promise<void> {
+async function logout(ctx: Context, parts: AuthParts, status: 302 | 303): Promise<void> {
   refuseUnwantedLogout(ctx);
-  const session = await currentSession(ctx, auth, parts);
   parts.cookies.session.clear(ctx);
   parts.devices.signedOut(ctx);
-  if (session) {
+  // Two of them are no session to anyone else, but each holds by itself in a copied cookie.
+  for (const session of await sessionsToEnd(ctx, parts)) {
     await parts.revocations.end(session.id, endOf(session, parts.tokenExpiry));
     parts.log.ended(ctx, session, session, 'logout');
   }

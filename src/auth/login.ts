@@ -9,7 +9,7 @@ import type { Auth, AuthParts } from './create-auth.js';
 import type { AttemptGroup } from './familiar.js';
 import { endSurplusSessions } from './open-sessions.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
-import { currentSession, setCurrentSession } from './read-session.js';
+import { sessionsToEnd, setCurrentSession } from './read-session.js';
 import type { Credentials } from './registry.js';
 import { endOf, type Session } from './session.js';
 import { usedFrom } from './session-list.js';
@@ -117,14 +117,14 @@ async function tryGroup(
   return undefined;
 }
 
-/** Makes a new session, and ends the session that the request came with, so that nothing from before a login outlives it. */
+/** Makes a new session, and ends those that the request came with, so that nothing from before a login outlives it. */
 async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Verified): Promise<LoggedIn> {
   const { revocations, tokens, sessions, tokenExpiry, idleTimeout = tokenExpiry } = parts;
   const { version, signOut, authenticatedAt, username, strategy, roles } = user;
-  const before = await currentSession(ctx, auth, parts);
+  const before = await sessionsToEnd(ctx, parts);
   // A process that does not know which sessions were ended would not accept the new one either.
   await revocations.ready();
-  if (before) await revocations.end(before.id, endOf(before, tokenExpiry));
+  await Promise.all(before.map((each) => revocations.end(each.id, endOf(each, tokenExpiry))));
   const session: Session = {
     id: randomBytes(16).toString('base64url'),
     username,

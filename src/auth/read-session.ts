@@ -65,8 +65,23 @@ function bearerOf(ctx: Context, { tokens }: AuthParts): string | undefined {
   return value === '' || tokens.isOurs(value) ? value : undefined;
 }
 
+/**
+ * The sessions that a login or a logout ends: all whose tokens the request carries, valid and not ended yet. No strategy is asked
+ * about their users, since one that fails must not keep a session alive, nor keep its user from another strategy.
+ */
+export async function sessionsToEnd(ctx: Context, parts: AuthParts): Promise<readonly Session[]> {
+  const { revocations, tokens } = parts;
+  const carried = candidatesIn(ctx, parts, tokensOf(ctx, parts, bearerOf(ctx, parts)));
+  if (carried.length > 0) await revocations.ready();
+  return carried.filter((session) => !revocations.has(session, tokens.signOutOf(session)));
+}
+
+function tokensOf(ctx: Context, { cookies }: AuthParts, bearer: string | undefined): readonly string[] {
+  return bearer === undefined ? cookies.session.read(ctx) : [bearer];
+}
+
 function findSession(ctx: Context, parts: AuthParts, bearer: string | undefined): Found | Promise<Found> {
-  const candidates = candidatesIn(ctx, parts, bearer === undefined ? parts.cookies.session.read(ctx) : [bearer]);
+  const candidates = candidatesIn(ctx, parts, tokensOf(ctx, parts, bearer));
   if (candidates.length === 0) return undefined;
   const following = parts.revocations.ready();
   const choose = (): Found | Promise<Found> => chosen(ctx, parts, candidates, bearer === undefined);

@@ -3,7 +3,7 @@ import { TaskflowError } from '../errors.js';
 import { requireKoa } from '../http/koa-only.js';
 import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
-import { type Auth, partsOf } from './create-auth.js';
+import { type Auth, type AuthParts, partsOf } from './create-auth.js';
 import { currentSession } from './read-session.js';
 import type { Session } from './session.js';
 
@@ -33,7 +33,8 @@ export function loginsOf(ctx: Context): readonly SeenBy[] {
  * Reads the session token into `ctx.state.session`: from `Authorization: Bearer` if that holds a token of this login, valid or
  * not, else from the cookie. Never refuses an anonymous request: put {@link requireAuth} behind it where a session is needed.
  * With several logins in one app, `ctx.state.session` is the session of the last `sessionToken`, until a {@link requireAuth}
- * that names its login replaces it. If the store cannot say whether a session was revoked, the answer is 503.
+ * that names its login replaces it. If the store or the strategy cannot say whether a session still holds, the answer is 503,
+ * except for signing in and out.
  *
  * @example
  * ```ts
@@ -53,7 +54,9 @@ export function sessionToken(auth: Auth): Middleware {
       ctx.state.session = session;
       return next();
     };
-    const fail = async (error: unknown): Promise<void> => sendError(ctx, error, 'json', parts.logger);
+    // Without a session, a guard behind this would answer 500 and let nothing through.
+    const fail = async (error: unknown): Promise<unknown> =>
+      signsInOrOut(ctx, parts) ? next() : sendError(ctx, error, 'json', parts.logger);
     let found: ReturnType<typeof currentSession>;
     try {
       found = currentSession(ctx, auth, parts);
@@ -62,6 +65,11 @@ export function sessionToken(auth: Auth): Middleware {
     }
     return found instanceof Promise ? found.then(goOn, fail) : goOn(found);
   };
+}
+
+/** Whether the request is for the login itself, which needs no session. Under koa-mount this may see more of the path. */
+function signsInOrOut({ path }: Context, { mount }: AuthParts): boolean {
+  return ['login', 'logout'].some((route) => path.endsWith(`${mount.prefix}/auth/${route}`));
 }
 
 /**

@@ -292,6 +292,14 @@ describe('a logout', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
+  it('ends every session that the request carries, also where two are none', async () => {
+    const url = await start();
+    const [one, other] = [await as(url), await as(url, 'vera', 'three')];
+    const answer = await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: { Cookie: `${one.cookie}; ${other.cookie}` } });
+    expect(answer.status).toBe(303);
+    expect([await nameAt(url, one), await nameAt(url, other)]).toEqual([null, null]);
+  });
+
   it('is remembered over a restart with the same key and store', async () => {
     const store = memoryStore();
     const session = await as(await start({ store }));
@@ -384,6 +392,20 @@ describe('a user who is changed', () => {
     expect((await ask(url, { headers: session })).status).toBe(503);
     row.known = { version: '1' };
     expect(await nameAt(url, session)).toBe('admin');
+  });
+
+  it('lets nobody be kept from signing in or out by a strategy whose find_user fails', async () => {
+    const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, fails: false, sync: true };
+    const strategies = new StrategyRegistry().register('directory', database(row)).register('static', multiUser(users));
+    const url = await start({ strategies });
+    const login = `${url}/tasks/auth/login`;
+    const [first, second] = [await as(url), await as(url)];
+    row.fails = true;
+    expect((await ask(login, { headers: { ...first, Accept: 'text/html' } })).status).toBe(200);
+    expect((await postForm(login, { username: 'vera', password: 'three' }, first)).status).toBe(303);
+    expect((await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: second })).status).toBe(303);
+    row.fails = false;
+    expect([await nameAt(url, first), await nameAt(url, second)]).toEqual([null, null]);
   });
 
   it('gets no session if find_user does not know the user whom authenticate_user let in', async () => {
