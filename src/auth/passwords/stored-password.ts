@@ -45,6 +45,11 @@ export function storePassword(username: string, password: unknown): StoredPasswo
   return password.startsWith('$') ? givenHash(parseHash(option, password), password) : hashedHere(username, password);
 }
 
+/** Whoever made a hash may have composed accents otherwise than the keyboard that types now. */
+function spellingsOf(password: string): ReadonlySet<string> {
+  return new Set([password, password.normalize('NFC')]);
+}
+
 function givenHash(hash: PasswordHash, text: string): StoredPassword {
   const version = digest(text).toString('base64url');
   return {
@@ -53,9 +58,7 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
     weakness: hash.weakness,
     version: () => version,
     async matches(password, options) {
-      // Whoever made the hash may have composed accents otherwise than the keyboard that types now.
-      const spellings = new Set([password, password.normalize('NFC')]);
-      for (const spelling of spellings) if (await hash.verify(spelling, options)) return true;
+      for (const spelling of spellingsOf(password)) if (await hash.verify(spelling, options)) return true;
       return false;
     },
   };
@@ -84,7 +87,11 @@ function hashedHere(username: string, password: string): StoredPassword {
     version: () => version ?? stored.then(() => version ?? ''),
     async matches(typed, options) {
       if (options?.context !== 'background') queued.hurry();
-      return (await stored).verify(typed.normalize('NFKC'), options);
+      const hash = await stored;
+      const password = typed.normalize('NFKC');
+      // As often as a configured hash is checked, so that the time of a failure does not tell which users have one.
+      for (let left = spellingsOf(typed).size; left > 0; left--) if (await hash.verify(password, options)) return true;
+      return false;
     },
   };
 }

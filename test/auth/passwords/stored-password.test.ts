@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { hashPassword, storePassword } from '../../../src/auth/passwords/stored-password.js';
+import { cheapHash } from '../../helpers/passwords.js';
 import { startProcess } from '../../helpers/process.js';
 
 describe('a configured password', () => {
@@ -22,6 +23,17 @@ describe('a configured password', () => {
     for (const { name, stored } of users) void Promise.resolve(stored.version()).then(() => order.push(name));
     expect(await users.at(-1)?.stored.matches('password of e')).toBe(true);
     expect(order.slice(0, 4)).toContain('e');
+  });
+
+  it.each([
+    ['composed', 'wrong caf\u00e9', 1],
+    ['decomposed', 'wrong cafe\u0301', 2],
+  ])('takes as many checks as a hash does if the accents of a wrong password are %s', async (_case, typed, checks) => {
+    for (const stored of [storePassword('alice', 'secret'), storePassword('bob', cheapHash('secret'))]) {
+      const times: number[] = [];
+      expect(await stored.matches(typed, { onTime: (ms) => times.push(ms) })).toBe(false);
+      expect(times).toHaveLength(checks);
+    }
   });
 
   it('is not in the memory of the process once it is hashed', async () => {
