@@ -5,6 +5,7 @@ import { isOfType, readBody } from '../http/body.js';
 import { clientAddress } from '../http/client-address.js';
 import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
+import { isSafeMethod } from '../http/same-origin.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
 import { accountId } from './familiar.js';
 import { logIn, tellThrottled } from './login.js';
@@ -168,7 +169,8 @@ const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
 /** A logout is a GET too, so that a link can do it. Other sites, prefetching and images, frames or scripts must not. */
 function refuseUnwantedLogout(ctx: Context): void {
   const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
-  const isForeign = site !== '' && site !== 'same-origin' && site !== 'none';
+  // The route table has checked where a POST came from, and let trusted origins through.
+  const isForeign = isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
   const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
   const isEarly = prefetchHeaders.some((name) => /prefetch|preview|prerender/i.test(ctx.get(name)));
   if (isForeign || isPart || isEarly) throw new TaskflowError('CROSS_ORIGIN', 'Only a page of this site that you see may sign you out.');

@@ -78,6 +78,9 @@ describe('a request that another site made a browser send', () => {
     const from = (origin: string) =>
       ask(`${app.base}/auth/sessions/none`, { method: 'DELETE', headers: { ...session, 'Sec-Fetch-Site': 'same-site', Origin: origin } });
     expect((await from('https://trusted.example')).status).toBe(404);
+    const headers = { ...(await logIn(app.base)), 'Sec-Fetch-Site': 'cross-site', Origin: 'https://trusted.example' };
+    expect((await ask(`${app.base}/auth/logout`, { headers })).status).toBe(403);
+    expect((await ask(`${app.base}/auth/logout`, { method: 'POST', headers })).status).toBe(303);
     for (const origin of ['http://trusted.example', 'https://trusted.example:443', 'https://TRUSTED.example', 'https://trusted.example/'])
       expect((await from(origin)).status).toBe(403);
   });
