@@ -106,6 +106,8 @@ class LazyContext implements FindUserContext {
   }
 
   abort(reason: unknown): void {
-    this.#controller?.abort(reason);
+    // Also for a strategy that reads its signal only afterwards.
+    this.#controller ??= new AbortController();
+    this.#controller.abort(reason);
   }
 }

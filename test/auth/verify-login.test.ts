@@ -278,6 +278,22 @@ describe('find_user', () => {
     expect(signals[0]?.aborted).toBe(true);
   });
 
+  it('gets a signal that has aborted if it reads it only after the time limit', async () => {
+    let aborted: boolean | undefined;
+    const strategy: AuthStrategy = {
+      authenticate_user: () => true,
+      async find_user(_username, context) {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        aborted ??= context.signal.aborted;
+        return undefined;
+      },
+    };
+    const app = await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy) });
+    expect((await signIn(app)).status).toBe(401);
+    await waitFor(() => aborted !== undefined);
+    expect(aborted).toBe(true);
+  });
+
   const failing: Record<string, () => PromiseLike<KnownUser> | KnownUser> = {
     hangs: () => new Promise(() => {}),
     rejects: () => Promise.reject(new Error('down')),
