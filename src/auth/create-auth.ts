@@ -66,8 +66,7 @@ export interface AuthOptions {
    */
   idleTimeout?: number | undefined;
   /**
-   * Sessions that a user may have at once. Another login ends the session that was not used for the longest time. From 1 to
-   * 10,000; default 100.
+   * Sessions that a user can have at once. The next login ends the least recently used session. From 1 to 10,000; default 100.
    */
   maxSessions?: number | undefined;
   /** Where the login's routes stand, and the mount its tokens are for. Default `/tasks`. */
@@ -104,11 +103,11 @@ export interface Auth extends Access {
   logoutUrl(ctx: Context): string;
   ended(ctx: Context): AbortSignal;
   /**
-   * Ends all sessions of a user, their streams, and the logins that are under way, in all processes on the store. Use it after
-   * a password change that `find_user` does not report. `username` is the canonical name that the strategy returns; spellings
-   * that differ in case or width count as the same user. Resolves when the store has it.
+   * Ends all sessions of a user, their streams, and logins in progress, in all processes that share the store. Use it after a
+   * password change that `find_user` does not report. `username` is the canonical name that the strategy returns; spellings
+   * that differ in case or width count as the same user. Resolves when the store has recorded it.
    *
-   * @throws TypeError or RangeError (rejects) if the strategy is not registered or the name cannot be one. TaskflowError
+   * @throws TypeError or RangeError (rejects) if the strategy is not registered or the name is not valid. TaskflowError
    * STORE_UNAVAILABLE if the store does not answer.
    */
   signOutEverywhere(strategy: string, username: string): Promise<void>;
@@ -305,7 +304,7 @@ function announce(logger: Logger, registry: StrategyRegistry, keyIds: readonly s
   }
 }
 
-/** A misspelt name would sign out nobody, and look as if it had. */
+/** Refuses names that cannot match a user: with a misspelt name the call would seem to work and sign out no user. */
 function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
   const names = registry.names();
   if (typeof strategy !== 'string') throw wrongType('strategy of signOutEverywhere', strategy, `one of ${names.join(', ')}`);

@@ -4,10 +4,10 @@ import type { SharedStore, StoreEntry } from '../store/shared-store.js';
 import { askStore, storeUnavailable } from './time-limit.js';
 
 /*
- * A copy of all entries under a prefix, kept up to date. Changes are listened to first; then what is already there is read in
- * batches, so that a long list neither blocks the event loop nor has to arrive within one time limit. If a batch fails, the next
- * request that needs the copy resumes after the last one. If the changes break off, some may have been missed, and the copy is
- * not complete until everything was read again; what it holds stays.
+ * A copy of all entries under a prefix, kept up to date. The process first subscribes to changes, then reads the existing
+ * entries in batches, so that a long list neither blocks the event loop nor has to arrive within one time limit. If a batch
+ * fails, the next request that needs the copy resumes after the last one that was read. If the subscription ends, changes may
+ * have been missed: the copy keeps its entries, but is not complete until everything has been read again.
  */
 
 /** Entries that are read at a time. */
@@ -22,16 +22,16 @@ interface FollowParts {
 
 /** Follows a part of a store. */
 export interface Follower {
-  /** Whether everything that the store had a moment ago was taken. */
+  /** Whether the copy has every entry that the store had a moment ago. */
   readonly following: boolean;
-  /** `undefined` while following. Else resolves when it does; rejects with STORE_UNAVAILABLE if the store fails or is slow. */
+  /** `undefined` if the copy is complete. Otherwise resolves when it is; rejects with STORE_UNAVAILABLE if the store fails or is slow. */
   ready(): Promise<void> | undefined;
 }
 
 interface Watch {
   changes: AsyncIterator<readonly StoreEntry[]>;
   controller: AbortController;
-  /** The last key that was read of what was there before. */
+  /** The last existing key that was read. */
   after: string | undefined;
 }
 

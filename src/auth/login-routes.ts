@@ -166,14 +166,15 @@ function credential(name: string, value: unknown, maxBytes: number): string {
 /** Headers by which browsers of now and before say that they fetch a page before a person asks for it. */
 const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
 
-/** A logout is a GET too, so that a link can do it. Other sites, prefetching and images, frames or scripts must not. */
+/** A logout is also a GET, so that a link can sign out. Other sites, prefetching, images, frames and scripts must not. */
 function refuseUnwantedLogout(ctx: Context): void {
   const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
   // The route table has checked where a POST came from, and let trusted origins through.
   const isForeign = isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
   const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
   const isEarly = prefetchHeaders.some((name) => /prefetch|preview|prerender/i.test(ctx.get(name)));
-  if (isForeign || isPart || isEarly) throw new TaskflowError('CROSS_ORIGIN', 'Only a page of this site that you see may sign you out.');
+  if (isForeign || isPart || isEarly)
+    throw new TaskflowError('CROSS_ORIGIN', 'You can sign out only from a page of this site that is open in your browser.');
 }
 
 async function logout(ctx: Context, parts: AuthParts, status: 302 | 303): Promise<void> {

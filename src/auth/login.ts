@@ -112,7 +112,7 @@ async function tryGroup(
   }
   // If the store does not answer, the attempt stays counted as one under way, which refuses as much as a failure.
   await counted.failed().catch(() => {});
-  // Not awaited: the time in which the strategies find out whether they know the name would tell whether one does.
+  // Not awaited: how long the strategies take to look up the name would reveal whether it exists.
   void log.fail(ctx, reason, username, counted.attempt);
   return undefined;
 }

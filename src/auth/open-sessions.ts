@@ -10,10 +10,10 @@ export interface Subject {
   strategy: string | undefined;
 }
 
-/** Sessions that one login ends at most: after an upgrade, or with a lower limit, a user may have many more than allowed. */
+/** The most sessions that one login ends: after an upgrade, or with a lower limit, a user may have far more than allowed. */
 const maxEnded = 100;
 
-/** The open sessions of a user, the last used first. Records of sessions that have ended are removed on the way. */
+/** Returns the open sessions of a user, the most recently used first, and removes the records of sessions that have ended. */
 export async function openSessions(parts: AuthParts, { username, strategy }: Subject): Promise<SessionRecord[]> {
   const records = await parts.sessions.of(username, strategy);
   const ended = new Set(records.filter((record) => !isOpen(parts, record)));
@@ -21,14 +21,14 @@ export async function openSessions(parts: AuthParts, { username, strategy }: Sub
   return records.filter((record) => !ended.has(record));
 }
 
-/** Whether a session is neither over nor ended. */
+/** Whether a session has neither expired nor been ended. */
 export function isOpen({ tokens, revocations }: AuthParts, record: SessionRecord): boolean {
   return tokens.isCurrent(asSession(record)) && !revocations.has(asSession(record), record.signOut ?? 0);
 }
 
 /**
- * Ends the sessions of a user beyond `maxSessions`, those that were not used for the longest time first. The new session is
- * listed before, so that of several logins at once the last one counts them all.
+ * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new session is listed before this, so
+ * that the last of several simultaneous logins counts all of them.
  */
 export async function endSurplusSessions(ctx: Context, parts: AuthParts, opened: Session): Promise<void> {
   const { revocations, sessions, log, tokenExpiry, maxSessions } = parts;

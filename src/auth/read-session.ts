@@ -8,7 +8,7 @@ import { usedFrom } from './session-list.js';
 
 type Found = Session | undefined;
 
-/** What a request was found to carry for a login, and for other logins before it. */
+/** The session that a request carries for a login, if any. */
 interface ReadSession {
   auth: Auth;
   session: Found | Promise<Found>;
@@ -43,7 +43,7 @@ export function currentSession(ctx: Context, auth: Auth, parts: AuthParts): Foun
 
 /**
  * Whether a page of another site could have made the browser send the session of this request. Only a session that came from
- * `Authorization` is proof against that; another Bearer header beside a cookie is not, since proxies add one.
+ * `Authorization` rules that out. A Bearer header of another issuer beside a cookie does not, because proxies add such headers.
  */
 export function isAmbient(ctx: Context, auth: Auth): boolean {
   return readBefore(ctx, auth)?.ambient !== false;
@@ -55,8 +55,8 @@ export function setCurrentSession(ctx: Context, auth: Auth, session: Found): voi
 }
 
 /**
- * The Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of this login, or an empty one. Any other is
- * meant for somebody else, such as the id token that a proxy adds, and must not hide the cookie.
+ * The Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of this login, or an empty one. Any other
+ * token is meant for another service, such as the ID token that a proxy adds, and must not hide the cookie.
  */
 function bearerOf(ctx: Context, { tokens }: AuthParts): string | undefined {
   const found = /^bearer(?:[ \t]+(.*))?$/i.exec(ctx.get('Authorization'));
@@ -132,7 +132,7 @@ function inUse(ctx: Context, parts: AuthParts, valid: Session, ambient: boolean)
 
 const told = new LRUCache<string, true>({ max: 1000, ttl: 60_000 });
 
-/** A browser that keeps asking with an ended session gets one line a minute. */
+/** Logs at most one line a minute for a browser that keeps sending the token of an ended session. */
 function firstInAMinute({ id }: Session): boolean {
   if (told.has(id)) return false;
   told.set(id, true);

@@ -30,7 +30,7 @@ export interface AttemptContext extends Omit<AuthContext, 'signal'> {
 
 /** Options of a {@link StrategyRegistry}. */
 export interface RegistryOptions {
-  /** Seconds that a strategy may take to check a password, or to find a user. After that the call counts as failed. Default 10. */
+  /** Seconds that a strategy may take to check a password or to find a user. After that, the call counts as failed. Default 10. */
   timeLimit?: number | undefined;
 }
 
@@ -110,9 +110,9 @@ export class StrategyRegistry {
   }
 
   /**
-   * What `find_user` of a strategy says about a user: at once if the strategy answers at once, else a promise. Throws, or
-   * rejects, if the strategy fails, is late, or has too many calls that are. It is asked in an empty AsyncLocalStorage context,
-   * because its answer serves all requests of the user.
+   * Returns what `find_user` of a strategy returns for a user: a value if the strategy returns one, otherwise a promise. Throws
+   * or rejects if the strategy fails, exceeds its time limit, or has too many calls that do. `find_user` runs in an empty
+   * AsyncLocalStorage context, because its answer serves all requests of the user.
    */
   find(strategy: AuthStrategy, username: string): KnownUser | undefined | Promise<KnownUser | undefined> {
     return runInEmptyContext(() => this.#callsOf(strategy).find(username));

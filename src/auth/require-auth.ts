@@ -22,14 +22,14 @@ export interface RequireAuthOptions {
 /**
  * Lets only requests with a session through.
  *
- * - `'redirect'` redirects an anonymous visitor to the login page, with the requested URL in `next`. A request that is no
- *   navigation, such as `fetch` or EventSource, gets 401 as problem+json.
+ * - `'redirect'` redirects an anonymous visitor to the login page, with the requested URL in `next`. A request that is not a
+ *   navigation, such as one by `fetch` or EventSource, gets 401 as problem+json.
  * - `'401'` answers every anonymous request with 401 as problem+json.
  *
- * A session without the role gets 403: a page in mode `'redirect'` if a person navigates, else problem+json. An unsafe request
- * that another site made the browser send gets 403. What is let through is sent with `Cache-Control: no-store`, unless the app
- * sets that header. Without {@link sessionToken} before it, or if several logins read the request and none is named, every
- * request gets 500 and the log says why.
+ * A session without the role gets 403: a page for a navigation in mode `'redirect'`, otherwise problem+json. An unsafe request
+ * that another site made the browser send also gets 403. Responses of the guarded middleware have `Cache-Control: no-store`,
+ * unless the app sets that header. If no {@link sessionToken} runs before it, or if several logins read the request and the
+ * guard names none of them, every request gets 500 and the log says why.
  *
  * @throws TypeError or RangeError for a wrong mode or option.
  * @example
@@ -64,7 +64,7 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
   };
 }
 
-/** The login that decides. If that is not certain, none does: a guard must not accept the session of another login. */
+/** Returns the login that decides, or throws if that is not certain: a guard must not accept the session of another login. */
 function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   const [last, another] = logins;
   if (!last) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
@@ -76,7 +76,7 @@ function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   return login;
 }
 
-/** Tokens name the path and the key of their login, and nothing else tells two logins apart. */
+/** Whether a login accepts the tokens of another. Only the path and the keys distinguish the tokens of two logins. */
 function acceptsTokensOf(one: AuthParts, other: AuthParts): boolean {
   return one.mount.path === other.mount.path && one.tokens.keyIds.some((id) => other.tokens.keyIds.includes(id));
 }

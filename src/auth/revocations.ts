@@ -12,12 +12,12 @@ export type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenti
  *
  * A sign-out everywhere is one entry of a user: a cut-off time, which lies a minute ahead so that it also covers the sessions
  * of a host whose clock is fast. A login after it would be covered too, so such a login keeps the cut-off as the number of the
- * sign-out that it came after.
+ * sign-out that it follows.
  */
 export interface Revocations {
   /**
-   * Whether the session was ended. `signOut` is the sign-out everywhere that its login came after, or 0. Answers at once;
-   * throws STORE_UNAVAILABLE when the store cannot say.
+   * Whether the session was ended. `signOut` is the sign-out everywhere that its login follows, or 0. Answers synchronously.
+   * Throws STORE_UNAVAILABLE if the copy of the store is not complete.
    */
   has(session: Revocable, signOut: number): boolean;
   /** Resolves once `has` may be asked; `undefined` if it may be now. Rejects with STORE_UNAVAILABLE if the store fails or is slow. */
@@ -46,7 +46,7 @@ interface RevocationsParts {
 
 /** Milliseconds for which a sign-out everywhere is kept: as long as the cookie of a browser that has signed in before. */
 const signOutKept = 180 * 86_400_000;
-/** Tries to change an entry that other processes change too, before giving up. */
+/** Attempts to change an entry that other processes are changing too, before giving up. */
 const maxRaces = 100;
 
 const keyOf = {
@@ -127,7 +127,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     const ending = (before: number): number => Math.max(now() + clockSkew * 1000, before + 1);
     note(key, now() + ttl, ending(revoked.get(key)?.upTo ?? 0));
     sweep();
-    // Of several at once each gets a number of its own, so that a login which knows of one does not pass for all.
+    // Simultaneous sign-outs get different numbers, so that a login which follows one of them is not exempt from the others.
     for (let race = 0; race < maxRaces; race++) {
       const before = await askStore(() => store.get(prefix + key));
       const upTo = ending(Math.max(numberOr0(before), (revoked.get(key)?.upTo ?? 0) - 1));

@@ -43,7 +43,7 @@ export interface SessionList {
   of(username: string, strategy: string | undefined): Promise<readonly SessionRecord[]>;
   /** One session of a user. */
   find(user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined>;
-  /** Removes the records of sessions that have ended, at most 100 at a time. Without it they would stay until their token expires. */
+  /** Removes the records of sessions that have ended, at most 100 at a time. Otherwise they would stay until their token expires. */
   forget(records: readonly SessionRecord[]): void;
   /** The end of the newest token of a session, as far as the processes have told. */
   expiryOf(session: Session): Promise<number>;

@@ -114,15 +114,15 @@ function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
   return query;
 }
 
-/** One's own sessions, or for an administrator those of another user. */
+/** Returns the user whose sessions are meant: the signed-in user, or for an administrator any user. */
 function subjectOf(query: URLSearchParams, { registry }: AuthParts, own: Session): Subject {
   const username = query.get('username');
   // A user is the pair of both: the own name alone is oneself, and not a namesake in another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
   if (!query.has('username') && !query.has('strategy')) return { username: own.username, strategy: own.strategy };
   if (!isUserName(username))
-    throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user. strategy may be given together with it.');
-  // A misspelt strategy would end or list nothing, and look as if there were nothing.
+    throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user. strategy can be given only together with username.');
+  // With a misspelt strategy the answer would be an empty list, as if the user had no sessions.
   if (strategy !== undefined && !registry.get(strategy) && strategy !== own.strategy)
     throw new TaskflowError('INVALID_INPUT', `strategy must be one of ${registry.names().join(', ')}.`);
   const isOwn = username === own.username && strategy === own.strategy;

@@ -75,7 +75,7 @@ function signsInOrOut({ path }: Context, { mount }: AuthParts): boolean {
 /**
  * Returns the session of a request behind a guard.
  *
- * @throws TaskflowError UNAUTHENTICATED if there is none, which cannot be behind {@link requireAuth}.
+ * @throws TaskflowError UNAUTHENTICATED if there is none. Behind {@link requireAuth} there always is one.
  */
 export function sessionOf(ctx: { state: object }): Session {
   const { session } = ctx.state as Partial<SessionState>;

@@ -7,8 +7,8 @@ export type Verdict =
   | {
       ok: true;
       /**
-       * Name of the session's user, 1 to 256 printable characters. Default: the name as typed. A strategy that takes several
-       * spellings for one user returns the one canonical name here: sessions, the session list and `signOutEverywhere` use it.
+       * Name of the session's user, 1 to 256 printable characters. Default: the name as typed. If the strategy accepts several
+       * spellings for a user, return the canonical name here: sessions, the session list and `signOutEverywhere` use it.
        */
       username?: string;
       /**
@@ -28,7 +28,7 @@ export interface AuthContext {
   requestId: string;
 }
 
-/** What a strategy gets beside the name when it is asked for a user. */
+/** What `find_user` gets besides the name. */
 export interface FindUserContext {
   /** Aborts when the time limit of the strategy is over. A later answer is ignored. */
   readonly signal: AbortSignal;
@@ -36,7 +36,7 @@ export interface FindUserContext {
 
 /** What a strategy knows about a user apart from a login. */
 export interface KnownUser {
-  /** Must change with every password, such as the stored hash. The date of a change is not enough: two may share one. */
+  /** Must change with every password, as the stored hash does. The date of a change is not enough: two changes may share a date. */
   version: string;
   /** Roles of the user, at most 32 of at most 64 characters. They take precedence over those of the verdict. */
   roles?: readonly Role[] | undefined;
@@ -45,12 +45,12 @@ export interface KnownUser {
 /** A strategy that checks a user name and a password, against anything: a list, a database, a directory. */
 export interface AuthStrategy {
   /**
-   * Checks the credentials exactly as they were typed. May return the verdict or any thenable. A throw or a rejection is an
-   * error of the strategy: it is logged, and the login is rejected.
+   * Checks the credentials exactly as they were typed. May return the verdict or any thenable of it. If it throws or rejects,
+   * the error is logged and the login is rejected.
    */
   authenticate_user(username: string, password: string, context: AuthContext): Verdict | PromiseLike<Verdict>;
   /**
-   * Optional. Returns what is known about a user, or `undefined` if there is none; may return any thenable. The name is the
+   * Optional. Returns the state of a user, or `undefined` if there is no such user; may return any thenable of it. The name is the
    * canonical one, or the one typed into a login. A login asks before and after the password check, and a version that
    * changed in between rejects the login. When the version or the roles change, the sessions of the user end.
    */

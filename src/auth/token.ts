@@ -10,7 +10,7 @@ const maxBytes = 4096;
 /** Tokens remembered as verified; each costs about 1.5 KB. */
 const remembered = 10_000;
 
-/** What a token says beside its session, which readers of `ctx.state.session` do not need. */
+/** Claims of a token that are not part of `ctx.state.session`. */
 interface Extra {
   /** The claim `sv`. */
   version: string;

@@ -44,7 +44,7 @@ interface Moment {
 
 type VerifyParts = Pick<AuthParts, 'registry' | 'users' | 'revocations'>;
 
-/** An error of the strategy, which other strategies and the answer must not feel. */
+/** An error of one strategy. It must affect neither the other strategies nor the response. */
 class StrategyFault extends Error {}
 
 /** Resolves to the user whom one strategy lets in, or to `undefined`. Rejects only if the store or the hash queue cannot answer. */
@@ -75,7 +75,7 @@ async function verify(parts: VerifyParts, credentials: Credentials, context: Ver
     const sameSignOut = signOutAt(before, at) === signOutAt(after, at);
     if (sameSignOut && before.user?.version === after.user?.version)
       return verified(found, after.user, { at, signOut: signOutAt(after, at), context });
-    // The very user who was typed has changed; else it is another, whose state was not read before.
+    // If the names are equal, the user has changed. Otherwise it is another user, whose state was not read before.
     const signedOut = !sameSignOut && sameUser(username) === sameUser(found.username);
     const changed = username === found.username && before.user !== undefined && before.user.version !== after.user?.version;
     if (signedOut || changed) break;

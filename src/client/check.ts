@@ -1,13 +1,13 @@
 /*
- * Checks of the client's arguments. The server checks what it is sent; here is checked what it could not see any more: a value
- * that is left out of an address or a body because it is `undefined`, and an id that makes the address of something else.
+ * Checks of the client's arguments that the server cannot make: a value that is `undefined` is left out of the address or the
+ * body, and an id such as '..' makes the address of another resource.
  */
 
 function invalid(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'INVALID_INPUT' as const });
 }
 
-/** Returns a part of an address in its encoded form. @throws TypeError with code INVALID_INPUT if it is no part of its own. */
+/** Encodes one segment of an address. @throws TypeError with code INVALID_INPUT if the value cannot be one segment. */
 export function segment(name: string, value: unknown): string {
   // A URL with '.' or '..' as a part is the URL of another path.
   if (typeof value !== 'string' || value === '' || value === '.' || value === '..' || value.length > 400)
@@ -31,8 +31,8 @@ export function onlyKeys(name: string, value: object | undefined, known: readonl
 }
 
 /**
- * @throws TypeError with code INVALID_INPUT if a value that decides what is done is `undefined`: it would be left out, and more
- * would be done than was meant. Only a `reason` may be.
+ * @throws TypeError with code INVALID_INPUT if a value other than `reason` is `undefined`: it would be left out, and the command
+ * would apply to more tasks than were meant.
  */
 export function refuseUndefined(name: string, value: object | undefined): void {
   if (value === undefined) return;

@@ -8,9 +8,9 @@ export interface Actor {
   name: string;
   roles: readonly Role[];
   /**
-   * Whether the browser, or a proxy before it, adds the proof of who this is by itself, as with a cookie. Then a page of
-   * another site can make the browser send it, and the same-origin check applies. `false` only if the request itself proves
-   * who sent it, such as by a token in `Authorization` that no proxy added. Default `true`.
+   * Whether the browser or a proxy adds the credentials automatically, as with a cookie. A page of another site can then make
+   * the browser send them, so the same-origin check applies. `false` only if the client itself sends the credentials, such as
+   * a token in `Authorization` that no proxy added. Default `true`.
    */
   ambient?: boolean | undefined;
   /** Name of the strategy that the user signed in with. Users of two strategies may have the same name. */

@@ -31,8 +31,8 @@ function plain(address: string): string {
 }
 
 /**
- * What one customer of a provider has: an IPv4 address, or the 2^64 addresses of an IPv6 network. IPv4 in IPv6 clothes,
- * mapped (`::ffff:0:0/96`, RFC 4291) or translated by NAT64 (`64:ff9b::/96`, RFC 6052), counts as IPv4 however it is written.
+ * Returns what one customer of a provider has: an IPv4 address, or an IPv6 network of 2^64 addresses. An IPv4 address inside
+ * IPv6, mapped (`::ffff:0:0/96`, RFC 4291) or translated by NAT64 (`64:ff9b::/96`, RFC 6052), counts as IPv4.
  */
 export function networkOf(address: string): string {
   if (isIP(address) !== 6) return address;

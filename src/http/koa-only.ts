@@ -15,8 +15,8 @@ export function requireKoa(name: string, next: unknown): void {
 
 /**
  * Makes `router.use(middleware)` of @koa/router throw. The router would run the middleware only for paths that match one of its
- * own routes, and would not take the prefix off the path, so that every page would be 404 without a word. It asks each
- * middleware for its `router`, to find nested ones.
+ * own routes, and would not remove the prefix from the path, so every page would answer 404 without an explanation. The router
+ * reads the property `router` of each middleware, to find nested routers.
  */
 export function refuseRouterUse(name: string, middleware: Middleware): Middleware {
   return Object.defineProperty(middleware, 'router', {

@@ -147,8 +147,7 @@ function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
 }
 
 /**
- * Whether a Bearer token was sent, of this login or of another. It says nothing about who the request comes from: a proxy may
- * have added it.
+ * Whether a Bearer token was sent, of this login or of another issuer. It does not identify the user: a proxy may have added it.
  */
 export function hasBearer(ctx: Context): boolean {
   return /^bearer(\s|$)/i.test(ctx.get('Authorization'));

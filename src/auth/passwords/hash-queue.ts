@@ -95,7 +95,7 @@ export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: 
   const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
   let job: Job | undefined;
   const result = new Promise<T>((resolve, reject) => {
-    // Another attempt may start it by ending, so it keeps the context of its own.
+    // The end of another attempt may start this one, so this one keeps its own context.
     const start = AsyncResource.bind(() => void run(memory, compute).then(resolve, reject));
     job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start };
     if (waitsBehind) waitBehind(attempt, job, reject);

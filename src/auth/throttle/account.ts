@@ -8,10 +8,10 @@ const plain = [...'0123456789abcdefghijklmnopqrstuvwxyz'];
 const plainOf = new Map<string, string>();
 
 /**
- * The account that a typed name stands for. Directories and databases take names for equal that differ in case, width,
+ * Returns the account that a typed name stands for. Directories and databases treat names as equal that differ in case, width,
  * spaces, accents, digits of another script and characters that a collation ignores (RFC 4518 section 2, collations such as
- * MySQL's `utf8mb4_0900_ai_ci`), and no spelling may have failures of its own to spend. Two accounts that fold to one share
- * their limit, which does no harm.
+ * MySQL's `utf8mb4_0900_ai_ci`), so these spellings must share one limit. Two accounts whose names fold to the same text share
+ * it too, which does no harm.
  */
 export function accountOf(username: string): string {
   return (

@@ -47,7 +47,7 @@ export type Outcome = 'failed' | 'succeeded' | 'withdrawn';
 /** Milliseconds by which the clocks of two processes may differ. */
 const skew = 60_000;
 
-/** What of a stored state still counts at `now`. */
+/** Returns the stored state as far as it still counts at `now`. */
 function liveState(state: BucketState | undefined, rule: BucketRule, now: number): BucketState | undefined {
   if (!state || now >= state.since + rule.window * 1000) return undefined;
   // The clock was set back. The count holds, but a block must not last for the length of the jump.
@@ -62,7 +62,7 @@ export function refusalOf(state: BucketState | undefined, rule: BucketRule, now:
   return { admitted: false, until: live.until, open: live.open > 0 };
 }
 
-/** Counts one attempt before its password is checked, so that of many at once no more are checked than may fail. */
+/** Counts one attempt before its password is checked, so that many attempts at once cannot exceed the limit. */
 export function take(state: BucketState | undefined, rule: BucketRule, now: number): Admitted | Refused {
   const refused = refusalOf(state, rule, now);
   if (refused) return refused;
@@ -81,7 +81,7 @@ export function settle(state: BucketState, rule: BucketRule, taken: BucketState,
   if (outcome === 'failed') return { ...state, open };
   const n = state.n - 1;
   if (n <= 0) return undefined;
-  // A block that a later attempt started is not this one's to end.
+  // This attempt must not end a block that a later attempt started.
   const until = n < rule.limit || state.until === taken.until ? 0 : state.until;
   return { ...state, n, open, until, failed: outcome === 'succeeded' ? 0 : Math.max(0, state.failed - 1) };
 }

@@ -12,7 +12,7 @@ export interface Buckets {
   settle(key: string, rule: BucketRule, taken: BucketState, outcome: Outcome, now: number): Promise<void>;
 }
 
-/** Times that other processes may change a bucket first before this one gives up. */
+/** How often other processes may change a bucket first before this one gives up. */
 const maxRaces = 100;
 
 /** Buckets in a store under `prefix`, so that several processes count as one. */
@@ -62,8 +62,8 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
 }
 
 /**
- * Runs what changes one key in this process in turn: many attempts at once would otherwise only overtake each other. If one
- * fails, those in line behind it fail with the same error: each would have to wait for the store again.
+ * Runs the changes of one key in this process one after the other, because simultaneous changes would only make each other
+ * retry. If one fails, those behind it fail with the same error, because each would have to wait for the store again.
  */
 function turns(): <T>(key: string, run: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>();

@@ -76,7 +76,7 @@ export interface Attempt {
   familiar?: Familiar | undefined;
 }
 
-/** An attempt that was counted, and is to be ended in one of three ways. */
+/** A counted attempt. Exactly one of its three methods must be called when it ends. */
 export interface CountedAttempt {
   /** How many in a row have failed with this one, if it fails. */
   readonly attempt: number;
@@ -95,7 +95,7 @@ export type OnThrottled = (bucket: BucketName, retryAfter: number, refused: numb
 export interface Throttle {
   /**
    * Counts an attempt before its password is checked. If attempts under way use up a limit, it waits up to 5 seconds for
-   * them: of many right passwords at once none is refused. A refused attempt changes no count and writes nothing.
+   * them, so that simultaneous logins with the right password are not refused. A refused attempt changes no count and writes nothing.
    */
   enter(attempt: Attempt, onThrottled: OnThrottled): Promise<CountedAttempt>;
   /** Counts a body that was no login, by its address alone. */
@@ -188,7 +188,7 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
       for (const bucket of wanted) {
         const answer = await bucket.table.take(bucket.key, bucket.rule, now());
         if (!answer.admitted) {
-          // Another attempt came between: what was counted before is taken back.
+          // Another attempt was quicker, so the counts of this one are taken back.
           await end(taken, 'withdrawn');
           return { ...answer, name: bucket.name, key: bucket.key };
         }
@@ -202,7 +202,7 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
     }
   };
 
-  /** Whether this second has had its attempts; counted in this process alone, since the limit guards this process. */
+  /** Whether the limit of attempts for this second is reached. Counted in this process only, because the limit protects it. */
   const isSecondFull = (): boolean => {
     const at = Math.floor(now() / 1000);
     if (second.at !== at) second = { at, attempts: 0 };

@@ -12,19 +12,19 @@ export interface WaitingLimits {
 const retryAfter = 100;
 
 interface Line {
-  /** Calls of those who wait for the place at the front, in order. */
+  /** Callbacks of the attempts that wait to reach the front, in order. */
   queue: (() => void)[];
-  /** Wakes the one at the front. */
+  /** Wakes the attempt at the front. */
   wake: () => void;
-  /** Whether there was a signal that the one at the front has not seen yet. */
+  /** Whether there was a signal that the attempt at the front has not seen yet. */
   signalled: boolean;
   /** Attempts in line, the front included. */
   length: number;
 }
 
 /**
- * Lines of attempts that were refused while others were under way, which may succeed and make room. Only the first of a line
- * tries again: after each signal, and every 100 ms for what other processes do.
+ * Lines of attempts that were refused while other attempts were under way, which may succeed and make room. Only the first
+ * attempt of a line tries again: after each signal, and every 100 ms, because other processes send no signal.
  */
 export class WaitingLines {
   readonly #lines = new Map<string, Line>();
