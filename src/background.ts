@@ -2,8 +2,8 @@ import { isReported } from './errors.js';
 import type { Logger } from './options.js';
 
 /**
- * Work that no caller waits for, such as that of a timer or an event. An error in it must never reach the process, which it
- * would end. It is logged instead: once when the work begins to fail, and once when it works again.
+ * Work that no caller waits for, such as the work of a timer or an event. An error in it must not reach the process, because it
+ * would end the process. It is logged instead: once when the work begins to fail, and once when it works again.
  */
 export class Background {
   readonly #logger: Logger;

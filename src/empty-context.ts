@@ -1,8 +1,8 @@
 /*
- * Requests share work: one batch stores the tasks of many of them, one timer serves all. Node starts such work in the
- * AsyncLocalStorage context of the request that happened to trigger it, where the app's code would see the user, the tenant
- * and the trace of a stranger, and where a timer would keep that request in memory. Shared work therefore starts in an empty
- * context; so does the first import of a module, which Node remembers with the request that asked for it. A context cannot be
+ * Requests share work: one batch stores the tasks of many of them, and one timer serves all of them. Node starts such work in
+ * the AsyncLocalStorage context of the request that triggered it. There the app's code would see the user, the tenant and the
+ * trace of another request, and a timer would keep that request in memory. Shared work therefore starts in an empty context. So
+ * does the first import of a module, because Node keeps the context of the request that imported it. A context cannot be
  * left from within, so this module keeps a resource whose context is empty, and enters that.
  */
 import { AsyncResource } from 'node:async_hooks';

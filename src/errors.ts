@@ -69,7 +69,7 @@ export function isReported(error: unknown): boolean {
   return error instanceof TaskflowError && error.reported;
 }
 
-/** What a log line says of an error. */
+/** The fields of an error in a log line. */
 export interface LoggedError {
   /** Name of its class. */
   name: string;
@@ -86,8 +86,8 @@ export interface LoggedError {
 const maxLogged = { message: 500, stack: 8 * 1024 };
 
 /**
- * The `err` of a log line. It is a copy of named fields, because drivers and HTTP clients attach whole requests to their errors,
- * and because pino's serializer of errors writes into the object it is given, which fails for a frozen one.
+ * Returns the `err` of a log line: a copy of named fields, because drivers and HTTP clients attach whole requests to their
+ * errors, and because pino's serializer of errors writes into the object that it gets, which fails for a frozen one.
  *
  * That serializer takes `type` from the constructor and would say "Object"; without a prototype it takes it from `name`. It
  * writes members as `aggregateErrors`, so they are not enumerable here, as in an AggregateError.

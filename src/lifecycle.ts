@@ -3,7 +3,7 @@ import { TaskflowError } from './errors.js';
 
 /** The log message about a manager that was never started. */
 export const neverStarted =
-  'tasks are enqueued or shown, but start() was not called; call start() to run tasks here, or start({ run: false }) if another process runs them';
+  'tasks are enqueued or shown, but start() was not called: call start() to run tasks here, or start({ run: false }) if another process runs them';
 
 /** Milliseconds from the first use after which a manager that was not started is reported. */
 const patience = 5000;
@@ -17,8 +17,8 @@ interface LifecycleParts {
 }
 
 /**
- * Whether a manager was started, and how. It starts once, stops once, and says so when it is used for some seconds without a
- * start, because tasks that are enqueued and never run look as if they had been lost.
+ * Tracks whether and how a manager was started. It starts once and stops once. If it is used for some seconds without a start,
+ * it warns, because tasks that are enqueued and never run look as if they were lost.
  */
 export class Lifecycle {
   readonly #parts: LifecycleParts;
@@ -61,7 +61,7 @@ export class Lifecycle {
     this.#endWarning();
   }
 
-  /** Notes that tasks are enqueued or shown. Called for every enqueue, so it does next to nothing after the first. */
+  /** Notes that tasks are enqueued or shown. Called for every enqueue, so it does almost nothing after the first call. */
   used(): void {
     if (this.#used) return;
     this.#used = true;
@@ -69,7 +69,7 @@ export class Lifecycle {
     if (warn && !this.#stopped) this.#timer = runInEmptyContext(() => setTimeout(warn, patience).unref());
   }
 
-  /** Once it was started there is nothing to report, also if the start failed. */
+  /** After a call of `start` there is nothing to report, even if the start failed. */
   #endWarning(): void {
     this.#used = true;
     clearTimeout(this.#timer);

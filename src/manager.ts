@@ -231,9 +231,9 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Stores tasks that `prepare` of a task of this manager made, all or none; resolves to their ids when they are on disk.
+   * Stores tasks that `prepare` of this manager's tasks returned, all or none. Resolves to their ids when they are on disk.
    *
-   * @throws TypeError with code INVALID_INPUT for anything that `prepare` did not make.
+   * @throws TypeError with code INVALID_INPUT for anything that `prepare` did not return.
    */
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
     return this.#store(this.#prepared.check(tasks));
@@ -262,7 +262,7 @@ export class TaskManager implements TaskSource {
     return this;
   }
 
-  /** Ends what `on` began. */
+  /** Removes a listener that `on` added. */
   off(status: TaskStatus, listener: Listener): this {
     this.#listeners.of(status, listener).delete(listener);
     return this;
@@ -280,7 +280,7 @@ export class TaskManager implements TaskSource {
     await this.#lifecycle.start(booleanOption('run', given.run, true));
   }
 
-  /** Takes no more tasks, waits for those that run, ends streams and timers, closes the database. It is final. */
+  /** Takes no more tasks, waits for running ones, ends streams and timers, and closes the database. A stopped manager cannot be started again. */
   async stop(options?: StopOptions): Promise<void> {
     const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
     const seconds = secondsOption('timeout of stop()', timeout, 10, { warn: this.#warnDuration, zero: true, max: 86_400 });
@@ -338,11 +338,11 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Does something to tasks, a queue or a schedule. A command to every task says `filter: 'all'`.
+   * Runs a command on tasks, a queue or a schedule. Only `filter: 'all'` selects every task.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not exactly one that there is: with an unknown
-   * key, with a value that is `undefined`, with neither or both of `ids` and `filter`, or without an actor. Nothing is done then.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`; nothing is done then either.
+   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown key, a value that is
+   * `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing is done.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`. Nothing is done.
    * @example
    * ```ts
    * await tasks.control({ action: 'retry', filter: { status: ['failed'], name: 'send_email' }, spread: 60 }, { actor: 'ada' });
@@ -373,7 +373,7 @@ export class TaskManager implements TaskSource {
     return this.#engine.clock?.now() ?? Date.now();
   }
 
-  /** Notes that a middleware shows these tasks, which is of no use if none is ever run or read on purpose. */
+  /** Notes that a middleware shows these tasks, so that a manager that is never started is reported. */
   mounted(): void {
     this.#lifecycle.used();
   }

@@ -21,7 +21,7 @@ function objectKind(value: object): string {
   return tag === 'Object' ? 'an object' : tag === 'Promise' ? 'a promise' : `an object (${tag})`;
 }
 
-/** What a function is: one that is called for its result, or a class, a generator or an async function, which has none at once. */
+/** Returns the kind of a function, as an error message shows it: a plain function, a class, a generator or an async function. */
 export function functionKind(value: object & { name?: string }): string {
   const kinds: Readonly<Record<string, string>> = {
     AsyncFunction: 'an async function',
@@ -32,14 +32,14 @@ export function functionKind(value: object & { name?: string }): string {
   return kinds[Object.prototype.toString.call(value).slice(8, -1)] ?? 'a function';
 }
 
-/** Classes of our language and those built in, such as TypeError, which are functions of their own prototype's `constructor`. */
+/** Whether a function is a class, or a built-in error class such as TypeError. */
 function isClass(value: object): boolean {
   if (/^class\b/.test(Function.prototype.toString.call(value))) return true;
   const { prototype } = value as { prototype?: unknown };
   return value === Error || prototype instanceof Error;
 }
 
-/** Returns a value as an error message shows it: strings in quotes and cut, all else by its kind. */
+/** Returns a value as an error message shows it: a string in quotes, at most 80 characters, anything else by its kind. */
 export function quote(value: unknown): string {
   try {
     return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
@@ -126,7 +126,7 @@ export type DurationWarning = (option: string, seconds: number) => void;
 
 interface SecondsRules {
   warn: DurationWarning;
-  /** Accept 0. */
+  /** Whether 0 is accepted. */
   zero?: boolean;
   max?: number;
 }

@@ -38,9 +38,9 @@ export interface BulkParts {
  * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has been done then.
  */
 export async function commandTasks(parts: BulkParts, command: TasksCommand, { dryRun = false, expect }: CommandBy): Promise<Outcome> {
-  // Types do not hold for a caller in JavaScript that uses an engine by itself: no target must never mean every task.
+  // Types do not protect a JavaScript caller that uses an engine directly: a missing target must never mean every task.
   if (!hasOneTarget(command))
-    throw typeError(`command '${command.action}' must have exactly one of ids, a list, and filter, an object of known conditions`);
+    throw typeError(`command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`);
   if (command.ids) {
     if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
     return { results: dryRun ? preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };

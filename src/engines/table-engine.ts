@@ -333,7 +333,7 @@ export class TableEngine implements TaskEngine {
     // What is opened outlives the request that needed it first.
     this.#opening ??= runInEmptyContext(() =>
       this.#connect().catch((error) => {
-        // A file that cannot be used today may be usable tomorrow.
+        // A file that cannot be used now may become usable later.
         this.#opening = undefined;
         throw error;
       }),
@@ -383,7 +383,7 @@ export class TableEngine implements TaskEngine {
       try {
         this.#slots?.run(row);
       } catch (err) {
-        // The row is damaged: the other tasks of this claim are not to wait for it.
+        // The row is damaged. The other tasks of this claim must not wait for it.
         this.#logger.error({ err, taskId: row[1], task: row[2] }, 'a task could not be started');
       }
     }

@@ -5,8 +5,8 @@ import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * Keys kept at most. A full store drops what has expired, then the counts of failed logins, the lowest first and none that
-   * blocks, then what expires first. Default 100,000.
+   * The most keys that are kept. A full store first drops expired entries, then counts of failed logins (the lowest first, and
+   * none that blocks), then the entries that expire first. Default 100,000.
    */
   maxKeys?: number | undefined;
   /** Entries of a log kept at most; the oldest goes. Default 10,000. */
@@ -134,8 +134,8 @@ export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = D
 }
 
 /**
- * Makes room for one more key. Up to a hundredth of what may be dropped goes at a time: that many writes share one walk over
- * all keys.
+ * Makes room for one more key. Drops up to a hundredth of the droppable entries at a time, so that many writes share one pass
+ * over all keys.
  *
  * @throws TaskflowError STORE_UNAVAILABLE if no entry may be dropped yet.
  */
@@ -152,7 +152,7 @@ function dropExpired(entries: Map<string, Entry>, now: number): number {
   );
 }
 
-/** Of the droppable entries, the oldest ones of the lowest rank; none of a higher rank as long as there is one of a lower. */
+/** Drops the oldest droppable entries of the lowest rank. Entries of a higher rank stay while there is one of a lower rank. */
 function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): number {
   let lowest = Number.POSITIVE_INFINITY;
   let found: Entry[] = [];
@@ -165,7 +165,7 @@ function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): 
   return dropAll(entries, found);
 }
 
-/** Of the other entries, those that expire first. */
+/** Drops those of the other entries that expire first. */
 function dropSoonest(entries: Map<string, Entry>, surplus: number): number {
   const others = [...entries.values()].filter(({ droppable }) => droppable === undefined);
   return dropAll(entries, others.sort((one, other) => one.expiresAt - other.expiresAt).slice(0, surplus));

@@ -1,4 +1,4 @@
-/** A map that also lists its keys in order, for reading a range of them without looking at the others. */
+/** A map that also lists its keys in order, so that a range of keys can be read without visiting all of them. */
 export class OrderedMap<V> extends Map<string, V> {
   readonly #keys: string[] = [];
 
@@ -18,7 +18,7 @@ export class OrderedMap<V> extends Map<string, V> {
     for (let index = this.#indexOf(start); index < this.#keys.length; index += 1) yield this.#keys[index] ?? '';
   }
 
-  /** Where a key is, or would be. */
+  /** The index of a key, or the index at which it would be inserted. */
   #indexOf(key: string): number {
     let [low, high] = [0, this.#keys.length];
     while (low < high) {

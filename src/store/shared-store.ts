@@ -19,7 +19,7 @@ export interface Droppable {
 
 /** How a store is watched. */
 export interface WatchOptions {
-  /** Whether the first list holds what is there now. Default `true`; with `false` it is empty, for a reader of `list`. */
+  /** Whether the first list holds the present entries. Default `true`. With `false` it is empty, for a caller that reads `list`. */
   list?: boolean | undefined;
 }
 
@@ -42,7 +42,7 @@ export interface SharedStore {
   set(key: string, value: StoreValue, ttl: number): Promise<void>;
   /**
    * Sets the value only if the present one is `before` (`undefined`: if there is none), in one step for all processes. The
-   * value `undefined` deletes the entry, which watchers are not told. Resolves to `false` if another writer was quicker.
+   * value `undefined` deletes the entry without notifying watchers. Resolves to `false` if another writer was quicker.
    *
    * `droppable` matters only to a store whose size is bounded: such a store drops droppable entries before any other, and
    * rejects if every entry is droppable and none may be dropped yet.

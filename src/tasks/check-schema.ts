@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { quote, rangeError, typeError } from '../options.js';
 
-/** What is wrong with a value: where, in words that go on from its name, and whether its type is. */
+/** A violation of a schema: where it is, a message that continues the name of the value, and whether the type is wrong. */
 export interface Flaw {
   /** Members on the way to the value, such as `['filter', 'status']`; empty for the whole. */
   path: readonly PropertyKey[];
@@ -10,7 +10,7 @@ export interface Flaw {
   wrongType: boolean;
 }
 
-/** Returns the first thing that is wrong. Of a choice, what is wrong with its last kind if the value is of that kind. */
+/** Returns the first violation. For a union, returns the violation of its last member if the value has the type of that member. */
 export function flawOf({ issues: [issue] }: Pick<z.core.$ZodError, 'issues'>): Flaw {
   if (issue?.code === 'invalid_union') {
     const inner = issue.errors.at(-1)?.[0];
@@ -74,7 +74,7 @@ export function plainCopy(
   return copy;
 }
 
-/** Of any realm: its prototype is null, or has none of its own. */
+/** Whether a value is a plain object of any realm: its prototype is null, or has no prototype itself. */
 function isPlainObject(value: unknown): value is object {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -95,7 +95,7 @@ export function withoutUndefined(given: Record<string, unknown>): Record<string,
   return given;
 }
 
-/** @throws TypeError if a member is `undefined`: where that would mean more tasks, it may be a slip. */
+/** @throws TypeError if a member is `undefined`, because it may be a mistake that would select more tasks. */
 export function refuseUndefined(where: string, given: Readonly<Record<string, unknown>>): void {
   for (const key of Object.keys(given))
     if (given[key] === undefined) throw typeError(`${where}.${key} is undefined; leave the key out, or give it a value`);

@@ -13,7 +13,7 @@ function idArgument(id: unknown): string {
 const kinds: readonly (keyof Aggregates)[] = ['pulse', 'metrics', 'failures', 'workers', 'waits', 'histograms'];
 
 /**
- * The reading side of an engine for callers: checks what they ask, and puts it into the engine's words. This is the only place
+ * The reading side of an engine for callers: checks their queries and converts them to the engine's form. This is the only place
  * that does so, for calls from code and from the HTTP API alike.
  *
  * @param now The time that relative times count from, in Unix milliseconds.

@@ -87,7 +87,7 @@ export const taskLog: TaskLog = Object.assign(((text, fields) => write('info', t
  * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as often as you like: what is
  * stored is the last of a quarter of a second.
  *
- * @param value From 0 to 1. A number outside counts as the nearer end, and the log warns once for each task name.
+ * @param value From 0 to 1. A number outside this range counts as the nearer end, and the log warns once for each task name.
  * @param text What it is counted in, such as `'1,200 of 3,000 rows'`.
  * @throws TypeError if the value is not a finite number, such as the `NaN` of `0 / 0`.
  */

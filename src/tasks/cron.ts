@@ -24,7 +24,7 @@ const nicknames: Readonly<Record<string, string>> = {
 const usage = 'Use five fields (minute hour day month weekday) or six with seconds first.';
 
 /**
- * Reads a cron expression and returns the function that says when it fires first after a time, both in Unix milliseconds.
+ * Reads a cron expression and returns a function that returns the first run after a time, both in Unix milliseconds.
  *
  * @param where What the expression belongs to, for the error.
  * @param timezone IANA name.

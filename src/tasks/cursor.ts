@@ -6,7 +6,7 @@ export interface Cursors {
   /**
    * Returns the engine's position that a cursor holds; the engine checks it, since it alone knows the form.
    *
-   * @throws TaskflowError INVALID_CURSOR if no list gave the cursor, or a list with other conditions did.
+   * @throws TaskflowError INVALID_CURSOR if no list returned the cursor, or a list with other conditions did.
    */
   read(cursor: string | undefined): string | undefined;
   /** Returns the cursor of a position. */

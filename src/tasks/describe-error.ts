@@ -7,8 +7,8 @@ import { fingerprint } from './fingerprint.js';
 import type { ErrorDetails, TaskError } from './types.js';
 
 /*
- * Turns whatever a handler threw into plain text that can be stored. A thrown value is foreign: a getter or a Proxy of it may
- * throw, it may refer to itself, and it may be of any size. So each property is read once, guarded, and cut to a limit.
+ * Turns any value that a handler throws into plain text that can be stored. A thrown value is not trusted: a getter or a Proxy
+ * may throw, it may refer to itself, and it may be of any size. So each property is read once, guarded, and cut to a limit.
  */
 
 /** Characters that are kept of the thrown error itself, and of each cause and member. */
@@ -29,7 +29,7 @@ interface Budget {
 /** Describes what a handler of the task threw. Never throws. */
 export function describeError(task: string, thrown: unknown): StoredError {
   const error = describeThrown(thrown);
-  // A class name is not part of it: it says nothing new of an own `name`, and a minifier changes it.
+  // The class name is not part of the fingerprint: `name` identifies the error already, and a minifier changes class names.
   return { ...error, fingerprint: fingerprint(task, { ...error, name: isErrorLike(thrown) ? ownName(thrown) : error.name }) };
 }
 
@@ -84,7 +84,7 @@ function relatedErrors(thrown: object, budget: Budget, ancestors: readonly unkno
   return related;
 }
 
-/** Other errors than AggregateError have a list `errors` too, for instance of invalid fields: it counts if it holds errors. */
+/** Errors other than AggregateError may have a list `errors` too, such as invalid fields: it counts if it holds errors. */
 function membersOf(thrown: object): readonly unknown[] {
   const errors = read(thrown, 'errors');
   try {

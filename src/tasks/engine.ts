@@ -345,9 +345,9 @@ export interface CommandBy {
   actor: string;
   /** For the audit, at most 500 characters. */
   reason?: string | undefined;
-  /** With `true` nothing is done, and the answer says what would be. For commands to tasks by id or filter, except `rerun`. */
+  /** If `true`, nothing is done, and the answer says what would be done. For commands on tasks by id or filter, except `rerun`. */
   dryRun?: boolean;
-  /** How many tasks the command is to find: if it finds another number, the error is COUNT_CHANGED and nothing is done. */
+  /** The number of tasks that the command must find: if it finds another number, nothing is done and the error is COUNT_CHANGED. */
   expect?: number;
 }
 

@@ -16,14 +16,14 @@ function withoutValues(message: string): string {
     .replace(/\d+/g, '#');
 }
 
-/** What a code says of the kind of failure: all of it, unless it holds a number or an id that each failure has of its own. */
+/** Returns a code without numbers and ids that differ in each failure. */
 function withoutIds(code: string): string {
   return code.replace(/[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12,}\b|\d{7,}/gi, '#');
 }
 
 /**
- * What a failure comes from: the code of the innermost cause, or its class and message where it has no code. A code is enough,
- * because the message beside it names hosts and files. Wrappers in between say less, and a retry adds one more each time.
+ * Returns the origin of a failure: the code of the innermost cause, or its class and message if it has no code. A code is
+ * enough, because its message names hosts and files. Errors in between say less, and each retry may add another one.
  */
 function originOf({ name, message, code, cause, errors }: TaskError): string {
   if (cause) return originOf(cause);
@@ -38,8 +38,8 @@ function originsOf(errors: readonly TaskError[]): string {
 }
 
 /**
- * The same for failures of one kind: function, error class, message without numbers and ids, first own frame, and if there are
- * any, the code and what the failure comes from.
+ * Returns a text that is the same for failures of one kind. It is made of the function, the error class, the message without
+ * numbers and ids, the first frame of the app's own code, and if there are any, the code and the origin of the failure.
  */
 export function fingerprint(task: string, error: TaskError): string {
   const { name, message, stack, code, cause, errors } = error;

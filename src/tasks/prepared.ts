@@ -2,8 +2,8 @@ import { typeError, wrongType } from '../options.js';
 import type { NewTask } from './engine.js';
 
 /**
- * Which tasks a manager has prepared. An engine trusts what it stores: only a prepared task has checked and encrypted
- * arguments and an id of its own, so no other is let through, and none can be changed in between.
+ * Tracks which tasks a manager has prepared. An engine trusts what it stores: only a prepared task has checked and encrypted
+ * arguments and its own id, so every other task is refused, and a prepared task cannot be changed.
  */
 export class PreparedTasks {
   readonly #made = new WeakSet<object>();

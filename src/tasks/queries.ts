@@ -4,7 +4,7 @@ import { readTime } from './time-text.js';
 import { logLevels, taskStatuses } from './types.js';
 
 /*
- * What tasks can be asked and commanded, defined once. `checked-source.ts` checks calls from code against these schemas, the
+ * The queries and commands of tasks, defined once. `checked-source.ts` checks calls from code against these schemas, the
  * HTTP API checks requests against them, the OpenAPI document is generated from them, and the types of `source.ts` and of the
  * typed client are inferred from them. Loaded with the first call that needs it, because zod takes longer to load than Koa.
  */
@@ -25,7 +25,7 @@ export const words = (max: number) => {
 export const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` });
 
-/** Makes a schema of an object that names its known keys when it is given another. */
+/** Makes a schema of an object whose error for an unknown key names the known keys. */
 export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
   z.strictObject(shape, {
     error: (issue) =>
@@ -215,7 +215,7 @@ export const reason = z.string({ error: aReason }).max(500, { error: aReason });
 const toTasks = {
   /** Ids of the tasks, at most 10,000; an id that is given twice counts once. */
   ids: ids(0, 10_000).optional(),
-  /** Conditions as of `find`, or `'all'`. The command is done to the oldest 10,000 of them. */
+  /** Conditions as in `find`, or `'all'`. The command applies to the oldest 10,000 matching tasks. */
   filter: commandFilter.optional(),
 };
 const queue = words(128);
@@ -238,7 +238,7 @@ export const commands = {
   remove: strict({ action: z.literal('remove'), schedule }),
 };
 
-/** Who commands, and how carefully. */
+/** The actor of a command, and its safeguards. */
 export const commandBy = strict({
   actor: words(256),
   reason: reason.optional(),

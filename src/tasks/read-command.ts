@@ -7,7 +7,7 @@ import { filterOf, loadQueries } from './read-queries.js';
 
 /** Bytes of new arguments that are looked at, at most; the manager has a limit of its own. */
 const mostArgumentBytes = 64 * 1024 * 1024;
-/** Words of a search that choose tasks for a command: an engine looks for no more, so it would find more tasks than were meant. */
+/** The most search words of a command. An engine uses no more, so with more words it would find more tasks than were meant. */
 const mostWords = 20;
 
 const filterAccepted = "an object of conditions such as { status: ['failed'] }, or 'all' for every task";
@@ -15,7 +15,7 @@ const filterAccepted = "an object of conditions such as { status: ['failed'] }, 
 type Action = Command['action'];
 type Given = Record<string, unknown>;
 
-/** The keys that say what a command is done to; it has exactly one of them. */
+/** The keys for the target of each command, which has exactly one of them. */
 const targets = {
   cancel: ['ids', 'filter'],
   delete: ['ids', 'filter'],
@@ -28,8 +28,8 @@ const targets = {
 } as const satisfies Record<Action, readonly string[]>;
 
 /**
- * Checks a command and who gives it, and returns both as an engine takes them. A slip never means every task: unknown keys,
- * `undefined` values, an empty filter, and neither or both of `ids` and `filter` are refused.
+ * Checks a command and its actor, and returns both as an engine takes them. A mistake must never select every task: unknown
+ * keys, `undefined` values, an empty filter, and neither or both of `ids` and `filter` are refused.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT.
  */
@@ -73,7 +73,7 @@ function oneTarget(action: Action, given: Given): void {
 function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
   const given = plainCopy('by', by, { accepted: "an object such as { actor: 'ada' }" });
   const { reason, ...rest } = given;
-  // Only a reason may be undefined: without `dryRun` or `expect` more would be done than was meant.
+  // Only `reason` may be undefined: without `dryRun` or `expect` the command would do more than was meant.
   refuseUndefined('by', rest);
   if (reason === undefined) delete given.reason;
   return checkArgument('by', commandBy, given) as CommandBy;

@@ -7,8 +7,8 @@ import type * as Queries from './queries.js';
 import { readTime } from './time-text.js';
 
 /*
- * Puts what callers ask, in the words of the HTTP API, into the words of an engine. Everything is checked here, so an engine
- * can trust what it is given.
+ * Converts queries in the words of the HTTP API to the form that an engine takes. Everything is checked here, so an engine can
+ * trust its input.
  */
 
 /** The schemas, loaded with the first call that needs them. */
@@ -89,7 +89,7 @@ export async function readRangeQuery(query: unknown, now: number): Promise<Metri
   return range;
 }
 
-/** Returns what is wrong with a range whose members are right, if anything is. */
+/** Returns the error of a range whose members are valid one by one, or `undefined`. */
 function rangeFlaw({ from, to, step, series }: MetricsRange, now: number): string | undefined {
   const end = to ?? now;
   if (series !== false && from !== undefined && from >= end) return 'from must be before to';

@@ -7,7 +7,7 @@ import type { ClaimedTask } from './engine.js';
 export type RetryDecision = (settings: Settings, task: ClaimedTask, thrown: unknown) => number | undefined;
 
 /**
- * Makes the decision by the options of each task. The functions `retryOn` and `backoff` belong to the app: what they throw is
+ * Decides by the options of each task. The functions `retryOn` and `backoff` belong to the app: an error that they throw is
  * logged each time, and an answer of the wrong type once for each task name.
  */
 export function retryDecision(logger: Logger): RetryDecision {

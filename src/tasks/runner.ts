@@ -37,7 +37,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
   const outOfRange = progressWarnings(logger);
 
   const told = (task: ClaimedTask, result: AttemptResult, started: number, io: AttemptIo): AttemptResult => {
-    // Asked for after a failure alone, because a signal costs more than the rest of an attempt.
+    // Read only after a failure, because a signal costs more than the rest of an attempt.
     const reason = result.status === 'failed' ? stopReason(io.signal) : undefined;
     const { id, name, attempt } = task;
     const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
@@ -60,7 +60,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
     const handled = callHandler(definition, task, io, { logLines, sealer, outOfRange });
     const limit = timeLimit(definition?.settings, task);
     if (!limit) {
-      // One promise for both: the most of all attempts go this way.
+      // One promise for both outcomes, because most attempts take this path.
       const result = handled.then(
         (value) => report(succeed(value)),
         (thrown) => report(fail(thrown)),
@@ -68,10 +68,10 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       return { result, ended: result };
     }
     let overdue: DOMException | undefined;
-    // What a handler throws once its time is over comes of that.
+    // An error that a handler throws after its time limit is a consequence of the limit.
     const work = handled.then(succeed, (thrown) => fail(overdue ?? thrown));
     const ended = work.then(() => clearTimeout(limit.timer));
-    // Neither timer keeps a process alive: while an attempt runs, its engine does.
+    // The timers need not keep the process alive: while an attempt runs, its engine does.
     const givenUp = new Promise<AttemptResult>((resolve) => {
       const giveUp = (): void => resolve(fail(limit.error));
       const expire = (): void => {
@@ -162,7 +162,7 @@ async function callHandler(
   return runInTask({ context, log: logWriter(task, io, logLines), progress }, () => handler(...args));
 }
 
-/** Why a handler was told to stop, unless its time was over: what it throws then is no failure. */
+/** Why a handler was asked to stop, unless its time limit was over. An error that it then throws is not a failure. */
 function stopReason({ aborted, reason }: AbortSignal): string | undefined {
   return aborted && reason instanceof DOMException && reason.name === 'AbortError' ? reason.message : undefined;
 }

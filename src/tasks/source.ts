@@ -34,8 +34,8 @@ export type TaskConditions = Defined<Omit<FindQuery, 'sort' | 'limit' | 'cursor'
 export type CommandFilter = 'all' | AtLeastOne<TaskConditions>;
 
 /**
- * The tasks of a command: by id, at most 10,000, or by conditions, of which the oldest 10,000 are taken a call. It is always
- * exactly one of the two.
+ * The tasks of a command: at most 10,000 ids, or conditions, of which each call takes the oldest 10,000 matching tasks. It is
+ * always exactly one of the two.
  */
 export type Targets =
   | { readonly ids: readonly string[]; readonly filter?: never }
@@ -121,11 +121,11 @@ export interface TaskControl {
   /** What the engine can do; the API answers 501 for the rest. */
   readonly can: ReadonlySet<Action>;
   /**
-   * Does something to tasks, a queue or a schedule.
+   * Runs a command on tasks, a queue or a schedule.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not exactly one that there is: with an unknown
-   * key, with a value that is `undefined`, with neither or both of `ids` and `filter`, or without an actor. Nothing is done then.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`; nothing is done then either.
+   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown key, a value that is
+   * `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing is done.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`. Nothing is done.
    */
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }

@@ -39,7 +39,7 @@ export interface ErrorDetails {
 
 /** An error as it is kept. */
 export interface TaskError extends ErrorDetails {
-  /** `name` of the error, or the name of its class if that says more; for a thrown value that is no error, its type. */
+  /** `name` of the error, or the name of its class if the class does not set `name`. For a thrown value that is not an error: its type. */
   name: string;
   message: string;
   stack: string | null;

@@ -10,8 +10,8 @@ export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 20): Promi
 }
 
 /**
- * Repeats assertions until they hold, for what a page shows a moment after the server has answered.
- * Throws the last failed assertion after so many seconds.
+ * Repeats assertions until they hold, because a page changes a moment after the server has answered.
+ * Throws the last failed assertion when the time is over.
  */
 export async function eventually(assertions: () => Promise<void>, seconds = 15): Promise<void> {
   const end = performance.now() + seconds * 1000;

@@ -46,7 +46,7 @@ export function actionRoute(
 }
 
 function nameOf(actor: Actor | undefined): string {
-  // The name that a login of the app's own answers may be of any length.
+  // The name that the app's own login returns may be of any length.
   return actor?.name.slice(0, 256) || 'anonymous';
 }
 

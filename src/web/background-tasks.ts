@@ -82,9 +82,9 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
 }
 
 /**
- * The tasks of a request, as `ctx.backgroundTasks` has them, with their type.
+ * Returns `ctx.backgroundTasks` of a request with its type.
  *
- * @throws Error if {@link backgroundTasks} is not mounted before the code that asks.
+ * @throws Error if {@link backgroundTasks} is not mounted before the calling middleware.
  * @example
  * ```ts
  * backgroundTasksOf(ctx).add(sendEmail, 'ada@example.com');
@@ -92,6 +92,6 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
  */
 export function backgroundTasksOf(ctx: object): BackgroundTasks {
   const { backgroundTasks: found } = ctx as Partial<BackgroundTasksContext>;
-  if (!found) throw new Error('ctx.backgroundTasks is missing: put app.use(backgroundTasks(tasks)) before the routes that use it');
+  if (!found) throw new Error('ctx.backgroundTasks is missing: call app.use(backgroundTasks(tasks)) before the routes that use it');
   return found;
 }

@@ -10,8 +10,8 @@ import { readQuery } from './read-input.js';
 import type * as Schemas from './schemas.js';
 
 /*
- * Reads query strings into the queries of a TaskSource, whose words are the same: each parameter is named if it is wrong, and
- * a default that only HTTP has is filled in.
+ * Reads query strings into the queries of a TaskSource, which have the same names. An error names the wrong parameter, and
+ * defaults that only HTTP has are filled in.
  */
 
 /** The schemas, loaded with the first request that needs them. */
@@ -83,7 +83,7 @@ export async function readAuditExportQuery(querystring: string, now: number): Pr
 
 type AuditConditions = Omit<z.output<typeof Schemas.auditQuery>, 'limit' | 'cursor'>;
 
-/** The schema has let no time through that is not one. */
+/** The schema has accepted only valid times. */
 function auditConditions({ action, actor, outcome, from, to }: AuditConditions, now: number): AuditQuery {
   const at = (text: string | undefined): number | undefined => (text === undefined ? undefined : readTime(text, now));
   return { action, actor, outcome, from: at(from), to: at(to) };

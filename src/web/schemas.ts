@@ -19,7 +19,7 @@ import {
 } from '../tasks/queries.js';
 
 /**
- * What requests may say: the one source of what is checked and of the types. What asks or commands tasks comes from
+ * The schemas of requests: the only source of their checks and types. The schemas of queries and commands come from
  * `tasks/queries.ts`, which calls from code are checked against too. Loaded with the first request that needs it, since zod
  * takes longer to load than Koa.
  */

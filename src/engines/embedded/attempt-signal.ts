@@ -7,8 +7,8 @@ export class AttemptSignal {
   #reason: { value: unknown } | undefined;
 
   /**
-   * Created when the handler asks for it, because a signal for every attempt would cost more than the rest of the attempt.
-   * Its listeners run in the context in which the handler asked, and not in that of the request that cancels the task.
+   * Created when the handler reads it, because a signal for every attempt would cost more than the rest of the attempt. Its
+   * listeners run in the context in which the handler read it, not in the context of the request that cancels the task.
    */
   get signal(): AbortSignal {
     return this.#signal ?? this.#create();

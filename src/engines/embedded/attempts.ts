@@ -191,8 +191,8 @@ export function recover(transaction: Transaction, { owner, at }: Of<'recover'>):
 }
 
 /**
- * Makes running tasks of an owner pending again of which it does not know that it claimed them. Their handlers were not
- * called, so the attempts do not count.
+ * Makes running tasks pending again if their owner does not know that it claimed them. Their handlers were not called, so the
+ * attempts do not count.
  */
 export function handBack(transaction: Transaction, { owner, held, at }: Of<'handBack'>): undefined {
   const { database, ledger } = transaction;

@@ -3,7 +3,7 @@ import { type LogEntry, packedAt, packedWidth, type Write } from './write.js';
 /** Characters of a write, or of a part of it, without the texts of unbounded length in it. */
 const base = 512;
 
-/** Characters that a write has about as JSON. Texts of unbounded length count exactly, all else by a constant. */
+/** Approximate characters of a write as JSON. Texts of unbounded length count exactly, everything else by a constant. */
 export function weightOf(write: Write): number {
   switch (write.kind) {
     case 'enqueue':
@@ -48,7 +48,7 @@ function weightOfLines(lines: readonly LogEntry[]): number {
   return weight;
 }
 
-/** Characters of a batch that cross as JSON, which is quicker than a structured clone but must fit into one string. */
+/** The most characters of a batch that is sent as JSON, which is quicker than a structured clone but must fit into one string. */
 const longestJson = 64_000_000;
 
 /** A batch, or the result of one, as it crosses between the threads. */
@@ -57,7 +57,7 @@ export function packed<T extends object>(value: T, weight: number): string | T {
   try {
     return JSON.stringify(value);
   } catch (error) {
-    // A text with more to escape than was reckoned with.
+    // The text has more characters to escape than the estimate allows for.
     if (error instanceof RangeError) return value;
     throw error;
   }

@@ -4,10 +4,10 @@ import { pathToFileURL } from 'node:url';
 import { applicationId, connectionClass, layoutVersion, sqliteCode, unusable } from './database.js';
 
 /**
- * Refuses a file that is not ours, and leaves it as it is. A file that does not exist yet, or is empty, becomes ours later.
+ * Refuses a file that is not a task database, and leaves it unchanged. A file that does not exist yet or is empty is accepted.
  *
- * The header is read through SQLite and not with `fs`: if this process closed a file descriptor of the file that SQLite does not know,
- * the operating system would drop every lock that SQLite holds on the file for this process.
+ * The header is read through SQLite and not with `fs`: if this process closed a file descriptor that SQLite does not know, the
+ * operating system would drop every lock that SQLite holds on the file for this process.
  *
  * @throws TaskflowError ENGINE_UNAVAILABLE that says what is wrong with the file.
  */
@@ -33,15 +33,15 @@ function statOf(path: string): BigIntStats | undefined {
 }
 
 /**
- * Reads the two numbers of the header. The connection takes the file for immutable: it then takes no lock, replays no journal and creates
- * no file, so that the file of another program stays as it is.
+ * Reads the two numbers of the header. The connection opens the file as immutable, so it takes no lock, replays no journal and
+ * creates no file, and the file of another program stays unchanged.
  */
 async function readHeader(path: string): Promise<{ application: number; layout: number }> {
   const Connection = await connectionClass();
   try {
     const connection = new Connection(`${pathToFileURL(path).href}?immutable=1`, { readOnly: true, defensive: false });
     try {
-      // Without it SQLite takes a file for damaged that another process is extending at this moment.
+      // Otherwise SQLite reports a file as damaged if another process is extending it at this moment.
       connection.exec('PRAGMA writable_schema = ON');
       return {
         application: Number(connection.prepare('PRAGMA application_id').get().application_id),

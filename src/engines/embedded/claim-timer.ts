@@ -1,7 +1,7 @@
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
 
-/** Milliseconds that are waited for a task at a stretch. */
+/** The most milliseconds of one timer that waits for a task. */
 const longestWait = 5_000;
 /** Milliseconds before a claim that failed is tried again. */
 const retryDelay = 250;
@@ -13,8 +13,8 @@ interface ClaimTimerParts {
 }
 
 /**
- * Says when a process that has free slots looks for tasks without being told to: when the next waiting task is due, and soon
- * after a claim that failed. A failed claim does not know when the next task is due, so the time known before stays.
+ * Decides when a process that has free slots looks for tasks without a notification: when the next waiting task is due, and
+ * soon after a claim that failed. A failed claim does not report when the next task is due, so the time known before stays.
  */
 export class ClaimTimer {
   readonly #claims: Background;
@@ -51,7 +51,7 @@ export class ClaimTimer {
     clearTimeout(this.#retry);
   }
 
-  /** In pieces, so that no task waits for long after a clock that was set back is put right again. */
+  /** Waits in short steps, so that no task waits for long if the clock was set back and is then corrected. */
   #waitFor(due: number): void {
     const next = (): void => (Date.now() < due ? this.#waitFor(due) : this.#look());
     this.#due = setTimeout(next, Math.min(Math.max(0, due - Date.now()), longestWait));

@@ -6,7 +6,7 @@ export type SqlValue = string | number | null | Uint8Array;
 /** A row, by column. */
 export type Row = Record<string, SqlValue>;
 
-/** The parts of the driver that are used. */
+/** The parts of the driver that this package uses. */
 export interface Database {
   exec(sql: string): void;
   /** A statement, prepared once for each text. */

@@ -23,7 +23,7 @@ export interface EmbeddedOptions {
   retention: Retention;
 }
 
-/** Milliseconds between two looks whether the file is still there. */
+/** Milliseconds between two checks that the file is still there. */
 const watchInterval = 1000;
 
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
@@ -123,7 +123,7 @@ interface ChangePoll {
   news: HomeNews;
 }
 
-/** Tells of what other connections committed, the one of the writing thread too. Never throws: a timer calls it. */
+/** Reports what other connections committed, including that of the writing thread. Never throws, because a timer calls it. */
 function changePoll({ database, watch, logger, news }: ChangePoll): () => void {
   const looking = new Background(logger, 'looking for changes of the task database');
   let seen: unknown;

@@ -27,8 +27,8 @@ export function enqueueInTransaction(
   tasks: readonly NewTask[],
 ): readonly string[] {
   if (!Connection) refuse('start the task manager first');
-  // POSIX locks belong to the process, and each SQLite library keeps its own account of them. A second library in the process would
-  // therefore write while the engine writes, and its close would release the engine's locks.
+  // POSIX locks belong to the process, and each SQLite library tracks only its own. A second library in the process would
+  // therefore write while the engine writes, and closing its connection would release the engine's locks.
   if (!(connection instanceof Connection)) {
     throw wrongType(
       'connection',

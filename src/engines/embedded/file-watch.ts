@@ -5,12 +5,12 @@ import { sqliteCode } from './database.js';
 
 /** Endings of the files that make up an open database: the file itself, its write-ahead log, and the map of that log. */
 const endings = ['', '-wal', '-shm'];
-/** Milliseconds between two looks at the files, however often they are asked for. */
+/** The fewest milliseconds between two checks of the files. */
 const lookInterval = 100;
 
 /**
- * Notices that an open database was deleted, replaced or emptied, or cannot be read any more. SQLite itself does not notice: it goes on
- * with the files that it has open, and whatever it then writes is gone when the process ends.
+ * Notices that an open database was deleted, replaced or emptied, or can no longer be read. SQLite itself does not notice: it
+ * keeps using the files that it has open, and everything that it then writes is lost when the process ends.
  */
 export class FileWatch {
   readonly #path: string;
@@ -29,7 +29,7 @@ export class FileWatch {
     this.#identities = endings.map((ending) => identityOf(path + ending) ?? '');
   }
 
-  /** Whether the files are those that were opened. Looks at them unless that was done a moment ago, and logs a change of state once. */
+  /** Whether the files are those that were opened. Checks them unless the last check is recent, and logs a change of state once. */
   isPresent(): boolean {
     const now = performance.now();
     if (now - this.#lookedAt >= lookInterval) {
@@ -87,12 +87,12 @@ export class FileWatch {
       if (statSync(this.#path).size === 0) return `'${this.#path}' was emptied while it was open; restore it, then restart this process`;
       return undefined;
     } catch (error) {
-      return `its files cannot be looked at: ${(error as Error).message}`;
+      return `its files cannot be checked: ${(error as Error).message}`;
     }
   }
 }
 
-/** What tells a file from any other on this host. */
+/** Identifies a file on this host. */
 function identityOf(path: string): string | undefined {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stats && `${stats.dev}:${stats.ino}`;

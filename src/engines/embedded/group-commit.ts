@@ -99,7 +99,7 @@ export class GroupCommit {
   }
 
   #schedule(): void {
-    // What claims left unsure is made sure of while no other claim is under way.
+    // If the result of a claim is unknown, it is resolved before another claim is made.
     const most = this.#diskBound || this.#unsure ? 1 : 2;
     if (this.#scheduled || this.#underWay.size >= most) return;
     this.#scheduled = true;
@@ -114,7 +114,7 @@ export class GroupCommit {
   #begin(): void {
     const limited = this.#reserved > 0;
     const claim = this.#claim();
-    // What a batch under way may take is none of this one's, and may yet be left over.
+    // Slots that a batch under way may fill are not available to this one, but may be left over.
     this.#wanted &&= limited && !claim;
     if (this.#pending.length === 0 && !claim) return;
     const batch = this.#take();
@@ -136,7 +136,7 @@ export class GroupCommit {
     }
   }
 
-  /** The first of what is gathered, as much as a batch may weigh. */
+  /** Takes the first gathered writes, up to the weight of a batch. */
   #take(): Pending[] {
     let weight = 0;
     const over = this.#pending.findIndex((each, index) => {
@@ -173,7 +173,7 @@ export class GroupCommit {
       result = await answer;
     } catch (error) {
       this.#reserved -= limit;
-      // It may have been stored all the same, with tasks that no claim has seen.
+      // The batch may have been stored nevertheless, with tasks that no claim has seen.
       if (limited) this.#wanted = true;
       if (claim) {
         this.#unsure = true;
@@ -185,14 +185,14 @@ export class GroupCommit {
     this.#reserved -= limit - result.claimed.length;
     if (result.more || (limited && result.claimed.length === limit)) this.#wanted = true;
     this.#diskBound = result.diskBound;
-    // Now, and not when all callers are told: the next batch may be answered before that.
+    // Done now and not after all callers are settled, because the next batch may be answered before that.
     if (result.claimError) onClaimFailed(writeError(result.claimError));
     else if (claim) onDue(result.nextDue);
     await this.#deliver(batch, result);
     onCommitted();
   }
 
-  /** One by one, after a batch that could not be sent: it fails for the callers whose write cannot be sent alone. */
+  /** Sends the writes of a batch that could not be sent one by one, so that it fails only for those that cannot be sent alone. */
   async #flushEach(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
     for (const each of batch) await this.#flush([each], undefined, false);
     if (claim) await this.#flush([], claim, limited);

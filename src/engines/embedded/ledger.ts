@@ -33,7 +33,7 @@ export class Ledger {
       if (key === 'rev') this.#rev = Number(value);
       else if (key === 'seq') this.#seq = Number(value);
       else if (value !== this.#deletions) {
-        // The id of one that was deleted must not be used any more.
+        // The id of a deleted partition must no longer be used.
         this.#deletions = Number(value);
         this.#lanes.clear();
       }
@@ -59,7 +59,7 @@ export class Ledger {
     return this.#seq;
   }
 
-  /** The id of the partition of a name and a queue, which is made if there is none yet. */
+  /** Returns the id of the partition of a name and a queue, and creates the partition if there is none yet. */
   lane(name: string, queue: string): number {
     const key = `${name}\0${queue}`;
     const known = this.#lanes.get(key);

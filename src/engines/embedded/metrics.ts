@@ -85,7 +85,7 @@ export function readMetrics(database: Database, { from, to, step, series = true 
   };
 }
 
-/** How long attempts ran since the beginning of time, by name: how many took at most so many seconds each. */
+/** Returns how many attempts of each name, of all time, took at most each number of seconds. */
 export function readHistograms(database: Database, bounds: readonly number[]): DurationHistogram[] {
   const last = bounds.map((seconds) => bucketOf(seconds * 1000));
   return [...groupBy(({ name }) => name, readSums(database, 'all', 0, 0), [])]
@@ -109,7 +109,7 @@ function readLive(database: Database): Live[] {
     .map((row) => ({ name: String(row.name), queue: String(row.queue), status: stateOf(row.status), n: Number(row.n) }));
 }
 
-/** Sums of a level as far back as they are kept, and of the next longer one before that. */
+/** Returns the sums of a level as far back as they are kept, and before that the sums of the next longer level. */
 function readKept(database: Database, level: Exclude<Level, 'all'>, from: number, to: number): Summed[] {
   const kept = keptFrom(database, level);
   if (level === 'day' || from >= kept) return readSums(database, level, from, to);
@@ -137,7 +137,7 @@ function noGroup(): Group {
   return { figures: noFigures(), live: noCounts() };
 }
 
-/** Sums up by a key, each row once. */
+/** Groups the sums by a key. */
 function groupBy(
   keyOf: (row: { name: string; queue: string }) => string,
   sums: readonly Summed[],

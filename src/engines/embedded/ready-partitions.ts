@@ -15,7 +15,7 @@ UPDATE lane SET ready_priority = first.priority, ready_id = first.id
 FROM (SELECT value AS lane, ${firstReady('priority', 'value')} AS priority, ${firstReady('id', 'value')} AS id FROM json_each(?)) AS first
 WHERE lane.id = first.lane AND (ready_id IS NOT first.id OR ready_priority IS NOT first.priority)`;
 
-/** Keeps what is the first ready task of each partition that a transaction changes. */
+/** Updates the first ready task of each partition that a transaction changes. */
 export class ReadyPartitions {
   readonly #database: Database;
   readonly #changed = new Set<number>();

@@ -34,7 +34,7 @@ interface Sought {
 
 /** Ready partitions that are read whatever their names are; if there are more, they are read by name. */
 const pageSize = 20;
-/** Partitions that this transaction changed, of which a claim reads each rather than have it stored first. */
+/** The most changed partitions that a claim reads directly. If there are more, they are stored first. */
 const mostUnstored = 20;
 
 /*
@@ -58,7 +58,7 @@ export function readyTasks(transaction: Transaction, names: Claim['names'], limi
   return merge([...known, ...streamsOf(database, unstored, room, limit)], room, limit);
 }
 
-/** The same of some tasks alone, given by their `seq`. */
+/** The same for given tasks only, by their `seq`. */
 export function readyAmong(transaction: Transaction, seqs: readonly number[], names: Claim['names'], limit: number): Ready[] {
   const room = new Room(transaction, names);
   const tasks = transaction.database.all(
@@ -147,14 +147,14 @@ function streamsOf(database: Database, lanes: readonly number[], room: Room, lim
 
 /** Merges the ready tasks of partitions. Each is read in parts, when its first task is the next, and no further than needed. */
 function merge(streams: Stream[], room: Room, limit: number): Ready[] {
-  // The next one is at the end, where an array gives it up at once.
+  // The next task is at the end, where an array removes it in constant time.
   streams.sort((a, b) => -compare(a.head, b.head));
   const taken: Ready[] = [];
   while (taken.length < limit) {
     const stream = streams.pop();
     if (!stream) break;
     if (!room.take(stream.name)) continue;
-    // What each of the partitions gives if they all give as many.
+    // The share of each partition if all of them contribute equally.
     const share = Math.ceil((limit - taken.length) / (streams.length + 1));
     const task = stream.take(share);
     if (task) taken.push(task);
@@ -179,10 +179,10 @@ function insert(streams: Stream[], stream: Stream): void {
   streams.splice(from, 0, stream);
 }
 
-/** Rows of a part at least: with two, a partition that has one ready task is known to have no more. */
+/** The fewest rows of a part: with two, a partition with one ready task is known to have no more. */
 const smallestPart = 2;
 
-/** The ready tasks of a partition, one after the other, read in parts that grow. */
+/** The ready tasks of a partition in order, read in parts of growing size. */
 class Stream {
   /** The next task, as far as it must be known to compare it. */
   head: Head;
@@ -230,7 +230,7 @@ class Stream {
   }
 }
 
-/** Ready tasks of a partition, as one text: the driver gives it sooner than as many values. */
+/** Reads ready tasks of a partition as one text, which the driver returns faster than many values. */
 function readyOf(database: Database, { lane, name, queue }: Partition, limit: number, offset: number): Ready[] {
   const row: Row | undefined = database.get(
     `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (

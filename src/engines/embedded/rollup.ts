@@ -98,7 +98,7 @@ export class Rollups {
   /** Adds to the sum of a stretch of time. */
   addTo(level: Level, at: number, lane: number, figures: Figures): void {
     const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, at, lane);
-    // Once an hour, so that a partition in which no task ends any more is found without a look at its sums.
+    // Once an hour, so that a partition in which tasks no longer end is found without reading its sums.
     if (!stored && level === 'hour') this.#database.run('UPDATE lane SET active_at = max(active_at, ?) WHERE id = ?', at, lane);
     const sum = stored ? readFigures(stored) : noFigures();
     addFigures(sum, figures);

@@ -114,7 +114,7 @@ export class ScheduleTimers {
     runInEmptyContext(() => this.#arm(entry, at));
   }
 
-  /** In pieces: a timer could not wait for a month, and does not notice a clock that is set. */
+  /** Waits in steps: a timer cannot wait for a month, and does not notice when the clock is set. */
   #arm(entry: Entry, at: number): void {
     const { schedule } = entry;
     const left = at - Date.now();

@@ -87,7 +87,7 @@ interface SlotsParts {
   logged(): void;
   /** A slot is free that no end of an attempt made so. */
   freed(): void;
-  /** Another number of slots is held by handlers whose attempt was given up. */
+  /** Called when the number of slots changes that are held by handlers whose attempt was given up. */
   stuckChanged(stuck: Stuck): void;
 }
 
@@ -137,7 +137,7 @@ export class Slots {
     void result.then((outcome) => {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
-      // What ends with its handler has been released by now, or will be within this turn.
+      // An attempt that ends together with its handler has been released by now, or will be within this turn.
       else if (this.#running.has(slot)) setImmediate(() => this.#noteStuck(slot));
     });
     if (result !== ended) void ended.then(() => this.#release(slot, true));
@@ -174,8 +174,8 @@ export class Slots {
   }
 
   /**
-   * The handler has ended. Its slot is free for what is claimed in the very commit that stores the end; one whose attempt was
-   * given up before is free for no commit that is known of.
+   * Called when the handler has ended. The commit that stores the end can already claim a task for its slot. If the attempt was
+   * given up before, no known commit stores the end, so the slot is only free for later ones.
    */
   #release(slot: Slot, apart = false): void {
     this.#running.delete(slot);

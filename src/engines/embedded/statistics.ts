@@ -4,21 +4,21 @@ import type { Transaction } from './transaction.js';
 import type { Write } from './write.js';
 
 /*
- * Statistics are sums by minute, hour and day, and one for all time, of each partition: a name together with a queue. Minutes
- * and hours are dropped when they are old. A partition that has no task, and in which none has ended for as long as hours are
- * kept, is dropped too: its days and its sum for all time go to the partition of its name that stands for no queue, so that
- * what a function did stays right.
+ * Statistics are sums for each minute, hour and day, and one for all time, of each partition: a name together with a queue. Old
+ * sums for minutes and hours are dropped. A partition is dropped if it has no task and none has ended in it for as long as sums
+ * for hours are kept. Its sums for days and for all time move to the partition of its name that stands for no queue, so that
+ * the statistics of the function stay right.
  */
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
-/** Sums that are dropped when they are old, and the key in `meta` of the time before which they may be missing. */
+/** The levels whose old sums are dropped, and the key in `meta` of the time before which their sums may be missing. */
 const keptSince = { minute: 'minutes_from', hour: 'hours_from' } as const;
 
 /** The queue of the partition that has the sums of partitions that are gone. No queue of an app has an empty name. */
 export const noQueue = '';
 
-/** From when on the sums of a level are all there, in Unix milliseconds. */
+/** Returns the time from which all sums of a level are kept, in Unix milliseconds. */
 export function keptFrom(database: Database, level: 'minute' | 'hour' | 'day'): number {
   if (level === 'day') return 0;
   return Number(database.get('SELECT value FROM meta WHERE key = ?', keptSince[level])?.value ?? 0);
@@ -30,14 +30,14 @@ export function hasOldStatistics(database: Database, minutesBefore: number, hour
   return database.get(sql, 'minute', minutesBefore) !== undefined || database.get(sql, 'hour', hoursBefore) !== undefined;
 }
 
-/** Drops minutes and hours that are old, the oldest first, and answers how many. */
+/** Drops old sums for minutes and hours, the oldest first, and returns how many. */
 export function dropStatistics(transaction: Transaction, { minutesBefore, hoursBefore, limit }: Of<'dropStatistics'>): number {
-  // Sums of this transaction first, so that none of them comes back after those before its time are gone.
+  // Stores the sums of this transaction first, so that none of them reappears after older sums have been dropped.
   transaction.rollups.write();
   return drop(transaction, 'minute', startOf('hour', minutesBefore), limit) + drop(transaction, 'hour', startOf('day', hoursBefore), limit);
 }
 
-/** `before` is a whole unit of the next longer sums, so that these can stand for what is dropped. */
+/** `before` is the start of a unit of the next longer level, so that its sums can replace the dropped ones. */
 function drop({ database }: Transaction, level: 'minute' | 'hour', before: number, limit: number): number {
   database.run(
     `DELETE FROM rollup WHERE level = ?1 AND (at, lane) IN (
@@ -51,10 +51,10 @@ function drop({ database }: Transaction, level: 'minute' | 'hour', before: numbe
   return dropped;
 }
 
-/** Drops the partitions among the next few that nothing needs any more; answers where to go on, or null after the last. */
+/** Drops the unneeded partitions among the next few. Returns the id to continue after, or null after the last. */
 export function dropPartitions(transaction: Transaction, { after, limit }: Of<'dropPartitions'>): number | null {
   const { database, ledger, rollups, failures } = transaction;
-  // What this transaction has counted and not stored could be of one of them.
+  // This transaction may hold counts of one of these partitions that are not stored yet.
   ledger.writeTally();
   rollups.write();
   failures.write();
@@ -80,7 +80,7 @@ export function dropPartitions(transaction: Transaction, { after, limit }: Of<'d
   return rows.length < limit ? null : Number(rows.at(-1)?.id);
 }
 
-/** Gives the sums of a partition to the one of its name that stands for no queue, and deletes it. Answers the other's id. */
+/** Moves the sums of a partition to the partition of its name that stands for no queue, and deletes it. Returns the other id. */
 function dissolve({ database, ledger, rollups }: Transaction, partition: { id: number; name: string; activeAt: number }): number {
   const { id, name, activeAt } = partition;
   const to = ledger.lane(name, noQueue);

@@ -2,7 +2,7 @@ import { runInEmptyContext } from '../../empty-context.js';
 import type { Logger } from '../../options.js';
 import type { StuckAttempt } from '../../tasks/types.js';
 
-/** What an attempt is called in logs and in lists. */
+/** The fields that identify an attempt in logs and lists. */
 interface NamedAttempt {
   readonly id: string;
   readonly name: string;
@@ -32,7 +32,7 @@ const gatherTime = 100;
 
 /**
  * Counts the attempts that were given up while their handlers still run. JavaScript cannot end such a handler, so its slot
- * stays taken, and someone has to be told.
+ * stays taken, and an operator must learn of it.
  */
 export class StuckAttempts {
   readonly #parts: StuckAttemptsParts;

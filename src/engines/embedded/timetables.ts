@@ -7,8 +7,8 @@ import { packedAt, type Write } from './write.js';
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /**
- * Makes a schedule known. Its next run stays as it was, unless its rule has changed or nothing was planned. If the clock was set back, the
- * next run of an interval comes forward by whole intervals, so that it keeps its beat.
+ * Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was planned. If the clock was set back,
+ * the next run of an interval moves forward by whole intervals, so that it keeps its rhythm.
  */
 export function plan({ database }: Transaction, { name, task, rule, template, nextAt, interval, at }: Of<'plan'>): undefined {
   const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);

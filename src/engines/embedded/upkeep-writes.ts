@@ -63,7 +63,7 @@ function trimTombstones({ database }: Transaction): void {
   database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last);
 }
 
-/** The newest tombstone that is one too many. */
+/** Returns the revision of the newest tombstone beyond those that are kept. */
 function lastTombstone(database: Database): number | undefined {
   const row = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
   return row && Number(row.rev);

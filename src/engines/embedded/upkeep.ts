@@ -19,9 +19,9 @@ export interface Retention {
 export const keptStatistics = { minuteDays: 7, hourDays: 400 } as const;
 
 const day = 86_400_000;
-/** Milliseconds between two looks: for failures to make searchable, for what is too old, for partitions without tasks. */
+/** Milliseconds between two runs of each job: indexing failures for search, dropping what is too old, dropping empty partitions. */
 const intervals = { search: 1000, prune: 60_000, partitions: 3_600_000 };
-/** Rows of one commit, so that none is long, and milliseconds between two, so that others come in between. */
+/** Rows of one commit, so that no commit is long, and milliseconds between two commits, so that other writes can come between. */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
 interface Storage {
@@ -101,7 +101,7 @@ export class Upkeep {
     }
   }
 
-  /** Drops old sums; then, now and then, partitions that have no task and no sum that is not kept for their name too. */
+  /** Drops old sums. From time to time it also drops partitions that have no task and no recent sum. */
   async #dropStatistics({ reader, commits }: Storage): Promise<void> {
     const { minutes, hours } = this.#retention.statistics ?? {
       minutes: keptStatistics.minuteDays * day,

@@ -19,7 +19,7 @@ export function describeWorker(owner: string, slots: number, { tasks, schedules 
   };
 }
 
-/** Puts a process on the list of those that have the file open, updates what the list says about it, or takes it off. */
+/** Adds a process to the list of processes that have the file open, updates its entry, or removes it. */
 export function introduce(
   { database }: Transaction,
   { worker }: Pick<Extract<Write, { kind: 'introduce' }>, 'worker'>,

@@ -22,7 +22,7 @@ export type FromThread = { ready: true } | { failed: string } | { result: string
 
 const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
-/** Milliseconds before a thread that ended is started again: at first, and at most, since each try that fails doubles it. */
+/** Milliseconds before a thread that ended is started again: the first delay and the longest. Each failed start doubles it. */
 const restartDelay = { first: 100, most: 5_000 };
 
 interface Waiting {
@@ -38,8 +38,8 @@ export async function threadPort(path: string, { logger }: { logger: Logger }): 
 }
 
 /**
- * Sends batches to a thread, which answers them in the order it was sent them. A thread that ends is started again: what it
- * had not answered may or may not be stored, and what is written until the new one is ready is not.
+ * Sends batches to a thread, which answers them in the order in which they were sent. If the thread ends, it is started again.
+ * Batches that it had not answered may or may not be stored. Batches that are sent before the new thread is ready are rejected.
  */
 class ThreadPort implements WritePort {
   readonly #path: string;
@@ -59,7 +59,7 @@ class ThreadPort implements WritePort {
 
   start(): Promise<void> {
     this.#starting = new Promise((resolve, reject) => {
-      // Without the flags of the process: a loader or an --input-type of the app is nothing to this file.
+      // Without the flags of the process: a loader or an --input-type of the app must not apply to this file.
       const thread = new Worker(threadFile, { workerData: { path: this.#path }, execArgv: [] });
       let cause: unknown;
       thread.on('message', (message: FromThread) => {
@@ -70,7 +70,7 @@ class ThreadPort implements WritePort {
           resolve();
         } else this.#answered(message);
       });
-      // An answer that cannot be read is an answer all the same.
+      // An answer that cannot be read still counts as an answer.
       thread.on('messageerror', (error) => this.#answered({ unanswered: error.message }));
       // The exit follows.
       thread.on('error', (error) => {

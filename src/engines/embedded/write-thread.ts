@@ -24,7 +24,7 @@ function whenFree(work: () => void): void {
   }
 }
 
-/** JSON crosses sooner than a structured clone of the same, but is one string. */
+/** JSON is sent faster than a structured clone of the same value, but must fit into one string. */
 function resultOf(writer: Writer, message: string | Batch): FromThread {
   try {
     const result = writer.apply(typeof message === 'string' ? (JSON.parse(message) as Batch) : message);
@@ -35,19 +35,19 @@ function resultOf(writer: Writer, message: string | Batch): FromThread {
       ),
     };
   } catch (error) {
-    // The next batch must not get the answer that this one waits for.
+    // The next batch must not receive the answer that this batch waits for.
     return { unanswered: error instanceof Error ? error.message : String(error) };
   }
 }
 
 function close(database: Database): void {
   try {
-    // The driver gives connections up only when they are collected, so the log is emptied here and not by the last close.
-    // If another process reads now, it empties the log another time: a stop does not wait for that.
+    // The driver closes connections only when they are garbage-collected, so the write-ahead log is emptied here.
+    // If another process reads now, that process empties the log later: a stop does not wait for it.
     database.exec('PRAGMA busy_timeout = 100');
     database.get('PRAGMA wal_checkpoint(TRUNCATE)');
   } catch {
-    // What is in the log is stored. The next connection that is opened empties it.
+    // Everything in the write-ahead log is stored. The next connection that is opened empties it.
   } finally {
     database.close();
   }

@@ -83,7 +83,7 @@ export type Write =
   | { kind: 'rerun'; ids: readonly string[]; newIds: readonly string[]; args: string | undefined; at: number }
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
-  /** The answers to some claims of this process were lost: it knows of no attempts but those it holds. */
+  /** The answers to some claims of this process were lost: it knows only the attempts that it holds. */
   | { kind: 'handBack'; owner: string; held: readonly (readonly [seq: number, attempt: number])[]; at: number }
   /** With the owner alone: that process has ended. */
   | { kind: 'introduce'; worker: { owner: string } | WorkerRow }

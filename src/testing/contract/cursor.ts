@@ -1,4 +1,4 @@
-/** A cursor as a list gave it, with another position in it: only the engine can tell that it is none. */
+/** Returns a cursor of a list with another position in it, which only the engine can recognise as invalid. */
 export function movedTo(cursor: string | null, position: string): string {
   const [list = ''] = Buffer.from(cursor ?? '', 'base64url')
     .toString()

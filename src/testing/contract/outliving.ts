@@ -4,7 +4,7 @@ import type { LogLine, TaskStatus, Worker } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 
-/** What an engine promises about handlers that go on after their attempt has ended. */
+/** What an engine promises about handlers that keep running after their attempt has ended. */
 export function describeOutliving({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;

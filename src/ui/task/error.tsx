@@ -70,7 +70,7 @@ function Headline({ error: { name, code, message } }: { error: ShownError }) {
   );
 }
 
-/** An error that another one came from, or a member of one: closed at first, but for the first of each kind. */
+/** The cause or a member of an error. Closed at first, except for the cause and the first member. */
 function Related({ label, error, open }: { label: string; error: ErrorWithStack; open: boolean }) {
   return (
     <details class="related-error" open={open}>
