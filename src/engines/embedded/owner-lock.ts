@@ -16,13 +16,21 @@ export class OwnerLocks implements Owners {
     this.#folder = `${databasePath}-owners`;
   }
 
-  /** Takes the lock of this process. @throws TaskflowError ENGINE_UNAVAILABLE if the folder of locks cannot be used. */
+  /**
+   * Takes the lock of this process, unless it has it already from a start that failed later on.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the folder of locks cannot be used.
+   */
   async take(owner: string): Promise<void> {
+    if (this.#own) return;
+    let own: Database | undefined;
     try {
       mkdirSync(this.#folder, { recursive: true });
-      this.#own = await openDatabase(this.#file(owner));
-      this.#own.exec('BEGIN EXCLUSIVE');
+      own = await openDatabase(this.#file(owner));
+      own.exec('BEGIN EXCLUSIVE');
+      this.#own = own;
     } catch (cause) {
+      own?.close();
       const why = (cause as { code?: unknown }).code === 'EEXIST' ? 'it is a file; move it away' : (cause as Error).message;
       const text = `'${this.#folder}', the folder in which each process holds a lock, cannot be used: ${why}`;
       throw new TaskflowError('ENGINE_UNAVAILABLE', text, { cause });

@@ -232,6 +232,22 @@ describe('the database file', () => {
     await tasks.stop();
   });
 
+  it('can be started again after a start that failed once this process had its lock', async () => {
+    const tasks = opened(path);
+    const noop = tasks.task('noop', () => 1);
+    await tasks.find();
+    const connection = await openDatabase(path);
+    connection.run(`INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES ('gone', 'here', 1, '0.1.0', 1, 1)`);
+    connection.close();
+    // Whether that process lives cannot be found out, because its lock is a folder.
+    mkdirSync(`${path}-owners/gone`, { recursive: true });
+    await expect(tasks.start()).rejects.toThrow();
+    rmdirSync(`${path}-owners/gone`);
+    await tasks.start();
+    const id = await noop.enqueue();
+    await waitFor(async () => (await tasks.get(id))?.status === 'success');
+  });
+
   it('rejects an enqueue on a full disk, keeps what is there, and goes on when there is room', async () => {
     const tasks = new TaskManager({ database: path, logger: false });
     const note = tasks.define<[text: string]>('note');
