@@ -77,7 +77,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       const expire = (): void => {
         overdue = limit.error;
         io.abort(overdue);
-        limit.timer = setTimeout(giveUp, (definition?.settings.cancelGrace ?? 5) * 1000).unref();
+        limit.timer = setTimeout(giveUp, graceOf(definition) * 1000).unref();
       };
       limit.timer = setTimeout(expire, limit.milliseconds).unref();
     });
@@ -92,7 +92,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       );
       return names;
     },
-    cancelGrace: (name) => definitions.get(name)?.settings.cancelGrace ?? 5,
+    cancelGrace: (name) => graceOf(definitions.get(name)),
     onChange: (added) => {
       listener = added;
     },
@@ -110,8 +110,13 @@ interface TimeLimit {
   timer?: NodeJS.Timeout;
 }
 
-/** setTimeout fires at once past this. */
+/** Milliseconds; setTimeout fires at once past this. */
 const longestTimer = 2 ** 31 - 1;
+
+/** Seconds that a handler may take to end once it was told to. */
+function graceOf(definition: Definition | undefined): number {
+  return Math.min(definition?.settings.cancelGrace ?? 5, longestTimer / 1000);
+}
 
 /** What is left for an attempt: its own time-out, or what remains until the task's deadline where that is less. */
 function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask): TimeLimit | undefined {

@@ -25,6 +25,8 @@ export interface EmbeddedOptions {
 
 /** Milliseconds between two checks that the file is still there. */
 const watchInterval = 1000;
+/** Milliseconds; setInterval fires at once, and again and again, past this. */
+const longestTimer = 2 ** 31 - 1;
 
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
 export class EmbeddedEngine extends TableEngine {
@@ -85,7 +87,7 @@ async function openFile({ path, pollInterval, logger }: FileOptions, news: HomeN
     const database = await openDatabase(path);
     prepareConnection(database);
     const timers = [
-      setInterval(changePoll({ database, watch, logger, news }), pollInterval * 1000),
+      setInterval(changePoll({ database, watch, logger, news }), Math.min(pollInterval * 1000, longestTimer)),
       setInterval(() => watch.isPresent(), watchInterval),
     ];
     for (const timer of timers) timer.unref();

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
 import { layoutVersion, openDatabase } from '../../../src/engines/embedded/database.js';
 import { idBytes } from '../../../src/engines/embedded/rows.js';
@@ -230,6 +230,16 @@ describe('the database file', () => {
     await tasks.start();
     await noop.enqueue();
     await tasks.stop();
+  });
+
+  it('is looked at seldom if the interval is longer than a timer can be', async () => {
+    const intervals = jest.spyOn(globalThis, 'setInterval');
+    const tasks = new TaskManager({ database: path, logger: false, pollInterval: 3_000_000 });
+    managers.push(tasks);
+    await tasks.start();
+    // Node makes 1 of what is longer.
+    expect(Math.max(...intervals.mock.calls.map(([, milliseconds]) => milliseconds ?? 0))).toBe(2 ** 31 - 1);
+    intervals.mockRestore();
   });
 
   it('can be started again after a start that failed once this process had its lock', async () => {

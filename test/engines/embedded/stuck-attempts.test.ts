@@ -55,6 +55,17 @@ describe('handlers that do not stop when their attempt is given up', () => {
     expect(log.lines.filter((line) => 'stuck' in line)).toEqual([]);
   });
 
+  it('are given all of a grace that is longer than a timer can be', async () => {
+    const cancelled = tasks.task('cancelled', () => hang.passed, { cancelGrace: 3_000_000 });
+    const late = tasks.task('late', () => hang.passed, { timeout: 0.05, cancelGrace: 3_000_000 });
+    await tasks.start();
+    const ids = [await cancelled.enqueue(), await late.enqueue()] as const;
+    await waitFor(async () => (await tasks.get(ids[0]))?.status === 'running');
+    await tasks.control({ action: 'cancel', ids: [ids[0]] }, { actor: 'test' });
+    await sleep(0.3);
+    expect(await Promise.all(ids.map(async (id) => (await tasks.get(id))?.status))).toEqual(['running', 'running']);
+  });
+
   it('may write a line after the manager has stopped, which changes nothing', async () => {
     const late = tasks.task('late', () => {
       void hang.passed.then(() => taskLog('too late'));
