@@ -77,10 +77,13 @@ export function wrongSecret(option: string, accepted: string, Kind: typeof TypeE
   return Kind === TypeError ? typeError(`${option} must be ${accepted}`) : rangeError(`${option} must be ${accepted}`);
 }
 
-/** Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. */
+/**
+ * Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. A promise or a Map has no
+ * keys of its own: all that was meant with it would be left out.
+ */
 export function optionsObject<T extends object>(where: string, value: T | undefined, known: readonly (keyof T)[]): T {
   if (value === undefined) return {} as T;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (typeof value !== 'object' || value === null || !isPlain(value)) {
     // Its kind alone: a string in this place may be a password.
     throw typeError(`the options of ${where} are ${kindOf(value)}; they must be an object with any of: ${known.map(String).join(', ')}`);
   }
@@ -90,6 +93,11 @@ export function optionsObject<T extends object>(where: string, value: T | undefi
     }
   }
   return value;
+}
+
+/** Whether it is an object of no built-in kind. An imported module counts, and so does an instance of a class. */
+function isPlain(value: object): boolean {
+  return ['Object', 'Module'].includes(Object.prototype.toString.call(value).slice(8, -1));
 }
 
 interface NumberRange {

@@ -46,6 +46,8 @@ type Mistake = [mistake: string, make: () => unknown, name: string, code: string
 
 const ofManager: Mistake[] = [
   ['the path alone', () => new TaskManager(wrong('tasks.db')), 'TypeError', 'INVALID_INPUT', /TaskManager.*database/],
+  ['options that are not awaited', () => new TaskManager(wrong(Promise.resolve({}))), 'TypeError', 'INVALID_INPUT', /promise.*database/],
+  ['options in a Map', () => new TaskManager(wrong(new Map([['database', 'x.db']]))), 'TypeError', 'INVALID_INPUT', /Map.*database/],
   ['a misspelt option', () => manager({ databse: 'x.db' }), 'TypeError', 'INVALID_INPUT', /databse.*database/],
   ['a URL for a path', () => manager({ database: 'file:tasks.db' }), 'RangeError', 'INVALID_INPUT', /^database/],
   ['a number as text', () => manager({ concurrency: '5' }), 'TypeError', 'INVALID_INPUT', /^concurrency/],
