@@ -217,7 +217,7 @@ export class TaskManager implements TaskSource {
     nameOption('name of a schedule', name);
     const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
     if (this.#schedules.has(name)) throw rangeError(`a schedule named '${name}' already exists in this TaskManager; use another name`);
-    const args: unknown = options.args ?? [];
+    const { args = [] }: { args?: unknown } = options;
     if (!Array.isArray(args)) throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
     if (typeof target !== 'object' || target === null) throw wrongType(`task of schedule '${name}'`, target, 'a task or a handler');

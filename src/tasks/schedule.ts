@@ -61,8 +61,9 @@ export function readTimetable(
   const habits = { catchUp: booleanOption('catchUp', given.catchUp, true), overlap: booleanOption('overlap', given.overlap, false) };
   if ((every === undefined) === (cron === undefined)) throw typeError(`${where} needs exactly one of: every (seconds), cron`);
   if (cron !== undefined) {
-    const next = readCron(where, cron, timezone ?? 'UTC');
-    return { ...habits, rule: `${cron.trim().replace(/\s+/g, ' ')} ${timezone ?? 'UTC'}`, next };
+    const { timezone: zone = 'UTC' } = given;
+    const next = readCron(where, cron, zone);
+    return { ...habits, rule: `${cron.trim().replace(/\s+/g, ' ')} ${zone}`, next };
   }
   if (timezone !== undefined) throw typeError(`${where}: timezone applies to cron only; leave it out with every`);
   const step = Math.max(1, Math.round(secondsOption(`every of ${where}`, every, 1, { warn }) * 1000));

@@ -28,6 +28,7 @@ describe('a timetable', () => {
     ['an empty expression', { cron: '' }, RangeError],
     ['an expression that is a number', { cron: 5 as unknown as string }, TypeError],
     ['a time zone that does not exist', { cron: '* * * * *', timezone: 'Mars/Olympus' }, RangeError],
+    ['a time zone that is null', { cron: '* * * * *', timezone: null as unknown as string }, TypeError],
     ['a time zone without cron', { every: 1, timezone: 'UTC' }, TypeError],
     ['an unknown option', { every: 1, evry: 1 }, TypeError],
   ])('is refused with %s', (_case, options, Kind) => {
