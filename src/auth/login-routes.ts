@@ -3,6 +3,7 @@ import { TaskflowError } from '../errors.js';
 import { builtAssets } from '../http/assets.js';
 import { isOfType, readBody } from '../http/body.js';
 import { clientAddress } from '../http/client-address.js';
+import { isNavigation } from '../http/navigation.js';
 import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
 import { isSafeMethod } from '../http/same-origin.js';
@@ -186,7 +187,9 @@ async function logout(ctx: Context, parts: AuthParts, status: 302 | 303): Promis
     await parts.revocations.end(session.id, endOf(session, parts.tokenExpiry));
     parts.log.ended(ctx, session, session, 'logout');
   }
-  if (ctx.method === 'POST' && (hasBearer(ctx) || ctx.accepts('html', 'json') === 'json')) {
+  // A Bearer header does not make a script: a proxy may add one to the form that a person sends.
+  const isScript = (hasBearer(ctx) && !isNavigation(ctx)) || ctx.accepts('html', 'json') === 'json';
+  if (ctx.method === 'POST' && isScript) {
     ctx.status = 204;
     return;
   }

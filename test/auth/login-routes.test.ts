@@ -256,6 +256,14 @@ describe('auth/logout', () => {
     expect((await ask(`${served.url}/tasks/auth/session`, { headers })).status).toBe(401);
   });
 
+  it('leads a person to the login page also if a proxy adds a Bearer token of its own', async () => {
+    const session = await logIn(`${served.url}/tasks`);
+    const headers = { ...session, Authorization: 'Bearer eyJh.e30.c2ln', Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate' };
+    const answer = await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers });
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/tasks/auth/login']);
+    expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(401);
+  });
+
   it.each([['cross-site'], ['same-site'], ['bogus']])('is refused when Sec-Fetch-Site is %s', async (site) => {
     const session = await logIn(`${served.url}/tasks`);
     expect((await ask(`${served.url}/tasks/auth/logout`, { headers: { ...session, 'Sec-Fetch-Site': site } })).status).toBe(403);

@@ -292,7 +292,7 @@ describe('a logout', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('ends every session that the request carries, also where two are none', async () => {
+  it('ends every session that the request carries, also if two came together', async () => {
     const url = await start();
     const [one, other] = [await as(url), await as(url, 'vera', 'three')];
     const answer = await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: { Cookie: `${one.cookie}; ${other.cookie}` } });
@@ -394,7 +394,7 @@ describe('a user who is changed', () => {
     expect(await nameAt(url, session)).toBe('admin');
   });
 
-  it('lets nobody be kept from signing in or out by a strategy whose find_user fails', async () => {
+  it('signs users in and out while find_user of a strategy fails', async () => {
     const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, fails: false, sync: true };
     const strategies = new StrategyRegistry().register('directory', database(row)).register('static', multiUser(users));
     const url = await start({ strategies });
