@@ -1,7 +1,7 @@
 import { type AuthStrategy, type FindUserContext, isThenable, type KnownUser } from './strategy.js';
 import { withTimeLimit } from './time-limit.js';
 
-/** Calls of one strategy that may run past their time limit; while there are as many, the strategy is not asked. */
+/** Calls of one function of a strategy that may run past their time limit; while there are as many, it is not called. */
 const maxHanging = 16;
 /** Calls of `find_user` of one strategy that may run at once. More wait, within their time limit. */
 const maxFinding = 64;
@@ -13,7 +13,9 @@ export class StrategyCalls {
   readonly #strategy: AuthStrategy;
   readonly #timeLimit: number;
   readonly #waiting = new Set<() => void>();
-  #hanging = 0;
+  /** Apart, so that strangers whose logins hang cannot keep signed-in users from being found. */
+  readonly #checks = new HangingCalls('authenticate_user');
+  readonly #finds = new HangingCalls('find_user');
   #finding = 0;
 
   constructor(strategy: AuthStrategy, timeLimit: number) {
@@ -23,10 +25,10 @@ export class StrategyCalls {
 
   /** Runs a call of the strategy. Rejects when it is late, or when too many calls hang already. */
   async run<T>(call: (signal: AbortSignal) => T | PromiseLike<T>): Promise<T> {
-    this.#refuseWhileHanging();
+    this.#checks.refuseIfMany();
     return withTimeLimit(this.#timeLimit, (signal) => {
       const asking = (async () => call(signal))();
-      signal.addEventListener('abort', () => this.#countHanging(asking));
+      signal.addEventListener('abort', () => this.#checks.count(asking));
       return asking;
     });
   }
@@ -34,7 +36,7 @@ export class StrategyCalls {
   /** Asks `find_user`. Returns at once what the strategy returns at once. */
   find(username: string): Found | Promise<Found> {
     if (!this.#strategy.find_user) return undefined;
-    this.#refuseWhileHanging();
+    this.#finds.refuseIfMany();
     return this.#finding < maxFinding ? this.#findNow(username) : this.#findLater(username);
   }
 
@@ -53,7 +55,7 @@ export class StrategyCalls {
     return withTimeLimit(this.#timeLimit, (signal) => {
       signal.addEventListener('abort', () => {
         context.abort(signal.reason);
-        this.#countHanging(asking);
+        this.#finds.count(asking);
       });
       return asking;
     });
@@ -73,13 +75,24 @@ export class StrategyCalls {
     }
     return this.find(username);
   }
+}
 
-  #refuseWhileHanging(): void {
-    if (this.#hanging >= maxHanging)
-      throw new Error(`${maxHanging} calls of the strategy have not ended within their time limit; it is not asked until one ends`);
+/** The calls of one function that have not ended within their time limit. */
+class HangingCalls {
+  readonly #name: string;
+  #hanging = 0;
+
+  constructor(name: string) {
+    this.#name = name;
   }
 
-  #countHanging(asking: Promise<unknown>): void {
+  /** @throws Error while too many hang. */
+  refuseIfMany(): void {
+    if (this.#hanging >= maxHanging)
+      throw new Error(`${maxHanging} calls of ${this.#name} have not ended within their time limit; it is not called until one ends`);
+  }
+
+  count(asking: Promise<unknown>): void {
     this.#hanging += 1;
     const ended = (): void => {
       this.#hanging -= 1;

@@ -346,6 +346,18 @@ describe('find_user', () => {
     expect(most).toBe(64);
   });
 
+  it('is still called while calls of authenticate_user hang, so that strangers end no session', async () => {
+    const strategy: AuthStrategy = {
+      authenticate_user: (username) => (username === 'alice' ? true : new Promise(() => {})),
+      find_user: () => ({ version: '1' }),
+    };
+    const app = await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy), throttle: false });
+    const session = bearerOf(await signIn(app));
+    await Promise.all(Array.from({ length: 16 }, () => signIn(app, 'stranger')));
+    expect((await signIn(app)).status).toBe(401);
+    expect(await nameAt(app, session)).toBe('alice');
+  });
+
   it('is not called while sixteen of its calls hang, and is called again once they have ended', async () => {
     const ends: ((user: KnownUser) => void)[] = [];
     const strategy: AuthStrategy = {
