@@ -216,8 +216,8 @@ describe('taskAdmin', () => {
     ['an unknown option', { titel: 'x' }, /no option 'titel'/],
     ['an empty user list', { auth: [] }, /empty list/],
     ['an auth that is nothing', { auth: {} }, /^auth /],
-    ['a secretKey without auth', { secretKey }, /^secretKey: without auth/],
-    ['a secretKey beside a ready login', { auth: { who: () => undefined }, secretKey }, /^secretKey: .*createAuth/],
+    ['a secretKey without auth', { secretKey }, /^secretKey .*auth/],
+    ['a secretKey beside a ready login', { auth: { who: () => undefined }, secretKey }, /^secretKey .*createAuth/],
     [
       'a path other than that of the login',
       { path: '/x', auth: createAuth({ strategies: user, secretKey, logger: false }) },

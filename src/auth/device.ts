@@ -4,7 +4,7 @@ import type { Cookie } from './cookie.js';
 import { macOf } from './keys.js';
 
 /** A browser that has logged in as a user before. */
-export interface Device {
+interface Device {
   /** The strategy that let the user in. */
   strategy: string;
   /** The account that the user typed, as the throttle counts it. */

@@ -26,7 +26,7 @@ export interface AttemptGroup {
 }
 
 /** The login that made a browser or network familiar. */
-export interface FamiliarLogin {
+interface FamiliarLogin {
   /** Name of the session's user. */
   username: string;
   /** Version of the user, as in the session's token. */

@@ -5,7 +5,7 @@ import { askStore, storeUnavailable } from './time-limit.js';
 import { clockSkew } from './token.js';
 
 /** What decides whether a session was ended. */
-export type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenticatedAt'>;
+type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenticatedAt'>;
 
 /**
  * The sessions that were ended before their time, as this process knows them.

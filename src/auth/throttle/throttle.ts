@@ -68,7 +68,7 @@ export interface Familiar {
 }
 
 /** What an attempt is counted by. */
-export interface Attempt {
+interface Attempt {
   /** As typed. */
   username: string;
   /** Address of the client. */
@@ -77,7 +77,7 @@ export interface Attempt {
 }
 
 /** A counted attempt. Exactly one of its three methods must be called when it ends. */
-export interface CountedAttempt {
+interface CountedAttempt {
   /** How many in a row have failed with this one, if it fails. */
   readonly attempt: number;
   /** The password was right. */
