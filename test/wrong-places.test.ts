@@ -82,7 +82,7 @@ describe('router.use() of @koa/router', () => {
     }
   });
 
-  it('takes the middlewares that stand before a route, and a route takes all of taskAdmin', async () => {
+  it('accepts the middlewares that run before a route, and a route accepts all of taskAdmin', async () => {
     const router = new Router();
     router.use(sessionToken(auth), backgroundTasks(tasks));
     router.get('/secret', requireAuth('401'), (ctx) => {
@@ -171,23 +171,26 @@ describe('a login behind a body parser', () => {
 });
 
 describe('an app that was bundled together with the package', () => {
-  it.each<[Format]>([['esm'], ['cjs']])('ends when it is loaded, and is told to mark the package as external (%s)', async (format) => {
-    const folder = mkdtempSync(join(process.cwd(), 'node_modules/.bundle-'));
-    try {
-      const contents = "import { TaskManager } from './dist/index.js'; new TaskManager({ database: ':memory:' });";
-      const outfile = join(folder, format === 'esm' ? 'app.mjs' : 'app.cjs');
-      const banner = format === 'esm' ? "import { createRequire as of } from 'node:module'; const require = of(import.meta.url);" : '';
-      await build({
-        stdin: { contents, resolveDir: process.cwd() },
-        ...{ bundle: true, platform: 'node', format, outfile, banner: { js: banner }, logLevel: 'silent' },
-      });
-      const child = startProcess(process.execPath, [outfile]);
-      expect(await child.ended).toBe(1);
-      expect(child.lines.join('\n')).toMatch(/Error: koa-taskflow .* external/);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  });
+  it.each<[Format]>([['esm'], ['cjs']])(
+    'fails when it is loaded, with an error that says to mark the package as external (%s)',
+    async (format) => {
+      const folder = mkdtempSync(join(process.cwd(), 'node_modules/.bundle-'));
+      try {
+        const contents = "import { TaskManager } from './dist/index.js'; new TaskManager({ database: ':memory:' });";
+        const outfile = join(folder, format === 'esm' ? 'app.mjs' : 'app.cjs');
+        const banner = format === 'esm' ? "import { createRequire as of } from 'node:module'; const require = of(import.meta.url);" : '';
+        await build({
+          stdin: { contents, resolveDir: process.cwd() },
+          ...{ bundle: true, platform: 'node', format, outfile, banner: { js: banner }, logLevel: 'silent' },
+        });
+        const child = startProcess(process.execPath, [outfile]);
+        expect(await child.ended).toBe(1);
+        expect(child.lines.join('\n')).toMatch(/Error: koa-taskflow .* external/);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
 
   it('loads by require() from CommonJS, with one instance of everything', async () => {
     const program =

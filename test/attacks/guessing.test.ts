@@ -111,7 +111,7 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     expect(await logIn(app, '203.0.113.1')).toBe(429);
   });
 
-  it('with forty device cookies are fifty in all, and prove nothing after the password was changed', async () => {
+  it('with forty device cookies are limited to fifty in all, and count as those of strangers after a password change', async () => {
     const { pass } = turnableClock();
     const strategies = users();
     const app = await serve({ strategies, store: views.one });
@@ -131,7 +131,7 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     expect(await tryAll()).toBe(5);
   });
 
-  it('in four spellings of a name are fifty together', async () => {
+  it('in four spellings of a name share the limit of fifty', async () => {
     const { pass } = turnableClock();
     const strategies = users();
     const app = await serve({ strategies, store: views.one });
@@ -178,7 +178,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.11')).toBe(429);
   });
 
-  it('is nothing to another account, another strategy or another login', async () => {
+  it('does not count for another account, another strategy or another login', async () => {
     const store = memoryStore();
     const strategies = new StrategyRegistry().register('team', users()).register('staff', users());
     const app = await serve({ strategies, store, throttle: limited });
@@ -204,7 +204,7 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.11', 'ci', own)).toBe(401);
   });
 
-  it('is a stranger when the user is gone, has another version, or the strategy cannot tell', async () => {
+  it('counts as a stranger if the user is gone or has another version, or if the strategy fails', async () => {
     const strategies = users();
     const app = await serve({ strategies, throttle: limited });
     expect(await logIn(app, '192.0.2.10')).toBe(200);

@@ -24,12 +24,12 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-describe('users of two strategies with one name', () => {
+describe('users of two strategies with the same name', () => {
   const retry = (headers: Record<string, string>): Promise<Answer> => ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers });
   const rows = async (query: string): Promise<unknown[]> =>
     ((await ask(`${app.base}/audit?${query}`, { headers: owner })).json as { items: unknown[] }).items;
 
-  it('are told apart by the row and the line of what they did, were refused and ended', async () => {
+  it('are distinct in the audit rows and log lines of their actions, refusals and ended sessions', async () => {
     await retry(stranger);
     expect((await rows('action=retry'))[0]).toMatchObject({ actor: 'admin', strategy: 'signup' });
     expect(app.log.events('authz_admin').at(-1)).toMatchObject({ username: 'admin', strategy: 'signup' });
@@ -43,7 +43,7 @@ describe('users of two strategies with one name', () => {
     expect(app.log.events('session_expired').at(-1)).toMatchObject({ strategy: 'signup', by: 'admin', byStrategy: 'static' });
   });
 
-  it('have open streams of their own, so that one of them cannot use up those of the other', async () => {
+  it('have separate stream limits, so that one user cannot use up the streams of the other', async () => {
     const { json } = await postJson(`${app.base}/auth/login`, { username: 'admin', password: 'chosen by a stranger', strategy: 'signup' });
     const headers = { Authorization: `Bearer ${(json as { token: string }).token}` };
     const streams = [];

@@ -216,7 +216,7 @@ describe('a forged token', () => {
     ['an opaque token of another API', 'bearer 0123456789abcdef'],
     ['a token of another key', 'Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkFBQUFBQUFBIn0.e30.c2ln'],
     ['text that is no token68', 'Bearer a b'],
-  ])('that is not ours hides no cookie, and does not stand for the same-origin check: %s', async (_case, foreign) => {
+  ])('of another issuer neither hides the cookie nor replaces the same-origin check: %s', async (_case, foreign) => {
     const headers = { Cookie: `taskflow_token=${good}`, Authorization: foreign };
     expect((await ask(app.base, { headers })).status).toBe(200);
     const crossSite = { ...headers, 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' };

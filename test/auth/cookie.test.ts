@@ -73,7 +73,7 @@ describe('the cookies of a login', () => {
     expect(await nameWith(`__Host-taskflow_token=${value}`, {})).toBeNull();
   });
 
-  it('are all looked at, so that no number of planted cookies hides the good one', async () => {
+  it('are all read, so that planted cookies cannot hide the good one, however many there are', async () => {
     app = await serveLogin();
     const good = (await logIn(app.base)).cookie;
     const nameWith = async (before: number): Promise<unknown> => {

@@ -31,7 +31,7 @@ function withList(store: SharedStore, list: (call: number) => Promise<void>): Sh
 }
 
 describe.each(everyStore)('a process that starts with many revocations in the %s store', (_name, openStore) => {
-  it('knows them all, and those that come while it reads, and does not block the event loop', async () => {
+  it('reads them all, including those that are added meanwhile, without blocking the event loop', async () => {
     const { one, two } = keep(await openStore());
     const count = 5000;
     await fill(one, count);
@@ -59,7 +59,7 @@ describe('a list of revocations that takes long', () => {
     loaded = memoryStore();
   });
 
-  it('may take longer than the second in which the store must answer, as long as each batch comes in time', async () => {
+  it('may take longer than the time limit of the store, as long as each batch arrives in time', async () => {
     loaded = memoryStore();
     await fill(loaded, 5000);
     const store = withList(loaded, () => sleep(0.3));
@@ -68,7 +68,7 @@ describe('a list of revocations that takes long', () => {
     expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
   });
 
-  it('is read on from where it stopped when a batch fails, for the next request that needs it', async () => {
+  it('resumes after a batch that failed when the next request needs it', async () => {
     loaded = memoryStore();
     await fill(loaded, 5000);
     const store = withList(loaded, async (call) => {
@@ -82,14 +82,14 @@ describe('a list of revocations that takes long', () => {
     expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
   });
 
-  it('is 503 within two seconds when a batch hangs', async () => {
+  it('answers 503 within two seconds when a batch hangs', async () => {
     const revocations = follow(withList(memoryStore(), () => new Promise(() => {})));
     const started = performance.now();
     await expect(revocations.ready()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     expect(performance.now() - started).toBeLessThan(2000);
   });
 
-  it('is read from its beginning when the changes broke off while it was read, since some may have been missed', async () => {
+  it('is read again from its beginning if the subscription to changes ends meanwhile', async () => {
     loaded = memoryStore();
     await fill(loaded, 3000);
     let breakOff = (): void => {};
@@ -122,7 +122,7 @@ describe('a list of revocations that takes long', () => {
     expect(inner.after.filter((after) => after === undefined)).toHaveLength(2);
   });
 
-  it('is not believed any more once its changes broke off', async () => {
+  it('is no longer trusted once the subscription to changes has ended', async () => {
     let breakOff = (): void => {};
     const store: SharedStore = {
       ...memoryStore(),

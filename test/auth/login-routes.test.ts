@@ -288,7 +288,7 @@ describe('auth/logout', () => {
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
   });
 
-  it('is 405 by HEAD, which link checkers send, and the session is kept', async () => {
+  it('answers 405 to HEAD, which link checkers send, and keeps the session', async () => {
     const session = await logIn(`${served.url}/tasks`);
     const answer = await ask(`${served.url}/tasks/auth/logout`, { method: 'HEAD', headers: session });
     expect([answer.status, answer.headers.get('Allow')]).toEqual([405, 'GET, POST']);

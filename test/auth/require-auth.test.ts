@@ -197,7 +197,7 @@ describe('requireAuth', () => {
     ).toBe(200);
   });
 
-  it('answers every request with 500 when sessionToken does not stand before it', async () => {
+  it('answers every request with 500 if no sessionToken runs before it', async () => {
     const answer = await ask(unguarded.url);
     expect(answer.status).toBe(500);
     expect(answer.text).not.toContain(password);
@@ -210,7 +210,7 @@ describe('requireAuth', () => {
   });
 });
 
-describe('what requireAuth lets through', () => {
+describe('a response behind requireAuth', () => {
   const cached: Record<string, string> = {
     text: 'no-store',
     stream: 'no-store',
@@ -316,7 +316,7 @@ describe('several logins in one app', () => {
     expect((await ask(`${url}/admin`, { headers: await logIn(`${url}/staff`, 'boss') })).status).toBe(500);
   });
 
-  it('get 500 where their tokens could not be told apart', async () => {
+  it('get 500 if their tokens cannot be distinguished', async () => {
     const [staff, shop] = [login('/tasks', 'boss'), login('/tasks', 'kim')];
     const url = await start(staff, shop, staff, shop);
     expect((await ask(`${url}/admin`, { headers: await logIn(`${url}/tasks`, 'boss') })).status).toBe(500);

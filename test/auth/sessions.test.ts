@@ -183,7 +183,7 @@ describe('maxSessions', () => {
     return { Authorization: `Bearer ${(json as { token: string }).token}` };
   };
 
-  it('ends the session that was not used for the longest time, and says so in the log', async () => {
+  it('ends the least recently used session, and logs it', async () => {
     const { pass } = turnableClock();
     const url = await start({ maxSessions: 3 });
     const sessions = [];
@@ -199,7 +199,7 @@ describe('maxSessions', () => {
     expect(log.events('session_expired')).toMatchObject([{ reason: 'max_sessions', username: 'admin', strategy: 'default' }]);
   });
 
-  it('counts each strategy and user alone', async () => {
+  it('counts each user of each strategy separately', async () => {
     const strategies = new StrategyRegistry().register('team', multiUser(users)).register('staff', multiUser(users));
     const url = await start({ strategies, maxSessions: 1 });
     const [team, vera] = [await signIn(url, 'team'), await as(url, 'vera', 'three')];

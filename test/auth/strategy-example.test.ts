@@ -45,7 +45,7 @@ describe('the example of a strategy', () => {
     seen = JSON.parse(line.slice('SEEN'.length)) as Seen;
   }, 60_000);
 
-  it('keeps no password, and knows its users by one name each', () => {
+  it('keeps no password, and returns one canonical name for each user', () => {
     const alice = { ok: true, username: 'alice', roles: ['operator'] };
     expect([seen.answers.right[0], seen.answers.otherCase[0], seen.answers.wrong[0], seen.answers.unknown[0]]).toEqual([
       alice,

@@ -193,7 +193,7 @@ describe('a login under way', () => {
 });
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
-  it('covers the sessions of a host whose clock is fast, and no login after it, on both hosts', async () => {
+  it('ends the sessions of a host whose clock is fast, and no later login on either host', async () => {
     const views = keep(await openStore());
     const { pass } = turnableClock();
     const strategies: AuthStrategy = { authenticate_user: () => true };
@@ -227,7 +227,7 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
 });
 
 describe('signOutEverywhere', () => {
-  it('ends the sessions of every spelling of a name that a strategy takes for one user', async () => {
+  it('ends the sessions of every spelling of a name that a strategy accepts for one user', async () => {
     const app = await start({ strategies: { authenticate_user: (username) => username.toLowerCase() === 'alice' } });
     const sessions = [bearerOf(await signIn(app, 'alice')), bearerOf(await signIn(app, 'ALICE'))];
     await app.auth.signOutEverywhere('default', 'Alice');
@@ -314,7 +314,7 @@ describe('find_user', () => {
     'returns another shape': () => ({ version: 7 }) as unknown as KnownUser,
   };
 
-  it.each(Object.entries(failing))('locks nobody out of the other strategies when it %s', async (_case, find_user) => {
+  it.each(Object.entries(failing))('does not block logins of other strategies when it %s', async (_case, find_user) => {
     // Long enough for the administrator's own hash on a machine with other load.
     const strategies = new StrategyRegistry({ timeLimit: 3 })
       .register('table', { authenticate_user: () => true, find_user })
@@ -327,7 +327,7 @@ describe('find_user', () => {
     expect(faultsOf(app).length).toBeGreaterThan(0);
   });
 
-  it('runs for few users at once, however many requests come', async () => {
+  it('runs for a limited number of users at once, however many requests arrive', async () => {
     let [running, most] = [0, 0];
     const strategy: AuthStrategy = {
       authenticate_user: () => true,

@@ -83,7 +83,7 @@ describe('The arguments of the client', () => {
     expect(requests).toEqual([]);
   });
 
-  it('leave out what is undefined in a question, and send Dates as ISO 8601', async () => {
+  it('leave out undefined members of a query, and send Dates as ISO 8601', async () => {
     const from = new Date(0);
     await client.list({ name: undefined, status: ['failed'], from });
     await client.deleteHistory(from, { dryRun: true });

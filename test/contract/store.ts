@@ -58,7 +58,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await other.replace('short', undefined, 2, 60)).toBe(true);
     });
 
-    it('deletes a value with a replacement of undefined, for which no watcher is woken', async () => {
+    it('deletes a value that is replaced by undefined, without waking a watcher', async () => {
       const { store, other } = under;
       await store.set('c:1', 1, 60);
       expect(await other.replace('c:1', 2, undefined, 60)).toBe(false);
@@ -127,7 +127,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(seen[1]?.[0]?.expiresAt).toBeGreaterThan(Date.now() + 50_000);
     });
 
-    it('lists what is under a prefix in batches, each key once, without what has expired', async () => {
+    it('lists the entries under a prefix in batches, each key once, without expired ones', async () => {
       const { store, other } = under;
       const wanted = Array.from({ length: 25 }, (_, n) => `list:${String(n).padStart(3, '0')}`);
       for (const key of [...wanted].reverse()) await store.set(key, { key }, 60);
@@ -156,7 +156,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect((await store.list('gone:', undefined, 10)).map(({ value }) => value)).toEqual([3, 2]);
     });
 
-    it('tells a watcher that asks for no list only what changes from then on', async () => {
+    it('notifies a watcher that asks for no list only of later changes', async () => {
       const { store, other } = under;
       await store.set('later:a', 1, 60);
       const changes = other.watch('later:', AbortSignal.timeout(5000), { list: false })[Symbol.asyncIterator]();

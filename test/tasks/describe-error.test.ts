@@ -108,7 +108,7 @@ describe('what is kept of a thrown value', () => {
     expect(error.truncated).toBeUndefined();
   });
 
-  it('keeps causes that are no errors, and members of any kind', () => {
+  it('keeps causes that are not errors, and members of any kind', () => {
     expect(described(new Error('x', { cause: { status: 402 } })).cause).toMatchObject({ name: 'object', message: '{"status":402}' });
     expect(described(new Error('x', { cause: null })).cause).toBeUndefined();
     const { errors } = described(new AggregateError([new Error('one'), 'two'], 'x'));
@@ -118,12 +118,12 @@ describe('what is kept of a thrown value', () => {
     ]);
   });
 
-  it('takes a list of errors for members, but not any list of that name', () => {
+  it('keeps a list of errors as members, but no other list of that name', () => {
     expect(described(Object.assign(new Error('x'), { errors: [new Error('field')] })).errors).toHaveLength(1);
     expect(described(Object.assign(new Error('x'), { errors: [{ field: 'a' }] })).errors).toBeUndefined();
   });
 
-  it('ends at a cause that leads back', () => {
+  it('stops at a circular cause', () => {
     const first = new Error('first');
     const second = new Error('second', { cause: first });
     first.cause = second;
@@ -133,7 +133,7 @@ describe('what is kept of a thrown value', () => {
     expect(all(described(group)).map(({ message }) => message)).toEqual(['group', 'member']);
   });
 
-  it('leaves attached properties out, however interesting: they hold whole requests', () => {
+  it('leaves out attached properties, which may hold whole requests', () => {
     expect(JSON.stringify(described(new HttpError('teapot')))).not.toContain('secret of the response');
   });
 

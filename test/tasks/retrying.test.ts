@@ -68,7 +68,7 @@ describe('backoff', () => {
     expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'backoff', returned }]);
   });
 
-  it('that returns milliseconds is warned of once', async () => {
+  it('logs one warning if it returns milliseconds', async () => {
     const { warnings } = await failTwice({ maxDelay: 0.01, backoff: () => 30_000 });
     expect(warnings).toMatchObject([{ level: 40, option: "backoff of task 'bad'", seconds: 30_000 }]);
   });

@@ -52,7 +52,7 @@ describe('the cookie that P/openapi.json names', () => {
     expect([components.securitySchemes.cookie?.name, security]).toEqual([set, [{ bearer: [] }, { cookie: [] }]]);
   });
 
-  it("is none where the login is the app's own, or there is none", async () => {
+  it("is absent if the login is the app's own, or if there is no login", async () => {
     for (const auth of [null, { who: () => ({ name: 'ada', roles: ['admin'] }) }]) {
       const app = new Koa();
       app.use(taskAdmin(tasks, { auth, logger: false }));

@@ -123,7 +123,7 @@ describe('sseStream', () => {
     expect(() => emitterEvents(prices, [])).toThrow(/names .* must be a list/);
   });
 
-  it('uses a shared source in the context of no request, and a source of its own in that of its request', async () => {
+  it('runs a shared source in an empty context, and a source function in the context of its request', async () => {
     const requests = new AsyncLocalStorage<string>();
     const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
     const seen: Record<string, unknown[]> = { iterable: [], emitter: [], own: [] };

@@ -225,7 +225,7 @@ describe('the live events of the tasks', () => {
     expect((await ask(served.url + query)).json).toMatchObject({ status: 400, code: 'INVALID_INPUT' });
   });
 
-  it('reads what all clients share in the context of no request', async () => {
+  it('reads the data that all clients share in an empty context', async () => {
     const requests = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const source = new Proxy(tasks, {

@@ -15,7 +15,7 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     tasks = manager();
   });
 
-  it('runs handlers, retries and delayed tasks in the context of no request', async () => {
+  it('runs handlers, retries and delayed tasks in an empty context', async () => {
     const seen: unknown[] = [];
     const look = tasks.task(
       'look',
@@ -36,7 +36,7 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     expect(new Set(seen)).toEqual(new Set([undefined]));
   });
 
-  it('calls listeners in the context of no request and of no task', async () => {
+  it('calls listeners in an empty context, without a current task', async () => {
     const seen: unknown[] = [];
     for (const status of ['pending', 'running', 'success', 'cancelled'] as const)
       tasks.on(status, ({ status: reached }) => {
@@ -77,7 +77,7 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     );
   });
 
-  it('runs the tasks of a schedule in the context of no request, also one that a request adds or fires', async () => {
+  it('runs the tasks of a schedule in an empty context, even if a request adds or fires it', async () => {
     const seen: unknown[] = [];
     const tick = tasks.task('tick', () => void seen.push(requests.getStore()));
     await requests.run('the request that starts', () => tasks.start());

@@ -67,7 +67,7 @@ describe('the queue of password hashes', () => {
     expect(await Promise.all(accepted)).toEqual([1, 1, 1, 1]);
   });
 
-  it('lets one network have one hash waiting, and keeps others of it behind until that one has started', async () => {
+  it('lets each network have one hash waiting, and holds its others back until that one has started', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
     const ask = (address: string, name: string) => hashOf({ address }, hashes.compute).then(() => order.push(name));

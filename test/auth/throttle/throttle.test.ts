@@ -142,7 +142,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('bob')).toBe('in');
   });
 
-  it('lets five of two hundred wrong attempts at once through', async () => {
+  it('admits five of two hundred simultaneous wrong attempts', async () => {
     const { enter } = throttleAt({ global: 1000 }, make());
     let checked = 0;
     const outcomes = await Promise.allSettled(
@@ -157,7 +157,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(195);
   });
 
-  it('lets every right attempt of two processes through when many come at once: those over a limit wait for the others', async () => {
+  it('admits all simultaneous right attempts of two processes: those over a limit wait for the others', async () => {
     const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
     const processes = [views.one, views.two].map((store) => throttleAt({}, make(store), clock));
     const logIn = async ({ enter }: (typeof processes)[0]): Promise<number> => {
@@ -184,7 +184,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await failTimes(1, 'user 1')).toEqual([600]);
   });
 
-  it('counts a browser that has logged in before by itself: strangers who try the account do not lock it out', async () => {
+  it('counts a browser that has logged in before separately, so that strangers cannot lock it out', async () => {
     const { clock, fail, failTimes } = throttleAt({ global: 1000 }, make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     await failTimes(30, 'alice', '203.0.113.7');
@@ -220,7 +220,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('alice', '192.0.2.1', phone)).toBe('in');
   });
 
-  it('blocks no longer than it may after the clock was set back', async () => {
+  it('never blocks for longer than its limit after the clock was set back', async () => {
     const { clock, fail, failTimes } = throttleAt({ address: 10 }, make());
     await failTimes(5);
     await failTimes(5, 'bob');
@@ -243,7 +243,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
 });
 
 describe('the throttle', () => {
-  it('lets twenty attempts a second through in all, those of familiar browsers and networks apart', async () => {
+  it('admits twenty attempts a second in all, not counting those of familiar browsers and networks', async () => {
     const { clock, fail } = throttleAt();
     for (let n = 0; n < 20; n++) expect(await fail(`user ${n}`, `198.51.100.${n}`)).toBe('in');
     expect(await fail('another', '203.0.113.1')).toBe(1);
@@ -340,7 +340,7 @@ describe('a full table of counts in memory', () => {
     expect(await fail('alice', '2001:db8:1001::1')).toBe(30);
   }, 60_000);
 
-  it('is refused, not emptied, when every count in it blocks', async () => {
+  it('refuses a new count instead of dropping a block when every count in it blocks', async () => {
     const buckets = bucketsIn(memoryStore({ maxKeys: 20, now: () => 0 }), '');
     const { enter, fail } = throttleAt({ pair: 1, account: 1, address: 1, global: 1e6 }, buckets, { now: 0 });
     const codes = new Set<unknown>();

@@ -164,7 +164,7 @@ const by = { actor: 'ada' };
     await expect(tasks.control({ action: 'retry', filter: 'all', spread: 60 }, by)).resolves.toMatchObject({ results: [] });
   });
 
-  it('refuse a command without exactly one target that is said, and an unchecked question, and touch no job', async () => {
+  it('refuse a command without exactly one target and an invalid query, and touch no job', async () => {
     const id = await add('send', { to: 'a@x.org' });
     attach();
     const refused = { code: 'INVALID_INPUT' };

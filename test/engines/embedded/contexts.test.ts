@@ -26,7 +26,7 @@ describe.each([
   });
   afterEach(() => tasks.stop({ timeout: 0.1 }));
 
-  it('are apart: a handler has no currentContext of Koa', async () => {
+  it('are separate: a handler has no currentContext of Koa', async () => {
     const app = new Koa({ asyncLocalStorage: true });
     const seen: unknown[] = [];
     const look = tasks.task('look', async (_user: string) => {
@@ -48,7 +48,7 @@ describe.each([
     await served.close();
   });
 
-  it('are apart: nothing that a request opens, starts or schedules keeps that request in memory', async () => {
+  it('are separate: nothing that a request opens, starts or schedules keeps that request in memory', async () => {
     const requests = new AsyncLocalStorage<object>();
     const noop = tasks.task('noop', () => {});
     const seldom = tasks.task('seldom', () => {});

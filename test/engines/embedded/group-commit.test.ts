@@ -183,7 +183,7 @@ describe('how commits are grouped', () => {
     await expect(commits.submit<'pauseQueue'>(write)).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
   });
 
-  it('tells when the next task is due in the order of the commits, also when the earlier answer is dealt with in two turns', async () => {
+  it('reports when the next task is due in the order of the commits, even if the earlier answer is handled in two turns', async () => {
     const { commits, first, submit, due, answerAtOnce } = fakeDisk({ slots: 10 });
     await submit();
     await first().end();
@@ -194,7 +194,7 @@ describe('how commits are grouped', () => {
     expect(due).toEqual([null, null, 5]);
   });
 
-  it('tells of a claim that failed, and not that no task is due', async () => {
+  it('reports a claim that failed, and not that no task is due', async () => {
     const { first, submit, due, failures } = fakeDisk({ slots: 10 });
     await submit();
     await first().end({ nextDue: null, claimError: { message: 'locked', errcode: 5 } });
@@ -221,7 +221,7 @@ describe('how commits are grouped', () => {
     expect(batches.find(({ writes }) => writes[0]?.kind === 'handBack')?.claim).toMatchObject({ limit: 9 });
   });
 
-  it('writes no more at once than a batch may weigh, in the order it was asked to, and a larger write alone', async () => {
+  it('limits batches by weight, keeps the order of the writes, and writes a larger one alone', async () => {
     const { commits, first, batches } = fakeDisk({ batchWeight: 10_000 });
     const settled: number[] = [];
     for (const [n, length] of [4000, 4000, 4000, 50_000, 100].entries()) {

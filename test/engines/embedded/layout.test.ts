@@ -115,7 +115,7 @@ describe('a database file of an earlier layout', () => {
     file.close();
   });
 
-  it('goes on with the tasks of layout 5: takes over from its dead process, runs what is ready, honours its idempotency keys', async () => {
+  it('continues with the tasks of layout 5: takes over from its dead process, runs what is ready, honours its idempotency keys', async () => {
     await load(5);
     const tasks = open();
     const add = tasks.define<[a: number, b: number]>('add');

@@ -46,7 +46,7 @@ describe('handlers that do not stop when their attempt is given up', () => {
     expect([about(warn).length, about(error).length]).toEqual([2, 1]);
   });
 
-  it('are not those that end within their grace', async () => {
+  it('do not include those that end within their grace period', async () => {
     const slow = tasks.task('slow', () => sleep(0.1), { timeout: 0.05, cancelGrace: 5 });
     await tasks.start();
     const id = await slow.enqueue();

@@ -31,7 +31,7 @@ describe('the thread that writes', () => {
     folder.remove();
   });
 
-  it('is started again when it ends: every task whose enqueue resolved has run, no task has run twice, and the app goes on', async () => {
+  it('is started again when it ends: every task whose enqueue resolved has run, no task has run twice, and the app continues', async () => {
     const script = startScript('dying-thread.js', path, '5');
     expect(await script.ended).toBe(0);
     const result = JSON.parse(script.lines.at(-1) ?? '') as Record<string, unknown>;
@@ -79,7 +79,7 @@ describe('the thread that writes', () => {
     expect(await values()).toEqual({ large: 70_000_000, small: 1 });
   });
 
-  it('can be closed while it is not there', async () => {
+  it('can be closed while it is not running', async () => {
     const opened = await threadPort(path, { logger });
     await opened.close();
     await expect(opened.apply(batch(set('a', 'x')))).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
