@@ -94,13 +94,13 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
     const names = forLogin.join(', ');
     throw typeError(
       ready
-        ? `${names} cannot be combined with a login that exists already; pass it to createAuth() instead`
-        : `${names} has no effect without auth; set auth, or leave it out`,
+        ? `${names} cannot be combined with a login that exists already; set this in createAuth() instead`
+        : `${names} cannot be used without auth; set auth as well`,
     );
   }
   if (isAuth(auth)) {
     if (auditRetentionDays !== undefined)
-      throw typeError('auditRetentionDays cannot be combined with a login that exists already; pass it to createAuth() instead');
+      throw typeError('auditRetentionDays cannot be combined with a login that exists already; set this in createAuth() instead');
     return auth;
   }
   const kept = { store: tasks.store, path, auditRetentionDays, logger };
