@@ -26,14 +26,27 @@ export function isOpen({ tokens, revocations }: AuthParts, record: SessionRecord
   return tokens.isCurrent(asSession(record)) && !revocations.has(asSession(record), record.signOut ?? 0);
 }
 
+/** Milliseconds within which logins count as made at once. */
+const atOnce = 60_000;
+
 /**
  * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new session is listed before this, so
  * that the last of several simultaneous logins counts all of them.
  */
 export async function endSurplusSessions(ctx: Context, parts: AuthParts, opened: Session): Promise<void> {
-  const { revocations, sessions, log, tokenExpiry, maxSessions } = parts;
-  const others = (await openSessions(parts, opened)).filter(({ id }) => id !== opened.id);
-  const surplus = others.slice(maxSessions - 1).slice(-maxEnded);
+  const { revocations, sessions, tokens, log, tokenExpiry, maxSessions } = parts;
+  const open = await openSessions(parts, opened);
+  const own = open.findIndex(({ id }) => id === opened.id);
+  // A later login has ended this one already, and counts all others itself.
+  if (revocations.has(opened, tokens.signOutOf(opened))) return;
+  const others = open.filter(({ id }) => id !== opened.id);
+  // Of two logins at once that see each other, the later one ends the earlier one, and not both each other.
+  const willEndThisOne = (record: SessionRecord): boolean =>
+    open.indexOf(record) < own && record.startedAt > opened.authenticatedAt.getTime() - atOnce;
+  const surplus = others
+    .slice(maxSessions - 1)
+    .filter((record) => !willEndThisOne(record))
+    .slice(-maxEnded);
   await Promise.all(
     surplus.map(async (record) => {
       await revocations.end(record.id, endOf(asSession(record), tokenExpiry));

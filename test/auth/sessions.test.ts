@@ -226,6 +226,27 @@ describe('maxSessions', () => {
     },
   );
 
+  it('ends one of two logins at once, and not both', async () => {
+    const store = memoryStore();
+    let listed = 0;
+    const meeting: SharedStore = {
+      ...store,
+      async set(key, value, ttl) {
+        await store.set(key, value, ttl);
+        if (key.includes(':session:')) listed += 1;
+      },
+      async list(prefix, after, limit) {
+        if (prefix.includes(':session:')) await waitFor(() => listed >= 2);
+        return store.list(prefix, after, limit);
+      },
+    };
+    const url = await start({ store: meeting, maxSessions: 1, throttle: false, strategies: { authenticate_user: () => true } });
+    const sessions = await Promise.all([signIn(url), signIn(url)]);
+    expect(sessions.map(({ Authorization }) => Authorization)).not.toContain('Bearer undefined');
+    const names = await Promise.all(sessions.map((session) => nameAt(url, session)));
+    expect(names.filter((name) => name !== null)).toEqual(['admin']);
+  });
+
   it('is 100 by default, and the list has pages', async () => {
     const url = await start({ throttle: false, strategies: { authenticate_user: () => true } });
     let session = await signIn(url);
