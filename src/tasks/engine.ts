@@ -16,6 +16,8 @@ export interface NewTask {
   /** Unix milliseconds, as `runAt`. */
   readonly createdAt: number;
   readonly runAt: number;
+  /** Unix milliseconds from which `runAt` was counted, if it is the end of a delay; absent for a time that was given as such. */
+  readonly waitsFrom?: number | undefined;
   /** Attempts of one series: the first and its retries. */
   readonly attempts: number;
   /** How often it may run again after its process died; 0 for never. */

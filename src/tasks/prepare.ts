@@ -84,6 +84,7 @@ export function prepareTask(
     source,
     createdAt: timeOfTaskId(id),
     runAt,
+    ...(call.runIn !== undefined && { waitsFrom: now }),
     attempts: settings.retries + 1,
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
     deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),

@@ -143,11 +143,12 @@ function toPending(
   error: StoredError,
 ): Row | undefined {
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
+    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
        error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ? WHERE seq = ?`,
     transaction.ledger.nextRev(),
     runAt,
     runAt > now ? runAt : null,
+    now,
     interrupts,
     interrupts,
     error.name,

@@ -51,9 +51,10 @@ export class ClaimTimer {
     clearTimeout(this.#retry);
   }
 
-  /** Waits in short steps, so that no task waits for long if the clock was set back and is then corrected. */
+  /** Waits in short steps, so that a clock that was set is noticed. After one was set back, a claim starts delays again. */
   #waitFor(due: number): void {
-    const next = (): void => (Date.now() < due ? this.#waitFor(due) : this.#look());
-    this.#due = setTimeout(next, Math.min(Math.max(0, due - Date.now()), longestWait));
+    const since = Date.now();
+    const next = (): void => (since <= Date.now() && Date.now() < due ? this.#waitFor(due) : this.#look());
+    this.#due = setTimeout(next, Math.min(Math.max(0, due - since), longestWait));
   }
 }

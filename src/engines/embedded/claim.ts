@@ -2,6 +2,7 @@ import type { StoredError } from '../../tasks/engine.js';
 import { fingerprint } from '../../tasks/fingerprint.js';
 import { end } from './attempts.js';
 import type { Database, Row } from './database.js';
+import { restartDelays } from './delays.js';
 import { type Ready, readyAmong, readyTasks } from './ready-tasks.js';
 import type { ClaimedRow } from './rows.js';
 import { move, summaryRow, type Transaction } from './transaction.js';
@@ -31,6 +32,11 @@ export function claim(
   const { database } = transaction;
   const { owner, limit, at, bytes = claimBytes } = wish;
   let due = nextDue(database);
+  let more = false;
+  if (due !== null && restartDelays(transaction, at, mostAtOnce)) {
+    due = nextDue(database);
+    more = true;
+  }
   if (due !== null && due <= at) {
     makeReady(transaction, at);
     due = nextDue(database);
@@ -38,7 +44,6 @@ export function claim(
   const claimed: ClaimedRow[] = [];
   const expired: Row[] = [];
   let room = bytes;
-  let more = false;
   while (claimed.length < limit) {
     const wanted = limit - claimed.length;
     const ready = wish.only ? readyAmong(transaction, wish.only, wish.names, wanted) : readyTasks(transaction, wish.names, wanted);
@@ -50,7 +55,7 @@ export function claim(
       return room >= 0 || claimed.length + index === 0;
     });
     if (fitting.length > 0) claimed.push(...begin(transaction, fitting, owner, at));
-    more = fitting.length < timely.length || (late.length > 0 && expired.length >= mostAtOnce);
+    more ||= fitting.length < timely.length || (late.length > 0 && expired.length >= mostAtOnce);
     if (late.length === 0 || more) break;
   }
   const begun = transaction.wanted.has('running') ? claimed.map(([seq]) => summaryRow(transaction, seq)) : [];

@@ -38,11 +38,12 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
   if (row.searchable === 1) transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
+    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
     transaction.ledger.nextRev(),
     at + delay,
     delay > 0 ? at + delay : null,
+    at,
     at + delay,
     row.seq ?? null,
   );
@@ -130,7 +131,23 @@ function copy(transaction: Transaction, row: Row, newId: string, args: string | 
   if (!task) return undefined;
   const { name = null, queue = null, priority = null, tags = null, deadline, attempts = null, max_interrupts: interrupts = null } = task;
   const deadlineAt = typeof deadline === 'number' ? at + deadline : null;
-  const values = [newId, name, queue, priority, tags, 0, at, deadlineAt, attempts, interrupts, args ?? task.args ?? null, null, null, null];
+  const values = [
+    newId,
+    name,
+    queue,
+    priority,
+    tags,
+    0,
+    at,
+    deadlineAt,
+    attempts,
+    interrupts,
+    args ?? task.args ?? null,
+    null,
+    null,
+    null,
+    null,
+  ];
   inserter.add({ values }, at);
   inserter.flush();
   database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id ?? null, idBytes(newId));

@@ -4,8 +4,8 @@ import { idBytes, idOf } from './rows.js';
 import { type PackedTasks, packedAt, packedWidth } from './write.js';
 
 const columns =
-  'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key';
-const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
+const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /** Rows of one statement. */
 const rowsAtOnce = 10;
 const insertOne = `INSERT INTO task (${columns}) VALUES ${row}`;
@@ -77,6 +77,7 @@ export class Inserter {
       values[from + 10] ?? null,
       values[from + 11] ?? null,
       values[from + 12] ?? null,
+      values[from + packedAt.waitsFrom] ?? null,
     );
     this.#rows += 1;
     ledger.count(lane, 'pending', 1);

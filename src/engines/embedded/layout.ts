@@ -225,6 +225,8 @@ ALTER TABLE worker ADD COLUMN app TEXT NOT NULL DEFAULT '';
 ALTER TABLE worker ADD COLUMN tasks TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE worker ADD COLUMN schedules TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE schedule ADD COLUMN undefined_at INTEGER;
+ALTER TABLE task ADD COLUMN waits_from INTEGER;
+CREATE INDEX task_delayed ON task (waits_from) WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL;
 `,
 ];
 

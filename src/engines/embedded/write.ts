@@ -215,7 +215,7 @@ export interface BatchResult {
 }
 
 /** Values of one task in {@link PackedTasks}. */
-export const packedWidth = 14;
+export const packedWidth = 15;
 /** Where among them some are. */
 export const packedAt = {
   id: 0,
@@ -228,6 +228,7 @@ export const packedAt = {
   args: 10,
   key: 12,
   keyUntil: 13,
+  waitsFrom: 14,
 } as const;
 
 /** Packs tasks to be stored. */
@@ -249,6 +250,7 @@ export function packTasks(tasks: readonly NewTask[]): PackedTasks {
       task.schedule ?? null,
       task.idempotency?.key ?? null,
       task.idempotency?.until ?? null,
+      task.waitsFrom ?? null,
     );
   }
   return { values };

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { TaskManager } from '../../../src/manager.js';
+import { taskContext } from '../../../src/tasks/context.js';
 import type { ScheduleState } from '../../../src/tasks/engine.js';
 import { turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
@@ -54,14 +55,69 @@ describe('a clock that is set', () => {
   it('back and right again starts what waits within seconds of its time', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
-    const id = await noop.with({ runIn: 1 }).enqueue();
+    const id = await noop.with({ runAt: new Date(Date.now() + 1000) }).enqueue();
     clock.pass(-hour);
-    // With this commit it reckons anew how long the other one is to wait: an hour.
+    // With this commit the worker learns how long the other task is to wait: an hour.
     await success(await noop.enqueue());
     await sleep(0.5);
     clock.pass(hour + 1);
     await success(id, 12);
   }, 20_000);
+
+  it('back pauses no retry and no delay for the length of the jump, and keeps an absolute time', async () => {
+    const noop = tasks.task('noop', () => 1);
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        if (taskContext().attempt === 1) throw new Error('again');
+      },
+      { retries: 1, delay: 2 },
+    );
+    await tasks.start();
+    const runAt = new Date(Date.now() + 60_000);
+    const [retried, delayed, absolute] = [
+      await flaky.enqueue(),
+      await noop.with({ runIn: 2, deadline: 30 }).enqueue(),
+      await noop.with({ runAt }).enqueue(),
+    ];
+    await waitFor(async () => (await tasks.get(retried))?.attempts.length === 1);
+    clock.pass(-hour);
+    const startsAgain = async (id: string): Promise<boolean> => Date.parse((await tasks.get(id))?.runAt ?? '') - Date.now() <= 2000;
+    for (const id of [retried, delayed]) await waitFor(() => startsAgain(id), 12);
+    clock.pass(2);
+    for (const id of [retried, delayed]) await success(id, 12);
+    expect(await tasks.get(absolute)).toMatchObject({ status: 'pending', runAt: runAt.toISOString() });
+    // The deadline moved with the delay: an hour ahead of the clock it would end nothing.
+    const late = await noop.with({ runIn: 60, deadline: 1 }).enqueue();
+    clock.pass(-hour);
+    await waitFor(async () => Date.parse((await tasks.get(late))?.runAt ?? '') <= Date.now() + 60_000, 12);
+    clock.pass(62);
+    await waitFor(async () => (await tasks.get(late))?.status === 'failed', 12);
+  }, 40_000);
+
+  it('back while no process runs pauses no delay of the next process', async () => {
+    const start = async () => {
+      const noop = tasks.task('noop', () => 1);
+      await tasks.start();
+      return noop;
+    };
+    const id = await (await start()).with({ runIn: 60 }).enqueue();
+    await tasks.stop();
+    clock.pass(-hour);
+    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+    await start();
+    await waitFor(async () => Date.parse((await tasks.get(id))?.runAt ?? '') <= Date.now() + 60_000);
+  });
+
+  it('back by less than a minute, as to be in step with other hosts, moves no delay', async () => {
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    const id = await noop.with({ runIn: 120 }).enqueue();
+    const before = await tasks.get(id);
+    clock.pass(-50);
+    await success(await noop.enqueue());
+    expect((await tasks.get(id))?.runAt).toBe(before?.runAt);
+  });
 
   it('on, as after a sleep, makes one run of all that a schedule missed, or none, and goes on', async () => {
     const noop = tasks.task('noop', () => 1);
