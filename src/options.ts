@@ -245,7 +245,8 @@ const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignor
 function guarded(logger: Logger): Logger {
   const call = (level: keyof Logger) => (fields: object, message?: string) => {
     try {
-      logger[level](fields, message);
+      const done: unknown = logger[level](fields, message);
+      if (done instanceof Promise) done.catch(ignore);
     } catch {
       // A log that cannot be written must not decide what a request is answered.
     }

@@ -27,8 +27,11 @@ export function auditTrail({ store, path, retentionDays, logger }: AuditTrailPar
   const log = `auth:${path}:audit`;
   return {
     record(event) {
-      const row = JSON.parse(JSON.stringify(event)) as Record<string, string>;
-      store.append(log, row, retentionDays * 86_400).catch((error: unknown) => {
+      const append = async (): Promise<void> => {
+        const row = JSON.parse(JSON.stringify(event)) as Record<string, string>;
+        await store.append(log, row, retentionDays * 86_400);
+      };
+      append().catch((error: unknown) => {
         logger.error(
           { event: 'audit_failed', action: event.action, reason: String(error).slice(0, 200) },
           'an audit row could not be stored',

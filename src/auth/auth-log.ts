@@ -1,4 +1,5 @@
 import type { Context } from 'koa';
+import { Background } from '../background.js';
 import type { AuditEvent } from '../http/access.js';
 import { clientAddress } from '../http/client-address.js';
 import { errorFields, redacted } from '../http/error-fields.js';
@@ -23,8 +24,8 @@ type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'us
 export interface AuthLog {
   success(ctx: Context, session: Session, login: { via: 'form' | 'json'; durationMs: number; failures: number }): void;
   /** A name that no strategy knows is written as a hash: people type passwords there. */
-  fail(ctx: Context, reason: FailReason, username: string | undefined, attempt: number): Promise<void>;
-  throttled(ctx: Context, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): Promise<void>;
+  fail(ctx: Context, reason: FailReason, username: string | undefined, attempt: number): void;
+  throttled(ctx: Context, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): void;
   strategyError(ctx: Context, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
   /** A session that somebody ended: its user, or an administrator. */
   ended(ctx: Context, by: Session, ended: { username: string; strategy: string; id?: string }, reason: EndReason): void;
@@ -54,6 +55,10 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
   const row = (ctx: Context, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void =>
     trail.record({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event });
 
+  const refusals = new Background(logger, 'writing refused logins to the log');
+  /** Not awaited: the time in which the strategies find out whether they know a name would tell whether one does. */
+  const later = (write: () => Promise<void>): void => refusals.run(write);
+
   const who = async (username: string | undefined): Promise<NameFields> => {
     if (username === undefined) return {};
     if (await registry.knows(username)) return { username: username.slice(0, 256) };
@@ -72,19 +77,23 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
       logger.info({ event, username, strategy, ...request(ctx), sessionId, durationMs, via, ...since }, 'login succeeded');
       row(ctx, { action: 'login', actor: username, strategy, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
     },
-    async fail(ctx, reason, username, attempt) {
-      const name = await who(username);
-      logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request(ctx) }, 'login failed');
-      row(ctx, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
+    fail(ctx, reason, username, attempt) {
+      later(async () => {
+        const name = await who(username);
+        logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request(ctx) }, 'login failed');
+        row(ctx, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
+      });
     },
-    async throttled(ctx, bucket, retryAfter, refused, username) {
-      const name = await who(username);
-      const owasp = bucket === 'global' || bucket === 'queue' ? 'excess_rate_limit_exceeded' : 'authn_login_fail_max';
-      logger.warn(
-        { event: 'authn_login_throttled', owasp, ...name, bucket, retryAfter, refused, ...request(ctx) },
-        'login refused: too many attempts',
-      );
-      row(ctx, { action: 'login', ...actorOf(name), outcome: 'refused', detail: { bucket, retryAfter, refused, ...hashOf(name) } });
+    throttled(ctx, bucket, retryAfter, refused, username) {
+      later(async () => {
+        const name = await who(username);
+        const owasp = bucket === 'global' || bucket === 'queue' ? 'excess_rate_limit_exceeded' : 'authn_login_fail_max';
+        logger.warn(
+          { event: 'authn_login_throttled', owasp, ...name, bucket, retryAfter, refused, ...request(ctx) },
+          'login refused: too many attempts',
+        );
+        row(ctx, { action: 'login', ...actorOf(name), outcome: 'refused', detail: { bucket, retryAfter, refused, ...hashOf(name) } });
+      });
     },
     strategyError(ctx, strategy, error, durationMs, secrets) {
       const timeout = error instanceof Error && error.name === 'TimeoutError' ? { timeout: true } : {};

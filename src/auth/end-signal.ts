@@ -1,4 +1,6 @@
 import type { Context } from 'koa';
+import { catchListenerErrors } from '../caught-listeners.js';
+import { errorFields } from '../http/error-fields.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import { currentSession } from './read-session.js';
 import type { Session } from './session.js';
@@ -33,7 +35,9 @@ export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSign
   };
   // A store that cannot say whether the session is good ends it, as it lets no request through.
   watch().catch(() => end('unavailable'));
-  return controller.signal;
+  return catchListenerErrors(controller.signal, (err) =>
+    parts.logger.error({ err: errorFields(err) }, 'a listener of the end of a session failed'),
+  );
 }
 
 function atExpiry(session: Session, { sessions, idleTimeout }: AuthParts, end: (reason: 'expired' | 'unavailable') => void): () => void {

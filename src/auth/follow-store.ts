@@ -44,7 +44,9 @@ export function followStore({ store, prefix, take }: FollowParts): Follower {
   const leave = (left: Watch): void => {
     if (watch === left) [watch, following] = [undefined, false];
     left.controller.abort();
-    left.changes.return?.().catch(() => {});
+    // A store of the app may throw here instead of rejecting.
+    const end = async (): Promise<unknown> => left.changes.return?.();
+    end().catch(() => {});
   };
 
   /** Takes changes until they end. The next `ready` begins again. */

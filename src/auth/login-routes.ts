@@ -137,7 +137,7 @@ async function readForm(ctx: Context, parts: AuthParts): Promise<LoginForm> {
     return formOf((await readBody(ctx, { types: ['json', 'form'], limit: bodyLimit })).fields);
   } catch (error) {
     await parts.throttle.malformed(clientAddress(ctx), tellThrottled(ctx, parts, undefined));
-    void parts.log.fail(ctx, 'malformed', undefined, 1);
+    parts.log.fail(ctx, 'malformed', undefined, 1);
     throw error;
   }
 }

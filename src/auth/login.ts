@@ -50,7 +50,7 @@ export async function logIn(ctx: Context, auth: Auth, parts: AuthParts, form: Cr
 
 /** Tells the log of refusals. */
 export function tellThrottled(ctx: Context, { log }: AuthParts, username: string | undefined): OnThrottled {
-  return (bucket, retryAfter, refused) => void log.throttled(ctx, bucket, retryAfter, refused, username);
+  return (bucket, retryAfter, refused) => log.throttled(ctx, bucket, retryAfter, refused, username);
 }
 
 async function authenticate(ctx: Context, parts: AuthParts, form: Credentials): Promise<Found | undefined> {
@@ -112,8 +112,7 @@ async function tryGroup(
   }
   // If the store does not answer, the attempt stays counted as one under way, which refuses as much as a failure.
   await counted.failed().catch(() => {});
-  // Not awaited: how long the strategies take to look up the name would reveal whether it exists.
-  void log.fail(ctx, reason, username, counted.attempt);
+  log.fail(ctx, reason, username, counted.attempt);
   return undefined;
 }
 

@@ -105,7 +105,8 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
     },
     find,
     forget(records) {
-      for (const record of records.slice(0, maxForgotten)) store.replace(keyOf(record), { ...record }, undefined, 1).catch(() => {});
+      const remove = async (record: SessionRecord): Promise<unknown> => store.replace(keyOf(record), { ...record }, undefined, 1);
+      for (const record of records.slice(0, maxForgotten)) remove(record).catch(() => {});
     },
     async expiryOf(session) {
       return (await find(session))?.expiresAt ?? 0;

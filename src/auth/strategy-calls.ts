@@ -1,3 +1,4 @@
+import { catchListenerErrors } from '../caught-listeners.js';
 import { type AuthStrategy, type FindUserContext, isThenable, type KnownUser } from './strategy.js';
 import { withTimeLimit } from './time-limit.js';
 
@@ -27,7 +28,7 @@ export class StrategyCalls {
   async run<T>(call: (signal: AbortSignal) => T | PromiseLike<T>): Promise<T> {
     this.#checks.refuseIfMany();
     return withTimeLimit(this.#timeLimit, (signal) => {
-      const asking = (async () => call(signal))();
+      const asking = (async () => call(withListenerErrors(signal)))();
       signal.addEventListener('abort', () => this.#checks.count(asking));
       return asking;
     });
@@ -101,6 +102,21 @@ class HangingCalls {
   }
 }
 
+function createController(): AbortController {
+  const controller = new AbortController();
+  withListenerErrors(controller.signal);
+  return controller;
+}
+
+/** What a listener of the strategy throws is added to the message of the error that the signal aborts with, which is logged. */
+function withListenerErrors(signal: AbortSignal): AbortSignal {
+  return catchListenerErrors(signal, (err) => {
+    const { reason } = signal as { reason: unknown };
+    if (reason instanceof Error)
+      reason.message += `, and a listener of the signal failed: ${err instanceof Error ? err.message : typeof err}`;
+  });
+}
+
 function deferred(): { promise: Promise<void>; resolve: () => void } {
   let resolve = (): void => {};
   const promise = new Promise<void>((settle) => {
@@ -114,7 +130,7 @@ class LazyContext implements FindUserContext {
   #controller: AbortController | undefined;
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
+    this.#controller ??= createController();
     return this.#controller.signal;
   }
 

@@ -87,6 +87,8 @@ export class TableEngine implements TaskEngine {
   /** Rings when ends of attempts that could not be recorded are tried for the last time. */
   readonly #lastChance = new Bell();
   readonly #recording: Background;
+  readonly #logging: Background;
+  readonly #progress: Background;
   #logTimer: NodeJS.Timeout | undefined;
 
   constructor({ home, logger, retention }: TableEngineOptions) {
@@ -94,6 +96,8 @@ export class TableEngine implements TaskEngine {
     this.#logger = logger;
     this.#upkeep = new Upkeep({ logger, retention });
     this.#recording = new Background(logger, 'recording the ends of tasks');
+    this.#logging = new Background(logger, 'writing log lines of tasks');
+    this.#progress = new Background(logger, 'writing the progress of tasks');
     this.#claims = new ClaimTimer({ logger, look: () => this.#poke() });
     this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
     this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
@@ -474,14 +478,18 @@ export class TableEngine implements TaskEngine {
   #writeLogs({ commits }: Opened): void {
     const logs = this.#slots?.takeLogs() ?? [];
     const entries = this.#slots?.takeProgress() ?? [];
-    const failed = (err: unknown): void => this.#report(err, 'log lines of tasks could not be written', { lines: logs.length });
-    if (logs.length > 0)
-      commits.submit<'log'>({ kind: 'log', logs }).catch((err: unknown) => {
-        failed(err);
+    if (logs.length > 0) {
+      const keep = (err: unknown): void => {
+        this.#logging.failed(err, { lines: logs.length });
         // What is away comes back; a disk that is full takes no more lines for some time.
         if (isReported(err) && !this.#stopped) this.#slots?.keepLogs(logs);
+      };
+      commits.submit<'log'>({ kind: 'log', logs }).then(() => this.#logging.worked(), keep);
+    }
+    if (entries.length > 0)
+      this.#progress.run(async () => {
+        await commits.submit<'progress'>({ kind: 'progress', owner: this.#owner, entries });
       });
-    if (entries.length > 0) commits.submit<'progress'>({ kind: 'progress', owner: this.#owner, entries }).catch(failed);
   }
 
   /** One line for what the log does not have already. */
@@ -490,7 +498,14 @@ export class TableEngine implements TaskEngine {
   }
 
   #tell(rows: readonly Row[]): void {
-    for (const row of rows) if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
+    for (const row of rows) {
+      try {
+        if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
+      } catch (err) {
+        // The row is damaged. What it says of a task is stored, and must not be stored again.
+        this.#logger.error({ err, seq: row.seq }, 'a transition of a task could not be reported');
+      }
+    }
   }
 
   #tellResults(results: Outcome['results']): void {

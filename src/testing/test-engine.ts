@@ -87,6 +87,8 @@ class InlineEngine implements TestEngine {
   #observer: TransitionObserver | undefined;
   #signal: AttemptSignal | undefined;
   #draining: Promise<void> | undefined;
+  #failed: { error: unknown } | undefined;
+  #stopped = false;
 
   constructor(now: number, inline: boolean) {
     this.#now = now;
@@ -109,6 +111,7 @@ class InlineEngine implements TestEngine {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#runner = undefined;
     this.#changed.close();
     await (await this.#opened).port.close();
@@ -122,7 +125,7 @@ class InlineEngine implements TestEngine {
 
   schedule(schedule: Schedule): void {
     this.#schedules.set(schedule.name, schedule);
-    if (this.#runner) void this.#plan(schedule);
+    if (this.#runner) this.#later(this.#plan(schedule));
   }
 
   async #plan({ name, task, rule, interval, prepare, next }: Schedule): Promise<void> {
@@ -139,6 +142,16 @@ class InlineEngine implements TestEngine {
     } finally {
       this.#draining = undefined;
     }
+    const failed = this.#failed;
+    this.#failed = undefined;
+    if (failed) throw failed.error;
+  }
+
+  /** Work that no call waits for. The next `run` rejects with its error, unless the engine has stopped. */
+  #later(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      if (!this.#stopped) this.#failed ??= { error };
+    });
   }
 
   async #drain(): Promise<void> {
@@ -158,16 +171,16 @@ class InlineEngine implements TestEngine {
   async #attempt(row: ClaimedRow): Promise<void> {
     const claimed = toClaimed(row);
     const key = { seq: row[0], owner: this.#owner, attempt: claimed.attempt };
-    const signal = new AttemptSignal();
+    const signal = new AttemptSignal((error) => this.#later(Promise.reject(error)));
     this.#signal = signal;
     let over = false;
     const log = (line: NewLogLine): void => {
       const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: over };
-      void this.#write<'log'>({ kind: 'log', logs: [entry] });
+      this.#later(this.#write<'log'>({ kind: 'log', logs: [entry] }));
     };
     const progress = (value: number, text: string | null): void => {
       const entries = [{ task: key.seq, attempt: key.attempt, value, text }];
-      void this.#write<'progress'>({ kind: 'progress', owner: this.#owner, entries });
+      this.#later(this.#write<'progress'>({ kind: 'progress', owner: this.#owner, entries }));
     };
     // Time-outs are measured on the real clock.
     const deadlineAt = claimed.deadlineAt === undefined ? undefined : Date.now() + claimed.deadlineAt - this.#now;

@@ -30,9 +30,9 @@ export class Broadcast<E> {
     const wake = (): void => listener.wake();
     this.#listeners.add(listener);
     signal.addEventListener('abort', wake);
-    // The source serves all readers, so it runs in the context of none of them.
-    if (!this.#ended) this.#stop ??= runInEmptyContext(() => this.#begin(this));
     try {
+      // The source serves all readers, so it runs in the context of none of them.
+      if (!this.#ended) this.#stop ??= runInEmptyContext(() => this.#begin(this));
       while (!signal.aborted) {
         const event = listener.waiting.shift();
         if (event !== undefined) yield event;
@@ -43,8 +43,8 @@ export class Broadcast<E> {
           });
       }
     } finally {
-      this.#leave(listener);
       signal.removeEventListener('abort', wake);
+      this.#leave(listener);
     }
   }
 
@@ -59,7 +59,8 @@ export class Broadcast<E> {
   send(event: E): void {
     for (const listener of this.#listeners) {
       listener.waiting.push(event);
-      if (listener.waiting.length > maxBehind) this.#leave(listener);
+      // Its own generator stops the source if it was the last reader: an error of that is not the sender's.
+      if (listener.waiting.length > maxBehind) this.#listeners.delete(listener);
       listener.wake();
     }
   }

@@ -26,10 +26,28 @@ export function emitterEvents(emitter: Emitter, names: readonly string[]): (clie
     throw wrongType('names', names, 'a list of event names');
   const broadcast = new Broadcast<StreamEvent>((all) => {
     const listeners = names.map((event) => [event, (data: unknown): void => all.send({ event, data: data ?? null })] as const);
-    for (const [event, listener] of listeners) emitter.on(event, listener);
-    return () => {
-      for (const [event, listener] of listeners) emitter.off(event, listener);
-    };
+    const leave = (): void => callEach(listeners, ([event, listener]) => emitter.off(event, listener));
+    try {
+      for (const [event, listener] of listeners) emitter.on(event, listener);
+    } catch (error) {
+      // Those that were added before the error would be added twice for the next client.
+      leave();
+      throw error;
+    }
+    return leave;
   });
   return ({ signal }) => broadcast.subscribe(signal);
+}
+
+/** Calls for each of them, also after a call that threw. Throws the first error at the end. */
+function callEach<T>(all: readonly T[], call: (one: T) => unknown): void {
+  const errors: unknown[] = [];
+  for (const one of all) {
+    try {
+      call(one);
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
 }

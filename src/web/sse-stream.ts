@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
+import { catchListenerErrors } from '../caught-listeners.js';
 import { isReported, TaskflowError } from '../errors.js';
 import { type Access, hasRole, isOpen } from '../http/access.js';
 import { clientAddress } from '../http/client-address.js';
@@ -90,7 +91,9 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
       const client = {
         lastEventId: ctx.get('Last-Event-ID') || undefined,
         query: new URLSearchParams(ctx.querystring),
-        signal: controller.signal,
+        signal: catchListenerErrors(controller.signal, (err) =>
+          logger.error({ err: thrownForLog(err) }, 'an abort listener of a stream failed'),
+        ),
       };
       const events = eventsFor(client);
       begin(ctx);
@@ -172,13 +175,19 @@ async function pump(
       if (!read) break;
     }
   } catch (err) {
-    if (!signal.aborted && !isReported(err)) logger.error({ err: thrownForLog(err) }, 'a stream failed');
+    // A source that ends with the error of its signal, because the client has gone, has done what it should.
+    if (!isReported(err) && !(signal.aborted && isAbortError(err))) logger.error({ err: thrownForLog(err) }, 'a stream failed');
   } finally {
     clearInterval(ping);
     ended?.removeEventListener('abort', endSession);
     controller.abort();
     if (!res.writableEnded) res.end();
   }
+}
+
+/** Whether a source ended because its signal was aborted: what `signal.reason` and the functions of Node throw then. */
+function isAbortError(err: unknown): boolean {
+  return err instanceof Error && err.name === 'AbortError';
 }
 
 /** Writes, and waits until the client has read enough. `false` when it is gone, or was cut off because it does not read. */

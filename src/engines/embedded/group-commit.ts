@@ -119,10 +119,13 @@ export class GroupCommit {
     if (this.#pending.length === 0 && !claim) return;
     const batch = this.#take();
     if (claim) this.#reserved += claim.limit;
-    const flushed = this.#flush(batch, claim, limited).finally(() => {
-      this.#underWay.delete(flushed);
-      if (this.#pending.length > 0 || this.#wanted) this.#schedule();
-    });
+    const flushed = this.#flush(batch, claim, limited)
+      // The batch was answered, but the answer could not be dealt with.
+      .catch((error) => this.#parts.onClaimFailed(error))
+      .finally(() => {
+        this.#underWay.delete(flushed);
+        if (this.#pending.length > 0 || this.#wanted) this.#schedule();
+      });
     this.#underWay.add(flushed);
     if (this.#pending.length > 0) this.#schedule();
   }

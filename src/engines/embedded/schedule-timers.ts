@@ -1,5 +1,5 @@
+import { Background } from '../../background.js';
 import { runInEmptyContext } from '../../empty-context.js';
-import { isReported } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { Schedule } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
@@ -34,6 +34,7 @@ interface Storage {
 
 interface Entry {
   schedule: Schedule;
+  firing: Background;
   timer?: NodeJS.Timeout | undefined;
   /** What the timer waits for. */
   at?: number | undefined;
@@ -46,14 +47,16 @@ interface Entry {
 export class ScheduleTimers {
   readonly #parts: Parts;
   readonly #entries = new Map<string, Entry>();
+  readonly #planning: Background;
   #storage: Storage | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#planning = new Background(parts.logger, 'storing schedules');
   }
 
   add(schedule: Schedule): void {
-    this.#entries.set(schedule.name, { schedule });
+    this.#entries.set(schedule.name, { schedule, firing: new Background(this.#parts.logger, 'storing a scheduled task') });
     if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
   }
 
@@ -90,7 +93,13 @@ export class ScheduleTimers {
     if (schedules.length === 0) return;
     this.#storePlans(schedules)
       .then(() => this.refresh())
-      .catch((err) => this.#later(err, 'schedules could not be stored', () => this.#plan(schedules)));
+      .then(() => this.#planning.worked())
+      .catch((err) =>
+        this.#later(
+          () => this.#planning.failed(err),
+          () => this.#plan(schedules),
+        ),
+      );
   }
 
   async #storePlans(schedules: readonly Schedule[]): Promise<void> {
@@ -147,12 +156,16 @@ export class ScheduleTimers {
       .then((row) => {
         // Unless the stored run has been noticed already, and the timer waits for the next one.
         if (entry.at === dueAt) entry.timer = undefined;
+        entry.firing.worked();
         this.refresh();
         if (!row) return;
         this.#parts.made(row);
         this.#parts.poke();
       })
-      .catch((err) => this.#later(err, 'a scheduled task could not be stored', () => this.#fire(entry, dueAt), entry));
+      .catch((err) => {
+        const note = (): void => entry.firing.failed(err, { schedule: entry.schedule.name });
+        this.#later(note, () => this.#fire(entry, dueAt), entry);
+      });
   }
 
   async #storeRun({ name, overlap, catchUp, next }: Schedule, dueAt: number): Promise<Row | undefined> {
@@ -164,9 +177,9 @@ export class ScheduleTimers {
   }
 
   /** Whatever hinders a schedule now, the next moment may be better. */
-  #later(err: unknown, message: string, again: () => void, entry?: Entry): void {
+  #later(note: () => void, again: () => void, entry?: Entry): void {
     if (!this.#storage) return;
-    if (!isReported(err)) this.#parts.logger.error({ err, schedule: entry?.schedule.name }, message);
+    note();
     const timer = setTimeout(() => this.#storage && again(), retryDelay);
     if (entry) entry.timer = timer;
     else timer.unref();

@@ -1,5 +1,6 @@
 import { runInEmptyContext } from '../../empty-context.js';
 import type { Logger } from '../../options.js';
+import { thrownForLog } from '../../tasks/describe-error.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from '../../tasks/engine.js';
 import { AttemptSignal } from './attempt-signal.js';
 import { type ClaimedRow, toClaimed } from './rows.js';
@@ -10,6 +11,14 @@ import type { LogEntry, ProgressEntry } from './write.js';
 export interface AttemptKey {
   seq: number;
   attempt: number;
+}
+
+/** What an attempt reports. */
+interface SlotEvents {
+  /** There are lines or progress to write. */
+  logged(slot: Slot): void;
+  /** A listener of its abort signal threw or rejected. */
+  listenerFailed(slot: Slot, err: unknown): void;
 }
 
 /** An attempt that runs in this process, and what its handler may do. A class, since one is made for every attempt. */
@@ -26,14 +35,15 @@ class Slot implements AttemptKey, AttemptIo {
   logs: LogEntry[] = [];
   latest: ProgressEntry | undefined;
   readonly #logged: (slot: Slot) => void;
-  readonly #signal = new AttemptSignal();
+  readonly #signal: AttemptSignal;
 
-  constructor(seq: number, { id, name, attempt }: ClaimedTask, logged: (slot: Slot) => void) {
+  constructor(seq: number, { id, name, attempt }: ClaimedTask, { logged, listenerFailed }: SlotEvents) {
     this.seq = seq;
     this.attempt = attempt;
     this.id = id;
     this.name = name;
     this.#logged = logged;
+    this.#signal = new AttemptSignal((err) => listenerFailed(this, err));
   }
 
   get signal(): AbortSignal {
@@ -106,6 +116,11 @@ export class Slots {
   readonly #leftLogs: LogEntry[] = [];
   readonly #stuck: StuckAttempts;
   #closed = false;
+  readonly #events: SlotEvents = {
+    logged: (slot) => this.#noteUnwritten(slot),
+    listenerFailed: ({ id, name, attempt }, err) =>
+      this.#parts.logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
+  };
   #idle: (() => void) | undefined;
 
   constructor(parts: SlotsParts) {
@@ -131,7 +146,7 @@ export class Slots {
   run(row: ClaimedRow): void {
     const { runner } = this.#parts;
     const task = toClaimed(row);
-    const slot = new Slot(row[0], task, (own) => this.#noteUnwritten(own));
+    const slot = new Slot(row[0], task, this.#events);
     this.#running.add(slot);
     const { result, ended } = runner.run(task, slot);
     void result.then((outcome) => {

@@ -97,7 +97,7 @@ describe('schedules', () => {
     const before = runs();
     broken = false;
     await waitFor(() => runs() >= before + 2);
-    expect(log.lines.some(({ msg }) => msg === 'a scheduled task could not be stored')).toBe(true);
+    expect(log.lines.some(({ msg }) => msg === 'storing a scheduled task failed')).toBe(true);
   });
 
   it('are planned by themselves when they could not be at the start', async () => {
