@@ -100,7 +100,7 @@ export class TableEngine implements TaskEngine {
     this.#progress = new Background(logger, 'writing the progress of tasks');
     this.#claims = new ClaimTimer({ logger, look: () => this.#poke() });
     this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
-    this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#open()), changed: this.#changed }));
+    this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#openChecked()), changed: this.#changed }));
     const { enqueueIn, backup } = home;
     if (enqueueIn) this.enqueueIn = enqueueIn;
     if (backup) this.backup = async (path) => backup(await this.#open(), path);
@@ -277,7 +277,7 @@ export class TableEngine implements TaskEngine {
   }
 
   async control(command: Command, by: CommandBy): Promise<Outcome> {
-    const { commits, reader } = await this.#open();
+    const { commits, reader } = await this.#openChecked();
     const at = Date.now();
     if ('queue' in command) {
       const paused = command.action === 'pause';
@@ -321,14 +321,20 @@ export class TableEngine implements TaskEngine {
 
   /** Reads, and tells a failure of the file from any other. */
   async #read<T>(read: (opened: Opened) => T): Promise<T> {
-    const opened = await this.#open();
-    opened.check?.();
+    const opened = await this.#openChecked();
     try {
       return read(opened);
     } catch (cause) {
       if (sqliteCode(cause) === undefined) throw cause;
       throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be read: ${(cause as Error).message}`, { cause });
     }
+  }
+
+  /** Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE also if the file is not the one that was opened any more. */
+  async #openChecked(): Promise<Opened> {
+    const opened = await this.#open();
+    opened.check?.();
+    return opened;
   }
 
   #open(): Promise<Opened> {

@@ -59,6 +59,8 @@ describe('an open database file', () => {
     harm(path);
     await waitFor(isRefused, 5);
     expect(await codeOf(tasks.find({ limit: 1 }))).toBe('ENGINE_UNAVAILABLE');
+    expect(await codeOf(tasks.control({ action: 'retry', filter: 'all' }, { actor: 'ada' }))).toBe('ENGINE_UNAVAILABLE');
+    expect(await codeOf(tasks.store.get('session'))).toBe('ENGINE_UNAVAILABLE');
     expect(await codeOf(tasks.backup(folder.file('backup.db')))).toBe('ENGINE_UNAVAILABLE');
     await sleep(0.3);
     expect(await isRefused()).toBe(true);
