@@ -37,6 +37,9 @@ export function readCallSettings(options: EnqueueOptions, task: string, warn: Du
   };
 }
 
+/** SQLite ends text at a NUL and cannot store half of a surrogate pair, so different keys would count as one. */
+const keyRules = { pattern: /^[^\0\p{Cs}]+$/u, accepted: 'a string of 1 to 256 characters without NUL characters and unpaired surrogates' };
+
 function idempotencyOption(
   { idempotencyKey, idempotencyWindow }: EnqueueOptions,
   option: string,
@@ -47,7 +50,7 @@ function idempotencyOption(
     return undefined;
   }
   const window = secondsOption(option, idempotencyWindow, 86_400, { warn });
-  return { key: stringOption('idempotencyKey', idempotencyKey, '', { accepted: 'a string of 1 to 256 characters' }), window };
+  return { key: stringOption('idempotencyKey', idempotencyKey, '', keyRules), window };
 }
 
 function timeOption(option: string, value: unknown): number | undefined {
