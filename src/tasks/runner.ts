@@ -225,9 +225,10 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
   }
 }
 
+/** The text of any value. SQLite ends text at a NUL, so NUL characters are replaced. */
 function text(value: unknown): string {
   try {
-    return String(value);
+    return String(value).replaceAll('\0', '\ufffd');
   } catch {
     return 'a value without text';
   }

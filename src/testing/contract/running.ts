@@ -129,6 +129,21 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     open();
   });
 
+  it('keeps all of a log line and of a progress text that has a NUL in it', async () => {
+    const { passed, open } = gate();
+    const talk = tasks.task('talk', () => {
+      taskLog('one\0two');
+      taskProgress(0.5, 'three\0four');
+      return passed;
+    });
+    await tasks.start();
+    const id = await talk.enqueue();
+    await waitFor(async () => (await tasks.logs(id)).length === 1 && (await tasks.get(id))?.progress !== null);
+    expect((await tasks.logs(id))[0]?.message).toBe('one\ufffdtwo');
+    expect((await tasks.get(id))?.progressText).toBe('three\ufffdfour');
+    open();
+  });
+
   it('keeps no more log lines of a task than its limit, and says so', async () => {
     tasks = manager({ limits: { logLines: 5 } });
     const talk = tasks.task('talk', () => {
