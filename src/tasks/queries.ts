@@ -15,10 +15,14 @@ export const whole = (min: number, max: number) => {
   return z.int({ error: message }).min(min, { error: message }).max(max, { error: message });
 };
 
-/** Makes a schema of a text that is not empty. */
+/** Makes a schema of a text that is not empty. SQLite ends text at a NUL, so a name with one would count as the part before it. */
 export const words = (max: number) => {
   const message = `must have 1 to ${max} characters`;
-  return z.string({ error: message }).min(1, { error: message }).max(max, { error: message });
+  return z
+    .string({ error: message })
+    .min(1, { error: message })
+    .max(max, { error: message })
+    .regex(/^[^\0]*$/, { error: 'must not contain NUL characters' });
 };
 
 /** Makes a schema of one of some words. */

@@ -46,8 +46,8 @@ export function actionRoute(
 }
 
 function nameOf(actor: Actor | undefined): string {
-  // The name that the app's own login returns may be of any length.
-  return actor?.name.slice(0, 256) || 'anonymous';
+  // The name that the app's own login returns may be of any length, and hold any character.
+  return actor?.name.slice(0, 256).replaceAll('\0', '\ufffd') || 'anonymous';
 }
 
 /** Gives a command to the engine. @throws TaskflowError NOT_SUPPORTED where it cannot do that. */

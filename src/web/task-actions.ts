@@ -70,7 +70,8 @@ async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string
   await told(acting, action, { detail: { queue: queue.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
-    if (queue === '' || queue.length > 128) throw new TaskflowError('INVALID_INPUT', 'The name of a queue has 1 to 128 characters.');
+    if (!couldBeName(queue, 128))
+      throw new TaskflowError('INVALID_INPUT', 'The name of a queue has 1 to 128 characters, none of them a NUL.');
     await control(acting, { action, queue });
     return {};
   });
@@ -82,12 +83,15 @@ async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run' | '
   const { task } = await told(acting, action, { detail: { schedule: schedule.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
-    const couldBe = schedule.length > 0 && schedule.length <= 400;
-    const { known, results } = couldBe ? await control(acting, { action, schedule }) : { known: false, results: [] };
+    const { known, results } = couldBeName(schedule, 400) ? await control(acting, { action, schedule }) : { known: false, results: [] };
     if (!known) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
     const [result] = results;
     return result?.ok ? { task: result.task, told: { tasks: [result.task.id] } } : { task: undefined };
   });
   acting.ctx.body = task ?? (action === 'remove' ? { schedule, removed: true } : { schedule, paused: action === 'pause' });
   acting.ctx.status = 202;
+}
+
+function couldBeName(text: string, maxLength: number): boolean {
+  return text.length > 0 && text.length <= maxLength && !text.includes('\0');
 }
