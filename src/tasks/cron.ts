@@ -31,7 +31,7 @@ const usage = 'Use five fields (minute hour day month weekday) or six with secon
  * @throws TypeError or RangeError that says which part is wrong and what it accepts.
  */
 export function readCron(where: string, expression: string, timezone: string): (after: number) => number | undefined {
-  stringOption(`${where}: cron`, expression, '');
+  stringOption(`${where}: cron`, expression, '', { accepted: "a cron expression such as '0 3 * * *'" });
   stringOption(`${where}: timezone`, timezone, '');
   if (!isTimezone(timezone))
     throw rangeError(`${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as "Europe/Berlin".`);

@@ -31,7 +31,7 @@ export class Broadcast<E> {
     this.#listeners.add(listener);
     signal.addEventListener('abort', wake);
     try {
-      // The source serves all readers, so it runs in the context of none of them.
+      // The source serves all readers, so it runs in an empty context.
       if (!this.#ended) this.#stop ??= runInEmptyContext(() => this.#begin(this));
       while (!signal.aborted) {
         const event = listener.waiting.shift();

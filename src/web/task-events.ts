@@ -54,7 +54,7 @@ class LiveTasks {
 
   async join(): Promise<void> {
     this.#clients += 1;
-    // What all clients share runs in the context of none of their requests.
+    // The work that all clients share runs in an empty context, not in the context of one of their requests.
     if (this.#clients === 1) await runInEmptyContext(() => this.#begin());
   }
 

@@ -107,7 +107,7 @@ export class GroupCommit {
       this.#scheduled = false;
       this.#begin();
     };
-    // The batch belongs to all its callers, so it runs in the context of none of them.
+    // The batch belongs to all its callers, so it runs in an empty context.
     runInEmptyContext(() => setImmediate(begin));
   }
 
