@@ -34,7 +34,7 @@ export interface Owners {
   take(owner: string): Promise<void>;
   isAlive(owner: string): Promise<boolean>;
   /** Says that the event loop of this process turns. */
-  sign(owner: string): void;
+  sign(owner: string): void | Promise<void>;
   /** Seconds since a process last said so. */
   lastSign(owner: string, now: number): number;
   /** Removes what a dead process left. */

@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, rmSync, statSync, utimes } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TaskflowError } from '../../errors.js';
 import type { Owners } from '../table-home.js';
@@ -11,6 +12,7 @@ import { type Database, openDatabase, sqliteCode } from './database.js';
 export class OwnerLocks implements Owners {
   readonly #folder: string;
   #own: Database | undefined;
+  #released = false;
 
   constructor(databasePath: string) {
     this.#folder = `${databasePath}-owners`;
@@ -52,12 +54,27 @@ export class OwnerLocks implements Owners {
     }
   }
 
-  /** Says that the event loop of this process turns. */
-  sign(owner: string): void {
+  /**
+   * Says that the event loop of this process turns. A lock whose file was removed is taken anew: without the file another
+   * process would take this one for dead, and run its tasks a second time.
+   */
+  async sign(owner: string): Promise<void> {
     const now = new Date();
-    utimes(this.#file(owner), now, now, () => {
-      // Nobody's life depends on it.
-    });
+    try {
+      await utimes(this.#file(owner), now, now);
+    } catch (error) {
+      // Any other error says nothing of the lock.
+      if ((error as { code?: unknown }).code === 'ENOENT') await this.#takeAnew(owner);
+    }
+  }
+
+  async #takeAnew(owner: string): Promise<void> {
+    if (!this.#own) return;
+    this.#own.close();
+    this.#own = undefined;
+    await this.take(owner);
+    // The process has stopped meanwhile.
+    if (this.#released) this.release(owner);
   }
 
   /** Seconds since a process last said so. */
@@ -72,6 +89,7 @@ export class OwnerLocks implements Owners {
   }
 
   release(owner: string): void {
+    this.#released = true;
     if (!this.#own) return;
     this.#own.close();
     this.#own = undefined;

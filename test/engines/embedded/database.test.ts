@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
@@ -11,6 +11,7 @@ import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';
 import { prepareTask } from '../../../src/tasks/prepare.js';
 import { createSealer } from '../../../src/tasks/sealing.js';
+import { gate } from '../../../src/testing/wait.js';
 import { sseStream } from '../../../src/web/sse-stream.js';
 import { taskEvents } from '../../../src/web/task-events.js';
 import { temporaryFolder } from '../../helpers/folder.js';
@@ -240,6 +241,33 @@ describe('the database file', () => {
     // Node makes 1 of what is longer.
     expect(Math.max(...intervals.mock.calls.map(([, milliseconds]) => milliseconds ?? 0))).toBe(2 ** 31 - 1);
     intervals.mockRestore();
+  });
+
+  it('keeps the tasks of a process whose lock was removed from being run by another one', async () => {
+    let runs = 0;
+    const { passed, open } = gate();
+    const work = (): Promise<void> => {
+      runs += 1;
+      return passed;
+    };
+    const first = opened(path);
+    const long = first.task('long', work, { requeueOnInterrupt: true });
+    await first.start();
+    const id = await long.enqueue();
+    await waitFor(() => runs === 1);
+    const locks = (): number => readdirSync(`${path}-owners`).length;
+    rmSync(`${path}-owners`, { recursive: true });
+    await waitFor(() => existsSync(`${path}-owners`) && locks() > 0, 5);
+    const second = opened(path);
+    second.task('long', work, { requeueOnInterrupt: true });
+    await second.start();
+    expect(await first.get(id)).toMatchObject({ status: 'running', attempt: 1 });
+    open();
+    await waitFor(async () => (await second.get(id))?.status === 'success');
+    expect(runs).toBe(1);
+    await first.stop();
+    await second.stop();
+    expect(locks()).toBe(0);
   });
 
   it('can be started again after a start that failed once this process had its lock', async () => {
