@@ -1,10 +1,11 @@
 import type { Transaction } from './transaction.js';
 
 /**
- * Milliseconds by which a delay may seem to begin in the future without the clock having been set back: a batch has its time
- * from before it waited for the lock on the file.
+ * Milliseconds by which a stored time may lie too far in the future without the clock having been set
+ * back: a batch carries its time from before it waited for the lock on the file, and another process
+ * may have written meanwhile.
  */
-const tolerance = 60_000;
+export const clockTolerance = 60_000;
 
 /**
  * Starts the delays again that seem to begin in the future, which only happens after the clock was set back: otherwise these
@@ -13,10 +14,10 @@ const tolerance = 60_000;
  */
 export function restartDelays({ database, ledger }: Transaction, at: number, limit: number): boolean {
   const latest = database.get('SELECT max(waits_from) AS latest FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL')?.latest;
-  if (typeof latest !== 'number' || latest <= at + tolerance) return false;
+  if (typeof latest !== 'number' || latest <= at + clockTolerance) return false;
   const rows = database.all(
     `SELECT seq FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL AND waits_from > ? ORDER BY waits_from DESC LIMIT ?`,
-    at + tolerance,
+    at + clockTolerance,
     limit,
   );
   database.run(

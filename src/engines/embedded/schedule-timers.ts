@@ -5,6 +5,7 @@ import type { Schedule } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
 import type { Alarm } from '../table-home.js';
 import type { Row } from './database.js';
+import { clockTolerance } from './delays.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
 import { packTasks } from './write.js';
@@ -127,8 +128,8 @@ export class ScheduleTimers {
   #arm(entry: Entry, at: number): void {
     const { schedule } = entry;
     const left = at - Date.now();
-    // The next run of an interval is further away than the interval only if the clock was set back, so it is planned again.
-    if (schedule.interval !== undefined && left > schedule.interval) this.#plan([schedule]);
+    // The next run of an interval is much further away than the interval only if the clock was set back.
+    if (schedule.interval !== undefined && left > schedule.interval + clockTolerance) this.#plan([schedule]);
     const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#due(entry, at));
     entry.timer = setTimeout(due, Math.min(Math.max(0, left), longestWait));
   }

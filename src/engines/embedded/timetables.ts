@@ -1,5 +1,6 @@
 import { isEnded } from '../../tasks/states.js';
 import type { Row } from './database.js';
+import { clockTolerance } from './delays.js';
 import { idBytes, isUndefined } from './rows.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 import { packedAt, type Write } from './write.js';
@@ -13,7 +14,8 @@ type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 export function plan({ database }: Transaction, { name, task, rule, template, nextAt, interval, at }: Of<'plan'>): undefined {
   const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);
   const kept = planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
-  const early = kept === null || interval === null ? 0 : Math.max(0, Math.ceil((kept - at) / interval) - 1) * interval;
+  const isTooFar = kept !== null && interval !== null && kept - at > interval + clockTolerance;
+  const early = isTooFar ? (Math.ceil((kept - at) / interval) - 1) * interval : 0;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at,

@@ -4,7 +4,7 @@ import type { GroupCommit } from '../../../src/engines/embedded/group-commit.js'
 import { layOut } from '../../../src/engines/embedded/layout.js';
 import { Reader } from '../../../src/engines/embedded/reader.js';
 import { ScheduleTimers } from '../../../src/engines/embedded/schedule-timers.js';
-import type { Write } from '../../../src/engines/embedded/write.js';
+import { packTasks, type Write } from '../../../src/engines/embedded/write.js';
 import { Writer } from '../../../src/engines/embedded/writer.js';
 import type { Schedule } from '../../../src/tasks/engine.js';
 import { newTaskId } from '../../../src/tasks/task-id.js';
@@ -125,5 +125,27 @@ describe('schedules', () => {
     const expected = (Date.now() - started) / step;
     expect(runs() - before).toBeLessThanOrEqual(expected + 1);
     expect(runs() - before).toBeGreaterThanOrEqual(expected / 2);
+  });
+
+  it('never runs a second time for a plan that was made before another process fired it', () => {
+    const writer = new Writer(database);
+    const apply = (write: Write) => writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: [] }).outcomes[0];
+    const schedule = everyTenth('often');
+    const at = Date.now();
+    const dueAt = at + 5;
+    const plan = (nextAt: number): Write => ({
+      ...{ kind: 'plan', name: 'often', task: 'tick', rule: schedule.rule, nextAt, interval: step, at },
+      template: packTasks([schedule.prepare()]),
+    });
+    const fire = (): Write => ({
+      ...{ kind: 'fire', name: 'often', dueAt, nextAt: dueAt + step, overlap: true, skip: false, newId: newTaskId(), at: dueAt },
+    });
+    apply(plan(dueAt));
+    apply(fire());
+    // A process that starts planned at the same moment, but waited for its turn to write.
+    apply(plan(at + step));
+    expect(database.get("SELECT next_at FROM schedule WHERE name = 'often'")).toEqual({ next_at: dueAt + step });
+    apply(fire());
+    expect(database.all('SELECT seq FROM task')).toHaveLength(1);
   });
 });
