@@ -64,7 +64,7 @@ describe('every route that is registered', () => {
     for (const { need } of routes) expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(need);
   });
 
-  it('is refused to nobody by any method, unless it is public', async () => {
+  it('refuses anonymous requests with every method, unless it is public', async () => {
     for (const route of routes) {
       for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE']) {
         const { status } = await send(method, target(route.path));

@@ -28,7 +28,7 @@ export interface AuthContext {
   requestId: string;
 }
 
-/** What `find_user` gets besides the name. */
+/** The second argument of `find_user`. */
 export interface FindUserContext {
   /** Aborts when the time limit of the strategy is over. A later answer is ignored. */
   readonly signal: AbortSignal;

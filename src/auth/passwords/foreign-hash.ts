@@ -1,6 +1,7 @@
 /**
- * Hashes of other systems, which a configuration must not take for plain passwords: such a "password" lets in whoever holds
- * the hash, and not the one who knows the password (CWE-836). Hashes that begin with `$` are refused elsewhere.
+ * Hashes of other systems. A configuration must not take them for plain passwords: a client that
+ * knows the hash would then be let in, and the user with the right password would not (CWE-836).
+ * Hashes that begin with `$` are refused elsewhere.
  */
 const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
   [

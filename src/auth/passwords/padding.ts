@@ -3,8 +3,8 @@ import type { AuthContext } from '../strategy.js';
 import type { StoredPassword } from './stored-password.js';
 
 /*
- * A wrong password for a user with a cheap hash would be answered sooner than for a name that nobody has, which is checked
- * against the costliest hash. So every failed check is padded to the time of the costliest hash that is configured. That time
+ * A wrong password for a user with a cheap hash would be answered sooner than one for an unknown
+ * name, which is checked against the costliest hash. So every failed check is padded to the time of the costliest hash that is configured. That time
  * is measured, since no table knows the machine and its load: at the start, with every check, and in the background again if
  * it was not measured lately. The wait takes no place in the queue of hashes and no processor.
  */

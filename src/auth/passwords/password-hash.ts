@@ -6,7 +6,7 @@ import { queueHash } from './hash-queue.js';
 
 /** For whom a check is made, and who wants to know how long it took. */
 export interface CheckOptions {
-  /** The login attempt; `background` for work that nobody waits for. */
+  /** The login attempt; `background` for work that no login waits for. */
   context?: AuthContext | 'background' | undefined;
   /** Called with the milliseconds of each derivation, without the time in the queue. */
   onTime?: ((ms: number) => void) | undefined;

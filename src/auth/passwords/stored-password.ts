@@ -45,7 +45,7 @@ export function storePassword(username: string, password: unknown): StoredPasswo
   return password.startsWith('$') ? givenHash(parseHash(option, password), password) : hashedHere(username, password);
 }
 
-/** Whoever made a hash may have composed accents otherwise than the keyboard that types now. */
+/** The keyboard that made a hash may have composed accents in another way than the present one. */
 function spellingsOf(password: string): ReadonlySet<string> {
   return new Set([password, password.normalize('NFC')]);
 }

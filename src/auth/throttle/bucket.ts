@@ -97,12 +97,12 @@ export function doubling(limit: number): BucketRule {
   };
 }
 
-/** `limit` attempts in a window of so many seconds, and none more until it ends. */
+/** Allows `limit` attempts in a window, given in seconds, and then no more until it ends. */
 export function upTo(limit: number, window: number): BucketRule {
   return { window, rolling: false, limit, longest: window, blockedUntil: (_n, since) => since + window * 1000 };
 }
 
-/** `limit` attempts in a window of so many seconds, and then one in each `pause` seconds. */
+/** Allows `limit` attempts in a window, given in seconds, and then one every `pause` seconds. */
 export function thenOneEach(limit: number, window: number, pause: number): BucketRule {
   return { window, rolling: false, limit, longest: pause, blockedUntil: (_n, _since, now) => now + pause * 1000 };
 }

@@ -55,8 +55,8 @@ export class OwnerLocks implements Owners {
   }
 
   /**
-   * Says that the event loop of this process turns. A lock whose file was removed is taken anew: without the file another
-   * process would take this one for dead, and run its tasks a second time.
+   * Records that the event loop of this process turns. If the file of the lock was removed, takes the
+   * lock again: without it, other processes would treat this one as dead and run its tasks again.
    */
   async sign(owner: string): Promise<void> {
     const now = new Date();

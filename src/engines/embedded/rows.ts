@@ -186,7 +186,7 @@ export function toAttempt(row: Row): Attempt {
   };
 }
 
-/** The column `error_details`: JSON text of what an error has besides name, message and stack; null if it has nothing. */
+/** The column `error_details`: JSON text of the code, cause and members of an error, or null. */
 export function detailsText(error: ErrorDetails | null | undefined): string | null {
   if (!error) return null;
   const { code, cause, errors, truncated } = error;
