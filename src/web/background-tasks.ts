@@ -39,7 +39,9 @@ interface Enqueues {
  * ```
  */
 export function backgroundTasks(tasks: Enqueues): Middleware {
-  if (typeof tasks !== 'object' || tasks === null || typeof tasks.enqueue !== 'function') throw wrongType('tasks', tasks, aTaskManager);
+  // A single task has `enqueue` too, and would store itself with the list of tasks as its argument.
+  const isManager = typeof tasks === 'object' && tasks !== null && typeof tasks.enqueue === 'function' && !('prepare' in tasks);
+  if (!isManager) throw wrongType('tasks', tasks, aTaskManager);
 
   const collect = async (ctx: Context, next: Next): Promise<void> => {
     const added: NewTask[] = [];

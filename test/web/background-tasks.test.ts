@@ -110,4 +110,9 @@ describe('backgroundTasks', () => {
     expect((await ask(served.url)).status).toBe(200);
     expect(() => kept?.add(send, 'late')).toThrow(/after the request had been answered/);
   });
+
+  it('refuses a single task in place of the manager', () => {
+    const misuse = send as unknown as Parameters<typeof backgroundTasks>[0];
+    expect(() => backgroundTasks(misuse)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+  });
 });
