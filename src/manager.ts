@@ -303,7 +303,7 @@ export class TaskManager implements TaskSource {
     return this.#reader.find(query);
   }
 
-  /** Returns a task with its arguments, attempts and log, or `undefined` if there is none with that id. */
+  /** Returns a task with its arguments, attempts and log, or `undefined` if no task has that id. */
   async get(id: string, query?: DetailQuery): Promise<TaskDetail | undefined> {
     const task = await this.#reader.get(id, query);
     return task && this.#unsealed(task);

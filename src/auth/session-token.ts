@@ -75,7 +75,7 @@ function signsInOrOut({ path }: Context, { mount }: AuthParts): boolean {
 /**
  * Returns the session of a request behind a guard.
  *
- * @throws TaskflowError UNAUTHENTICATED if there is none. Behind {@link requireAuth} there always is one.
+ * @throws TaskflowError UNAUTHENTICATED if the request has no session. Behind {@link requireAuth} it always has.
  */
 export function sessionOf(ctx: { state: object }): Session {
   const { session } = ctx.state as Partial<SessionState>;

@@ -113,7 +113,7 @@ interface TimeLimit {
 /** Milliseconds; setTimeout fires at once past this. */
 const longestTimer = 2 ** 31 - 1;
 
-/** Seconds that a handler may take to end once it was told to. */
+/** Seconds that a handler may take to end after its signal aborts. */
 function graceOf(definition: Definition | undefined): number {
   return Math.min(definition?.settings.cancelGrace ?? 5, longestTimer / 1000);
 }

@@ -104,7 +104,7 @@ export interface TaskReader {
    * another list.
    */
   find(query?: FindQuery): Promise<TaskList>;
-  /** Returns one task, or `undefined` if there is none with that id. */
+  /** Returns one task, or `undefined` if no task has that id. */
   get(id: string, query?: DetailQuery): Promise<TaskDetail | undefined>;
   /** Returns lines of a task's log, the oldest first, 500 unless `limit` says otherwise. */
   logs(id: string, query?: LinesQuery): Promise<readonly LogLine[]>;

@@ -25,7 +25,7 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 /** How much a log line matters. */
 export type LogLevel = (typeof logLevels)[number];
 
-/** What is kept of an error besides its name and message. All of it is bounded: see {@link ErrorDetails.truncated}. */
+/** The stored details of an error: everything but its name and message. All of it is bounded: see {@link ErrorDetails.truncated}. */
 export interface ErrorDetails {
   /** `code` of the error as text, such as `ECONNREFUSED`; absent if it has none. */
   code?: string;

@@ -59,7 +59,7 @@ export class Ledger {
     return this.#seq;
   }
 
-  /** Returns the id of the partition of a name and a queue, and creates the partition if there is none yet. */
+  /** Returns the id of the partition of a name and a queue, and creates the partition if it does not exist. */
   lane(name: string, queue: string): number {
     const key = `${name}\0${queue}`;
     const known = this.#lanes.get(key);
