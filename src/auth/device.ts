@@ -7,8 +7,8 @@ import { macOf } from './keys.js';
 interface Device {
   /** The strategy that let the user in. */
   strategy: string;
-  /** The account that the user typed, as the throttle counts it. */
-  account: string;
+  /** Id of the name that the user typed. */
+  nameId: string;
   /** Name of the session's user. */
   username: string;
   /** Version of the user at the last login; the cookie proves nothing any more when that changes. */
@@ -68,8 +68,8 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceParts): Dev
     const devices = cookie.read(ctx).flatMap((value) => open(value) ?? []);
     return devices.length === 1 ? devices[0] : undefined;
   };
-  const write = (ctx: Context, { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut }: DeviceCookie): void => {
-    const fields: Fields = [strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut];
+  const write = (ctx: Context, { strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut }: DeviceCookie): void => {
+    const fields: Fields = [strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut];
     const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
     cookie.write(ctx, `${text}.${macOf(keys[0], audience, text)}`, expires - Math.floor(now() / 1000));
   };
@@ -77,7 +77,7 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceParts): Dev
     read,
     mark(ctx, user) {
       const before = read(ctx);
-      const same = before?.strategy === user.strategy && before.account === user.account;
+      const same = before?.strategy === user.strategy && before.username === user.username;
       const id = same ? before.id : randomBytes(16).toString('base64url');
       write(ctx, { ...user, id, expires: Math.floor(now() / 1000) + lifetime });
     },
@@ -91,7 +91,7 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceParts): Dev
 
 type Fields = [
   strategy: string,
-  account: string,
+  nameId: string,
   id: string,
   sessionEnd: number,
   expires: number,
@@ -104,6 +104,6 @@ type Fields = [
 /** `undefined` for a cookie of version 0.1, which is bound to no version of the user and proves nothing any more. */
 function readFields(fields: Fields): DeviceCookie | undefined {
   if (fields.length !== 9) return undefined;
-  const [strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut] = fields;
-  return { strategy, account, id, sessionEnd, expires, username, version, loginAt, signOut };
+  const [strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut] = fields;
+  return { strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut };
 }

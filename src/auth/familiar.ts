@@ -6,17 +6,18 @@ import type { Devices } from './device.js';
 import type { KnownUsers } from './known-users.js';
 import type { Credentials, StrategyRegistry } from './registry.js';
 import type { Revocations } from './revocations.js';
-import { accountOf } from './throttle/account.js';
 import type { Familiar } from './throttle/throttle.js';
 import { askStore } from './time-limit.js';
 import type { Verified } from './verify-login.js';
 
 /*
- * Browsers and networks that have logged in to an account before are familiar: their attempts are counted apart from those of
- * strangers, who therefore cannot lock them out. A browser proves it with its device cookie. The networks of an account are
- * kept in the store, for scripts, which keep no cookie.
+ * Browsers and networks that have logged in as a user before are familiar: their attempts are counted apart from those of
+ * strangers, who therefore cannot lock them out. A browser proves it with its device cookie. The networks of a user are kept
+ * in the store, for scripts, which keep no cookie.
  *
- * Both hold for one user of one strategy, until the version of the user changes or all sessions of the user are ended.
+ * Both hold for one user of one strategy, until the version of the user changes or all sessions of the user are ended. An
+ * attempt belongs to that user if it names the user exactly as the login did. The limits of strangers fold similar names into
+ * one account. Here that would let the user of a similar name, such as `alíce`, share the allowance of `alice`.
  */
 
 /** Strategies that one attempt asks, counted together. */
@@ -37,7 +38,7 @@ interface FamiliarLogin {
   signOut: number;
 }
 
-/** Knows which browsers and networks have logged in to which account. */
+/** Knows which browsers and networks have logged in as which user. */
 export interface FamiliarPlaces {
   /** How the attempt is to be counted: with each group, the strategies to ask. Familiar groups come first. */
   groupsOf(ctx: Context, credentials: Credentials): Promise<readonly AttemptGroup[]>;
@@ -45,12 +46,14 @@ export interface FamiliarPlaces {
   rememberNetwork(ctx: Context, typedName: string, user: Verified): Promise<void>;
 }
 
-/** Networks that are kept of one account. */
+/** Networks that are kept of one name. */
 const maxNetworks = 20;
 const day = 86_400_000;
 /** Milliseconds that a network stays familiar after a login. */
 const lifetime = 30 * day;
-/** Times that other processes may change the networks of an account first before this one gives up. */
+/** A full memory store drops networks before sessions, but after the counts of failed logins, which strangers can add. */
+const droppable = { rank: Number.MAX_SAFE_INTEGER, notBefore: 0 };
+/** Times that other processes may change the networks of a name first before this one gives up. */
 const maxRaces = 10;
 
 interface KnownNetwork extends FamiliarLogin {
@@ -70,7 +73,7 @@ interface FamiliarParts {
 
 /** The familiar browsers and networks of a login. */
 export function familiarPlaces({ store, prefix, registry, users, revocations, devices, now }: FamiliarParts): FamiliarPlaces {
-  const keyOf = (strategy: string, account: string): string => `${prefix}${strategy}:${account}`;
+  const keyOf = (strategy: string, typedName: string): string => `${prefix}${strategy}:${nameId(typedName)}`;
 
   const holds = async (strategy: string, { username, version, loginAt, signOut }: FamiliarLogin): Promise<boolean> => {
     await revocations.ready();
@@ -84,30 +87,29 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, de
     }
   };
 
-  const familiarOf = async (ctx: Context, strategy: string, account: string): Promise<Familiar | undefined> => {
+  const familiarOf = async (ctx: Context, strategy: string, typedName: string): Promise<Familiar | undefined> => {
     if (!registry.get(strategy)) return undefined;
     const device = devices.read(ctx);
     // A browser is known by its cookie wherever it is; a network only if the browser is not.
-    if (device?.strategy === strategy && device.account === account && (await holds(strategy, device)))
-      return { by: 'device', id: device.id, strategy };
+    if (device?.strategy === strategy && isNamed(device, typedName) && (await holds(strategy, device)))
+      return { by: 'device', id: device.id, strategy, username: device.username };
     const id = networkOf(clientAddress(ctx));
-    const networks = networksIn(await askStore(() => store.get(keyOf(strategy, account))), now());
+    const networks = networksIn(await askStore(() => store.get(keyOf(strategy, typedName))), now());
     const known = networks.find(({ network }) => network === id);
-    return known && (await holds(strategy, known)) ? { by: 'network', id, strategy } : undefined;
+    return known && (await holds(strategy, known)) ? { by: 'network', id, strategy, username: known.username } : undefined;
   };
 
   return {
     async groupsOf(ctx, { username, strategy }) {
       const names = strategy === undefined ? registry.names() : [strategy];
-      const account = accountId(username);
-      const found = await Promise.all(names.map((name) => familiarOf(ctx, name, account)));
+      const found = await Promise.all(names.map((name) => familiarOf(ctx, name, username)));
       const familiar = names.flatMap((name, n) => (found[n] ? [{ strategies: [name], familiar: found[n] }] : []));
       const others = names.filter((_name, n) => found[n] === undefined);
       return others.length === 0 ? familiar : [...familiar, { strategies: others, familiar: undefined }];
     },
     async rememberNetwork(ctx, typedName, { strategy, username, version, signOut, authenticatedAt }) {
       const network = networkOf(clientAddress(ctx));
-      const key = keyOf(strategy, accountId(typedName));
+      const key = keyOf(strategy, typedName);
       const login: KnownNetwork = { network, username, version, signOut, loginAt: authenticatedAt.getTime() };
       try {
         for (let race = 0; race < maxRaces; race++) {
@@ -117,7 +119,7 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, de
           if (same && isFresh(same, login)) return;
           const others = networks.filter((each) => each !== same).sort((one, other) => other.loginAt - one.loginAt);
           const after = [login, ...others].slice(0, maxNetworks).map((each) => ({ ...each }));
-          if (await askStore(() => store.replace(key, before, after, lifetime / 1000))) return;
+          if (await askStore(() => store.replace(key, before, after, lifetime / 1000, droppable))) return;
         }
       } catch {
         // The next login remembers it.
@@ -132,9 +134,14 @@ function isFresh(known: KnownNetwork, login: KnownNetwork): boolean {
   return same && login.loginAt >= known.loginAt && login.loginAt - known.loginAt < day;
 }
 
-/** The account that a typed name stands for, in a form that is short and can be a key. */
-export function accountId(username: string): string {
-  return createHash('sha256').update(accountOf(username)).digest('base64url').slice(0, 22);
+/** A typed name in a form that is short and can be a key. Names that differ in any character have different ids. */
+export function nameId(typedName: string): string {
+  return createHash('sha256').update(typedName).digest('base64url').slice(0, 22);
+}
+
+/** Whether a typed name is that of the user of a device: the name that was typed at the login, or the canonical one. */
+function isNamed({ nameId: id, username }: { nameId: string; username: string }, typedName: string): boolean {
+  return id === nameId(typedName) || username === typedName;
 }
 
 function networksIn(stored: StoreValue | undefined, now: number): KnownNetwork[] {

@@ -8,7 +8,7 @@ import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
 import { isSafeMethod } from '../http/same-origin.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
-import { accountId } from './familiar.js';
+import { nameId } from './familiar.js';
 import { logIn, tellThrottled } from './login.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
@@ -113,7 +113,7 @@ async function login(ctx: Context, auth: Auth, parts: AuthParts): Promise<void> 
     parts.cookies.session.write(ctx, token, (session.expiresAt.getTime() - Date.now()) / 1000);
     parts.devices.mark(ctx, {
       strategy: session.strategy,
-      account: accountId(form.username),
+      nameId: nameId(form.username),
       username: session.username,
       version: parts.tokens.versionOf(session),
       loginAt: session.authenticatedAt.getTime(),

@@ -6,7 +6,7 @@ import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './
 export interface MemoryStoreOptions {
   /**
    * The most keys that are kept. A full store first drops expired entries, then counts of failed logins (the lowest first, and
-   * none that blocks), then the entries that expire first. Default 100,000.
+   * none that blocks), then networks that have logged in, then the entries that expire first. Default 100,000.
    */
   maxKeys?: number | undefined;
   /** Entries of a log kept at most; the oldest goes. Default 10,000. */

@@ -3,7 +3,7 @@ import type { AuthOptions } from '../../src/auth/create-auth.js';
 import { StrategyRegistry } from '../../src/auth/registry.js';
 import type { AuthStrategy, KnownUser } from '../../src/auth/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
-import { type Answer, postForm, postJson } from '../helpers/client.js';
+import { type Answer, ask, postForm, postJson } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { everyStore, keysIn, type TwoViews } from '../helpers/stores.js';
@@ -35,6 +35,17 @@ function users() {
   return strategy;
 }
 
+/** A strategy to which every spelling of `ci` is a user of its own, all with one password. */
+function twins() {
+  const strategy = users();
+  strategy.authenticate_user = (username, given) => {
+    if (given !== password) strategy.guesses += 1;
+    return given === password && { ok: true, username };
+  };
+  strategy.find_user = (username) => ({ version: username });
+  return strategy;
+}
+
 const serve = async (options: Partial<AuthOptions>): Promise<LoginApp> => {
   const app = await serveLogin({ throttle: { floor: 0 }, ...options }, { proxy: true, maxIpsCount: 1 });
   apps.push(app);
@@ -49,8 +60,8 @@ const guess = async (app: LoginApp, address: string, username = 'ci', cookie?: s
 const logIn = async (app: LoginApp, address: string, more: object = {}): Promise<number> =>
   (await postJson(app.login, { username: 'ci', password, ...more }, from(address))).status;
 /** The device cookie of a login by the form. */
-const deviceOf = async (app: LoginApp, address: string, strategy = ''): Promise<string> => {
-  const answer: Answer = await postForm(app.login, { username: 'ci', password, strategy }, from(address));
+const deviceOf = async (app: LoginApp, address: string, strategy = '', username = 'ci'): Promise<string> => {
+  const answer: Answer = await postForm(app.login, { username, password, strategy }, from(address));
   const cookies = answer.headers.getSetCookie().map((each) => each.split(';')[0] ?? '');
   return cookies.find((each) => each.includes('_device')) ?? '';
 };
@@ -249,6 +260,23 @@ describe('a familiar network', () => {
     expect(await keysIn(store, 'auth:/tasks:networks:')).toHaveLength(1);
   });
 
+  it('is not forgotten when twenty other networks log in as a user of a similar name', async () => {
+    const app = await serve({ strategies: twins(), throttle: { ...limited, global: 100 } });
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    for (let n = 0; n < 20; n++) expect(await logIn(app, `198.51.100.${n}`, { username: 'cí' })).toBe(200);
+    await exhaust(app);
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+  });
+
+  it('gives way to sessions in a full memory store, whatever spellings a user logs in with', async () => {
+    const strategies: AuthStrategy = { authenticate_user: (username) => ({ ok: true, username: username.trim() }) };
+    const app = await serve({ strategies, store: memoryStore({ maxKeys: 60 }), throttle: { floor: 0, global: 1000 } });
+    for (let n = 0; n < 50; n++) expect(await logIn(app, '192.0.2.10', { username: `ci${' '.repeat(n)}` })).toBe(200);
+    const { token } = (await postJson(app.login, { username: 'ci', password }, from('192.0.2.10'))).json as { token: string };
+    const { json } = await ask(`${app.base}/auth/sessions`, { headers: { Authorization: `Bearer ${token}` } });
+    expect((json as { items: unknown[] }).items).toHaveLength(51);
+  });
+
   it('answers 503 and asks no strategy when the store cannot tell what is familiar', async () => {
     const strategies = users();
     const store = memoryStore();
@@ -259,5 +287,46 @@ describe('a familiar network', () => {
     });
     expect(await guess(app, '192.0.2.10')).toBe(503);
     expect(strategies.guesses).toBe(0);
+  });
+});
+
+describe.each(['cí', 'CI', 'ci ', '\uff43i'])('a user named %j beside the user ci', (twin) => {
+  const limited = { floor: 0, account: 3, pair: 10, address: 100 };
+
+  it('gives no familiar network or browser to guesses at ci, and cannot use up what belongs to ci', async () => {
+    const strategies = twins();
+    const app = await serve({ strategies, throttle: limited });
+    const browser = await deviceOf(app, '192.0.2.11');
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    const twinBrowser = await deviceOf(app, '203.0.113.2', '', twin);
+    expect(await logIn(app, '203.0.113.1', { username: twin })).toBe(200);
+    // Strangers exhaust their common limit, which covers both names.
+    for (let n = 0; n < 3; n++) expect(await guess(app, network(n))).toBe(401);
+    expect(await guess(app, network(99), twin)).toBe(429);
+    strategies.guesses = 0;
+    expect(await guess(app, '203.0.113.1')).toBe(429);
+    expect(await guess(app, '203.0.113.99', 'ci', twinBrowser)).toBe(429);
+    expect(strategies.guesses).toBe(0);
+    // The other user still has the allowance of a familiar user, and uses it up.
+    for (let n = 0; n < 3; n++) expect(await guess(app, '203.0.113.1', twin)).toBe(401);
+    expect(await guess(app, '203.0.113.99', twin, twinBrowser)).toBe(429);
+    expect(await logIn(app, '192.0.2.10')).toBe(200);
+    expect(await guess(app, '192.0.2.99', 'ci', browser)).toBe(401);
+  });
+});
+
+describe('a user whom a strategy knows by several names', () => {
+  it('is familiar under the name that was typed, and in a browser also under the canonical name, with one allowance', async () => {
+    const strategies = users();
+    const app = await serve({ strategies, throttle: { floor: 0, account: 3, pair: 10, address: 100 } });
+    const browser = await deviceOf(app, '192.0.2.11', '', 'CI');
+    expect(await logIn(app, '192.0.2.10', { username: 'CI' })).toBe(200);
+    for (let n = 0; n < 3; n++) await guess(app, network(n));
+    expect(await logIn(app, '192.0.2.10', { username: 'CI' })).toBe(200);
+    expect(await logIn(app, '192.0.2.10')).toBe(429);
+    expect(await guess(app, '192.0.2.99', 'CI', browser)).toBe(401);
+    expect(await guess(app, '192.0.2.99', 'ci', browser)).toBe(401);
+    expect(await guess(app, '192.0.2.10', 'CI')).toBe(401);
+    expect(await guess(app, '192.0.2.99', 'ci', browser)).toBe(429);
   });
 });

@@ -10,8 +10,8 @@ const plainOf = new Map<string, string>();
 /**
  * Returns the account that a typed name stands for. Directories and databases treat names as equal that differ in case, width,
  * spaces, accents, digits of another script and characters that a collation ignores (RFC 4518 section 2, collations such as
- * MySQL's `utf8mb4_0900_ai_ci`), so these spellings must share one limit. Two accounts whose names fold to the same text share
- * it too: their users can delay each other's logins, as the threat model says.
+ * MySQL's `utf8mb4_0900_ai_ci`), so these spellings must share one limit. Only the limits of strangers use it. Two users whose
+ * names fold to the same text share those limits, but not what belongs to a user, such as familiar browsers and networks.
  */
 export function accountOf(username: string): string {
   return (

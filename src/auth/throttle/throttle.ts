@@ -15,8 +15,8 @@ export interface ThrottleOptions {
   /** Failures of one network (an IPv4 address, or an IPv6 network of 64 bits) in ten minutes. Default 30. */
   address?: number | undefined;
   /**
-   * Failures of one account in an hour; then one attempt in each 30 s. Browsers and networks that have logged in to the
-   * account before share an allowance of their own, of the same size. Default 50.
+   * Failures of one account in an hour; then one attempt in each 30 s. Browsers and networks that have logged in as the user
+   * before share an allowance of their own, of the same size. Default 50.
    */
   account?: number | undefined;
   /** Attempts in a second, in this process. Default 20. */
@@ -58,13 +58,15 @@ const waiting = { patience: 5000, perLine: 100, total: 1000 } as const;
 /** The limit that refused an attempt. */
 export type BucketName = 'pair' | 'address' | 'account' | 'device' | 'familiar' | 'global' | 'queue';
 
-/** A browser or network that has logged in to the account before: strangers must not be able to lock it out. */
+/** A browser or network that has logged in as the user before: strangers must not be able to lock it out. */
 export interface Familiar {
   by: 'device' | 'network';
   /** Id of the browser, or the network. */
   id: string;
   /** The strategy that let the user in. */
   strategy: string;
+  /** Canonical name of that user, by which attempts are counted: the users of similar names must not share the allowance. */
+  username: string;
 }
 
 /** What an attempt is counted by. */
@@ -228,21 +230,24 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
 
   /** The address comes first: one that is blocked learns nothing about the other limits. */
   const bucketsOf = ({ username, address, familiar }: Attempt, { pair, account, address: perAddress }: ThrottleLimits): Bucket[] => {
-    const name = accountOf(username);
     const network = networkOf(address);
     const ofAddress = addressBucket(network, perAddress);
     const hourly = thenOneEach(account, 3600, 30);
     const bucket = (bucketName: BucketName, rule: BucketRule, ...parts: string[]): Bucket => ({
       name: bucketName,
       table: familiar ? familiarBuckets : buckets,
-      key: macOf(key, bucketName, name, ...parts),
+      key: macOf(key, bucketName, ...parts),
       rule,
     });
-    if (!familiar) return [ofAddress, bucket('pair', doubling(pair), network), bucket('account', hourly)];
+    if (!familiar) {
+      const name = accountOf(username);
+      return [ofAddress, bucket('pair', doubling(pair), name, network), bucket('account', hourly, name)];
+    }
     const { by, id, strategy } = familiar;
-    const shared = bucket('familiar', hourly, strategy);
-    if (by === 'network') return [ofAddress, bucket('pair', doubling(pair), id, strategy), shared];
-    return [bucket('device', doubling(pair), strategy, id), shared];
+    const user = [strategy, familiar.username];
+    const shared = bucket('familiar', hourly, ...user);
+    if (by === 'network') return [ofAddress, bucket('pair', doubling(pair), ...user, id), shared];
+    return [bucket('device', doubling(pair), ...user, id), shared];
   };
 
   const addressBucket = (network: string, limit: number): Bucket => ({

@@ -9,9 +9,9 @@ const seconds = 1000;
 const minutes = 60 * seconds;
 const hours = 60 * minutes;
 
-const laptop: Familiar = { by: 'device', id: 'laptop', strategy: 'default' };
-const phone: Familiar = { by: 'device', id: 'phone', strategy: 'default' };
-const office: Familiar = { by: 'network', id: '203.0.113.7', strategy: 'default' };
+const laptop: Familiar = { by: 'device', id: 'laptop', strategy: 'default', username: 'alice' };
+const phone: Familiar = { by: 'device', id: 'phone', strategy: 'default', username: 'alice' };
+const office: Familiar = { by: 'network', id: '203.0.113.7', strategy: 'default', username: 'alice' };
 
 function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets, clock = { now: Date.parse('2026-03-01T12:00:00Z') }) {
   const told: [string, number, number][] = [];
@@ -191,7 +191,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('alice', '203.0.113.7')).not.toBe('in');
     expect(await failTimes(6, 'alice', '203.0.113.7', laptop)).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
     expect(await fail('alice', '203.0.113.7', phone)).toBe('in');
-    expect(await fail('bob', '203.0.113.7', laptop)).toBe('in');
+    expect(await fail('bob', '203.0.113.7', { ...laptop, username: 'bob' })).toBe('in');
     clock.now += seconds;
     expect(await fail('alice', '192.0.2.1', laptop)).toBe('in');
   });
@@ -207,8 +207,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
 
   it('lets all familiar browsers and networks of an account fail fifty times in an hour together', async () => {
     const { clock, fail } = throttleAt({ global: 1000 }, make());
-    const familiar = (n: number): Familiar =>
-      n % 2 ? { by: 'device', id: `device ${n}`, strategy: 'default' } : { by: 'network', id: `192.0.2.${n}`, strategy: 'default' };
+    const familiar = (n: number): Familiar => (n % 2 ? { ...laptop, id: `device ${n}` } : { ...office, id: `192.0.2.${n}` });
     let admitted = 0;
     for (let n = 0; n < 40; n++) {
       for (let guess = 0; guess < 5; guess++) if ((await fail('alice', `192.0.2.${n}`, familiar(n))) === 'in') admitted += 1;
@@ -216,6 +215,8 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(admitted).toBe(50);
     expect(await fail('alice', '203.0.113.7')).toBe('in');
     expect(await fail('alice', '192.0.2.1', { ...laptop, strategy: 'another' })).toBe('in');
+    expect(await fail('al\u00edce', '192.0.2.1', { ...laptop, username: 'al\u00edce' })).toBe('in');
+    expect(await fail('ALICE', '192.0.2.1', { ...laptop, id: 'desktop' })).toBe(30);
     clock.now += hours;
     expect(await fail('alice', '192.0.2.1', phone)).toBe('in');
   });
