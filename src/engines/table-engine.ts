@@ -94,12 +94,13 @@ export class TableEngine implements TaskEngine {
   constructor({ home, logger, retention }: TableEngineOptions) {
     this.#home = home;
     this.#logger = logger;
-    this.#upkeep = new Upkeep({ logger, retention });
+    const { clockTolerance = 1000 } = home;
+    this.#upkeep = new Upkeep({ logger, retention, clockTolerance, dueEarlier: () => this.#poke() });
     this.#recording = new Background(logger, 'recording the ends of tasks');
     this.#logging = new Background(logger, 'writing log lines of tasks');
     this.#progress = new Background(logger, 'writing the progress of tasks');
     this.#claims = new ClaimTimer({ logger, look: () => this.#poke() });
-    this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
+    this.#scheduler = new ScheduleTimers({ logger, clockTolerance, made: (row) => this.#tell([row]), poke: () => this.#poke() });
     this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#openChecked()), changed: this.#changed }));
     const { enqueueIn, backup } = home;
     if (enqueueIn) this.enqueueIn = enqueueIn;

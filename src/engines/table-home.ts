@@ -61,6 +61,8 @@ export interface TableHome {
   /** What the engine is called. */
   readonly engine: string;
   open(news: HomeNews): Promise<OpenTables>;
+  /** Milliseconds by which the clocks of the processes may differ. Default 1000: they are on one host, and have one clock. */
+  readonly clockTolerance?: number;
   /** Absent where no other process can have the tables open. */
   readonly owners?: Owners | undefined;
   /** Where it keeps sessions; those of the tables when absent. */

@@ -128,9 +128,9 @@ class InlineEngine implements TestEngine {
     if (this.#runner) this.#later(this.#plan(schedule));
   }
 
-  async #plan({ name, task, rule, interval, prepare, next }: Schedule): Promise<void> {
+  async #plan({ name, task, rule, prepare, next }: Schedule): Promise<void> {
     const [at, template] = [this.#now, packTasks([prepare()])];
-    await this.#write<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, interval: interval ?? null, at });
+    await this.#write<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, at });
   }
 
   /** One at a time: a handler that enqueues leaves what it stored to whoever runs it. */

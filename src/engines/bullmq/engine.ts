@@ -61,6 +61,7 @@ function redisHome({ connection, prefix, logger }: { connection: RedisConnection
   const owners = new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`);
   return {
     engine: 'bullmq',
+    clockTolerance: 60_000,
     store,
     owners,
     async close() {

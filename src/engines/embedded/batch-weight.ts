@@ -16,6 +16,8 @@ export function weightOf(write: Write): number {
     }
     case 'log':
       return weightOfLines(write.logs);
+    case 'restartDelays':
+      return base + write.delays.length * 30;
     case 'rerun':
       return base + write.ids.length * 80 + (write.args?.length ?? 0);
     case 'retry':

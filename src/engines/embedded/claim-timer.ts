@@ -51,10 +51,9 @@ export class ClaimTimer {
     clearTimeout(this.#retry);
   }
 
-  /** Waits in short steps, so that a clock that was set is noticed. After one was set back, a claim starts delays again. */
+  /** Waits in short steps, so that a clock that was set forward is noticed. */
   #waitFor(due: number): void {
-    const since = Date.now();
-    const next = (): void => (since <= Date.now() && Date.now() < due ? this.#waitFor(due) : this.#look());
-    this.#due = setTimeout(next, Math.min(Math.max(0, due - since), longestWait));
+    const next = (): void => (Date.now() < due ? this.#waitFor(due) : this.#look());
+    this.#due = setTimeout(next, Math.min(Math.max(0, due - Date.now()), longestWait));
   }
 }

@@ -2,7 +2,6 @@ import type { StoredError } from '../../tasks/engine.js';
 import { fingerprint } from '../../tasks/fingerprint.js';
 import { end } from './attempts.js';
 import type { Database, Row } from './database.js';
-import { restartDelays } from './delays.js';
 import { type Ready, readyAmong, readyTasks } from './ready-tasks.js';
 import type { ClaimedRow } from './rows.js';
 import { move, summaryRow, type Transaction } from './transaction.js';
@@ -33,10 +32,6 @@ export function claim(
   const { owner, limit, at, bytes = claimBytes } = wish;
   let due = nextDue(database);
   let more = false;
-  if (due !== null && restartDelays(transaction, at, mostAtOnce)) {
-    due = nextDue(database);
-    more = true;
-  }
   if (due !== null && due <= at) {
     makeReady(transaction, at);
     due = nextDue(database);

@@ -1,32 +1,58 @@
+import type { Database } from './database.js';
+import type { GroupCommit } from './group-commit.js';
 import type { Transaction } from './transaction.js';
+import type { Write } from './write.js';
+
+/** A delay: the `seq` of its task, and from when it counts, in Unix milliseconds. */
+export type Delay = readonly [seq: number, waitsFrom: number];
+
+/** Delays of one commit. */
+const delaysAtOnce = 1_000;
+
+interface Storage {
+  reader: { futureDelays(after: number, limit: number): Delay[] };
+  commits: Pick<GroupCommit, 'submit'>;
+}
 
 /**
- * Milliseconds by which a stored time may lie too far in the future without the clock having been set
- * back: a batch carries its time from before it waited for the lock on the file, and another process
- * may have written meanwhile.
+ * Starts the delays again that begin more than `tolerance` milliseconds in the future. A delay begins before it is stored, so this
+ * only happens after the clock was set back: otherwise these tasks would also wait for the length of the jump. Returns whether it
+ * found any.
+ *
+ * The delays are read and compared with the clock on this thread at one moment. Their commit may wait for a lock on the file, and
+ * then only starts those again that are still as they were read.
  */
-export const clockTolerance = 60_000;
+export async function restartFutureDelays({ reader, commits }: Storage, tolerance: number): Promise<boolean> {
+  for (let found = false; ; found = true) {
+    const at = Date.now();
+    const delays = reader.futureDelays(at + tolerance, delaysAtOnce);
+    if (delays.length === 0) return found;
+    await commits.submit<'restartDelays'>({ kind: 'restartDelays', delays, at });
+    if (delays.length < delaysAtOnce) return true;
+  }
+}
 
-/**
- * Starts the delays again that seem to begin in the future, which only happens after the clock was set back: otherwise these
- * tasks would also wait for the length of the jump. Tasks that were given an absolute time keep it. Returns whether it found
- * any, at most so many at a time.
- */
-export function restartDelays({ database, ledger }: Transaction, at: number, limit: number): boolean {
-  const latest = database.get('SELECT max(waits_from) AS latest FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL')?.latest;
-  if (typeof latest !== 'number' || latest <= at + clockTolerance) return false;
-  const rows = database.all(
-    `SELECT seq FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL AND waits_from > ? ORDER BY waits_from DESC LIMIT ?`,
-    at + clockTolerance,
-    limit,
-  );
+/** Delays that begin after a time, the latest first. */
+export function futureDelays(database: Database, after: number, limit: number): Delay[] {
+  return database
+    .all(
+      `SELECT seq, waits_from FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL AND waits_from > ?
+       ORDER BY waits_from DESC LIMIT ?`,
+      after,
+      limit,
+    )
+    .map(({ seq, waits_from: from }) => [Number(seq), Number(from)]);
+}
+
+/** Starts delays again that have not changed since they were read. Deadlines move with them. */
+export function restartDelays({ database, ledger }: Transaction, { delays, at }: Extract<Write, { kind: 'restartDelays' }>): undefined {
   database.run(
     `UPDATE task SET rev = ?1 + each.key, run_at = run_at - waits_from + ?2, ready_at = run_at - waits_from + ?2,
        deadline_at = deadline_at - waits_from + ?2, waits_from = ?2
-     FROM json_each(?3) AS each WHERE task.seq = each.value`,
-    ledger.nextRevs(rows.length),
+     FROM json_each(?3) AS each WHERE task.seq = each.value ->> 0 AND waits_from = each.value ->> 1 AND ready_at IS NOT NULL`,
+    ledger.nextRevs(delays.length),
     at,
-    JSON.stringify(rows.map(({ seq }) => seq)),
+    JSON.stringify(delays),
   );
-  return true;
+  return undefined;
 }

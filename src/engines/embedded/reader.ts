@@ -2,6 +2,7 @@ import type { Changes, EngineDescription, LogQuery, TaskFilter, TaskPage, TaskQu
 import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker } from '../../tasks/types.js';
 import type { Bell } from './bell.js';
 import { type Database, type Row, rollBack, type SqlValue } from './database.js';
+import { type Delay, futureDelays } from './delays.js';
 import { countTasks, listTasks } from './listing.js';
 import {
   detailsOf,
@@ -206,6 +207,11 @@ export class Reader {
     if (read < rowsOfChange) return 0;
     const all = this.#database.get(`SELECT count(*) AS n FROM (SELECT 1 FROM ${table} WHERE rev > ? LIMIT ?)`, after, countedTo);
     return Number(all?.n) - read;
+  }
+
+  /** Delays that begin after a time, the latest first. */
+  futureDelays(after: number, limit: number): Delay[] {
+    return futureDelays(this.#database, after, limit);
   }
 
   /** Whether there are failures that the word index does not have yet. */

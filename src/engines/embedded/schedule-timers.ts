@@ -5,7 +5,6 @@ import type { Schedule } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
 import type { Alarm } from '../table-home.js';
 import type { Row } from './database.js';
-import { clockTolerance } from './delays.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
 import { packTasks } from './write.js';
@@ -25,6 +24,8 @@ interface Parts {
   made(row: Row): void;
   /** There is something to run. */
   poke(): void;
+  /** Milliseconds by which the clocks of the processes may differ. */
+  clockTolerance: number;
 }
 
 interface Storage {
@@ -107,9 +108,9 @@ export class ScheduleTimers {
     const commits = this.#storage?.commits;
     const at = Date.now();
     await Promise.all(
-      schedules.map(({ name, task, rule, interval = null, next, prepare }) => {
+      schedules.map(({ name, task, rule, next, prepare }) => {
         const template = packTasks([prepare()]);
-        return commits?.submit<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, interval, at });
+        return commits?.submit<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, at });
       }),
     );
   }
@@ -128,10 +129,20 @@ export class ScheduleTimers {
   #arm(entry: Entry, at: number): void {
     const { schedule } = entry;
     const left = at - Date.now();
-    // The next run of an interval is much further away than the interval only if the clock was set back.
-    if (schedule.interval !== undefined && left > schedule.interval + clockTolerance) this.#plan([schedule]);
+    const { interval } = schedule;
+    // The next run of an interval is further away than the interval only if the clock was set back.
+    if (interval !== undefined && left > interval + this.#parts.clockTolerance) this.#restart(entry, { dueAt: at, interval });
     const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#due(entry, at));
     entry.timer = setTimeout(due, Math.min(Math.max(0, left), longestWait));
+  }
+
+  /** Starts an interval again, so that it does not pause for the length of the jump. If that fails, the next step tries again. */
+  #restart({ schedule: { name, rule } }: Entry, { dueAt, interval }: { dueAt: number; interval: number }): void {
+    this.#planning.run(async () => {
+      const nextAt = Date.now() + interval;
+      await this.#storage?.commits.submit<'restartInterval'>({ kind: 'restartInterval', name, rule, dueAt, nextAt });
+      this.refresh();
+    });
   }
 
   #due(entry: Entry, at: number): void {

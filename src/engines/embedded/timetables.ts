@@ -1,21 +1,15 @@
 import { isEnded } from '../../tasks/states.js';
 import type { Row } from './database.js';
-import { clockTolerance } from './delays.js';
 import { idBytes, isUndefined } from './rows.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 import { packedAt, type Write } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
-/**
- * Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was planned. If the clock was set back,
- * the next run of an interval moves forward by whole intervals, so that it keeps its rhythm.
- */
-export function plan({ database }: Transaction, { name, task, rule, template, nextAt, interval, at }: Of<'plan'>): undefined {
+/** Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was planned. */
+export function plan({ database }: Transaction, { name, task, rule, template, nextAt }: Of<'plan'>): undefined {
   const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);
   const kept = planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
-  const isTooFar = kept !== null && interval !== null && kept - at > interval + clockTolerance;
-  const early = isTooFar ? (Math.ceil((kept - at) / interval) - 1) * interval : 0;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at,
@@ -24,8 +18,14 @@ export function plan({ database }: Transaction, { name, task, rule, template, ne
     task,
     rule,
     JSON.stringify(template.values),
-    kept === null ? null : kept - early,
+    kept,
   );
+  return undefined;
+}
+
+/** Starts an interval again after the clock was set back, unless its next run or its rule has changed meanwhile. */
+export function restartInterval({ database }: Transaction, { name, rule, dueAt, nextAt }: Of<'restartInterval'>): undefined {
+  database.run('UPDATE schedule SET next_at = ? WHERE name = ? AND rule = ? AND next_at = ?', nextAt, name, rule, dueAt);
   return undefined;
 }
 

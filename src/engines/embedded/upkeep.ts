@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
+import { restartFutureDelays } from './delays.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
 import { startOf } from './rollup.js';
@@ -19,10 +20,22 @@ export interface Retention {
 export const keptStatistics = { minuteDays: 7, hourDays: 400 } as const;
 
 const day = 86_400_000;
-/** Milliseconds between two runs of each job: indexing failures for search, dropping what is too old, dropping empty partitions. */
-const intervals = { search: 1000, prune: 60_000, partitions: 3_600_000 };
+/**
+ * Milliseconds between two runs of each job: indexing failures for search, starting delays again after the clock was set back,
+ * dropping what is too old, dropping empty partitions.
+ */
+const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600_000 };
 /** Rows of one commit, so that no commit is long, and milliseconds between two commits, so that other writes can come between. */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
+
+interface UpkeepParts {
+  logger: Logger;
+  retention: Retention;
+  /** Milliseconds by which the clocks of the processes may differ. Default 1000. */
+  clockTolerance?: number;
+  /** Called when waiting tasks may be due earlier than before. */
+  dueEarlier?(): void;
+}
 
 interface Storage {
   reader: Reader;
@@ -31,21 +44,20 @@ interface Storage {
 
 /** What a database needs from time to time, in small steps. */
 export class Upkeep {
-  readonly #logger: Logger;
-  readonly #retention: Retention;
+  readonly #parts: UpkeepParts;
   #timers: NodeJS.Timeout[] = [];
   #stopped = false;
   /** When partitions are looked at again. */
   #nextPartitions = 0;
 
-  constructor({ logger, retention }: { logger: Logger; retention: Retention }) {
-    this.#logger = logger;
-    this.#retention = retention;
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts;
   }
 
   start(storage: Storage): void {
     this.#repeat(intervals.search, () => this.#makeSearchable(storage));
-    const { age, count } = this.#retention;
+    this.#repeat(intervals.delays, () => this.#restartDelays(storage));
+    const { age, count } = this.#parts.retention;
     if (age !== undefined || count !== undefined) this.#repeat(intervals.prune, () => this.#prune(storage));
     this.#repeat(intervals.prune, () => this.#dropExpired(storage));
     this.#repeat(intervals.prune, () => this.#dropStatistics(storage));
@@ -58,7 +70,7 @@ export class Upkeep {
 
   /** Now and then, never twice at a time. */
   #repeat(milliseconds: number, work: () => Promise<void>): void {
-    const job = new Background(this.#logger, 'the upkeep of the task database');
+    const job = new Background(this.#parts.logger, 'the upkeep of the task database');
     let busy = false;
     const turn = async (): Promise<void> => {
       if (busy || this.#stopped) return;
@@ -83,8 +95,13 @@ export class Upkeep {
     }
   }
 
+  async #restartDelays(storage: Storage): Promise<void> {
+    const { clockTolerance = 1000, dueEarlier } = this.#parts;
+    if (await restartFutureDelays(storage, clockTolerance)) dueEarlier?.();
+  }
+
   async #prune({ commits }: Storage): Promise<void> {
-    const { age, count } = this.#retention;
+    const { age, count } = this.#parts.retention;
     let deleted = steps.prune;
     while (!this.#stopped && deleted === steps.prune) {
       const at = Date.now();
@@ -103,7 +120,7 @@ export class Upkeep {
 
   /** Drops old sums. From time to time it also drops partitions that have no task and no recent sum. */
   async #dropStatistics({ reader, commits }: Storage): Promise<void> {
-    const { minutes, hours } = this.#retention.statistics ?? {
+    const { minutes, hours } = this.#parts.retention.statistics ?? {
       minutes: keptStatistics.minuteDays * day,
       hours: keptStatistics.hourDays * day,
     };

@@ -1,6 +1,7 @@
 import type { AttemptResult, CommandResult, NewLogLine, NewTask } from '../../tasks/engine.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
+import type { Delay } from './delays.js';
 import type { MirroredTask } from './mirror.js';
 import type { ClaimedRow } from './rows.js';
 import type { Stuck } from './stuck-attempts.js';
@@ -88,17 +89,11 @@ export type Write =
   /** With the owner alone: that process has ended. */
   | { kind: 'introduce'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
-  /** `template` is a task of the schedule; each run is one like it. `interval`: milliseconds between two runs, null for a cron rule. */
-  | {
-      kind: 'plan';
-      name: string;
-      task: string;
-      rule: string;
-      template: PackedTasks;
-      nextAt: number | null;
-      interval: number | null;
-      at: number;
-    }
+  /** `template` is a task of the schedule; each run is one like it. */
+  | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null; at: number }
+  /** The next run moves from `dueAt` to `nextAt`. */
+  | { kind: 'restartInterval'; name: string; rule: string; dueAt: number; nextAt: number }
+  | { kind: 'restartDelays'; delays: readonly Delay[]; at: number }
   /** `skip`: the run was missed and is not made good. */
   | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
@@ -139,6 +134,8 @@ export interface Written {
   introduce: undefined;
   pauseQueue: undefined;
   plan: undefined;
+  restartInterval: undefined;
+  restartDelays: undefined;
   /** The row of the task it made. */
   fire: Row | undefined;
   /** Likewise; `undefined` where there is no such schedule. */

@@ -2,6 +2,7 @@ import { abandon, finish, handBack, recover, succeed, writeLog, writeProgress } 
 import { claim } from './claim.js';
 import { command, rerun } from './commands.js';
 import { type Database, rollBack, sqliteCode } from './database.js';
+import { restartDelays } from './delays.js';
 import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
@@ -9,7 +10,7 @@ import { forget, mirror } from './mirror.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
 import { dropPartitions, dropStatistics } from './statistics.js';
-import { fire, pauseQueue, pauseSchedule, plan, removeSchedule, runSchedule } from './timetables.js';
+import { fire, pauseQueue, pauseSchedule, plan, removeSchedule, restartInterval, runSchedule } from './timetables.js';
 import { type Transaction, wantedRow } from './transaction.js';
 import { dropExpired, makeSearchable, prune } from './upkeep-writes.js';
 import { introduce } from './workers.js';
@@ -116,6 +117,10 @@ export class Writer {
         return pauseQueue(transaction, write);
       case 'plan':
         return plan(transaction, write);
+      case 'restartInterval':
+        return restartInterval(transaction, write);
+      case 'restartDelays':
+        return restartDelays(transaction, write);
       case 'fire':
         return fire(transaction, write);
       case 'runSchedule':

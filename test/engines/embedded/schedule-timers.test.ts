@@ -81,7 +81,7 @@ describe('schedules', () => {
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
     };
-    const made = new ScheduleTimers({ logger: log.logger, made: () => {}, poke: () => {} });
+    const made = new ScheduleTimers({ logger: log.logger, clockTolerance: 1000, made: () => {}, poke: () => {} });
     timers.push(made);
     made.add(schedule);
     made.start({ reader, commits: { submit } as unknown as GroupCommit });
@@ -134,7 +134,7 @@ describe('schedules', () => {
     const at = Date.now();
     const dueAt = at + 5;
     const plan = (nextAt: number): Write => ({
-      ...{ kind: 'plan', name: 'often', task: 'tick', rule: schedule.rule, nextAt, interval: step, at },
+      ...{ kind: 'plan', name: 'often', task: 'tick', rule: schedule.rule, nextAt, at },
       template: packTasks([schedule.prepare()]),
     });
     const fire = (): Write => ({
