@@ -78,6 +78,8 @@ export class TableEngine implements TaskEngine {
   /** Set once the file is open; what runs on its own uses it until the very end of a stop. */
   #opened: Opened | undefined;
   #self: WorkerRow | undefined;
+  /** Whether the last entry of this process could not be written to the list of processes. */
+  #listFailed = false;
   #runner: TaskRunner | undefined;
   #slots: Slots | undefined;
   #claiming = false;
@@ -190,9 +192,11 @@ export class TableEngine implements TaskEngine {
 
   /** Puts this process on the list of those that have the file open, or takes it off. No task depends on that list. */
   #introduce(worker: { owner: string } | WorkerRow): void {
-    this.#opened?.commits
-      .submit<'introduce'>({ kind: 'introduce', worker })
-      .catch((err) => this.#report(err, 'the list of processes could not be written'));
+    this.#listFailed = false;
+    this.#opened?.commits.submit<'introduce'>({ kind: 'introduce', worker }).catch((err) => {
+      this.#listFailed = true;
+      this.#report(err, 'the list of processes could not be written');
+    });
   }
 
   /** Tells the other processes how many slots here are held by handlers that did not stop. */
@@ -431,8 +435,9 @@ export class TableEngine implements TaskEngine {
     if (!owners || !this.#opened || this.#stopped) return;
     const { reader, commits } = this.#opened;
     const known = reader.owners();
-    // Others took this process for dead, or it could not be written before.
-    if (this.#self && !known.includes(this.#owner)) this.#introduce(this.#self);
+    // Other processes treated this one as dead, or its entry could not be written before. Without a complete entry, a schedule
+    // that this process defines could be removed.
+    if (this.#self && (this.#listFailed || !known.includes(this.#owner))) this.#introduce(this.#self);
     for (const owner of known) {
       if (owner === this.#owner || (await owners.isAlive(owner))) continue;
       const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: Date.now() });

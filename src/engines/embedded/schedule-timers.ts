@@ -40,6 +40,8 @@ interface Entry {
   timer?: NodeJS.Timeout | undefined;
   /** What the timer waits for. */
   at?: number | undefined;
+  /** Whether its row was in the database the last time. */
+  stored?: boolean;
 }
 
 /**
@@ -81,12 +83,21 @@ export class ScheduleTimers {
   refresh(): void {
     if (!this.#storage || this.#entries.size === 0) return;
     const unplanned: Schedule[] = [];
+    const missing = new Set([...this.#entries.values()].filter(({ stored }) => stored));
     for (const row of this.#storage.reader.schedules()) {
       const entry = this.#entries.get(String(row.name));
       if (!entry) continue;
+      missing.delete(entry);
+      entry.stored = true;
       if (row.paused_at !== null) this.#wait(entry, undefined);
       else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
       else if (entry.schedule.next(Date.now()) !== undefined) unplanned.push(entry.schedule);
+    }
+    for (const entry of missing) {
+      // The row was deleted by other means than the API, which keeps schedules that are defined.
+      entry.stored = false;
+      this.#wait(entry, undefined);
+      unplanned.push(entry.schedule);
     }
     if (unplanned.length > 0) this.#plan(unplanned);
   }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import Koa from 'koa';
 import { taskAdmin } from '../../../src/admin.js';
 import { createClient } from '../../../src/client/client.js';
+import { openDatabase } from '../../../src/engines/embedded/database.js';
 import { TaskManager } from '../../../src/manager.js';
 import { turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
@@ -82,6 +83,31 @@ describe('a schedule', () => {
     const other = await started([]);
     clock.pass(61);
     expect(await remove(other, 'late')).toBe('SCHEDULE_DEFINED');
+  });
+
+  it('counts as defined although the process could not say so at once', async () => {
+    const worker = await started([]);
+    const file = await openDatabase(folder.file('tasks.db'));
+    await waitFor(() => file.get('SELECT 1 FROM worker'));
+    file.exec(`CREATE TRIGGER full BEFORE INSERT ON worker BEGIN SELECT RAISE(ABORT, 'no room'); END`);
+    worker.schedule('late', () => {}, { every: 3600 });
+    await waitFor(() => find(worker, 'late'));
+    file.exec('DROP TRIGGER full');
+    await waitFor(() => file.get(`SELECT 1 FROM worker WHERE schedules = '["late"]'`), 5);
+    const other = await started([]);
+    await waitFor(() => Number(file.get('SELECT count(*) AS n FROM worker')?.n) === 2);
+    file.close();
+    clock.pass(61);
+    expect(await remove(other, 'late')).toBe('SCHEDULE_DEFINED');
+  });
+
+  it('is planned again if its row is deleted while a process that defines it runs', async () => {
+    const worker = await started(['nightly']);
+    await waitFor(() => find(worker, 'nightly'));
+    const file = await openDatabase(folder.file('tasks.db'));
+    file.exec('DELETE FROM schedule');
+    file.close();
+    await waitFor(async () => (await find(worker, 'nightly'))?.nextRunAt, 5);
   });
 
   it('that a process defines again loses the mark, and comes back after it was removed', async () => {
