@@ -1,4 +1,5 @@
 import { type Signal, signal } from '@preact/signals';
+import { paused } from '../preferences.js';
 import { isSignedOut } from '../shell/notices.js';
 import { listen } from './connection.js';
 
@@ -15,11 +16,22 @@ export interface Loaded<T> {
 /** Milliseconds between two loads of what changes with the tasks. */
 const pause = 5000;
 
+interface Options<T> {
+  /** The value before the first load. */
+  first?: T | undefined;
+  /** Whether a value can change although no task does. It is then loaded again every five seconds. */
+  changesAlone?(value: T): boolean;
+}
+
 /**
- * Loads something by `ask` whenever it is told to, and while `isShown` also when the tasks have changed, every five seconds at
- * most: an idle page asks for nothing.
+ * Loads something by `ask` whenever `load` is called. While `isShown`, it also loads when tasks have changed, at most every
+ * five seconds, so that an idle page sends no requests.
  */
-export function loaded<T>(ask: (signal: AbortSignal) => Promise<T>, isShown: () => boolean, first?: T): Loaded<T> {
+export function loaded<T>(
+  ask: (signal: AbortSignal) => Promise<T>,
+  isShown: () => boolean,
+  { first, changesAlone }: Options<T> = {},
+): Loaded<T> {
   const value = signal<T | undefined>(first);
   const loading = signal(false);
   const error = signal<unknown>(undefined);
@@ -41,15 +53,29 @@ export function loaded<T>(ask: (signal: AbortSignal) => Promise<T>, isShown: () 
       if (!isSignedOut(reason)) error.value = reason;
     }
     loading.value = false;
+    watchAlone();
   };
+
+  const loadSoon = (): void => {
+    if (timer !== undefined) return;
+    timer = setTimeout(() => {
+      timer = undefined;
+      if (!isShown()) return;
+      // A paused page must not change, and nobody sees a hidden one.
+      if (paused.peek() || document.hidden) loadSoon();
+      else void load();
+    }, pause);
+  };
+
+  const watchAlone = (): void => {
+    const current = value.peek();
+    if (current !== undefined && changesAlone?.(current)) loadSoon();
+  };
+  watchAlone();
 
   listen({
     tasks() {
-      if (!isShown() || timer !== undefined) return;
-      timer = setTimeout(() => {
-        timer = undefined;
-        if (isShown()) void load();
-      }, pause);
+      if (isShown()) loadSoon();
     },
     reload() {
       if (isShown()) void load();

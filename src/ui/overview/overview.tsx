@@ -24,7 +24,10 @@ import { healthOf } from './health.js';
 const isShown = (): boolean => page.peek() === 'overview';
 
 /** What the page brought with it, and what is asked for anew as tasks change. */
-const overview: Loaded<Overview> = loaded(loadOverview, isShown, facts.overview ?? undefined);
+const overview: Loaded<Overview> = loaded(loadOverview, isShown, {
+  first: facts.overview ?? undefined,
+  changesAlone: ({ workers }) => workers.some(({ stuck }) => Boolean(stuck)),
+});
 
 const chart = loaded((signal) => {
   const { range, step } = stretchOf(view.peek().range);

@@ -15,7 +15,10 @@ import { pauseQueue, resumeQueue } from './actions.js';
 
 const isShown = (): boolean => page.peek() === 'queues';
 const queues = loaded((signal) => client.queues({ from: '-1h' }, signal), isShown);
-const workers = loaded((signal) => client.workers(signal), isShown);
+const workers = loaded((signal) => client.workers(signal), isShown, {
+  // A handler that returns after its attempt was given up frees its slot and changes no task.
+  changesAlone: ({ items }) => items.some(({ stuck }) => Boolean(stuck)),
+});
 /** Seconds without a sign after which a process is shown as one that may be stuck. */
 const stale = 30;
 

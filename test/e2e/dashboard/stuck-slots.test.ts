@@ -1,0 +1,61 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Locator } from 'playwright-core';
+import { useDashboard } from '../../helpers/dashboard.js';
+import { gate, waitFor } from '../../helpers/wait.js';
+
+const board = useDashboard({ database: ':memory:', concurrency: 3 });
+
+/** Seconds between two loads of the page, with a margin. */
+const betweenLoads = 6;
+
+/** Waits until the page shows something after one of its next loads, and turns the page's clock on meanwhile. */
+const shownSoon = (wanted: Locator): Promise<boolean> =>
+  waitFor(async () => {
+    await board.page.clock.fastForward(betweenLoads * 1000);
+    return wanted.waitFor({ timeout: 300 }).then(
+      () => true,
+      () => false,
+    );
+  });
+
+describe('slots held by handlers that did not stop', () => {
+  it('are shown and counted with their tasks, and are gone when the handlers return, without a reload', async () => {
+    const { page, tasks } = board;
+    const [first, second] = [gate(), gate()];
+    const hanging = (name: string, { passed }: typeof first) => tasks.task(name, () => passed, { timeout: 0.05, cancelGrace: 0.05 });
+    await page.clock.install();
+    await board.signIn('?view=queues');
+    const worker = page.locator('tbody tr', { hasText: `:${process.pid}` });
+    await worker.getByText('0 of 3', { exact: true }).waitFor();
+    expect(await worker.locator('.stuck').count()).toBe(0);
+
+    const ids = [await hanging('hangs', first).enqueue(), await hanging('hangs_too', second).enqueue()];
+    const note = worker.locator('.stuck summary');
+    await shownSoon(note.filter({ hasText: '2 of 3 slots held by handlers that did not stop' }));
+    await note.click();
+    const listed = worker.locator('.stuck li');
+    await listed.filter({ hasText: /^hangs, attempt 1, given up/ }).waitFor();
+    await listed.filter({ hasText: /^hangs_too, attempt 1, given up/ }).waitFor();
+    expect(await listed.count()).toBe(2);
+    await listed.getByRole('link', { name: 'hangs_too' }).click();
+    await board.panel.locator('h2', { hasText: 'hangs_too' }).waitFor();
+    expect(new URL(page.url()).searchParams.get('task')).toBe(ids[1]);
+    await page.keyboard.press('Escape');
+    await board.panel.waitFor({ state: 'detached' });
+
+    first.open();
+    await shownSoon(note.filter({ hasText: '1 of 3 slots held by handlers that did not stop' }));
+    expect(await listed.allTextContents()).toEqual([expect.stringMatching(/^hangs_too,/)]);
+
+    const navigation = page.getByRole('navigation', { name: 'Pages of the dashboard' });
+    await navigation.getByRole('link', { name: 'Overview' }).click();
+    const line = page.locator('.lines li', { hasText: `:${process.pid}` });
+    await shownSoon(line.getByText('1 of 3 slots held by handlers that did not stop'));
+    second.open();
+    await shownSoon(line.getByText('alive'));
+    await navigation.getByRole('link', { name: 'Queues' }).click();
+    await note.waitFor({ state: 'detached' });
+    await worker.getByText('0 of 3', { exact: true }).waitFor();
+    expect(board.complaints).toEqual([]);
+  });
+});
