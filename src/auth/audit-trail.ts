@@ -64,6 +64,7 @@ export function auditedAccess(access: Access | undefined, { store, path, auditRe
     who: (ctx) => access.who(ctx),
     ...(access.loginUrl && { loginUrl: (ctx) => access.loginUrl?.(ctx) ?? '/' }),
     ...(access.logoutUrl && { logoutUrl: (ctx) => access.logoutUrl?.(ctx) ?? '/' }),
+    ...(access.strategies && { strategies: () => access.strategies?.() ?? [] }),
     ...(access.describe && { describe: (mount) => access.describe?.(mount) ?? {} }),
     ...(access.ended && { ended: (ctx) => access.ended?.(ctx) ?? new AbortController().signal }),
   };

@@ -210,6 +210,7 @@ export function createAuth(options: AuthOptions): Auth {
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
     describe: loginPaths,
+    strategies: () => own.registry.names(),
     cookieName: (ctx) => own.cookies.session.nameFor(ctx),
     ended: (ctx) => endSignal(ctx, auth, own),
     ...trail,

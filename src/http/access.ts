@@ -76,6 +76,11 @@ export interface Access {
   ended?(ctx: Context): AbortSignal;
   /** The paths of the login's own routes under that mount, as OpenAPI path items, for `GET P/openapi.json`. */
   describe?(mount: string): object;
+  /**
+   * Names of the strategies that users can sign in with. The dashboard shows the strategy beside a user's name unless it is the
+   * only one. If this is left out, it shows every strategy that an actor has.
+   */
+  strategies?(): readonly string[];
   /** Name of the cookie that a browser holds its session by, for `GET P/openapi.json`. */
   cookieName?(ctx: Context): string;
   /** Told of every action, refused ones too. */

@@ -22,6 +22,10 @@ export interface DashboardOptions extends WebOptions {
 export interface DashboardFacts {
   /** Name of whoever is signed in; null where nobody signs in. */
   user: string | null;
+  /** The strategy that this user signed in with; null if there is no user or the login does not name it. */
+  strategy: string | null;
+  /** The strategies that users can sign in with; empty if the login does not list them. */
+  strategies: readonly string[];
   roles: readonly string[];
   /** Whether this user may retry and cancel. */
   mayAct: boolean;
@@ -103,6 +107,8 @@ async function showDashboard(
   ]);
   const facts: DashboardFacts = {
     user: isOpen(access) ? null : (actor?.name ?? null),
+    strategy: actor?.strategy ?? null,
+    strategies: access.strategies?.() ?? [],
     roles: isOpen(access) ? [] : (actor?.roles ?? []),
     mayAct: hasRole(actor?.roles ?? [], 'operator'),
     title: look.title,

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { AuditPage as Page } from '../../client/client.js';
 import type { View } from '../address.js';
-import { client, facts } from '../facts.js';
+import { client, facts, userText } from '../facts.js';
 import { shortId } from '../format.js';
 import { Heads } from '../heads.js';
 import { ChangeLink } from '../links.js';
@@ -55,13 +55,13 @@ function Field({ label, value, name }: { label: string; value: string | undefine
 }
 
 function AuditRow({ event }: { event: Event }) {
-  const { at, actor, action, outcome, ip, tasks = [], detail = {} } = event;
+  const { at, actor, strategy, action, outcome, ip, tasks = [], detail = {} } = event;
   return (
     <tr>
       <td data-label="Time">
         <Time at={at} />
       </td>
-      <th scope="row">{actor ?? 'nobody'}</th>
+      <th scope="row">{actor === undefined ? 'not signed in' : userText(actor, strategy)}</th>
       <td data-label="From">{ip}</td>
       <td data-label="What">{action.replaceAll('_', ' ')}</td>
       <td data-label="Result">

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
-import type { OpenSession } from '../../client/client.js';
-import { client, facts } from '../facts.js';
+import type { OpenSession, SessionsQuery } from '../../client/client.js';
+import { client, facts, ownName, userText } from '../facts.js';
 import { Heads } from '../heads.js';
 import { loaded } from '../live/loaded.js';
 import { confirmed } from '../shell/dialog.js';
@@ -9,10 +9,15 @@ import { When } from '../states.js';
 import { Time } from '../time.js';
 import { page } from '../view.js';
 
-/** The user that an administrator looks at; empty for oneself. */
-let whose = '';
+/** The user whose sessions an administrator asked for. An empty name is the signed-in user, an empty strategy is every strategy. */
+let whose = { username: '', strategy: '' };
 
-const query = (): { username?: string } => (whose === '' ? {} : { username: whose });
+function query(): SessionsQuery {
+  const { username, strategy } = whose;
+  if (username === '' && strategy === '') return {};
+  return { username: username || (facts.user ?? ''), ...(strategy !== '' && { strategy }) };
+}
+
 const sessions = loaded(
   () => client.sessions(query()),
   () => page.peek() === 'audit',
@@ -25,19 +30,24 @@ function device({ userAgent = '' }: OpenSession): string {
   return `${browser.replace('Edg', 'Edge').replace('OPR', 'Opera')}${system ? ` on ${system}` : ''}`;
 }
 
+/** Ends one session. Its strategy is sent too, so that it cannot be a session of a user with the same name. */
+function endSession({ id, username, strategy }: OpenSession): Promise<void> {
+  return client.endSession(id, { username, strategy });
+}
+
 function end(session: OpenSession): Promise<void> {
   return confirmed({
     title: 'End this session?',
     body: () => (
       <p>
-        {session.username} ({device(session)}
-        {session.ip && `, ${session.ip}`}) is signed out at once.{session.current && ' That is you, here.'}
+        The session of {userText(session.username, session.strategy)} ends at once: {device(session)}
+        {session.ip && `, ${session.ip}`}.{session.current && ' It is your own.'}
       </p>
     ),
     button: () => 'End session',
     danger: true,
     async act() {
-      await client.endSession(session.id, query());
+      await endSession(session);
       tell('The session is ended.');
       await sessions.load();
     },
@@ -46,24 +56,29 @@ function end(session: OpenSession): Promise<void> {
 
 function endOthers(all: readonly OpenSession[]): Promise<void> {
   const others = all.filter(({ current }) => !current);
+  const users = [...new Set(others.map(({ username, strategy }) => userText(username, strategy)))].join(', ');
   return confirmed({
     title: 'End all other sessions?',
     body: () => (
-      <p>{others.length === 1 ? 'One other session is' : `${others.length} other sessions are`} signed out at once. This one stays.</p>
+      <p>
+        {others.length === 1 ? 'One other session' : `${others.length} other sessions`} of {users} {others.length === 1 ? 'ends' : 'end'} at
+        once. Your own session stays.
+      </p>
     ),
     button: () => `End ${others.length}`,
     danger: true,
     async act() {
-      for (const { id } of others) await client.endSession(id, query());
+      for (const other of others) await endSession(other);
       tell('The other sessions are ended.');
       await sessions.load();
     },
   });
 }
 
-/** Where one is signed in, and a way to end it. */
+/** The open sessions of a user, with buttons that end them. */
 export function Sessions() {
-  const [name, setName] = useState(whose);
+  const [username, setUsername] = useState(whose.username);
+  const [strategy, setStrategy] = useState(whose.strategy);
   useEffect(() => void sessions.load(), []);
   const isAdmin = facts.roles.includes('admin');
   return (
@@ -74,17 +89,25 @@ export function Sessions() {
           class="filters"
           onSubmit={(event) => {
             event.preventDefault();
-            whose = name.trim();
+            whose = { username: username.trim(), strategy };
             void sessions.load();
           }}
         >
           <input
             aria-label="Sessions of user"
-            placeholder={`Of user, ${facts.user ?? ''} by default`}
-            value={name}
+            placeholder={`Of user, ${ownName} by default`}
+            value={username}
             maxLength={256}
-            onInput={(event) => setName(event.currentTarget.value)}
+            onInput={(event) => setUsername(event.currentTarget.value)}
           />
+          {facts.strategies.length > 1 && (
+            <select aria-label="Strategy" value={strategy} onChange={(event) => setStrategy(event.currentTarget.value)}>
+              <option value="">any strategy</option>
+              {facts.strategies.map((each) => (
+                <option key={each}>{each}</option>
+              ))}
+            </select>
+          )}
           <button type="submit">Show</button>
         </form>
       )}
@@ -101,7 +124,7 @@ export function Sessions() {
                   {items.map((session) => (
                     <tr key={session.id}>
                       <th scope="row">
-                        {session.username} {session.current && <span class="pill">this one</span>}
+                        {userText(session.username, session.strategy)} {session.current && <span class="pill">this one</span>}
                       </th>
                       <td data-label="Device" title={session.userAgent}>
                         {device(session)}

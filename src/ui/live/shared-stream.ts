@@ -35,7 +35,7 @@ const patience = 50_000;
 /** Tasks that one stream follows, at most. */
 const mostFollowed = 20;
 
-const name = `taskflow ${base} ${facts.user ?? ''}`;
+const name = `taskflow ${base} ${JSON.stringify([facts.user, facts.strategy])}`;
 const tab = Math.random().toString(36).slice(2);
 
 export class SharedStream {

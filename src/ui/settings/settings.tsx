@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { isZone } from '../address.js';
 import { zone } from '../clock.js';
-import { client, facts, may } from '../facts.js';
+import { client, facts, may, ownName } from '../facts.js';
 import { plural, whole } from '../format.js';
 import { shortcutsOn, zonePreference } from '../preferences.js';
 import { confirmed } from '../shell/dialog.js';
@@ -133,7 +133,7 @@ export function SettingsPage() {
         <h2 id="about">About</h2>
         <p>
           koa-taskflow {facts.version}, environment <strong>{facts.title}</strong>.{' '}
-          {facts.user === null ? 'Nobody signs in.' : `You are ${facts.user}${facts.mayAct ? '' : ', who may only look'}.`}
+          {facts.user === null ? 'Nobody signs in.' : `You are ${ownName}${facts.mayAct ? '' : ', who may only look'}.`}
         </p>
         <p>
           <a href={client.url('/openapi.json')}>The API as OpenAPI</a>

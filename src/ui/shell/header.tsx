@@ -1,5 +1,5 @@
 import { zone, zoneLabel } from '../clock.js';
-import { facts } from '../facts.js';
+import { facts, ownName } from '../facts.js';
 import { whole } from '../format.js';
 import { connection, missed, togglePause } from '../live/connection.js';
 import { paused, zonePreference } from '../preferences.js';
@@ -46,7 +46,7 @@ export function Header() {
       </button>
       {facts.user !== null && (
         <span class="user" title={facts.roles.length > 0 ? facts.roles.join(', ') : 'read only'}>
-          {facts.user}
+          {ownName}
         </span>
       )}
       {facts.logoutUrl !== null && (

@@ -32,11 +32,11 @@ export function SignIn() {
     setError(wrong);
     if (wrong !== '') return;
     const who = await fetch(`${base}/auth/session`).then(
-      (answer) => answer.json() as Promise<{ username: string }>,
+      (answer) => answer.json() as Promise<{ username: string; strategy: string }>,
       () => undefined,
     );
-    // Somebody else gets a page of their own.
-    if (who?.username !== facts.user) {
+    // Another user gets a page with the roles of that user, and so does one with the same name in another strategy.
+    if (who?.username !== facts.user || who?.strategy !== facts.strategy) {
       location.reload();
       return;
     }
