@@ -8,6 +8,11 @@ export function startBrowser(): Promise<Browser> {
   return startChromium('--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync');
 }
 
+/** Sends the form of a page, and waits for the page that answers it. What is read before may be of the page with the form. */
+export async function submit(page: Page): Promise<void> {
+  await Promise.all([page.waitForEvent('load'), page.click('button[type=submit]')]);
+}
+
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Rules of axe that the page breaks, those of good practice beside those of WCAG, with the elements that do. */

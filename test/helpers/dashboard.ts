@@ -54,6 +54,11 @@ export class Dashboard {
     return page;
   }
 
+  /** Waits until everything on the page has loaded: it has no placeholder, and no list that is loading. */
+  async settled(page = this.page): Promise<void> {
+    await page.waitForFunction(() => !document.querySelector('.skeleton, [aria-busy=true]'));
+  }
+
   /** Signs in, and waits for the page that was asked for. */
   async signIn(search = '', { page = this.page, username = 'admin', pass = password } = {}): Promise<void> {
     await page.goto(this.url + search);
@@ -61,12 +66,14 @@ export class Dashboard {
     await page.fill('#password', pass);
     await page.click('button[type=submit]');
     await page.waitForSelector('.connection.live');
+    await this.settled(page);
   }
 
   /** Goes to another address of the dashboard, which is signed in to. */
   async visit(search: string): Promise<void> {
     await this.page.goto(this.url + search);
     await this.page.waitForSelector('.connection.live');
+    await this.settled();
   }
 
   row(name: string): Locator {

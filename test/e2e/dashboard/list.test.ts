@@ -105,17 +105,19 @@ describe('the list of tasks in a browser', () => {
     await board.hasRows(6);
     const head = (name: string) => page.locator(`th[data-label="${name}"]`);
     expect(await head('Created').getAttribute('aria-sort')).toBe('descending');
+    const sorted = (name: string, order: string) => page.locator(`th[data-label="${name}"][aria-sort=${order}]`).waitFor();
+    const rows = (...wanted: string[]) => eventually(async () => expect(await names()).toEqual(wanted));
     await head('Function').getByRole('button').click();
-    await page.waitForFunction(() => document.querySelector('tr[data-task] th a')?.textContent === 'a_quick');
-    expect(await head('Function').getAttribute('aria-sort')).toBe('ascending');
-    expect(new URL(page.url()).searchParams.get('sort')).toBe('name');
+    await sorted('Function', 'ascending');
+    await rows('a_quick', 'a_quick', 'a_quick', 'b_slow', 'b_slow', 'b_slow');
+    await page.waitForURL(/sort=name/);
     const once = await ids();
     await head('Function').getByRole('button').press('Enter');
-    await page.waitForFunction(() => document.querySelector('tr[data-task] th a')?.textContent === 'b_slow');
-    expect(await head('Function').getAttribute('aria-sort')).toBe('descending');
+    await sorted('Function', 'descending');
+    await rows('b_slow', 'b_slow', 'b_slow', 'a_quick', 'a_quick', 'a_quick');
     await head('Duration').getByRole('button').press('Space');
-    await page.waitForFunction(() => document.querySelector('th[data-label="Duration"]')?.getAttribute('aria-sort') === 'descending');
-    await waitFor(async () => (await names()).slice(0, 3).every((name) => name === 'b_slow'));
+    await sorted('Duration', 'descending');
+    await rows('b_slow', 'b_slow', 'b_slow', 'a_quick', 'a_quick', 'a_quick');
     await board.visit('?sort=name&view=tasks');
     await board.hasRows(6);
     // Equal keys keep their order.

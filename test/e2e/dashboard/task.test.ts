@@ -81,7 +81,7 @@ describe('one task in a browser', () => {
     await board.panel.locator('.error-box', { hasText: 'failed the 3. time' }).waitFor();
     await board.panel.locator('.timeline button').nth(1).click();
     await board.panel.locator('.error-box', { hasText: 'failed the 2. time' }).waitFor();
-    expect(new URL(page.url()).searchParams.get('attempt')).toBe('2');
+    await page.waitForURL(/attempt=2/);
     await page.keyboard.press('2');
     await eventually(async () => expect(await lines().allTextContents()).toEqual([expect.stringContaining('try 2')]));
     await board.panel.getByRole('button', { name: 'attempt 2' }).click();
