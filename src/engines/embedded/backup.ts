@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { TaskflowError } from '../../errors.js';
 import { packageFile } from '../../package-files.js';
 import type { Database } from './database.js';
+import { guardThread } from './thread-guard.js';
 
 /**
  * Copies a database, as one transaction sees it, into a file that appears under its name only when it is whole.
@@ -26,10 +27,12 @@ const threadFile = packageFile('dist/engines/embedded/backup-thread.js');
 /** Does it on a thread of its own with its own connection, so that neither the app nor its writes wait. */
 export function copyFileOnThread(from: string, to: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const thread = new Worker(threadFile, { workerData: { from, to }, execArgv: [] });
+    const { shared, release } = guardThread();
+    const thread = new Worker(threadFile, { workerData: { from, to, guard: shared }, execArgv: [] });
     thread.once('message', (failed: string | undefined) =>
       failed === undefined ? resolve() : reject(new TaskflowError('ENGINE_UNAVAILABLE', failed)),
     );
     thread.once('error', reject);
+    thread.once('exit', release);
   });
 }

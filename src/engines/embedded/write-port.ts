@@ -6,6 +6,7 @@ import { packageFile } from '../../package-files.js';
 import { packed, weightOf } from './batch-weight.js';
 import { type Database, inMemory, openDatabase, unusable } from './database.js';
 import { layOut, prepareConnection } from './layout.js';
+import { guardThread } from './thread-guard.js';
 import type { Batch, BatchResult } from './write.js';
 import { Writer } from './writer.js';
 
@@ -59,8 +60,9 @@ class ThreadPort implements WritePort {
 
   start(): Promise<void> {
     this.#starting = new Promise((resolve, reject) => {
+      const { shared, release } = guardThread();
       // Without the flags of the process: a loader or an --input-type of the app must not apply to this file.
-      const thread = new Worker(threadFile, { workerData: { path: this.#path }, execArgv: [] });
+      const thread = new Worker(threadFile, { workerData: { path: this.#path, guard: shared }, execArgv: [] });
       let cause: unknown;
       thread.on('message', (message: FromThread) => {
         if ('failed' in message) reject(unusable(this.#path, message.failed));
@@ -77,6 +79,7 @@ class ThreadPort implements WritePort {
         cause = error;
       });
       thread.on('exit', () => {
+        release();
         reject(unusable(this.#path, 'the thread that writes it ended', cause));
         if (this.#thread === thread) this.#ended(cause);
       });

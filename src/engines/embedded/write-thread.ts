@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { packed } from './batch-weight.js';
 import { type Database, openDatabase, sqliteCode } from './database.js';
 import { layOut, prepareConnection } from './layout.js';
+import { ThreadGuard } from './thread-guard.js';
 import type { Batch } from './write.js';
 import type { FromThread } from './write-port.js';
 import { Writer } from './writer.js';
@@ -10,11 +11,11 @@ import { Writer } from './writer.js';
 const patience = { all: 10_000, step: 20 };
 
 /** Some locks of a switch to WAL are refused at once, whatever the time to wait that was set. */
-function whenFree(work: () => void): void {
+function whenFree(guard: ThreadGuard, work: () => void): void {
   const end = Date.now() + patience.all;
   for (;;) {
     try {
-      work();
+      guard.run(work);
       return;
     } catch (error) {
       // 5: SQLITE_BUSY.
@@ -54,18 +55,19 @@ function close(database: Database): void {
 }
 
 /** The thread that alone writes the database of its process. */
-async function main(path: string): Promise<void> {
+async function main({ path, guard: shared }: { path: string; guard: SharedArrayBuffer }): Promise<void> {
+  const guard = new ThreadGuard(shared);
   const answer = (message: FromThread): void => parentPort?.postMessage(message);
   try {
-    const database = await openDatabase(path);
-    prepareConnection(database);
-    whenFree(() => layOut(database, path));
-    const writer = new Writer(database);
+    const database = await guard.runAsync(() => openDatabase(path));
+    guard.run(() => prepareConnection(database));
+    whenFree(guard, () => layOut(database, path));
+    const writer = guard.run(() => new Writer(database));
     parentPort?.on('message', (message: string | Batch) => {
       if (message === 'close') {
-        close(database);
+        guard.run(() => close(database));
         parentPort?.close();
-      } else answer(resultOf(writer, message));
+      } else answer(guard.run(() => resultOf(writer, message)));
     });
     answer({ ready: true });
   } catch (error) {
@@ -74,4 +76,4 @@ async function main(path: string): Promise<void> {
   }
 }
 
-void main((workerData as { path: string }).path);
+void main(workerData as { path: string; guard: SharedArrayBuffer });

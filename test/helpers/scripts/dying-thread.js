@@ -1,10 +1,25 @@
 // Enqueues and runs tasks while the thread that writes them is ended again and again, and prints what became of them.
-import { TaskManager, taskContext } from 'koa-taskflow';
+import { syncBuiltinESMExports } from 'node:module';
+import workerThreads from 'node:worker_threads';
 
-const [database = '', rounds = '10'] = process.argv.slice(2);
-/** @type {import('node:worker_threads').Worker[]} */
-const threads = [];
-process.on('worker', (thread) => threads.push(thread));
+const [database = '', rounds = '8'] = process.argv.slice(2);
+const points = ['before a transaction', 'before a commit', 'after a transaction', 'at an answer'];
+/** The number of the point at which the thread ends, from 1 on. 0 lets it run. */
+const order = new Int32Array(new SharedArrayBuffer(4));
+let threads = 0;
+workerThreads.Worker = class extends workerThreads.Worker {
+  /** @param {URL} file @param {import('node:worker_threads').WorkerOptions} options */
+  constructor(file, options) {
+    super(new URL('mortal-thread.js', import.meta.url), {
+      ...options,
+      workerData: { ...options.workerData, file: file.href, order, points },
+    });
+    threads++;
+  }
+};
+syncBuiltinESMExports();
+const { TaskManager, taskContext } = await import('koa-taskflow');
+
 const fatal = { uncaughtException: 0, unhandledRejection: 0 };
 process.on('uncaughtException', () => void fatal.uncaughtException++);
 process.on('unhandledRejection', () => void fatal.unhandledRejection++);
@@ -31,8 +46,8 @@ await tasks.start();
 const acknowledged = [];
 const codes = new Set();
 for (let round = 0; round < Number(rounds); round++) {
-  setTimeout(() => void threads.at(-1)?.terminate(), Math.random() * 10);
   for (let n = 0; n < 10; n++) {
+    if (n === 2) Atomics.store(order, 0, 1 + (round % points.length));
     const enqueued = await Promise.allSettled([work.enqueue(), work.enqueue(), work.with({ runIn: 0.05 }).enqueue()]);
     for (const each of enqueued) {
       if (each.status === 'fulfilled') acknowledged.push(each.value);
@@ -57,7 +72,7 @@ for (const id of acknowledged) states.add((await tasks.get(id))?.status);
 await tasks.stop({ timeout: 5 });
 console.log(
   JSON.stringify({
-    threads: threads.length,
+    threads,
     acknowledged: acknowledged.length,
     states: [...states],
     left: await open().catch((error) => error.code),

@@ -1,0 +1,37 @@
+// Runs the thread that writes, and ends it at the point that its starter orders: see dying-thread.js.
+import { parentPort, workerData } from 'node:worker_threads';
+
+const { file, order, points } = workerData;
+/** @param {string} point */
+const isOrdered = (point) => Atomics.compareExchange(order, 0, points.indexOf(point) + 1, 0) === points.indexOf(point) + 1;
+// In JavaScript, as an error would. `terminate()` can also stop a thread in a call of the driver, which then aborts the process.
+/** @param {string} point */
+const endAt = (point) => void (isOrdered(point) && process.exit(1));
+
+/** @type {{ Writer: { prototype: { apply(batch: unknown): unknown } } }} */
+const { Writer } = await import(new URL('writer.js', file).href);
+const { apply } = Writer.prototype;
+Writer.prototype.apply = function (/** @type {unknown} */ batch) {
+  endAt('before a transaction');
+  const result = apply.call(this, batch);
+  endAt('after a transaction');
+  return result;
+};
+
+/** @type {{ Ledger: { prototype: { close(): void } } }} */
+const { Ledger } = await import(new URL('ledger.js', file).href);
+const { close } = Ledger.prototype;
+Ledger.prototype.close = function () {
+  close.call(this);
+  endAt('before a commit');
+};
+
+if (parentPort) {
+  const post = parentPort.postMessage.bind(parentPort);
+  parentPort.postMessage = (/** @type {unknown} */ message) => {
+    if (isOrdered('at an answer')) throw new Error('cannot answer');
+    post(message);
+  };
+}
+
+await import(file);
