@@ -2,6 +2,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Cookie } from './cookie.js';
 import { macOf } from './keys.js';
+import { clockSkew } from './token.js';
 
 /** A browser that has logged in as a user before. */
 interface Device {
@@ -62,7 +63,9 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceParts): Dev
     if (text === undefined || signature === undefined) return undefined;
     if (!keys.some((key) => timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, audience, text))))) return undefined;
     const device = readFields(JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields);
-    return device && device.expires * 1000 > now() ? device : undefined;
+    if (!device || device.expires * 1000 <= now()) return undefined;
+    // A login of the future was made before the clock was set back. It would count for the length of the jump longer.
+    return device.loginAt <= now() + clockSkew * 1000 ? device : undefined;
   };
   const read = (ctx: Context): DeviceCookie | undefined => {
     const devices = cookie.read(ctx).flatMap((value) => open(value) ?? []);

@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import { catchListenerErrors } from '../caught-listeners.js';
 import { errorFields } from '../http/error-fields.js';
 import type { Auth, AuthParts } from './create-auth.js';
+import { forwardClock } from './forward-clock.js';
 import { currentSession } from './read-session.js';
 import type { Session } from './session.js';
 
@@ -41,9 +42,10 @@ export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSign
 }
 
 function atExpiry(session: Session, { sessions, idleTimeout }: AuthParts, end: (reason: 'expired' | 'unavailable') => void): () => void {
+  const now = forwardClock();
   let timer: NodeJS.Timeout | undefined;
   const waitUntil = (time: number): void => {
-    const left = time - Date.now();
+    const left = time - now();
     if (left <= 0) over(time);
     else timer = setTimeout(() => waitUntil(time), Math.min(left, longestTimer)).unref();
   };

@@ -8,6 +8,7 @@ import type { Credentials, StrategyRegistry } from './registry.js';
 import type { Revocations } from './revocations.js';
 import type { Familiar } from './throttle/throttle.js';
 import { askStore } from './time-limit.js';
+import { clockSkew } from './token.js';
 import type { Verified } from './verify-login.js';
 
 /*
@@ -145,5 +146,8 @@ function isNamed({ nameId: id, username }: { nameId: string; username: string },
 }
 
 function networksIn(stored: StoreValue | undefined, now: number): KnownNetwork[] {
-  return ((stored as unknown as KnownNetwork[] | undefined) ?? []).filter(({ loginAt }) => now - loginAt < lifetime);
+  return ((stored as unknown as KnownNetwork[] | undefined) ?? []).filter(
+    // A login of the future was made before the clock was set back. It would count for the length of the jump longer.
+    ({ loginAt }) => now - loginAt < lifetime && loginAt <= now + clockSkew * 1000,
+  );
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { runInEmptyContext } from '../empty-context.js';
 import type { Role } from '../http/access.js';
+import { forwardClock } from './forward-clock.js';
 import { macOf } from './keys.js';
 import type { StrategyRegistry } from './registry.js';
 import type { Session } from './session.js';
@@ -43,7 +44,7 @@ interface Versions {
  * A login always asks, since what it finds decides whether the password it checked is still the password.
  */
 export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
-  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed, perf: Date });
+  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed, perf: { now: forwardClock() } });
   const versions = new LRUCache<string, Versions>({ max: remembered });
   const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
 

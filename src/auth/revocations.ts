@@ -1,5 +1,6 @@
 import type { SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
 import { followStore } from './follow-store.js';
+import { forwardClock } from './forward-clock.js';
 import type { Session } from './session.js';
 import { askStore, storeUnavailable } from './time-limit.js';
 import { clockSkew } from './token.js';
@@ -75,7 +76,8 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   const revoked = new Map<string, { expiresAt: number; upTo: number }>();
   const listeners = new Map<string, Set<() => void>>();
   let users = 0;
-  let sweptAt = now();
+  const ages = forwardClock(now);
+  let sweptAt = ages();
 
   const note = (key: string, expiresAt: number, upTo: number): void => {
     const before = revoked.get(key);
@@ -85,8 +87,8 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   };
 
   const sweep = (): void => {
-    if (now() - sweptAt < 60_000) return;
-    sweptAt = now();
+    if (ages() - sweptAt < 60_000) return;
+    sweptAt = ages();
     for (const [key, { expiresAt }] of revoked) {
       if (expiresAt > now()) continue;
       revoked.delete(key);

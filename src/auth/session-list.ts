@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
 import { clientAddress } from '../http/client-address.js';
 import type { SharedStore } from '../store/shared-store.js';
+import { forwardClock } from './forward-clock.js';
 import type { Session } from './session.js';
 import { askStore } from './time-limit.js';
 
@@ -58,13 +59,14 @@ const maxForgotten = 100;
 /** Keeps the open sessions in the store under `prefix`, each until it ends. */
 export function sessionList(store: SharedStore, prefix: string, now: () => number): SessionList {
   const touched = new LRUCache<string, number>({ max: 100_000 });
+  const ages = forwardClock(now);
   const userPrefix = (username: string): string => `${prefix}${encodeURIComponent(username)}:`;
   const keyOf = ({ username, strategy, id }: Pick<Session, 'username' | 'strategy' | 'id'>): string =>
     `${userPrefix(username)}${strategy}:${id}`;
 
   const write = async (session: Session, signOut: number, { ip, userAgent }: UsedFrom): Promise<void> => {
     const { id, username, strategy, authenticatedAt, expiresAt } = session;
-    touched.set(id, now());
+    touched.set(id, ages());
     const record: SessionRecord = {
       id,
       username,
@@ -86,7 +88,7 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
     put: (session, signOut, from) => askStore(() => write(session, signOut, from)),
     touch(session, signOut, from) {
       const last = touched.get(session.id);
-      if (last !== undefined && now() - last < minute) return;
+      if (last !== undefined && ages() - last < minute) return;
       write(session, signOut, from()).catch(() => touched.delete(session.id));
     },
     async of(username, strategy) {

@@ -18,3 +18,21 @@ export function turnableClock(): { pass(seconds: number): void } {
   });
   return { pass: (seconds) => void jest.setSystemTime(Date.now() + seconds * 1000) };
 }
+
+/**
+ * Lets time pass, as a host does whose clock is set meanwhile: `set` moves the clock, and `pass` moves it together with
+ * `performance.now()`, which cannot be set. Undo with `jest.useRealTimers()` and `jest.restoreAllMocks()`.
+ */
+export function settableClock(): { set(seconds: number): void; pass(seconds: number): void } {
+  const { pass: set } = turnableClock();
+  const steady = performance.now.bind(performance);
+  let passed = 0;
+  jest.spyOn(performance, 'now').mockImplementation(() => steady() + passed);
+  return {
+    set,
+    pass(seconds) {
+      passed += seconds * 1000;
+      set(seconds);
+    },
+  };
+}

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { TaskflowError } from '../../errors.js';
 import { networkOf } from '../../http/client-address.js';
 import { numberOption, optionsObject } from '../../options.js';
+import { forwardClock } from '../forward-clock.js';
 import { macOf } from '../keys.js';
 import { accountOf } from './account.js';
 import { type BucketRule, type BucketState, doubling, type Outcome, type Refused, thenOneEach, upTo } from './bucket.js';
@@ -141,18 +142,19 @@ const passed = async (): Promise<void> => {};
 /** The limits of a login, and what each counts (OWASP ASVS 6.3.1, NIST 800-63B section 3.2.2). */
 export function createThrottle({ limits, buckets, familiarBuckets = buckets, key, now }: ThrottleParts): Throttle {
   const told = new LRUCache<string, { until: number; at: number; silent: number }>({ max: 1000 });
+  const ages = forwardClock(now);
   const lines = new WaitingLines(waiting);
   let second = { at: 0, attempts: 0 };
 
   const refuse = (name: BucketName, bucketKey: string, until: number, onThrottled: OnThrottled): TaskflowError => {
     const retryAfter = Math.max(1, Math.ceil((until - now()) / 1000));
     const last = told.get(bucketKey);
-    if (last && now() < last.until && now() - last.at < quiet) last.silent += 1;
+    if (last && now() < last.until && ages() - last.at < quiet) last.silent += 1;
     else {
       onThrottled(name, retryAfter, (last?.silent ?? 0) + 1);
       // A limit of all attempts has no block of its own, so a minute counts as one.
       const shared = name === 'global' || name === 'queue';
-      told.set(bucketKey, { until: shared ? now() + quiet : until, at: now(), silent: 0 });
+      told.set(bucketKey, { until: shared ? now() + quiet : until, at: ages(), silent: 0 });
     }
     return throttled(retryAfter);
   };
