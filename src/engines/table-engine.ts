@@ -25,7 +25,7 @@ import { aggregate } from './embedded/aggregates.js';
 import { Bell } from './embedded/bell.js';
 import { embeddedParts, rerunOf } from './embedded/bulk-parts.js';
 import { ClaimTimer } from './embedded/claim-timer.js';
-import { type Row, sqliteCode } from './embedded/database.js';
+import { forReading, type Row } from './embedded/database.js';
 import { GroupCommit } from './embedded/group-commit.js';
 import { otherApp } from './embedded/other-apps.js';
 import { Reader } from './embedded/reader.js';
@@ -324,15 +324,8 @@ export class TableEngine implements TaskEngine {
     return { results: [{ id: task.id, ok: true, task }], known: true };
   }
 
-  /** Reads, and tells a failure of the file from any other. */
   async #read<T>(read: (opened: Opened) => T): Promise<T> {
-    const opened = await this.#openChecked();
-    try {
-      return read(opened);
-    } catch (cause) {
-      if (sqliteCode(cause) === undefined) throw cause;
-      throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be read: ${(cause as Error).message}`, { cause });
-    }
+    return read(await this.#openChecked());
   }
 
   /** Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE also if the file is not the one that was opened any more. */
@@ -362,7 +355,8 @@ export class TableEngine implements TaskEngine {
       late: (result) => this.#begin(result),
       inHand: () => this.#opened?.commits.poke(),
     });
-    const reader = new Reader(tables.database);
+    const database = forReading(tables.database);
+    const reader = new Reader(database);
     const commits = new GroupCommit({
       port: tables.port,
       claim: (reserved) => this.#claim(reserved),
@@ -374,7 +368,7 @@ export class TableEngine implements TaskEngine {
       // A batch of which a hand-out tells later is not lost.
       ...(!tables.handOut && { handBack: () => this.#handBack() }),
     });
-    this.#opened = { ...tables, reader, commits };
+    this.#opened = { ...tables, database, reader, commits };
     return this.#opened;
   }
 
@@ -433,19 +427,31 @@ export class TableEngine implements TaskEngine {
   async #recoverDead(): Promise<void> {
     const { owners } = this.#home;
     if (!owners || !this.#opened || this.#stopped) return;
-    const { reader, commits } = this.#opened;
-    const known = reader.owners();
+    const known = this.#opened.reader.owners();
     // Other processes treated this one as dead, or its entry could not be written before. Without a complete entry, a schedule
     // that this process defines could be removed.
     if (this.#self && (this.#listFailed || !known.includes(this.#owner))) this.#introduce(this.#self);
+    const failures: unknown[] = [];
     for (const owner of known) {
-      if (owner === this.#owner || (await owners.isAlive(owner))) continue;
-      const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: Date.now() });
-      owners.forget(owner);
-      if (rows.length > 0) this.#logger.warn({ tasks: rows.length }, 'took over from a process that died');
-      this.#tell(rows);
-      this.#poke();
+      if (owner === this.#owner) continue;
+      // A process of which this cannot be told must not keep the tasks of the others.
+      const isAlive = await owners.isAlive(owner).catch((error: unknown) => {
+        failures.push(error);
+        return true;
+      });
+      if (!isAlive) await this.#recover(owner);
     }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Takes over the tasks of a process that has ended. */
+  async #recover(owner: string): Promise<void> {
+    if (!this.#opened) return;
+    const rows = await this.#opened.commits.submit<'recover'>({ kind: 'recover', owner, at: Date.now() });
+    this.#home.owners?.forget(owner);
+    if (rows.length > 0) this.#logger.warn({ tasks: rows.length }, 'took over from a process that died');
+    this.#tell(rows);
+    this.#poke();
   }
 
   /** Records how an attempt ended. If that fails, because the disk is full say, it is tried again until this engine has stopped. */

@@ -32,7 +32,12 @@ export function copyFileOnThread(from: string, to: string): Promise<void> {
     thread.once('message', (failed: string | undefined) =>
       failed === undefined ? resolve() : reject(new TaskflowError('ENGINE_UNAVAILABLE', failed)),
     );
-    thread.once('error', reject);
-    thread.once('exit', release);
+    const failed = (cause?: unknown): void =>
+      reject(new TaskflowError('ENGINE_UNAVAILABLE', `the backup '${to}' could not be written: its thread ended`, { cause }));
+    thread.once('error', failed);
+    thread.once('exit', () => {
+      release();
+      failed();
+    });
   });
 }

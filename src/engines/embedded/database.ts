@@ -66,6 +66,25 @@ function wrap(connection: DatabaseSyncInstance): Database {
   };
 }
 
+/** Returns the same connection for reading: what SQLite throws becomes a TaskflowError ENGINE_UNAVAILABLE. */
+export function forReading(database: Database): Database {
+  const read = <T>(query: () => T): T => {
+    try {
+      return query();
+    } catch (cause) {
+      if (!isSqliteError(cause)) throw cause;
+      throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be read: ${(cause as Error).message}`, { cause });
+    }
+  };
+  return {
+    exec: (sql) => read(() => database.exec(sql)),
+    run: (sql, ...values) => read(() => database.run(sql, ...values)),
+    get: (sql, ...values) => read(() => database.get(sql, ...values)),
+    all: (sql, ...values) => read(() => database.all(sql, ...values)),
+    close: () => database.close(),
+  };
+}
+
 /** Ends a transaction that failed. */
 export function rollBack(database: Database): void {
   try {
@@ -75,7 +94,12 @@ export function rollBack(database: Database): void {
   }
 }
 
-/** Whether an error is SQLite's, and which. */
+/** Whether an error is SQLite's. The driver gives no number to those of a statement that reads several rows. */
+function isSqliteError(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'ERR_SQLITE_ERROR';
+}
+
+/** The number of an error of SQLite; undefined if it has none. */
 export function sqliteCode(error: unknown): number | undefined {
   const { errcode } = error as { errcode?: unknown };
   return typeof errcode === 'number' ? errcode & 0xff : undefined;

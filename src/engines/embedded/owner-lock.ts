@@ -39,18 +39,24 @@ export class OwnerLocks implements Owners {
     }
   }
 
-  /** Whether that process still lives. One without a file does not. */
+  /**
+   * Whether that process still lives. A process without a file does not.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE that names the file if this cannot be found out.
+   */
   async isAlive(owner: string): Promise<boolean> {
-    if (!readdirSync(this.#folder).includes(owner)) return false;
-    const probe = await openDatabase(this.#file(owner));
+    let probe: Database | undefined;
     try {
+      if (!readdirSync(this.#folder).includes(owner)) return false;
+      probe = await openDatabase(this.#file(owner));
       probe.exec('BEGIN EXCLUSIVE; COMMIT');
       return false;
     } catch (error) {
-      // 5: SQLITE_BUSY. Whatever else goes wrong says nothing of that process, so it is left alone.
-      return sqliteCode(error) !== undefined;
+      // 5: SQLITE_BUSY.
+      if (sqliteCode(error) === 5) return true;
+      throw this.#unusable(owner, error);
     } finally {
-      probe.close();
+      probe?.close();
     }
   }
 
@@ -79,13 +85,21 @@ export class OwnerLocks implements Owners {
 
   /** Seconds since a process last said so. */
   lastSign(owner: string, now: number): number {
-    const { mtimeMs = now } = statSync(this.#file(owner), { throwIfNoEntry: false }) ?? {};
-    return Math.max(0, Math.round(now - mtimeMs) / 1000);
+    try {
+      const { mtimeMs = now } = statSync(this.#file(owner), { throwIfNoEntry: false }) ?? {};
+      return Math.max(0, Math.round(now - mtimeMs) / 1000);
+    } catch (cause) {
+      throw this.#unusable(owner, cause);
+    }
   }
 
   /** Removes what a dead process left. */
   forget(owner: string): void {
-    for (const ending of ['', '-journal']) rmSync(this.#file(owner) + ending, { force: true });
+    try {
+      for (const ending of ['', '-journal']) rmSync(this.#file(owner) + ending, { force: true });
+    } catch {
+      // A file without a lock does not stand for a process any more, so it may stay.
+    }
   }
 
   release(owner: string): void {
@@ -94,6 +108,11 @@ export class OwnerLocks implements Owners {
     this.#own.close();
     this.#own = undefined;
     this.forget(owner);
+  }
+
+  #unusable(owner: string, cause: unknown): TaskflowError {
+    const text = `'${this.#file(owner)}', the lock of another process, cannot be checked: ${(cause as Error).message}`;
+    return new TaskflowError('ENGINE_UNAVAILABLE', text, { cause });
   }
 
   #file(owner: string): string {

@@ -279,7 +279,8 @@ describe('the database file', () => {
     connection.close();
     // Whether that process lives cannot be found out, because its lock is a folder.
     mkdirSync(`${path}-owners/gone`, { recursive: true });
-    await expect(tasks.start()).rejects.toThrow();
+    const failure = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining(`${path}-owners/gone`) });
+    await expect(tasks.start()).rejects.toThrow(failure);
     rmdirSync(`${path}-owners/gone`);
     await tasks.start();
     const id = await noop.enqueue();
