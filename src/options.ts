@@ -1,53 +1,10 @@
 import { type Logger as Pino, pino } from 'pino';
+import { didYouMean } from './did-you-mean.js';
 import type { ErrorCode } from './errors.js';
+import { kindOf, quote } from './show-value.js';
 
 /** The part of a pino logger that is used; any pino instance or child fits. */
 export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error'>;
-
-/** What a value is, in words that are safe to print: never the value of a secret. */
-export function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
-  if (typeof value === 'function') return functionKind(value);
-  if (typeof value === 'object') return objectKind(value);
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value;
-}
-
-function objectKind(value: object): string {
-  if ('app' in value && 'req' in value && 'res' in value)
-    return 'the context of a request, as if app.use() had been given the factory itself';
-  const tag = Object.prototype.toString.call(value).slice(8, -1);
-  return tag === 'Object' ? 'an object' : tag === 'Promise' ? 'a promise' : `an object (${tag})`;
-}
-
-/** Returns the kind of a function, as an error message shows it: a plain function, a class, a generator or an async function. */
-export function functionKind(value: object & { name?: string }): string {
-  const kinds: Readonly<Record<string, string>> = {
-    AsyncFunction: 'an async function',
-    GeneratorFunction: 'a generator function',
-    AsyncGeneratorFunction: 'an async generator function',
-  };
-  if (isClass(value)) return `the class ${value.name}`;
-  return kinds[Object.prototype.toString.call(value).slice(8, -1)] ?? 'a function';
-}
-
-/** Whether a function is a class, or a built-in error class such as TypeError. */
-function isClass(value: object): boolean {
-  if (/^class\b/.test(Function.prototype.toString.call(value))) return true;
-  const { prototype } = value as { prototype?: unknown };
-  return value === Error || prototype instanceof Error;
-}
-
-/** Returns a value as an error message shows it: a string in quotes, at most 80 characters, anything else by its kind. */
-export function quote(value: unknown): string {
-  try {
-    return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
-  } catch {
-    // A proxy may throw when it is looked at.
-    return typeof value;
-  }
-}
 
 /** The `code` of every error about a wrong option or argument, the same that the HTTP API answers. */
 const argumentCode = 'INVALID_INPUT' satisfies ErrorCode;
@@ -77,6 +34,11 @@ export function wrongSecret(option: string, accepted: string, Kind: typeof TypeE
   return Kind === TypeError ? typeError(`${option} must be ${accepted}`) : rangeError(`${option} must be ${accepted}`);
 }
 
+/** Returns the error for a secret of the wrong type. It names the kind alone: a number in this place may be a password, too. */
+export function wrongSecretType(option: string, value: unknown, accepted: string): TypeError {
+  return typeError(`${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ${accepted}`);
+}
+
 /**
  * Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. A promise or a Map has no
  * keys of its own: all that was meant with it would be left out.
@@ -89,7 +51,8 @@ export function optionsObject<T extends object>(where: string, value: T | undefi
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T)) {
-      throw typeError(`${where} has no option '${key}'; it has: ${known.map(String).join(', ')}`);
+      const names = known.map(String);
+      throw typeError(`${where} has no option ${quote(key)}.${didYouMean(key, names)} Its options: ${names.join(', ')}`);
     }
   }
   return value;
@@ -258,8 +221,9 @@ function guarded(logger: Logger): Logger {
 export function secretKeysOption(option: string, value: unknown): readonly string[] {
   const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (keys.length === 0) throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);
-  for (const key of keys) {
-    if (typeof key !== 'string') throw wrongSecret(option, 'a string, or a list of strings', TypeError);
+  for (const [index, key] of keys.entries()) {
+    if (typeof key !== 'string')
+      throw wrongSecretType(Array.isArray(value) ? `${option}[${index}]` : option, key, 'a string, or a list of strings');
     if (key.length < 32)
       throw wrongSecret(
         option,

@@ -213,7 +213,7 @@ describe('taskAdmin', () => {
   });
 
   it.each<[string, object, RegExp]>([
-    ['an unknown option', { titel: 'x' }, /no option 'titel'/],
+    ['an unknown option', { titel: 'x' }, /no option "titel"/],
     ['an empty user list', { auth: [] }, /empty list/],
     ['an auth that is nothing', { auth: {} }, /^auth /],
     ['a secretKey without auth', { secretKey }, /^secretKey .*auth/],

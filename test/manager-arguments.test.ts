@@ -83,10 +83,11 @@ describe('The arguments of a TaskManager', () => {
     ['an empty condition', command({ action: 'cancel', filter: { name: '' } })],
     ['a condition that is a Date', command({ action: 'cancel', filter: { name: new Date() } })],
     ['no states', command({ action: 'cancel', filter: { status: [] } })],
-    ['a state that is no list', command({ action: 'cancel', filter: { status: 'pending' } })],
+    ['an unknown state that is no list', command({ action: 'cancel', filter: { status: 'done' } })],
+    ['an empty state', command({ action: 'cancel', filter: { status: '' } })],
     ['an unknown state', command({ action: 'cancel', filter: { status: ['done'] } })],
     ['no tags', command({ action: 'cancel', filter: { tag: [] } })],
-    ['a tag that is no list', command({ action: 'cancel', filter: { tag: 'tenant:7' } })],
+    ['an empty tag', command({ action: 'cancel', filter: { tag: '' } })],
     ['a time in milliseconds', command({ action: 'cancel', filter: { from: 0 } })],
     ['a time that is none', command({ action: 'cancel', filter: { to: 'soon' } })],
     ['a Date that is none', command({ action: 'cancel', filter: { to: new Date('soon') } })],
@@ -142,7 +143,7 @@ describe('The arguments of a TaskManager', () => {
       tasks.control(value as Command, who as CommandBy).catch((error: Error) => [error.name, error.message]);
     expect(await message({ action: 'cancel', id: 'x' })).toEqual([
       'TypeError',
-      'command has an unknown key "id"; allowed: action, ids, filter',
+      'command has an unknown key "id". Did you mean "ids"? Allowed: action, ids, filter',
     ]);
     expect(await message({ action: 'retry', ids: [], spread: -1 })).toEqual([
       'RangeError',
@@ -154,7 +155,7 @@ describe('The arguments of a TaskManager', () => {
     ]);
     expect(await message({ action: 'cancel', ids: [] }, { actor: '' })).toEqual([
       'RangeError',
-      'by.actor is ""; it must have 1 to 256 characters',
+      'by.actor is ""; it must be a string of 1 to 256 characters',
     ]);
   });
 
@@ -162,6 +163,8 @@ describe('The arguments of a TaskManager', () => {
     ['ids', (all: string[]) => ({ action: 'cancel', ids: [all[1], all[1]] }), by, [1]],
     ['no ids', () => ({ action: 'cancel', ids: [] }), by, []],
     ['a condition', () => ({ action: 'cancel', filter: { tag: ['tenant:7'] } }), by, [3]],
+    ['a single tag', () => ({ action: 'cancel', filter: { tag: 'tenant:7' } }), by, [3]],
+    ['a single state', () => ({ action: 'cancel', filter: { status: 'pending' } }), by, [0, 1, 2, 3]],
     ['a Date', () => ({ action: 'cancel', filter: { from: new Date(0), to: new Date(1) } }), by, []],
     ['a relative time', () => ({ action: 'cancel', filter: { from: '-1h' } }), by, [0, 1, 2, 3]],
     ['all', () => ({ action: 'cancel', filter: 'all' }), by, [0, 1, 2, 3]],
@@ -226,7 +229,8 @@ describe('The arguments of a TaskManager', () => {
         ['a limit as text', { limit: '2' }],
         ['an unknown sort', { sort: 'bogus' }],
         ['a sort of the prototype', { sort: 'constructor' }],
-        ['a state that is no list', { status: 'failed' }],
+        ['a state that is a number', { status: 1 }],
+        ['an unknown state that is no list', { status: 'done' }],
         ['an unknown state', { status: ['done'] }],
         ['no states', { status: [] }],
         ['a time in milliseconds', { from: Date.now() }],
@@ -291,6 +295,14 @@ describe('The arguments of a TaskManager', () => {
     for (const query of [undefined, {}, { name: undefined, limit: undefined, from: undefined }])
       expect((await tasks.find(query)).items).toHaveLength(50);
     expect((await tasks.find({ limit: 500 })).items).toHaveLength(64);
+  });
+
+  it('takes a single state or tag as a list of one, with the same cursors', async () => {
+    expect((await tasks.find({ status: 'failed' })).items).toEqual([]);
+    expect((await tasks.find({ tag: 'tenant:7' })).items.map(({ id }) => id)).toEqual([ids[3]]);
+    const { nextCursor } = await tasks.find({ status: 'pending', limit: 3 });
+    const rest = await tasks.find({ status: ['pending'], limit: 3, cursor: nextCursor ?? '' });
+    expect(rest.items.map(({ id }) => id)).toEqual([ids[0]]);
   });
 
   it('takes times as the HTTP API does, and as Dates', async () => {

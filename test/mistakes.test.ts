@@ -115,7 +115,7 @@ const ofTasks: Mistake[] = [
     'INVALID_INPUT',
     /'send'/,
   ],
-  ['a misspelt option', () => send({ retry: 3 }), 'TypeError', 'INVALID_INPUT', /'retry'.*retries/],
+  ['a misspelt option', () => send({ retry: 3 }), 'TypeError', 'INVALID_INPUT', /"retry".*retries/],
   ['a unit in a text', () => send({ timeout: '30s' }), 'TypeError', 'INVALID_INPUT', /^timeout.*'send'.*seconds/],
   ['a negative time', () => send({ delay: -1 }), 'RangeError', 'INVALID_INPUT', /^delay.*'send'.*seconds/],
   ['an error class for retryOn', () => send({ retryOn: TypeError }), 'TypeError', 'INVALID_INPUT', /^retryOn.*'send'.*TypeError/],
@@ -222,7 +222,7 @@ const ofApp: Mistake[] = [
   ['a promise of it', () => taskAdmin(wrong(Promise.resolve(manager()))), 'TypeError', 'INVALID_INPUT', /^tasks is a promise/],
   ['a slash at the end', () => taskAdmin(manager(), { path: '/tasks/' }), 'RangeError', 'INVALID_INPUT', /^path is "\/tasks\/"/],
   ['no slash at the beginning', () => dashboardRoutes(manager(), { path: 'tasks' }), 'RangeError', 'INVALID_INPUT', /^path is "tasks"/],
-  ['user for auth', () => taskAdmin(manager(), wrong({ user })), 'TypeError', 'INVALID_INPUT', /'user'.*auth/],
+  ['user for auth', () => taskAdmin(manager(), wrong({ user })), 'TypeError', 'INVALID_INPUT', /"user".*auth/],
   [
     'another path than the login',
     () => taskAdmin(manager(), { path: '/jobs', auth: login({}) }),

@@ -1,7 +1,9 @@
 import type { Context } from 'koa';
+import { didYouMean } from '../did-you-mean.js';
 import { TaskflowError } from '../errors.js';
 import { hasRole } from '../http/access.js';
 import { forbidden, type Route } from '../http/routes.js';
+import { quote } from '../show-value.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import { isOpen, openSessions, type Subject } from './open-sessions.js';
 import { currentSession } from './read-session.js';
@@ -108,8 +110,12 @@ function leave(ctx: Context, { cookies, devices }: AuthParts): void {
 function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
   const query = new URLSearchParams(ctx.querystring);
   for (const name of query.keys()) {
-    if (!allowed.includes(name) || query.getAll(name).length > 1)
-      throw new TaskflowError('INVALID_INPUT', `Allowed query parameters: ${allowed.join(', ')}, at most once each.`);
+    if (!allowed.includes(name)) {
+      const hint = `${didYouMean(name, allowed)} Allowed: ${allowed.join(', ')}.`;
+      throw new TaskflowError('INVALID_INPUT', `Unknown query parameter ${quote(name)}.${hint}`);
+    }
+    const times = query.getAll(name).length;
+    if (times > 1) throw new TaskflowError('INVALID_INPUT', `${name} is given ${times} times. Give it at most once.`);
   }
   return query;
 }

@@ -1,6 +1,7 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
-import { listOption, quote, typeError } from '../options.js';
+import { listOption, typeError } from '../options.js';
+import { quote } from '../show-value.js';
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import { quote, rangeError, typeError } from '../options.js';
+import { rangeError, typeError } from '../options.js';
+import { quote } from '../show-value.js';
 
 /** A violation of a schema: where it is, a message that continues the name of the value, and whether the type is wrong. */
 export interface Flaw {
@@ -10,8 +11,12 @@ export interface Flaw {
   wrongType: boolean;
 }
 
-/** Returns the first violation. For a union, returns the violation of its last member if the value has the type of that member. */
-export function flawOf({ issues: [issue] }: Pick<z.core.$ZodError, 'issues'>): Flaw {
+/**
+ * Returns the first violation, or an unknown key if there is one: a misspelt key makes another one seem to be missing. For a
+ * union, returns the violation of its last member if the value has the type of that member.
+ */
+export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   if (issue?.code === 'invalid_union') {
     const inner = issue.errors.at(-1)?.[0];
     const isOfThatKind = inner !== undefined && !(inner.code === 'invalid_type' && inner.path.length === 0);
@@ -36,12 +41,22 @@ export function checkArgument<S extends z.ZodType>(where: string, schema: S, giv
   const { success, data, error } = schema.safeParse(given);
   if (success) return data;
   const { path, message, wrongType } = flawOf(error);
-  const name = [where, ...path.filter((part) => typeof part === 'string')].join('.');
-  const value = path.reduce<unknown>((each, key) => (each as Record<PropertyKey, unknown> | undefined)?.[key], given);
+  const { name, value } = memberAt(given, path, where);
   // HTTP has no Dates, so the schema's message does not name them.
   const also = path.at(-1) === 'from' || path.at(-1) === 'to' ? ', or a Date' : '';
   const text = message.startsWith('has ') ? `${name} ${message}` : `${name} is ${quote(value)}; it ${message}${also}`;
   throw wrongType ? typeError(text) : rangeError(text);
+}
+
+/** Returns the member at a path, with its name such as `query.status[1]`. A string that stands for a list of one has no members. */
+export function memberAt(given: unknown, path: readonly PropertyKey[], where = ''): { name: string; value: unknown } {
+  let [name, value] = [where, given];
+  for (const key of path) {
+    if (typeof value === 'string') break;
+    name += typeof key === 'number' ? `[${key}]` : `${name === '' ? '' : '.'}${String(key)}`;
+    value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
+  }
+  return { name, value };
 }
 
 /** Items of a list in an argument, at most: more are not even looked at. */

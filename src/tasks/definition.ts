@@ -1,7 +1,6 @@
 import {
   booleanOption,
   type DurationWarning,
-  functionKind,
   numberOption,
   optionsObject,
   rangeError,
@@ -9,6 +8,7 @@ import {
   stringOption,
   wrongType,
 } from '../options.js';
+import { functionKind } from '../show-value.js';
 import type { AppConnection, FunctionSettings, NewTask } from './engine.js';
 
 /** Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at run time all through. */
@@ -163,11 +163,11 @@ export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
   handle(handler: Handler<A> & JsonSafe<A>): Task<A>;
 }
 
-const label = { pattern: /^[^\p{Cc}\p{Cs}]{1,128}$/u, accepted: '1 to 128 printable characters', maxLength: 128 };
+const label = { pattern: /^[^\p{Cc}\p{Cs}]{1,128}$/u, accepted: 'a string of 1 to 128 printable characters', maxLength: 128 };
 
-/** Reads a name of a task or schedule; it is required. */
-export function nameOption(option: string, value: unknown): string {
-  if (value === undefined) throw wrongType(option, value, label.accepted);
+/** Reads a name of a task or schedule, the first argument of a call such as `usage`; it is required. */
+export function nameOption(option: string, value: unknown, usage: string): string {
+  if (typeof value !== 'string') throw wrongType(option, value, `a string, as in ${usage}`);
   return stringOption(option, value, '', label);
 }
 

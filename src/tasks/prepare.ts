@@ -22,7 +22,6 @@ const callOptions = ['runAt', 'runIn', 'priority', 'queue', 'tags', 'deadline', 
 export function readCallSettings(options: EnqueueOptions, task: string, warn: DurationWarning): CallSettings {
   const suffix = ` of task '${task}'`;
   const of = (option: keyof EnqueueOptions): string => option + suffix;
-  if (Object.hasOwn(options ?? {}, 'delay')) throw typeError("with() has no option 'delay', which is the wait before a retry; use runIn");
   const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
   if (given.runAt !== undefined && given.runIn !== undefined)
     throw typeError(`runAt and runIn${suffix} cannot be combined; give one of them`);

@@ -1,4 +1,4 @@
-import { typeError, wrongType } from '../options.js';
+import { wrongType } from '../options.js';
 import type { NewTask } from './engine.js';
 
 /**
@@ -23,7 +23,7 @@ export class PreparedTasks {
     for (let index = 0; index < list.length; index++) {
       const task: unknown = list[index];
       if (typeof task !== 'object' || task === null || !this.#made.has(task))
-        throw typeError(`tasks[${index}] was not returned by prepare() of a task of this manager`);
+        throw wrongType(`tasks[${index}]`, task, 'what prepare() of a task of this manager returned, such as sendEmail.prepare(address)');
       tasks.push(task as NewTask);
     }
     return tasks;

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { didYouMean } from '../did-you-mean.js';
+import { quote } from '../show-value.js';
 import { isTaskId } from './task-id.js';
 import { readTime } from './time-text.js';
-import { logLevels, taskStatuses } from './types.js';
+import { logLevels, type TaskStatus, taskStatuses } from './types.js';
 
 /*
  * The queries and commands of tasks, defined once. `checked-source.ts` checks calls from code against these schemas, the
@@ -17,7 +19,7 @@ export const whole = (min: number, max: number) => {
 
 /** Makes a schema of a text that is not empty. SQLite ends text at a NUL, so a name with one would count as the part before it. */
 export const words = (max: number) => {
-  const message = `must have 1 to ${max} characters`;
+  const message = `must be a string of 1 to ${max} characters`;
   return z
     .string({ error: message })
     .min(1, { error: message })
@@ -29,13 +31,15 @@ export const words = (max: number) => {
 export const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` });
 
+/** Returns the message about an unknown key. */
+function unknownKey(key: string, known: readonly string[]): string {
+  return `has an unknown key ${quote(key)}.${didYouMean(key, known)} Allowed: ${known.join(', ')}`;
+}
+
 /** Makes a schema of an object whose error for an unknown key names the known keys. */
 export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
   z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? `has an unknown key ${JSON.stringify(String(issue.keys?.[0]).slice(0, 64))}; allowed: ${Object.keys(shape).join(', ')}`
-        : 'must be an object',
+    error: (issue) => (issue.code === 'unrecognized_keys' ? unknownKey(String(issue.keys?.[0]), Object.keys(shape)) : 'must be an object'),
   });
 
 const aTime = 'must be a time such as 2026-11-03T14:00:00Z, or relative to now such as -6h or -7d';
@@ -52,32 +56,34 @@ const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as con
 /** Where the page before ended. */
 export const cursor = z.string({ error: 'must be the nextCursor of a list' }).max(2000, { error: 'must be the nextCursor of a list' });
 
-const someStates = `must be a list of one or more of ${taskStatuses.join(', ')}`;
-const someTags = 'must be a list of 1 to 10 strings, each a key or key:value';
+/** Makes a list of a single string: code may write `status: 'failed'`, as an address has `status=failed`. */
+const asList = <T extends string>(given: T | readonly T[]): readonly T[] => (typeof given === 'string' ? [given] : given);
+
+const someStates = `must be a state or a list of states, such as ['failed']. The states: ${taskStatuses.join(', ')}`;
+const someTags = 'must be a tag or a list of 1 to 10 tags, each a key or key:value';
+const aTag = 'must be a key, or key:value, with a key of 1 to 64 characters';
 
 /** Conditions that tasks are chosen by. Each must hold. */
 export const filters = {
-  /** Any of these states. */
+  /** Any of these states: one, or a list. */
   status: z
-    .array(oneOf(taskStatuses), { error: someStates })
-    .min(1, { error: someStates })
-    .max(taskStatuses.length, { error: someStates })
+    .preprocess(
+      asList<TaskStatus>,
+      z.array(oneOf(taskStatuses), { error: someStates }).min(1, { error: someStates }).max(taskStatuses.length, { error: someStates }),
+    )
     .optional(),
   /** Name of the task. */
   name: words(128).optional(),
   queue: words(128).optional(),
-  /** Tags that the task has, all of them: a key, or `key:value`. */
+  /** Tags that the task has, all of them: one, or a list. Each is a key, or `key:value`. */
   tag: z
-    .array(
+    .preprocess(
+      asList<string>,
       z
-        .string({ error: someTags })
-        .regex(/^[^:]{1,64}(:.{1,256})?$/su, { error: 'must be a key, or key:value, with a key of 1 to 64 characters' }),
-      {
-        error: someTags,
-      },
+        .array(z.string({ error: aTag }).regex(/^[^:]{1,64}(:.{1,256})?$/su, { error: aTag }), { error: someTags })
+        .min(1, { error: someTags })
+        .max(10, { error: 'may be given at most ten times' }),
     )
-    .min(1, { error: someTags })
-    .max(10, { error: 'may be given at most ten times' })
     .optional(),
   /** Fingerprint of the failures, as `fingerprint` of a task gives it. */
   fingerprint: z
@@ -177,8 +183,8 @@ const anId = 'must be the id of a task';
 /** Makes a schema of a list of ids of tasks. */
 export const ids = (min: number, max: number) =>
   z
-    .array(z.string({ error: 'must be a list of the ids of tasks' }).min(1, { error: anId }).max(400, { error: anId }), {
-      error: 'must be a list of the ids of tasks',
+    .array(z.string({ error: anId }).min(1, { error: anId }).max(400, { error: anId }), {
+      error: 'must be a list of ids of tasks',
     })
     .min(min, { error: 'must have at least one id' })
     .max(max, { error: `must have at most ${max.toLocaleString('en')} ids` });

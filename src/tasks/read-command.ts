@@ -36,6 +36,7 @@ const targets = {
 export async function readCommand(command: unknown, by: unknown, now: number): Promise<[command: Command, by: CommandBy]> {
   const schemas = await loadQueries();
   const given = plainCopy('command', command, { accepted: "an object such as { action: 'cancel', ids: [id] }" });
+  refuseMisplaced(given);
   refuseUndefined('command', given);
   const { action } = given;
   if (!isAction(action)) throw wrongAction(action);
@@ -52,6 +53,13 @@ export async function readCommand(command: unknown, by: unknown, now: number): P
       `by.${who.dryRun === true ? 'dryRun' : 'expect'} works only with cancel, delete, retry and run of tasks, not with this '${action}'`,
     );
   return [commandOf(checked, now), who];
+}
+
+/** Refuses what belongs to the second argument, such as `dryRun`, and so refuses arguments that are swapped. */
+function refuseMisplaced(given: Given): void {
+  const misplaced = ['actor', 'reason', 'dryRun', 'expect'].find((key) => Object.hasOwn(given, key));
+  if (misplaced !== undefined)
+    throw typeError(`command has the key "${misplaced}", which belongs to the second argument: control(command, { actor: 'ada', … })`);
 }
 
 function isAction(action: unknown): action is Action {

@@ -16,11 +16,21 @@ export const loadQueries = (): Promise<typeof Queries> => runInEmptyContext(() =
 
 type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failureQuery';
 
+/** A query of each kind, for error messages. */
+const examples: Readonly<Record<Schema, string>> = {
+  findQuery: "{ status: ['failed'], limit: 20 }",
+  linesQuery: "{ level: 'warn', limit: 100 }",
+  detailQuery: '{ logs: 100 }',
+  rangeQuery: "{ from: '-1h' }",
+  failureQuery: "{ from: '-1h', limit: 20 }",
+};
+
 /** Checks a query object, of which `undefined` members count as absent. */
-async function read<K extends Schema>(name: string, schema: K, query: unknown): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
+async function read<K extends Schema>(schema: K, query: unknown): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
   const schemas = await loadQueries();
-  const copy = query === undefined ? {} : withoutUndefined(plainCopy(name, query, { times: ['from', 'to'] }));
-  return checkArgument(name, schemas[schema], copy) as ReturnType<(typeof Queries)[K]['parse']>;
+  const rules = { times: ['from', 'to'], accepted: `an object such as ${examples[schema]}` };
+  const copy = query === undefined ? {} : withoutUndefined(plainCopy('query', query, rules));
+  return checkArgument('query', schemas[schema], copy) as ReturnType<(typeof Queries)[K]['parse']>;
 }
 
 /** A query as an engine takes it, and the cursors of its list. */
@@ -31,7 +41,7 @@ export interface Paged<Q> {
 
 /** Reads the query of `find`. @throws TypeError, RangeError or TaskflowError as `find` says. */
 export async function readFindQuery(query: unknown, now: number): Promise<Paged<TaskQuery>> {
-  const { limit = 50, cursor, counted, sort = '-createdAt', ...conditions } = await read('query', 'findQuery', query);
+  const { limit = 50, cursor, counted, sort = '-createdAt', ...conditions } = await read('findQuery', query);
   const cursors = cursorsOf({ ...conditions, sort });
   const descending = sort.startsWith('-');
   return {
@@ -71,7 +81,7 @@ function timesOf(
 
 /** Reads the query of `aggregate('failures')`. */
 export async function readFailureQuery(query: unknown, now: number): Promise<Paged<FailureQuery>> {
-  const { limit = 50, cursor, name, from } = await read('query', 'failureQuery', query);
+  const { limit = 50, cursor, name, from } = await read('failureQuery', query);
   const cursors = cursorsOf({ failures: true, name, from });
   return { query: { name, from: timesOf({ from }, now).from, limit, after: cursors.read(cursor) }, cursors };
 }
@@ -82,7 +92,7 @@ const day = 86_400_000;
 
 /** Reads the query of `aggregate('metrics')`. */
 export async function readRangeQuery(query: unknown, now: number): Promise<MetricsRange> {
-  const { step, series, ...times } = await read('query', 'rangeQuery', query);
+  const { step, series, ...times } = await read('rangeQuery', query);
   const range = { ...timesOf(times, now), step, series };
   const flaw = rangeFlaw(range, now);
   if (flaw !== undefined) throw rangeError(flaw);
@@ -101,12 +111,12 @@ function rangeFlaw({ from, to, step, series }: MetricsRange, now: number): strin
 /** Reads the query of `get`. */
 export async function readDetailQuery(query: unknown): Promise<{ logLines?: number | undefined }> {
   if (query === undefined) return {};
-  return { logLines: (await read('query', 'detailQuery', query)).logs };
+  return { logLines: (await read('detailQuery', query)).logs };
 }
 
 /** Reads the query of `logs`. */
 export async function readLinesQuery(query: unknown): Promise<LogQuery> {
-  const { q, limit = 500, ...same } = await read('query', 'linesQuery', query);
+  const { q, limit = 500, ...same } = await read('linesQuery', query);
   if (same.after !== undefined && same.before !== undefined)
     throw typeError('query has after and before; give either, because lines are counted from one end');
   return { ...same, limit, text: q };

@@ -1,4 +1,5 @@
-import { checkSeconds, durationWarnings, kindOf, type Logger } from '../options.js';
+import { checkSeconds, durationWarnings, type Logger } from '../options.js';
+import { kindOf } from '../show-value.js';
 import type { Settings } from './definition.js';
 import { thrownForLog } from './describe-error.js';
 import type { ClaimedTask } from './engine.js';

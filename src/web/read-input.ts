@@ -1,6 +1,8 @@
 import type { z } from 'zod';
+import { didYouMean } from '../did-you-mean.js';
 import { TaskflowError } from '../errors.js';
-import { flawOf } from '../tasks/check-schema.js';
+import { quote } from '../show-value.js';
+import { flawOf, memberAt } from '../tasks/check-schema.js';
 
 /** An object whose members are all known. */
 type Shape = z.ZodObject;
@@ -14,19 +16,22 @@ export function readQuery<S extends Shape>(schema: S, querystring: string): z.ou
   const given = new URLSearchParams(querystring);
   const values: Record<string, unknown> = {};
   for (const name of new Set(given.keys())) {
-    if (!Object.hasOwn(schema.shape, name))
-      throw invalid(`Unknown query parameter ${JSON.stringify(name.slice(0, 64))}. Allowed: ${Object.keys(schema.shape).join(', ')}.`);
+    if (!Object.hasOwn(schema.shape, name)) throw invalid(`Unknown query parameter ${quote(name)}.${allowedNames(name, schema)}`);
     values[name] = fieldValue(schema.shape[name], name, given.getAll(name));
   }
-  return check(schema, values);
+  return check(schema, values, ([name]) => String(name));
 }
 
 /** Reads the members of a body. @throws TaskflowError INVALID_INPUT naming the member that is wrong, and what is right. */
 export function readFields<S extends Shape>(schema: S, fields: Readonly<Record<string, unknown>>): z.output<S> {
   const unknown = Object.keys(fields).find((name) => !Object.hasOwn(schema.shape, name));
-  if (unknown !== undefined)
-    throw invalid(`Unknown member ${JSON.stringify(unknown.slice(0, 64))} in the body. Allowed: ${Object.keys(schema.shape).join(', ')}.`);
-  return check(schema, fields);
+  if (unknown !== undefined) throw invalid(`Unknown member ${quote(unknown)} in the body.${allowedNames(unknown, schema)}`);
+  return check(schema, fields, (path) => memberAt(fields, path).name || 'The body');
+}
+
+function allowedNames(unknown: string, { shape }: Shape): string {
+  const known = Object.keys(shape);
+  return known.length === 0 ? ' None is allowed.' : `${didYouMean(unknown, known)} Allowed: ${known.join(', ')}.`;
 }
 
 function fieldValue(field: z.core.$ZodType | undefined, name: string, texts: readonly string[]): unknown {
@@ -40,20 +45,16 @@ function fieldValue(field: z.core.$ZodType | undefined, name: string, texts: rea
 
 /** The kind of a field, whether it must be there or not. By its definition, so that this file loads no zod. */
 function kindOf(field: z.core.$ZodType | undefined): string | undefined {
-  const def = field?._zod.def as z.core.$ZodTypeDef & { innerType?: z.core.$ZodType };
-  return def?.type === 'optional' ? kindOf(def.innerType) : def?.type;
+  const def = field?._zod.def as z.core.$ZodTypeDef & { innerType?: z.core.$ZodType; out?: z.core.$ZodType };
+  if (def?.type === 'optional') return kindOf(def.innerType);
+  return def?.type === 'pipe' ? kindOf(def.out) : def?.type;
 }
 
-function check<S extends Shape>(schema: S, values: unknown): z.output<S> {
+function check<S extends Shape>(schema: S, values: unknown, nameOf: (path: readonly PropertyKey[]) => string): z.output<S> {
   const { success, data, error } = schema.safeParse(values);
   if (success) return data;
   const { path, message } = flawOf(error);
-  throw invalid(`${whereOf(path)} ${message}.`);
-}
-
-/** The member that is wrong, such as `filter.status`; which one of a list, the message says. */
-function whereOf(path: readonly PropertyKey[]): string {
-  return path.filter((part) => typeof part === 'string').join('.') || 'The body';
+  throw invalid(`${nameOf(path)} ${message}.`);
 }
 
 function invalid(detail: string): TaskflowError {

@@ -110,7 +110,7 @@ describe('the cookies of a login', () => {
     ['a name with a prefix of its own', { name: '__Host-x' }, /cookie.name/],
     ['a name with a blank', { name: 'a b' }, /cookie.name/],
     ['a domain with a header in it', { domain: 'a\r\nSet-Cookie: x' }, /cookie.domain/],
-    ['an unknown attribute', { httpOnly: false } as CookieOptions, /no option 'httpOnly'/],
+    ['an unknown attribute', { httpOnly: false } as CookieOptions, /no option "httpOnly"/],
   ])('are refused at the start with %s', async (_case, cookie, message) => {
     await expect(serveLogin({ cookie })).rejects.toThrow(message);
   });

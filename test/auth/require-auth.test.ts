@@ -205,7 +205,7 @@ describe('requireAuth', () => {
 
   it('refuses a mode or an option that does not exist', () => {
     expect(() => requireAuth('403' as '401')).toThrow(/'redirect' or '401'/);
-    expect(() => requireAuth('401', { roles: 'x' } as object)).toThrow(/no option 'roles'/);
+    expect(() => requireAuth('401', { roles: 'x' } as object)).toThrow(/no option "roles"/);
     expect(() => requireAuth('401', { auth: {} as Auth })).toThrow(/createAuth/);
   });
 });

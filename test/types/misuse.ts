@@ -208,8 +208,9 @@ void tasks.find({ limit: 5, sort: 'created_at' });
 void tasks.find({ text: 'x' });
 // @ts-expect-error times are text or Dates
 void tasks.find({ from: 5 });
-// @ts-expect-error states are a list
-void tasks.find({ status: 'failed' });
+void tasks.find({ status: 'failed', tag: 'tenant:7' });
+// @ts-expect-error no such state
+void tasks.find({ status: 'completed' });
 // @ts-expect-error no such option
 void tasks.get('x', { logLines: 5 });
 // @ts-expect-error only what prepare made is enqueued

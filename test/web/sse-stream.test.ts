@@ -326,7 +326,7 @@ describe('sseStream', () => {
   it('refuses a source or an option that is none', () => {
     expect(() => sseStream([] as never)).toThrow(/source/);
     expect(() => sseStream(counting(), { streams: { perUser: 0 } })).toThrow(/perUser/);
-    expect(() => sseStream(counting(), { acces: 1 } as object)).toThrow(/no option 'acces'/);
+    expect(() => sseStream(counting(), { acces: 1 } as object)).toThrow(/no option "acces"/);
   });
 
   it('cuts off a client that reads nothing for half a minute', async () => {

@@ -303,7 +303,7 @@ describe('the rest of P', () => {
   });
 
   it('refuses wrong options when it is built', () => {
-    expect(() => taskRoutes(tasks, { acess: access } as object)).toThrow(/no option 'acess'/);
+    expect(() => taskRoutes(tasks, { acess: access } as object)).toThrow(/no option "acess"/);
     expect(() => taskRoutes(tasks, { access: {} as never })).toThrow(/access/);
     expect(() => taskRoutes({} as never)).toThrow(/tasks/);
     const auth = createAuth({ strategies: ['a', 'b'], path: '/admin', logger: false });

@@ -1,0 +1,58 @@
+/*
+ * How error messages show a value. The client uses this too, so it must not import anything.
+ */
+
+/** Returns what a value is, in words that are safe to print: never the text of a string, which may be a secret. */
+export function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
+  if (typeof value === 'function') return functionKind(value);
+  if (typeof value === 'object') return objectKind(value);
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value;
+}
+
+function objectKind(value: object): string {
+  if ('app' in value && 'req' in value && 'res' in value)
+    return 'the context of a request, as if app.use() had been given the factory itself';
+  const tag = Object.prototype.toString.call(value).slice(8, -1);
+  if (tag === 'Promise') return 'a promise that is not awaited';
+  if (tag === 'Module') return 'a module, not one of its exports';
+  if (value instanceof Date && Number.isNaN(value.getTime())) return 'an invalid Date';
+  const name = tag === 'Object' ? classOf(value) : tag;
+  return name === undefined ? 'an object' : `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;
+}
+
+/** Returns the name of the class that an object is an instance of; `undefined` for a plain object. */
+function classOf(value: object): string | undefined {
+  const { constructor: made } = value as { constructor?: unknown };
+  return typeof made === 'function' && made.name !== 'Object' && made.name !== '' ? made.name : undefined;
+}
+
+/** Returns the kind of a function, as an error message shows it: a plain function, a class, a generator or an async function. */
+export function functionKind(value: object & { name?: string }): string {
+  const kinds: Readonly<Record<string, string>> = {
+    AsyncFunction: 'an async function',
+    GeneratorFunction: 'a generator function',
+    AsyncGeneratorFunction: 'an async generator function',
+  };
+  if (isClass(value)) return value.name ? `the class ${value.name}` : 'a class';
+  return kinds[Object.prototype.toString.call(value).slice(8, -1)] ?? 'a function';
+}
+
+/** Whether a function is a class, or a built-in error class such as TypeError. */
+function isClass(value: object): boolean {
+  if (/^class\b/.test(Function.prototype.toString.call(value))) return true;
+  const { prototype } = value as { prototype?: unknown };
+  return value === Error || prototype instanceof Error;
+}
+
+/** Returns a value as an error message shows it: a string in quotes, at most 80 characters, anything else by its kind. */
+export function quote(value: unknown): string {
+  try {
+    return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
+  } catch {
+    // A proxy may throw when it is looked at.
+    return typeof value;
+  }
+}
