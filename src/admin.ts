@@ -85,6 +85,9 @@ function unlessPublic(path: string, readSession: Middleware): Middleware {
   };
 }
 
+/** What `auth` accepts besides strategies, for its error message. */
+const readyLogins = '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or null for no login';
+
 function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Access {
   const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, logo, trustedOrigins, logger } = given;
   const ready = isAuth(auth) || isAccess(auth);
@@ -107,7 +110,7 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
   if (auth === undefined || auth === null) return auditedAccess(undefined, kept);
   if (isAccess(auth)) return auditedAccess(auth, kept);
   const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
-  return createAuth({ ...own, ...kept, strategies: resolveStrategies('auth', auth), home, title, logo, trustedOrigins });
+  return createAuth({ ...own, ...kept, strategies: resolveStrategies('auth', auth, readyLogins), home, title, logo, trustedOrigins });
 }
 
 /** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */

@@ -18,7 +18,8 @@ export class Listeners implements TransitionObserver {
 
   /** Returns the listeners of a state. @throws TypeError with code INVALID_INPUT for a wrong state or listener. */
   of(status: TaskStatus, listener: Listener): Set<Listener> {
-    if (!taskStatuses.includes(status)) throw wrongType('event', status, `one of ${taskStatuses.join(', ')}`);
+    if (!taskStatuses.includes(status))
+      throw wrongType('state', status, `one of ${taskStatuses.join(', ')}, as in tasks.on('failed', listener)`);
     if (typeof listener !== 'function') throw wrongType('listener', listener, 'a function');
     const listeners = this.#byStatus.get(status) ?? new Set();
     this.#byStatus.set(status, listeners);

@@ -41,7 +41,7 @@ import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepar
 import { argumentLists, PreparedTasks } from './tasks/prepared.js';
 import { readCommand } from './tasks/read-command.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
-import { readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
+import { checkScheduled, readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
 import { createSealer, type Sealer } from './tasks/sealing.js';
 import type { Aggregates, Command, DetailQuery, FindQuery, LinesQuery, TaskList, TaskReader, TaskSource } from './tasks/source.js';
 import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
@@ -152,12 +152,17 @@ export class TaskManager implements TaskSource {
     this.#logger = loggerOption('logger', given.logger);
     this.#warnDuration = durationWarnings(this.#logger);
     this.#sealer = createSealer(given.encryptionKeys === undefined ? [] : secretKeysOption('encryptionKeys', given.encryptionKeys));
-    this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, { min: 2, max: 64 * mebibyte, integer: true });
+    this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, {
+      min: 2,
+      max: 64 * mebibyte,
+      integer: true,
+      unit: 'bytes',
+    });
     this.#runner = handlerRunner({
       concurrency: numberOption('concurrency', given.concurrency, 10, { min: 1, max: 10_000, integer: true }),
       definitions: this.#definitions,
       sealer: this.#sealer,
-      resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, { max: 64 * mebibyte, integer: true }),
+      resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, { max: 64 * mebibyte, integer: true, unit: 'bytes' }),
       logLines: numberOption('limits.logLines', limits.logLines, 10_000, { min: 1, max: 1_000_000, integer: true }),
       logger: this.#logger,
     });
@@ -188,13 +193,19 @@ export class TaskManager implements TaskSource {
    * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong option.
    */
   task<A extends unknown[]>(name: string, handler: Handler<A> & JsonSafe<A>, options?: TaskOptions): Task<A> {
-    nameOption('name of a task', name);
+    nameOption('name of a task', name, "tasks.task('send_email', handler)");
     checkHandler(name, handler);
     return this.#taskOf<A>(this.#add(name, options, handler));
   }
 
   /** Declares a task that another process runs; `handle` adds the handler where it does. */
   define<A extends unknown[] = unknown[]>(name: string, options?: TaskOptions): DeclaredTask<A> {
+    if (typeof options === 'function')
+      throw wrongType(
+        `the second argument of define('${String(name)}')`,
+        options,
+        'the options; define(…).handle(handler) takes the handler',
+      );
     const definition = this.#add(name, options, undefined);
     const task = this.#taskOf<A>(definition);
     return {
@@ -214,15 +225,14 @@ export class TaskManager implements TaskSource {
    * handler becomes a task under the schedule's name.
    */
   schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
-    nameOption('name of a schedule', name);
+    checkScheduled(name, task);
     const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
     if (this.#schedules.has(name)) throw rangeError(`a schedule named '${name}' already exists in this TaskManager; use another name`);
     const { args = [] }: { args?: unknown } = options;
     if (!Array.isArray(args)) throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
-    if (typeof target !== 'object' || target === null) throw wrongType(`task of schedule '${name}'`, target, 'a task or a handler');
     const definition = this.#definitions.get(target.name);
-    if (!definition) throw rangeError(`schedule '${name}': task '${String(target.name)}' is not of this manager`);
+    if (!definition) throw rangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
     const prepare = (): NewTask => ({ ...this.#prepare(definition, args, undefined, 'scheduled'), schedule: name });
     // Wrong arguments fail here, not in the night.
     prepare();
@@ -384,7 +394,7 @@ export class TaskManager implements TaskSource {
   }
 
   #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
-    nameOption('name of a task', name);
+    nameOption('name of a task', name, "tasks.define('send_email')");
     if (this.#definitions.has(name)) throw rangeError(`a task named '${name}' is already defined in this TaskManager; use another name`);
     const definition: Definition = {
       name,
@@ -451,7 +461,7 @@ function engineOf(
   if (engine !== undefined) {
     if (database !== undefined) throw typeError('database and engine cannot be combined; an engine has its own storage');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
-      throw wrongType('engine', engine, 'a TaskEngine');
+      throw wrongType('engine', engine, 'a TaskEngine, such as bullmqEngine(redis) returns');
     return engine;
   }
   return new EmbeddedEngine({
@@ -462,7 +472,7 @@ function engineOf(
       age:
         retentionDays === undefined
           ? undefined
-          : numberOption('retentionDays', retentionDays, 0, { above: true, max: 36_500 }) * 86_400_000,
+          : numberOption('retentionDays', retentionDays, 0, { above: true, max: 36_500, unit: 'days' }) * 86_400_000,
       count: numberOption('retentionCount', retentionCount, undefined, { integer: true }),
       statistics,
     },
@@ -472,8 +482,12 @@ function engineOf(
 /** Milliseconds that statistics are kept. */
 function statsOption(value: StatsOptions | undefined): { minutes: number; hours: number } {
   const stats = optionsObject<StatsOptions>('stats', value, ['minuteDays', 'hourDays']);
-  const minuteDays = numberOption('stats.minuteDays', stats.minuteDays, keptStatistics.minuteDays, { min: 1, max: 36_500 });
-  const hourDays = numberOption('stats.hourDays', stats.hourDays, Math.max(minuteDays, keptStatistics.hourDays), { min: 1, max: 36_500 });
+  const minuteDays = numberOption('stats.minuteDays', stats.minuteDays, keptStatistics.minuteDays, { min: 1, max: 36_500, unit: 'days' });
+  const hourDays = numberOption('stats.hourDays', stats.hourDays, Math.max(minuteDays, keptStatistics.hourDays), {
+    min: 1,
+    max: 36_500,
+    unit: 'days',
+  });
   if (hourDays < minuteDays) throw outOfRange('stats.hourDays', hourDays, `at least stats.minuteDays, which is ${minuteDays}`);
   return { minutes: minuteDays * 86_400_000, hours: hourDays * 86_400_000 };
 }

@@ -19,7 +19,7 @@ const maxRead = 5000;
 
 /** Reads the option `auditRetentionDays`. */
 export function retentionOption(value: unknown): number {
-  return numberOption('auditRetentionDays', value, 90, { min: 0, above: true, max: 3650 });
+  return numberOption('auditRetentionDays', value, 90, { min: 0, above: true, max: 3650, unit: 'days' });
 }
 
 /** A trail in the store, each row kept for so many days. A row that cannot be stored is logged, and changes no answer. */

@@ -16,8 +16,10 @@ import {
   secondsOption,
   secretKeysOption,
   stringOption,
+  typeError,
   wrongType,
 } from '../options.js';
+import { kindOf } from '../show-value.js';
 import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { type AuditTrail, auditTrail, retentionOption } from './audit-trail.js';
@@ -33,11 +35,11 @@ import { isSafeNext, nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
 import { currentSession, isAmbient } from './read-session.js';
-import type { StrategyRegistry } from './registry.js';
+import { StrategyRegistry } from './registry.js';
 import { followRevocations, type Revocations } from './revocations.js';
 import { type SessionList, sessionList } from './session-list.js';
 import { resolveStrategies, type Strategies } from './short-forms.js';
-import { isUserName } from './strategy.js';
+import { isStrategy, isUserName } from './strategy.js';
 import { bucketsIn } from './throttle/buckets.js';
 import {
   createThrottle,
@@ -152,7 +154,7 @@ export function isAuth(value: unknown): value is Auth {
 /** The inside of what {@link createAuth} returned; throws for anything else. */
 export function partsOf(auth: Auth): AuthParts {
   const found = typeof auth === 'object' && auth !== null ? parts.get(auth) : undefined;
-  if (!found) throw wrongType('auth', auth, 'what createAuth() returned');
+  if (!found) throw wrongType('auth', auth, 'what createAuth() returned, such as createAuth({ strategies })');
   return found;
 }
 
@@ -188,6 +190,7 @@ const known = [
  * ```
  */
 export function createAuth(options: AuthOptions): Auth {
+  refuseStrategies(options);
   const given = optionsObject<AuthOptions>('createAuth', options, known);
   const logger = loggerOption('logger', given.logger);
   const mount = mountAt(pathOption('path', given.path));
@@ -222,6 +225,12 @@ export function createAuth(options: AuthOptions): Auth {
   };
   parts.set(auth, own);
   return Object.freeze(auth);
+}
+
+/** Refuses strategies in the place of the options: an instance of a class would pass for options without keys. */
+function refuseStrategies(options: unknown): void {
+  if (Array.isArray(options) || options instanceof StrategyRegistry || isStrategy(options))
+    throw typeError(`the options of createAuth are ${kindOf(options)}; pass strategies as createAuth({ strategies })`);
 }
 
 /** Counts of strangers that are kept in memory. */
@@ -308,8 +317,9 @@ function announce(logger: Logger, registry: StrategyRegistry, keyIds: readonly s
 /** Refuses names that cannot match a user: with a misspelt name the call would seem to work and sign out no user. */
 function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
   const names = registry.names();
-  if (typeof strategy !== 'string') throw wrongType('strategy of signOutEverywhere', strategy, `one of ${names.join(', ')}`);
-  if (!registry.get(strategy)) throw outOfRange('strategy of signOutEverywhere', strategy, `one of ${names.join(', ')}`);
+  const accepted = `the name of a strategy (${names.join(', ')}), as in signOutEverywhere(strategy, username)`;
+  if (typeof strategy !== 'string') throw wrongType('strategy of signOutEverywhere', strategy, accepted);
+  if (!registry.get(strategy)) throw outOfRange('strategy of signOutEverywhere', strategy, accepted);
   if (!isUserName(username)) throw wrongType('username of signOutEverywhere', username, 'a string of 1 to 256 printable characters');
 }
 

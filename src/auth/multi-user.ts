@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../http/access.js';
-import { optionsObject, rangeError, typeError, wrongType } from '../options.js';
+import { optionsObject, rangeError, wrongSecretType, wrongType } from '../options.js';
 import { paddedChecks } from './passwords/padding.js';
 import { type StoredPassword, storePassword } from './passwords/stored-password.js';
 import { type AuthStrategy, isUserName, type KnownUser, rolesOption, type Verdict } from './strategy.js';
@@ -36,11 +36,16 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
  * @throws TypeError where the list is empty or an entry is not a name, a password and options; RangeError for a name given twice.
  */
 export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
+  return usersOf(entries, 'users');
+}
+
+/** Makes the strategy of {@link multiUser} from an option of that name. */
+export function usersOf(entries: readonly UserEntry[], option: string): AuthStrategy {
   if (!Array.isArray(entries) || entries.length === 0)
-    throw wrongType('users', entries, "a list such as [['alice', 'password']], with at least one user");
+    throw wrongSecretType(option, entries, "a list such as [['alice', password]], with at least one user");
   const users = new Map<string, User>();
-  for (const entry of entries as readonly UserEntry[]) {
-    const user = readUser(entry);
+  for (const [index, entry] of (entries as readonly UserEntry[]).entries()) {
+    const user = readUser(entry, `${option}[${index}]`);
     if (users.has(entry[0])) throw rangeError(`user '${entry[0]}' is given twice`);
     users.set(entry[0], user);
   }
@@ -65,7 +70,7 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
  * @throws TypeError when the password is `undefined` ("password of 'admin' is not set") or not a string.
  */
 export function staticUser(username: string, password: string | undefined, options?: UserOptions): AuthStrategy {
-  const user = readUser([username, password, options]);
+  const user = readUser([username, password, options], 'user');
   const expectedName = digest(username);
 
   return withWarnings(new Map([[username, user]]), {
@@ -100,9 +105,9 @@ function withWarnings(users: ReadonlyMap<string, User>, strategy: AuthStrategy):
 }
 
 /** Checks one entry of a configuration. */
-function readUser(entry: unknown): User {
+function readUser(entry: unknown, name: string): User {
   if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3) {
-    throw typeError("each user is a list of two or three: ['alice', 'password', { roles: ['viewer'] }]");
+    throw wrongSecretType(name, entry, "a list of a name, a password and options, such as ['alice', password, { roles: ['viewer'] }]");
   }
   const [username, password, options] = entry as readonly unknown[];
   if (!isUserName(username)) throw wrongType('username', username, 'a string of 1 to 256 printable characters');

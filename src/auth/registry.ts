@@ -1,6 +1,7 @@
 import { runInEmptyContext } from '../empty-context.js';
 import type { Role } from '../http/access.js';
-import { numberOption, optionsObject, rangeError, wrongType } from '../options.js';
+import { numberOption, optionsObject, rangeError, typeError, wrongType } from '../options.js';
+import { kindOf } from '../show-value.js';
 import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
@@ -61,8 +62,11 @@ export class StrategyRegistry {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
       throw wrongType('name of a strategy', name, "up to 64 letters, digits, '_', '.' or '-', with a letter or digit first");
     }
-    if (!isStrategy(strategy))
-      throw wrongType(`strategy '${name}'`, strategy, 'an object with authenticate_user(username, password, context)');
+    if (!isStrategy(strategy)) {
+      const kind = kindOf(strategy);
+      const found = kind === 'an object' ? 'an object without the method authenticate_user' : kind;
+      throw typeError(`strategy '${name}' is ${found}; it must be a strategy, such as staticUser('admin', password)`);
+    }
     if (this.#strategies.has(name)) throw rangeError(`a strategy named '${name}' is already registered; use another name`);
     this.#strategies.set(name, strategy);
     return this;

@@ -6,8 +6,8 @@ import { isNavigation } from '../http/navigation.js';
 import { sendError } from '../http/problem.js';
 import { forbidden, logForbidden, unauthenticated } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
-import { loggerOption, optionsObject, stringOption, wrongType } from '../options.js';
-import { type Auth, type AuthParts, partsOf } from './create-auth.js';
+import { loggerOption, optionsObject, stringOption, typeError, wrongType } from '../options.js';
+import { type Auth, type AuthParts, isAuth, partsOf } from './create-auth.js';
 import { isAmbient } from './read-session.js';
 import { loginsOf, type SeenBy } from './session-token.js';
 
@@ -40,7 +40,13 @@ export interface RequireAuthOptions {
  * ```
  */
 export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptions): Middleware {
-  if (mode !== 'redirect' && mode !== '401') throw wrongType('mode of requireAuth', mode, "'redirect' or '401'");
+  if (mode !== 'redirect' && mode !== '401')
+    throw wrongType(
+      'the first argument of requireAuth',
+      mode,
+      "the mode, 'redirect' or '401'; the role and the login go into the second: requireAuth('401', { role: 'admin', auth })",
+    );
+  if (isAuth(options)) throw typeError('the options of requireAuth are a login; pass it as { auth }');
   const { auth: named, role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['auth', 'role']);
   stringOption('role', role, undefined, { maxLength: 64, accepted: "the name of one role, such as 'operator'" });
   if (named !== undefined) partsOf(named);

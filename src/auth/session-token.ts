@@ -3,6 +3,7 @@ import { TaskflowError } from '../errors.js';
 import { requireKoa } from '../http/koa-only.js';
 import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
+import { wrongType } from '../options.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
 import { currentSession } from './read-session.js';
 import type { Session } from './session.js';
@@ -75,10 +76,19 @@ function signsInOrOut({ path }: Context, { mount }: AuthParts): boolean {
 /**
  * Returns the session of a request behind a guard.
  *
- * @throws TaskflowError UNAUTHENTICATED if the request has no session. Behind {@link requireAuth} it always has.
+ * @throws TaskflowError UNAUTHENTICATED if the request has no session, which cannot happen behind {@link requireAuth}.
+ * TaskflowError INTERNAL if no {@link sessionToken} has read the request. TypeError with code INVALID_INPUT for anything but a
+ * context.
  */
 export function sessionOf(ctx: { state: object }): Session {
+  if (typeof ctx?.state !== 'object' || ctx.state === null) throw wrongType('ctx', ctx, 'the context of a Koa request');
   const { session } = ctx.state as Partial<SessionState>;
-  if (!session) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');
-  return session;
+  if (session) return session;
+  if (!('req' in ctx) || loginsOf(ctx as Context).length === 0)
+    throw new TaskflowError(
+      'INTERNAL',
+      'sessionOf(ctx) found no session, because no sessionToken has read the request: ' +
+        'call app.use(sessionToken(auth)) first, and put requireAuth() before this route',
+    );
+  throw new TaskflowError('UNAUTHENTICATED', 'This needs a session. The app can put requireAuth() before this route to ask for a login.');
 }

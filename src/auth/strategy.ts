@@ -1,5 +1,5 @@
 import type { Role } from '../http/access.js';
-import { typeError } from '../options.js';
+import { wrongType } from '../options.js';
 
 /** What a strategy answers. Only `true` or an object with `ok: true` lets anyone in; anything else does not. */
 export type Verdict =
@@ -80,7 +80,7 @@ export function isUserName(value: unknown): value is string {
 /** Roles of users that a configuration names; throws on anything but a list of names. */
 export function rolesOption(option: string, roles: unknown): readonly Role[] | undefined {
   if (roles === undefined) return undefined;
-  if (!isRoleList(roles)) throw typeError(`${option} must be a list of at most 32 role names`);
+  if (!isRoleList(roles)) throw wrongType(option, roles, "a list of at most 32 role names, such as ['viewer']");
   return [...roles];
 }
 

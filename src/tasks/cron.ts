@@ -21,7 +21,7 @@ const nicknames: Readonly<Record<string, string>> = {
   '@hourly': '0 * * * *',
 };
 
-const usage = 'Use five fields (minute hour day month weekday) or six with seconds first.';
+const usage = 'Use five fields (minute hour day month weekday), such as "30 3 * * MON", or six with seconds first.';
 
 /**
  * Reads a cron expression and returns a function that returns the first run after a time, both in Unix milliseconds.
@@ -32,7 +32,7 @@ const usage = 'Use five fields (minute hour day month weekday) or six with secon
  */
 export function readCron(where: string, expression: string, timezone: string): (after: number) => number | undefined {
   stringOption(`${where}: cron`, expression, '', { accepted: "a cron expression such as '0 3 * * *'" });
-  stringOption(`${where}: timezone`, timezone, '');
+  stringOption(`${where}: timezone`, timezone, '', { accepted: "an IANA name such as 'Europe/Berlin'" });
   if (!isTimezone(timezone))
     throw rangeError(`${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as "Europe/Berlin".`);
   const refuse = (why: string, cause?: unknown): never => {
@@ -75,7 +75,8 @@ function wrongForm(expression: string): Wrong | undefined {
     return { why: 'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) }).enqueue(…).' };
   const count = text === '' ? 0 : text.split(/\s+/).length;
   if (count === 7) return { why: `it has seven fields, and a year is not supported. ${usage}` };
-  if (count !== 5 && count !== 6) return { why: `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage}` };
+  if (count !== 5 && count !== 6)
+    return { why: `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage} For an interval use every: a number of seconds.` };
   return undefined;
 }
 
@@ -84,15 +85,29 @@ function wrongField(expression: string): Wrong | undefined {
   const given = expression.trim().split(/\s+/);
   const named = fields.slice(fields.length - given.length);
   for (const [index, [name, accepted]] of named.entries()) {
-    try {
-      new Cron(given.map((field, other) => (other === index ? field : '*')).join(' '), { paused: true });
-    } catch (cause) {
-      const value = given[index] ?? '';
-      const why = /^\d+$/.test(value)
-        ? ''
-        : `; it is ${JSON.stringify(value)}. Write a number, a list such as 1,2, a range such as 1-5, or a step such as */2`;
-      return { why: `the ${name} must be ${accepted}${why}. ${usage}`, cause };
-    }
+    const flawOf = (value: string): unknown => flawAlone(given.map((_field, other) => (other === index ? value : '*')));
+    const value = given[index] ?? '';
+    const cause = flawOf(value);
+    if (cause !== undefined)
+      return { why: `the ${name} must be ${accepted}; it is ${JSON.stringify(value)}. ${adviceOn(value, flawOf)}${usage}`, cause };
   }
   return undefined;
+}
+
+/** Returns the error of an expression, if any. */
+function flawAlone(expression: readonly string[]): unknown {
+  try {
+    new Cron(expression.join(' '), { paused: true });
+    return undefined;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+function adviceOn(value: string, flawOf: (value: string) => unknown): string {
+  if (/^[a-z]{4,}$/i.test(value)) return 'Names have three letters. ';
+  const [, first, last] = /^(\w+)-(\w+)$/.exec(value) ?? [];
+  if (first !== undefined && last !== undefined && flawOf(first) === undefined && flawOf(last) === undefined)
+    return 'A range must not end before it begins: write a list of two ranges. ';
+  return /^\d+$/.test(value) ? '' : 'Write a number, a list such as 1,2, a range such as 1-5, or a step such as */2. ';
 }

@@ -1,5 +1,6 @@
-import { booleanOption, type DurationWarning, optionsObject, secondsOption, typeError } from '../options.js';
+import { booleanOption, type DurationWarning, optionsObject, secondsOption, typeError, wrongType } from '../options.js';
 import { readCron } from './cron.js';
+import { nameOption } from './definition.js';
 
 /** What both kinds of schedule have. */
 interface ScheduleHabits {
@@ -41,6 +42,22 @@ export interface Timetable {
   next(from: number, last?: number): number | undefined;
 }
 
+const usage = 'tasks.schedule(name, task, { every: 60 })';
+
+/**
+ * Checks the name and the task of a schedule before its options, so that an error about swapped arguments names the first one.
+ *
+ * @throws TypeError or RangeError with code INVALID_INPUT.
+ */
+export function checkScheduled(name: unknown, task: unknown): void {
+  nameOption('name of a schedule', name, usage);
+  if (typeof task === 'function') return;
+  const where = `task of schedule '${String(name)}'`;
+  if (typeof task !== 'object' || task === null || typeof (task as { prepare?: unknown }).prepare !== 'function')
+    throw wrongType(where, task, `a task that tasks.task() returned, or a handler, as in ${usage}`);
+  if (!('with' in task)) throw typeError(`${where} has options of with(), which a schedule cannot take; put them into its definition`);
+}
+
 /** Checks a schedule's options and makes its timetable. @throws TypeError or RangeError for a rule that cannot be. */
 export function readTimetable(
   name: string,
@@ -59,7 +76,11 @@ export function readTimetable(
   ]);
   const { every, cron, timezone } = given;
   const habits = { catchUp: booleanOption('catchUp', given.catchUp, true), overlap: booleanOption('overlap', given.overlap, false) };
-  if ((every === undefined) === (cron === undefined)) throw typeError(`${where} needs exactly one of: every (seconds), cron`);
+  if ((every === undefined) === (cron === undefined))
+    throw typeError(
+      `${where} has ${cron === undefined ? 'neither every nor cron' : 'every and cron'}; it must have one of them, ` +
+        "such as { every: 60 } (seconds) or { cron: '0 3 * * *' }",
+    );
   if (cron !== undefined) {
     const { timezone: zone = 'UTC' } = given;
     const next = readCron(where, cron, zone);

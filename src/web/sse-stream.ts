@@ -114,7 +114,11 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
 function sourceFor<E extends StreamEvent>(source: StreamSource<E>): (client: StreamClient) => AsyncIterable<E> {
   if (typeof source === 'function') return source;
   if (typeof source !== 'object' || source === null || !(Symbol.asyncIterator in source))
-    throw wrongType('source', source, 'an AsyncIterable of events, a function that returns one, or emitterEvents(emitter, names)');
+    throw wrongType(
+      'source',
+      source,
+      'an AsyncIterable of events, a function that returns one, taskEvents(tasks), or emitterEvents(emitter, names)',
+    );
   const shared = shareIterable(source);
   return ({ signal }) => shared.subscribe(signal);
 }

@@ -179,7 +179,23 @@ describe('the session cookie', () => {
 });
 
 describe('sessionOf', () => {
-  it('throws where there is no session', () => {
-    expect(() => sessionOf({ state: {} })).toThrow(expect.objectContaining({ code: 'UNAUTHENTICATED', status: 401 }));
+  it('answers 401 if the request has no session', async () => {
+    const app = new Koa();
+    app.use(sessionToken(createAuth({ strategies: users, secretKey, logger: false })));
+    app.use((ctx) => {
+      ctx.body = sessionOf(ctx).username;
+    });
+    const { url, close } = await serve(app);
+    expect((await fetch(url)).status).toBe(401);
+    await close();
+  });
+
+  it('throws INTERNAL if no sessionToken has read the request, because the app is wrong and not the visitor', () => {
+    for (const ctx of [{ state: {} }, { state: {}, req: {} }])
+      expect(() => sessionOf(ctx)).toThrow(expect.objectContaining({ code: 'INTERNAL', status: 500 }));
+  });
+
+  it.each([undefined, null, {}, () => 1])('throws INVALID_INPUT for %p in place of the context', (ctx) => {
+    expect(() => sessionOf(ctx as never)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
   });
 });

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { typeError, wrongSecret } from '../../options.js';
+import { typeError, wrongSecret, wrongSecretType } from '../../options.js';
 import { derive, type Recipe } from './algorithms.js';
 import { doubtfulHashOf, foreignHashOf } from './foreign-hash.js';
 import { queueHash } from './hash-queue.js';
@@ -33,7 +33,7 @@ const digest = (text: string | Buffer): Buffer => createHash('sha256').update(te
 export function storePassword(username: string, password: unknown): StoredPassword {
   const option = `password of '${username}'`;
   if (password === undefined) throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
-  if (typeof password !== 'string' || password === '') throw wrongSecret(option, 'a string that is not empty', TypeError);
+  if (typeof password !== 'string' || password === '') throw wrongSecretType(option, password, 'a string that is not empty');
   if (Buffer.byteLength(password) > maxBytes) throw wrongSecret(option, 'at most 1024 bytes long', RangeError);
   const system = foreignHashOf(password);
   if (system !== undefined)
