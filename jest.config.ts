@@ -20,7 +20,8 @@ const config: Config = {
       },
     ],
   },
-  testTimeout: 40_000,
+  // For a machine with much other load: an upper bound, which only a test that hangs reaches.
+  testTimeout: 120_000,
   // Much of the time is spent waiting, for browsers and other processes: on two processors one worker would leave one idle.
   maxWorkers: 2,
 };

@@ -1,5 +1,5 @@
 /** Resolves to the first truthy answer; rejects after so many seconds. */
-export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 20): Promise<Exclude<T, false | null | undefined>> {
+export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 60): Promise<Exclude<T, false | null | undefined>> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();
@@ -13,7 +13,7 @@ export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 20): Promi
  * Repeats assertions until they hold, because a page changes a moment after the server has answered.
  * Throws the last failed assertion when the time is over.
  */
-export async function eventually(assertions: () => Promise<void>, seconds = 15): Promise<void> {
+export async function eventually(assertions: () => Promise<void>, seconds = 60): Promise<void> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     try {

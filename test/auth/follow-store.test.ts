@@ -50,7 +50,7 @@ describe.each(everyStore)('a process that starts with many revocations in the %s
     expect(revocations.has(sessionOf('another-0123456789'), 0)).toBe(false);
     await waitFor(() => revocations.has(sessionOf(idOf(99_999)), 0), 1);
     expect(longest).toBeLessThan(250);
-  }, 30_000);
+  });
 });
 
 describe('a list of revocations that takes long', () => {

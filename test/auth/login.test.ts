@@ -336,24 +336,20 @@ describe('five hundred logins at once', () => {
     expect(statuses.filter((status) => status === 401).length).toBeLessThan(40);
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(440);
     expect(app.log.events('authn_login_throttled')).toMatchObject([{ bucket: 'queue', owasp: 'excess_rate_limit_exceeded' }]);
-  }, 60_000);
+  });
 });
 
 describe('right passwords at once', () => {
   it.each<[string, AuthOptions['strategies']]>([
     ['a strategy that takes 50 ms', { authenticate_user: () => new Promise<boolean>((resolve) => setTimeout(resolve, 50, true)) }],
     ['a hash that takes about as long', ['admin', scryptHash(password, { ln: 14, r: 8, p: 2 })]],
-  ])(
-    'all log in from one address: %s',
-    async (_case, strategies) => {
-      await start({ strategies });
-      await logIn(app.base);
-      const answers = await Promise.all(Array.from({ length: 10 }, () => postJson(app.login, { username: 'admin', password })));
-      expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200));
-      expect(app.log.events('authn_login_throttled')).toEqual([]);
-    },
-    30_000,
-  );
+  ])('all log in from one address: %s', async (_case, strategies) => {
+    await start({ strategies });
+    await logIn(app.base);
+    const answers = await Promise.all(Array.from({ length: 10 }, () => postJson(app.login, { username: 'admin', password })));
+    expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200));
+    expect(app.log.events('authn_login_throttled')).toEqual([]);
+  });
 });
 
 describe('a guess that a full queue cuts short', () => {

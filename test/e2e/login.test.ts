@@ -16,6 +16,7 @@ import { ask, logIn } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
+import { pageTimeout } from '../helpers/wait.js';
 
 let browser: Browser;
 let context: BrowserContext;
@@ -55,7 +56,7 @@ beforeEach(async () => {
   await start();
   context = await browser.newContext();
   page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(pageTimeout);
   complaints = [];
   page.on('console', (message) => {
     if (/Content Security Policy|Trusted/i.test(message.text())) complaints.push(message.text());
@@ -246,9 +247,7 @@ describe('the login page in a browser', () => {
       await submit(page);
     }
     expect(await page.textContent('button[type=submit]')).toMatch(/^Sign in \(in \d+ s\)$/);
-    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>('button[type=submit]')?.disabled, undefined, {
-      timeout: 15_000,
-    });
+    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>('button[type=submit]')?.disabled);
     expect(complaints).toEqual([]);
   });
 

@@ -10,7 +10,7 @@ describe('npm start', () => {
   const start = (env: Record<string, string> = {}): void => {
     child = startProcess('npm', ['start'], { PORT: '0', DATABASE: folder.file('quickstart.db'), npm_config_loglevel: 'error', ...env });
   };
-  const said = (pattern: RegExp): Promise<string> => waitFor(() => pattern.exec(child.lines.join('\n'))?.[1], 15);
+  const said = (pattern: RegExp): Promise<string> => waitFor(() => pattern.exec(child.lines.join('\n'))?.[1]);
 
   beforeEach(() => {
     folder = temporaryFolder();
@@ -32,7 +32,7 @@ describe('npm start', () => {
       const { items } = (await ask(address, { headers: session })).json as { items: { status: string; source: string }[] };
       for (const { status, source } of items) seen.add(status).add(source);
       return ['pending', 'running', 'success', 'failed', 'cancelled', 'scheduled'].every((each) => seen.has(each));
-    }, 12);
+    });
     child.process.kill('SIGTERM');
     expect(await child.ended).not.toBe('SIGKILL');
   });
@@ -46,13 +46,11 @@ describe('npm start', () => {
       expect((await ask(`${address}/metrics`, { headers: session })).status).toBe(200);
       child.process.kill(signal);
       await child.ended;
-      await waitFor(
-        () =>
-          ask(`${address}/health`).then(
-            () => false,
-            () => true,
-          ),
-        5,
+      await waitFor(() =>
+        ask(`${address}/health`).then(
+          () => false,
+          () => true,
+        ),
       );
       expect(child.lines.join('\n')).not.toContain('Canary');
       expect(child.lines.join('\n')).not.toMatch(/Error|warn/i);

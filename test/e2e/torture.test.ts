@@ -46,7 +46,7 @@ describe('three processes of which one is killed again and again', () => {
     tasks = new TaskManager({ database, logger: false });
     const names = ['once', 'again'];
     const open = async (name: string): Promise<number> => (await tasks.find({ limit: 1, name, status: ['pending', 'running'] })).total;
-    await waitFor(async () => (await Promise.all(names.map(open))).every((n) => n === 0), 30);
+    await waitFor(async () => (await Promise.all(names.map(open))).every((n) => n === 0));
 
     const ids = children.flatMap(({ lines }) => lines.filter((line) => /^[0-9a-f]{8}-/.test(line)));
     expect(ids.length).toBeGreaterThan(kills * 3);

@@ -7,6 +7,7 @@ import { startBrowser } from './browser.js';
 import { cheapHash, password, secretKey } from './passwords.js';
 import { RedisServer } from './redis.js';
 import { type Served, serve } from './serve.js';
+import { pageTimeout } from './wait.js';
 
 /** Whoever may do everything, and whoever may only look. */
 export const users = [
@@ -44,7 +45,7 @@ export class Dashboard {
 
   async newPage(context = this.context): Promise<Page> {
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(pageTimeout);
     page.on('console', (message) => {
       // What the browser itself says of an answer that is no success, or of a server that is gone, is what some tests are about.
       if ((message.type() === 'error' || message.type() === 'warning') && !message.text().startsWith('Failed to load resource'))

@@ -18,7 +18,7 @@ export function sendRaw(url: string, request: string | Buffer | readonly (string
     const socket = connect(Number(port), '127.0.0.1', () => {
       for (const part of [request].flat()) socket.write(part as string | Buffer);
     });
-    socket.setTimeout(5000, () => socket.destroy());
+    socket.setTimeout(15_000, () => socket.destroy());
     socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', () => {});
     socket.on('close', () => resolve(parse(Buffer.concat(chunks).toString())));

@@ -31,7 +31,7 @@ export class RedisProcesses {
 
   async startedWorkers(amount: number): Promise<Child[]> {
     const workers = Array.from({ length: amount }, () => this.worker());
-    await Promise.all(workers.map((child) => waitFor(() => child.lines.includes('started'), 30)));
+    await Promise.all(workers.map((child) => waitFor(() => child.lines.includes('started'))));
     return workers;
   }
 

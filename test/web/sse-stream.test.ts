@@ -46,7 +46,7 @@ async function silentReader(): Promise<number> {
   const open = () => new Promise<number>((resolve) => server.getConnections((_error, n) => resolve(n)));
   await waitFor(async () => (await open()) === 1);
   const started = performance.now();
-  await waitFor(async () => (await open()) === 0, 40);
+  await waitFor(async () => (await open()) === 0);
   const took = performance.now() - started;
   socket.destroy();
   await close();
@@ -241,7 +241,7 @@ describe('sseStream', () => {
     expect((await reader?.read())?.value).toBe(': ping\n\n');
     expect(performance.now() - started).toBeGreaterThan(14_000);
     await reader?.cancel();
-  }, 30_000);
+  });
 
   it('answers HEAD with headers and ends', async () => {
     expect((await ask(await use(sseStream(counting())), { method: 'HEAD' })).status).toBe(200);
@@ -331,7 +331,7 @@ describe('sseStream', () => {
 
   it('cuts off a client that reads nothing for half a minute', async () => {
     expect(await cutOff).toBeGreaterThan(25_000);
-  }, 60_000);
+  });
 });
 
 describe('sseStream behind a login', () => {

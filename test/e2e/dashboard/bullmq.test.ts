@@ -5,7 +5,7 @@ import { accessibilityFaults, startBrowser } from '../../helpers/browser.js';
 import { secretKey } from '../../helpers/passwords.js';
 import { type Child, startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
-import { waitFor } from '../../helpers/wait.js';
+import { pageTimeout, waitFor } from '../../helpers/wait.js';
 
 // The same tests as of the embedded engine.
 process.env.TEST_ENGINE = 'bullmq';
@@ -21,7 +21,7 @@ if (hasRedis) await import('./task.test.js');
     [browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
     children = [];
     page = await (await browser.newContext()).newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(pageTimeout);
   });
   afterEach(async () => {
     await browser.close();
@@ -38,7 +38,7 @@ if (hasRedis) await import('./task.test.js');
     return child;
   }
   async function addressOf(child: Child): Promise<string> {
-    return (await waitFor(() => child.lines.find((line) => line.startsWith('Dashboard')), 15)).split(/\s+/)[1] ?? '';
+    return (await waitFor(() => child.lines.find((line) => line.startsWith('Dashboard')))).split(/\s+/)[1] ?? '';
   }
 
   it('shows in one web process what was enqueued in the other and runs in a worker, and cancels it there', async () => {
@@ -52,7 +52,7 @@ if (hasRedis) await import('./task.test.js');
     const row = (name: string) => page.locator('tr[data-task]', { hasText: name });
     await row('make_report').locator('.badge', { hasText: 'pending' }).waitFor();
     run('worker.js');
-    await row('make_report').locator('.badge', { hasText: 'running' }).waitFor({ timeout: 15_000 });
+    await row('make_report').locator('.badge', { hasText: 'running' }).waitFor();
     await row('make_report').locator('th a').click();
     const panel = page.locator('.panel');
     // The summary has the last lines alone.
@@ -68,5 +68,5 @@ if (hasRedis) await import('./task.test.js');
     await page.goto(`${two}?view=queues`);
     await waitFor(async () => (await page.locator('tbody tr', { hasText: String(children[2]?.process.pid) }).count()) > 0);
     expect(await accessibilityFaults(page)).toEqual([]);
-  }, 60_000);
+  });
 });

@@ -6,7 +6,7 @@ import { accessibilityFaults, startBrowser } from '../../helpers/browser.js';
 import { secretKey } from '../../helpers/passwords.js';
 import { type Child, startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
-import { waitFor } from '../../helpers/wait.js';
+import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
 
 (hasRedis ? describe : describe.skip)('the dashboard of queues that BullMQ had before', () => {
   let browser: Browser;
@@ -21,7 +21,7 @@ import { waitFor } from '../../helpers/wait.js';
     [browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
     children = [];
     page = await (await browser.newContext()).newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(pageTimeout);
     page.on('console', (message) => {
       if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
     });
@@ -47,7 +47,7 @@ import { waitFor } from '../../helpers/wait.js';
 
   async function addressOf(child: Child): Promise<string> {
     const printed = (): string | undefined => child.lines.find((line) => line.startsWith('Dashboard'));
-    await waitFor(() => printed() !== undefined, 15);
+    await waitFor(() => printed() !== undefined);
     return printed()?.split(/\s+/)[1] ?? '';
   }
 
@@ -66,7 +66,7 @@ import { waitFor } from '../../helpers/wait.js';
     await signIn('?view=tasks');
     await page.getByText('Three lines make the first one').waitFor();
     const worker = run('worker.js');
-    await row('send_welcome').locator('.badge', { hasText: 'completed' }).waitFor({ timeout: 15_000 });
+    await row('send_welcome').locator('.badge', { hasText: 'completed' }).waitFor();
     await row('send_reminder').locator('.badge', { hasText: 'delayed' }).waitFor();
     expect(worker.lines).toEqual(['working']);
 
@@ -86,12 +86,12 @@ import { waitFor } from '../../helpers/wait.js';
     await row('send_reminder').locator('.badge', { hasText: 'completed' }).waitFor();
     await panel().locator('.json', { hasText: 'eve@example.com' }).waitFor();
     expect(await accessibilityFaults(page)).toEqual([]);
-  }, 60_000);
+  });
 
   it('shows a flow as a tree, and the way through it', async () => {
     run('worker.js');
     await signIn('?view=tasks');
-    await row('bind_book').locator('.badge', { hasText: 'completed' }).waitFor({ timeout: 15_000 });
+    await row('bind_book').locator('.badge', { hasText: 'completed' }).waitFor();
     await row('bind_book').locator('th a').click();
     const flow = panel().getByRole('region', { name: 'Flow' });
     await flow.getByRole('link', { name: 'print_page' }).nth(2).waitFor();
@@ -101,7 +101,7 @@ import { waitFor } from '../../helpers/wait.js';
     await flow.getByRole('link', { name: 'bind_book' }).waitFor();
     expect(new URL(page.url()).searchParams.get('task')).toMatch(/^pages:/);
     expect(await accessibilityFaults(page)).toEqual([]);
-  }, 60_000);
+  });
 
   it('pauses a queue for its workers, shows its schedulers and starts one, and hides what BullMQ cannot do', async () => {
     run('worker.js');
@@ -123,7 +123,7 @@ import { waitFor } from '../../helpers/wait.js';
     await page.locator('.notice', { hasText: 'has been started' }).waitFor();
     await waitFor(async () => (await queue.getJobCountByTypes('wait')) === 1);
     await queue.close();
-  }, 60_000);
+  });
 
   it('shows that a job was removed, and that it is there when it is added again under its id', async () => {
     await signIn('?view=tasks');
@@ -136,13 +136,13 @@ import { waitFor } from '../../helpers/wait.js';
     await add();
     await page.locator('tr[data-task]:not(.gone)', { hasText: 'send_once' }).waitFor();
     await queue.close();
-  }, 60_000);
+  });
 
   it('is one dashboard in several processes: what is done in one is seen in the other at once, and so is a logout', async () => {
     run('worker.js');
     const second = await addressOf(run('web.js'));
     await signIn('?view=tasks');
-    await row('send_invoice').locator('.badge', { hasText: 'failed' }).waitFor({ timeout: 15_000 });
+    await row('send_invoice').locator('.badge', { hasText: 'failed' }).waitFor();
     // Cookies know no ports: the session of the one is that of the other.
     const other = await page.context().newPage();
     await other.goto(`${second}?view=tasks`);
@@ -154,23 +154,23 @@ import { waitFor } from '../../helpers/wait.js';
     await other
       .locator('tr[data-task]', { hasText: 'send_reminder' })
       .locator('.badge', { hasText: /waiting|active|completed/ })
-      .waitFor({ timeout: 4000 });
+      .waitFor({ timeout: promptly * 1000 });
     await other.bringToFront();
     await page.getByRole('button', { name: 'Sign out' }).click();
-    await other.locator('dialog[open]', { hasText: 'Sign in' }).waitFor({ timeout: 4000 });
+    await other.locator('dialog[open]', { hasText: 'Sign in' }).waitFor({ timeout: promptly * 1000 });
     await page.goto(`${url.replace('/dashboard', '/auth/login')}`);
     await page.locator('#username').waitFor();
     await signIn('?view=audit');
     await page.locator('tbody tr', { hasText: 'run' }).filter({ hasText: 'admin' }).first().waitFor();
-  }, 60_000);
+  });
 
   it('says that the engine is away while Redis is, and goes on by itself when it is back', async () => {
     run('worker.js');
     await signIn('?view=tasks');
-    await row('send_welcome').waitFor({ timeout: 15_000 });
+    await row('send_welcome').waitFor();
     await redis.stop();
     const health = async (): Promise<number> => (await page.request.get(url.replace('/dashboard', '/health'))).status();
-    await waitFor(async () => (await health()) === 503, 10);
+    await waitFor(async () => (await health()) === 503);
     await page.keyboard.press('g');
     await page.keyboard.press('f');
     await page.locator('.banner', { hasText: 'The tasks cannot be reached' }).waitFor();
@@ -178,7 +178,7 @@ import { waitFor } from '../../helpers/wait.js';
     // A session that cannot be checked lets nobody in.
     for (let n = 0; n < 20; n++) expect((await page.request.get(url.replace('/dashboard', ''))).status()).toBe(503);
     await redis.start();
-    await page.locator('tbody tr', { hasText: 'no address for order' }).waitFor({ timeout: 30_000 });
+    await page.locator('tbody tr', { hasText: 'no address for order' }).waitFor();
     await page.locator('.banner', { hasText: 'The tasks cannot' }).waitFor({ state: 'detached' });
     // For the queues and for the sessions, each one line when it went and one when it came back, whatever was asked meanwhile.
     expect(
@@ -188,5 +188,5 @@ import { waitFor } from '../../helpers/wait.js';
         .sort(),
     ).toEqual(['the Redis of the attached queues is away', 'the Redis of the sessions cannot be used']);
     expect(web.lines.filter((line) => /is back|can be used again/.test(line))).toHaveLength(2);
-  }, 60_000);
+  });
 });

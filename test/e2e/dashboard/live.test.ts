@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { useDashboard } from '../../helpers/dashboard.js';
 import { password } from '../../helpers/passwords.js';
-import { eventually, gate, sleep, waitFor } from '../../helpers/wait.js';
+import { eventually, gate, promptly, sleep, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard();
 
@@ -12,7 +12,7 @@ const fail = (message: string) => () => {
 
 describe('the dashboard while things change', () => {
   /** Milliseconds for a change to reach the page: many times what it takes, and less than any page asks by itself. */
-  const soon = { timeout: 4000 };
+  const soon = { timeout: promptly * 1000 };
 
   it('shows a task go from pending to success without a reload', async () => {
     const { page, tasks } = board;
@@ -235,7 +235,7 @@ describe('the dashboard while things change', () => {
       await route.continue();
     });
     await tab.goto(`${board.url}?view=tasks`);
-    await tab.locator('tr[data-task]', { hasText: 'between' }).waitFor({ timeout: 8000 });
+    await tab.locator('tr[data-task]', { hasText: 'between' }).waitFor();
   });
 
   it('shows right ages and durations with a clock that is ten minutes wrong, and in another zone than the server', async () => {

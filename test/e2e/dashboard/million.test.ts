@@ -26,10 +26,10 @@ beforeAll(async () => {
   await waitFor(async () => {
     const { success, failed } = (await tasks.aggregate('pulse')).counts;
     return success + failed === 1000 && (await tasks.find({ q: 'quicksilver', limit: 1 })).total === 1;
-  }, 30);
+  });
   await tasks.stop();
   multiplyTasks(database, 1000);
-}, 180_000);
+}, 300_000);
 afterAll(async () => {
   await board.browser.close();
   folder.remove();
@@ -161,7 +161,7 @@ describe('the dashboard of a million tasks', () => {
     }
     expect((await board.tasks.aggregate('pulse')).counts.success).toBe(990_000);
     expect(took).toBeLessThanOrEqual(mostWait.all);
-  }, 90_000);
+  });
 
   it('has painted its rows within 300 ms or four times what the form to log in takes, with an empty cache and when it is loaded again', async () => {
     await board.signIn();
@@ -177,7 +177,7 @@ describe('the dashboard of a million tasks', () => {
     const most = Math.max(mostWait.painted, mostOfForm * least.form);
     expect(least.first).toBeLessThanOrEqual(most);
     expect(least.again).toBeLessThanOrEqual(most);
-  }, 90_000);
+  });
 
   it('finds a word of one error among them', async () => {
     await board.signIn('?q=quicksilver&view=tasks');
@@ -193,7 +193,7 @@ describe('the dashboard of a million tasks', () => {
     const longest = await longestOfQuietest(session, 12);
     await stop();
     expect(longest).toBeLessThan(50);
-  }, 60_000);
+  });
 
   it('keeps its memory and its speed for half a minute of a thousand changes a second', async () => {
     await board.signIn('?view=tasks');
@@ -208,5 +208,5 @@ describe('the dashboard of a million tasks', () => {
     expect(longest).toBeLessThan(50);
     expect(after / before).toBeLessThan(1.2);
     expect(board.complaints).toEqual([]);
-  }, 120_000);
+  });
 });

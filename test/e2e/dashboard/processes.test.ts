@@ -4,7 +4,7 @@ import { startBrowser } from '../../helpers/browser.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { password, secretKey } from '../../helpers/passwords.js';
 import { type Child, startProcess, startScript } from '../../helpers/process.js';
-import { waitFor } from '../../helpers/wait.js';
+import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
 
 let browser: Browser;
 let page: Page;
@@ -14,7 +14,7 @@ let children: Child[];
 beforeEach(async () => {
   browser = await startBrowser();
   page = await browser.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(pageTimeout);
   folder = temporaryFolder();
   children = [];
 });
@@ -35,7 +35,7 @@ async function web(port = '0'): Promise<{ child: Child; url: string }> {
   const script = new URL('../../helpers/scripts/web.js', import.meta.url).pathname;
   const child = startProcess(process.execPath, [script, folder.file('tasks.db'), secretKey, `admin ${password}`], { PORT: port });
   children.push(child);
-  await waitFor(() => child.lines.length > 0, 15);
+  await waitFor(() => child.lines.length > 0);
   return { child, url: child.lines[0] ?? '' };
 }
 
@@ -55,26 +55,28 @@ describe('the dashboard of a process that runs nothing', () => {
     await signIn(url, '?view=tasks');
     await page.getByText('Three lines make the first one').waitFor();
     const waiting = run('enqueue', '1');
-    await waitFor(() => waiting.lines.includes('enqueued'), 15);
-    await row('quick').locator('.badge.pending').waitFor({ timeout: 4000 });
+    await waitFor(() => waiting.lines.includes('enqueued'));
+    await row('quick')
+      .locator('.badge.pending')
+      .waitFor({ timeout: promptly * 1000 });
     const worker = run('run', '0');
-    await row('quick').locator('.badge.success').waitFor({ timeout: 10_000 });
+    await row('quick').locator('.badge.success').waitFor();
 
     child.process.kill('SIGKILL');
-    await page.locator('.banner.offline', { hasText: 'Connection lost' }).waitFor({ timeout: 20_000 });
+    await page.locator('.banner.offline', { hasText: 'Connection lost' }).waitFor();
     const meanwhile = run('enqueue', '3');
-    await waitFor(() => meanwhile.lines.includes('enqueued'), 15);
+    await waitFor(() => meanwhile.lines.includes('enqueued'));
     await page.evaluate(() => Object.assign(window, { untouched: true }));
     await web(new URL(url).port);
-    await page.waitForFunction(() => document.querySelectorAll('tr[data-task]').length === 4, undefined, { timeout: 35_000 });
+    await page.waitForFunction(() => document.querySelectorAll('tr[data-task]').length === 4);
     await page.waitForSelector('.connection.live');
     expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(true);
     expect(worker.process.exitCode).toBe(null);
-  }, 90_000);
+  });
 
   it('warns before a task is run again that was interrupted by kill -9', async () => {
     const worker = run('run', '0');
-    await waitFor(() => worker.lines.includes('started'), 15);
+    await waitFor(() => worker.lines.includes('started'));
     const { url } = await web();
     await signIn(url, '?view=tasks');
     const { TaskManager } = await import('../../../src/index.js');
@@ -90,5 +92,5 @@ describe('the dashboard of a process that runs nothing', () => {
     await dialog.getByRole('button', { name: 'Run again' }).click();
     await row('once').locator('.badge.pending').waitFor();
     await tasks.stop({ timeout: 0 });
-  }, 60_000);
+  });
 });

@@ -123,7 +123,7 @@ describe('one task in a browser', () => {
     });
     const id = await endless.enqueue();
     await board.signIn(`?tab=logs&task=${id}`);
-    await lines().nth(60).waitFor({ timeout: 15_000 });
+    await lines().nth(60).waitFor();
     const log = board.panel.locator('.log');
     const atEnd = () => log.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 30);
     await waitFor(atEnd);
@@ -168,7 +168,7 @@ describe('one task in a browser', () => {
           }
         })
         .enqueue();
-      await waitFor(async () => (await tasks.get(id, { logs: 0 }))?.status === 'success', 30);
+      await waitFor(async () => (await tasks.get(id, { logs: 0 }))?.status === 'success');
       await board.signIn(`?tab=logs&task=${id}`);
       await lines().last().waitFor();
       const shows = (edge: 'first' | 'last', text: string) =>
@@ -181,7 +181,7 @@ describe('one task in a browser', () => {
       await shows('first', 'line 99001');
       await board.panel.getByRole('button', { name: 'To the end' }).click();
       await shows('last', 'line 100000');
-      const saving = page.waitForEvent('download', { timeout: 30_000 });
+      const saving = page.waitForEvent('download');
       await board.panel.getByRole('button', { name: 'Download' }).click();
       const stream = await (await saving).createReadStream();
       let text = '';
@@ -190,7 +190,6 @@ describe('one task in a browser', () => {
       expect(text).toContain('line 50000\n');
       expect(board.complaints).toEqual([]);
     },
-    60_000,
   );
 
   it('is run again with edited arguments as a new task; both name each other, and what is no JSON is refused beside the field', async () => {

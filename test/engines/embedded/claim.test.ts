@@ -96,7 +96,7 @@ describe('a claim', () => {
       }),
       { numRuns: 60, interruptAfterTimeLimit: 40_000 },
     );
-  }, 60_000);
+  });
 
   /** By a sort of all: of those that are ready, or were before `taken` were taken. */
   function firstOf(limits: ReadonlyMap<string, number | undefined>, limit: number, taken: readonly string[] = []): string[] {

@@ -57,7 +57,7 @@ describe('an open database file', () => {
     ],
   ])('is reported once and takes no more work when it %s', async (_case, harm) => {
     harm(path);
-    await waitFor(isRefused, 5);
+    await waitFor(isRefused, 20);
     expect(await codeOf(tasks.find({ limit: 1 }))).toBe('ENGINE_UNAVAILABLE');
     expect(await codeOf(tasks.control({ action: 'retry', filter: 'all' }, { actor: 'ada' }))).toBe('ENGINE_UNAVAILABLE');
     expect(await codeOf(tasks.store.get('session'))).toBe('ENGINE_UNAVAILABLE');
@@ -69,14 +69,14 @@ describe('an open database file', () => {
 
   it('is reported although no call is made', async () => {
     renameSync(path, `${path}.away`);
-    await waitFor(() => logged('the task database cannot be used') === 1, 5);
+    await waitFor(() => logged('the task database cannot be used') === 1, 20);
   });
 
   it('can be used again when it is put back', async () => {
     renameSync(path, `${path}.away`);
-    await waitFor(isRefused, 5);
+    await waitFor(isRefused, 20);
     renameSync(`${path}.away`, path);
-    await waitFor(async () => !(await isRefused()), 5);
+    await waitFor(async () => !(await isRefused()), 20);
     expect(await codeOf(tasks.find({ limit: 1 }))).toBe('ok');
     expect(logged('the task database can be used again')).toBe(1);
     const { total } = await tasks.find({ limit: 1, schedule: 'tick' });

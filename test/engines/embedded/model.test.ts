@@ -444,6 +444,6 @@ describe('the database', () => {
       );
       folder.remove();
     },
-    numRuns * 400 + 10_000,
+    numRuns * 1000 + 60_000,
   );
 });

@@ -255,7 +255,7 @@ describe('statistics', () => {
       }),
       { numRuns: 40, interruptAfterTimeLimit: 30_000 },
     );
-  }, 60_000);
+  });
 });
 
 describe('the options of statistics', () => {

@@ -93,7 +93,7 @@ describe('a schedule', () => {
     worker.schedule('late', () => {}, { every: 3600 });
     await waitFor(() => find(worker, 'late'));
     file.exec('DROP TRIGGER full');
-    await waitFor(() => file.get(`SELECT 1 FROM worker WHERE schedules = '["late"]'`), 5);
+    await waitFor(() => file.get(`SELECT 1 FROM worker WHERE schedules = '["late"]'`));
     const other = await started([]);
     await waitFor(() => Number(file.get('SELECT count(*) AS n FROM worker')?.n) === 2);
     file.close();
@@ -107,7 +107,7 @@ describe('a schedule', () => {
     const file = await openDatabase(folder.file('tasks.db'));
     file.exec('DELETE FROM schedule');
     file.close();
-    await waitFor(async () => (await find(worker, 'nightly'))?.nextRunAt, 5);
+    await waitFor(async () => (await find(worker, 'nightly'))?.nextRunAt);
   });
 
   it('that a process defines again loses the mark, and comes back after it was removed', async () => {

@@ -23,7 +23,7 @@ describe('retention', () => {
     await tasks.start();
     await talk.enqueueMany(Array.from({ length: n }, (_, index) => [index % 3 === 0] as [boolean]));
     await talk.with({ runIn: 3600 }).enqueue(true);
-    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 1, 20);
+    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 1);
     await waitFor(async () => (await tasks.find({ limit: 1, q: 'unmistakable' })).total === Math.ceil(n / 3));
     await tasks.stop();
   };
