@@ -122,6 +122,8 @@ describe('the dashboard in a browser', () => {
       await page.goto(board.url + search);
       await page.locator('tr[data-task]').nth(49).waitFor();
       await page.waitForSelector('.connection.live');
+      await board.settled(page);
+      // Nothing may move afterwards either.
       await page.waitForTimeout(1000);
       const shifted = await page.evaluate(() => (window as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0));
       expect(shifted).toBeLessThan(0.02);
@@ -276,6 +278,7 @@ describe('the dashboard in a browser', () => {
     for (const tab of ['summary', 'logs', 'data', 'facts']) {
       await board.visit(`?tab=${tab}&task=${id}`);
       await board.panel.locator('[role=tabpanel]').waitFor();
+      if (tab === 'logs') await board.panel.locator('.log .line', { hasText: '<img' }).waitFor();
       expect(await page.locator('main img, main b, main i').count()).toBe(0);
     }
     const csv = await (await page.request.get(`${board.served.url}/tasks/export?format=csv`)).text();
@@ -328,6 +331,7 @@ describe('the dashboard in a browser', () => {
     for (const tab of ['summary', 'logs', 'data', 'facts']) {
       await board.visit(`?tab=${tab}&task=${id}&view=tasks`);
       await board.panel.locator('[role=tabpanel]').waitFor();
+      if (tab === 'logs') await board.panel.locator('.log .line').waitFor();
       await look(tab);
     }
     await board.panel.getByRole('button', { name: 'Edit & retry' }).click();

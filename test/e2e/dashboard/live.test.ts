@@ -89,14 +89,17 @@ describe('the dashboard while things change', () => {
     });
     const time = page.locator('tr[data-task] time').first();
     await time.hover();
+    await waitFor(async () => (await first()).title);
     const before = await first();
     await sleep(1.1);
     await tasks.define<[n: number]>('fresh').enqueueMany(numbers(50));
     await board.becomes('fresh');
     await time.hover({ position: { x: 3, y: 3 } });
-    const after = await first();
-    expect([before.marked, after.marked]).toEqual([true, true]);
-    expect([after.at === before.at, after.title === before.title]).toEqual([false, false]);
+    await eventually(async () => {
+      const after = await first();
+      expect([before.marked, after.marked]).toEqual([true, true]);
+      expect([after.at === before.at, after.title === before.title]).toEqual([false, false]);
+    });
   });
 
   it('keeps a row that is pressed, so that the task that was aimed at opens, and lends the focus to no other task', async () => {
