@@ -45,6 +45,7 @@ import { checkScheduled, readTimetable, runsAfter, type ScheduleOptions, type Ti
 import { createSealer, type Sealer } from './tasks/sealing.js';
 import type { Aggregates, Command, DetailQuery, FindQuery, LinesQuery, TaskList, TaskReader, TaskSource } from './tasks/source.js';
 import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
+import { knownTarget } from './tasks/unknown-target.js';
 
 /** Options of a {@link TaskManager}. */
 export interface TaskManagerOptions {
@@ -253,8 +254,8 @@ export class TaskManager implements TaskSource {
    * Copies the database to a file while it is in use: neither the app nor its tasks wait. The copy is a whole database, to be
    * used by putting it in the place of the old one while nothing runs.
    *
-   * @throws TaskflowError ENGINE_UNAVAILABLE where the file exists already or cannot be written, NOT_SUPPORTED where the
-   * engine has no file of its own.
+   * @throws TaskflowError INVALID_INPUT if there is a file at the path already, or no folder for it. ENGINE_UNAVAILABLE if the
+   * file cannot be written, NOT_SUPPORTED if the engine has no file of its own.
    */
   async backup(path: string): Promise<void> {
     if (path === undefined) throw wrongType('path', path, 'the path of a file');
@@ -352,7 +353,8 @@ export class TaskManager implements TaskSource {
    *
    * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown key, a value that is
    * `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing is done.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`. Nothing is done.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`, NOT_FOUND if there is no
+   * schedule of that name. Nothing is done. A queue can be paused before its first task, so no name of a queue is unknown.
    * @example
    * ```ts
    * await tasks.control({ action: 'retry', filter: { status: ['failed'], name: 'send_email' }, spread: 60 }, { actor: 'ada' });
@@ -360,7 +362,8 @@ export class TaskManager implements TaskSource {
    */
   async control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
     const [checked, who] = await readCommand(command, by, this.#now());
-    return this.#engine.control(checked.action === 'rerun' ? await this.#withArguments(checked) : checked, who);
+    const outcome = await this.#engine.control(checked.action === 'rerun' ? await this.#withArguments(checked) : checked, who);
+    return knownTarget(checked, outcome, () => this.#engine.describe());
   }
 
   /** New arguments of a rerun, checked and encrypted as those of an enqueue are. */

@@ -358,12 +358,13 @@ export type CommandResult =
   | { id: string; ok: true; task: TaskSummary }
   | { id: string; ok: false; code: 'TASK_NOT_FOUND' | 'TASK_STATE_CONFLICT'; status?: TaskStatus };
 
-/**
- * What became of a command, for each id in the order given, or of a filter in that of the tasks; for a queue or a schedule,
- * whether it is known.
- */
+/** What became of a command, for each id in the order given, or for a filter in the order of the tasks. */
 export interface Outcome {
   results: readonly CommandResult[];
+  /**
+   * For a command on a queue or a schedule: whether the engine knows it. If it does not, nothing was done, and the `control` of
+   * a TaskManager rejects with NOT_FOUND. The embedded engine knows every queue, since a queue can be paused before its first task.
+   */
   known?: boolean;
   /** Tasks that the filter found, those past {@link mostByFilter} too. */
   found?: { count: number; relation: 'eq' | 'gte' };

@@ -125,7 +125,8 @@ export interface TaskControl {
    *
    * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown key, a value that is
    * `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing is done.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`. Nothing is done.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`, NOT_FOUND if the queue or the
+   * schedule is unknown. Nothing is done.
    */
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }

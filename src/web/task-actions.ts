@@ -83,9 +83,8 @@ async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run' | '
   const { task } = await told(acting, action, { detail: { schedule: schedule.slice(0, 128) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
-    const { known, results } = couldBeName(schedule, 400) ? await control(acting, { action, schedule }) : { known: false, results: [] };
-    if (!known) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
-    const [result] = results;
+    if (!couldBeName(schedule, 400)) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
+    const [result] = (await control(acting, { action, schedule })).results;
     return result?.ok ? { task: result.task, told: { tasks: [result.task.id] } } : { task: undefined };
   });
   acting.ctx.body = task ?? (action === 'remove' ? { schedule, removed: true } : { schedule, paused: action === 'pause' });

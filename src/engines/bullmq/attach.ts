@@ -23,6 +23,7 @@ import { readCommand } from '../../tasks/read-command.js';
 import { runsAfter, type Timetable } from '../../tasks/schedule.js';
 import type { TaskSource } from '../../tasks/source.js';
 import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
+import { knownTarget } from '../../tasks/unknown-target.js';
 import { commandTasks } from '../bulk.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
@@ -87,7 +88,10 @@ export function attachQueues(queues: readonly Queue[], options?: AttachOptions):
       return attached.store;
     },
     definitions: () => attached.definitions(),
-    control: async (command, by) => attached.control(...(await readCommand(command, by, Date.now()))),
+    control: async (command, by) => {
+      const [checked, who] = await readCommand(command, by, Date.now());
+      return knownTarget(checked, await attached.control(checked, who), () => attached.describe());
+    },
     close: () => attached.close(),
   };
 }

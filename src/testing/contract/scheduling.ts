@@ -75,7 +75,26 @@ export function describeScheduling({ runner, manager }: Suite): void {
     const outcome = await tasks.control({ action: 'run', schedule: 'nightly' }, by);
     expect(outcome).toMatchObject({ known: true, results: [{ ok: true, task: { name: 'tick', source: 'scheduled' } }] });
     expect((await tasks.find({ limit: 10, schedule: 'nightly' })).total).toBe(1);
-    expect(await tasks.control({ action: 'run', schedule: 'nobody knows' }, by)).toMatchObject({ known: false, results: [] });
+  });
+
+  it('refuses a command on an unknown schedule', async () => {
+    const tick = tasks.task('tick', () => 1);
+    tasks.schedule('nightly', tick, { cron: '0 3 * * *' });
+    await tasks.start();
+    await waitFor(async () => (await tasks.describe()).schedules.length === 1);
+    for (const action of ['run', 'pause', 'resume'] as const)
+      await expect(tasks.control({ action, schedule: 'nightyl' }, by)).rejects.toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+    expect((await tasks.describe()).schedules).toMatchObject([{ name: 'nightly', paused: false, lastRunAt: null }]);
+  });
+
+  it('pauses a queue before its first task', async () => {
+    await tasks.start();
+    expect(await tasks.control({ action: 'pause', queue: 'later' }, by)).toMatchObject({ known: true });
+    await tasks.task('tick', () => 1, { queue: 'later' }).enqueue();
+    await sleep(0.3);
+    expect((await tasks.find({ queue: 'later' })).items).toMatchObject([{ status: 'pending' }]);
+    await tasks.control({ action: 'resume', queue: 'later' }, by);
+    await waitFor(async () => (await tasks.find({ queue: 'later', status: 'success' })).total === 1);
   });
 
   it('begins with a schedule that is added after the start', async () => {

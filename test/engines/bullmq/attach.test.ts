@@ -197,7 +197,7 @@ const by = { actor: 'ada' };
     await queue.pause();
     await waitFor(async () => (await tasks.describe()).queues[0]?.paused === true);
     expect((await tasks.describe()).queues[0]?.pause?.by).toBe('');
-    expect((await tasks.control({ action: 'pause', queue: 'other' }, by)).known).toBe(false);
+    await expect(tasks.control({ action: 'pause', queue: 'other' }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('make a new job of one that has ended, with other data', async () => {
@@ -298,7 +298,7 @@ const by = { actor: 'ada' };
     expect(results).toMatchObject([{ ok: true, task: { name: 'report', status: 'pending' } }]);
     const [result] = results;
     expect(await tasks.get(result?.id ?? '')).toMatchObject({ args: [{ region: 'eu' }] });
-    expect((await tasks.control({ action: 'run', schedule: `${queue.name}:none` }, by)).known).toBe(false);
+    await expect(tasks.control({ action: 'run', schedule: `${queue.name}:none` }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(tasks.control({ action: 'pause', schedule: `${queue.name}:nightly` }, by)).rejects.toMatchObject({
       code: 'NOT_SUPPORTED',
     });

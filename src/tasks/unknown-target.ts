@@ -1,0 +1,29 @@
+import { didYouMean } from '../did-you-mean.js';
+import { TaskflowError } from '../errors.js';
+import { quote } from '../show-value.js';
+import type { Command, EngineDescription, Outcome } from './engine.js';
+
+/** Names that an error lists, at most. */
+const mostListed = 20;
+
+/**
+ * Returns the outcome of a command. If the engine does not know the queue or the schedule, throws instead, because a command on
+ * a misspelt name would look as if it had been done.
+ *
+ * @throws TaskflowError NOT_FOUND that lists the known names.
+ */
+export async function knownTarget(
+  command: Command,
+  outcome: Outcome,
+  describe: () => Promise<Pick<EngineDescription, 'queues' | 'schedules'>>,
+): Promise<Outcome> {
+  if (outcome.known !== false) return outcome;
+  const [kind, name, list] =
+    'queue' in command
+      ? (['queue', command.queue, (await describe()).queues] as const)
+      : (['schedule', 'schedule' in command ? command.schedule : '', (await describe()).schedules] as const);
+  const names = list.map((each) => each.name);
+  const some =
+    names.length === 0 ? ' There are none.' : ` Known: ${names.slice(0, mostListed).join(', ')}${names.length > mostListed ? ', …' : ''}.`;
+  throw new TaskflowError('NOT_FOUND', `There is no ${kind} ${quote(name)}.${didYouMean(name, names)}${some}`);
+}
