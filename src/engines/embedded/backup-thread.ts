@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { copyDatabase } from './backup.js';
+import { TaskflowError } from '../../errors.js';
+import { type CopyFailure, copyDatabase } from './backup.js';
 import { openDatabase } from './database.js';
 import { prepareConnection } from './layout.js';
 import { ThreadGuard } from './thread-guard.js';
@@ -16,7 +17,11 @@ async function main({ from, to, guard: shared }: { from: string; to: string; gua
     });
     parentPort?.postMessage(undefined);
   } catch (error) {
-    parentPort?.postMessage(error instanceof Error ? error.message : String(error));
+    const failure: CopyFailure = {
+      code: error instanceof TaskflowError ? error.code : 'ENGINE_UNAVAILABLE',
+      message: error instanceof Error ? error.message : String(error),
+    };
+    parentPort?.postMessage(failure);
   }
 }
 
