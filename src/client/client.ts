@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { DetailQuery, FailuresQuery, FindQuery, LinesQuery, RangeQuery, Targets, TaskList } from '../tasks/source.js';
-import type { Metrics, TaskDetail, TaskSummary } from '../tasks/types.js';
+import type { Metrics, TaskDetail, TaskSummary, WorkerTotals } from '../tasks/types.js';
 import type * as Answers from '../web/answers.js';
 import type * as Schemas from '../web/schemas.js';
 import { type Change, type ChangeOptions, followChanges } from './changes.js';
@@ -10,7 +10,18 @@ import { ProblemError, problemOf } from './problem.js';
 
 export type { CommandFilter, DetailQuery, FailuresQuery, TaskConditions, TaskList } from '../tasks/source.js';
 export { canCancel, canRetry } from '../tasks/states.js';
-export type { Counts, FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskStatus, TaskSummary, Worker } from '../tasks/types.js';
+export type {
+  Counts,
+  FailureKind,
+  LogLevel,
+  LogLine,
+  Metrics,
+  Pulse,
+  TaskStatus,
+  TaskSummary,
+  Worker,
+  WorkerTotals,
+} from '../tasks/types.js';
 export type { DashboardFacts } from '../web/dashboard-routes.js';
 export type { Overview } from '../web/overview.js';
 export type { Change, ChangeOptions } from './changes.js';
@@ -102,7 +113,7 @@ export interface TaskClient {
   each(query?: ListQuery, signal?: AbortSignal): AsyncGenerator<TaskSummary>;
   get(id: string, query?: DetailQuery, signal?: AbortSignal): Promise<ShownTask>;
   logs(id: string, query?: LogsQuery, signal?: AbortSignal): Promise<LogPage>;
-  metrics(query?: MetricsQuery, signal?: AbortSignal): Promise<Metrics>;
+  metrics(query?: MetricsQuery, signal?: AbortSignal): Promise<Metrics & { workers: WorkerTotals }>;
   failures(query?: FailuresQuery, signal?: AbortSignal): Promise<FailureList>;
   functions(query?: FiguresQuery, signal?: AbortSignal): Promise<FunctionList>;
   queues(query?: FiguresQuery, signal?: AbortSignal): Promise<QueueList>;

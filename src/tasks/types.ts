@@ -219,6 +219,16 @@ export interface Worker {
   lastSign: number;
 }
 
+/** Sums over the processes that have the tasks open. */
+export interface WorkerTotals {
+  /** How many processes there are. */
+  count: number;
+  /** Attempts that they run at once, at most. */
+  slots: number;
+  /** Slots that are held by handlers which did not stop when their attempt was given up. */
+  stuck: number;
+}
+
 /** A queue that somebody has paused. */
 interface PausedQueue {
   queue: string;

@@ -17,6 +17,7 @@ import {
   type TaskSummary,
   taskStatuses,
   type Worker,
+  type WorkerTotals,
 } from '../tasks/types.js';
 
 /*
@@ -147,7 +148,8 @@ export const metrics = z.strictObject({
   functions: z.array(named),
   queues: z.array(named),
   series: z.array(z.strictObject({ at: time, success: count, failed: count, p95: seconds })),
-}) satisfies z.ZodType<Metrics>;
+  workers: z.strictObject({ count, slots: count, stuck: count }),
+}) satisfies z.ZodType<Metrics & { workers: WorkerTotals }>;
 
 const functionSettings = z.strictObject({
   handled: z.boolean(),

@@ -1,7 +1,15 @@
 import type { z } from 'zod';
 import type { ScheduleState } from '../tasks/engine.js';
 import type { RangeQuery, TaskSource } from '../tasks/source.js';
-import { type Durations, type FailureKind, type Figures, type Metrics, taskStatuses, type Worker } from '../tasks/types.js';
+import {
+  type Durations,
+  type FailureKind,
+  type Figures,
+  type Metrics,
+  taskStatuses,
+  type Worker,
+  type WorkerTotals,
+} from '../tasks/types.js';
 import type * as Answers from './answers.js';
 import { readListQuery } from './query.js';
 
@@ -26,6 +34,19 @@ export async function listFunctions(tasks: TaskSource, range: RangeQuery): Promi
       return { name, settings: 'handled' in own ? { ...own, tags: { ...tags } } : null, ...figuresOf(figures, name) };
     }),
   };
+}
+
+/** Returns the metrics of a range with the present totals of the processes. */
+export async function readMetrics(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.metrics>> {
+  const [metrics, workers] = await Promise.all([tasks.aggregate('metrics', range), tasks.aggregate('workers')]);
+  const { functions, queues, series, ...figures } = metrics;
+  return { ...figures, functions: [...functions], queues: [...queues], series: [...series], workers: totalsOf(workers) };
+}
+
+/** Sums over processes; what an engine does not know counts as 0. */
+export function totalsOf(workers: readonly Worker[]): WorkerTotals {
+  const sum = (of: (worker: Worker) => number | null): number => workers.reduce((total, worker) => total + (of(worker) ?? 0), 0);
+  return { count: workers.length, slots: sum(({ slots }) => slots), stuck: sum(({ stuck }) => stuck) };
 }
 
 /** The queues that are known, whether each is paused, with their figures. */

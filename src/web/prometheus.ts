@@ -1,6 +1,7 @@
 import type { DurationHistogram } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
 import { taskStatuses } from '../tasks/types.js';
+import { totalsOf } from './overview.js';
 
 /** https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export const prometheusType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -26,6 +27,7 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
     tasks.aggregate('workers'),
     tasks.aggregate('histograms', bounds),
   ]);
+  const totals = totalsOf(workers);
   return [
     family(
       'tasks',
@@ -56,10 +58,10 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
       first(ever.functions).flatMap(({ name, counts }) => endings.map((status): Sample => [{ function: name, status }, counts[status]])),
     ),
     histogram('attempt_duration_seconds', 'How long attempts ran, within 4.5 %.', first(histograms)),
-    family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, workers.length]]),
-    family('worker_slots', 'gauge', 'Tasks that they may run at once.', [[{}, workers.reduce((sum, { slots }) => sum + (slots ?? 0), 0)]]),
+    family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, totals.count]]),
+    family('worker_slots', 'gauge', 'Tasks that they may run at once.', [[{}, totals.slots]]),
     family('worker_slots_stuck', 'gauge', 'Slots held by handlers that did not stop when their attempt was given up.', [
-      [{}, workers.reduce((sum, { stuck }) => sum + (stuck ?? 0), 0)],
+      [{}, totals.stuck],
     ]),
   ].join('');
 }

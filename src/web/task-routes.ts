@@ -11,7 +11,7 @@ import { isTaskId } from '../tasks/task-id.js';
 import { bulkRoutes } from './bulk-actions.js';
 import { type ExportFormat, exportAudit, exportTasks, exportTypes } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { listFunctions, listQueues, listSchedules, listTasks } from './overview.js';
+import { listFunctions, listQueues, listSchedules, listTasks, readMetrics } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
 import {
   readAuditExportQuery,
@@ -93,7 +93,7 @@ function notMounted(): never {
 }
 
 async function metrics(ctx: Context, tasks: TaskSource): Promise<object> {
-  return tasks.aggregate('metrics', await readMetricsQuery(ctx.querystring));
+  return readMetrics(tasks, await readMetricsQuery(ctx.querystring));
 }
 
 async function prometheus(ctx: Context, tasks: TaskSource): Promise<string> {

@@ -2,6 +2,7 @@ import { batch, signal } from '@preact/signals';
 import type { LogLevel, LogLine } from '../../client/client.js';
 import { client } from '../facts.js';
 import { isSignedOut } from '../shell/notices.js';
+import { lineText } from './log-text.js';
 
 /** Lines that are drawn, at most: a hundred thousand rows would freeze the page. */
 const windowSize = 500;
@@ -158,8 +159,4 @@ export async function wholeLog(id: string, told: (n: number) => void): Promise<B
     after = page.nextAfter;
   }
   return new Blob(parts, { type: 'text/plain;charset=utf-8' });
-}
-
-function lineText({ at, attempt, level, message, fields }: LogLine): string {
-  return `${at} ${attempt} ${level.toUpperCase().padEnd(5)} ${message}${fields ? ` ${JSON.stringify(fields)}` : ''}\n`;
 }
