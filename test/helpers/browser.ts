@@ -3,9 +3,32 @@ import { createRequire } from 'node:module';
 import type { Browser, Page } from 'playwright-core';
 import { hasChromium, startChromium } from '../../scripts/chromium.js';
 
-export function startBrowser(): Promise<Browser> {
+/** Milliseconds that each answer takes longer to reach a page, while its scripts run at a third of their speed. Default 0. */
+const slowness = Number(process.env.TEST_SLOW_PAGES ?? 0);
+
+export async function startBrowser(): Promise<Browser> {
   if (!hasChromium()) throw new Error('no Chromium; run node scripts/setup-tests.js');
-  return startChromium('--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync');
+  const browser = await startChromium('--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync');
+  if (slowness > 0) slowDown(browser);
+  return browser;
+}
+
+/** Slows all pages down, so that a test fails which reads a page before it has waited for what it reads. */
+function slowDown(browser: Browser): void {
+  const newContext = browser.newContext.bind(browser);
+  browser.newContext = async (options) => {
+    const context = await newContext(options);
+    const newPage = context.newPage.bind(context);
+    context.newPage = async () => {
+      const page = await newPage();
+      const session = await context.newCDPSession(page);
+      const line = { offline: false, latency: slowness, downloadThroughput: -1, uploadThroughput: -1 };
+      await session.send('Network.emulateNetworkConditions', line);
+      await session.send('Emulation.setCPUThrottlingRate', { rate: 3 });
+      return page;
+    };
+    return context;
+  };
 }
 
 /** Sends the form of a page, and waits for the page that answers it. What is read before may be of the page with the form. */
