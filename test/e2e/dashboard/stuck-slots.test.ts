@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Locator } from 'playwright-core';
 import { useDashboard } from '../../helpers/dashboard.js';
-import { gate, waitFor } from '../../helpers/wait.js';
+import { gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard({ database: ':memory:', concurrency: 3 });
 
@@ -23,6 +23,7 @@ describe('slots held by handlers that did not stop', () => {
     const { page, tasks } = board;
     const [first, second] = [gate(), gate()];
     const hanging = (name: string, { passed }: typeof first) => tasks.task(name, () => passed, { timeout: 0.05, cancelGrace: 0.05 });
+    const workers = () => tasks.aggregate('workers');
     await page.clock.install();
     await board.signIn('?view=queues');
     const worker = page.locator('tbody tr', { hasText: `:${process.pid}` });
@@ -43,7 +44,16 @@ describe('slots held by handlers that did not stop', () => {
     await page.keyboard.press('Escape');
     await board.panel.waitFor({ state: 'detached' });
 
+    // A paused page keeps what it shows.
+    await page.getByRole('button', { name: 'Pause', exact: true }).click();
     first.open();
+    await waitFor(async () => (await workers())[0]?.stuck === 1);
+    for (let n = 0; n < 3; n++) {
+      await page.clock.fastForward(betweenLoads * 1000);
+      await sleep(0.1);
+    }
+    expect(await note.textContent()).toContain('2 of 3 slots');
+    await page.getByRole('button', { name: 'Resume' }).click();
     await shownSoon(note.filter({ hasText: '1 of 3 slots held by handlers that did not stop' }));
     expect(await listed.allTextContents()).toEqual([expect.stringMatching(/^hangs_too,/)]);
 
