@@ -5,15 +5,17 @@ import { StrategyRegistry } from '../../src/auth/registry.js';
 import type { AuthStrategy, Verdict } from '../../src/auth/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
-import { turnableClock } from '../helpers/clock.js';
+import { stoppedClock, turnableClock } from '../helpers/clock.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { cheapHash, password, scryptHash } from '../helpers/passwords.js';
+import { quickest } from '../helpers/quickest.js';
 import { waitFor } from '../helpers/wait.js';
 
 const fast = { floor: 0 };
 let app: LoginApp;
 afterEach(async () => {
   jest.useRealTimers();
+  jest.restoreAllMocks();
   await app.close();
 });
 
@@ -48,6 +50,7 @@ const counting = (verdict: Verdict = false) => {
 
 describe('a login that is tried too often', () => {
   it('gets 429 with Retry-After after five failures, in JSON and on the page', async () => {
+    stoppedClock();
     await start({ throttle: fast });
     expect(await failTimes(5)).toEqual(Array(5).fill(401));
     const answer = await fail();
@@ -60,6 +63,7 @@ describe('a login that is tried too often', () => {
   });
 
   it('gets the same 429 for an unknown name and for the right password, and no strategy is asked', async () => {
+    stoppedClock();
     const strategy = counting();
     await start({ strategies: strategy, throttle: fast });
     await failTimes(5, 'admin');
@@ -104,6 +108,7 @@ describe('a login that is tried too often', () => {
   });
 
   it('counts bodies that are no login by their address', async () => {
+    stoppedClock();
     await start({ throttle: { ...fast, address: 3 } });
     for (let n = 0; n < 3; n++) expect((await postJson(app.login, { username: 'admin' })).status).toBe(400);
     expect((await postJson(app.login, { username: 'admin' })).status).toBe(429);
@@ -111,6 +116,7 @@ describe('a login that is tried too often', () => {
   });
 
   it('is counted together by processes on one store', async () => {
+    stoppedClock();
     const store = memoryStore();
     await start({ store, throttle: fast });
     const other = await serveLogin({ store, throttle: fast });
@@ -129,6 +135,7 @@ describe('a login that is tried too often', () => {
   });
 
   it('is one line and one row for each block, not one for each try', async () => {
+    stoppedClock();
     await start({ throttle: fast });
     await failTimes(40);
     expect(app.log.events('authn_login_throttled')).toMatchObject([
@@ -158,6 +165,7 @@ describe('a browser that has logged in before', () => {
   });
 
   it('lets its owner in while a stranger has used up the account from everywhere', async () => {
+    stoppedClock();
     await start({ throttle: { ...fast, account: 6, pair: 3 } });
     const cookie = await device();
     await failTimes(10);
@@ -167,6 +175,7 @@ describe('a browser that has logged in before', () => {
   });
 
   it('has five free tries of its own, and no more', async () => {
+    stoppedClock();
     await start({ throttle: fast });
     const cookie = await device();
     expect(await failTimes(7, 'admin', { Cookie: cookie })).toEqual([401, 401, 401, 401, 401, 429, 429]);
@@ -174,6 +183,7 @@ describe('a browser that has logged in before', () => {
   });
 
   it('is nothing to another account, to another strategy and under another key', async () => {
+    stoppedClock();
     const strategies = new StrategyRegistry()
       .register('team', staticUser('admin', cheapHash(password)))
       .register('staff', staticUser('admin', cheapHash('another')));
@@ -243,13 +253,8 @@ describe('a failed login', () => {
 
   it('is not answered before the floor, and a success is', async () => {
     await start({});
-    const time = async (body: object): Promise<number> => {
-      const started = performance.now();
-      await postJson(app.login, body);
-      return performance.now() - started;
-    };
-    expect(await time({ username: 'nobody', password: 'x' })).toBeGreaterThanOrEqual(298);
-    expect(await time({ username: 'admin', password })).toBeLessThan(250);
+    expect(await quickest(0, () => postJson(app.login, { username: 'nobody', password: 'x' }), 1)).toBeGreaterThanOrEqual(298);
+    expect(await quickest(250, () => postJson(app.login, { username: 'admin', password }))).toBeLessThan(250);
   });
 
   it('asks every strategy for a known name with a wrong password, as for an unknown one', async () => {
@@ -322,17 +327,18 @@ describe('five hundred logins at once', () => {
       throttle: { ...fast, pair: 1e6, address: 1e6, account: 1e6, global: 1e6, queue: 8 },
     });
     await waitFor(async () => (await postJson(app.login, { username: 'admin', password: 'a plain password' })).status === 200);
+    /** Milliseconds that 95 of 100 requests to another route take at most. */
+    const usual = async (): Promise<number> => {
+      const times: number[] = [];
+      for (let n = 0; n < 100; n++) times.push(await quickest(0, () => ask(app.url), 1));
+      return times.sort((one, other) => one - other)[95] ?? 0;
+    };
+    const quiet = await usual();
     const flood = Promise.all(Array.from({ length: 500 }, () => fail()));
-    const times: number[] = [];
-    for (let n = 0; n < 100; n++) {
-      const started = performance.now();
-      await ask(app.url);
-      times.push(performance.now() - started);
-    }
+    const busy = await usual();
     // Awaited before anything is expected: what is left of it would otherwise fail the next test.
     const statuses = (await flood).map(({ status }) => status);
-    times.sort((one, other) => one - other);
-    expect(times[95]).toBeLessThan(500);
+    expect(busy).toBeLessThan(500 + 10 * quiet);
     expect(statuses.filter((status) => status === 401).length).toBeLessThan(40);
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(440);
     expect(app.log.events('authn_login_throttled')).toMatchObject([{ bucket: 'queue', owasp: 'excess_rate_limit_exceeded' }]);

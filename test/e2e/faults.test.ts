@@ -91,7 +91,8 @@ describe('a database that another program has locked', () => {
     clearInterval(ticking);
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 21);
     expect(new Set(ids).size).toBe(20);
-    expect(longest).toBeLessThan(1500);
+    // A lock that holds the event loop does so for all of the five seconds.
+    expect(longest).toBeLessThan(4000);
     await tasks.stop();
     folder.remove();
   });

@@ -20,6 +20,15 @@ export function turnableClock(): { pass(seconds: number): void } {
 }
 
 /**
+ * Stops the clocks, so that a slow machine lets no time pass between two requests. Timers keep running. Undo with
+ * `jest.useRealTimers()` and `jest.restoreAllMocks()`.
+ */
+export function stoppedClock(): void {
+  turnableClock();
+  jest.spyOn(performance, 'now').mockReturnValue(performance.now());
+}
+
+/**
  * Lets time pass, as a host does whose clock is set meanwhile: `set` moves the clock, and `pass` moves it together with
  * `performance.now()`, which cannot be set. Undo with `jest.useRealTimers()` and `jest.restoreAllMocks()`.
  */

@@ -203,7 +203,12 @@ describe('the dashboard of a million tasks', () => {
     await new Promise((resolve) => setTimeout(resolve, 10_000));
     const before = await heap(session);
     const longest = await longestOfQuietest(session, 28);
-    const after = await heap(session);
+    let after = await heap(session);
+    // On a slow machine a heap also holds changes that the page has not shown yet. A leak stays, and grows.
+    for (let tries = mostTries; tries > 0 && after / before >= 1.2; tries--) {
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      after = await heap(session);
+    }
     await stop();
     expect(longest).toBeLessThan(50);
     expect(after / before).toBeLessThan(1.2);
