@@ -110,9 +110,12 @@ async function tryGroup(
     await counted.succeeded();
     return { ...found, failures: counted.attempt - 1 };
   }
-  // If the store does not answer, the attempt stays counted as one under way, which refuses as much as a failure.
-  await counted.failed().catch(() => {});
-  log.fail(ctx, reason, username, counted.attempt);
+  try {
+    // If the store does not answer, the response is 503 as for a right password. The attempt stays counted as one under way.
+    await counted.failed();
+  } finally {
+    log.fail(ctx, reason, username, counted.attempt);
+  }
   return undefined;
 }
 

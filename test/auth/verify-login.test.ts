@@ -190,6 +190,37 @@ describe('a login under way', () => {
     expect((await signIn(app)).status).toBe(503);
     expect(await inner.list('auth:/tasks:session:', undefined, 10)).toEqual([]);
   });
+
+  it.each([
+    ['right', 'of a stranger'],
+    ['wrong', 'of a stranger'],
+    ['right', 'from a familiar network'],
+    ['wrong', 'from a familiar network'],
+  ])('is 503 with a %s password %s when no call of the store succeeds after the check, and a line says why', async (given, place) => {
+    const inner = memoryStore();
+    let fails = false;
+    const down = <Args extends unknown[], Answer>(call: (...args: Args) => Promise<Answer>) => {
+      return async (...args: Args): Promise<Answer> => {
+        if (fails) throw new Error('down');
+        return call(...args);
+      };
+    };
+    const { get, set, replace, increment, list } = inner;
+    const app = await start({
+      store: { ...inner, get: down(get), set: down(set), replace: down(replace), increment: down(increment), list: down(list) },
+      strategies: {
+        authenticate_user: (_username, typed) => {
+          fails = typed !== 'first';
+          return typed !== 'wrong';
+        },
+      },
+    });
+    if (place === 'from a familiar network') expect((await signIn(app, 'alice', 'first')).status).toBe(200);
+    const answer = await signIn(app, 'alice', given);
+    expect([answer.status, (answer.json as { code: string }).code]).toEqual([503, 'STORE_UNAVAILABLE']);
+    expect(app.log.lines.filter(({ level, msg }) => level === 50 && msg === 'request failed')).toHaveLength(1);
+    if (given === 'wrong') await waitFor(() => app.log.events('authn_login_fail').length === 1);
+  });
 });
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
