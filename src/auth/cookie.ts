@@ -33,7 +33,7 @@ export interface Cookies {
 }
 
 /** Bytes of name and value that every browser keeps (RFC 6265bis section 5.6). */
-const maxBytes = 4096;
+export const maxCookieBytes = 4096;
 
 const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
 
@@ -67,8 +67,8 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
       // Koa's own cookies throw on a Secure one over plain HTTP, which is what a proxy that ends TLS looks like.
       write: (ctx, value, seconds) => {
         const cookieName = fullName(isSecure(ctx));
-        if (cookieName.length + value.length > maxBytes)
-          throw new Error(`a cookie of ${cookieName.length + value.length} bytes would be dropped by browsers; give the user fewer roles`);
+        if (cookieName.length + value.length > maxCookieBytes)
+          throw new Error(`a cookie of ${cookieName.length + value.length} bytes would be dropped by browsers`);
         ctx.append('Set-Cookie', line(cookieName, value, Math.ceil(seconds), isSecure(ctx)));
       },
       clear: (ctx) => {

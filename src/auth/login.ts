@@ -5,6 +5,7 @@ import { TaskflowError } from '../errors.js';
 import { clientAddress, networkOf } from '../http/client-address.js';
 import { requestId } from '../http/request-id.js';
 import type { FailReason } from './auth-log.js';
+import { maxCookieBytes } from './cookie.js';
 import type { Auth, AuthParts } from './create-auth.js';
 import type { AttemptGroup } from './familiar.js';
 import { endSurplusSessions } from './open-sessions.js';
@@ -42,7 +43,9 @@ export async function logIn(ctx: Context, auth: Auth, parts: AuthParts, form: Cr
     });
   }
   const { failures, ...user } = found;
-  const opened = await openSession(ctx, auth, parts, user);
+  const { session, token } = createSession(parts, user);
+  refuseOversized(ctx, parts, { session, token }, failures + 1);
+  const opened = await openSession(ctx, auth, parts, { session, token });
   await parts.familiar.rememberNetwork(ctx, form.username, user);
   parts.log.success(ctx, opened.session, { via, durationMs: Math.round(performance.now() - started), failures });
   return opened;
@@ -119,14 +122,8 @@ async function tryGroup(
   return undefined;
 }
 
-/** Makes a new session, and ends those that the request came with, so that nothing from before a login outlives it. */
-async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Verified): Promise<LoggedIn> {
-  const { revocations, tokens, sessions, tokenExpiry, idleTimeout = tokenExpiry } = parts;
+function createSession({ tokens, tokenExpiry, idleTimeout = tokenExpiry }: AuthParts, user: Verified): LoggedIn {
   const { version, signOut, authenticatedAt, username, strategy, roles } = user;
-  const before = await sessionsToEnd(ctx, parts);
-  // A process that does not know which sessions were ended would not accept the new one either.
-  await revocations.ready();
-  await Promise.all(before.map((each) => revocations.end(each.id, endOf(each, tokenExpiry))));
   const session: Session = {
     id: randomBytes(16).toString('base64url'),
     username,
@@ -136,8 +133,36 @@ async function openSession(ctx: Context, auth: Auth, parts: AuthParts, user: Ver
     expiresAt: new Date(authenticatedAt.getTime() + Math.min(tokenExpiry, idleTimeout) * 1000),
     authenticatedAt,
   };
-  const token = tokens.sign(session, version, signOut);
-  await sessions.put(session, signOut, usedFrom(ctx));
+  return { session, token: tokens.sign(session, version, signOut) };
+}
+
+/** Bytes by which the cookie of a session may grow: a renewed token has times with fractions, and HTTPS adds `__Host-`. */
+const reserved = 64;
+
+/**
+ * Refuses a session whose cookie browsers would drop: the login would seem to work, and the next page would ask for it again.
+ * The limit is the same for a Bearer token, which is read up to that size.
+ */
+function refuseOversized(ctx: Context, { cookies, log }: AuthParts, { session, token }: LoggedIn, attempt: number): void {
+  const bytes = cookies.session.nameFor(ctx).length + token.length + reserved;
+  if (bytes <= maxCookieBytes) return;
+  const { strategy, username } = session;
+  const text = `the username and the roles of the user make a session cookie of ${bytes} bytes, but browsers keep at most ${maxCookieBytes}; return a shorter username, or fewer or shorter roles`;
+  log.strategyError(ctx, strategy, new RangeError(text), 0, []);
+  log.fail(ctx, 'strategy_error', username, attempt);
+  const message =
+    'The login could not be completed, because the data of your account is too long for a session. Ask the administrator of this site.';
+  throw new TaskflowError('FORBIDDEN', message);
+}
+
+/** Opens a new session, and ends those that the request came with, so that nothing from before a login outlives it. */
+async function openSession(ctx: Context, auth: Auth, parts: AuthParts, { session, token }: LoggedIn): Promise<LoggedIn> {
+  const { revocations, tokens, sessions, tokenExpiry } = parts;
+  const before = await sessionsToEnd(ctx, parts);
+  // A process that does not know which sessions were ended would not accept the new one either.
+  await revocations.ready();
+  await Promise.all(before.map((each) => revocations.end(each.id, endOf(each, tokenExpiry))));
+  await sessions.put(session, tokens.signOutOf(session), usedFrom(ctx));
   await endSurplusSessions(ctx, parts, session);
   setCurrentSession(ctx, auth, session);
   return { session, token };

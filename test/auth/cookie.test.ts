@@ -1,9 +1,18 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import Koa from 'koa';
 import type { CookieOptions } from '../../src/auth/cookie.js';
-import type { AuthOptions } from '../../src/auth/create-auth.js';
-import { ask, logIn, postForm } from '../helpers/client.js';
+import { type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
+import { loginRoutes } from '../../src/auth/login-routes.js';
+import { requireAuth } from '../../src/auth/require-auth.js';
+import { sessionToken } from '../../src/auth/session-token.js';
+import type { AuthStrategy } from '../../src/auth/strategy.js';
+import { ask, logIn, postForm, postJson } from '../helpers/client.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
-import { cheapHash, password } from '../helpers/passwords.js';
+import { recordingLogger } from '../helpers/logs.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { waitFor } from '../helpers/wait.js';
 
 let app: LoginApp;
 afterEach(() => app?.close());
@@ -96,13 +105,63 @@ describe('the cookies of a login', () => {
     expect(one).not.toBe(two);
   });
 
-  it('are not made larger than a browser keeps: the login fails, and the log says what to do', async () => {
-    const roles = Array.from({ length: 32 }, (_, n) => `${'role'.repeat(15)}${n}`);
-    app = await serveLogin({ strategies: [['admin', cheapHash(password), { roles }]] });
-    // 32 long names, each under its limit, are about 2 KiB of a token; a name of many bytes makes the rest.
+  const roles = (character: string): string[] => Array.from({ length: 32 }, (_, n) => String(n).padStart(64, character));
+
+  it('have room for 32 roles of 64 letters and a username of 256', async () => {
+    app = await serveLogin({ strategies: { authenticate_user: () => ({ ok: true, username: 'u'.repeat(256), roles: roles('r') }) } });
     const answer = await postForm(app.login, { username: 'admin', password });
-    expect([303, 500]).toContain(answer.status);
-    if (answer.status === 303) expect(answer.headers.getSetCookie()[0]?.split(';')[0]?.length).toBeLessThanOrEqual(4096);
+    expect(answer.status).toBe(303);
+    expect(answer.cookie?.length).toBeLessThanOrEqual(4096);
+    expect((await ask(app.url, { headers: { Cookie: answer.cookie ?? '' } })).json).toEqual({ name: 'u'.repeat(256) });
+  });
+
+  it.each<[string, AuthStrategy]>([
+    ['the verdict', { authenticate_user: () => ({ ok: true, username: '\u{1f600}'.repeat(256), roles: roles('\u00e9') }) }],
+    ['find_user', { authenticate_user: () => ({ ok: true }), find_user: () => ({ version: '1', roles: roles('\u20ac') }) }],
+  ])(
+    'are not made larger than a browser keeps: a login that %s makes too large gets 403, and the log names the limit',
+    async (_case, strategy) => {
+      app = await serveLogin({ strategies: strategy });
+      const page = await postForm(app.login, { username: 'admin', password });
+      expect([page.status, page.headers.getSetCookie()]).toEqual([403, []]);
+      expect(page.text).toContain('The login could not be completed');
+      const script = await postJson(app.login, { username: 'admin', password });
+      expect([script.status, (script.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
+      const named = app.log.events('authn_strategy_error').filter(({ err }) => JSON.stringify(err ?? null).includes('4096'));
+      expect(named.map(({ level }) => level)).toEqual([50, 50]);
+      await waitFor(() => app.log.events('authn_login_fail').length === 2);
+      expect(app.log.lines.filter(({ msg }) => msg === 'request failed')).toEqual([]);
+    },
+  );
+
+  it('are read without a fault however large they are', async () => {
+    const log = recordingLogger();
+    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: log.logger });
+    const koa = new Koa().use(sessionToken(auth)).use(loginRoutes(auth)).use(requireAuth('401'));
+    koa.use((ctx) => {
+      ctx.body = ctx.state.session?.username;
+    });
+    const server = createServer({ maxHeaderSize: 256 * 1024 }, koa.callback());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const login = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
+      const [session = '', device = ''] = login.headers.getSetCookie().map((line) => line.split(';')[0] ?? '');
+      const statuses = async (Cookie: string): Promise<number[]> => {
+        const get = async (path: string): Promise<number> => (await ask(url + path, { headers: { Cookie } })).status;
+        const guess = await postJson(`${url}/tasks/auth/login`, { username: 'admin', password: 'wrong' }, { Cookie });
+        return [await get('/'), await get('/tasks/auth/login'), await get('/tasks/auth/session'), guess.status];
+      };
+      const long = 'x'.repeat(100 * 1024);
+      expect(await statuses(`${session}${long}`)).toEqual([401, 200, 401, 401]);
+      expect(await statuses(`taskflow_token=${'a.'.repeat(5000)}; ${device}${long}`)).toEqual([401, 200, 401, 401]);
+      expect(await statuses(`taskflow_token${long}=1;${'=;'.repeat(1000)}`)).toEqual([401, 200, 401, 401]);
+      expect(await statuses(`other=${long}; ${session}`)).toEqual([200, 302, 200, 401]);
+      expect(log.lines.filter(({ level }) => Number(level) >= 50)).toEqual([]);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
   it.each<[string, CookieOptions, RegExp]>([
