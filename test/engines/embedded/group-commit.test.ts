@@ -15,6 +15,8 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   const due: (number | null)[] = [];
   const failures: unknown[] = [];
   let atOnce: Partial<BatchResult> | undefined;
+  /** Which part of the engine throws now. */
+  const broken = { claim: false, begin: false };
   const commits = new GroupCommit({
     port: {
       apply: (batch) =>
@@ -45,11 +47,15 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
       close: async () => {},
     },
     claim: (reserved) => {
+      if (broken.claim) throw new Error('the claim is broken');
       const limit = slots - begun.length - reserved;
       return limit > 0 ? { owner: 'o', names: [['note', undefined]], limit, at: 0 } : undefined;
     },
     wanted: () => [],
-    onClaimed: ({ claimed }) => begun.push(...claimed.map(([seq]) => seq)),
+    onClaimed: ({ claimed }) => {
+      if (broken.begin) throw new Error('the tasks cannot begin');
+      begun.push(...claimed.map(([seq]) => seq));
+    },
     onDue: (nextDue) => due.push(nextDue),
     onClaimFailed: (error) => failures.push(error),
     onCommitted: () => {},
@@ -69,7 +75,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   const answerAtOnce = (result: Partial<BatchResult>): void => {
     atOnce = result;
   };
-  return { commits, underWay, batches, begun, due, failures, first, submit, answerAtOnce };
+  return { commits, underWay, batches, begun, due, failures, broken, first, submit, answerAtOnce };
 }
 
 describe('how commits are grouped', () => {
@@ -219,6 +225,46 @@ describe('how commits are grouped', () => {
     const handBack = { kind: 'handBack', owner: 'o', held: [[1, 1]], at: 0 };
     expect(batches.flatMap(({ writes }) => writes.filter(({ kind }) => kind === 'handBack'))).toEqual([handBack]);
     expect(batches.find(({ writes }) => writes[0]?.kind === 'handBack')?.claim).toMatchObject({ limit: 9 });
+  });
+
+  it('reports a claim that cannot be made, and stores the writes without it', async () => {
+    const { first, submit, batches, failures, broken } = fakeDisk({ slots: 10 });
+    broken.claim = true;
+    await submit();
+    expect(failures).toEqual([new Error('the claim is broken')]);
+    await first().end();
+    broken.claim = false;
+    await submit();
+    expect(batches.map(({ writes, claim }) => [writes.length, claim?.limit])).toEqual([
+      [1, undefined],
+      [1, 10],
+    ]);
+    await first().end();
+  });
+
+  it('reports an answer whose tasks cannot begin, and goes on with the next batch', async () => {
+    const { first, submit, batches, failures, broken } = fakeDisk({ slots: 10 });
+    await submit();
+    broken.begin = true;
+    await first().end({ claimed: [row(1)] });
+    expect(failures).toEqual([new Error('the tasks cannot begin')]);
+    broken.begin = false;
+    await submit();
+    expect(batches).toHaveLength(2);
+    await first().end();
+  });
+
+  it('hands back again if that could not be stored', async () => {
+    const { first, submit, batches } = fakeDisk({ slots: 10 });
+    await submit();
+    await first().fail();
+    await submit();
+    await first().end({ outcomes: [{ ok: false, error: { message: 'locked', errcode: 5 } }, undefined] });
+    await submit();
+    await first().end();
+    await submit();
+    await first().end();
+    expect(batches.map(({ writes }) => writes.filter(({ kind }) => kind === 'handBack').length)).toEqual([0, 1, 1, 0]);
   });
 
   it('limits batches by weight, keeps the order of the writes, and writes a larger one alone', async () => {
