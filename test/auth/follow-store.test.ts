@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { followRevocations } from '../../src/auth/revocations.js';
+import type { TaskflowError } from '../../src/errors.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import type { SharedStore } from '../../src/store/shared-store.js';
 import { closeAfterEach } from '../helpers/closing.js';
@@ -13,8 +14,11 @@ const sessionOf = (id: string) => ({ id, strategy: 'team', username: 'alice', au
 const follow = (store: SharedStore) => followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
 
 async function fill(store: SharedStore, count: number): Promise<void> {
-  for (let n = 0; n < count; n += 500)
-    await Promise.all(Array.from({ length: Math.min(500, count - n) }, (_, i) => store.set(`revoked:id:${idOf(n + i)}`, 0, 3600)));
+  for (let n = 0; n < count; n += 500) {
+    const some = Array.from({ length: Math.min(500, count - n) }, (_, i) => `revoked:id:${idOf(n + i)}`);
+    // A store that answers too late on a busy machine is asked again.
+    await waitFor(() => Promise.all(some.map((key) => store.set(key, 0, 3600))).catch(() => undefined));
+  }
 }
 
 /** A store whose calls of `list` may be made to fail, and are counted. */
@@ -54,9 +58,15 @@ describe.each(everyStore)('a process that starts with many revocations in the %s
       await waitFor(() => revocations.has(sessionOf(added), 0), promptly);
       return longest;
     };
-    // Other programs on the machine also cause pauses, but not in each try.
+    // Other programs on the machine also cause pauses, and answers of the store that are too late, but not in each try.
     let least = Number.POSITIVE_INFINITY;
-    for (let n = 0; n < 8 && least >= 250; n++) least = Math.min(least, await start(idOf(99_000 + n)));
+    for (let n = 0; n < 8 && least >= 250; n++) {
+      const longest = await start(idOf(99_000 + n)).catch((error: TaskflowError) => {
+        if (error.code !== 'STORE_UNAVAILABLE') throw error;
+        return least;
+      });
+      least = Math.min(least, longest);
+    }
     expect(least).toBeLessThan(250);
   });
 });

@@ -30,8 +30,8 @@ describe('retryOn', () => {
     ['1', 1, '1'],
     ["'yes'", 'yes', 'a string'],
     ['nothing', undefined, 'undefined'],
-    ['a promise', Promise.resolve(true), 'a promise'],
-    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise'],
+    ['a promise', Promise.resolve(true), 'a promise that is not awaited'],
+    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise that is not awaited'],
   ])('that returns %s retries nothing, and one warning for the task name says why', async (_case, answer, returned) => {
     const retryOn = (() => (typeof answer === 'function' ? (answer as () => unknown)() : answer)) as () => boolean;
     const { attempts, warnings } = await failTwice({ retryOn });
@@ -61,7 +61,7 @@ describe('backoff', () => {
     ['NaN', () => Number.NaN, 'NaN'],
     ['a negative number', () => -1, '-1'],
     ['a text', () => '5', 'a string'],
-    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise'],
+    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise that is not awaited'],
   ])('that returns %s waits for the delay, and one warning for the task name says so', async (_case, backoff, returned) => {
     const { attempts, warnings } = await failTwice({ delay: 0.01, backoff: backoff as () => number });
     expect(attempts).toEqual([2, 2]);
