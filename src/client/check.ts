@@ -1,3 +1,5 @@
+import { kindOf, quote } from '../show-value.js';
+
 /*
  * Checks of the client's arguments that the server cannot make: a value that is `undefined` is left out of the address or the
  * body, and an id such as '..' makes the address of another resource.
@@ -11,15 +13,19 @@ function invalid(message: string): TypeError {
 export function segment(name: string, value: unknown): string {
   // A URL with '.' or '..' as a part is the URL of another path.
   if (typeof value !== 'string' || value === '' || value === '.' || value === '..' || value.length > 400)
-    throw invalid(
-      `${name} is ${typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value)}; it must be a string of 1 to 400 characters`,
-    );
+    throw invalid(`${name} is ${quote(value)}; it must be a string of 1 to 400 characters`);
   return encodeURIComponent(value);
 }
 
-/** Returns the members of an object. @throws TypeError with code INVALID_INPUT for anything else. */
+/**
+ * Returns the members of an object. A Map, a promise or an AbortSignal has none of its own, so the request would lack all that
+ * was meant with it.
+ *
+ * @throws TypeError with code INVALID_INPUT for anything but a plain object.
+ */
 export function membersOf(name: string, value: unknown): [key: string, value: unknown][] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(`${name} must be an object`);
+  const isObject = typeof value === 'object' && value !== null && Object.prototype.toString.call(value) === '[object Object]';
+  if (!isObject) throw invalid(`${name} is ${kindOf(value)}; it must be an object`);
   return Object.entries(value);
 }
 
@@ -27,7 +33,42 @@ export function membersOf(name: string, value: unknown): [key: string, value: un
 export function onlyKeys(name: string, value: object | undefined, known: readonly string[]): void {
   if (value === undefined) return;
   for (const [key] of membersOf(name, value))
-    if (!known.includes(key)) throw invalid(`${name} has an unknown key ${JSON.stringify(key.slice(0, 64))}; allowed: ${known.join(', ')}`);
+    if (!known.includes(key)) throw invalid(`${name} has an unknown key ${quote(key)}; allowed: ${known.join(', ')}`);
+}
+
+/** Returns a body that a request must have. @throws TypeError with code INVALID_INPUT if it is absent. */
+export function requiredBody<T extends object>(value: T, example: string): T {
+  if (value === undefined) throw invalid(`body is undefined; it must be an object such as ${example}`);
+  return value;
+}
+
+/** Returns the text of a Date or of another value of a query. @throws TypeError with code INVALID_INPUT for an invalid Date. */
+export function textOf(name: string, value: unknown): string {
+  if (!(value instanceof Date)) return String(value);
+  if (Number.isNaN(value.getTime())) throw invalid(`${name} is an invalid Date`);
+  return value.toISOString();
+}
+
+/** @throws TypeError with code INVALID_INPUT if the value is not a time that `deleteHistory` takes. */
+export function checkTime(name: string, value: unknown): void {
+  if (typeof value !== 'string' && !(value instanceof Date))
+    throw invalid(`${name} is ${kindOf(value)}; it must be a Date, or a string such as '-30d' or '2026-11-03T14:00:00Z'`);
+}
+
+/** @throws TypeError with code INVALID_INPUT if the value is neither absent nor an AbortSignal of any realm. */
+export function checkSignal(value: unknown): void {
+  const isSignal = typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
+  if (value !== undefined && !isSignal) throw invalid(`signal is ${kindOf(value)}; it must be an AbortSignal`);
+}
+
+/** @throws TypeError with code INVALID_INPUT for wrong options of `changes`. */
+export function checkChanges(options: { topics?: unknown; follow?: unknown; signal?: unknown; wait?: unknown }): void {
+  onlyKeys('options', options, ['topics', 'follow', 'lastEventId', 'signal', 'wait']);
+  const { topics, follow, signal, wait } = options;
+  if (topics !== undefined && !Array.isArray(topics)) throw invalid(`topics is ${quote(topics)}; it must be a list such as ['tasks']`);
+  if (follow !== undefined && !Array.isArray(follow)) throw invalid(`follow is ${quote(follow)}; it must be a list of ids of tasks`);
+  if (wait !== undefined && typeof wait !== 'function') throw invalid(`wait is ${kindOf(wait)}; it must be a function`);
+  checkSignal(signal);
 }
 
 /**
@@ -44,8 +85,15 @@ export function refuseUndefined(name: string, value: object | undefined): void {
 
 /** @throws TypeError with code INVALID_INPUT for a wrong argument of `createClient`. */
 export function checkClient(base: unknown, { token, fetch }: { token?: unknown; fetch?: unknown }): void {
-  if (typeof base !== 'string') throw invalid(`base is ${String(base)}; it must be an address such as 'https://example.com/tasks'`);
+  // A slash at the end would give addresses with '//', which are other paths.
+  if (typeof base !== 'string' || !/^(https?:\/\/[^\s?#]*[^\s?#/]|(\/[^\s?#/]+)*)$/i.test(base))
+    throw invalid(
+      `base is ${base instanceof URL ? 'a URL object; pass its href' : quote(base)}; it must be an address such as 'https://example.com/tasks', ` +
+        "or in a page of that host '/tasks', without a slash at the end",
+    );
+  if (!base.startsWith('http') && fetch === undefined && typeof location === 'undefined')
+    throw invalid(`base is ${quote(base)}; outside a browser it must be a whole address such as 'https://example.com/tasks'`);
   if (token !== undefined && typeof token !== 'string' && typeof token !== 'function')
-    throw invalid('token must be a string, or a function that returns one');
-  if (fetch !== undefined && typeof fetch !== 'function') throw invalid('fetch must be a function');
+    throw invalid(`token is ${kindOf(token)}; it must be a string, or a function that returns one`);
+  if (fetch !== undefined && typeof fetch !== 'function') throw invalid(`fetch is ${kindOf(fetch)}; it must be a function`);
 }

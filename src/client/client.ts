@@ -4,7 +4,18 @@ import type { Metrics, TaskDetail, TaskSummary, WorkerTotals } from '../tasks/ty
 import type * as Answers from '../web/answers.js';
 import type * as Schemas from '../web/schemas.js';
 import { type Change, type ChangeOptions, followChanges } from './changes.js';
-import { checkClient, membersOf, onlyKeys, refuseUndefined, segment } from './check.js';
+import {
+  checkChanges,
+  checkClient,
+  checkSignal,
+  checkTime,
+  membersOf,
+  onlyKeys,
+  refuseUndefined,
+  requiredBody,
+  segment,
+  textOf,
+} from './check.js';
 import { readEvents, type ServerEvent } from './events.js';
 import { ProblemError, problemOf } from './problem.js';
 
@@ -104,8 +115,8 @@ export type ShownTask = Omit<TaskDetail, 'args'> & Partial<Pick<TaskDetail, 'arg
 
 /**
  * The HTTP contract of the tasks, typed. Every method rejects with a {@link ProblemError} if the server refuses, and with a
- * TypeError of code INVALID_INPUT for an argument that the server could not check: an empty id, or a value of a command that is
- * `undefined` and so would be left out.
+ * TypeError of code INVALID_INPUT for an argument that the server could not check: an empty id, a command without a body, or a
+ * value of a command that is `undefined` and so would be left out.
  */
 export interface TaskClient {
   list(query?: ListQuery, signal?: AbortSignal): Promise<TaskList>;
@@ -180,8 +191,10 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     return response;
   };
   const json = async <T>(path: string, init?: RequestInit): Promise<T> => (await (await ask(path, init)).json()) as T;
-  const read = async <T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> =>
-    json<T>(path + search(query), signal && { signal });
+  const read = async <T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> => {
+    checkSignal(signal);
+    return json<T>(path + search(query), signal && { signal });
+  };
   const act = <T>(path: string, body?: object): Promise<T> => {
     refuseUndefined('body', body);
     return json<T>(path, { method: 'POST', ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }) });
@@ -230,10 +243,11 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     cancel: async (id, body) => onTask(id, 'cancel', body),
     run: async (id, body) => onTask(id, 'run', body),
     rerun: async (id, body) => onTask(id, 'rerun', body),
-    bulk: async (body) => act('/bulk', body),
-    bulkRetry: async (body) => act('/bulk-retry', body),
-    retryFailed: async (body) => act('/retry-failed', body),
+    bulk: async (body) => act('/bulk', requiredBody(body, "{ action: 'retry', ids: [id] }")),
+    bulkRetry: async (body) => act('/bulk-retry', requiredBody(body, '{ ids: [id] }')),
+    retryFailed: async (body) => act('/retry-failed', requiredBody(body, "{ since: '-1h' }")),
     async deleteHistory(before, options = {}) {
+      checkTime('before', before);
       onlyKeys('options', options, ['dryRun']);
       refuseUndefined('options', options);
       return json(`/history${search({ before, ...options })}`, { method: 'DELETE' });
@@ -255,7 +269,7 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     runSchedule: async (name, body) => on('schedules', name, 'run', body),
     removeSchedule: async (name, body) => on('schedules', name, 'remove', body),
     changes(options = {}) {
-      onlyKeys('options', options, ['topics', 'follow', 'lastEventId', 'signal', 'wait']);
+      checkChanges(options);
       return followChanges((lastEventId) => stream(options, lastEventId, options.signal), options);
     },
   };
@@ -263,9 +277,10 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
 
 /** The query of an address: `undefined` is left out, a list is repeated, and a Date becomes its ISO 8601 text. */
 function search(query: object): string {
-  const text = (value: unknown): string => (value instanceof Date ? value.toISOString() : String(value));
   const pairs = membersOf('query', query).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).flatMap((each: unknown) => (each === undefined ? [] : [[name, text(each)]])),
+    (Array.isArray(value) ? value : [value]).flatMap((each: unknown) =>
+      each === undefined ? [] : [[name, textOf(`query.${name}`, each)]],
+    ),
   );
   return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`;
 }

@@ -1,4 +1,5 @@
 import { TaskflowError } from '../errors.js';
+import { numberOption, optionsObject, wrongType } from '../options.js';
 import { OrderedMap } from './ordered-map.js';
 import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
 
@@ -32,8 +33,17 @@ interface Watcher {
   wake: () => void;
 }
 
-/** A {@link SharedStore} of this process alone, bounded in memory. What it holds ends with the process. */
-export function memoryStore({ maxKeys = 100_000, maxLogEntries = 10_000, now = Date.now }: MemoryStoreOptions = {}): SharedStore {
+/**
+ * Returns a {@link SharedStore} of this process alone, bounded in memory. What it holds ends with the process.
+ *
+ * @throws TypeError or RangeError with code INVALID_INPUT for a wrong option.
+ */
+export function memoryStore(options?: MemoryStoreOptions): SharedStore {
+  const given = optionsObject<MemoryStoreOptions>('memoryStore', options, ['maxKeys', 'maxLogEntries', 'now']);
+  const { now = Date.now } = given;
+  const maxKeys = numberOption('maxKeys', given.maxKeys, 100_000, { min: 1, integer: true });
+  const maxLogEntries = numberOption('maxLogEntries', given.maxLogEntries, 10_000, { min: 1, integer: true });
+  if (typeof now !== 'function') throw wrongType('now', now, 'a function that returns milliseconds');
   const entries = new OrderedMap<Entry>();
   const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();

@@ -62,7 +62,7 @@ describe('a schedule', () => {
     expect(await client.removeSchedule('old')).toEqual({ schedule: 'old', removed: true });
     await served.close();
     expect(await find(after, 'old')).toBeUndefined();
-    expect(await remove(after, 'old')).toBe(false);
+    expect(await remove(after, 'old')).toBe('NOT_FOUND');
   });
 
   it('is not marked while any running process defines it, with `run: false` too', async () => {
