@@ -260,7 +260,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
         ran += 1;
         throw new Error('no');
       },
-      { deadline: 0.5, retries: 100, delay: 0.1 },
+      { deadline: 1, retries: 100, delay: 0.1 },
     );
     const missed = await urgent.with({ deadline: 0.01 }).enqueue();
     await sleep(0.05);
