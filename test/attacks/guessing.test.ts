@@ -7,6 +7,7 @@ import { type Answer, ask, postForm, postJson } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { everyStore, keysIn, type TwoViews } from '../helpers/stores.js';
+import { waitFor } from '../helpers/wait.js';
 
 const password = 'the right password of ci';
 const apps: LoginApp[] = [];
@@ -57,6 +58,12 @@ const from = (address: string, cookie?: string): Record<string, string> => ({
 });
 const guess = async (app: LoginApp, address: string, username = 'ci', cookie?: string): Promise<number> =>
   (await postJson(app.login, { username, password: 'wrong' }, from(address, cookie))).status;
+/** The same. If the store answered too late, because the machine is busy, the guess is repeated. */
+const answered = (...args: Parameters<typeof guess>): Promise<number> =>
+  waitFor(async () => {
+    const status = await guess(...args);
+    return status !== 503 && status;
+  });
 const logIn = async (app: LoginApp, address: string, more: object = {}): Promise<number> =>
   (await postJson(app.login, { username: 'ci', password, ...more }, from(address))).status;
 /** The device cookie of a login by the form. */
@@ -94,7 +101,7 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     const before = await keysIn(views.two, '');
     const names = Array.from({ length: 510 }, (_, n) => `name ${n}`);
     for (let n = 0; n < names.length; n += 30) {
-      const statuses = await Promise.all(names.slice(n, n + 30).map((name) => guess(app, '198.51.100.7', name)));
+      const statuses = await Promise.all(names.slice(n, n + 30).map((name) => answered(app, '198.51.100.7', name)));
       expect(new Set(statuses)).toEqual(new Set([429]));
     }
     expect(await keysIn(views.two, '')).toEqual(before);
