@@ -56,28 +56,49 @@ export function tellThrottled(ctx: Context, { log }: AuthParts, username: string
   return (bucket, retryAfter, refused) => log.throttled(ctx, bucket, retryAfter, refused, username);
 }
 
-async function authenticate(ctx: Context, parts: AuthParts, form: Credentials): Promise<Found | undefined> {
-  let asked = false;
-  for (const group of await parts.familiar.groupsOf(ctx, form)) {
-    try {
-      const found = await tryGroup(ctx, parts, form, group);
-      if (found) return found;
-    } catch (error) {
-      // This browser or network already got an answer, so the limit for strangers must not replace it.
-      if (asked && error instanceof TaskflowError && error.code === 'THROTTLED') return undefined;
-      throw error;
-    }
-    asked = true;
-  }
-  return undefined;
+/** A group of strategies that let no user in. */
+interface Failure {
+  reason: FailReason;
+  /** How many in a row have failed with this one. */
+  attempt: number;
 }
 
-async function tryGroup(
-  ctx: Context,
-  parts: AuthParts,
-  form: Credentials,
-  { familiar, strategies }: AttemptGroup,
-): Promise<Found | undefined> {
+/**
+ * Tries one group after the other. An attempt that fails is one line in the log, however many groups it was tried in. One that
+ * succeeds writes no failure, but a group that rejected it has counted it.
+ */
+async function authenticate(ctx: Context, parts: AuthParts, form: Credentials): Promise<Found | undefined> {
+  const failures: Failure[] = [];
+  let found: Found | undefined;
+  try {
+    for (const group of await parts.familiar.groupsOf(ctx, form)) {
+      found = await tryGroup(ctx, parts, { form, group, failures });
+      if (found) break;
+    }
+  } catch (error) {
+    // This browser or network already got an answer, so the limit for strangers must not replace it.
+    if (failures.length === 0 || !(error instanceof TaskflowError && error.code === 'THROTTLED')) throw error;
+  } finally {
+    if (!found && failures.length > 0) logFailure(ctx, parts, form.username, failures);
+  }
+  return found;
+}
+
+/** Writes the highest count, and the reason that says more than a wrong password, if there is one. */
+function logFailure(ctx: Context, { log }: AuthParts, username: string, failures: readonly Failure[]): void {
+  const reason = failures.find((failure) => failure.reason !== 'bad_credentials')?.reason ?? 'bad_credentials';
+  log.fail(ctx, reason, username, Math.max(...failures.map(({ attempt }) => attempt)));
+}
+
+interface Trial {
+  form: Credentials;
+  group: AttemptGroup;
+  /** Gets the failure of this group, before it is counted. */
+  failures: Failure[];
+}
+
+async function tryGroup(ctx: Context, parts: AuthParts, { form, group, failures }: Trial): Promise<Found | undefined> {
+  const { familiar, strategies } = group;
   const { registry, throttle, log } = parts;
   const { username, password } = form;
   const address = clientAddress(ctx);
@@ -113,12 +134,9 @@ async function tryGroup(
     await counted.succeeded();
     return { ...found, failures: counted.attempt - 1 };
   }
-  try {
-    // If the store does not answer, the response is 503 as for a right password. The attempt stays counted as one under way.
-    await counted.failed();
-  } finally {
-    log.fail(ctx, reason, username, counted.attempt);
-  }
+  failures.push({ reason, attempt: counted.attempt });
+  // If the store does not answer, the response is 503 as for a right password. The attempt stays counted as one under way.
+  await counted.failed();
   return undefined;
 }
 

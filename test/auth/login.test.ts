@@ -399,4 +399,54 @@ describe('what a login writes', () => {
     ]);
     expect(JSON.stringify(page)).not.toContain('Typed-My-Pa55word');
   });
+
+  describe('if a familiar strategy rejects the login first', () => {
+    const written = async (): Promise<unknown> => [
+      app.log.lines.map(({ event }) => event).filter((event) => String(event).startsWith('authn_login')),
+      (await app.auth.audit?.({}))?.items.map(({ outcome }) => outcome).reverse(),
+    ];
+    /** Starts an app whose strategy `team` is familiar, but not the other one. */
+    const startFamiliar = async (other: AuthStrategy): Promise<void> => {
+      const strategies = new StrategyRegistry().register('team', staticUser('admin', cheapHash(password))).register('staff', other);
+      await start({ strategies, throttle: fast });
+      expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
+    };
+
+    it('is one success and no failure if another strategy accepts it, and the rejection stays counted', async () => {
+      await startFamiliar(staticUser('admin', cheapHash('another')));
+      for (let n = 0; n < 2; n++) expect((await postJson(app.login, { username: 'admin', password: 'another' })).status).toBe(200);
+      const success = 'authn_login_success';
+      expect(await written()).toEqual([Array(3).fill(success), ['done', 'done', 'done']]);
+      expect((await fail()).status).toBe(401);
+      expect(await written()).toEqual([
+        [success, success, success, 'authn_login_fail'],
+        ['done', 'done', 'done', 'failed'],
+      ]);
+      expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'bad_credentials', attempt: 3 }]);
+    });
+
+    it('is one failure if no strategy accepts it, with the reason that one of them failed', async () => {
+      await startFamiliar({
+        authenticate_user() {
+          throw new Error('down');
+        },
+      });
+      expect((await fail()).status).toBe(401);
+      expect(await written()).toEqual([
+        ['authn_login_success', 'authn_login_fail'],
+        ['done', 'failed'],
+      ]);
+      expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'strategy_error', attempt: 1 }]);
+    });
+
+    it('is one failure if the limit for strangers keeps it from the other strategies', async () => {
+      stoppedClock();
+      const other = counting();
+      await startFamiliar(other);
+      for (let n = 0; n < 5; n++) await postJson(app.login, { username: 'admin', password: 'wrong', strategy: 'staff' });
+      [other.asked, app.log.lines.length] = [0, 0];
+      expect([(await fail()).status, other.asked]).toEqual([401, 0]);
+      expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'bad_credentials', attempt: 1 }]);
+    });
+  });
 });
