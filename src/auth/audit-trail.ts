@@ -52,21 +52,23 @@ interface AuditedOptions {
   logger: Logger | false | undefined;
 }
 
-/** The app's own login, or none, with an audit in the store unless the login keeps one itself. */
+/** Returns the app's own login, or open access without one. Audit rows go to the store unless the login keeps them itself. */
 export function auditedAccess(access: Access | undefined, { store, path, auditRetentionDays, logger }: AuditedOptions): Access {
   const retentionDays = retentionOption(auditRetentionDays);
   const trail = auditTrail({ store, path, retentionDays, logger: loggerOption('logger', logger) });
   if (access === undefined) return openAccess(trail);
   if (access.record && access.audit) return access;
+  const { loginUrl, logoutUrl, ended, describe, strategies, cookieName } = access;
   // Methods of the app's object keep their own `this`.
   return {
     ...trail,
-    who: (ctx) => access.who(ctx),
-    ...(access.loginUrl && { loginUrl: (ctx) => access.loginUrl?.(ctx) ?? '/' }),
-    ...(access.logoutUrl && { logoutUrl: (ctx) => access.logoutUrl?.(ctx) ?? '/' }),
-    ...(access.strategies && { strategies: () => access.strategies?.() ?? [] }),
-    ...(access.describe && { describe: (mount) => access.describe?.(mount) ?? {} }),
-    ...(access.ended && { ended: (ctx) => access.ended?.(ctx) ?? new AbortController().signal }),
+    who: access.who.bind(access),
+    ...(loginUrl && { loginUrl: loginUrl.bind(access) }),
+    ...(logoutUrl && { logoutUrl: logoutUrl.bind(access) }),
+    ...(ended && { ended: ended.bind(access) }),
+    ...(describe && { describe: describe.bind(access) }),
+    ...(strategies && { strategies: strategies.bind(access) }),
+    ...(cookieName && { cookieName: cookieName.bind(access) }),
   };
 }
 

@@ -52,7 +52,15 @@ describe('the cookie that P/openapi.json names', () => {
     expect([components.securitySchemes.cookie?.name, security]).toEqual([set, [{ bearer: [] }, { cookie: [] }]]);
   });
 
-  it("is absent if the login is the app's own, or if there is no login", async () => {
+  it("is the one that the app's own login names", async () => {
+    const app = new Koa();
+    app.use(taskAdmin(tasks, { auth: { who: () => ({ name: 'ada', roles: ['admin'] }), cookieName: () => 'own' }, logger: false }));
+    const { url } = await open(app);
+    const { components, security } = (await ask(`${url}/tasks/openapi.json`)).json as Described;
+    expect([components.securitySchemes.cookie?.name, security]).toEqual(['own', [{ bearer: [] }, { cookie: [] }]]);
+  });
+
+  it("is absent if the app's own login names none, or if there is no login", async () => {
     for (const auth of [null, { who: () => ({ name: 'ada', roles: ['admin'] }) }]) {
       const app = new Koa();
       app.use(taskAdmin(tasks, { auth, logger: false }));

@@ -1,0 +1,58 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Context } from 'koa';
+import { auditedAccess } from '../../src/auth/audit-trail.js';
+import type { Access } from '../../src/http/access.js';
+import { memoryStore } from '../../src/store/memory-store.js';
+
+const { signal } = new AbortController();
+
+/** A login of the app's own with every method of the port but those of an audit, so that the compiler asks for new methods here. */
+class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
+  readonly #name = 'ada';
+  who() {
+    return { name: this.#name, roles: ['admin'] };
+  }
+  loginUrl() {
+    return `/login/${this.#name}`;
+  }
+  logoutUrl() {
+    return `/logout/${this.#name}`;
+  }
+  ended() {
+    return this.#name === 'ada' ? signal : AbortSignal.abort();
+  }
+  describe(mount: string) {
+    return { [mount]: this.#name };
+  }
+  strategies() {
+    return [this.#name];
+  }
+  cookieName() {
+    return `${this.#name}_session`;
+  }
+}
+
+const kept = { store: memoryStore(), path: '/tasks', auditRetentionDays: undefined, logger: false } as const;
+
+describe('a login of the app that keeps no audit', () => {
+  it('keeps each of its methods, and the object that the method belongs to', () => {
+    const access = auditedAccess(new OwnLogin(), kept);
+    const ctx = {} as Context;
+    const { who, loginUrl, logoutUrl, ended, describe: describeRoutes, strategies, cookieName, record, audit, ...others } = access;
+    expect([
+      who(ctx),
+      loginUrl?.(ctx),
+      logoutUrl?.(ctx),
+      ended?.(ctx),
+      describeRoutes?.('/tasks'),
+      strategies?.(),
+      cookieName?.(ctx),
+    ]).toEqual([{ name: 'ada', roles: ['admin'] }, '/login/ada', '/logout/ada', signal, { '/tasks': 'ada' }, ['ada'], 'ada_session']);
+    expect([typeof record, typeof audit, others]).toEqual(['function', 'function', {}]);
+  });
+
+  it('gets no method that it does not have, other than those of the audit', () => {
+    const access = auditedAccess({ who: () => undefined }, kept);
+    expect(Object.keys(access).sort()).toEqual(['audit', 'record', 'who']);
+  });
+});
