@@ -10,8 +10,9 @@ import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.j
 import { settableClock } from '../helpers/clock.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { password } from '../helpers/passwords.js';
+import { seenAlive } from '../helpers/quickest.js';
 import { serve } from '../helpers/serve.js';
-import { openStream } from '../helpers/stream.js';
+import { type OpenStream, openStream } from '../helpers/stream.js';
 import { promptly, waitFor } from '../helpers/wait.js';
 
 const hour = 3600;
@@ -65,14 +66,18 @@ describe('after the clock was set back,', () => {
 
   it('a stream ends when its session has lasted its time', async () => {
     const clock = settableClock();
-    const app = await start({ tokenExpiry: 0.5 });
-    const session = await logIn(app.base);
-    const served = await serve(new Koa().use(sseStream(() => silence(), { access: app.auth, logger: false })));
-    closing.push(() => served.close());
-    const stream = await openStream(served.url, session);
+    let stream: OpenStream | undefined;
+    const life = await seenAlive(async (tokenExpiry) => {
+      const app = await start({ tokenExpiry });
+      const session = await logIn(app.base);
+      const served = await serve(new Koa().use(sseStream(() => silence(), { access: app.auth, logger: false })));
+      closing.push(() => served.close());
+      stream = await openStream(served.url, session);
+      return stream.status === 200;
+    });
     clock.set(-hour);
-    await waitFor(() => stream.of('session').length > 0, promptly);
-    expect(stream.of('session')).toEqual([{ reason: 'expired' }]);
+    await waitFor(() => stream?.of('session').length, life + promptly);
+    expect(stream?.of('session')).toEqual([{ reason: 'expired' }]);
   });
 
   it('the use of a session is still noted once a minute', async () => {

@@ -13,8 +13,9 @@ import type { StreamEvent } from '../../src/web/event.js';
 import { type StreamClient, sseStream } from '../../src/web/sse-stream.js';
 import { ask, logIn } from '../helpers/client.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { seenAlive } from '../helpers/quickest.js';
 import { type Served, serve } from '../helpers/serve.js';
-import { openStream } from '../helpers/stream.js';
+import { type OpenStream, openStream } from '../helpers/stream.js';
 import { promptly, sleep, waitFor } from '../helpers/wait.js';
 
 let served: Served | undefined;
@@ -367,10 +368,15 @@ describe('sseStream behind a login', () => {
   });
 
   it('ends with a last event when the session expires', async () => {
-    const url = await guarded({ tokenExpiry: 0.5 });
-    const session = await logIn(`${url}/tasks`);
-    const stream = await openStream(`${url}/stream`, { Cookie: session.cookie });
-    await stream.ended;
-    expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
+    let stream: OpenStream | undefined;
+    await seenAlive(async (tokenExpiry) => {
+      await served?.close();
+      const url = await guarded({ tokenExpiry });
+      const session = await logIn(`${url}/tasks`);
+      stream = await openStream(`${url}/stream`, { Cookie: session.cookie });
+      return stream.status === 200;
+    });
+    await stream?.ended;
+    expect(stream?.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
   });
 });
