@@ -29,7 +29,7 @@ import { forReading, type Row } from './embedded/database.js';
 import { GroupCommit } from './embedded/group-commit.js';
 import { otherApp } from './embedded/other-apps.js';
 import { Reader } from './embedded/reader.js';
-import { stateOf, toSummary } from './embedded/rows.js';
+import { idOf, stateOf, toSummary } from './embedded/rows.js';
 import { ScheduleTimers } from './embedded/schedule-timers.js';
 import { type AttemptKey, type LeftToWrite, Slots } from './embedded/slots.js';
 import { embeddedStore } from './embedded/store.js';
@@ -393,7 +393,7 @@ export class TableEngine implements TaskEngine {
         this.#slots?.run(row);
       } catch (err) {
         // The row is damaged. The other tasks of this claim must not wait for it.
-        this.#logger.error({ err, taskId: row[1], task: row[2] }, 'a task could not be started');
+        this.#logger.error({ err, taskId: idOf(row[1]), task: row[2] }, 'a task could not be started');
       }
     }
     this.#tell([...begun, ...expired]);

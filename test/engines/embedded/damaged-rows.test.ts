@@ -1,0 +1,47 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openDatabase } from '../../../src/engines/embedded/database.js';
+import { TaskManager } from '../../../src/manager.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { recordingLogger } from '../../helpers/logs.js';
+import { waitFor } from '../../helpers/wait.js';
+
+describe('a task whose row is damaged', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let log: ReturnType<typeof recordingLogger>;
+  let tasks: TaskManager;
+  let ran: string[];
+  let ids: string[];
+  beforeEach(async () => {
+    folder = temporaryFolder();
+    log = recordingLogger();
+    ran = [];
+    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: log.logger, concurrency: 2 });
+    const work = tasks.task('work', (name: string) => void ran.push(name)).with({ tags: { kind: 'test' } });
+    // The damaged task is the first of the claim that takes both.
+    ids = [await work.enqueue('damaged'), await work.enqueue('intact')];
+    const file = await openDatabase(folder.file('tasks.db'));
+    file.run(`UPDATE task SET tags = '{"kind"' WHERE seq = (SELECT min(seq) FROM task)`);
+    file.close();
+  });
+  afterEach(async () => {
+    await tasks.stop({ timeout: 0.1 });
+    folder.remove();
+  });
+  const logged = (message: string): unknown[] => log.lines.filter(({ msg }) => msg === message);
+
+  it('does not start and is logged with its id, and the other tasks of its claim run', async () => {
+    await tasks.start();
+    await waitFor(async () => (await tasks.get(ids[1] ?? ''))?.status === 'success');
+    expect(ran).toEqual(['intact']);
+    expect(logged('a task could not be started')).toMatchObject([{ level: 50, taskId: ids[0], task: 'work' }]);
+  });
+
+  it('is not reported to listeners and is logged, and listeners get the other tasks of its claim', async () => {
+    const started: string[] = [];
+    tasks.on('running', ({ id }) => void started.push(id));
+    await tasks.start();
+    await waitFor(() => ran.length > 0 && started.length > 0);
+    expect(started).toEqual([ids[1]]);
+    expect(logged('a transition of a task could not be reported')).toMatchObject([{ level: 50, seq: 1 }]);
+  });
+});
