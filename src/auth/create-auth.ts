@@ -106,8 +106,8 @@ export interface Auth extends Access {
   ended(ctx: Context): AbortSignal;
   /**
    * Ends all sessions of a user, their streams, and logins in progress, in all processes that share the store. Use it after a
-   * password change that `find_user` does not report. `username` is the canonical name that the strategy returns; spellings
-   * that differ in case or width count as the same user. Resolves when the store has recorded it.
+   * password change that `find_user` does not report. `username` is the canonical name that the strategy returns. Names
+   * that differ only in case, width or invisible characters count as the same user. Resolves when the store has recorded it.
    *
    * @throws TypeError or RangeError (rejects) if the strategy is not registered or the name is not valid. TaskflowError
    * STORE_UNAVAILABLE if the store does not answer.

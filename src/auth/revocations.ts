@@ -56,8 +56,9 @@ const keyOf = {
 };
 
 /**
- * A name without case, width and invisible characters. A strategy that takes `ALICE` for `alice` and does not say so opens
- * sessions under both names, and a sign-out everywhere must end them all.
+ * Returns a name without case, width and invisible characters. If a strategy accepts `ALICE` for `alice` and returns the name as
+ * typed, sessions are open under both names, and a sign-out everywhere must end them all. If it treats them as two users, both
+ * are signed out: the version of a user cannot tell the cases apart, because two users may have the same version.
  */
 export function sameUser(username: string): string {
   return username
