@@ -233,6 +233,20 @@ describe('a login under way', () => {
 });
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
+  /** Asks again while the answer is 503: a store on a busy machine may take longer than the time limit of a request. */
+  const answered = (request: () => Promise<Answer>): Promise<Answer> =>
+    waitFor(async () => {
+      const answer = await request();
+      return answer.status !== 503 && answer;
+    });
+  const sessionOn = async (app: LoginApp): Promise<{ Authorization: string }> => {
+    const answer = await answered(() => signIn(app));
+    expect([answer.status, answer.json]).toEqual([200, expect.anything()]);
+    return bearerOf(answer);
+  };
+  const nameOn = async (app: LoginApp, headers: Record<string, string>): Promise<unknown> =>
+    ((await answered(() => ask(app.url, { headers }))).json as { name: unknown }).name;
+
   it('ends the sessions of a host whose clock is fast, and no later login on either host', async () => {
     const views = keep(await openStore());
     const { pass } = turnableClock();
@@ -251,17 +265,17 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
       () => slow.auth.signOutEverywhere('default', 'alice'),
       () => onFast(() => fast.auth.signOutEverywhere('default', 'alice')),
     ]) {
-      const old = [bearerOf(await signIn(slow)), bearerOf(await onFast(() => signIn(fast)))];
+      const old = [await sessionOn(slow), await onFast(() => sessionOn(fast))];
       for (const session of old)
-        expect([await nameAt(slow, session), await onFast(() => nameAt(fast, session))]).toEqual(['alice', 'alice']);
+        expect([await nameOn(slow, session), await onFast(() => nameOn(fast, session))]).toEqual(['alice', 'alice']);
       await signOut();
-      const fresh = [bearerOf(await signIn(slow)), bearerOf(await onFast(() => signIn(fast)))];
+      const fresh = [await sessionOn(slow), await onFast(() => sessionOn(fast))];
       for (const session of old) {
         await waitFor(async () => (await nameAt(slow, session)) === null, promptly);
         await waitFor(async () => (await onFast(() => nameAt(fast, session))) === null, promptly);
       }
       for (const session of fresh)
-        expect([await nameAt(slow, session), await onFast(() => nameAt(fast, session))]).toEqual(['alice', 'alice']);
+        expect([await nameOn(slow, session), await onFast(() => nameOn(fast, session))]).toEqual(['alice', 'alice']);
     }
   });
 });
