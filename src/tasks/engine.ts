@@ -28,6 +28,12 @@ export interface NewTask {
   readonly idempotency?: { readonly key: string; readonly until: number } | undefined;
   /** Name of the schedule that made it. */
   readonly schedule?: string | undefined;
+  /** Id of the task that this one is a rerun of. */
+  readonly rerunOf?: string | undefined;
+  /** Tasks of this name that run at once over all processes, for an engine that decides it when the task is stored. */
+  readonly concurrency?: number | undefined;
+  /** Wait before the first retry, if each further one is the same or twice as long: for programs that run the task without its definition. */
+  readonly retryDelay?: { readonly milliseconds: number; readonly doubling: boolean } | undefined;
 }
 
 /** A task that this process is to run now. */

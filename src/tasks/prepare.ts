@@ -1,6 +1,6 @@
 import { type DurationWarning, optionsObject, secondsOption, stringOption, typeError, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
-import { type Definition, type EnqueueOptions, priorityOption, queueOption, tagsOption } from './definition.js';
+import { type Definition, type EnqueueOptions, priorityOption, queueOption, type Settings, tagsOption } from './definition.js';
 import type { NewTask, TaskClock } from './engine.js';
 import type { Sealer } from './sealing.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
@@ -62,6 +62,11 @@ function timeOption(option: string, value: unknown): number | undefined {
 const noOptions = readCallSettings({}, '', () => undefined);
 const systemClock: TaskClock = { now: () => Date.now(), newTaskId };
 
+/** The wait before the first retry, for programs that do not know the definition; only fixed and doubling waits can be told. */
+function retryDelayOf({ delay, backoff }: Settings): NewTask['retryDelay'] {
+  return { milliseconds: Math.round(delay * 1000), doubling: backoff === 2 };
+}
+
 /** Makes a task of a definition: gives it an id, checks and encodes its arguments. */
 export function prepareTask(
   { name, settings }: Definition,
@@ -88,6 +93,8 @@ export function prepareTask(
     runAt,
     ...(call.runIn !== undefined && { waitsFrom: now }),
     attempts: settings.retries + 1,
+    ...(settings.concurrency !== undefined && { concurrency: settings.concurrency }),
+    ...(settings.retries > 0 && { retryDelay: retryDelayOf(settings) }),
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
     deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),
     idempotency: call.idempotency && { key: call.idempotency.key, until: now + Math.round(call.idempotency.window * 1000) },

@@ -1,0 +1,78 @@
+import type { ChainableCommander, Redis } from 'ioredis';
+import type { EngineKeys } from './keys.js';
+
+/** Where a job is now, as readers are told: BullMQ's word, or that it was removed. */
+export type NotedState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'removed' | 'changed';
+
+/** A job that changed. `changed`: in whatever state it is. */
+export interface ChangeNote {
+  queue: string;
+  jobId: string;
+  state: NotedState;
+}
+
+/** The commands of a transaction that notes need. */
+export type Transaction = Pick<ChainableCommander, 'xadd' | 'zadd' | 'zrem' | 'hset' | 'hdel'>;
+
+/** Entries of the stream that are kept at least; a reader that is further behind reads the queues again. */
+const keptEntries = 10_000;
+/** Jobs of one entry. */
+const jobsOfEntry = 100;
+
+/**
+ * Tells processes that read which jobs changed. BullMQ's own events would do, but each `completed` event carries the whole
+ * result. The stream holds names alone: a reader reads what it shows, and only of jobs that it shows.
+ */
+export class ChangeNotes {
+  readonly #redis: Redis;
+  readonly #key: string;
+  #waiting: ChangeNote[] = [];
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#key = keys.changes;
+  }
+
+  /** Adds notes to a transaction, so that they are told exactly if it happens. What waits to be told goes first. */
+  addTo(transaction: Transaction, notes: readonly ChangeNote[]): void {
+    this.flush();
+    for (const fields of entriesOf(notes)) transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);
+  }
+
+  /** Tells of a job soon, with others of the same turn of the event loop. A note that is lost shows a little later. */
+  soon(note: ChangeNote): void {
+    if (this.#waiting.length === 0) setImmediate(() => this.flush());
+    this.#waiting.push(note);
+  }
+
+  flush(): void {
+    if (this.#waiting.length === 0) return;
+    const entries = entriesOf(this.#waiting.splice(0));
+    for (const fields of entries) this.#redis.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields).catch(() => undefined);
+  }
+}
+
+/** Notes as the fields of stream entries: the state, then the queue and the id. */
+function entriesOf(notes: readonly ChangeNote[]): string[][] {
+  const entries: string[][] = [];
+  for (let from = 0; from < notes.length; from += jobsOfEntry)
+    entries.push(notes.slice(from, from + jobsOfEntry).flatMap(({ queue, jobId, state }) => [state, `${queue}:${jobId}`]));
+  return entries;
+}
+
+/** The notes of a stream entry. Fields of another shape are skipped. */
+export function notesOfEntry(fields: readonly string[]): ChangeNote[] {
+  const notes: ChangeNote[] = [];
+  for (let n = 0; n + 1 < fields.length; n += 2) {
+    const [state, name = ''] = [fields[n], fields[n + 1]];
+    const colon = name.indexOf(':');
+    if (colon > 0 && isNotedState(state)) notes.push({ state, queue: name.slice(0, colon), jobId: name.slice(colon + 1) });
+  }
+  return notes;
+}
+
+const states: readonly NotedState[] = ['waiting', 'delayed', 'active', 'completed', 'failed', 'removed', 'changed'];
+
+function isNotedState(text: string | undefined): text is NotedState {
+  return (states as readonly (string | undefined)[]).includes(text);
+}

@@ -1,0 +1,208 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { Background } from '../../background.js';
+import { runInEmptyContext } from '../../empty-context.js';
+import { TaskflowError } from '../../errors.js';
+import type { Logger } from '../../options.js';
+import type { SharedStore } from '../../store/shared-store.js';
+import type {
+  Action,
+  Aggregates,
+  AppDescription,
+  Command,
+  CommandBy,
+  EngineDescription,
+  LogQuery,
+  NewTask,
+  Outcome,
+  Schedule,
+  TaskEngine,
+  TaskPage,
+  TaskQuery,
+  TaskRunner,
+  TransitionObserver,
+} from '../../tasks/engine.js';
+import type { LogLine, TaskDetail } from '../../tasks/types.js';
+import { ChangeNotes } from './change-notes.js';
+import { type Connections, openConnections } from './connections.js';
+import { Enqueuer } from './enqueuer.js';
+import { summaryOf } from './job-view.js';
+import { EngineKeys } from './keys.js';
+import { QueueCatalog } from './queue-catalog.js';
+import { Queues } from './queues.js';
+import { readLines } from './read/log-lines.js';
+import { queueOf } from './read/stored-jobs.js';
+import { readTask } from './read/task-detail.js';
+import { plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
+import { redisStore } from './redis-store.js';
+import { Executor, type KeptJobs } from './run/executor.js';
+import { toJob } from './task-job.js';
+
+/** Options of a {@link JobEngine}, checked. */
+export interface JobEngineOptions {
+  connection: RedisConnection;
+  prefix: string;
+  logger: Logger;
+  /** Milliseconds after which a job without a sign of its worker counts as crashed. */
+  lockDuration: number;
+  kept: KeptJobs;
+}
+
+/** Milliseconds between two looks at what other processes asked for: new queues, and running tasks to cancel. */
+const pollInterval = 500;
+/** Milliseconds that Redis is waited for. */
+const patience = { connect: 700, answer: 5000 };
+
+/** Tasks as BullMQ jobs. */
+export class JobEngine implements TaskEngine {
+  readonly can: ReadonlySet<Action> = new Set([]);
+  readonly store: SharedStore;
+  readonly #options: JobEngineOptions;
+  readonly #keys: EngineKeys;
+  readonly #connections: Connections;
+  readonly #catalog: QueueCatalog;
+  readonly #changes: ChangeNotes;
+  readonly #enqueuer: Enqueuer;
+  readonly #queues: Queues;
+  readonly #polling: Background;
+  readonly #closeStore: () => Promise<void>;
+  /** What this process is called in lists of workers, the same for its whole life. */
+  readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
+  #observer: TransitionObserver | undefined;
+  #executor: Executor | undefined;
+  #timers = new Set<NodeJS.Timeout>();
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(options: JobEngineOptions) {
+    const { connection, prefix, logger } = options;
+    this.#options = options;
+    this.#keys = new EngineKeys(prefix);
+    this.#connections = openConnections(connection);
+    const redis = this.#connections.asking;
+    this.#catalog = new QueueCatalog(redis, this.#keys);
+    this.#changes = new ChangeNotes(redis, this.#keys);
+    this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
+    this.#queues = new Queues(redis, this.#keys);
+    this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');
+    const store = redisStore(connection, { prefix, logger });
+    this.store = store;
+    this.#closeStore = () => store.close();
+  }
+
+  observe(observer: TransitionObserver): void {
+    this.#observer = observer;
+  }
+
+  start(runner: TaskRunner | undefined, _app: AppDescription = { tasks: [] }): Promise<void> {
+    this.#starting = runInEmptyContext(() => this.#start(runner));
+    return this.#starting;
+  }
+
+  async #start(runner: TaskRunner | undefined): Promise<void> {
+    if (this.#stopping) throw hasStopped();
+    await this.#ask(() => this.#catalog.refresh());
+    if (!runner) return;
+    const { patient } = this.#connections;
+    if (patient.status === 'wait') await patient.connect();
+    const { logger, lockDuration, kept } = this.#options;
+    this.#executor = new Executor({
+      ...{ runner, logger, lockDuration, kept },
+      ...{ keys: this.#keys, redis: patient, changes: new ChangeNotes(patient, this.#keys), name: this.#name },
+      observer: () => this.#observer,
+      stuckChanged: () => undefined,
+    });
+    await this.#poll();
+    const timer = setInterval(() => this.#polling.run(() => this.#poll()), pollInterval).unref();
+    this.#timers.add(timer);
+    runner.onChange(() => this.#polling.run(() => this.#poll()));
+  }
+
+  /** Looks for what other processes asked for. */
+  async #poll(): Promise<void> {
+    await this.#catalog.refresh();
+    this.#executor?.serve(this.#catalog.all());
+  }
+
+  stop({ timeout }: { timeout: number }): Promise<void> {
+    this.#stopping ??= this.#stop(timeout);
+    return this.#stopping;
+  }
+
+  async #stop(timeout: number): Promise<void> {
+    await this.#starting?.catch(() => undefined);
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#executor?.stop(timeout);
+    this.#stopped = true;
+    await this.#queues.close();
+    this.#connections.patient.disconnect();
+    this.#connections.asking.disconnect();
+    await this.#closeStore();
+  }
+
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    if (tasks.length === 0) return [];
+    const ids = await this.#ask(() => this.#enqueuer.enqueue(tasks));
+    if (this.#executor) this.#executor.serve(this.#catalog.all());
+    if (this.#observer?.wants('pending'))
+      for (const [n, task] of tasks.entries())
+        if (ids[n] === task.id) this.#observer.tell(summaryOf({ json: toJob(task, true), fields: {} }, task.queue, 'pending'));
+    return ids;
+  }
+
+  schedule(_schedule: Schedule): void {
+    throw new TaskflowError('NOT_SUPPORTED', 'schedules');
+  }
+
+  find(_query: TaskQuery): Promise<TaskPage> {
+    throw new TaskflowError('NOT_SUPPORTED', 'find');
+  }
+
+  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+    return this.#ask(async () => {
+      const entry = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
+      return entry && readTask(this.#queues, entry, id, logLines);
+    });
+  }
+
+  logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
+    return this.#ask(async () => {
+      const entry = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
+      return entry ? readLines(this.#queues.get(entry.queue), id, query) : [];
+    });
+  }
+
+  aggregate<K extends keyof Aggregates>(_kind: K, ..._query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    throw new TaskflowError('NOT_SUPPORTED', 'aggregate');
+  }
+
+  describe(): Promise<EngineDescription> {
+    throw new TaskflowError('NOT_SUPPORTED', 'describe');
+  }
+
+  watch(_after: number, _signal: AbortSignal): ReturnType<TaskEngine['watch']> {
+    throw new TaskflowError('NOT_SUPPORTED', 'watch');
+  }
+
+  control(_command: Command, _by: CommandBy): Promise<Outcome> {
+    throw new TaskflowError('NOT_SUPPORTED', 'control');
+  }
+
+  /** Asks Redis. A failure of it is no fault of the caller. */
+  async #ask<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#stopped) throw hasStopped();
+    try {
+      await whenReady(this.#connections.asking, patience.connect);
+      return await withinTime(call(), patience.answer);
+    } catch (error) {
+      if (error instanceof TaskflowError) throw error;
+      const cause = plainError(error);
+      throw new TaskflowError('ENGINE_UNAVAILABLE', `Redis could not be asked: ${cause.message}`, { cause });
+    }
+  }
+}
+
+function hasStopped(): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped');
+}

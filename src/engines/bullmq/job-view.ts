@@ -1,0 +1,75 @@
+import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
+import { attemptsOf, count, type ErrorNote, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority } from './task-job.js';
+
+/** BullMQ's states of a job. */
+export const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
+export type JobState = (typeof jobStates)[number];
+
+/** The state of a task whose job is in a state of BullMQ. */
+export function statusOf(job: TaskJob, state: JobState): TaskStatus {
+  if (state === 'active') return 'running';
+  if (state === 'completed') return 'success';
+  return state === 'failed' ? (markerOf(job) ?? 'failed') : 'pending';
+}
+
+/** What a job says of its progress. This package writes a percentage, or one with a text; other programs write anything. */
+export function progressOf(progress: unknown): Pick<TaskSummary, 'progress' | 'progressText'> {
+  const { percent, text } =
+    typeof progress === 'object' && progress !== null ? (progress as { percent?: unknown; text?: unknown }) : { percent: progress };
+  // BullMQ begins with 0.
+  const value = typeof percent === 'number' && percent > 0 ? Math.min(1, percent / 100) : null;
+  return { progress: value, ...(typeof text === 'string' && { progressText: text.slice(0, 256) }) };
+}
+
+/** The last error of a job, if the task is shown with one. */
+export function errorOf({ json, fields }: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
+  if (status === 'success' || status === 'running' || status === 'cancelled') return null;
+  const stored = fields[jobFields.error];
+  const message = json.failedReason;
+  if (!message || stored === '') return null;
+  const { name = 'Error', fingerprint = '' } = noteOf(stored);
+  return { name, message, fingerprint };
+}
+
+function noteOf(text: string | undefined): Partial<ErrorNote> {
+  if (text === undefined) return {};
+  try {
+    const { name, fingerprint } = JSON.parse(text) as Partial<ErrorNote>;
+    return { ...(typeof name === 'string' && { name }), ...(typeof fingerprint === 'string' && { fingerprint }) };
+  } catch {
+    return {};
+  }
+}
+
+/** A job as lists show it. `dueAt`: until when it is delayed, if BullMQ's own times do not tell; Unix milliseconds. */
+export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt?: number): TaskSummary {
+  const { json, fields } = job;
+  const { tags = {}, schedule } = notesOfJob(job);
+  const ended = attemptsOf(job);
+  const attempt = status === 'running' ? ended + 1 : ended;
+  const isOver = status !== 'pending' && status !== 'running';
+  const startedAt = attempt > 0 || status === 'running' ? (json.processedOn ?? null) : null;
+  const endedAt = isOver ? (json.finishedOn ?? Date.now()) : null;
+  const error = errorOf(job, status);
+  const series = count(fields[jobFields.seriesStart]);
+  const again = count(fields[jobFields.interrupts]);
+  return {
+    ...{ id: json.id, name: json.name, status, queue: label, priority: taskPriority(json.priority), tags },
+    source: schedule === undefined ? 'manual' : 'scheduled',
+    createdAt: isoTime(json.timestamp),
+    runAt: isoTime(dueAt ?? json.timestamp + (json.opts?.delay ?? 0)),
+    startedAt: startedAt === null ? null : isoTime(startedAt),
+    endedAt: endedAt === null ? null : isoTime(endedAt),
+    duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
+    attempt,
+    maxAttempts: Math.max(1, series + again + (json.opts?.attempts ?? 1)),
+    ...progressOf(json.progress),
+    error: error && { name: error.name, message: error.message },
+    fingerprint: error?.fingerprint || null,
+  };
+}
+
+/** A time in Unix milliseconds as ISO 8601. */
+export function isoTime(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}

@@ -1,0 +1,74 @@
+import { TaskflowError } from '../../errors.js';
+
+/**
+ * Names of the keys of one engine. BullMQ's prefix is `{name}`: the braces make all queues of an engine one slot of a Redis
+ * Cluster, so that a transaction can span queues. Keys of this package begin with `~`, which no BullMQ queue does.
+ */
+export class EngineKeys {
+  /** The prefix that any other BullMQ tool needs to see the queues. */
+  readonly prefix: string;
+
+  constructor(name: string) {
+    this.prefix = `{${name}}`;
+  }
+
+  /** Hash: which BullMQ queues there are, see `QueueCatalog`. */
+  get queues(): string {
+    return `${this.prefix}:~queues`;
+  }
+
+  /** Stream: which jobs changed, for processes that read; see `ChangeNotes`. */
+  get changes(): string {
+    return `${this.prefix}:~changes`;
+  }
+
+  /** Hash: running jobs that are to be cancelled. */
+  get cancelling(): string {
+    return `${this.prefix}:~cancelling`;
+  }
+
+  /** Hash: the processes that have started this engine. */
+  get instances(): string {
+    return `${this.prefix}:~instances`;
+  }
+
+  /** Text: held by the process that settles crashed jobs in this round. */
+  get settling(): string {
+    return `${this.prefix}:~settling`;
+  }
+
+  /** Hash: paused queues, with who paused them and why. */
+  get pauses(): string {
+    return `${this.prefix}:~pauses`;
+  }
+
+  /** Sorted set: jobs of a queue that ended with a marker, by the time of their end. */
+  marked(queue: string, marker: Marker): string {
+    return `${this.prefix}:~${marker}:${queue}`;
+  }
+
+  /** Any key of a BullMQ queue, or of one of its jobs. */
+  ofQueue(queue: string, type: string): string {
+    return `${this.prefix}:${queue}:${type}`;
+  }
+}
+
+/** Ends that BullMQ does not know: such a job is a failed one with a marker. */
+export type Marker = 'cancelled' | 'interrupted';
+
+/** Longest name of a BullMQ queue that is made here. */
+const longestName = 800;
+
+/**
+ * The BullMQ queue of a label, or of a task with a concurrency of its own under that label. Colons separate the parts of
+ * BullMQ's keys, and a slash separates the task, so both are escaped.
+ */
+export function queueName(label: string, task?: string): string {
+  const name = task === undefined ? escaped(label) : `${escaped(label)}/${escaped(task)}`;
+  if (name.length > longestName) throw new TaskflowError('INVALID_INPUT', `the queue name '${label}' is too long for BullMQ`);
+  return name;
+}
+
+function escaped(name: string): string {
+  return name.replace(/[%:/~{}]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+}

@@ -1,0 +1,114 @@
+import type { Redis } from 'ioredis';
+import { TaskflowError } from '../../errors.js';
+import type { NewTask } from '../../tasks/engine.js';
+import { type EngineKeys, queueName } from './keys.js';
+
+/** A BullMQ queue of this engine. */
+export interface CatalogEntry {
+  /** BullMQ's name of it. */
+  readonly queue: string;
+  /** The queue as users know it. */
+  readonly label: string;
+  /** The only task in it, if that task has a concurrency of its own. */
+  readonly task?: string;
+  /** How many of its jobs run at once over all processes. */
+  readonly concurrency?: number;
+  /** Whether its jobs have priorities. BullMQ runs jobs without one first, so a queue has them for all jobs or for none. */
+  readonly prioritized?: boolean;
+}
+
+/** Queues that users may name. A worker holds a connection for each. */
+const mostLabels = 100;
+
+/**
+ * Which BullMQ queues this engine has. The list is in Redis, so that workers serve a queue that another process has just
+ * named; each process keeps a copy and refreshes it while it runs tasks or shows them.
+ */
+export class QueueCatalog {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+  #entries = new Map<string, CatalogEntry>();
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** All queues that this process knows of. */
+  all(): CatalogEntry[] {
+    return [...this.#entries.values()];
+  }
+
+  get(queue: string): CatalogEntry | undefined {
+    return this.#entries.get(queue);
+  }
+
+  /** The queues of a label: its own, and those of its tasks with a concurrency of their own. */
+  ofLabel(label: string): CatalogEntry[] {
+    return this.all().filter((entry) => entry.label === label);
+  }
+
+  /** Reads the list of Redis. */
+  async refresh(): Promise<void> {
+    const stored = await this.#redis.hgetall(this.#keys.queues);
+    const entries = Object.entries(stored).flatMap(([queue, text]) => entryOf(queue, text));
+    this.#entries = new Map(entries.map((entry) => [entry.queue, entry]));
+  }
+
+  /** The queue that a task goes to, which is added to the list if it is new. */
+  async route({
+    name,
+    queue: label,
+    priority,
+    concurrency,
+  }: Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>): Promise<CatalogEntry> {
+    const apart = queueName(label, name);
+    const queue = concurrency !== undefined || this.#entries.has(apart) ? apart : queueName(label);
+    const known = this.#entries.get(queue);
+    const prioritized = priority !== 0;
+    if (known && (known.prioritized || !prioritized) && (concurrency === undefined || known.concurrency === concurrency)) return known;
+    return this.add({
+      ...known,
+      ...{ queue, label },
+      ...(queue === apart && { task: name }),
+      ...(concurrency !== undefined && { concurrency }),
+      ...((prioritized || known?.prioritized) && { prioritized: true }),
+    });
+  }
+
+  /** Adds a queue to the list, or changes it there. */
+  async add(entry: CatalogEntry): Promise<CatalogEntry> {
+    await this.refresh();
+    const { queue, ...rest } = entry;
+    const known = this.#entries.get(queue);
+    if (!known && new Set(this.all().map(({ label }) => label)).size >= mostLabels)
+      throw new TaskflowError(
+        'INVALID_INPUT',
+        `the queue '${entry.label}' would be number ${mostLabels + 1}; on Redis there can be ${mostLabels}`,
+      );
+    const merged = { ...known, ...rest };
+    const transaction = this.#redis.multi().hset(this.#keys.queues, queue, JSON.stringify(merged));
+    if (merged.concurrency !== undefined) transaction.hset(this.#keys.ofQueue(queue, 'meta'), 'concurrency', merged.concurrency);
+    await transaction.exec();
+    this.#entries.set(queue, { queue, ...merged });
+    return { queue, ...merged };
+  }
+}
+
+/** An entry as it is stored; none for text of another shape. */
+function entryOf(queue: string, text: string): CatalogEntry[] {
+  try {
+    const { label, task, concurrency, prioritized } = JSON.parse(text) as Partial<CatalogEntry>;
+    if (typeof label !== 'string') return [];
+    return [
+      {
+        ...{ queue, label },
+        ...(typeof task === 'string' && { task }),
+        ...(typeof concurrency === 'number' && { concurrency }),
+        ...(prioritized === true && { prioritized }),
+      },
+    ];
+  } catch {
+    return [];
+  }
+}

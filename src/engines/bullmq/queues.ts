@@ -1,0 +1,37 @@
+import { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { EngineKeys } from './keys.js';
+
+/** Events that BullMQ keeps of a queue: each `completed` event carries the whole result, and nothing here reads them. */
+const keptEvents = 1000;
+
+/** BullMQ's queue objects, made when they are needed. All share one connection. */
+export class Queues {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+  readonly #queues = new Map<string, Queue>();
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  get(name: string): Queue {
+    let queue = this.#queues.get(name);
+    if (!queue) {
+      queue = new Queue(name, {
+        connection: this.#redis,
+        prefix: this.#keys.prefix,
+        streams: { events: { maxLen: keptEvents } },
+      });
+      // Each call tells of its own failure; without a listener BullMQ prints errors whole, and some hold a password.
+      queue.on('error', () => undefined);
+      this.#queues.set(name, queue);
+    }
+    return queue;
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#queues.values()].map((queue) => queue.close()));
+  }
+}

@@ -1,0 +1,47 @@
+import type { Queue } from 'bullmq';
+import type { LogQuery } from '../../../tasks/engine.js';
+import { type LogLevel, type LogLine, logLevels } from '../../../tasks/types.js';
+
+/** Lines of one task that are looked at. */
+const mostLines = 10_000;
+
+/** Reads lines of a task's log. Each is a JSON object in the list that BullMQ keeps of a job. */
+export async function readLines(queue: Queue, id: string, query: LogQuery): Promise<LogLine[]> {
+  const { after = 0, before, limit = 500, attempt, level, text } = query;
+  const isFiltered = attempt !== undefined || level !== undefined || text !== undefined;
+  const { count } = await queue.getJobLogs(id, 0, 0);
+  const end = before === undefined ? count : Math.min(count, before - 1);
+  const size = isFiltered ? mostLines : limit;
+  const start = before === undefined ? after : Math.max(after, end - size);
+  if (start >= end) return [];
+  const { logs } = await queue.getJobLogs(id, start, Math.min(end, start + size) - 1);
+  const lines = logs.map((line, index) => lineOf(line, start + index + 1)).filter((line) => isWanted(line, query));
+  return before === undefined ? lines.slice(0, limit) : lines.slice(-limit);
+}
+
+function lineOf(stored: string, n: number): LogLine {
+  try {
+    const { at, level, message, fields, attempt, late } = JSON.parse(stored) as Partial<Record<string, unknown>>;
+    if (typeof at === 'number' && typeof message === 'string' && isLevel(level))
+      return {
+        ...{ n, at: new Date(at).toISOString(), attempt: Number(attempt) || 1, level, message },
+        fields: typeof fields === 'string' ? (JSON.parse(fields) as Record<string, unknown>) : null,
+        ...(late === true && { late }),
+      };
+  } catch {
+    // A line of another program is text.
+  }
+  return { n, at: null, attempt: 1, level: 'info', message: stored, fields: null };
+}
+
+function isLevel(level: unknown): level is LogLevel {
+  return (logLevels as readonly unknown[]).includes(level);
+}
+
+function isWanted(line: LogLine, { attempt, level, text }: LogQuery): boolean {
+  if (attempt !== undefined && line.attempt !== attempt) return false;
+  if (level !== undefined && logLevels.indexOf(line.level) < logLevels.indexOf(level)) return false;
+  if (text === undefined) return true;
+  const searched = `${line.message}\n${line.fields === null ? '' : JSON.stringify(line.fields)}`;
+  return searched.toLowerCase().includes(text.toLowerCase());
+}

@@ -1,0 +1,110 @@
+import type { Attempt, TaskDetail, TaskError } from '../../../tasks/types.js';
+import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../job-view.js';
+import type { CatalogEntry } from '../queue-catalog.js';
+import type { Queues } from '../queues.js';
+import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import { readLines } from './log-lines.js';
+import { jobOfHash } from './stored-jobs.js';
+
+/** Attempts that are shown, the last ones. */
+const mostAttempts = 1000;
+
+/** A job with the state it is in. */
+export interface FoundJob {
+  job: TaskJob;
+  state: JobState;
+}
+
+/** Reads a job and its state; none if it is gone. */
+export async function readJob(queues: Queues, { queue: name }: CatalogEntry, id: string): Promise<FoundJob | undefined> {
+  const queue = queues.get(name);
+  const client = await queue.getBackend().client;
+  // The state is asked first: a job that moves meanwhile is shown as it was, with more than it had.
+  const state = await queue.getJobState(id);
+  const job = jobOfHash(id, await client.hgetall(queue.toKey(id)));
+  return job && isJobState(state) ? { job, state } : undefined;
+}
+
+function isJobState(state: string): state is JobState {
+  return (jobStates as readonly string[]).includes(state);
+}
+
+/** Everything that is kept of a task. */
+export async function readTask(queues: Queues, entry: CatalogEntry, id: string, logLines: number): Promise<TaskDetail | undefined> {
+  const found = await readJob(queues, entry, id);
+  if (!found) return undefined;
+  const { job, state } = found;
+  const { json, fields } = job;
+  const status = statusOf(job, state);
+  const summary = summaryOf(job, entry.label, status);
+  const logs = logLines === 0 ? [] : await readLines(queues.get(entry.queue), id, { before: Number.MAX_SAFE_INTEGER, limit: logLines });
+  const attempts = attemptsOfJob(job);
+  const last = lastError(attempts);
+  const isShown = summary.error !== null;
+  const omitted = fields[jobFields.resultOmitted];
+  return {
+    ...summary,
+    error: summary.error && { ...summary.error, ...(isShown && last ? detailsOf(last) : {}) },
+    args: argumentsOf(json.data),
+    attempts: status === 'running' ? [...attempts, runningAttempt(job)] : attempts,
+    logs,
+    result: status === 'success' ? parsed(json.returnvalue) : null,
+    ...(omitted && { resultOmitted: omitted }),
+    stack: isShown ? (last?.stack ?? null) : null,
+    rerunOf: notesOfJob(job).rerunOf ?? null,
+    rerunAs: fields[jobFields.rerunAs] ?? null,
+  };
+}
+
+function attemptsOfJob(job: TaskJob): Attempt[] {
+  const attempts: Attempt[] = [];
+  const ended = attemptsOf(job);
+  for (let number = Math.max(1, ended - mostAttempts + 1); number <= ended; number++) {
+    const record = recordOf(job.fields[attemptField(number)]);
+    if (record) {
+      const { start, end, status, error } = record;
+      const shown = error && { ...error };
+      if (shown) delete (shown as Partial<typeof shown>).fingerprint;
+      attempts.push({ number, status, startedAt: isoTime(start), endedAt: isoTime(end), error: shown ?? null });
+    }
+  }
+  return attempts;
+}
+
+function runningAttempt(job: TaskJob): Attempt {
+  const startedAt = isoTime(job.json.processedOn ?? job.json.timestamp);
+  return { number: attemptsOf(job) + 1, status: 'running', startedAt, endedAt: null, error: null };
+}
+
+function recordOf(text: string | undefined): AttemptRecord | undefined {
+  return text === undefined ? undefined : (JSON.parse(text) as AttemptRecord);
+}
+
+function lastError(attempts: readonly Attempt[]): TaskError | undefined {
+  return attempts.findLast(({ error }) => error !== null)?.error ?? undefined;
+}
+
+function detailsOf({
+  name: _name,
+  message: _message,
+  stack: _stack,
+  ...details
+}: TaskError): Omit<TaskError, 'name' | 'message' | 'stack'> {
+  return details;
+}
+
+/** A job of another program may hold anything. */
+function argumentsOf(data: string): readonly unknown[] {
+  const value = parsed(data);
+  if (typeof value === 'string') return value as unknown as readonly unknown[];
+  return Array.isArray(value) ? value : [value];
+}
+
+function parsed(text: string): unknown {
+  if (text === '') return null;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,91 @@
+import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
+import type { EndNotes } from '../task-backend.js';
+import { type AttemptRecord, attemptField, attemptsOf, count, type ErrorNote, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+
+/** The attempt that ends. */
+interface EndingAttempt {
+  job: TaskJob;
+  /** Its number. */
+  attempt: number;
+  /** Unix milliseconds. */
+  now: number;
+}
+
+/** Longest record of one attempt; the stack and the causes are left out of a longer one. */
+const longestRecord = 64 * 1024;
+
+const interrupted: StoredError = {
+  name: 'Interrupted',
+  message: 'the process that ran this task ended before the task did',
+  stack: null,
+  fingerprint: '',
+};
+
+/** What is written when an attempt succeeds. */
+export function successNotes(ending: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
+  return {
+    state: 'completed',
+    result: result.result,
+    fields: {
+      ...recordOf(ending, 'success', undefined),
+      // An error of an attempt before this one is no error of the task any more.
+      [jobFields.error]: '',
+      ...(result.resultOmitted !== undefined && { [jobFields.resultOmitted]: result.resultOmitted }),
+    },
+  };
+}
+
+/** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */
+export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn: number | undefined): EndNotes {
+  return {
+    state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
+    fields: { ...recordOf(ending, 'failed', error), ...errorField(error) },
+  };
+}
+
+/** What is written when a task fails without another attempt, because its deadline has passed. */
+export function deadlineNotes(error: StoredError): EndNotes {
+  return { state: 'failed', fields: errorField(error) };
+}
+
+/** What is written when a running task is cancelled. */
+export function cancelNotes(ending: EndingAttempt): EndNotes {
+  const fields = { ...recordOf(ending, 'cancelled', undefined), [jobFields.marker]: 'cancelled', [jobFields.error]: '' };
+  return { state: 'failed', marker: 'cancelled', fields };
+}
+
+/** What is written when the process of an attempt ended before it, and whether the task may run again. */
+export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boolean; error: StoredError } {
+  const { job, now } = ending;
+  const { interrupts = 0, deadline } = notesOfJob(job);
+  const died = count(job.fields[jobFields.interrupts]);
+  const again = died < interrupts && (deadline === undefined || deadline > now);
+  const fields = { ...recordOf(ending, 'interrupted', interrupted), ...errorField(interrupted) };
+  return again
+    ? { again, error: interrupted, state: 'waiting', fields: { ...fields, [jobFields.interrupts]: died + 1 } }
+    : { again, error: interrupted, state: 'failed', marker: 'interrupted', fields: { ...fields, [jobFields.marker]: 'interrupted' } };
+}
+
+/** Number of the attempt that a job which was just fetched begins. */
+export function nextAttempt(job: TaskJob): number {
+  return attemptsOf(job) + 1;
+}
+
+function recordOf(
+  { job, attempt, now }: EndingAttempt,
+  status: AttemptRecord['status'],
+  error: StoredError | undefined,
+): EndNotes['fields'] {
+  const record: AttemptRecord = { start: job.json.processedOn ?? now, end: now, status, ...(error && { error }) };
+  let text = JSON.stringify(record);
+  if (error && text.length > longestRecord) {
+    const { name, message, fingerprint } = error;
+    text = JSON.stringify({ ...record, error: { name, message, fingerprint, stack: null, truncated: true } });
+  }
+  return { [jobFields.attempts]: attempt, [attemptField(attempt)]: text };
+}
+
+function errorField({ name, fingerprint }: StoredError): EndNotes['fields'] {
+  const note: ErrorNote = { name, fingerprint };
+  return { [jobFields.error]: JSON.stringify(note) };
+}

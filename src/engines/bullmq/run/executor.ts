@@ -1,0 +1,316 @@
+import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { Background } from '../../../background.js';
+import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
+import { describeError } from '../../../tasks/describe-error.js';
+import type { ClaimedTask, StoredError, TaskRunner, TransitionObserver } from '../../../tasks/engine.js';
+import type { TaskStatus } from '../../../tasks/types.js';
+import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
+import type { ChangeNotes } from '../change-notes.js';
+import { summaryOf } from '../job-view.js';
+import type { EngineKeys } from '../keys.js';
+import type { CatalogEntry } from '../queue-catalog.js';
+import { type EndNotes, TaskBackend } from '../task-backend.js';
+import { count, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import { Attempt } from './attempt.js';
+import { cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
+import { TaskWorker } from './task-worker.js';
+
+/** How long what a handler says is gathered before it is written; milliseconds. */
+const gather = { lines: 50, progress: 250 };
+/** Seconds that a job waits which no handler is here for: doubled each time up to the longest. */
+const returned = { first: 1, longest: 60 };
+/** Milliseconds that a stop waits for handlers that were told to stop, and for BullMQ to end. */
+const closing = { obey: 250, bullmq: 5000 };
+
+/** Which ended jobs are kept. */
+export interface KeptJobs {
+  /** Seconds. */
+  age: number;
+  count: number;
+}
+
+interface ExecutorParts {
+  runner: TaskRunner;
+  logger: Logger;
+  keys: EngineKeys;
+  /** Its commands wait for a Redis that is unreachable, so that no end is lost. */
+  redis: Redis;
+  changes: ChangeNotes;
+  /** What this process is called in lists of workers. */
+  name: string;
+  /** Milliseconds after which a job without a sign of its worker counts as crashed. */
+  lockDuration: number;
+  kept: KeptJobs;
+  observer(): TransitionObserver | undefined;
+  /** Called when the slots change that handlers hold which did not stop. */
+  stuckChanged(stuck: Stuck): void;
+}
+
+/** Runs the jobs of this process: one BullMQ worker for each queue, which calls the handlers of the runner. */
+export class Executor {
+  readonly #parts: ExecutorParts;
+  readonly #workers = new Map<string, { worker: TaskWorker; entry: CatalogEntry }>();
+  readonly #running = new Set<Attempt>();
+  /** Attempts that have ended while their handlers go on. */
+  readonly #holding = new Set<Attempt>();
+  readonly #stuck: StuckAttempts;
+  readonly #unwritten = new Set<Attempt>();
+  readonly #fetching: Background;
+  readonly #writing: Background;
+  /** Names of tasks without a handler here that the log has. */
+  readonly #unknown = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #stopping = false;
+
+  constructor(parts: ExecutorParts) {
+    this.#parts = parts;
+    const { logger, runner, stuckChanged } = parts;
+    this.#fetching = new Background(logger, 'fetching tasks from Redis');
+    this.#writing = new Background(logger, 'writing log lines and progress of tasks');
+    this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
+  }
+
+  /** Attempts under way. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Begins to serve queues, those that are not served yet. */
+  serve(entries: readonly CatalogEntry[]): void {
+    if (this.#stopping) return;
+    for (const entry of entries) if (!this.#workers.has(entry.queue)) runInEmptyContext(() => this.#serve(entry));
+  }
+
+  #serve(entry: CatalogEntry): void {
+    const { redis, keys, changes, name, lockDuration, kept, runner, logger } = this.#parts;
+    const worker: TaskWorker = new TaskWorker(
+      entry.queue,
+      (job, token) => this.#process(worker, entry, job, token ?? ''),
+      {
+        connection: redis,
+        prefix: keys.prefix,
+        name,
+        concurrency: runner.concurrency,
+        lockDuration,
+        // Crashed jobs are settled by `Settler`, which knows which may run again.
+        skipStalledCheck: true,
+        runRetryDelay: 1000,
+        removeOnComplete: kept,
+        removeOnFail: kept,
+      },
+      TaskBackend.factory({ redis, name, keys, changes }),
+    );
+    worker.on('error', (err) => this.#fetching.failed(err));
+    worker.on('ready', () => this.#fetching.worked());
+    worker.on('lockRenewalFailed', (jobIds) => logger.warn({ taskIds: jobIds }, 'the locks of running tasks could not be renewed'));
+    this.#workers.set(entry.queue, { worker, entry });
+  }
+
+  async #process(worker: TaskWorker, entry: CatalogEntry, job: Job, token: string): Promise<unknown> {
+    const task = worker.take(job);
+    const backend = worker.getBackend();
+    if (!this.#parts.runner.names().has(job.name)) return this.#return(backend, job, task, token);
+    const { deadline } = notesOfJob(task);
+    if (deadline !== undefined && deadline <= Date.now()) {
+      const error = describeError(job.name, new DOMException('the deadline of the task passed before it was started', 'TimeoutError'));
+      return this.#fail(backend, entry, job, task, deadlineNotes(error), error);
+    }
+    return this.#run(worker, entry, job, task);
+  }
+
+  /** Puts back a job that no handler is here for. It goes behind the jobs that can run, and its attempt does not count. */
+  async #return(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
+    const times = count(task.fields[jobFields.returned]);
+    const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
+    if (!this.#unknown.has(job.name)) {
+      this.#unknown.add(job.name);
+      this.#parts.logger.warn(
+        { taskId: job.id, task: job.name },
+        'a task has no handler in this process; it waits for a process that has one',
+      );
+    }
+    backend.willEnd(job.id ?? '', { state: 'delayed', fields: { [jobFields.returned]: times + 1 } });
+    await backend.moveToDelayed(job.id ?? '', Date.now(), seconds * 1000, token, { skipAttempt: true });
+    // Tells BullMQ that the job has been moved.
+    throw new WaitingError();
+  }
+
+  async #run(worker: TaskWorker, entry: CatalogEntry, job: Job, task: TaskJob): Promise<unknown> {
+    const { runner, changes, logger } = this.#parts;
+    const backend = worker.getBackend();
+    const claimed = claimedOf(task, entry);
+    const attempt = new Attempt({ task: claimed, queue: entry.queue, logger, wrote: (each) => this.#writeSoon(each) });
+    this.#running.add(attempt);
+    changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
+    this.#tell(task, entry, 'running', {});
+    const { result, ended } = runner.run(claimed, attempt);
+    void ended.then(() => this.#release(attempt, worker));
+    const how = await Promise.race([result, attempt.givenUp]);
+    attempt.end();
+    this.#write(attempt);
+    // The handler goes on: BullMQ frees the slot of the job once this returns, so it is taken from the others before.
+    if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
+    const ending = { job: task, attempt: claimed.attempt, now: Date.now() };
+    if (how === 'cancelled' || attempt.cancelled) return this.#fail(backend, entry, job, task, cancelNotes(ending), undefined, 'cancelled');
+    if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(backend, entry, job, task, ending);
+    if (how.status === 'success') {
+      backend.willEnd(claimed.id, this.#told(successNotes(ending, how), task, entry, 'success'));
+      return undefined;
+    }
+    const notes = failureNotes(ending, how.error, how.retryIn);
+    return this.#fail(backend, entry, job, task, notes, how.error, how.retryIn === undefined ? 'failed' : 'pending', how.retryIn);
+  }
+
+  /** Ends an attempt that this process gives up because it stops. */
+  async #interrupt(
+    backend: TaskBackend,
+    entry: CatalogEntry,
+    job: Job,
+    task: TaskJob,
+    ending: Parameters<typeof interruptNotes>[0],
+  ): Promise<never> {
+    const { again, error, ...notes } = interruptNotes(ending);
+    if (!again) return this.#fail(backend, entry, job, task, notes, error, 'interrupted');
+    backend.willEnd(job.id ?? '', this.#told(notes, task, entry, 'pending'));
+    await backend.moveJobFromActiveToWait(job.id ?? '', job.token);
+    throw new WaitingError();
+  }
+
+  /** Ends a job as failed, or sends it back to wait. BullMQ does it when this throws. */
+  #fail(
+    backend: TaskBackend,
+    entry: CatalogEntry,
+    job: Job,
+    task: TaskJob,
+    notes: EndNotes,
+    error: StoredError | undefined,
+    status: TaskStatus = 'failed',
+    retryIn?: number,
+  ): never {
+    backend.willEnd(job.id ?? '', this.#told(notes, task, entry, status, error));
+    // The definition here decides, not the options that the job was added with.
+    job.opts.attempts = job.attemptsMade + (retryIn === undefined ? 1 : 2);
+    if (retryIn !== undefined) job.opts.backoff = { type: 'fixed', delay: Math.round(retryIn * 1000) };
+    const message = error?.message ?? `the task was ${status}`;
+    const thrown = retryIn === undefined ? new UnrecoverableError(message) : new Error(message);
+    thrown.stack = error?.stack ?? '';
+    throw thrown;
+  }
+
+  /** Notes that tell the listeners of this process once the end is stored. */
+  #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
+    const now = Date.now();
+    const stored = (): void => this.#tell(task, entry, status, { ...notes.fields }, error?.message, now);
+    return { ...notes, stored };
+  }
+
+  #tell(
+    task: TaskJob,
+    entry: CatalogEntry,
+    status: TaskStatus,
+    fields: Readonly<Record<string, string | number>>,
+    reason?: string,
+    now?: number,
+  ): void {
+    const observer = this.#parts.observer();
+    if (!observer?.wants(status)) return;
+    const after: TaskJob = {
+      json: { ...task.json, ...(reason !== undefined && { failedReason: reason }), ...(now !== undefined && { finishedOn: now }) },
+      fields: { ...task.fields, ...Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)])) },
+    };
+    observer.tell(summaryOf(after, entry.label, status));
+  }
+
+  /** Cancels attempts by queue and id. */
+  cancel(isCancelled: (queue: string, id: string) => boolean): void {
+    for (const attempt of this.#running)
+      if (isCancelled(attempt.queue, attempt.id)) attempt.cancel(this.#parts.runner.cancelGrace(attempt.name));
+  }
+
+  #hold(attempt: Attempt, worker: TaskWorker): void {
+    this.#holding.add(attempt);
+    worker.holdSlot();
+    // A handler that obeys its signal ends in a moment.
+    setImmediate(() => {
+      if (this.#running.has(attempt) && !this.#stopping) this.#stuck.add(attempt);
+    });
+  }
+
+  #release(attempt: Attempt, worker: TaskWorker): void {
+    this.#running.delete(attempt);
+    if (this.#holding.delete(attempt)) worker.freeSlot();
+    this.#stuck.remove(attempt);
+  }
+
+  #writeSoon(attempt: Attempt): void {
+    this.#unwritten.add(attempt);
+    const write = (): void => {
+      this.#timer = undefined;
+      for (const each of this.#unwritten) this.#write(each);
+    };
+    this.#timer ??= runInEmptyContext(() => setTimeout(write, gather.lines).unref());
+  }
+
+  /** Writes what an attempt said. On the connection that stores its end, so that it comes first. */
+  #write(attempt: Attempt): void {
+    this.#unwritten.delete(attempt);
+    const worker = this.#workers.get(attempt.queue)?.worker;
+    const [lines, progress] = [attempt.takeLines(), attempt.takeProgress()];
+    if (!worker || (lines.length === 0 && !progress)) return;
+    const backend = worker.getBackend();
+    this.#writing.run(async () => {
+      const written = lines.map((line) => backend.addLog(attempt.id, JSON.stringify({ ...line, attempt: attempt.attempt })));
+      if (progress) {
+        const percent = Math.round(progress.value * 10_000) / 100;
+        written.push(
+          backend.updateProgress(attempt.id, progress.text === null ? percent : { percent, text: progress.text }).then(() => {
+            this.#parts.changes.soon({ queue: attempt.queue, jobId: attempt.id, state: 'changed' });
+            return 0;
+          }),
+        );
+      }
+      await Promise.all(written);
+    });
+  }
+
+  /** Takes no more jobs, and waits for what runs. What has not ended after `timeout` seconds is handed back. */
+  async stop(timeout: number): Promise<void> {
+    const workers = [...this.#workers.values()].map(({ worker }) => worker);
+    const closed = Promise.allSettled(workers.map((worker) => worker.close()));
+    if (!(await this.#drained(timeout * 1000, closed))) {
+      this.#stopping = true;
+      this.#parts.logger.warn({ running: this.#running.size }, 'stopped while tasks were running');
+      for (const attempt of this.#running) attempt.stop();
+      await this.#drained(closing.obey, closed);
+      for (const attempt of this.#running) attempt.handBack();
+    }
+    this.#stopping = true;
+    await Promise.race([closed, sleep(closing.bullmq)]);
+    clearTimeout(this.#timer);
+    for (const attempt of this.#unwritten) this.#write(attempt);
+    this.#stuck.close();
+  }
+
+  /** Whether BullMQ has ended all jobs in time. */
+  async #drained(milliseconds: number, closed: Promise<unknown>): Promise<boolean> {
+    return Promise.race([closed.then(() => true), sleep(milliseconds).then(() => false)]);
+  }
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** A job as the runner takes it. */
+function claimedOf(task: TaskJob, { label }: CatalogEntry): ClaimedTask {
+  const { json, fields } = task;
+  const { tags = {}, deadline } = notesOfJob(task);
+  const attempt = nextAttempt(task);
+  return {
+    ...{ id: json.id, name: json.name, queue: label, tags, attempt, args: json.data, deadlineAt: deadline },
+    tryNumber: attempt - count(fields[jobFields.seriesStart]) - count(fields[jobFields.interrupts]),
+    logLines: count(fields[jobFields.logLines]),
+  };
+}

@@ -1,0 +1,153 @@
+import type { JobJson, JobsOptions } from 'bullmq';
+import type { NewTask, StoredError } from '../../tasks/engine.js';
+import type { Marker } from './keys.js';
+
+/*
+ * A task as a BullMQ job. Whatever BullMQ has a field for is in that field: the arguments in `data`, the result in
+ * `returnvalue`, the error in `failedReason` and `stacktrace`. What it has none for is in `opts.taskflow`, written once, and in
+ * fields of the job's hash that begin with `tf`, which end with the job.
+ */
+
+/** What a task has and BullMQ's options have not. Written when the job is added. */
+export interface TaskNotes {
+  tags?: Readonly<Record<string, string>>;
+  /** Name of the schedule that made it. */
+  schedule?: string;
+  /** Unix milliseconds. */
+  deadline?: number;
+  /** How often it may run again after its process died. */
+  interrupts?: number;
+  /** Id of the task that this one is a rerun of. */
+  rerunOf?: string;
+  /** The idempotency key. BullMQ's deduplication id also holds the name of the task. */
+  key?: string;
+}
+
+/** Options of a job, with those of this package. */
+export interface TaskJobOptions extends JobsOptions {
+  taskflow?: TaskNotes;
+}
+
+/** Fields of this package in the hash of a job. */
+export const jobFields = {
+  /** Number of the last attempt that has ended, unless that is BullMQ's own count. */
+  attempts: 'tfn',
+  /** Number of the last attempt before the present series, which a retry by a user begins. */
+  seriesStart: 'tfs',
+  /** How often its process died. */
+  interrupts: 'tfi',
+  /** How it ended, if BullMQ's `failed` does not say it. */
+  marker: 'tfm',
+  /** Name, fingerprint and code of the last error: what a list shows besides the message. */
+  error: 'tfe',
+  /** Why there is no result. */
+  resultOmitted: 'tfo',
+  /** Id of the last rerun of it. */
+  rerunAs: 'tfr',
+  /** How often it was put back because no handler was here. */
+  returned: 'tfb',
+  /** Log lines written so far. */
+  logLines: 'tfl',
+} as const;
+
+/** Field of the record of one attempt. */
+export function attemptField(number: number): string {
+  return `tfa${number}`;
+}
+
+/** One attempt that has ended, as it is stored. Bounded, since errors are. */
+export interface AttemptRecord {
+  /** Unix milliseconds. */
+  start: number;
+  end: number;
+  status: 'success' | 'failed' | 'interrupted' | 'cancelled';
+  error?: StoredError;
+}
+
+/** What of an error a list needs. */
+export interface ErrorNote {
+  name: string;
+  fingerprint: string;
+}
+
+/** A task of priority 0 in a queue that has priorities. BullMQ runs the smaller number first and takes 1 to 2,097,152. */
+const middlePriority = 1_048_576;
+
+/** The BullMQ priority of a task in a queue that has priorities. */
+export function jobPriority(priority: number): number {
+  return middlePriority - priority;
+}
+
+/** The priority of a task whose job has a BullMQ priority; 0 stands for none. */
+export function taskPriority(priority: number | undefined): number {
+  return priority === undefined || priority === 0 ? 0 : middlePriority - priority;
+}
+
+/** The deduplication id of a task with an idempotency key. */
+export function deduplicationId(task: string, key: string): string {
+  return `${task.length}:${task}:${key}`;
+}
+
+/** Builds the job of a task. `prioritized`: its queue has priorities. */
+export function toJob(task: NewTask, prioritized: boolean): JobJson {
+  const { id, name, args, createdAt, runAt, attempts, idempotency, retryDelay } = task;
+  const notes = notesOf(task);
+  const delay = Math.max(0, runAt - createdAt);
+  const deduplication = idempotency && {
+    id: deduplicationId(name, idempotency.key),
+    ttl: Math.max(1, idempotency.until - createdAt),
+  };
+  const opts: TaskJobOptions = {
+    attempts,
+    ...(delay > 0 && { delay }),
+    ...(prioritized && { priority: jobPriority(task.priority) }),
+    ...(attempts > 1 && retryDelay && { backoff: { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds } }),
+    ...(deduplication && { deduplication }),
+    ...(Object.keys(notes).length > 0 && { taskflow: notes }),
+  };
+  return {
+    ...{ id, name, data: args, opts, timestamp: createdAt },
+    ...(deduplication && { deduplicationId: deduplication.id }),
+    // Required by the type; a new job has none of them.
+    ...{ progress: 0, attemptsMade: 0, attemptsStarted: 0, stalledCounter: 0, failedReason: '', returnvalue: '' },
+  };
+}
+
+function notesOf({ tags, schedule, deadlineAt, interrupts, idempotency, rerunOf }: NewTask): TaskNotes {
+  return {
+    ...(Object.keys(tags).length > 0 && { tags }),
+    ...(schedule !== undefined && { schedule }),
+    ...(deadlineAt !== undefined && { deadline: deadlineAt }),
+    ...(interrupts > 0 && { interrupts }),
+    ...(idempotency && { key: idempotency.key }),
+    ...(rerunOf !== undefined && { rerunOf }),
+  };
+}
+
+/** A job of this engine as it is stored: what BullMQ keeps of it, and the fields of this package. */
+export interface TaskJob {
+  readonly json: JobJson;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** Notes of a job; none for one that another program added. */
+export function notesOfJob({ json }: TaskJob): TaskNotes {
+  return (json.opts as TaskJobOptions | undefined)?.taskflow ?? {};
+}
+
+/** Number of the last attempt that has ended; 0 before the first. */
+export function attemptsOf({ json, fields }: TaskJob): number {
+  return Math.max(count(fields[jobFields.attempts]), json.attemptsMade ?? 0);
+}
+
+/** How a failed job ended, if not by a failure. */
+export function markerOf({ fields }: TaskJob): Marker | undefined {
+  const marker = fields[jobFields.marker];
+  return marker === 'cancelled' || marker === 'interrupted' ? marker : undefined;
+}
+
+/** A count that is stored in a field. */
+export function count(text: string | undefined): number {
+  const n = Number(text ?? 0);
+  return Number.isSafeInteger(n) && n > 0 ? n : 0;
+}
