@@ -135,9 +135,10 @@ export function notesOfJob({ json }: TaskJob): TaskNotes {
   return (json.opts as TaskJobOptions | undefined)?.taskflow ?? {};
 }
 
-/** Number of the last attempt that has ended; 0 before the first. */
+/** Number of the last attempt that has ended; 0 before the first. BullMQ's count is right unless something else is stored. */
 export function attemptsOf({ json, fields }: TaskJob): number {
-  return Math.max(count(fields[jobFields.attempts]), json.attemptsMade ?? 0);
+  const stored = fields[jobFields.attempts];
+  return stored === undefined ? (json.attemptsMade ?? 0) : count(stored);
 }
 
 /** How a failed job ended, if not by a failure. */

@@ -1,4 +1,4 @@
-import type { Attempt, TaskDetail, TaskError } from '../../../tasks/types.js';
+import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
 import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../job-view.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { Queues } from '../queues.js';
@@ -38,7 +38,7 @@ export async function readTask(queues: Queues, entry: CatalogEntry, id: string, 
   const status = statusOf(job, state);
   const summary = summaryOf(job, entry.label, status);
   const logs = logLines === 0 ? [] : await readLines(queues.get(entry.queue), id, { before: Number.MAX_SAFE_INTEGER, limit: logLines });
-  const attempts = attemptsOfJob(job);
+  const attempts = [...attemptsOfJob(job), ...lastAttempt(job, status)];
   const last = lastError(attempts);
   const isShown = summary.error !== null;
   const omitted = fields[jobFields.resultOmitted];
@@ -46,7 +46,7 @@ export async function readTask(queues: Queues, entry: CatalogEntry, id: string, 
     ...summary,
     error: summary.error && { ...summary.error, ...(isShown && last ? detailsOf(last) : {}) },
     args: argumentsOf(json.data),
-    attempts: status === 'running' ? [...attempts, runningAttempt(job)] : attempts,
+    attempts,
     logs,
     result: status === 'success' ? parsed(json.returnvalue) : null,
     ...(omitted && { resultOmitted: omitted }),
@@ -71,9 +71,13 @@ function attemptsOfJob(job: TaskJob): Attempt[] {
   return attempts;
 }
 
-function runningAttempt(job: TaskJob): Attempt {
-  const startedAt = isoTime(job.json.processedOn ?? job.json.timestamp);
-  return { number: attemptsOf(job) + 1, status: 'running', startedAt, endedAt: null, error: null };
+/** The attempt that BullMQ's own fields tell of: one that runs, or one that succeeded. */
+function lastAttempt(job: TaskJob, status: TaskStatus): Attempt[] {
+  const { processedOn, finishedOn, timestamp } = job.json;
+  const startedAt = isoTime(processedOn ?? timestamp);
+  if (status === 'running') return [{ number: attemptsOf(job) + 1, status, startedAt, endedAt: null, error: null }];
+  if (status !== 'success') return [];
+  return [{ number: attemptsOf(job), status, startedAt, endedAt: isoTime(finishedOn ?? timestamp), error: null }];
 }
 
 function recordOf(text: string | undefined): AttemptRecord | undefined {

@@ -21,15 +21,15 @@ const interrupted: StoredError = {
   fingerprint: '',
 };
 
-/** What is written when an attempt succeeds. */
-export function successNotes(ending: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
+/** What is written when an attempt succeeds. BullMQ's own fields tell of that attempt, so it needs no record. */
+export function successNotes({ job, attempt }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
   return {
     state: 'completed',
     result: result.result,
     fields: {
-      ...recordOf(ending, 'success', undefined),
+      ...(attempt > 1 && { [jobFields.attempts]: attempt }),
       // An error of an attempt before this one is no error of the task any more.
-      [jobFields.error]: '',
+      ...(job.fields[jobFields.error] && { [jobFields.error]: '' }),
       ...(result.resultOmitted !== undefined && { [jobFields.resultOmitted]: result.resultOmitted }),
     },
   };
@@ -44,8 +44,9 @@ export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn:
 }
 
 /** What is written when a task fails without another attempt, because its deadline has passed. */
-export function deadlineNotes(error: StoredError): EndNotes {
-  return { state: 'failed', fields: errorField(error) };
+export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
+  // BullMQ counts an attempt whenever a job ends.
+  return { state: 'failed', fields: { ...errorField(error), [jobFields.attempts]: attemptsOf(job) } };
 }
 
 /** What is written when a running task is cancelled. */

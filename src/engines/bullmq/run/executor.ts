@@ -115,7 +115,7 @@ export class Executor {
     const { deadline } = notesOfJob(task);
     if (deadline !== undefined && deadline <= Date.now()) {
       const error = describeError(job.name, new DOMException('the deadline of the task passed before it was started', 'TimeoutError'));
-      return this.#fail(backend, entry, job, task, deadlineNotes(error), error);
+      return this.#fail(backend, entry, job, task, deadlineNotes(task, error), error);
     }
     return this.#run(worker, entry, job, task);
   }
