@@ -23,19 +23,23 @@ import type {
   TransitionObserver,
 } from '../../tasks/engine.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
+import { describeWorker } from '../embedded/workers.js';
+import type { WorkerRow } from '../embedded/write.js';
 import { ChangeNotes } from './change-notes.js';
 import { type Connections, openConnections } from './connections.js';
 import { Enqueuer } from './enqueuer.js';
-import { summaryOf } from './job-view.js';
+import { Instances } from './instances.js';
+import { statusOf, summaryOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
 import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
 import { readLines } from './read/log-lines.js';
 import { queueOf } from './read/stored-jobs.js';
-import { readTask } from './read/task-detail.js';
+import { readJob, readTask } from './read/task-detail.js';
 import { plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisStore } from './redis-store.js';
 import { Executor, type KeptJobs } from './run/executor.js';
+import { Scheduler } from './schedules/scheduler.js';
 import { toJob } from './task-job.js';
 
 /** Options of a {@link JobEngine}, checked. */
@@ -50,6 +54,8 @@ export interface JobEngineOptions {
 
 /** Milliseconds between two looks at what other processes asked for: new queues, and running tasks to cancel. */
 const pollInterval = 500;
+/** Milliseconds between two heartbeats of this process. */
+const heartbeatInterval = 5000;
 /** Milliseconds that Redis is waited for. */
 const patience = { connect: 700, answer: 5000 };
 
@@ -65,9 +71,14 @@ export class JobEngine implements TaskEngine {
   readonly #enqueuer: Enqueuer;
   readonly #queues: Queues;
   readonly #polling: Background;
+  readonly #beating: Background;
+  readonly #instances: Instances;
+  readonly #scheduler: Scheduler;
   readonly #closeStore: () => Promise<void>;
   /** What this process is called in lists of workers, the same for its whole life. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
+  readonly #owner = randomUUID();
+  #self: WorkerRow | undefined;
   #observer: TransitionObserver | undefined;
   #executor: Executor | undefined;
   #timers = new Set<NodeJS.Timeout>();
@@ -86,6 +97,16 @@ export class JobEngine implements TaskEngine {
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
     this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');
+    this.#beating = new Background(logger, 'the heartbeat of this process');
+    this.#instances = new Instances(redis, this.#keys);
+    this.#scheduler = new Scheduler({
+      ...{ redis, patient: this.#connections.patient, keys: this.#keys, logger },
+      enqueue: (task) => this.#enqueueRun(task),
+      status: async (queue, id) => {
+        const found = await readJob(this.#queues, queue, id);
+        return found && statusOf(found.job, found.state);
+      },
+    });
     const store = redisStore(connection, { prefix, logger });
     this.store = store;
     this.#closeStore = () => store.close();
@@ -95,14 +116,17 @@ export class JobEngine implements TaskEngine {
     this.#observer = observer;
   }
 
-  start(runner: TaskRunner | undefined, _app: AppDescription = { tasks: [] }): Promise<void> {
-    this.#starting = runInEmptyContext(() => this.#start(runner));
+  start(runner: TaskRunner | undefined, app: AppDescription = { tasks: [] }): Promise<void> {
+    this.#starting = runInEmptyContext(() => this.#start(runner, app));
     return this.#starting;
   }
 
-  async #start(runner: TaskRunner | undefined): Promise<void> {
+  async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     if (this.#stopping) throw hasStopped();
     await this.#ask(() => this.#catalog.refresh());
+    this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
+    await this.#ask(() => this.#beat());
+    this.#every(heartbeatInterval, () => this.#beating.run(() => this.#beat()));
     if (!runner) return;
     const { patient } = this.#connections;
     if (patient.status === 'wait') await patient.connect();
@@ -111,12 +135,26 @@ export class JobEngine implements TaskEngine {
       ...{ runner, logger, lockDuration, kept },
       ...{ keys: this.#keys, redis: patient, changes: new ChangeNotes(patient, this.#keys), name: this.#name },
       observer: () => this.#observer,
-      stuckChanged: () => undefined,
+      stuckChanged: (stuck) => {
+        if (this.#self) this.#self = { ...this.#self, ...stuck };
+        this.#beating.run(() => this.#beat());
+      },
     });
     await this.#poll();
-    const timer = setInterval(() => this.#polling.run(() => this.#poll()), pollInterval).unref();
-    this.#timers.add(timer);
+    this.#every(pollInterval, () => this.#polling.run(() => this.#poll()));
     runner.onChange(() => this.#polling.run(() => this.#poll()));
+    this.#scheduler.start();
+  }
+
+  /** Timers that never keep the process alive, and end with the engine. */
+  #every(milliseconds: number, work: () => void): void {
+    this.#timers.add(setInterval(work, milliseconds).unref());
+  }
+
+  /** Tells the other processes of this one. */
+  async #beat(): Promise<void> {
+    if (!this.#self || this.#stopped) return;
+    await Promise.all([this.#instances.heartbeat(this.#self, this.#executor?.running ?? 0), this.#scheduler.seen()]);
   }
 
   /** Looks for what other processes asked for. */
@@ -133,8 +171,11 @@ export class JobEngine implements TaskEngine {
   async #stop(timeout: number): Promise<void> {
     await this.#starting?.catch(() => undefined);
     for (const timer of this.#timers) clearInterval(timer);
+    await this.#scheduler.stop();
     await this.#executor?.stop(timeout);
     this.#stopped = true;
+    if (this.#self) await withinTime(this.#instances.leave(this.#owner), patience.connect).catch(() => undefined);
+    await this.#scheduler.close();
     await this.#queues.close();
     this.#connections.patient.disconnect();
     this.#connections.asking.disconnect();
@@ -144,15 +185,27 @@ export class JobEngine implements TaskEngine {
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
     if (tasks.length === 0) return [];
     const ids = await this.#ask(() => this.#enqueuer.enqueue(tasks));
-    if (this.#executor) this.#executor.serve(this.#catalog.all());
-    if (this.#observer?.wants('pending'))
-      for (const [n, task] of tasks.entries())
-        if (ids[n] === task.id) this.#observer.tell(summaryOf({ json: toJob(task, true), fields: {} }, task.queue, 'pending'));
+    this.#added(tasks, ids);
     return ids;
   }
 
-  schedule(_schedule: Schedule): void {
-    throw new TaskflowError('NOT_SUPPORTED', 'schedules');
+  /** Enqueues the task of a schedule, and says in which BullMQ queue it is. */
+  async #enqueueRun(task: NewTask): Promise<{ id: string; queue: string }> {
+    const [id = task.id] = await this.#enqueuer.enqueue([task]);
+    this.#added([task], [id]);
+    return { id, queue: (await this.#catalog.route(task)).queue };
+  }
+
+  #added(tasks: readonly NewTask[], ids: readonly string[]): void {
+    this.#executor?.serve(this.#catalog.all());
+    if (this.#observer?.wants('pending'))
+      for (const [n, task] of tasks.entries())
+        if (ids[n] === task.id) this.#observer.tell(summaryOf({ json: toJob(task, true), fields: {} }, task.queue, 'pending'));
+  }
+
+  schedule(schedule: Schedule): void {
+    this.#scheduler.add(schedule);
+    if (this.#self) this.#self = { ...this.#self, schedules: this.#scheduler.names() };
   }
 
   find(_query: TaskQuery): Promise<TaskPage> {
@@ -173,20 +226,37 @@ export class JobEngine implements TaskEngine {
     });
   }
 
-  aggregate<K extends keyof Aggregates>(_kind: K, ..._query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  aggregate<K extends keyof Aggregates>(kind: K, ..._query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    if (kind === 'workers') return this.#ask(async () => (await this.#instances.list()) as Aggregates[K]['answer']);
     throw new TaskflowError('NOT_SUPPORTED', 'aggregate');
   }
 
   describe(): Promise<EngineDescription> {
-    throw new TaskflowError('NOT_SUPPORTED', 'describe');
+    return this.#ask(async () => {
+      await this.#catalog.refresh();
+      const labels = [...new Set(this.#catalog.all().map(({ label }) => label))].sort();
+      const queues = labels.map((name) => ({ name, paused: false, pause: null }));
+      return { engine: 'bullmq', rev: 0, oldestRev: 0, queues, schedules: await this.#scheduler.states() };
+    });
   }
 
   watch(_after: number, _signal: AbortSignal): ReturnType<TaskEngine['watch']> {
     throw new TaskflowError('NOT_SUPPORTED', 'watch');
   }
 
-  control(_command: Command, _by: CommandBy): Promise<Outcome> {
+  control(command: Command, by: CommandBy): Promise<Outcome> {
+    if ('schedule' in command) return this.#ask(() => this.#controlSchedule(command, by));
     throw new TaskflowError('NOT_SUPPORTED', 'control');
+  }
+
+  async #controlSchedule({ action, schedule }: Extract<Command, { schedule: string }>, by: CommandBy): Promise<Outcome> {
+    if (action === 'pause') return { results: [], known: await this.#scheduler.pause(schedule, by) };
+    if (action === 'resume') return { results: [], known: await this.#scheduler.resume(schedule) };
+    if (action === 'remove') return { results: [], known: await this.#scheduler.remove(schedule) };
+    const made = await this.#scheduler.run(schedule);
+    if (!made) return { results: [], known: false };
+    const task = summaryOf({ json: toJob(made, true), fields: {} }, made.queue, 'pending');
+    return { results: [{ id: made.id, ok: true, task }], known: true };
   }
 
   /** Asks Redis. A failure of it is no fault of the caller. */

@@ -42,6 +42,16 @@ export class EngineKeys {
     return `${this.prefix}:~pauses`;
   }
 
+  /** Hash: what each schedule is, by its name. */
+  get schedules(): string {
+    return `${this.prefix}:~schedules`;
+  }
+
+  /** Hash: what became of each schedule, see `ScheduleStates`. */
+  get scheduleStates(): string {
+    return `${this.prefix}:~schedule-states`;
+  }
+
   /** Sorted set: jobs of a queue that ended with a marker, by the time of their end. */
   marked(queue: string, marker: Marker): string {
     return `${this.prefix}:~${marker}:${queue}`;
@@ -52,6 +62,9 @@ export class EngineKeys {
     return `${this.prefix}:${queue}:${type}`;
   }
 }
+
+/** The BullMQ queue whose job schedulers tick for the schedules. No label begins with a tilde, since those are escaped. */
+export const tickQueue = '~ticks';
 
 /** Ends that BullMQ does not know: such a job is a failed one with a marker. */
 export type Marker = 'cancelled' | 'interrupted';

@@ -128,7 +128,7 @@ export class TaskBackend extends RedisQueueBackend {
   ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
     const jobId = job.id ?? '';
     const finishedOn = Date.now();
-    const all = { ...fields, ...this.#ends.get(jobId)?.fields };
+    const all = fieldsToWrite(fields, this.#ends.get(jobId));
     const args = this.moveToFinishedArgs(job, value, property, keep, status, token, finishedOn, fetchNext, all);
     const result = await this.#step({ command: 'moveToFinished', jobId, args });
     return { result, finishedOn };
@@ -141,14 +141,15 @@ export class TaskBackend extends RedisQueueBackend {
     token = '0',
     opts: MoveToDelayedOpts = {},
   ): Promise<undefined | unknown[]> {
-    const fieldsToUpdate = { ...opts.fieldsToUpdate, ...this.#ends.get(jobId)?.fields };
-    const args = this.moveToDelayedArgs(jobId, timestamp, token, delay, { ...opts, fieldsToUpdate });
+    const fieldsToUpdate = fieldsToWrite(opts.fieldsToUpdate, this.#ends.get(jobId));
+    const args = this.moveToDelayedArgs(jobId, timestamp, token, delay, { ...opts, ...(fieldsToUpdate && { fieldsToUpdate }) });
     return this.#step({ command: 'moveToDelayed', jobId, args });
   }
 
   override async retryJob(jobId: string, lifo: boolean, token = '0', opts: RetryJobOpts = {}): Promise<void> {
-    const fieldsToUpdate = { ...opts.fieldsToUpdate, ...this.#ends.get(jobId)?.fields };
-    await this.#step({ command: 'retryJob', jobId, args: this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate }) });
+    const fieldsToUpdate = fieldsToWrite(opts.fieldsToUpdate, this.#ends.get(jobId));
+    const args = this.retryJobArgs(jobId, lifo, token, { ...opts, ...(fieldsToUpdate && { fieldsToUpdate }) });
+    await this.#step({ command: 'retryJob', jobId, args });
   }
 
   override async moveJobFromActiveToWait(jobId: string, token = '0'): Promise<number> {
@@ -196,6 +197,12 @@ export class TaskBackend extends RedisQueueBackend {
 
 /** Steps whose answer can hold the next job to run. */
 const fetching: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed']);
+
+/** Fields of BullMQ and of this package together. None must be left out: BullMQ's script cannot write an empty list. */
+function fieldsToWrite(fields: Readonly<Record<string, unknown>> = {}, notes: EndNotes | undefined): Record<string, unknown> | undefined {
+  const all = { ...fields, ...notes?.fields };
+  return Object.keys(all).length > 0 ? all : undefined;
+}
 
 function fieldsOf(flat: readonly string[]): Record<string, string> {
   const fields: Record<string, string> = {};

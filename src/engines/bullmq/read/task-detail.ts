@@ -16,7 +16,7 @@ export interface FoundJob {
 }
 
 /** Reads a job and its state; none if it is gone. */
-export async function readJob(queues: Queues, { queue: name }: CatalogEntry, id: string): Promise<FoundJob | undefined> {
+export async function readJob(queues: Queues, name: string, id: string): Promise<FoundJob | undefined> {
   const queue = queues.get(name);
   const client = await queue.getBackend().client;
   // The state is asked first: a job that moves meanwhile is shown as it was, with more than it had.
@@ -31,7 +31,7 @@ function isJobState(state: string): state is JobState {
 
 /** Everything that is kept of a task. */
 export async function readTask(queues: Queues, entry: CatalogEntry, id: string, logLines: number): Promise<TaskDetail | undefined> {
-  const found = await readJob(queues, entry, id);
+  const found = await readJob(queues, entry.queue, id);
   if (!found) return undefined;
   const { job, state } = found;
   const { json, fields } = job;

@@ -1,0 +1,136 @@
+import type { Redis } from 'ioredis';
+import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/engine.js';
+import type { EngineKeys } from '../keys.js';
+
+/** What a schedule is, as it is stored for the processes that do not define it. */
+export interface ScheduleRecord {
+  name: string;
+  /** Name of the task. */
+  task: string;
+  rule: string;
+  catchUp: boolean;
+  overlap: boolean;
+  /** The task of one run. Its times count from the run. */
+  template: NewTask;
+}
+
+/** What became of a schedule. Times are Unix milliseconds. */
+export interface ScheduleRuns {
+  /** The last run that made a task. */
+  last?: { at: number; id: string; queue: string };
+  skipped: number;
+  pause?: Pause;
+  /** When a running process that defines it was last seen. */
+  seen?: number;
+}
+
+/** Milliseconds without a process that defines a schedule after which it is shown as undefined. */
+const undefinedAfter = 60_000;
+
+/** The records of the schedules in Redis. */
+export class ScheduleRecords {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Stores what a schedule is, and returns the rule that was stored before. */
+  async define({ name, task, rule, catchUp, overlap, prepare }: Schedule): Promise<string | undefined> {
+    const record: ScheduleRecord = { name, task, rule, catchUp, overlap, template: prepare() };
+    const before = await this.#redis.hget(this.#keys.schedules, name);
+    await this.#redis
+      .multi()
+      .hset(this.#keys.schedules, name, JSON.stringify(record))
+      .hset(this.#keys.scheduleStates, `seen:${name}`, Date.now())
+      .exec();
+    return before === null ? undefined : (JSON.parse(before) as ScheduleRecord).rule;
+  }
+
+  /** Notes that this process defines schedules. */
+  async seen(names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    const now = Date.now();
+    await this.#redis.hset(this.#keys.scheduleStates, ...names.flatMap((name) => [`seen:${name}`, now]));
+  }
+
+  async get(name: string): Promise<ScheduleRecord | undefined> {
+    const stored = await this.#redis.hget(this.#keys.schedules, name);
+    return stored === null ? undefined : (JSON.parse(stored) as ScheduleRecord);
+  }
+
+  async all(): Promise<{ record: ScheduleRecord; runs: ScheduleRuns }[]> {
+    const [records, states] = await Promise.all([
+      this.#redis.hgetall(this.#keys.schedules),
+      this.#redis.hgetall(this.#keys.scheduleStates),
+    ]);
+    return Object.keys(records)
+      .sort()
+      .map((name) => ({ record: JSON.parse(records[name] ?? '') as ScheduleRecord, runs: runsOf(name, states) }));
+  }
+
+  async runs(name: string): Promise<ScheduleRuns> {
+    const fields = ['last', 'skipped', 'pause', 'seen'].map((field) => `${field}:${name}`);
+    const values = await this.#redis.hmget(this.#keys.scheduleStates, ...fields);
+    const states = Object.fromEntries(fields.flatMap((field, n) => (typeof values[n] === 'string' ? [[field, values[n]]] : [])));
+    return runsOf(name, states as Record<string, string>);
+  }
+
+  async fired(name: string, last: NonNullable<ScheduleRuns['last']>): Promise<void> {
+    await this.#redis.hset(this.#keys.scheduleStates, `last:${name}`, JSON.stringify(last));
+  }
+
+  async skipped(name: string): Promise<void> {
+    await this.#redis.hincrby(this.#keys.scheduleStates, `skipped:${name}`, 1);
+  }
+
+  /** Stores who paused a schedule, unless it is paused already. */
+  async pause(name: string, pause: Pause): Promise<void> {
+    await this.#redis.hsetnx(this.#keys.scheduleStates, `pause:${name}`, JSON.stringify(pause));
+  }
+
+  async resume(name: string): Promise<void> {
+    await this.#redis.hdel(this.#keys.scheduleStates, `pause:${name}`);
+  }
+
+  async remove(name: string): Promise<void> {
+    const fields = ['last', 'skipped', 'pause', 'seen'].map((field) => `${field}:${name}`);
+    await this.#redis
+      .multi()
+      .hdel(this.#keys.schedules, name)
+      .hdel(this.#keys.scheduleStates, ...fields)
+      .exec();
+  }
+}
+
+function runsOf(name: string, states: Readonly<Record<string, string>>): ScheduleRuns {
+  const { [`last:${name}`]: last, [`pause:${name}`]: pause, [`seen:${name}`]: seen } = states;
+  return {
+    skipped: Number(states[`skipped:${name}`] ?? 0),
+    ...(last !== undefined && { last: JSON.parse(last) as NonNullable<ScheduleRuns['last']> }),
+    ...(pause !== undefined && { pause: JSON.parse(pause) as Pause }),
+    ...(seen !== undefined && { seen: Number(seen) }),
+  };
+}
+
+/** Since when no running process defines a schedule; null while one does. Unix milliseconds. */
+export function undefinedSince({ seen = 0 }: ScheduleRuns, now: number): number | null {
+  return now - seen > undefinedAfter ? seen : null;
+}
+
+/** A schedule as users see it. `next`: when it fires next; Unix milliseconds. */
+export function stateOf({ name, task, rule }: ScheduleRecord, runs: ScheduleRuns, next: number | undefined): ScheduleState {
+  const time = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : new Date(at).toISOString());
+  const { last, pause, skipped } = runs;
+  return {
+    ...{ name, task, rule, skipped },
+    nextRunAt: pause ? null : time(next),
+    lastRunAt: time(last?.at),
+    lastTaskId: last?.id ?? null,
+    paused: pause !== undefined,
+    pause: pause ?? null,
+    undefinedSince: time(undefinedSince(runs, Date.now())),
+  };
+}

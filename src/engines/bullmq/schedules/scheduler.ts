@@ -1,0 +1,231 @@
+import { createHash } from 'node:crypto';
+import { type Job, Queue, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { Background } from '../../../background.js';
+import { runInEmptyContext } from '../../../empty-context.js';
+import { TaskflowError } from '../../../errors.js';
+import type { Logger } from '../../../options.js';
+import type { CommandBy, NewTask, Schedule, ScheduleState } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
+import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
+import type { TaskStatus } from '../../../tasks/types.js';
+import { type EngineKeys, tickQueue } from '../keys.js';
+import { repeatOptions, repeatStrategy } from './rules.js';
+import { type ScheduleRecord, ScheduleRecords, stateOf, undefinedSince } from './schedule-records.js';
+
+/** Milliseconds after its time from which a run counts as missed. */
+const missedAfter = 60_000;
+/** Milliseconds before a schedule that could not be stored is tried again. */
+const retryDelay = 1000;
+/** Ticks leave nothing behind, and one that cannot store its task is tried again for some minutes. */
+const tickOptions = { removeOnComplete: true, removeOnFail: true, attempts: 300, backoff: { type: 'fixed', delay: 1000 } } as const;
+
+interface SchedulerParts {
+  /** For callers. */
+  redis: Redis;
+  /** For the worker of the ticks: its commands wait for a Redis that is unreachable. */
+  patient: Redis;
+  keys: EngineKeys;
+  logger: Logger;
+  /** Stores a task. Resolves to its id, and to the BullMQ queue that it is in. */
+  enqueue(task: NewTask): Promise<{ id: string; queue: string }>;
+  /** The state of a task; none if it is gone. */
+  status(queue: string, id: string): Promise<TaskStatus | undefined>;
+}
+
+/**
+ * Fires schedules by BullMQ's job schedulers. The job of a scheduler is a tick in an internal queue, and whichever process takes
+ * it enqueues the task: under an id that schedule and time determine, so that a tick which is tried again makes no second one.
+ */
+export class Scheduler {
+  readonly #parts: SchedulerParts;
+  readonly #records: ScheduleRecords;
+  readonly #schedules = new Map<string, Schedule>();
+  readonly #storing: Background;
+  readonly #ticking: Background;
+  #queue: Queue | undefined;
+  #worker: Worker | undefined;
+  #started = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: SchedulerParts) {
+    this.#parts = parts;
+    this.#records = new ScheduleRecords(parts.redis, parts.keys);
+    this.#storing = new Background(parts.logger, 'storing schedules');
+    this.#ticking = new Background(parts.logger, 'waiting for the times of schedules');
+  }
+
+  /** Names of the schedules that this process defines. */
+  names(): string[] {
+    return [...this.#schedules.keys()];
+  }
+
+  add(schedule: Schedule): void {
+    this.#schedules.set(schedule.name, schedule);
+    if (this.#started) runInEmptyContext(() => this.#store([schedule]));
+  }
+
+  start(): void {
+    this.#started = true;
+    this.#store([...this.#schedules.values()]);
+  }
+
+  /** Tells the other processes that the schedules of this one are defined. */
+  async seen(): Promise<void> {
+    if (this.#started) await this.#records.seen(this.names());
+  }
+
+  #store(schedules: readonly Schedule[]): void {
+    if (schedules.length === 0 || !this.#started) return;
+    this.#worker ??= this.#wait();
+    Promise.all(schedules.map((schedule) => this.#define(schedule)))
+      .then(() => this.#storing.worked())
+      .catch((err: unknown) => {
+        this.#storing.failed(err);
+        this.#timer = setTimeout(() => this.#store(schedules), retryDelay).unref();
+      });
+  }
+
+  async #define(schedule: Schedule): Promise<void> {
+    const { name, rule } = schedule;
+    const before = await this.#records.define(schedule);
+    const { pause } = await this.#records.runs(name);
+    const id = schedulerId(name);
+    if (pause) return;
+    // A scheduler whose rule is the same keeps its next time, which may have passed while no process ran.
+    if (before === rule && (await this.#ticks().getJobScheduler(id))?.next) return;
+    await this.#plan(schedule);
+  }
+
+  async #plan({ name, rule, interval }: Pick<Schedule, 'name' | 'rule' | 'interval'>): Promise<void> {
+    const first = Date.now() + (interval ?? 0);
+    await this.#ticks().upsertJobScheduler(schedulerId(name), repeatOptions(rule, first), { name, data: {}, opts: tickOptions });
+  }
+
+  #ticks(): Queue {
+    this.#queue ??= new Queue(tickQueue, { connection: this.#parts.redis, prefix: this.#parts.keys.prefix, settings: { repeatStrategy } });
+    this.#queue.on('error', () => undefined);
+    return this.#queue;
+  }
+
+  #wait(): Worker {
+    const { patient, keys } = this.#parts;
+    const worker = new Worker(tickQueue, (job) => this.#tick(job), {
+      ...{ connection: patient, prefix: keys.prefix, settings: { repeatStrategy }, concurrency: 10, runRetryDelay: retryDelay },
+      // A tick of a process that died is taken by another one.
+      ...{ lockDuration: 10_000, stalledInterval: 5000 },
+    });
+    worker.on('error', (err) => this.#ticking.failed(err));
+    worker.on('ready', () => this.#ticking.worked());
+    return worker;
+  }
+
+  async #tick(job: Job): Promise<void> {
+    const record = await this.#records.get(job.name);
+    if (!record) return;
+    const runs = await this.#records.runs(record.name);
+    const due = dueOf(job);
+    const id = idOfRun(record.name, due);
+    if (runs.pause || runs.last?.id === id) return;
+    if (!this.#schedules.has(record.name) && undefinedSince(runs, Date.now()) !== null) return;
+    const isMissed = Date.now() - due > missedAfter && !record.catchUp;
+    if (isMissed || !(record.overlap || (await this.#lastHasEnded(runs.last)))) return this.#records.skipped(record.name);
+    await this.#make(record, id);
+  }
+
+  async #lastHasEnded(last: { id: string; queue: string } | undefined): Promise<boolean> {
+    const status = last && (await this.#parts.status(last.queue, last.id));
+    return status === undefined || isEnded(status);
+  }
+
+  /** Enqueues the task of a run. */
+  async #make(record: ScheduleRecord, id: string): Promise<NewTask> {
+    const now = Date.now();
+    const { deadlineAt, runAt } = record.template;
+    const task: NewTask = {
+      ...record.template,
+      ...{ id, schedule: record.name, createdAt: timeOfTaskId(id), runAt: Math.max(now, timeOfTaskId(id)) },
+      deadlineAt: deadlineAt === undefined ? undefined : now + deadlineAt - runAt,
+    };
+    const { queue } = await this.#parts.enqueue({ ...task, runAt: task.createdAt });
+    await this.#records.fired(record.name, { at: now, id, queue });
+    return task;
+  }
+
+  /** All schedules with their times, for those who look. */
+  async states(): Promise<ScheduleState[]> {
+    const all = await this.#records.all();
+    if (all.length === 0) return [];
+    const next = new Map((await this.#ticks().getJobSchedulers(0, -1, true)).map((scheduler) => [scheduler.key, scheduler.next]));
+    return all.map(({ record, runs }) => stateOf(record, runs, next.get(schedulerId(record.name))));
+  }
+
+  /** Pauses a schedule. Resolves to whether it is known. */
+  async pause(name: string, by: CommandBy): Promise<boolean> {
+    if (!(await this.#records.get(name))) return false;
+    await this.#records.pause(name, { by: by.actor, at: new Date().toISOString(), reason: by.reason ?? null });
+    await this.#ticks().removeJobScheduler(schedulerId(name));
+    return true;
+  }
+
+  /** Lets a schedule go on. Runs of the time while it was paused are not made up for. */
+  async resume(name: string): Promise<boolean> {
+    const record = await this.#records.get(name);
+    if (!record) return false;
+    const { pause } = await this.#records.runs(name);
+    if (!pause) return true;
+    await this.#records.resume(name);
+    const interval = /^every ([\d.]+)$/.exec(record.rule)?.[1];
+    await this.#plan({ name, rule: record.rule, interval: interval === undefined ? undefined : Number(interval) * 1000 });
+    return true;
+  }
+
+  /** Enqueues the task of a schedule now. Resolves to the task; to nothing if the schedule is unknown. */
+  async run(name: string): Promise<NewTask | undefined> {
+    const record = await this.#records.get(name);
+    return record && this.#make(record, newTaskId());
+  }
+
+  /**
+   * Removes a schedule that no running process defines. Resolves to whether it was known.
+   *
+   * @throws TaskflowError SCHEDULE_DEFINED if a process defines it, or did so less than a minute ago.
+   */
+  async remove(name: string): Promise<boolean> {
+    if (!(await this.#records.get(name))) return false;
+    if (undefinedSince(await this.#records.runs(name), Date.now()) === null)
+      throw new TaskflowError('SCHEDULE_DEFINED', 'A running process defines this schedule, or did so less than a minute ago.');
+    await this.#ticks().removeJobScheduler(schedulerId(name));
+    await this.#records.remove(name);
+    return true;
+  }
+
+  /** Takes no more ticks. */
+  async stop(): Promise<void> {
+    this.#started = false;
+    clearTimeout(this.#timer);
+    await Promise.allSettled([this.#worker?.close()]);
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#queue?.close()]);
+  }
+}
+
+/** Ids of job schedulers cannot have colons: BullMQ makes ids of jobs of them. */
+function schedulerId(name: string): string {
+  return encodeURIComponent(name);
+}
+
+/** When a tick was due; Unix milliseconds. */
+function dueOf({ opts, timestamp }: Job): number {
+  return opts.prevMillis ?? timestamp;
+}
+
+/** The id of the task of one run: a UUIDv7 of its time and a hash of the schedule, the same however often it is made. */
+function idOfRun(schedule: string, due: number): string {
+  const time = due.toString(16).padStart(12, '0');
+  const hash = createHash('sha256').update(`${schedule}\0${due}`).digest('hex');
+  const variant = ((Number.parseInt(hash.slice(3, 4), 16) & 0x3) | 0x8).toString(16);
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+}

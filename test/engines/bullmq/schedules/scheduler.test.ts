@@ -1,0 +1,119 @@
+import { describe, expect, it } from '@jest/globals';
+import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
+import { TaskManager } from '../../../../src/manager.js';
+import { loggerOption } from '../../../../src/options.js';
+import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+import { sleep, waitFor } from '../../../helpers/wait.js';
+
+(hasRedis ? describe : describe.skip)('schedules of the Redis engine', () => {
+  const forEach = new RedisForEach();
+  const manager = (): TaskManager => {
+    const engine = new JobEngine({
+      connection: forEach.redis.connection,
+      prefix: 'ticks',
+      logger: loggerOption('logger', false),
+      lockDuration: 20_000,
+      kept: { age: 604_800, count: 100_000 },
+    });
+    const made = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => made.stop({ timeout: 1 }) });
+    return made;
+  };
+  const by = { actor: 'test' };
+
+  it('fire once however many processes define them', async () => {
+    const runs: number[] = [];
+    for (let n = 0; n < 3; n++) {
+      const tasks = manager();
+      tasks.schedule(
+        'ticking',
+        tasks.task('tick', () => runs.push(Date.now())),
+        { every: 0.2, overlap: true },
+      );
+      await tasks.start();
+    }
+    const began = Date.now();
+    await waitFor(() => runs.length >= 5, 10);
+    expect(runs.length).toBeLessThanOrEqual(Math.ceil((Date.now() - began) / 200) + 2);
+  });
+
+  it('keep their next time over a restart, and the time while none runs is one run', async () => {
+    const first = manager();
+    first.schedule(
+      'ticking',
+      first.task('tick', () => 1),
+      { every: 0.3 },
+    );
+    await first.start();
+    await waitFor(async () => (await first.describe()).schedules[0]?.lastRunAt);
+    await first.stop();
+    const stored = await forEach.client.hgetall('{ticks}:~schedule-states');
+    await sleep(1.5);
+    let runs = 0;
+    const second = manager();
+    second.schedule(
+      'ticking',
+      second.task('tick', () => {
+        runs += 1;
+      }),
+      { every: 0.3 },
+    );
+    await second.start();
+    await waitFor(() => runs === 1);
+    expect(stored['last:ticking']).toBeDefined();
+    await sleep(0.1);
+    expect(runs).toBeLessThanOrEqual(2);
+  });
+
+  it('are paused, resumed, run now, and refused for removal while defined', async () => {
+    const tasks = manager();
+    tasks.schedule(
+      'ticking',
+      tasks.task('tick', () => 1),
+      { every: 0.1 },
+    );
+    await tasks.start();
+    const state = async () => (await tasks.describe()).schedules.find(({ name }) => name === 'ticking');
+    await waitFor(async () => (await state())?.lastTaskId);
+    expect(await tasks.control({ action: 'pause', schedule: 'ticking' }, { ...by, reason: 'deploy' })).toMatchObject({ known: true });
+    expect(await state()).toMatchObject({ paused: true, pause: { by: 'test', reason: 'deploy' }, nextRunAt: null });
+    await sleep(0.2);
+    const { lastTaskId } = (await state()) ?? {};
+    await sleep(0.4);
+    expect((await state())?.lastTaskId).toBe(lastTaskId);
+    const { results } = await tasks.control({ action: 'run', schedule: 'ticking' }, by);
+    expect(results[0]).toMatchObject({ ok: true, task: { source: 'scheduled', name: 'tick' } });
+    await tasks.control({ action: 'resume', schedule: 'ticking' }, by);
+    await waitFor(async () => (await state())?.lastTaskId !== (results[0]?.ok ? results[0].id : ''));
+    const defined = expect.objectContaining({ code: 'SCHEDULE_DEFINED' });
+    await expect(tasks.control({ action: 'remove', schedule: 'ticking' }, by)).rejects.toThrow(defined);
+    expect(await tasks.control({ action: 'run', schedule: 'unknown' }, by)).toMatchObject({ known: false });
+  });
+
+  it('that no process defines are marked, do not fire, and can be removed', async () => {
+    const first = manager();
+    first.schedule(
+      'old',
+      first.task('tick', () => 1),
+      { every: 0.1 },
+    );
+    await first.start();
+    await waitFor(async () => (await first.describe()).schedules[0]?.lastTaskId);
+    await first.stop();
+    await forEach.client.hset('{ticks}:~schedule-states', 'seen:old', Date.now() - 120_000);
+    const { 'last:old': before } = await forEach.client.hgetall('{ticks}:~schedule-states');
+    const second = manager();
+    second.schedule(
+      'new',
+      second.task('tick', () => 1),
+      { every: 0.1 },
+    );
+    await second.start();
+    await waitFor(async () => (await second.describe()).schedules.find(({ name }) => name === 'new')?.lastTaskId);
+    const [, old] = (await second.describe()).schedules;
+    expect(old?.undefinedSince).not.toBeNull();
+    expect((await forEach.client.hgetall('{ticks}:~schedule-states'))['last:old']).toBe(before);
+    expect(await second.control({ action: 'remove', schedule: 'old' }, by)).toMatchObject({ known: true });
+    expect((await second.describe()).schedules.map(({ name }) => name)).toEqual(['new']);
+  });
+});
