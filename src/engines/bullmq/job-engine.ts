@@ -9,6 +9,7 @@ import type {
   Action,
   Aggregates,
   AppDescription,
+  Changes,
   Command,
   CommandBy,
   EngineDescription,
@@ -33,9 +34,14 @@ import { statusOf, summaryOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
 import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
+import { type CountSource, readPulse } from './read/counts.js';
+import { LazyReadModel } from './read/lazy-read-model.js';
 import { readLines } from './read/log-lines.js';
+import type { ReadModel } from './read/read-model.js';
 import { queueOf } from './read/stored-jobs.js';
 import { readJob, readTask } from './read/task-detail.js';
+import { readWaits } from './read/waits.js';
+import { WindowModel } from './read/window-model.js';
 import { plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisStore } from './redis-store.js';
 import { Executor, type KeptJobs } from './run/executor.js';
@@ -70,6 +76,9 @@ export class JobEngine implements TaskEngine {
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
   readonly #queues: Queues;
+  /** Where what is not in the window is read. */
+  readonly #reader: CountSource;
+  readonly #reading: ReadModel;
   readonly #polling: Background;
   readonly #beating: Background;
   readonly #instances: Instances;
@@ -96,6 +105,8 @@ export class JobEngine implements TaskEngine {
     this.#changes = new ChangeNotes(redis, this.#keys);
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
+    this.#reader = { redis, keys: this.#keys, catalog: this.#catalog };
+    this.#reading = new LazyReadModel(() => WindowModel.open({ ...this.#reader, logger }));
     this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');
     this.#beating = new Background(logger, 'the heartbeat of this process');
     this.#instances = new Instances(redis, this.#keys);
@@ -176,6 +187,7 @@ export class JobEngine implements TaskEngine {
     this.#stopped = true;
     if (this.#self) await withinTime(this.#instances.leave(this.#owner), patience.connect).catch(() => undefined);
     await this.#scheduler.close();
+    await this.#reading.close();
     await this.#queues.close();
     this.#connections.patient.disconnect();
     this.#connections.asking.disconnect();
@@ -208,8 +220,8 @@ export class JobEngine implements TaskEngine {
     if (this.#self) this.#self = { ...this.#self, schedules: this.#scheduler.names() };
   }
 
-  find(_query: TaskQuery): Promise<TaskPage> {
-    throw new TaskflowError('NOT_SUPPORTED', 'find');
+  find(query: TaskQuery): Promise<TaskPage> {
+    return this.#ask(() => this.#reading.find(query));
   }
 
   get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
@@ -227,21 +239,28 @@ export class JobEngine implements TaskEngine {
   }
 
   aggregate<K extends keyof Aggregates>(kind: K, ..._query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    if (kind === 'workers') return this.#ask(async () => (await this.#instances.list()) as Aggregates[K]['answer']);
-    throw new TaskflowError('NOT_SUPPORTED', 'aggregate');
+    const kinds: { [Kind in keyof Aggregates]?: () => Promise<Aggregates[Kind]['answer']> } = {
+      pulse: () => readPulse(this.#reader),
+      waits: () => readWaits(this.#reader),
+      workers: () => this.#instances.list(),
+    };
+    const read = kinds[kind];
+    if (!read) throw new TaskflowError('NOT_SUPPORTED', 'aggregate');
+    return this.#ask(read);
   }
 
   describe(): Promise<EngineDescription> {
     return this.#ask(async () => {
-      await this.#catalog.refresh();
+      const [revs, schedules] = await Promise.all([this.#reading.revs(), this.#scheduler.states(), this.#catalog.refresh()]);
       const labels = [...new Set(this.#catalog.all().map(({ label }) => label))].sort();
       const queues = labels.map((name) => ({ name, paused: false, pause: null }));
-      return { engine: 'bullmq', rev: 0, oldestRev: 0, queues, schedules: await this.#scheduler.states() };
+      return { engine: 'bullmq', ...revs, queues, schedules };
     });
   }
 
-  watch(_after: number, _signal: AbortSignal): ReturnType<TaskEngine['watch']> {
-    throw new TaskflowError('NOT_SUPPORTED', 'watch');
+  async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
+    await this.#ask(() => this.#reading.revs());
+    yield* this.#reading.watch(after, signal);
   }
 
   control(command: Command, by: CommandBy): Promise<Outcome> {

@@ -1,0 +1,153 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { JobState } from '../job-view.js';
+import type { EngineKeys } from '../keys.js';
+import type { JobSource, RedisCommand } from './job-source.js';
+import type { Group, Window } from './window.js';
+import type { WindowFeed, WindowLimits } from './window-feed.js';
+
+/** Jobs of each set that are read before the first answer, of all queues about, and of each at least; then those of one step. */
+const chunk = { first: 1200, least: 20, most: 100, step: 250 };
+/** Running jobs of a queue that are read: as many as there are slots. */
+const mostRunning = 10_000;
+
+/** A set or list of BullMQ, and how far it is read. */
+interface Cursor {
+  readonly queue: string;
+  readonly type: string;
+  readonly state: JobState;
+  readonly group: Group;
+  /** Jobs that are passed, of all or of those that ended at `score`. */
+  offset: number;
+  /** When the last job that was read ended. */
+  score: number;
+  done: boolean;
+}
+
+const lists: readonly Pick<Cursor, 'type' | 'state' | 'group'>[] = [
+  { type: 'active', state: 'active', group: 'running' },
+  { type: 'wait', state: 'waiting', group: 'pending' },
+  // Where versions before 6 kept the jobs of a paused queue.
+  { type: 'paused', state: 'waiting', group: 'pending' },
+  { type: 'prioritized', state: 'prioritized', group: 'pending' },
+  { type: 'delayed', state: 'delayed', group: 'pending' },
+  { type: 'waiting-children', state: 'waiting-children', group: 'pending' },
+  { type: 'completed', state: 'completed', group: 'completed' },
+  { type: 'failed', state: 'failed', group: 'failed' },
+];
+
+interface BackfillParts {
+  source: JobSource;
+  feed: WindowFeed;
+  window: Window;
+  keys: EngineKeys;
+  limits: WindowLimits;
+}
+
+/**
+ * Fills a window with what is in Redis when it is opened: first some of each set, so that the first page can be shown, then the
+ * rest in steps with pauses between them. What ended last comes first.
+ */
+export class Backfill {
+  readonly #parts: BackfillParts;
+  readonly #cursors: Cursor[] = [];
+  readonly #queues = new Set<string>();
+  #closed = false;
+
+  constructor(parts: BackfillParts) {
+    this.#parts = parts;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Reads the first jobs of queues that were not read yet, and returns whether there were any such queues. */
+  async begin(queues: readonly string[]): Promise<boolean> {
+    const fresh = queues.filter((queue) => !this.#queues.has(queue));
+    if (fresh.length === 0) return false;
+    const size = Math.max(chunk.least, Math.min(chunk.most, Math.floor(chunk.first / fresh.length)));
+    const { feed } = this.#parts;
+    const cursors = fresh.flatMap((queue) =>
+      lists.map((list): Cursor => ({ ...list, queue, offset: 0, score: Number.POSITIVE_INFINITY, done: false })),
+    );
+    this.#cursors.push(...cursors);
+    for (const queue of fresh) this.#queues.add(queue);
+    await feed.inTurn(() => this.#read(cursors, size));
+    return true;
+  }
+
+  /** Reads the rest, as much as the window may hold. */
+  async rest(): Promise<void> {
+    for (let cursor = this.#next(); cursor && !this.#closed; cursor = this.#next()) {
+      const one = cursor;
+      const began = performance.now();
+      await this.#parts.feed.inTurn(() => this.#read([one], chunk.step));
+      // Half of the time is left to everything else in the process.
+      await wait(performance.now() - began, undefined, { ref: false });
+    }
+  }
+
+  /** The set to go on with: what has not ended, then what ended last. */
+  #next(): Cursor | undefined {
+    const left = this.#cursors.filter((cursor) => !cursor.done && this.#hasRoom(cursor.group));
+    return left.find(({ group }) => group === 'pending' || group === 'running') ?? left.sort((a, b) => b.score - a.score)[0];
+  }
+
+  #hasRoom(group: Group): boolean {
+    const { window, limits } = this.#parts;
+    if (group === 'running') return true;
+    if (group === 'pending') return window.size('pending') < limits.pending;
+    const [own, other] = [window.size(group), window.size(group === 'failed' ? 'completed' : 'failed')];
+    return own + other < limits.ended || own < other;
+  }
+
+  async #read(cursors: readonly Cursor[], size: number): Promise<void> {
+    const { source, feed } = this.#parts;
+    const before = cursors.map((cursor) => ({ ...cursor }));
+    try {
+      const { found, notes } = await source.ask(cursors.map((cursor) => this.#command(cursor, size)));
+      feed.note(notes);
+      const jobs = cursors.flatMap((cursor, n) => {
+        const ids = idsOf(cursor, found[n]);
+        cursor.done = cursor.group === 'running' || ids.length < size;
+        return ids.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
+      });
+      // First, because the window may leave some of them out again.
+      for (const { queue, group } of cursors) feed.setWhole(queue, group, this.#isRead(queue, group));
+      await feed.fill(jobs);
+    } catch (error) {
+      for (const [n, cursor] of cursors.entries()) Object.assign(cursor, before[n]);
+      throw error;
+    }
+  }
+
+  #isRead(queue: string, group: Group): boolean {
+    return this.#cursors.every((cursor) => cursor.done || cursor.queue !== queue || cursor.group !== group);
+  }
+
+  #command({ queue, type, group, offset, score }: Cursor, size: number): RedisCommand {
+    const key = this.#parts.keys.ofQueue(queue, type);
+    if (group === 'running') return ['lrange', key, 0, mostRunning - 1];
+    if (type === 'wait' || type === 'paused') return ['lrange', key, offset, offset + size - 1];
+    if (group === 'pending') return ['zrange', key, offset, offset + size - 1];
+    return ['zrevrangebyscore', key, score === Number.POSITIVE_INFINITY ? '+inf' : score, '-inf', 'WITHSCORES', 'LIMIT', offset, size];
+  }
+}
+
+/** The ids that a command answered. Moves the cursor behind them. */
+function idsOf(cursor: Cursor, answer: unknown): string[] {
+  const values = answer as string[];
+  if (cursor.group !== 'completed' && cursor.group !== 'failed') {
+    cursor.offset += values.length;
+    return values;
+  }
+  const ids: string[] = [];
+  for (let n = 0; n + 1 < values.length; n += 2) {
+    ids.push(values[n] ?? '');
+    const score = Number(values[n + 1]);
+    // Several jobs may have ended in the same millisecond.
+    if (score === cursor.score) cursor.offset += 1;
+    else [cursor.score, cursor.offset] = [score, 1];
+  }
+  return ids;
+}

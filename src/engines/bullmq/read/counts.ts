@@ -1,0 +1,118 @@
+import type { Redis } from 'ioredis';
+import { type Counts, type Pulse, taskStatuses } from '../../../tasks/types.js';
+import type { EngineKeys, Marker } from '../keys.js';
+import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
+
+/** Where what BullMQ knows of all queues is read. */
+export interface CountSource {
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+}
+
+/** BullMQ's lists and sets of jobs that wait. */
+const waiting = [
+  ['llen', 'wait'],
+  // Where versions before 6 kept the jobs of a paused queue.
+  ['llen', 'paused'],
+  ['zcard', 'prioritized'],
+  ['zcard', 'delayed'],
+  ['zcard', 'waiting-children'],
+] as const;
+const markers: readonly Marker[] = ['cancelled', 'interrupted'];
+
+/**
+ * Milliseconds for which a marker stays whose job seems to be gone: clocks of processes differ a little, and a job may have
+ * been added to the failed ones between two commands.
+ */
+const markerGrace = 60_000;
+
+/** How many tasks of some queues are in each state, by BullMQ's own counts and the sets of markers. */
+export async function readCounts(source: CountSource, entries: readonly CatalogEntry[]): Promise<Counts> {
+  const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
+  if (entries.length === 0) return counts;
+  const key = ({ queue }: CatalogEntry, type: string): string => source.keys.ofQueue(queue, type);
+  const answers = await send(
+    source.redis,
+    entries.flatMap((entry) => [
+      ...waiting.map(([command, type]) => [command, key(entry, type)]),
+      ['llen', key(entry, 'active')],
+      ['zcard', key(entry, 'completed')],
+      ['zcard', key(entry, 'failed')],
+      ['zrange', key(entry, 'failed'), 0, 0, 'WITHSCORES'],
+      ...markers.map((marker) => ['exists', source.keys.marked(entry.queue, marker)]),
+    ]),
+  );
+  const width = waiting.length + 4 + markers.length;
+  const marked: { entry: CatalogEntry; marker: Marker; oldest: number }[] = [];
+  for (const [n, entry] of entries.entries()) {
+    const of = answers.slice(n * width, (n + 1) * width);
+    counts.pending += of.slice(0, waiting.length).reduce<number>((sum, each) => sum + Number(each), 0);
+    const [running, success, failed, oldest, ...exist] = of.slice(waiting.length);
+    counts.running += Number(running);
+    counts.success += Number(success);
+    counts.failed += Number(failed);
+    const score = (oldest as string[])[1];
+    for (const [m, marker] of markers.entries())
+      if (exist[m] === 1 && score !== undefined) marked.push({ entry, marker, oldest: Number(score) });
+  }
+  for (const [marker, n] of await countMarked(source, marked)) {
+    counts[marker] += n;
+    counts.failed -= n;
+  }
+  return counts;
+}
+
+/** Counts the markers of jobs that are still there, and drops those of jobs that BullMQ has removed, of which it tells nothing. */
+async function countMarked(
+  { redis, keys }: CountSource,
+  marked: readonly { entry: CatalogEntry; marker: Marker; oldest: number }[],
+): Promise<[Marker, number][]> {
+  if (marked.length === 0) return [];
+  const past = Date.now() - markerGrace;
+  const answers = await send(
+    redis,
+    marked.flatMap(({ entry, marker, oldest }) => {
+      const key = keys.marked(entry.queue, marker);
+      return [
+        ['zremrangebyscore', key, '-inf', `(${Math.min(oldest, past)}`],
+        ['zcount', key, oldest, '+inf'],
+      ];
+    }),
+  );
+  return marked.map(({ marker }, n) => [marker, Number(answers[2 * n + 1])]);
+}
+
+/** The small numbers that the stream sends, which no process must keep anything for. */
+export async function readPulse(source: CountSource): Promise<Pulse> {
+  const { redis, keys, catalog } = source;
+  await catalog.refresh();
+  const entries = catalog.all();
+  const since = Date.now() - 60_000;
+  const [counts, ended] = await Promise.all([
+    readCounts(source, entries),
+    send(
+      redis,
+      entries.flatMap(({ queue }) => ['completed', 'failed'].map((type) => ['zcount', keys.ofQueue(queue, type), since, '+inf'])),
+    ),
+  ]);
+  const { success, failed, interrupted, running, pending } = counts;
+  const over = success + failed + interrupted;
+  return {
+    ...{ counts, running, pending },
+    successRate: over === 0 ? null : success / over,
+    perMinute: ended.reduce<number>((sum, n) => sum + Number(n), 0),
+    paused: [],
+  };
+}
+
+/** Sends commands in one go. @throws the first error that Redis answers. */
+export async function send(redis: Redis, commands: readonly (readonly (string | number)[])[]): Promise<unknown[]> {
+  if (commands.length === 0) return [];
+  const answers = await redis.pipeline(commands.map((command) => [...command])).exec();
+  if (!answers) throw new Error('the pipeline was dropped');
+  return answers.map(([error, answer]) => {
+    if (error) throw error;
+    return answer;
+  });
+}

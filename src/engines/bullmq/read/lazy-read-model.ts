@@ -1,0 +1,50 @@
+import type { Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import type { TaskSummary } from '../../../tasks/types.js';
+import type { ReadModel } from './read-model.js';
+
+/** A read model that is opened by the first call, so that a process which never reads has none. */
+export class LazyReadModel implements ReadModel {
+  readonly #open: () => Promise<ReadModel>;
+  #opened: Promise<ReadModel> | undefined;
+
+  constructor(open: () => Promise<ReadModel>) {
+    this.#open = open;
+  }
+
+  #model(): Promise<ReadModel> {
+    if (!this.#opened) {
+      const opened = this.#open();
+      this.#opened = opened;
+      // The next call tries again.
+      opened.catch(() => {
+        if (this.#opened === opened) this.#opened = undefined;
+      });
+    }
+    return this.#opened;
+  }
+
+  async find(query: TaskQuery): Promise<TaskPage> {
+    return (await this.#model()).find(query);
+  }
+
+  async count(filter: TaskFilter): Promise<{ n: number; more: boolean }> {
+    return (await this.#model()).count(filter);
+  }
+
+  async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
+    return (await this.#model()).summaries(ids);
+  }
+
+  async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
+    yield* (await this.#model()).watch(after, signal);
+  }
+
+  async revs(): Promise<{ rev: number; oldestRev: number }> {
+    return (await this.#model()).revs();
+  }
+
+  async close(): Promise<void> {
+    const model = await this.#opened?.catch(() => undefined);
+    await model?.close();
+  }
+}
