@@ -36,6 +36,7 @@ import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
 import { type CountSource, readPulse } from './read/counts.js';
 import { LazyReadModel } from './read/lazy-read-model.js';
+import { countFailed, readLive } from './read/live-counts.js';
 import { readLines } from './read/log-lines.js';
 import type { ReadModel } from './read/read-model.js';
 import { queueOf } from './read/stored-jobs.js';
@@ -46,6 +47,7 @@ import { plainError, type RedisConnection, whenReady, withinTime } from './redis
 import { redisStore } from './redis-store.js';
 import { Executor, type KeptJobs } from './run/executor.js';
 import { Scheduler } from './schedules/scheduler.js';
+import { type KeptStatistics, Statistics } from './statistics/statistics.js';
 import { toJob } from './task-job.js';
 
 /** Options of a {@link JobEngine}, checked. */
@@ -56,6 +58,7 @@ export interface JobEngineOptions {
   /** Milliseconds after which a job without a sign of its worker counts as crashed. */
   lockDuration: number;
   kept: KeptJobs;
+  statistics: KeptStatistics;
 }
 
 /** Milliseconds between two looks at what other processes asked for: new queues, and running tasks to cancel. */
@@ -83,6 +86,7 @@ export class JobEngine implements TaskEngine {
   readonly #beating: Background;
   readonly #instances: Instances;
   readonly #scheduler: Scheduler;
+  readonly #statistics: Statistics;
   readonly #closeStore: () => Promise<void>;
   /** What this process is called in lists of workers, the same for its whole life. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
@@ -110,6 +114,7 @@ export class JobEngine implements TaskEngine {
     this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');
     this.#beating = new Background(logger, 'the heartbeat of this process');
     this.#instances = new Instances(redis, this.#keys);
+    this.#statistics = new Statistics({ redis, keys: this.#keys, logger, kept: options.statistics });
     this.#scheduler = new Scheduler({
       ...{ redis, patient: this.#connections.patient, keys: this.#keys, logger },
       enqueue: (task) => this.#enqueueRun(task),
@@ -146,6 +151,7 @@ export class JobEngine implements TaskEngine {
       ...{ runner, logger, lockDuration, kept },
       ...{ keys: this.#keys, redis: patient, changes: new ChangeNotes(patient, this.#keys), name: this.#name },
       observer: () => this.#observer,
+      ended: (task) => this.#statistics.ended(task),
       stuckChanged: (stuck) => {
         if (this.#self) this.#self = { ...this.#self, ...stuck };
         this.#beating.run(() => this.#beat());
@@ -185,6 +191,7 @@ export class JobEngine implements TaskEngine {
     await this.#scheduler.stop();
     await this.#executor?.stop(timeout);
     this.#stopped = true;
+    await withinTime(this.#statistics.flush(), patience.connect).catch(() => undefined);
     if (this.#self) await withinTime(this.#instances.leave(this.#owner), patience.connect).catch(() => undefined);
     await this.#scheduler.close();
     await this.#reading.close();
@@ -238,15 +245,19 @@ export class JobEngine implements TaskEngine {
     });
   }
 
-  aggregate<K extends keyof Aggregates>(kind: K, ..._query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    const kinds: { [Kind in keyof Aggregates]?: () => Promise<Aggregates[Kind]['answer']> } = {
+  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
       pulse: () => readPulse(this.#reader),
       waits: () => readWaits(this.#reader),
       workers: () => this.#instances.list(),
+      metrics: async (range) => this.#statistics.metrics(range, await readLive(this.#reader, this.#reading), Date.now()),
+      failures: (failures) => this.#statistics.failures.read(failures, (fingerprints) => countFailed(this.#reading, fingerprints)),
+      histograms: (bounds) => this.#statistics.histograms(bounds),
     };
-    const read = kinds[kind];
-    if (!read) throw new TaskflowError('NOT_SUPPORTED', 'aggregate');
-    return this.#ask(read);
+    return this.#ask(async () => {
+      await this.#statistics.flush();
+      return kinds[kind](...query);
+    });
   }
 
   describe(): Promise<EngineDescription> {

@@ -1,4 +1,5 @@
 import { TaskflowError } from '../../errors.js';
+import type { Level } from '../embedded/rollup.js';
 
 /**
  * Names of the keys of one engine. BullMQ's prefix is `{name}`: the braces make all queues of an engine one slot of a Redis
@@ -40,6 +41,21 @@ export class EngineKeys {
   /** Hash: paused queues, with who paused them and why. */
   get pauses(): string {
     return `${this.prefix}:~pauses`;
+  }
+
+  /** Hash: sums of the tasks that ended within a stretch of time, by task and queue; see `Statistics`. */
+  statistics(level: Level, at: number): string {
+    return `${this.prefix}:~stats:${level}:${at}`;
+  }
+
+  /** Hash: groups of failures, by fingerprint. */
+  get failures(): string {
+    return `${this.prefix}:~failures`;
+  }
+
+  /** Sorted set: the fingerprints, by when each was seen last. */
+  get failureTimes(): string {
+    return `${this.prefix}:~failure-times`;
   }
 
   /** Hash: what each schedule is, by its name. */

@@ -26,8 +26,8 @@ export interface EndNotes {
   marker?: Marker | undefined;
   /** JSON text of the result, as it is to be stored. */
   result?: string | undefined;
-  /** Called once it is written. */
-  stored?: (() => void) | undefined;
+  /** Called once it is written, with the time of it in Unix milliseconds. */
+  stored?: ((at: number) => void) | undefined;
 }
 
 interface TaskBackendParts {
@@ -44,6 +44,8 @@ interface Step {
   command: 'moveToFinished' | 'moveToDelayed' | 'retryJob' | 'moveJobFromActiveToWait';
   jobId: string;
   args: unknown[];
+  /** Unix milliseconds. */
+  at: number;
 }
 
 /**
@@ -130,7 +132,7 @@ export class TaskBackend extends RedisQueueBackend {
     const finishedOn = Date.now();
     const all = fieldsToWrite(fields, this.#ends.get(jobId));
     const args = this.moveToFinishedArgs(job, value, property, keep, status, token, finishedOn, fetchNext, all);
-    const result = await this.#step({ command: 'moveToFinished', jobId, args });
+    const result = await this.#step({ command: 'moveToFinished', jobId, args, at: finishedOn });
     return { result, finishedOn };
   }
 
@@ -143,20 +145,20 @@ export class TaskBackend extends RedisQueueBackend {
   ): Promise<undefined | unknown[]> {
     const fieldsToUpdate = fieldsToWrite(opts.fieldsToUpdate, this.#ends.get(jobId));
     const args = this.moveToDelayedArgs(jobId, timestamp, token, delay, { ...opts, ...(fieldsToUpdate && { fieldsToUpdate }) });
-    return this.#step({ command: 'moveToDelayed', jobId, args });
+    return this.#step({ command: 'moveToDelayed', jobId, args, at: timestamp });
   }
 
   override async retryJob(jobId: string, lifo: boolean, token = '0', opts: RetryJobOpts = {}): Promise<void> {
     const fieldsToUpdate = fieldsToWrite(opts.fieldsToUpdate, this.#ends.get(jobId));
     const args = this.retryJobArgs(jobId, lifo, token, { ...opts, ...(fieldsToUpdate && { fieldsToUpdate }) });
-    await this.#step({ command: 'retryJob', jobId, args });
+    await this.#step({ command: 'retryJob', jobId, args, at: Date.now() });
   }
 
   override async moveJobFromActiveToWait(jobId: string, token = '0'): Promise<number> {
     const { active, wait, stalled, paused, meta, limiter, prioritized, marker, events } = this.keys;
     const keys = [active, wait, stalled, paused, meta, limiter, prioritized, marker, events];
     const args = [...keys, jobId, token, this.toKey(jobId)];
-    await this.#step({ command: 'moveJobFromActiveToWait', jobId, args });
+    await this.#step({ command: 'moveJobFromActiveToWait', jobId, args, at: Date.now() });
     return 0;
   }
 
@@ -168,7 +170,7 @@ export class TaskBackend extends RedisQueueBackend {
     this.#ends.delete(step.jobId);
     if (typeof raw === 'number' && raw < 0)
       throw this.finishedErrors({ code: raw, jobId: step.jobId, command: step.command, state: 'active' });
-    notes?.stored?.();
+    notes?.stored?.(step.at);
     return Array.isArray(raw) ? raw2NextJobData(raw) : undefined;
   }
 

@@ -33,7 +33,7 @@ export function bucketOf(ms: number): number {
 }
 
 /** Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did. */
-function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
+export function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
   figures.ended[status] = (figures.ended[status] ?? 0) + 1;
   if (ms === undefined) return;
   const bucket = bucketOf(ms);

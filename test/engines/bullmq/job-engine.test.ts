@@ -28,6 +28,7 @@ describeEngine(
             logger: loggerOption('logger', options.logger ?? false),
             lockDuration: 20_000,
             kept: { age: 604_800, count: 100_000 },
+            statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
           }),
         }),
       cleanUp: () => undefined,

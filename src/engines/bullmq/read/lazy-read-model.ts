@@ -1,5 +1,6 @@
 import type { Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import type { TaskSummary } from '../../../tasks/types.js';
+import type { Live } from '../../figures.js';
 import type { ReadModel } from './read-model.js';
 
 /** A read model that is opened by the first call, so that a process which never reads has none. */
@@ -33,6 +34,10 @@ export class LazyReadModel implements ReadModel {
 
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     return (await this.#model()).summaries(ids);
+  }
+
+  async live(): Promise<readonly Live[]> {
+    return (await this.#model()).live();
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {

@@ -5,6 +5,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { type TaskSummary, taskStatuses } from '../../../tasks/types.js';
+import type { Live } from '../../figures.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
 import { Backfill } from './backfill.js';
@@ -139,6 +140,11 @@ export class WindowModel implements ReadModel {
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#feed.catchUp();
     return this.#named(this.#window.summaries(ids.flatMap((id) => this.#ids.rowOf(id) ?? [])));
+  }
+
+  async live(): Promise<readonly Live[]> {
+    await this.#feed.catchUp();
+    return this.#window.live();
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {

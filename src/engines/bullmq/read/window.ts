@@ -10,11 +10,13 @@ import { Failures } from '../../embedded/failures.js';
 import { Inserter } from '../../embedded/insert.js';
 import { layOut } from '../../embedded/layout.js';
 import { Ledger } from '../../embedded/ledger.js';
+import { readLive } from '../../embedded/metrics.js';
 import { Reader } from '../../embedded/reader.js';
 import { Rollups } from '../../embedded/rollup.js';
 import { idBytes, idOf, stateCode } from '../../embedded/rows.js';
 import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
 import { dropExpired, makeSearchable } from '../../embedded/upkeep-writes.js';
+import type { Live } from '../../figures.js';
 
 /** A job as a row of the window. */
 export interface WindowTask {
@@ -89,6 +91,11 @@ export class Window {
   close(): void {
     this.#changed.close();
     this.#database.close();
+  }
+
+  /** How many tasks of each name and queue are in each state. */
+  live(): Live[] {
+    return readLive(this.#database);
   }
 
   /** Changes the window in one transaction. */

@@ -5,12 +5,14 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { describeError } from '../../../tasks/describe-error.js';
 import type { ClaimedTask, StoredError, TaskRunner, TransitionObserver } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import type { ChangeNotes } from '../change-notes.js';
 import { summaryOf } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
+import type { EndedTask } from '../statistics/statistics.js';
 import { type EndNotes, TaskBackend } from '../task-backend.js';
 import { count, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
 import { Attempt } from './attempt.js';
@@ -44,6 +46,8 @@ interface ExecutorParts {
   lockDuration: number;
   kept: KeptJobs;
   observer(): TransitionObserver | undefined;
+  /** Counts a task that has ended. */
+  ended(task: EndedTask): void;
   /** Called when the slots change that handlers hold which did not stop. */
   stuckChanged(stuck: Stuck): void;
 }
@@ -199,10 +203,12 @@ export class Executor {
     throw thrown;
   }
 
-  /** Notes that tell the listeners of this process once the end is stored. */
+  /** Notes that tell the listeners of this process once the end is stored, and count it. */
   #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
-    const now = Date.now();
-    const stored = (): void => this.#tell(task, entry, status, { ...notes.fields }, error?.message, now);
+    const stored = (at: number): void => {
+      this.#tell(task, entry, status, { ...notes.fields }, error?.message, at);
+      if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error }));
+    };
     return { ...notes, stored };
   }
 
@@ -297,6 +303,17 @@ export class Executor {
   async #drained(milliseconds: number, closed: Promise<unknown>): Promise<boolean> {
     return Promise.race([closed.then(() => true), sleep(milliseconds).then(() => false)]);
   }
+}
+
+/** An end, as it is counted. */
+function endedOf(end: { task: TaskJob; entry: CatalogEntry; status: TaskStatus; at: number; error: StoredError | undefined }): EndedTask {
+  const { task, entry, status, at, error } = end;
+  const { id, name, processedOn } = task.json;
+  return {
+    ...{ id, name, queue: entry.label, status, at },
+    ms: processedOn === undefined ? undefined : Math.max(0, at - processedOn),
+    failure: status === 'failed' ? error : undefined,
+  };
 }
 
 function sleep(milliseconds: number): Promise<void> {

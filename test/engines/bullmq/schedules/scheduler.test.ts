@@ -14,6 +14,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
       logger: loggerOption('logger', false),
       lockDuration: 20_000,
       kept: { age: 604_800, count: 100_000 },
+      statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
     });
     const made = new TaskManager({ engine, logger: false });
     forEach.keep({ close: () => made.stop({ timeout: 1 }) });

@@ -1,0 +1,39 @@
+import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
+import type { Live } from '../../figures.js';
+import { type CountSource, readCounts } from './counts.js';
+import type { ReadModel } from './read-model.js';
+
+/**
+ * How many tasks of each name and queue are in each state now. BullMQ counts by queue and not by name, so what it has beyond the
+ * window is counted for the queue without a name.
+ */
+export async function readLive(source: CountSource, reading: ReadModel): Promise<Live[]> {
+  const inWindow = await reading.live();
+  const entries = source.catalog.all();
+  const labels = [...new Set(entries.map(({ label }) => label))];
+  const live: Live[] = [...inWindow];
+  for (const queue of labels) {
+    const counts = await readCounts(
+      source,
+      entries.filter(({ label }) => label === queue),
+    );
+    for (const status of taskStatuses) {
+      const beyond = counts[status] - countOf(inWindow, queue, status);
+      if (beyond !== 0) live.push({ name: beyondWindow, queue, status, n: beyond });
+    }
+  }
+  return live;
+}
+
+/** The name of tasks that are only counted. No task has an empty name. */
+const beyondWindow = '';
+
+function countOf(live: readonly Live[], queue: string, status: TaskStatus): number {
+  return live.reduce((sum, each) => (each.queue === queue && each.status === status ? sum + each.n : sum), 0);
+}
+
+/** How many tasks of some groups of failures are failed now, as far as the window knows. */
+export async function countFailed(reading: ReadModel, fingerprints: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const counts = await Promise.all(fingerprints.map((fingerprint) => reading.count({ fingerprint, status: ['failed'] })));
+  return new Map(fingerprints.map((fingerprint, n) => [fingerprint, counts[n]?.n ?? 0]));
+}

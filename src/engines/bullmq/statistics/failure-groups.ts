@@ -1,0 +1,113 @@
+import type { Redis } from 'ioredis';
+import { TaskflowError } from '../../../errors.js';
+import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
+import type { FailureKind } from '../../../tasks/types.js';
+import type { EngineKeys } from '../keys.js';
+import { runScript } from '../redis-script.js';
+import { mergeFailures } from './merge-scripts.js';
+
+/** A failure, as far as its group needs it. */
+export interface Failure {
+  fingerprint: string;
+  /** Name of the error. */
+  name: string;
+  message: string;
+}
+
+/** A group as it is stored. Times are Unix milliseconds. */
+interface Group {
+  /** Name of the task. */
+  task: string;
+  error: string;
+  message: string;
+  count: number;
+  first: number;
+  last: number;
+  lastTaskId: string;
+  /** Failures by hour since 1970. */
+  hours: Record<string, number>;
+}
+
+const hour = 3_600_000;
+const trendHours = 24;
+/** Groups that are kept, those seen last. */
+const mostGroups = 1000;
+/** Longest message that is kept of a group. */
+const longestMessage = 1000;
+
+/** Counts failures by their fingerprint. */
+export class FailureGroups {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+  #gathered = new Map<string, Group>();
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  add({ fingerprint, name, message }: Failure, task: { id: string; name: string; at: number }): void {
+    const group = this.#gathered.get(fingerprint) ?? newGroup(task, name);
+    this.#gathered.set(fingerprint, group);
+    const present = String(Math.floor(task.at / hour));
+    Object.assign(group, { count: group.count + 1, last: task.at, lastTaskId: task.id, message: message.slice(0, longestMessage) });
+    group.hours[present] = (group.hours[present] ?? 0) + 1;
+  }
+
+  /** Writes what was added. What cannot be written is kept for the next time. */
+  async flush(): Promise<void> {
+    if (this.#gathered.size === 0) return;
+    const gathered = this.#gathered;
+    this.#gathered = new Map();
+    const present = Math.floor(Date.now() / hour);
+    const groups = [...gathered].flatMap(([fingerprint, group]) => [fingerprint, JSON.stringify(group)]);
+    const { failures, failureTimes } = this.#keys;
+    try {
+      await runScript(this.#redis, mergeFailures, [failures, failureTimes], [mostGroups, present, present - trendHours + 1, ...groups]);
+    } catch (error) {
+      for (const [fingerprint, group] of gathered) if (!this.#gathered.has(fingerprint)) this.#gathered.set(fingerprint, group);
+      throw error;
+    }
+  }
+
+  /** Reads groups, those seen last first. `failedNow`: how many tasks a group has failed now. */
+  async read(
+    { name, from = 0, limit, after }: FailureQuery,
+    failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,
+  ): Promise<FailurePage> {
+    const cursor = after === undefined ? undefined : /^(\d{1,16})\.([0-9a-f]{16})$/.exec(after);
+    if (cursor === null) throw new TaskflowError('INVALID_CURSOR', 'The cursor is not one that this list gave.');
+    const stored = await this.#redis.hgetall(this.#keys.failures);
+    const groups = Object.entries(stored)
+      .map(([fingerprint, text]) => ({ fingerprint, ...(JSON.parse(text) as Group) }))
+      .filter((group) => group.last >= from && (name === undefined || group.task === name))
+      .sort((one, other) => other.last - one.last || (one.fingerprint < other.fingerprint ? 1 : -1))
+      .filter(({ last, fingerprint }) => !cursor || isBefore([last, fingerprint], [Number(cursor[1]), cursor[2] ?? '']));
+    const page = groups.slice(0, limit);
+    const failed = await failedNow(page.map(({ fingerprint }) => fingerprint));
+    const last = page.at(-1);
+    return {
+      items: page.map((group) => kindOf(group, failed.get(group.fingerprint) ?? 0)),
+      next: groups.length > limit && last ? `${last.last}.${last.fingerprint}` : null,
+    };
+  }
+}
+
+function newGroup({ id, name, at }: { id: string; name: string; at: number }, error: string): Group {
+  return { task: name, error, message: '', count: 0, first: at, last: at, lastTaskId: id, hours: {} };
+}
+
+function isBefore([at, id]: [number, string], [otherAt, otherId]: [number, string]): boolean {
+  return at < otherAt || (at === otherAt && id < otherId);
+}
+
+function kindOf(group: Group & { fingerprint: string }, failed: number): FailureKind {
+  const { fingerprint, task, error, message, count, first, last, lastTaskId, hours } = group;
+  const oldest = Math.floor(Date.now() / hour) - trendHours + 1;
+  return {
+    ...{ fingerprint, name: task, error: { name: error, message }, count, failed, lastTaskId },
+    first: new Date(first).toISOString(),
+    last: new Date(last).toISOString(),
+    trend: Array.from({ length: trendHours }, (_, n) => hours[String(oldest + n)] ?? 0),
+  };
+}

@@ -1,0 +1,101 @@
+import { describe, expect, it } from '@jest/globals';
+import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { Statistics } from '../../../../src/engines/bullmq/statistics/statistics.js';
+import { loggerOption } from '../../../../src/options.js';
+import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+
+const kept = { minutes: 604_800_000, hours: 34_560_000_000 };
+const minute = 60_000;
+
+(hasRedis ? describe : describe.skip)('statistics in Redis', () => {
+  const forEach = new RedisForEach();
+  const keys = new EngineKeys('sums');
+  const statistics = (): Statistics => new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', false), kept });
+  const task = { id: 'a', name: 'mail', queue: 'default' };
+
+  it('add up what several processes count', async () => {
+    const now = Date.now();
+    const [one, other] = [statistics(), statistics()];
+    for (const ms of [10, 20]) one.ended({ ...task, status: 'success', at: now, ms });
+    other.ended({ ...task, status: 'success', at: now, ms: 400 });
+    other.ended({
+      ...task,
+      queue: 'bulk',
+      status: 'failed',
+      at: now,
+      ms: 5,
+      failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' },
+    });
+    other.ended({ ...task, status: 'cancelled', at: now });
+    await one.flush();
+    await other.flush();
+    const metrics = await statistics().metrics({ from: now - minute }, [], now);
+    expect(metrics.counts).toMatchObject({ success: 3, failed: 1, cancelled: 1 });
+    expect(metrics.durations).toMatchObject({ min: 0.005, max: 0.4 });
+    expect(metrics.queues.map(({ name, counts }) => [name, counts.success])).toEqual([
+      ['bulk', 0],
+      ['default', 3],
+    ]);
+    expect(await statistics().perMinute(now)).toBe(5);
+    expect(await statistics().histograms([0.011, 1])).toEqual([{ name: 'mail', counts: [2, 4], count: 4, sum: 0.435 }]);
+  });
+
+  it('keep what could not be written for the next time', async () => {
+    const now = Date.now();
+    const sums = statistics();
+    sums.ended({ ...task, status: 'success', at: now, ms: 1 });
+    await forEach.client.set(keys.statistics('minute', now - (now % minute)), 'not a hash');
+    await expect(sums.flush()).rejects.toThrow();
+    sums.ended({ ...task, status: 'success', at: now, ms: 2 });
+    await forEach.client.del(keys.statistics('minute', now - (now % minute)));
+    await sums.flush();
+    expect((await sums.metrics({ from: now - minute }, [], now)).counts.success).toBe(2);
+  });
+
+  it('expire with their stretch of time, except the sums of all time', async () => {
+    const now = Date.now();
+    const sums = statistics();
+    sums.ended({ ...task, status: 'success', at: now, ms: 1 });
+    await sums.flush();
+    const left = async (level: 'minute' | 'hour' | 'all', at: number): Promise<number> => forEach.client.pttl(keys.statistics(level, at));
+    expect(await left('minute', now - (now % minute))).toBeGreaterThan(kept.minutes - 10_000);
+    expect(await left('hour', now - (now % 3_600_000))).toBeGreaterThan(kept.hours - 10_000);
+    expect(await left('all', 0)).toBe(-1);
+  });
+
+  it('group failures by fingerprint, and keep the thousand groups that were seen last', async () => {
+    const now = Date.now();
+    const sums = statistics();
+    const fingerprint = (n: number): string => n.toString(16).padStart(16, '0');
+    for (let n = 0; n < 1010; n++)
+      sums.ended({
+        ...task,
+        id: `t${n}`,
+        status: 'failed',
+        at: now + n,
+        ms: 1,
+        failure: { fingerprint: fingerprint(n), name: 'Error', message: `message ${n}` },
+      });
+    await sums.flush();
+    sums.ended({
+      ...task,
+      id: 'again',
+      status: 'failed',
+      at: now + 2000,
+      ms: 1,
+      failure: { fingerprint: fingerprint(500), name: 'Error', message: 'again' },
+    });
+    await sums.flush();
+    const none = async (): Promise<ReadonlyMap<string, number>> => new Map();
+    const { items, next } = await sums.failures.read({ limit: 2 }, none);
+    expect(items).toMatchObject([
+      { fingerprint: fingerprint(500), name: 'mail', error: { name: 'Error', message: 'again' }, count: 2, lastTaskId: 'again' },
+      { fingerprint: fingerprint(1009), count: 1 },
+    ]);
+    expect(items[0]?.trend.reduce((sum, n) => sum + n, 0)).toBe(2);
+    const following = await sums.failures.read({ limit: 2, after: next ?? '' }, none);
+    expect(following.items.map((each) => each.fingerprint)).toEqual([fingerprint(1008), fingerprint(1007)]);
+    expect(await forEach.client.hlen(keys.failures)).toBe(1000);
+    expect((await sums.failures.read({ limit: 5, name: 'other' }, none)).items).toEqual([]);
+  });
+});
