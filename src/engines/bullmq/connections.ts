@@ -21,3 +21,47 @@ export function openConnections(connection: RedisConnection): Connections {
   patient.on('error', () => {});
   return { asking, patient };
 }
+
+/**
+ * Repeats what Redis did not answer, until it does or this process closes the connection. What is repeated may have been executed
+ * before: the caller must notice that. Answers that Redis gives while it cannot write are repeated too.
+ */
+export async function persistently<T>(redis: Redis, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (redis.status === 'end' || !isPassing(error)) throw error;
+      await untilBetter(redis);
+    }
+  }
+}
+
+/** Answers of Redis that another try may not get: it starts, has no memory or disk left, changes its role, or lacks a permission. */
+const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS)\b/;
+
+/** Whether an error says nothing about what was asked. */
+export function isPassing(error: unknown): boolean {
+  return !isAnswer(error) || passing.test(error.message);
+}
+
+/** Whether Redis itself answered with this error. */
+function isAnswer(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
+}
+
+/** Milliseconds before another try if the connection is there. */
+const retryDelay = 1000;
+
+/** Waits until the connection is back; a moment, if it never went away. */
+function untilBetter(redis: Redis): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      redis.off('ready', done).off('end', done);
+      resolve();
+    };
+    const timer = redis.status === 'ready' ? setTimeout(done, retryDelay) : undefined;
+    redis.on('ready', done).on('end', done);
+  });
+}

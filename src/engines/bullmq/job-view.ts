@@ -69,6 +69,17 @@ export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt
   };
 }
 
+/** A job as lists show it after a change that has just written some of its fields. */
+export function summaryAfter(
+  { json, fields }: TaskJob,
+  written: Readonly<Record<string, string | number>>,
+  label: string,
+  status: TaskStatus,
+): TaskSummary {
+  const after = Object.entries(written).map(([name, value]) => [name, String(value)]);
+  return summaryOf({ json, fields: { ...fields, ...Object.fromEntries(after) } }, label, status);
+}
+
 /** A time in Unix milliseconds as ISO 8601. */
 export function isoTime(milliseconds: number): string {
   return new Date(milliseconds).toISOString();

@@ -14,7 +14,10 @@ import {
 } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { ChangeNotes, Transaction } from './change-notes.js';
+import { persistently } from './connections.js';
 import type { EngineKeys, Marker } from './keys.js';
+import { type LockScope, takeLocks } from './run/locks.js';
+import { endMarks, jobFields } from './task-job.js';
 
 /** What is written together with BullMQ's own step when an attempt ends. */
 export interface EndNotes {
@@ -37,16 +40,29 @@ interface TaskBackendParts {
   name: string;
   keys: EngineKeys;
   changes: ChangeNotes;
+  /** Milliseconds. */
+  lockDuration: number;
+  /** Called when another process has the lock of a job that runs here, or the job is gone. */
+  lockLost?(jobId: string): void;
+  /** Called instead of `stored` if the end of an attempt is not written, because the attempt no longer had the job. */
+  dropped?(jobId: string): void;
 }
 
 /** A step of BullMQ that ends an attempt, with its arguments. */
 interface Step {
-  command: 'moveToFinished' | 'moveToDelayed' | 'retryJob' | 'moveJobFromActiveToWait';
+  command: 'moveToFinished' | 'moveToDelayed' | 'retryJob';
   jobId: string;
+  /** What the lock holds. */
+  token: string;
+  /** Written with the end. */
+  mark: string;
   args: unknown[];
   /** Unix milliseconds. */
   at: number;
 }
+
+/** Answers of BullMQ's scripts to an attempt that does not have its job. */
+const refusals = { noJob: -1, noLock: -2, notRunning: -3, otherLock: -6 };
 
 /**
  * BullMQ's own backend for one queue. Its scripts decide where a job goes; this class only adds, in the same transaction, what
@@ -59,6 +75,10 @@ export class TaskBackend extends RedisQueueBackend {
   readonly #ends = new Map<string, EndNotes>();
   /** Hashes of jobs that were fetched and not taken yet. */
   readonly #fetched = new Map<string, Record<string, string>>();
+  /** How often each job that runs here was started, which tells this attempt from others. */
+  readonly #starts = new Map<string, string>();
+  /** Jobs that run here although another process has taken over. */
+  readonly #lost = new Set<string>();
 
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof RedisQueueBackend>) {
     super(...rest);
@@ -75,6 +95,13 @@ export class TaskBackend extends RedisQueueBackend {
       const waiting = new RedisConnection(parts.redis.duplicate({ connectionName }), { shared: false, blocking: true });
       return new TaskBackend(parts, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, waiting);
     };
+  }
+
+  /** A backend that ends jobs and fetches none. */
+  static sharing(connection: RedisConnection, queue: string, parts: TaskBackendParts): TaskBackend {
+    const names = new QueueKeys(parts.keys.prefix);
+    const opts = { connection: parts.redis, prefix: parts.keys.prefix };
+    return new TaskBackend(parts, connection, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, undefined, false);
   }
 
   /** Says how the present attempt of a job ends. It is written with the next step of that job. */
@@ -118,6 +145,11 @@ export class TaskBackend extends RedisQueueBackend {
     return this.#finish(job, failedReason, 'failedReason', removeOnFail, 'failed', token, fetchNext, fields);
   }
 
+  /** Ends a job that no worker of this process fetched, whose lock holds `token`. */
+  async endFailed({ id, opts }: Pick<MinimalJob, 'opts'> & { id: string }, reason: string, keep: KeepJobs, token: string): Promise<void> {
+    await this.#finish({ id, opts } as MinimalJob, reason, 'failedReason', keep, 'failed', token, false, {});
+  }
+
   async #finish<T, R, N extends string>(
     job: MinimalJob<T, R, N>,
     value: string,
@@ -130,9 +162,9 @@ export class TaskBackend extends RedisQueueBackend {
   ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
     const jobId = job.id ?? '';
     const finishedOn = Date.now();
-    const all = fieldsToWrite(fields, this.#ends.get(jobId));
+    const { mark, all } = this.#fields(jobId, fields);
     const args = this.moveToFinishedArgs(job, value, property, keep, status, token, finishedOn, fetchNext, all);
-    const result = await this.#step({ command: 'moveToFinished', jobId, args, at: finishedOn });
+    const result = await this.#step({ command: 'moveToFinished', jobId, token, mark, args, at: finishedOn });
     return { result, finishedOn };
   }
 
@@ -143,46 +175,119 @@ export class TaskBackend extends RedisQueueBackend {
     token = '0',
     opts: MoveToDelayedOpts = {},
   ): Promise<undefined | unknown[]> {
-    const fieldsToUpdate = fieldsToWrite(opts.fieldsToUpdate, this.#ends.get(jobId));
-    const args = this.moveToDelayedArgs(jobId, timestamp, token, delay, { ...opts, ...(fieldsToUpdate && { fieldsToUpdate }) });
-    return this.#step({ command: 'moveToDelayed', jobId, args, at: timestamp });
+    const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate);
+    const args = this.moveToDelayedArgs(jobId, timestamp, token, delay, { ...opts, fieldsToUpdate: all });
+    return this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp });
   }
 
   override async retryJob(jobId: string, lifo: boolean, token = '0', opts: RetryJobOpts = {}): Promise<void> {
-    const fieldsToUpdate = fieldsToWrite(opts.fieldsToUpdate, this.#ends.get(jobId));
-    const args = this.retryJobArgs(jobId, lifo, token, { ...opts, ...(fieldsToUpdate && { fieldsToUpdate }) });
-    await this.#step({ command: 'retryJob', jobId, args, at: Date.now() });
+    const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate);
+    const args = this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate: all });
+    await this.#step({ command: 'retryJob', jobId, token, mark, args, at: Date.now() });
   }
 
+  /** Returns a job to the head of its queue. BullMQ's `retryJob` does so too, and writes fields only if the lock is right. */
   override async moveJobFromActiveToWait(jobId: string, token = '0'): Promise<number> {
-    const { active, wait, stalled, paused, meta, limiter, prioritized, marker, events } = this.keys;
-    const keys = [active, wait, stalled, paused, meta, limiter, prioritized, marker, events];
-    const args = [...keys, jobId, token, this.toKey(jobId)];
-    await this.#step({ command: 'moveJobFromActiveToWait', jobId, args, at: Date.now() });
+    await this.retryJob(jobId, true, token);
     return 0;
   }
 
-  /** Runs a step with what is to be written beside it. */
-  async #step(step: Step): Promise<undefined | unknown[]> {
-    const notes = this.#ends.get(step.jobId);
-    const client = await this.client;
-    const raw = notes ? await this.#together(client, step, notes) : await this.execCommand(client, step.command, step.args);
-    this.#ends.delete(step.jobId);
-    if (typeof raw === 'number' && raw < 0)
-      throw this.finishedErrors({ code: raw, jobId: step.jobId, command: step.command, state: 'active' });
-    notes?.stored?.(step.at);
-    return Array.isArray(raw) ? raw2NextJobData(raw) : undefined;
+  /** What a step writes into the hash of the job. */
+  #fields(jobId: string, fields: Record<string, unknown> | undefined): { mark: string; all: Record<string, unknown> } {
+    const mark = endMarks.next();
+    return { mark, all: { ...fields, ...this.#ends.get(jobId)?.fields, [jobFields.endMark]: mark } };
   }
 
-  async #together(client: RedisClient, { command, jobId, args }: Step, { fields, state, marker }: EndNotes): Promise<unknown> {
+  /** Runs a step with what is to be written beside it. It is repeated until Redis has answered. */
+  async #step(step: Step): Promise<undefined | unknown[]> {
+    const { jobId } = step;
+    const notes = this.#ends.get(jobId);
+    const starts = this.#starts.get(jobId);
+    try {
+      for (let mayTakeLock = true; ; mayTakeLock = false) {
+        const raw = await persistently(this.#parts.redis, () => this.#send(step, notes));
+        if (typeof raw !== 'number' || raw >= 0) {
+          notes?.stored?.(step.at);
+          return Array.isArray(raw) ? raw2NextJobData(raw) : undefined;
+        }
+        const verdict = await persistently(this.#parts.redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
+        if (verdict === 'again') continue;
+        if (verdict === 'stored') notes?.stored?.(step.at);
+        else await this.#drop(jobId, notes?.marker);
+        return undefined;
+      }
+    } finally {
+      this.#ends.delete(jobId);
+      this.#lost.delete(jobId);
+      if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);
+    }
+  }
+
+  async #send(step: Step, notes: EndNotes | undefined): Promise<unknown> {
+    const client = await this.client;
+    return notes ? this.#together(client, step, notes) : this.execCommand(client, step.command, step.args);
+  }
+
+  /**
+   * What it means that a script refused to end an attempt. If it was executed before, with its answer lost, the job has the mark of
+   * this step. If only the lock is missing, after an outage or a pause of this process, it is taken again.
+   */
+  async #judge({ jobId, token, mark, command }: Step, code: number, starts: string | undefined): Promise<'stored' | 'again' | 'lost'> {
+    // The script has written the mark before it noticed.
+    if (code === refusals.notRunning) return 'lost';
+    if (!Object.values(refusals).includes(code)) throw this.finishedErrors({ code, jobId, command, state: 'active' });
+    const { redis } = this.#parts;
+    if ((await redis.hget(this.toKey(jobId), jobFields.endMark)) === mark) return 'stored';
+    if (code !== refusals.noLock || starts === undefined) return 'lost';
+    const taken = await takeLocks(redis, this.#scope(), [{ jobId, token, starts }]);
+    return taken.has(jobId) ? 'again' : 'lost';
+  }
+
+  /** Takes back what was written beside a step that was refused. */
+  async #drop(jobId: string, marker: Marker | undefined): Promise<void> {
+    const { redis, keys, dropped } = this.#parts;
+    if (marker && (await redis.hget(this.toKey(jobId), jobFields.marker)) !== marker)
+      await redis.zrem(keys.marked(this.name, marker), jobId);
+    dropped?.(jobId);
+  }
+
+  #scope(): LockScope {
+    return { active: this.toKey('active'), jobKey: (jobId) => this.toKey(jobId), duration: this.#parts.lockDuration };
+  }
+
+  /** Renews locks, and takes those again that are missing: after an outage all are. BullMQ would give them up. */
+  override async extendLocks(jobIds: string[], tokens: string[], duration: number): Promise<string[]> {
+    const failed = await super.extendLocks(jobIds, tokens, duration);
+    const missing = failed
+      .filter((jobId) => !this.#lost.has(jobId))
+      .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#starts.get(jobId) }));
+    if (missing.length === 0) return [];
+    const taken = await takeLocks(this.#parts.redis, this.#scope(), missing);
+    for (const { jobId } of missing) {
+      if (taken.has(jobId)) continue;
+      this.#lost.add(jobId);
+      this.#parts.lockLost?.(jobId);
+    }
+    return [];
+  }
+
+  override async moveToActive(token: string, name?: string): Promise<unknown[]> {
+    try {
+      return await super.moveToActive(token, name);
+    } catch (error) {
+      // BullMQ's worker would ask again at once.
+      if (this.#parts.redis.status === 'ready') await new Promise((resolve) => setTimeout(resolve, fetchRetryDelay));
+      throw error;
+    }
+  }
+
+  async #together(client: RedisClient, { command, jobId, args, at }: Step, { state, marker }: EndNotes): Promise<unknown> {
     const { keys, changes } = this.#parts;
     // It is a transaction of ioredis, of which BullMQ's type shows a part.
     const transaction = client.multi() as IRedisTransaction & Transaction;
     this.execCommand(transaction, command, args);
-    // The other steps write the fields themselves, in their script.
-    if (command === 'moveJobFromActiveToWait') transaction.hset(this.toKey(jobId), fields);
     changes.addTo(transaction, [{ queue: this.name, jobId, state }]);
-    if (marker) transaction.zadd(keys.marked(this.name, marker), Date.now(), jobId);
+    if (marker) transaction.zadd(keys.marked(this.name, marker), at, jobId);
     const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
     if (error) throw error;
     return this.#keepFetched(raw);
@@ -192,19 +297,19 @@ export class TaskBackend extends RedisQueueBackend {
   #keepFetched(raw: unknown): unknown {
     if (!Array.isArray(raw)) return raw;
     const [flat, jobId] = raw as unknown[];
-    if (Array.isArray(flat) && typeof jobId === 'string') this.#fetched.set(jobId, fieldsOf(flat as string[]));
+    if (!Array.isArray(flat) || typeof jobId !== 'string') return raw;
+    const fields = fieldsOf(flat as string[]);
+    this.#fetched.set(jobId, fields);
+    this.#starts.set(jobId, fields.ats ?? '');
     return raw;
   }
 }
 
+/** Milliseconds. */
+const fetchRetryDelay = 1000;
+
 /** Steps whose answer can hold the next job to run. */
 const fetching: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed']);
-
-/** Fields of BullMQ and of this package together. None must be left out: BullMQ's script cannot write an empty list. */
-function fieldsToWrite(fields: Readonly<Record<string, unknown>> = {}, notes: EndNotes | undefined): Record<string, unknown> | undefined {
-  const all = { ...fields, ...notes?.fields };
-  return Object.keys(all).length > 0 ? all : undefined;
-}
 
 function fieldsOf(flat: readonly string[]): Record<string, string> {
   const fields: Record<string, string> = {};

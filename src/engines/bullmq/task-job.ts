@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { JobJson, JobsOptions } from 'bullmq';
 import type { NewTask, StoredError } from '../../tasks/engine.js';
 import type { Marker } from './keys.js';
@@ -46,6 +47,10 @@ export const jobFields = {
   rerunAs: 'tfr',
   /** How often it was put back because no handler was here. */
   returned: 'tfb',
+  /** Mark of the call that wrote the last end of an attempt, so that its repetition notices that it was executed. */
+  endMark: 'tft',
+  /** BullMQ's count of stalled checks that are accounted for as interrupts. */
+  stalls: 'tfc',
   /** Log lines written so far. */
   logLines: 'tfl',
 } as const;
@@ -54,6 +59,16 @@ export const jobFields = {
 export function attemptField(number: number): string {
   return `tfa${number}`;
 }
+
+/** Makes marks that no other call of any process has. */
+export const endMarks = {
+  process: randomBytes(6).toString('base64url'),
+  made: 0,
+  next(): string {
+    this.made += 1;
+    return `${this.process}${this.made.toString(36)}`;
+  },
+};
 
 /** One attempt that has ended, as it is stored. Bounded, since errors are. */
 export interface AttemptRecord {

@@ -9,7 +9,7 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import type { ChangeNotes } from '../change-notes.js';
-import { summaryOf } from '../job-view.js';
+import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
@@ -81,6 +81,16 @@ export class Executor {
     return this.#running.size;
   }
 
+  /** Whether a job runs here. */
+  runs(queue: string, jobId: string): boolean {
+    return this.#find(queue, jobId) !== undefined;
+  }
+
+  #find(queue: string, jobId: string): Attempt | undefined {
+    for (const attempt of this.#running) if (attempt.id === jobId && attempt.queue === queue) return attempt;
+    return undefined;
+  }
+
   /** Begins to serve queues, those that are not served yet. */
   serve(entries: readonly CatalogEntry[]): void {
     if (this.#stopping) return;
@@ -104,11 +114,14 @@ export class Executor {
         removeOnComplete: kept,
         removeOnFail: kept,
       },
-      TaskBackend.factory({ redis, name, keys, changes }),
+      TaskBackend.factory({
+        ...{ redis, name, keys, changes, lockDuration },
+        lockLost: (jobId) => this.#find(entry.queue, jobId)?.abort(new DOMException('another process took over the task', 'AbortError')),
+        dropped: (jobId) => logger.warn({ taskId: jobId }, 'the result of a task was dropped, because another process took it over'),
+      }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
     worker.on('ready', () => this.#fetching.worked());
-    worker.on('lockRenewalFailed', (jobIds) => logger.warn({ taskIds: jobIds }, 'the locks of running tasks could not be renewed'));
     this.#workers.set(entry.queue, { worker, entry });
   }
 
@@ -222,11 +235,8 @@ export class Executor {
   ): void {
     const observer = this.#parts.observer();
     if (!observer?.wants(status)) return;
-    const after: TaskJob = {
-      json: { ...task.json, ...(reason !== undefined && { failedReason: reason }), ...(now !== undefined && { finishedOn: now }) },
-      fields: { ...task.fields, ...Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)])) },
-    };
-    observer.tell(summaryOf(after, entry.label, status));
+    const json = { ...task.json, ...(reason !== undefined && { failedReason: reason }), ...(now !== undefined && { finishedOn: now }) };
+    observer.tell(summaryAfter({ ...task, json }, fields, entry.label, status));
   }
 
   /** Cancels attempts by queue and id. */

@@ -1,0 +1,71 @@
+import type { ChainableCommander, Redis } from 'ioredis';
+
+/** Whose locks are taken: keys of one BullMQ queue. */
+export interface LockScope {
+  /** The list of running jobs. */
+  active: string;
+  /** The hash of a job. */
+  jobKey(jobId: string): string;
+  /** Milliseconds. */
+  duration: number;
+}
+
+/** A job whose lock is missing. */
+export interface Unlocked {
+  jobId: string;
+  /** What the lock is to hold. */
+  token: string;
+  /** BullMQ's count of starts, as it was when this attempt began. Another count means another attempt. */
+  starts?: string | undefined;
+}
+
+/** Field of a job's hash: how often it was started. */
+const startsField = 'ats';
+
+/**
+ * Takes missing locks, and resolves to the jobs whose lock now holds the given token. A lock that another process has stays as it is. A job that is
+ * no longer running, or that was started again since, is left alone.
+ */
+export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<Set<string>> {
+  const pipeline = redis.pipeline();
+  for (const { jobId, token } of jobs) {
+    pipeline.set(lockKey(scope, jobId), token, 'PX', scope.duration, 'NX');
+    pipeline.get(lockKey(scope, jobId));
+    pipeline.lpos(scope.active, jobId);
+    pipeline.hget(scope.jobKey(jobId), startsField);
+  }
+  const answers = await answersOf(pipeline);
+  const taken = new Set<string>();
+  const wrong: Unlocked[] = [];
+  for (const [n, job] of jobs.entries()) {
+    const [set, held, position, starts] = answers.slice(n * 4, n * 4 + 4);
+    const isSame = typeof position === 'number' && (job.starts === undefined || job.starts === starts);
+    if (set === 'OK' && !isSame) wrong.push(job);
+    // Another call of this process may have just taken it.
+    if (held === job.token && isSame) taken.add(job.jobId);
+  }
+  await releaseLocks(redis, scope, wrong);
+  return taken;
+}
+
+/** Gives locks back. A lock that meanwhile holds another token stays as it is. */
+export async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<void> {
+  if (jobs.length === 0) return;
+  const keys = jobs.map(({ jobId }) => lockKey(scope, jobId));
+  const held = await redis.mget(keys);
+  const own = keys.filter((_, n) => held[n] === jobs[n]?.token);
+  if (own.length > 0) await redis.del(own);
+}
+
+export function lockKey(scope: Pick<LockScope, 'jobKey'>, jobId: string): string {
+  return `${scope.jobKey(jobId)}:lock`;
+}
+
+/** The answers of a pipeline. @throws the first error among them. */
+export async function answersOf(pipeline: ChainableCommander): Promise<unknown[]> {
+  const answers = (await pipeline.exec()) ?? [];
+  return answers.map(([error, value]) => {
+    if (error) throw error;
+    return value;
+  });
+}
