@@ -46,6 +46,7 @@ import { WindowModel } from './read/window-model.js';
 import { plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisStore } from './redis-store.js';
 import { Executor, type KeptJobs } from './run/executor.js';
+import { Settler } from './run/settler.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
 import { toJob } from './task-job.js';
@@ -57,6 +58,8 @@ export interface JobEngineOptions {
   logger: Logger;
   /** Milliseconds after which a job without a sign of its worker counts as crashed. */
   lockDuration: number;
+  /** Milliseconds between two looks for crashed jobs, over all processes. Default 5,000. */
+  stalledInterval?: number;
   kept: KeptJobs;
   statistics: KeptStatistics;
 }
@@ -94,6 +97,7 @@ export class JobEngine implements TaskEngine {
   #self: WorkerRow | undefined;
   #observer: TransitionObserver | undefined;
   #executor: Executor | undefined;
+  #settler: Settler | undefined;
   #timers = new Set<NodeJS.Timeout>();
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -143,6 +147,7 @@ export class JobEngine implements TaskEngine {
     this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     await this.#ask(() => this.#beat());
     this.#every(heartbeatInterval, () => this.#beating.run(() => this.#beat()));
+    this.#settle();
     if (!runner) return;
     const { patient } = this.#connections;
     if (patient.status === 'wait') await patient.connect();
@@ -174,6 +179,19 @@ export class JobEngine implements TaskEngine {
     await Promise.all([this.#instances.heartbeat(this.#self, this.#executor?.running ?? 0), this.#scheduler.seen()]);
   }
 
+  /** Begins to take over from processes that die. */
+  #settle(): void {
+    const { logger, lockDuration, stalledInterval = 5000, kept } = this.#options;
+    this.#settler = new Settler({
+      ...{ redis: this.#connections.asking, keys: this.#keys, catalog: this.#catalog, changes: this.#changes, name: this.#name },
+      ...{ logger, lockDuration, stalledInterval, kept },
+      observer: () => this.#observer,
+      ended: (task) => this.#statistics.ended(task),
+      runsHere: (queue, jobId) => this.#executor?.runs(queue, jobId) ?? false,
+    });
+    this.#settler.start();
+  }
+
   /** Looks for what other processes asked for. */
   async #poll(): Promise<void> {
     await this.#catalog.refresh();
@@ -190,6 +208,7 @@ export class JobEngine implements TaskEngine {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#scheduler.stop();
     await this.#executor?.stop(timeout);
+    await this.#settler?.stop();
     this.#stopped = true;
     await withinTime(this.#statistics.flush(), patience.connect).catch(() => undefined);
     if (this.#self) await withinTime(this.#instances.leave(this.#owner), patience.connect).catch(() => undefined);

@@ -316,7 +316,13 @@ export class Executor {
 }
 
 /** An end, as it is counted. */
-function endedOf(end: { task: TaskJob; entry: CatalogEntry; status: TaskStatus; at: number; error: StoredError | undefined }): EndedTask {
+export function endedOf(end: {
+  task: TaskJob;
+  entry: CatalogEntry;
+  status: TaskStatus;
+  at: number;
+  error: StoredError | undefined;
+}): EndedTask {
   const { task, entry, status, at, error } = end;
   const { id, name, processedOn } = task.json;
   return {

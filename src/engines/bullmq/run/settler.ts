@@ -1,0 +1,231 @@
+import { randomUUID } from 'node:crypto';
+import { RedisConnection as BullmqConnection, type JobsOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { Background } from '../../../background.js';
+import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
+import type { TransitionObserver } from '../../../tasks/engine.js';
+import type { TaskStatus } from '../../../tasks/types.js';
+import type { ChangeNotes } from '../change-notes.js';
+import { summaryAfter } from '../job-view.js';
+import type { EngineKeys } from '../keys.js';
+import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
+import { jobOfHash } from '../read/stored-jobs.js';
+import type { EndedTask } from '../statistics/statistics.js';
+import { type EndNotes, TaskBackend } from '../task-backend.js';
+import { jobFields, type TaskJob } from '../task-job.js';
+import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
+import { endedOf, type KeptJobs } from './executor.js';
+import { answersOf, type LockScope, lockKey, takeLocks } from './locks.js';
+import { Steadiness } from './steadiness.js';
+
+interface SettlerParts {
+  /** A command fails soon if Redis is unreachable. */
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+  changes: ChangeNotes;
+  logger: Logger;
+  /** What this process is called in lists of workers. */
+  name: string;
+  /** Milliseconds. */
+  lockDuration: number;
+  /** Milliseconds between two rounds, over all processes. */
+  stalledInterval: number;
+  kept: KeptJobs;
+  observer(): TransitionObserver | undefined;
+  /** Called for each task that ended. */
+  ended(task: EndedTask): void;
+  /** Whether this process runs a job. Its worker takes the lock again if it is missing. */
+  runsHere(queue: string, jobId: string): boolean;
+}
+
+/** A running job whose worker died. */
+interface Crashed {
+  entry: CatalogEntry;
+  jobId: string;
+}
+
+/** Fields of a job's hash that decide how it ends, or that observers see. The arguments are not among them. */
+const readFields = [
+  ...['name', 'opts', 'timestamp', 'delay', 'priority', 'progress', 'processedOn', 'atm', 'ats', 'failedReason'],
+  ...Object.values(jobFields),
+];
+/** Jobs that are settled at once. */
+const batch = 100;
+/** Milliseconds that a stop waits for a round under way. */
+const closing = 1000;
+
+/**
+ * Ends the jobs of processes that died, or returns them to wait. BullMQ's own check only returns them, even those that must not
+ * run again. Every started process takes part, so that tasks of the last worker end too; in each round one of them looks.
+ *
+ * A job is crashed if it is in the list of running jobs and has no lock. Whoever takes the lock decides: a worker that only seemed
+ * dead finds the lock taken, and its result is dropped.
+ */
+export class Settler {
+  readonly #parts: SettlerParts;
+  readonly #steadiness: Steadiness;
+  readonly #background: Background;
+  readonly #connection: BullmqConnection;
+  readonly #backends = new Map<string, TaskBackend>();
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> | undefined;
+
+  constructor(parts: SettlerParts) {
+    this.#parts = parts;
+    const { redis, lockDuration, logger } = parts;
+    this.#steadiness = new Steadiness(redis, lockDuration);
+    this.#background = new Background(logger, 'looking for tasks of processes that died');
+    this.#connection = new BullmqConnection(redis, { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true });
+    this.#connection.on('error', () => undefined);
+  }
+
+  start(): void {
+    const interval = Math.min(this.#parts.stalledInterval, this.#steadiness.longestInterval);
+    this.#timer = runInEmptyContext(() => setInterval(() => this.#begin(), interval).unref());
+  }
+
+  #begin(): void {
+    if (this.#round) return;
+    this.#background.run(() => {
+      this.#round = this.#settle()
+        .catch((error: unknown) => {
+          // What keeps this process from looking may keep workers from renewing their locks.
+          this.#steadiness.restart();
+          throw error;
+        })
+        .finally(() => {
+          this.#round = undefined;
+        });
+      return this.#round;
+    });
+  }
+
+  async #settle(): Promise<void> {
+    const { redis, keys, stalledInterval, name, catalog, logger } = this.#parts;
+    if (!(await this.#steadiness.isSteady())) return;
+    // Held for a little less than the interval, so that the process that looked is not too early the next time.
+    if ((await redis.set(keys.settling, name, 'PX', Math.ceil(stalledInterval * 0.8), 'NX')) !== 'OK') return;
+    await catalog.refresh();
+    const crashed = await this.#find(catalog.all());
+    let settled = 0;
+    try {
+      for (let from = 0; from < crashed.length; from += batch) settled += await this.#settleAll(crashed.slice(from, from + batch));
+    } finally {
+      if (settled > 0) logger.warn({ tasks: settled }, 'took over from a process that died');
+    }
+  }
+
+  /** Running jobs without a lock. */
+  async #find(entries: readonly CatalogEntry[]): Promise<Crashed[]> {
+    const { redis, keys, runsHere } = this.#parts;
+    if (entries.length === 0) return [];
+    const lists = redis.pipeline();
+    for (const { queue } of entries) lists.lrange(keys.ofQueue(queue, 'active'), 0, -1);
+    const active = (await answersOf(lists)) as string[][];
+    const running = entries
+      .flatMap((entry, n) => (active[n] ?? []).map((jobId) => ({ entry, jobId })))
+      .filter(({ entry, jobId }) => !runsHere(entry.queue, jobId));
+    if (running.length === 0) return [];
+    const locks = redis.pipeline();
+    for (const { entry, jobId } of running) locks.exists(lockKey(this.#scope(entry), jobId));
+    const locked = await answersOf(locks);
+    return running.filter((_, n) => locked[n] === 0);
+  }
+
+  /** Settles jobs, and resolves to how many there were: another process may have been faster. */
+  async #settleAll(crashed: readonly Crashed[]): Promise<number> {
+    const token = `settler:${randomUUID()}`;
+    const settled = await Promise.all(
+      [...grouped(crashed)].map(async ([entry, jobIds]) => {
+        const scope = this.#scope(entry);
+        const unlocked = jobIds.map((jobId) => ({ jobId, token }));
+        const taken = [...(await takeLocks(this.#parts.redis, scope, unlocked))];
+        const jobs = await this.#read(entry, taken);
+        const ends = await Promise.all(jobs.map(({ job, isCancelled }) => this.#end(entry, job, isCancelled, token)));
+        return ends.filter((isStored) => isStored).length;
+      }),
+    );
+    return settled.reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Reads what decides how jobs end. Their locks are held, so that nothing changes it. */
+  async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<{ job: TaskJob; isCancelled: boolean }[]> {
+    if (jobIds.length === 0) return [];
+    const { redis, keys } = this.#parts;
+    const pipeline = redis.pipeline();
+    for (const jobId of jobIds) {
+      pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
+      pipeline.hexists(keys.cancelling, `${queue}:${jobId}`);
+    }
+    const answers = await answersOf(pipeline);
+    return jobIds.flatMap((jobId, n) => {
+      const values = answers[n * 2] as (string | null)[];
+      const hash = Object.fromEntries(readFields.flatMap((field, at) => (values[at] == null ? [] : [[field, values[at]]])));
+      const job = jobOfHash(jobId, hash);
+      return job ? [{ job, isCancelled: answers[n * 2 + 1] === 1 }] : [];
+    });
+  }
+
+  /** Ends a job, or returns it, and resolves to whether that was stored. */
+  async #end(entry: CatalogEntry, job: TaskJob, isCancelled: boolean, token: string): Promise<boolean> {
+    const { kept, redis, keys } = this.#parts;
+    const backend = this.#backend(entry.queue);
+    const { id } = job.json;
+    const now = Date.now();
+    let isStored = false;
+    const storedAs = (after: TaskJob, status: TaskStatus, fields: EndNotes['fields']) => (): void => {
+      isStored = true;
+      this.#tell(entry, after, status, fields);
+      if (status !== 'pending') this.#parts.ended(endedOf({ task: job, entry, status, at: now, error: undefined }));
+    };
+    const ending = { job, attempt: nextAttempt(job), now };
+    const { again, error, ...notes } = interruptNotes(ending);
+    if (!isCancelled && again) {
+      backend.willEnd(id, { ...notes, stored: storedAs(job, 'pending', notes.fields) });
+      await backend.moveJobFromActiveToWait(id, token);
+      return isStored;
+    }
+    const [how, status, reason] = isCancelled
+      ? ([cancelNotes(ending), 'cancelled', 'the task was cancelled'] as const)
+      : ([notes, 'interrupted', error.message] as const);
+    const after = { ...job, json: { ...job.json, failedReason: reason, finishedOn: now } };
+    backend.willEnd(id, { ...how, stored: storedAs(after, status, how.fields) });
+    await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, kept, token);
+    if (isCancelled) await redis.hdel(keys.cancelling, `${entry.queue}:${id}`);
+    return isStored;
+  }
+
+  #tell({ label }: CatalogEntry, job: TaskJob, status: TaskStatus, fields: EndNotes['fields']): void {
+    const observer = this.#parts.observer();
+    if (observer?.wants(status)) observer.tell(summaryAfter(job, fields, label, status));
+  }
+
+  #scope({ queue }: CatalogEntry): LockScope {
+    const { keys, lockDuration } = this.#parts;
+    return { active: keys.ofQueue(queue, 'active'), jobKey: (jobId) => keys.ofQueue(queue, jobId), duration: lockDuration };
+  }
+
+  #backend(queue: string): TaskBackend {
+    let backend = this.#backends.get(queue);
+    if (!backend) {
+      backend = TaskBackend.sharing(this.#connection, queue, this.#parts);
+      this.#backends.set(queue, backend);
+    }
+    return backend;
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#steadiness.close();
+    const round = this.#round?.catch(() => undefined);
+    if (round) await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);
+  }
+}
+
+function grouped(crashed: readonly Crashed[]): Map<CatalogEntry, string[]> {
+  const groups = new Map<CatalogEntry, string[]>();
+  for (const { entry, jobId } of crashed) groups.set(entry, [...(groups.get(entry) ?? []), jobId]);
+  return groups;
+}

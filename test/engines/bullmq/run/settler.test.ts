@@ -1,0 +1,29 @@
+import { describe, expect, it } from '@jest/globals';
+import { inState, said, useJobProcesses } from '../../../helpers/job-processes.js';
+import { hasRedis } from '../../../helpers/redis.js';
+import { eventually, waitFor } from '../../../helpers/wait.js';
+
+const processes = useJobProcesses();
+
+(hasRedis ? describe : describe.skip)('a process that dies', () => {
+  it('leaves tasks that another process ends as interrupted, although it runs none', async () => {
+    const tasks = processes.manager();
+    const told: string[] = [];
+    for (const status of ['interrupted', 'pending'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    const worker = await processes.worker();
+    await tasks.start({ run: false });
+    const [once, again] = await Promise.all([
+      tasks.define('once').enqueue(60_000),
+      tasks.define('again', { requeueOnInterrupt: true, maxInterrupts: 20 }).enqueue(60_000),
+    ]);
+    await waitFor(() => said(worker, 'began').length === 2);
+    told.length = 0;
+    await processes.kill(worker);
+    expect(await inState(tasks, once, 'interrupted')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
+    expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1 });
+    await eventually(async () => expect(told.sort()).toEqual(['again pending', 'once interrupted']));
+    const next = await processes.worker();
+    await waitFor(() => said(next, 'began').length === 1);
+    expect(said(next, 'began')).toEqual([again]);
+  });
+});

@@ -1,0 +1,77 @@
+import { afterEach, beforeEach } from '@jest/globals';
+import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
+import { TaskManager } from '../../src/manager.js';
+import { loggerOption } from '../../src/options.js';
+import type { TaskDetail } from '../../src/tasks/types.js';
+import { type Child, startScript } from './process.js';
+import { RedisServer } from './redis.js';
+import { waitFor } from './wait.js';
+
+/** Short, so that a test sees a crash in seconds. Milliseconds. */
+export const quickLocks = { lockDuration: 1500, stalledInterval: 200 };
+
+/** A Redis for each test, with processes that run tasks as BullMQ jobs on it. */
+export class JobProcesses {
+  redis!: RedisServer;
+  children: Child[] = [];
+  managers: TaskManager[] = [];
+
+  /** A process that runs tasks, or with `run: false` one that does not. */
+  async worker(options: { run?: boolean; concurrency?: number; amount?: number; lockDuration?: number } = {}): Promise<Child> {
+    const child = startScript('job-worker.js', JSON.stringify({ port: this.redis.port, ...quickLocks, ...options }));
+    this.children.push(child);
+    await waitFor(() => child.lines.includes('started'), 30);
+    return child;
+  }
+
+  /** Tasks of this process, which runs none unless it is started to. */
+  manager(): TaskManager {
+    const engine = new JobEngine({
+      connection: this.redis.connection,
+      ...{ prefix: 'jobs', logger: loggerOption('logger', false), ...quickLocks },
+      kept: { age: 604_800, count: 100_000 },
+      statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
+    });
+    const made = new TaskManager({ engine, logger: false });
+    this.managers.push(made);
+    return made;
+  }
+
+  /** Ends a process without a chance to do anything. */
+  async kill(child: Child): Promise<void> {
+    child.process.kill('SIGCONT');
+    child.process.kill('SIGKILL');
+    await child.ended;
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.children.map((child) => this.kill(child)));
+    await Promise.all(this.managers.map((each) => each.stop({ timeout: 0.1 })));
+    await this.redis.remove();
+  }
+}
+
+/** Lines of a process that begin with a word, without it. */
+export function said(child: Child, word: string): string[] {
+  return child.lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1));
+}
+
+/** Resolves once a task is in a state. */
+export function inState(tasks: TaskManager, id: string, status: TaskDetail['status'], seconds = 20): Promise<TaskDetail> {
+  return waitFor(async () => {
+    const task = await tasks.get(id).catch(() => undefined);
+    return task?.status === status ? task : undefined;
+  }, seconds);
+}
+
+/** Processes for each test of a file. */
+export function useJobProcesses(): JobProcesses {
+  const processes = new JobProcesses();
+  beforeEach(async () => {
+    processes.redis = await RedisServer.start();
+    processes.children = [];
+    processes.managers = [];
+  });
+  afterEach(() => processes.end());
+  return processes;
+}
