@@ -19,13 +19,18 @@ const step = { tasks: 200, pause: 2 };
 /** A command to tasks, by id or by filter. */
 export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unknown }> & { action: 'retry' | 'cancel' | 'delete' | 'run' };
 
+interface Found {
+  n: number;
+  more: boolean;
+}
+
 /** What a command to many needs of an engine. */
 export interface BulkParts {
-  find(query: TaskQuery): TaskPage;
-  /** How many tasks a filter finds; `more` where it may be more. */
-  count(filter: TaskFilter): { n: number; more: boolean };
+  find(query: TaskQuery): TaskPage | Promise<TaskPage>;
+  /** How many tasks a filter finds; `more` if it may be more. */
+  count(filter: TaskFilter): Found | Promise<Found>;
   /** The tasks of some ids, those that there are. */
-  summaries(ids: readonly string[]): readonly TaskSummary[];
+  summaries(ids: readonly string[]): readonly TaskSummary[] | Promise<readonly TaskSummary[]>;
   /** Whether the action can be done to a task in that state. */
   allowed(action: TasksCommand['action'], status: TaskStatus): boolean;
   /** Does it to a few. `delays`: milliseconds that each waits. */
@@ -43,11 +48,11 @@ export async function commandTasks(parts: BulkParts, command: TasksCommand, { dr
     throw typeError(`command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`);
   if (command.ids) {
     if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
-    return { results: dryRun ? preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };
+    return { results: dryRun ? await preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };
   }
   const filter = { ...command.filter, status: statesOf(parts, command) };
   const tasks = await find(parts, filter);
-  const found = foundOf(parts, filter, tasks.length);
+  const found = await foundOf(parts, filter, tasks.length);
   if (expect !== undefined && expect !== found.count) throw countChanged(found.count, expect);
   const some = tasks.slice(0, mostByFilter);
   if (dryRun) return { results: some.map((task) => ({ id: task.id, ok: true, task })), found };
@@ -79,7 +84,7 @@ async function find(parts: BulkParts, filter: TaskFilter & { status: TaskStatus[
   const found: TaskSummary[] = [];
   let after: string | undefined;
   while (filter.status.length > 0 && found.length <= mostByFilter) {
-    const { items, next } = parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
+    const { items, next } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
     found.push(...items);
     if (next === null) break;
     after = next;
@@ -88,14 +93,14 @@ async function find(parts: BulkParts, filter: TaskFilter & { status: TaskStatus[
   return found;
 }
 
-function foundOf(parts: BulkParts, filter: TaskFilter, collected: number): { count: number; relation: 'eq' | 'gte' } {
+async function foundOf(parts: BulkParts, filter: TaskFilter, collected: number): Promise<{ count: number; relation: 'eq' | 'gte' }> {
   if (collected <= mostByFilter) return { count: collected, relation: 'eq' };
-  const { n, more } = parts.count(filter);
+  const { n, more } = await parts.count(filter);
   return { count: Math.max(n, mostByFilter), relation: more ? 'gte' : 'eq' };
 }
 
-function preview(parts: BulkParts, action: TasksCommand['action'], ids: readonly string[]): CommandResult[] {
-  const byId = new Map(parts.summaries(ids).map((task) => [task.id, task]));
+async function preview(parts: BulkParts, action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
+  const byId = new Map((await parts.summaries(ids)).map((task) => [task.id, task]));
   return ids.map((id) => {
     const task = byId.get(id);
     if (!task) return { id, ok: false, code: 'TASK_NOT_FOUND' };

@@ -15,7 +15,7 @@ export interface ChangeNote {
 export type Transaction = Pick<ChainableCommander, 'xadd' | 'zadd' | 'zrem' | 'hset' | 'hdel'>;
 
 /** Entries of the stream that are kept at least; a reader that is further behind reads the queues again. */
-const keptEntries = 10_000;
+export const keptEntries = 10_000;
 /** Jobs of one entry. */
 const jobsOfEntry = 100;
 
@@ -56,17 +56,27 @@ export class ChangeNotes {
 function entriesOf(notes: readonly ChangeNote[]): string[][] {
   const entries: string[][] = [];
   for (let from = 0; from < notes.length; from += jobsOfEntry)
-    entries.push(notes.slice(from, from + jobsOfEntry).flatMap(({ queue, jobId, state }) => [state, `${queue}:${jobId}`]));
+    entries.push(notes.slice(from, from + jobsOfEntry).flatMap((note) => [note.state, memberOf(note)]));
   return entries;
+}
+
+/** The name of a job over all queues. */
+export function memberOf({ queue, jobId }: Pick<ChangeNote, 'queue' | 'jobId'>): string {
+  return `${queue}:${jobId}`;
+}
+
+/** The job of such a name; none for a text of another form. */
+export function jobOfMember(member: string): Pick<ChangeNote, 'queue' | 'jobId'> | undefined {
+  const colon = member.indexOf(':');
+  return colon > 0 ? { queue: member.slice(0, colon), jobId: member.slice(colon + 1) } : undefined;
 }
 
 /** The notes of a stream entry. Fields of another shape are skipped. */
 export function notesOfEntry(fields: readonly string[]): ChangeNote[] {
   const notes: ChangeNote[] = [];
   for (let n = 0; n + 1 < fields.length; n += 2) {
-    const [state, name = ''] = [fields[n], fields[n + 1]];
-    const colon = name.indexOf(':');
-    if (colon > 0 && isNotedState(state)) notes.push({ state, queue: name.slice(0, colon), jobId: name.slice(colon + 1) });
+    const [state, job] = [fields[n], jobOfMember(fields[n + 1] ?? '')];
+    if (job && isNotedState(state)) notes.push({ state, ...job });
   }
   return notes;
 }

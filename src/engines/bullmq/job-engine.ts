@@ -26,8 +26,9 @@ import type {
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import { describeWorker } from '../embedded/workers.js';
 import type { WorkerRow } from '../embedded/write.js';
-import { ChangeNotes } from './change-notes.js';
+import { ChangeNotes, memberOf } from './change-notes.js';
 import { type Connections, openConnections } from './connections.js';
+import { commandActions, EngineCommands } from './control/engine-commands.js';
 import { Enqueuer } from './enqueuer.js';
 import { Instances } from './instances.js';
 import { statusOf, summaryOf } from './job-view.js';
@@ -73,7 +74,7 @@ const patience = { connect: 700, answer: 5000 };
 
 /** Tasks as BullMQ jobs. */
 export class JobEngine implements TaskEngine {
-  readonly can: ReadonlySet<Action> = new Set([]);
+  readonly can: ReadonlySet<Action> = commandActions;
   readonly store: SharedStore;
   readonly #options: JobEngineOptions;
   readonly #keys: EngineKeys;
@@ -85,6 +86,7 @@ export class JobEngine implements TaskEngine {
   /** Where what is not in the window is read. */
   readonly #reader: CountSource;
   readonly #reading: ReadModel;
+  readonly #commands: EngineCommands;
   readonly #polling: Background;
   readonly #beating: Background;
   readonly #instances: Instances;
@@ -115,6 +117,14 @@ export class JobEngine implements TaskEngine {
     this.#queues = new Queues(redis, this.#keys);
     this.#reader = { redis, keys: this.#keys, catalog: this.#catalog };
     this.#reading = new LazyReadModel(() => WindowModel.open({ ...this.#reader, logger }));
+    this.#commands = new EngineCommands({
+      ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
+      ask: (call) => this.#ask(call),
+      reader: this.#reading,
+      observer: () => this.#observer,
+      enqueue: (tasks) => this.enqueue(tasks),
+      cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(memberOf({ queue, jobId }))),
+    });
     this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');
     this.#beating = new Background(logger, 'the heartbeat of this process');
     this.#instances = new Instances(redis, this.#keys);
@@ -194,7 +204,7 @@ export class JobEngine implements TaskEngine {
 
   /** Looks for what other processes asked for. */
   async #poll(): Promise<void> {
-    await this.#catalog.refresh();
+    await Promise.all([this.#catalog.refresh(), this.#commands.poll()]);
     this.#executor?.serve(this.#catalog.all());
   }
 
@@ -281,9 +291,7 @@ export class JobEngine implements TaskEngine {
 
   describe(): Promise<EngineDescription> {
     return this.#ask(async () => {
-      const [revs, schedules] = await Promise.all([this.#reading.revs(), this.#scheduler.states(), this.#catalog.refresh()]);
-      const labels = [...new Set(this.#catalog.all().map(({ label }) => label))].sort();
-      const queues = labels.map((name) => ({ name, paused: false, pause: null }));
+      const [revs, queues, schedules] = await Promise.all([this.#reading.revs(), this.#commands.queueStates(), this.#scheduler.states()]);
       return { engine: 'bullmq', ...revs, queues, schedules };
     });
   }
@@ -295,7 +303,7 @@ export class JobEngine implements TaskEngine {
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
     if ('schedule' in command) return this.#ask(() => this.#controlSchedule(command, by));
-    throw new TaskflowError('NOT_SUPPORTED', 'control');
+    return this.#commands.control(command, by);
   }
 
   async #controlSchedule({ action, schedule }: Extract<Command, { schedule: string }>, by: CommandBy): Promise<Outcome> {

@@ -55,9 +55,10 @@ export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt
   const again = count(fields[jobFields.interrupts]);
   return {
     ...{ id: json.id, name: json.name, status, queue: label, priority: taskPriority(json.priority), tags },
+    ...(status === 'running' && fields[jobFields.cancelling] && { engineState: 'cancelling' }),
     source: schedule === undefined ? 'manual' : 'scheduled',
     createdAt: isoTime(json.timestamp),
-    runAt: isoTime(dueAt ?? json.timestamp + (json.opts?.delay ?? 0)),
+    runAt: isoTime(dueAt ?? (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0))),
     startedAt: startedAt === null ? null : isoTime(startedAt),
     endedAt: endedAt === null ? null : isoTime(endedAt),
     duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import type { NewTask } from '../../tasks/engine.js';
 import { type EngineKeys, queueName } from './keys.js';
+import { redisScript, runScript } from './redis-script.js';
 
 /** A BullMQ queue of this engine. */
 export interface CatalogEntry {
@@ -87,13 +88,23 @@ export class QueueCatalog {
         `the queue '${entry.label}' would be number ${mostLabels + 1}; on Redis there can be ${mostLabels}`,
       );
     const merged = { ...known, ...rest };
-    const transaction = this.#redis.multi().hset(this.#keys.queues, queue, JSON.stringify(merged));
-    if (merged.concurrency !== undefined) transaction.hset(this.#keys.ofQueue(queue, 'meta'), 'concurrency', merged.concurrency);
-    await transaction.exec();
+    const keys = [this.#keys.queues, this.#keys.ofQueue(queue, 'meta'), this.#keys.pauses];
+    await runScript(this.#redis, store, keys, [queue, JSON.stringify(merged), entry.label, merged.concurrency ?? '']);
     this.#entries.set(queue, { queue, ...merged });
     return { queue, ...merged };
   }
 }
+
+/**
+ * Stores a queue, and pauses it if it is new and its label is paused. One step, so that it cannot miss a pause that is made
+ * meanwhile. KEYS: the hash of queues, what BullMQ keeps of this one, the hash of pauses. ARGV: the queue, its entry, its
+ * label, its concurrency or nothing.
+ */
+const store = redisScript(`
+local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'concurrency', ARGV[4]) end
+if isNew == 1 and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 then redis.call('HSET', KEYS[2], 'paused', 1) end
+`);
 
 /** An entry as it is stored; none for text of another shape. */
 function entryOf(queue: string, text: string): CatalogEntry[] {

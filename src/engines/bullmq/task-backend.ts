@@ -13,7 +13,7 @@ import {
   raw2NextJobData,
 } from 'bullmq';
 import type { Redis } from 'ioredis';
-import type { ChangeNotes, Transaction } from './change-notes.js';
+import { type ChangeNotes, memberOf, type Transaction } from './change-notes.js';
 import { persistently } from './connections.js';
 import type { EngineKeys, Marker } from './keys.js';
 import { type LockScope, takeLocks } from './run/locks.js';
@@ -288,6 +288,7 @@ export class TaskBackend extends RedisQueueBackend {
     this.execCommand(transaction, command, args);
     changes.addTo(transaction, [{ queue: this.name, jobId, state }]);
     if (marker) transaction.zadd(keys.marked(this.name, marker), at, jobId);
+    if (marker === 'cancelled') transaction.hdel(keys.cancelling, memberOf({ queue: this.name, jobId }));
     const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
     if (error) throw error;
     return this.#keepFetched(raw);

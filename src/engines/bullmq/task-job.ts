@@ -53,6 +53,12 @@ export const jobFields = {
   stalls: 'tfc',
   /** Log lines written so far. */
   logLines: 'tfl',
+  /** Since when it is to be cancelled while it runs; Unix milliseconds, or empty. */
+  cancelling: 'tfx',
+  /** When it came due, if a command changed that; Unix milliseconds. */
+  runAt: 'tfw',
+  /** The deadline of the present series, if that is not the first; Unix milliseconds. */
+  deadline: 'tfd',
 } as const;
 
 /** Field of the record of one attempt. */
@@ -154,6 +160,11 @@ export function notesOfJob({ json }: TaskJob): TaskNotes {
 export function attemptsOf({ json, fields }: TaskJob): number {
   const stored = fields[jobFields.attempts];
   return stored === undefined ? (json.attemptsMade ?? 0) : count(stored);
+}
+
+/** Unix milliseconds after which a job is neither started nor tried again; none without a deadline. */
+export function deadlineOf(job: TaskJob): number | undefined {
+  return count(job.fields[jobFields.deadline]) || notesOfJob(job).deadline;
 }
 
 /** How a failed job ended, if not by a failure. */

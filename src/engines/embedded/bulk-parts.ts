@@ -15,8 +15,8 @@ export function rerunOf(
   return { kind: action, ids, newIds: ids.map(newId), args, at };
 }
 
-/** Where each action can be done. */
-const allowed: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
+/** The states in which each action can be done. */
+export const allowedStates: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
   retry: canRetry,
   cancel: canCancel,
   delete: isEnded,
@@ -29,7 +29,7 @@ export function embeddedParts(reader: Reader, commits: Pick<GroupCommit, 'submit
     find: (query) => reader.find(query),
     count: (filter) => reader.count(filter),
     summaries: (ids) => reader.summaries(ids),
-    allowed: (action, status) => allowed[action](status),
+    allowed: (action, status) => allowedStates[action](status),
     act: ({ action }, ids, delays) => commits.submit<'retry'>({ kind: action as 'retry', ids, at, ...(delays && { delays }) }),
   };
 }

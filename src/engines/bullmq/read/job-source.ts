@@ -6,9 +6,10 @@ import { jobFields, type TaskJob } from '../task-job.js';
 import { jobOfHash } from './stored-jobs.js';
 
 /** Fields of a job's hash that a list shows. `data` and `returnvalue`, which may be large, are not among them. */
-const listFields = [
+export const listFields: readonly string[] = [
   ...['name', 'opts', 'timestamp', 'delay', 'priority', 'processedOn', 'finishedOn', 'atm', 'failedReason', 'progress', 'rjk'],
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.marker, jobFields.error],
+  ...[jobFields.cancelling, jobFields.runAt],
 ];
 /** Longest message of an error that is kept; other programs store messages of any length. */
 const longestMessage = 10_000;
@@ -124,13 +125,14 @@ export class JobSource {
     ]);
     const dueAt = new Map(delayed.map((job, n) => [job, dueTime(found[jobs.length + n])]));
     return {
-      found: jobs.map((job, n) => ({ ...job, job: jobOf(job.jobId, found[n] as (string | null)[]), dueAt: dueAt.get(job) })),
+      found: jobs.map((job, n) => ({ ...job, job: jobOfRow(job.jobId, found[n] as (string | null)[]), dueAt: dueAt.get(job) })),
       ...rest,
     };
   }
 }
 
-function jobOf(id: string, values: readonly (string | null)[]): TaskJob | undefined {
+/** The job of the values of those fields; none if it is gone. */
+export function jobOfRow(id: string, values: readonly (string | null)[]): TaskJob | undefined {
   const hash: Record<string, string> = {};
   for (const [n, field] of listFields.entries()) {
     const value = values[n];

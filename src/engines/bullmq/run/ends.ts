@@ -1,6 +1,16 @@
 import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
 import type { EndNotes } from '../task-backend.js';
-import { type AttemptRecord, attemptField, attemptsOf, count, type ErrorNote, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import {
+  type AttemptRecord,
+  attemptField,
+  attemptsOf,
+  count,
+  deadlineOf,
+  type ErrorNote,
+  jobFields,
+  notesOfJob,
+  type TaskJob,
+} from '../task-job.js';
 
 /** The attempt that ends. */
 interface EndingAttempt {
@@ -13,6 +23,9 @@ interface EndingAttempt {
 
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
 const longestRecord = 64 * 1024;
+
+/** Fields of a job that was cancelled. */
+const cancelled = { [jobFields.marker]: 'cancelled', [jobFields.error]: '', [jobFields.cancelling]: '' };
 
 const interrupted: StoredError = {
   name: 'Interrupted',
@@ -27,7 +40,8 @@ export function successNotes({ job, attempt }: EndingAttempt, result: Extract<At
     state: 'completed',
     result: result.result,
     fields: {
-      ...(attempt > 1 && { [jobFields.attempts]: attempt }),
+      // BullMQ counts the first attempt itself. A task that was cancelled before has a count here already.
+      ...((attempt > 1 || job.fields[jobFields.attempts] !== undefined) && { [jobFields.attempts]: attempt }),
       // An error of an attempt before this one is no error of the task any more.
       ...(job.fields[jobFields.error] && { [jobFields.error]: '' }),
       ...(result.resultOmitted !== undefined && { [jobFields.resultOmitted]: result.resultOmitted }),
@@ -51,14 +65,19 @@ export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
 
 /** What is written when a running task is cancelled. */
 export function cancelNotes(ending: EndingAttempt): EndNotes {
-  const fields = { ...recordOf(ending, 'cancelled', undefined), [jobFields.marker]: 'cancelled', [jobFields.error]: '' };
-  return { state: 'failed', marker: 'cancelled', fields };
+  return { state: 'failed', marker: 'cancelled', fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled } };
+}
+
+/** What is written when a task is cancelled before an attempt of it that was about to begin. */
+export function cancelledBeforeNotes(job: TaskJob): EndNotes {
+  return { state: 'failed', marker: 'cancelled', fields: { [jobFields.attempts]: attemptsOf(job), ...cancelled } };
 }
 
 /** What is written when the process of an attempt ended before it, and whether the task may run again. */
 export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boolean; error: StoredError } {
   const { job, now } = ending;
-  const { interrupts = 0, deadline } = notesOfJob(job);
+  const { interrupts = 0 } = notesOfJob(job);
+  const deadline = deadlineOf(job);
   const died = count(job.fields[jobFields.interrupts]);
   const again = died < interrupts && (deadline === undefined || deadline > now);
   const fields = { ...recordOf(ending, 'interrupted', interrupted), ...errorField(interrupted) };

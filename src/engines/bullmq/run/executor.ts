@@ -14,9 +14,9 @@ import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { type EndNotes, TaskBackend } from '../task-backend.js';
-import { count, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
 import { Attempt } from './attempt.js';
-import { cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
+import { cancelledBeforeNotes, cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
 import { TaskWorker } from './task-worker.js';
 
 /** How long what a handler says is gathered before it is written; milliseconds. */
@@ -129,7 +129,8 @@ export class Executor {
     const task = worker.take(job);
     const backend = worker.getBackend();
     if (!this.#parts.runner.names().has(job.name)) return this.#return(backend, job, task, token);
-    const { deadline } = notesOfJob(task);
+    if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
+    const deadline = deadlineOf(task);
     if (deadline !== undefined && deadline <= Date.now()) {
       const error = describeError(job.name, new DOMException('the deadline of the task passed before it was started', 'TimeoutError'));
       return this.#fail(backend, entry, job, task, deadlineNotes(task, error), error);
@@ -339,10 +340,10 @@ function sleep(milliseconds: number): Promise<void> {
 /** A job as the runner takes it. */
 function claimedOf(task: TaskJob, { label }: CatalogEntry): ClaimedTask {
   const { json, fields } = task;
-  const { tags = {}, deadline } = notesOfJob(task);
+  const { tags = {} } = notesOfJob(task);
   const attempt = nextAttempt(task);
   return {
-    ...{ id: json.id, name: json.name, queue: label, tags, attempt, args: json.data, deadlineAt: deadline },
+    ...{ id: json.id, name: json.name, queue: label, tags, attempt, args: json.data, deadlineAt: deadlineOf(task) },
     tryNumber: attempt - count(fields[jobFields.seriesStart]) - count(fields[jobFields.interrupts]),
     logLines: count(fields[jobFields.logLines]),
   };

@@ -1,0 +1,67 @@
+import type { KeepJobs } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Action, Command, CommandBy, NewTask, Outcome, QueueState, TransitionObserver } from '../../../tasks/engine.js';
+import type { EngineKeys } from '../keys.js';
+import type { QueueCatalog } from '../queue-catalog.js';
+import type { ReadModel } from '../read/read-model.js';
+import { Cancellations } from './cancellations.js';
+import { findQueues } from './found-jobs.js';
+import { JobSteps } from './job-steps.js';
+import { QueuePauses } from './queue-pauses.js';
+import { Reruns } from './reruns.js';
+import { type Ask, TaskCommands } from './task-commands.js';
+
+interface EngineCommandsParts {
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+  kept: KeepJobs;
+  ask: Ask;
+  reader: ReadModel;
+  observer(): TransitionObserver | undefined;
+  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
+  /** Cancels the attempts of this process among jobs of these names. */
+  cancelHere(members: ReadonlySet<string>): void;
+}
+
+/** What the Redis engine can do with tasks, queues and schedules. */
+export const commandActions: ReadonlySet<Action> = new Set(['cancel', 'retry', 'rerun', 'delete', 'run', 'pause', 'resume', 'remove']);
+
+/** Everything that a user can do with tasks and queues of the Redis engine. */
+export class EngineCommands {
+  readonly #ask: Ask;
+  readonly #tasks: TaskCommands;
+  readonly #pauses: QueuePauses;
+  readonly #cancellations: Cancellations;
+
+  constructor(parts: EngineCommandsParts) {
+    const { redis, keys, catalog, kept, ask, reader, observer, enqueue, cancelHere } = parts;
+    this.#ask = ask;
+    const steps = new JobSteps({ redis, keys, kept });
+    const queuesOf = (ids: readonly string[]): ReturnType<typeof findQueues> => findQueues({ redis, keys, catalog }, ids);
+    const reruns = new Reruns({
+      ...{ steps, queuesOf, ask, enqueue },
+      argumentsOf: ({ queue, jobId }) => redis.hget(keys.ofQueue(queue, jobId), 'data'),
+    });
+    this.#tasks = new TaskCommands({ steps, reruns, queuesOf, reader, ask, observer, cancelling: cancelHere });
+    this.#pauses = new QueuePauses({ redis, keys, catalog, steps });
+    this.#cancellations = new Cancellations({ redis, keys, steps, cancelHere });
+  }
+
+  async control(command: Exclude<Command, { schedule: string }>, by: CommandBy): Promise<Outcome> {
+    if (!('queue' in command)) return this.#tasks.control(command, by);
+    const { action, queue } = command;
+    await this.#ask(() => (action === 'pause' ? this.#pauses.pause(queue, by) : this.#pauses.resume(queue)));
+    return { results: [], known: true };
+  }
+
+  /** The queues, and which of them are paused. */
+  queueStates(): Promise<QueueState[]> {
+    return this.#ask(() => this.#pauses.states());
+  }
+
+  /** Cancels running tasks that another process was asked to cancel. */
+  poll(): Promise<void> {
+    return this.#cancellations.poll();
+  }
+}

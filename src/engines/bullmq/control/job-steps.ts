@@ -1,0 +1,175 @@
+import { randomUUID } from 'node:crypto';
+import { type IRedisTransaction, type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { keptEntries, memberOf } from '../change-notes.js';
+import type { JobState } from '../job-view.js';
+import type { EngineKeys } from '../keys.js';
+import { jobOfRow, listFields } from '../read/job-source.js';
+import type { TaskJob } from '../task-job.js';
+import { answersOf } from './found-jobs.js';
+import { StepBackend, type StepJob } from './step-backend.js';
+import { type StepScript, stepScripts } from './step-scripts.js';
+
+/** Where a job is. */
+export interface JobPlace {
+  queue: string;
+  jobId: string;
+}
+
+/** What became of a command to one job. */
+export interface StepAnswer {
+  /** Whether the state of the job allowed it. */
+  done: boolean;
+  /** The state that the job was in before. */
+  state: JobState | 'gone';
+  /** The job after the command, or before it was removed. */
+  job: TaskJob | undefined;
+}
+
+interface JobStepsParts {
+  redis: Redis;
+  keys: EngineKeys;
+  /** Which failed jobs are kept; cancelled ones are among them. */
+  kept: KeepJobs;
+}
+
+/** One step: the script that decides, and what BullMQ does then. */
+interface Step {
+  script: StepScript;
+  keys: readonly string[];
+  args: readonly (string | number)[];
+  move?(backend: StepBackend, transaction: IRedisTransaction, job: StepJob): void;
+}
+
+/** A transaction of ioredis, of which BullMQ's type shows a part. */
+type StepTransaction = IRedisTransaction & { hmget(key: string, ...fields: string[]): unknown };
+
+/**
+ * Commands to single jobs. Each is one transaction: a script of ours, which decides, and the step of BullMQ that moves the job.
+ * Calls in the same turn of the event loop share a round trip.
+ */
+export class JobSteps {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+  readonly #kept: KeepJobs;
+  readonly #connection: RedisConnection;
+  readonly #names: QueueKeys;
+  readonly #backends = new Map<string, StepBackend>();
+  /** The value of the lock under which a job is moved. */
+  readonly #token = randomUUID();
+
+  constructor({ redis, keys, kept }: JobStepsParts) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#kept = kept;
+    this.#names = new QueueKeys(keys.prefix);
+    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
+    this.#connection.on('error', () => undefined);
+    for (const [name, script] of Object.entries(stepScripts)) redis.defineCommand(commandOf(name as StepScript), script);
+  }
+
+  /** Cancels a job that waits, or notes that a running one is to be cancelled. `by`: who asks, as text. */
+  cancel(place: JobPlace, at: number, by: string): Promise<StepAnswer> {
+    const { cancelling, changes } = this.#keys;
+    return this.#step(place, at, {
+      script: 'cancel',
+      keys: [this.#keys.marked(place.queue, 'cancelled'), cancelling, changes],
+      args: [this.#token, at, memberOf(place), by, keptEntries],
+      move: (backend, transaction, job) => backend.fail(transaction, job, this.#kept),
+    });
+  }
+
+  /** Sends a failed job back to wait as a new series of attempts, after `delay` milliseconds. */
+  retry(place: JobPlace, at: number, delay: number): Promise<StepAnswer> {
+    const { cancelling, changes } = this.#keys;
+    return this.#step(place, at, {
+      script: 'retry',
+      keys: [...this.#marked(place), cancelling, changes],
+      args: [this.#token, at, memberOf(place), delay, keptEntries],
+      move: (backend, transaction, job) => backend.sendBack(transaction, job, delay),
+    });
+  }
+
+  /** Ends the delay of a job. */
+  run(place: JobPlace, at: number): Promise<StepAnswer> {
+    return this.#step(place, at, {
+      script: 'run',
+      keys: [this.#keys.changes],
+      args: [at, memberOf(place), keptEntries],
+      move: (backend, transaction, { jobId }) => backend.endDelay(transaction, jobId),
+    });
+  }
+
+  /** Removes a job that has ended. */
+  remove(place: JobPlace, at: number): Promise<StepAnswer> {
+    const { cancelling, changes } = this.#keys;
+    return this.#step(place, at, {
+      script: 'remove',
+      keys: [...this.#marked(place), cancelling, changes],
+      args: [this.#token, memberOf(place), keptEntries],
+      move: (backend, transaction, job) => backend.removeUnlocked(transaction, job),
+    });
+  }
+
+  /** Notes the id of the rerun of a job. */
+  noteRerun(place: JobPlace, at: number, rerunId: string): Promise<StepAnswer> {
+    return this.#step(place, at, { script: 'rerun', keys: [this.#keys.changes], args: [rerunId, memberOf(place), keptEntries] });
+  }
+
+  /** Says in what state a job is. */
+  look(place: JobPlace): Promise<StepAnswer> {
+    return this.#step(place, 0, { script: 'look', keys: [this.#keys.changes], args: [] });
+  }
+
+  /** Forgets that a job is to be cancelled, if it has ended. */
+  forgetCancel(place: JobPlace): Promise<StepAnswer> {
+    return this.#step(place, 0, { script: 'forget', keys: [this.#keys.cancelling], args: [memberOf(place)] });
+  }
+
+  /** Pauses or resumes a queue of BullMQ. */
+  async setPaused(queue: string, isPaused: boolean): Promise<void> {
+    await this.#connection.client;
+    await this.#backend(queue).pause(isPaused);
+  }
+
+  #marked({ queue }: JobPlace): string[] {
+    return [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted')];
+  }
+
+  async #step({ queue, jobId }: JobPlace, at: number, { script, keys, args, move }: Step): Promise<StepAnswer> {
+    const client = await this.#connection.client;
+    const backend = this.#backend(queue);
+    const row = [backend.toKey(jobId), ...listFields] as const;
+    const transaction = client.multi() as StepTransaction;
+    const isRemoval = script === 'remove';
+    if (isRemoval) transaction.hmget(...row);
+    transaction.runCommand(commandOf(script), [...keys, backend.toKey(''), jobId, ...args]);
+    move?.(backend, transaction, { jobId, token: this.#token, at });
+    if (!isRemoval) transaction.hmget(...row);
+    const answers = await answersOf(transaction.exec());
+    const [verdict, state] = answers[isRemoval ? 1 : 0] as [number, StepAnswer['state']];
+    const moved = answers[isRemoval ? 2 : 1];
+    if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
+      throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
+    const fields = answers[isRemoval ? 0 : answers.length - 1] as (string | null)[];
+    return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, fields) };
+  }
+
+  #backend(queue: string): StepBackend {
+    let backend = this.#backends.get(queue);
+    if (!backend) {
+      const [keys, toKey] = [this.#names.getKeys(queue), (type: string) => this.#names.toKey(queue, type)];
+      backend = new StepBackend(this.#connection, queue, keys, toKey, { connection: this.#redis }, undefined, false);
+      this.#backends.set(queue, backend);
+    }
+    return backend;
+  }
+}
+
+/** How a script answers: the state forbids the command, BullMQ's step follows, or the process that runs the job does the rest. */
+const verdicts = { refused: 0, taken: 1, asked: 2 };
+
+/** The name of a script as a command of ioredis. */
+function commandOf(script: StepScript): string {
+  return `taskflow:${script}`;
+}

@@ -1,0 +1,70 @@
+import type { Redis } from 'ioredis';
+import type { CommandBy, Pause, QueueState } from '../../../tasks/engine.js';
+import type { EngineKeys } from '../keys.js';
+import type { QueueCatalog } from '../queue-catalog.js';
+import { answersOf } from './found-jobs.js';
+import type { JobSteps } from './job-steps.js';
+
+interface QueuePausesParts {
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+  steps: JobSteps;
+}
+
+/**
+ * Pauses of queues as users know them. Such a label may stand for several queues of BullMQ, which are paused one by one. Who
+ * paused it, and why, is in a hash; `QueueCatalog` looks there before a queue joins the label.
+ */
+export class QueuePauses {
+  readonly #parts: QueuePausesParts;
+
+  constructor(parts: QueuePausesParts) {
+    this.#parts = parts;
+  }
+
+  async pause(label: string, { actor, reason }: CommandBy): Promise<void> {
+    const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
+    // Noted first: a queue that joins the label meanwhile is either in the list that is read next, or finds the note.
+    await this.#parts.redis.hset(this.#parts.keys.pauses, label, JSON.stringify(pause));
+    await this.#setAll(label, true);
+  }
+
+  async resume(label: string): Promise<void> {
+    await this.#parts.redis.hdel(this.#parts.keys.pauses, label);
+    await this.#setAll(label, false);
+  }
+
+  async #setAll(label: string, isPaused: boolean): Promise<void> {
+    const { catalog, steps } = this.#parts;
+    await catalog.refresh();
+    await Promise.all(catalog.ofLabel(label).map(({ queue }) => steps.setPaused(queue, isPaused)));
+  }
+
+  /** All queues that there are, and those that are paused before there is one. */
+  async states(): Promise<QueueState[]> {
+    const { redis, keys, catalog } = this.#parts;
+    await catalog.refresh();
+    const entries = catalog.all();
+    const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);
+    const [stored, ...answers] = await answersOf(redis.pipeline([['hgetall', keys.pauses], ...asked]).exec());
+    const pauses = stored as Record<string, string>;
+    // Another program may have paused a queue of BullMQ.
+    const isRunning = new Set(entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label));
+    const labels = [...new Set([...entries.map(({ label }) => label), ...Object.keys(pauses)])].sort();
+    return labels.map((name) => {
+      const pause = pauseOf(pauses[name]);
+      return { name, paused: pause !== null || (entries.length > 0 && !isRunning.has(name)), pause };
+    });
+  }
+}
+
+function pauseOf(text: string | undefined): Pause | null {
+  if (text === undefined) return null;
+  try {
+    const { by, at, reason } = JSON.parse(text) as Partial<Pause>;
+    return { by: String(by), at: String(at), reason: typeof reason === 'string' ? reason : null };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,87 @@
+import type { CommandResult, NewTask } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
+import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
+import { statusOf, summaryOf } from '../job-view.js';
+import type { CatalogEntry } from '../queue-catalog.js';
+import { notesOfJob, type TaskJob, taskPriority, toJob } from '../task-job.js';
+import type { JobPlace, JobSteps } from './job-steps.js';
+import type { Ask } from './task-commands.js';
+
+/** Tasks that are read and stored in one go. */
+const stepSize = 200;
+
+interface RerunsParts {
+  steps: JobSteps;
+  queuesOf(ids: readonly string[]): Promise<ReadonlyMap<string, CatalogEntry>>;
+  /** JSON text of the arguments of a job. */
+  argumentsOf(place: JobPlace): Promise<string | null>;
+  ask: Ask;
+  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
+}
+
+/** An ended task, and the new one that repeats it. */
+interface Rerun {
+  place: JobPlace;
+  task: NewTask;
+}
+
+/** Makes new tasks of ended ones. */
+export class Reruns {
+  readonly #parts: RerunsParts;
+
+  constructor(parts: RerunsParts) {
+    this.#parts = parts;
+  }
+
+  async rerun({ ids, args }: { ids: readonly string[]; args?: string | undefined }): Promise<CommandResult[]> {
+    const { ask, enqueue, steps } = this.#parts;
+    const results: CommandResult[] = [];
+    for (let from = 0; from < ids.length; from += stepSize) {
+      const some = ids.slice(from, from + stepSize);
+      const prepared = await ask(() => this.#prepare(some, args));
+      const reruns = prepared.filter((each): each is Rerun => 'place' in each);
+      await enqueue(reruns.map(({ task }) => task));
+      // The new tasks are stored. Only the way from the old ones to them is lost should this fail.
+      await ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.createdAt, task.id))));
+      results.push(...prepared.map((each) => ('place' in each ? resultOf(each) : each)));
+    }
+    return results;
+  }
+
+  async #prepare(ids: readonly string[], args: string | undefined): Promise<(Rerun | CommandResult)[]> {
+    const entries = await this.#parts.queuesOf(ids);
+    return Promise.all(
+      ids.map(async (id): Promise<Rerun | CommandResult> => {
+        const entry = entries.get(id);
+        if (!entry) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const place = { queue: entry.queue, jobId: id };
+        const [{ state, job }, stored] = await Promise.all([this.#parts.steps.look(place), this.#parts.argumentsOf(place)]);
+        if (state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const status = statusOf(job, state);
+        if (!isEnded(status)) return { id, ok: false, code: 'TASK_STATE_CONFLICT', status };
+        return { place, task: copyOf(job, entry, args ?? stored ?? '[]') };
+      }),
+    );
+  }
+}
+
+function resultOf({ place, task }: Rerun): CommandResult {
+  return { id: place.jobId, ok: true, task: summaryOf({ json: toJob(task, true), fields: {} }, task.queue, 'pending') };
+}
+
+/** A new task as the one of a job was. Its deadline is as far away as that of the job was. */
+function copyOf(job: TaskJob, { label, concurrency }: CatalogEntry, args: string): NewTask {
+  const { json } = job;
+  const { attempts = 1, delay = 0, backoff } = json.opts ?? {};
+  const { tags = {}, interrupts = 0, deadline } = notesOfJob(job);
+  const id = newTaskId();
+  const createdAt = timeOfTaskId(id);
+  return {
+    ...{ id, name: json.name, args, queue: label, priority: taskPriority(json.priority), tags, source: 'manual' },
+    ...{ createdAt, runAt: createdAt, attempts, interrupts, rerunOf: json.id, concurrency },
+    ...(deadline !== undefined && { deadlineAt: createdAt + deadline - json.timestamp - delay }),
+    ...(typeof backoff === 'object' && {
+      retryDelay: { milliseconds: backoff.delay ?? 0, doubling: backoff.type === 'exponential' },
+    }),
+  };
+}

@@ -1,0 +1,42 @@
+import { type IRedisTransaction, type KeepJobs, type MinimalJob, RedisQueueBackend } from 'bullmq';
+
+/** A job that a step moves, with the token of the lock that our script took. */
+export interface StepJob {
+  jobId: string;
+  token: string;
+  /** Unix milliseconds. */
+  at: number;
+}
+
+/** What is written as the error of a cancelled job, for other programs. */
+const reason = 'the task was cancelled';
+
+/** BullMQ's scripts for one queue, as commands of a transaction. */
+export class StepBackend extends RedisQueueBackend {
+  /** Ends a job under our lock as failed. */
+  fail(transaction: IRedisTransaction, { jobId, token, at }: StepJob, kept: KeepJobs): void {
+    // BullMQ tells by an event that a job has used up its attempts, which a cancelled one has not.
+    const ended = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
+    const args = this.moveToFinishedArgs(ended, reason, 'failedReason', kept, 'failed', token, at, false);
+    this.execCommand(transaction, 'moveToFinished', args);
+  }
+
+  /** Sends a job under our lock back to wait, for some milliseconds or until its turn. */
+  sendBack(transaction: IRedisTransaction, { jobId, token, at }: StepJob, delay: number): void {
+    if (delay > 0) this.execCommand(transaction, 'moveToDelayed', this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true }));
+    else this.execCommand(transaction, 'retryJob', this.retryJobArgs(jobId, false, token));
+  }
+
+  /** Ends the delay of a job. */
+  endDelay(transaction: IRedisTransaction, jobId: string): void {
+    const { delayed, wait, paused, meta, prioritized, active, pc, events, marker } = this.keys;
+    const keys = [delayed, wait, paused, meta, prioritized, active, pc, events, marker];
+    this.execCommand(transaction, 'promote', [...keys, this.toKey(''), jobId]);
+  }
+
+  /** Removes a job unless it is locked, and releases the lock if it is ours. */
+  removeUnlocked(transaction: IRedisTransaction, { jobId, token }: StepJob): void {
+    this.execCommand(transaction, 'removeJob', this.removeArgs(jobId, false));
+    this.execCommand(transaction, 'releaseLock', [this.toKey(`${jobId}:lock`), token]);
+  }
+}

@@ -1,0 +1,179 @@
+/*
+ * Scripts that come before a step of BullMQ in the same transaction. Each decides whether the state of the job allows the
+ * command, and writes what BullMQ has no place for. It answers `{0, state}` if the state forbids the command, `{1, state
+ * before}` if BullMQ's step is to follow, and `{2, state}` if the process that runs the job does the rest.
+ *
+ * BullMQ moves a job to an end, or back to the waiting ones, only if the job is active and locked by the process that asks.
+ * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under a lock of ours, until
+ * BullMQ's own step moves it on in the same transaction. If the script refuses, the job has no such lock, and BullMQ's step
+ * does nothing. These lines are the only ones that write keys of BullMQ. They were written for BullMQ 6.7.
+ */
+
+/** ARGV[1] is BullMQ's prefix of the queue, ARGV[2] the id of the job. */
+const common = `
+local prefix, id = ARGV[1], ARGV[2]
+local job = prefix .. id
+local function stateOf()
+  if redis.call('EXISTS', job) == 0 then return 'gone' end
+  for _, set in ipairs({'completed', 'failed', 'delayed', 'prioritized', 'waiting-children'}) do
+    if redis.call('ZSCORE', prefix .. set, id) then return set end
+  end
+  if redis.call('LPOS', prefix .. 'active', id) then return 'active' end
+  return 'waiting'
+end
+local function note(stream, kept, state, member)
+  redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', state, member)
+end
+local state = stateOf()
+`;
+
+/** Makes the job active under a lock, which ends by itself should BullMQ's step never come. */
+const take = `
+local function take(token)
+  redis.call('RPUSH', prefix .. 'active', id)
+  redis.call('SET', job .. ':lock', token, 'PX', 10000)
+end
+local function attempts()
+  return redis.call('HGET', job, 'tfn') or redis.call('HGET', job, 'atm') or '0'
+end
+`;
+
+/**
+ * KEYS: the set of cancelled jobs, the hash of those to be cancelled, the stream of changes.
+ * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, who cancels, entries that the stream keeps.
+ */
+const cancel = `${common}${take}
+local token, at, member, by, kept = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+if state == 'active' then
+  redis.call('HSET', job, 'tfx', at)
+  redis.call('HSET', KEYS[2], member, by)
+  note(KEYS[3], kept, 'changed', member)
+  return {2, state}
+end
+local isFlow = redis.call('HEXISTS', job, 'parentKey') == 1
+  or redis.call('EXISTS', job .. ':dependencies', job .. ':processed', job .. ':failed', job .. ':unsuccessful') > 0
+if isFlow then return {0, state} end
+if state == 'delayed' or state == 'prioritized' then
+  redis.call('ZREM', prefix .. state, id)
+elseif state ~= 'waiting' or
+  (redis.call('LREM', prefix .. 'wait', -1, id) == 0 and redis.call('LREM', prefix .. 'paused', -1, id) == 0) then
+  return {0, state}
+end
+take(token)
+redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled', 'tfe', '', 'tfx', '')
+local deduplication = redis.call('HGET', job, 'deid')
+if deduplication and redis.call('GET', prefix .. 'de:' .. deduplication) == id then
+  redis.call('DEL', prefix .. 'de:' .. deduplication)
+end
+redis.call('ZADD', KEYS[1], at, id)
+redis.call('HDEL', KEYS[2], member)
+note(KEYS[3], kept, 'failed', member)
+return {1, state}
+`;
+
+/**
+ * KEYS: the sets of cancelled and of interrupted jobs, the hash of those to be cancelled, the stream of changes.
+ * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, milliseconds that it waits, entries that the
+ * stream keeps.
+ */
+const retry = `${common}${take}
+local token, at, member, delay, kept = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+if state ~= 'failed' or redis.call('HEXISTS', job, 'parentKey') == 1 then return {0, state} end
+local created, text, deduplication, marker = unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'tfm'))
+local opts = cjson.decode(text or '{}')
+if deduplication then
+  local key = prefix .. 'de:' .. deduplication
+  local holder = redis.call('GET', key)
+  if holder and holder ~= id then return {0, state} end
+  local left = created + ((opts['de'] or {})['ttl'] or 0) - at
+  if not holder and left > 0 then redis.call('SET', key, id, 'PX', string.format('%.0f', left)) end
+end
+redis.call('ZREM', prefix .. 'failed', id)
+take(token)
+local made, due = attempts(), string.format('%.0f', at + delay)
+redis.call('HSET', job, 'tfn', made, 'tfs', made, 'tfw', due)
+local deadline = (opts['taskflow'] or {})['deadline']
+if deadline then
+  local allowed = deadline - created - (opts['delay'] or 0)
+  redis.call('HSET', job, 'tfd', string.format('%.0f', at + delay + allowed))
+end
+redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfm', 'tfx', 'tfo')
+if marker == 'cancelled' then redis.call('HDEL', job, 'failedReason', 'tfe') end
+redis.call('ZREM', KEYS[1], id)
+redis.call('ZREM', KEYS[2], id)
+redis.call('HDEL', KEYS[3], member)
+note(KEYS[4], kept, delay > 0 and 'delayed' or 'waiting', member)
+return {1, state}
+`;
+
+/**
+ * KEYS: the stream of changes. ARGV: prefix, id, time, name of the job in the stream, entries that the stream keeps.
+ */
+const run = `${common}
+local at, member, kept = ARGV[3], ARGV[4], ARGV[5]
+if state ~= 'delayed' then return {0, state} end
+redis.call('HSET', job, 'tfw', at)
+note(KEYS[1], kept, 'waiting', member)
+return {1, state}
+`;
+
+/**
+ * BullMQ removes a job in any state unless it is locked, so the script locks a job that has not ended. The lock is released
+ * in the same transaction.
+ *
+ * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to be cancelled, the stream of changes.
+ * ARGV: prefix, id, token, name of the job in the hash and the stream, entries that the stream keeps.
+ */
+const remove = `${common}
+local token, member, kept = ARGV[3], ARGV[4], ARGV[5]
+if state ~= 'completed' and state ~= 'failed' then
+  if state ~= 'gone' then redis.call('SET', job .. ':lock', token, 'NX', 'PX', 10000) end
+  return {0, state}
+end
+redis.call('ZREM', KEYS[1], id)
+redis.call('ZREM', KEYS[2], id)
+redis.call('HDEL', KEYS[3], member)
+note(KEYS[4], kept, 'removed', member)
+return {1, state}
+`;
+
+/**
+ * Notes the id of the rerun of a job, if the job is still there.
+ *
+ * KEYS: the stream of changes. ARGV: prefix, id, id of the rerun, name of the job in the stream, entries that the stream keeps.
+ */
+const rerun = `${common}
+if state == 'gone' then return {0, state} end
+redis.call('HSET', job, 'tfr', ARGV[3])
+note(KEYS[1], ARGV[5], 'changed', ARGV[4])
+return {1, state}
+`;
+
+/** Only says the state. KEYS: any key of ours, since a Redis Cluster needs one. ARGV: prefix, id. */
+const look = `${common}
+return {0, state}
+`;
+
+/**
+ * Forgets that a job is to be cancelled, if it has ended or is gone.
+ *
+ * KEYS: the hash of jobs to be cancelled. ARGV: prefix, id, the name of the job in the hash.
+ */
+const forget = `${common}
+if state ~= 'completed' and state ~= 'failed' and state ~= 'gone' then return {0, state} end
+redis.call('HDEL', KEYS[1], ARGV[3])
+return {1, state}
+`;
+
+/** The scripts as ioredis takes them, with how many keys each has. */
+export const stepScripts = {
+  cancel: { numberOfKeys: 3, lua: cancel },
+  retry: { numberOfKeys: 4, lua: retry },
+  run: { numberOfKeys: 1, lua: run },
+  remove: { numberOfKeys: 4, lua: remove },
+  rerun: { numberOfKeys: 1, lua: rerun },
+  look: { numberOfKeys: 1, lua: look },
+  forget: { numberOfKeys: 1, lua: forget },
+} as const;
+
+export type StepScript = keyof typeof stepScripts;

@@ -1,0 +1,295 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { FlowProducer, Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
+import { TaskManager } from '../../../../src/manager.js';
+import { loggerOption } from '../../../../src/options.js';
+import { RedisServer } from '../../../helpers/redis.js';
+import { waitFor } from '../../../helpers/wait.js';
+
+const by = { actor: 'test' };
+
+let server: RedisServer;
+let redis: Redis;
+let prefixes = 0;
+let prefix: string;
+const closing: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  server = await RedisServer.start();
+  redis = new Redis(server.connection);
+});
+afterAll(async () => {
+  redis.disconnect();
+  await server.remove();
+});
+beforeEach(() => {
+  prefixes += 1;
+  prefix = `commands-${prefixes}`;
+});
+afterEach(async () => {
+  await Promise.all(closing.splice(0).map((close) => close()));
+});
+
+function manager({ concurrency = 10 } = {}): TaskManager {
+  const engine = new JobEngine({
+    connection: server.connection,
+    prefix,
+    logger: loggerOption('logger', false),
+    lockDuration: 20_000,
+    kept: { age: 604_800, count: 100_000 },
+    statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
+  });
+  const made = new TaskManager({ engine, concurrency, logger: false });
+  closing.push(() => made.stop({ timeout: 0.1 }));
+  return made;
+}
+
+/** The queue as any program that uses BullMQ sees it. */
+function plainQueue(name = 'default'): Queue {
+  const queue = new Queue(name, { connection: server.connection, prefix: `{${prefix}}` });
+  closing.push(() => queue.close());
+  return queue;
+}
+
+async function statusOf(tasks: TaskManager, id: string): Promise<string | undefined> {
+  return (await tasks.get(id))?.status;
+}
+
+describe('a cancelled job of BullMQ 6.7', () => {
+  it('is a failed job to a plain queue, whichever set it waited in', async () => {
+    const tasks = manager();
+    const [plain, urgent] = [tasks.define('plain'), tasks.define('urgent', { queue: 'urgent', priority: 5 })];
+    const ids = [await plain.enqueue(), await plain.with({ runIn: 60 }).enqueue(), await urgent.enqueue()];
+    const rest = [await plain.enqueue(), await urgent.enqueue()];
+    const { results } = await tasks.control({ action: 'cancel', ids }, by);
+    expect(results.map(({ ok }) => ok)).toEqual([true, true, true]);
+
+    const [queue, other] = [plainQueue(), plainQueue('urgent')];
+    expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 0, failed: 2, active: 0 });
+    expect(await other.getJobCounts()).toMatchObject({ prioritized: 1, failed: 1, active: 0 });
+    const job = await queue.getJob(ids[0] ?? '');
+    expect(await job?.getState()).toBe('failed');
+    expect(job?.failedReason).toMatch(/cancelled/);
+    expect(job?.finishedOn ?? 0).toBeGreaterThan(Date.now() - 10_000);
+    expect(await redis.exists(`{${prefix}}:default:${ids[0]}:lock`)).toBe(0);
+    expect(await redis.zrange(`{${prefix}}:~cancelled:default`, '0', '-1')).toEqual(ids.slice(0, 2));
+    for (const id of rest) expect(await statusOf(tasks, id)).toBe('pending');
+  });
+
+  it('is told by the event of a failed job', async () => {
+    const tasks = manager();
+    const id = await tasks.define('plain').enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    const events = await redis.xrange(`{${prefix}}:default:events`, '-', '+');
+    const told = events.map(([, fields]) => fields.join(' '));
+    expect(told.some((text) => text.startsWith(`event failed jobId ${id}`))).toBe(true);
+    expect(told.some((text) => text.includes('retries-exhausted'))).toBe(false);
+  });
+
+  it('leaves its queue working: the next job is fetched, of a prioritized queue too', async () => {
+    const tasks = manager();
+    const ran: string[] = [];
+    const plain = tasks.task('plain', (name: string) => {
+      ran.push(name);
+    });
+    await tasks.start();
+    for (const options of [{ queue: 'a' }, { queue: 'b', priority: 3 }]) {
+      const id = await plain.with({ ...options, runIn: 60 }).enqueue('cancelled');
+      await tasks.control({ action: 'cancel', ids: [id] }, by);
+      await plain.with(options).enqueue(options.queue);
+    }
+    await waitFor(() => ran.length === 2);
+    expect(ran.sort()).toEqual(['a', 'b']);
+    const first = await plain.with({ queue: 'a', runIn: 0.2 }).enqueue('delayed');
+    await waitFor(async () => (await statusOf(tasks, first)) === 'success');
+  });
+
+  it('is cancelled in a paused queue, which stays paused', async () => {
+    const tasks = manager();
+    const plain = tasks.task('plain', () => 1);
+    await tasks.start();
+    const queue = plainQueue();
+    await queue.pause();
+    const [first, second] = [await plain.enqueue(), await plain.enqueue()];
+    await tasks.control({ action: 'cancel', ids: [first] }, by);
+    expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual(['cancelled', 'pending']);
+    expect(await queue.isPaused()).toBe(true);
+    expect(await redis.zcard(`{${prefix}}:default:marker`)).toBe(0);
+    await queue.resume();
+    await waitFor(async () => (await statusOf(tasks, second)) === 'success');
+  });
+
+  it('runs when it is retried, and by a plain worker too', async () => {
+    const tasks = manager();
+    const plain = tasks.define('plain', { retries: 1 });
+    const id = await plain.enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await tasks.control({ action: 'retry', ids: [id] }, by);
+    expect(await redis.zcard(`{${prefix}}:~cancelled:default`)).toBe(0);
+    const seen: string[] = [];
+    const worker = new Worker('default', async (job) => seen.push(job.id ?? ''), {
+      connection: server.connection,
+      prefix: `{${prefix}}`,
+    });
+    closing.push(() => worker.close(true));
+    await waitFor(async () => (await statusOf(tasks, id)) === 'success');
+    expect(seen).toEqual([id]);
+  });
+
+  it('is refused for a parent and a child of a flow', async () => {
+    const tasks = manager();
+    await tasks.define('plain').enqueue();
+    const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
+    closing.push(() => flows.close());
+    const { job, children = [] } = await flows.add({
+      ...{ name: 'parent', queueName: 'default' },
+      children: [{ name: 'child', queueName: 'default', data: [] }],
+    });
+    const ids = [job.id ?? '', children[0]?.job.id ?? ''];
+    const { results } = await tasks.control({ action: 'cancel', ids }, by);
+    expect(results).toMatchObject([
+      { ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' },
+      { ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' },
+    ]);
+    expect(await plainQueue().getJobCounts()).toMatchObject({ failed: 0, waiting: 2 });
+  });
+});
+
+describe('a running job that is cancelled', () => {
+  it('ends within a second in another process, and is shown as one that is to be cancelled until then', async () => {
+    const [web, worker] = [manager(), manager()];
+    const task = worker.task('deaf', () => new Promise(() => undefined), { cancelGrace: 0.01 });
+    await worker.start();
+    const id = await task.enqueue();
+    await waitFor(async () => (await statusOf(worker, id)) === 'running');
+    const began = Date.now();
+    const { results } = await web.control({ action: 'cancel', ids: [id] }, by);
+    expect(results[0]).toMatchObject({ ok: true, task: { status: 'running', engineState: 'cancelling' } });
+    expect(await web.get(id)).toMatchObject({ status: 'running', engineState: 'cancelling' });
+    await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
+    expect(Date.now() - began).toBeLessThan(5000);
+    expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
+    expect((await web.get(id))?.engineState).toBeUndefined();
+  });
+
+  it('is not started by a worker that fetches it with the order to cancel', async () => {
+    const [web, worker] = [manager(), manager()];
+    let runs = 0;
+    const task = worker.task('counted', () => {
+      runs += 1;
+    });
+    const id = await task.enqueue();
+    // As a worker leaves it that has fetched a job and not begun with it.
+    const key = `{${prefix}}:default`;
+    await redis.hset(`${key}:${id}`, 'tfx', Date.now());
+    await worker.start();
+    await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
+    expect(runs).toBe(0);
+    expect(await web.get(id)).toMatchObject({ attempt: 0, attempts: [], error: null });
+  });
+
+  it('is not tried again when its attempt had failed before the order arrived', async () => {
+    const [web, worker] = [manager(), manager()];
+    const id = await web.define('flaky', { retries: 3 }).with({ runIn: 60 }).enqueue();
+    const member = `default:${id}`;
+    await redis.hset(`{${prefix}}:~cancelling`, member, JSON.stringify({ by: 'test', at: Date.now() - 60_000 }));
+    worker.task('flaky', () => 1);
+    await worker.start();
+    await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
+    expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
+  });
+
+  it('leaves no entry behind when it ends another way', async () => {
+    const tasks = manager();
+    const done = tasks.task('done', () => 1);
+    await tasks.start();
+    const id = await done.enqueue();
+    await waitFor(async () => (await statusOf(tasks, id)) === 'success');
+    const entry = JSON.stringify({ by: 'test', at: Date.now() - 60_000 });
+    await redis.hset(`{${prefix}}:~cancelling`, `default:${id}`, entry, 'default:gone', entry, 'nonsense', 'x');
+    await waitFor(async () => (await redis.hlen(`{${prefix}}:~cancelling`)) === 0);
+    expect(await statusOf(tasks, id)).toBe('success');
+  });
+});
+
+describe('a retry', () => {
+  it('begins a series of its own: attempts, deadline and interrupts start again', async () => {
+    const tasks = manager();
+    let failing = true;
+    const flaky = tasks.task(
+      'flaky',
+      () => {
+        if (failing) throw new Error('down');
+      },
+      { deadline: 0.5 },
+    );
+    await tasks.start();
+    const id = await flaky.enqueue();
+    await waitFor(async () => (await statusOf(tasks, id)) === 'failed');
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    failing = false;
+    await tasks.control({ action: 'retry', ids: [id] }, by);
+    await waitFor(async () => (await statusOf(tasks, id)) === 'success');
+    expect((await tasks.get(id))?.attempts.map(({ status }) => status)).toEqual(['failed', 'success']);
+  });
+
+  it('with a spread delays the jobs in BullMQ, which runs them when they are due', async () => {
+    const tasks = manager();
+    const noop = tasks.task('noop', () => 1);
+    const ids = await noop.enqueueMany([[], []]);
+    await tasks.control({ action: 'cancel', ids }, by);
+    await tasks.control({ action: 'retry', ids, spread: 1 }, by);
+    expect(await plainQueue().getJobCounts()).toMatchObject({ waiting: 1, delayed: 1, failed: 0, active: 0 });
+    await tasks.start();
+    await waitFor(async () => (await statusOf(tasks, ids[1] ?? '')) === 'success');
+    expect(await statusOf(tasks, ids[0] ?? '')).toBe('success');
+  });
+
+  it('takes the idempotency key back for the rest of its window', async () => {
+    const tasks = manager();
+    const once = tasks.define('once').with({ idempotencyKey: 'k' });
+    const id = await once.enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await tasks.control({ action: 'retry', ids: [id] }, by);
+    expect(await once.enqueue()).toBe(id);
+    const [key = ''] = await redis.keys(`{${prefix}}:default:de:*`);
+    expect(await redis.pttl(key)).toBeGreaterThan(0);
+  });
+});
+
+describe('a deletion', () => {
+  it('leaves nothing of a job in Redis, and frees its idempotency key', async () => {
+    const tasks = manager();
+    const once = tasks.define('once').with({ idempotencyKey: 'k' });
+    const id = await once.enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    const { results } = await tasks.control({ action: 'delete', ids: [id] }, by);
+    expect(results).toMatchObject([{ id, ok: true, task: { id, status: 'cancelled' } }]);
+    expect(await redis.keys(`*${id}*`)).toEqual([]);
+    expect(await redis.zcard(`{${prefix}}:~cancelled:default`)).toBe(0);
+    expect(await once.enqueue()).not.toBe(id);
+  });
+
+  it('is refused for a job that waits or runs, and takes no lock from it', async () => {
+    const tasks = manager();
+    let open = (): void => undefined;
+    const passed = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const slow = tasks.task('slow', () => passed);
+    await tasks.start();
+    const running = await slow.enqueue();
+    await waitFor(async () => (await statusOf(tasks, running)) === 'running');
+    const waiting = await slow.with({ runIn: 0.3 }).enqueue();
+    const { results } = await tasks.control({ action: 'delete', ids: [running, waiting] }, by);
+    expect(results).toMatchObject([
+      { ok: false, code: 'TASK_STATE_CONFLICT', status: 'running' },
+      { ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' },
+    ]);
+    expect(await redis.exists(`{${prefix}}:default:${waiting}:lock`)).toBe(0);
+    expect(await redis.exists(`{${prefix}}:default:${running}:lock`)).toBe(1);
+    open();
+    for (const id of [running, waiting]) await waitFor(async () => (await statusOf(tasks, id)) === 'success');
+  });
+});
