@@ -26,7 +26,8 @@ const jobsOfEntry = 100;
 export class ChangeNotes {
   readonly #redis: Redis;
   readonly #key: string;
-  #waiting: ChangeNote[] = [];
+  /** By queue and id, in the order of the last change. */
+  #waiting = new Map<string, ChangeNote>();
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
@@ -41,13 +42,18 @@ export class ChangeNotes {
 
   /** Tells of a job soon, with others of the same turn of the event loop. A note that is lost shows a little later. */
   soon(note: ChangeNote): void {
-    if (this.#waiting.length === 0) setImmediate(() => this.flush());
-    this.#waiting.push(note);
+    // Before the write of this turn ends, if this is called before a command.
+    if (this.#waiting.size === 0) process.nextTick(() => this.flush());
+    const key = `${note.queue}:${note.jobId}`;
+    // The last state is enough.
+    this.#waiting.delete(key);
+    this.#waiting.set(key, note);
   }
 
   flush(): void {
-    if (this.#waiting.length === 0) return;
-    const entries = entriesOf(this.#waiting.splice(0));
+    if (this.#waiting.size === 0) return;
+    const entries = entriesOf([...this.#waiting.values()]);
+    this.#waiting.clear();
     for (const fields of entries) this.#redis.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields).catch(() => undefined);
   }
 }

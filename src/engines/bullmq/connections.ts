@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { writeOncePerTurn } from './one-write.js';
 import { connectRedis, type RedisConnection } from './redis-connection.js';
 
 /** The two connections of an engine that do not wait for jobs. */
@@ -19,6 +20,7 @@ export function openConnections(connection: RedisConnection): Connections {
     lazyConnect: true,
   });
   patient.on('error', () => {});
+  for (const redis of [asking, patient]) writeOncePerTurn(redis);
   return { asking, patient };
 }
 

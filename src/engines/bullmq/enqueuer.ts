@@ -2,22 +2,13 @@ import { QueueKeys, RedisConnection, RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import type { NewTask } from '../../tasks/engine.js';
-import type { ChangeNotes, Transaction } from './change-notes.js';
+import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
 import type { EngineKeys } from './keys.js';
 import type { CatalogEntry, QueueCatalog } from './queue-catalog.js';
 import { toJob } from './task-job.js';
 
 /** Tasks of one call, and their size: Redis does nothing else while it stores them. */
 const most = { tasks: 10_000, bytes: 16 * 1024 * 1024 };
-/** Tasks of one transaction that many calls share. */
-const shared = 500;
-
-interface Call {
-  tasks: readonly NewTask[];
-  entries: readonly CatalogEntry[];
-  resolve(ids: string[]): void;
-  reject(error: unknown): void;
-}
 
 interface EnqueuerParts {
   redis: Redis;
@@ -27,8 +18,7 @@ interface EnqueuerParts {
 }
 
 /**
- * Adds tasks as jobs. All tasks of a call are in one transaction, and calls of the same turn of the event loop share one, which
- * is one round trip for all of them.
+ * Adds tasks as jobs. All tasks of a call are in one transaction. A single task, which needs none, is one command.
  */
 export class Enqueuer {
   readonly #parts: EnqueuerParts;
@@ -36,7 +26,6 @@ export class Enqueuer {
   readonly #backend: RedisQueueBackend;
   readonly #names: QueueKeys;
   readonly #keysOf = new Map<string, ReturnType<QueueKeys['getKeys']>>();
-  #waiting: Call[] = [];
 
   constructor(parts: EnqueuerParts) {
     this.#parts = parts;
@@ -73,59 +62,42 @@ export class Enqueuer {
       if (known && same && same.name === task.name && same.queue === task.queue && same.priority === task.priority) entries.push(known);
       else entries.push(await this.#parts.catalog.route(task));
     }
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#waiting.push({ tasks, entries, resolve, reject });
+    const [task] = tasks;
+    const [entry] = entries;
+    return tasks.length === 1 && task && entry ? [await this.#storeOne(task, entry)] : this.#storeAll(tasks, entries);
+  }
+
+  /** A single task needs no transaction, which would cost more than the rest. */
+  async #storeOne(task: NewTask, entry: CatalogEntry): Promise<string> {
+    const client = await this.#connection.client;
+    const job = toJob(task, entry.prioritized === true);
+    // It is written behind the job.
+    this.#parts.changes.soon(noteOf(task, entry));
+    return this.#backend.addJobToTransaction(client, job, task.id, {}, this.#queueKeys(entry.queue));
+  }
+
+  /** All tasks of one call, or none. */
+  async #storeAll(tasks: readonly NewTask[], entries: readonly CatalogEntry[]): Promise<string[]> {
+    const client = await this.#connection.client;
+    // It is a transaction of ioredis, of which BullMQ's type shows a part.
+    const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
+    const notes: ChangeNote[] = [];
+    for (const [n, task] of tasks.entries()) {
+      const entry = entries[n];
+      if (!entry) continue;
+      const job = toJob(task, entry.prioritized === true);
+      // The promise belongs to a single command; those of a transaction are answered together.
+      void this.#backend.addJobToTransaction(transaction, job, task.id, {}, this.#queueKeys(entry.queue));
+      notes.push(noteOf(task, entry));
+    }
+    this.#parts.changes.addTo(transaction, notes);
+    const answers = await transaction.exec();
+    if (!answers) throw new Error('the transaction was dropped');
+    return answers.slice(0, tasks.length).map(([error, id]) => {
+      if (error) throw error;
+      if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
+      return id;
     });
-  }
-
-  #flush(): void {
-    const calls = this.#waiting.splice(0);
-    let batch: Call[] = [];
-    let size = 0;
-    for (const call of calls) {
-      if (size > 0 && size + call.tasks.length > shared) {
-        void this.#store(batch);
-        [batch, size] = [[], 0];
-      }
-      batch.push(call);
-      size += call.tasks.length;
-    }
-    void this.#store(batch);
-  }
-
-  async #store(calls: readonly Call[]): Promise<void> {
-    try {
-      const client = await this.#connection.client;
-      // It is a transaction of ioredis, of which BullMQ's type shows a part.
-      const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
-      const notes = calls.flatMap(({ tasks, entries }) => tasks.map((task, n) => ({ task, entry: entries[n] as CatalogEntry })));
-      for (const { task, entry } of notes) {
-        const job = toJob(task, entry.prioritized === true);
-        // The promise belongs to a single command; those of a transaction are answered together.
-        void this.#backend.addJobToTransaction(transaction, job, task.id, {}, this.#queueKeys(entry.queue));
-      }
-      this.#parts.changes.addTo(
-        transaction,
-        notes.map(({ task, entry }) => ({
-          queue: entry.queue,
-          jobId: task.id,
-          state: task.runAt > task.createdAt ? 'delayed' : 'waiting',
-        })),
-      );
-      const answers = await transaction.exec();
-      if (!answers) throw new Error('the transaction was dropped');
-      let at = 0;
-      for (const { tasks, resolve, reject } of calls) {
-        const own = answers.slice(at, at + tasks.length);
-        at += tasks.length;
-        const failed = own.find(([error, id]) => error !== null || typeof id !== 'string');
-        if (failed) reject(failed[0] ?? new Error(`BullMQ did not add the job: ${String(failed[1])}`));
-        else resolve(own.map(([, id]) => String(id)));
-      }
-    } catch (error) {
-      for (const { reject } of calls) reject(error);
-    }
   }
 
   #queueKeys(queue: string): ReturnType<QueueKeys['getKeys']> {
@@ -136,6 +108,10 @@ export class Enqueuer {
     }
     return keys;
   }
+}
+
+function noteOf({ id, runAt, createdAt }: NewTask, { queue }: CatalogEntry): ChangeNote {
+  return { queue, jobId: id, state: runAt > createdAt ? 'delayed' : 'waiting' };
 }
 
 function checkSize(tasks: readonly NewTask[]): void {

@@ -225,7 +225,18 @@ export class TaskBackend extends RedisQueueBackend {
 
   async #send(step: Step, notes: EndNotes | undefined): Promise<unknown> {
     const client = await this.client;
-    return notes ? this.#together(client, step, notes) : this.execCommand(client, step.command, step.args);
+    return notes ? this.#noted(client, step, notes) : this.execCommand(client, step.command, step.args);
+  }
+
+  /**
+   * Runs a step and tells readers of it. A reader finds a change whose note was lost a little later, so a transaction, which
+   * costs more than the rest, is used only for what must be written with the step.
+   */
+  #noted(client: RedisClient, step: Step, notes: EndNotes): unknown {
+    if (notes.marker) return this.#together(client, step, notes);
+    // It is written behind the step.
+    this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
+    return this.execCommand(client, step.command, step.args);
   }
 
   /**
