@@ -1,10 +1,10 @@
 export { type AuthOption, type TaskAdminOptions, taskAdmin } from './admin.js';
 export * from './auth/index.js';
+export type { StatsOptions } from './engines/stats-option.js';
 export { type ErrorCode, errorCodes, TaskflowError, type TaskflowErrorOptions } from './errors.js';
 export {
   type AdminSource,
   type StartOptions,
-  type StatsOptions,
   type StopOptions,
   type TaskLimits,
   TaskManager,

@@ -1,5 +1,5 @@
 import { EmbeddedEngine } from './engines/embedded/engine.js';
-import { keptStatistics } from './engines/embedded/upkeep.js';
+import { type StatsOptions, statsOption } from './engines/stats-option.js';
 import { TaskflowError } from './errors.js';
 import { Lifecycle, neverStarted } from './lifecycle.js';
 import { type Listener, Listeners } from './listeners.js';
@@ -12,7 +12,6 @@ import {
   loggerOption,
   numberOption,
   optionsObject,
-  outOfRange,
   rangeError,
   secondsOption,
   secretKeysOption,
@@ -86,14 +85,6 @@ export interface TaskLimits {
   resultBytes?: number | undefined;
   /** Log lines kept of a task. Default 10,000. */
   logLines?: number | undefined;
-}
-
-/** How long statistics are kept. What is older is answered from longer sums; those by day, and of all time, stay. */
-export interface StatsOptions {
-  /** Days that the sums of each minute are kept, from 1 on. Default 7. */
-  minuteDays?: number | undefined;
-  /** Days that the sums of each hour are kept; at least `minuteDays`. Default 400. */
-  hourDays?: number | undefined;
 }
 
 /** Options of `start`. */
@@ -480,17 +471,4 @@ function engineOf(
       statistics,
     },
   });
-}
-
-/** Milliseconds that statistics are kept. */
-function statsOption(value: StatsOptions | undefined): { minutes: number; hours: number } {
-  const stats = optionsObject<StatsOptions>('stats', value, ['minuteDays', 'hourDays']);
-  const minuteDays = numberOption('stats.minuteDays', stats.minuteDays, keptStatistics.minuteDays, { min: 1, max: 36_500, unit: 'days' });
-  const hourDays = numberOption('stats.hourDays', stats.hourDays, Math.max(minuteDays, keptStatistics.hourDays), {
-    min: 1,
-    max: 36_500,
-    unit: 'days',
-  });
-  if (hourDays < minuteDays) throw outOfRange('stats.hourDays', hourDays, `at least stats.minuteDays, which is ${minuteDays}`);
-  return { minutes: minuteDays * 86_400_000, hours: hourDays * 86_400_000 };
 }

@@ -1,37 +1,50 @@
-import { randomUUID } from 'node:crypto';
-import { type Logger, loggerOption, numberOption, optionsObject, stringOption } from '../../options.js';
+import { durationWarnings, type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption } from '../../options.js';
 import type { TaskEngine } from '../../tasks/engine.js';
-import { TableEngine } from '../table-engine.js';
-import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
-import { JobHandOut } from './hand-out.js';
-import { Journal } from './journal.js';
-import { journalKeys } from './journal-log.js';
-import { connectRedis, type RedisConnection } from './redis-connection.js';
-import { RedisOwners } from './redis-owners.js';
-import { redisStore } from './redis-store.js';
-import { ScheduleJobs } from './schedule-jobs.js';
+import { type StatsOptions, statsOption } from '../stats-option.js';
+import { JobEngine } from './job-engine.js';
+import type { RedisConnection } from './redis-connection.js';
 
 /** Options of {@link bullmqEngine}. */
 export interface BullmqEngineOptions {
-  /** Where the Redis is: options of ioredis, a `redis://` URL, or a client of it, which is copied and stays as it is. */
+  /** Where Redis is: options of ioredis, a `redis://` URL, or an ioredis client, which is duplicated and stays as it is. */
   connection: RedisConnection;
-  /** What the names of its keys begin with: engines with the same prefix on the same Redis have the same tasks. Default `koa-taskflow`. */
+  /**
+   * Prefix of all keys. Engines with the same prefix on the same Redis share their tasks. Other BullMQ tools see the queues
+   * under the prefix in braces, such as `{koa-taskflow}`. Default `koa-taskflow`.
+   */
   prefix?: string | undefined;
-  /** Days after its end that a task is kept. Default: for ever. */
+  /**
+   * Seconds without a sign of its worker after which a running task counts as crashed. A handler that blocks the event loop for
+   * longer counts as crashed too. Default 20.
+   */
+  lockDuration?: number | undefined;
+  /** Seconds between two looks for crashed tasks, over all processes. Default 5. */
+  stalledInterval?: number | undefined;
+  /** Days after its end that a task is kept. Default 7. */
   retentionDays?: number | undefined;
-  /** How many ended tasks are kept. Default: all. */
+  /** How many ended tasks of each outcome are kept of each queue. Default 100,000. */
   retentionCount?: number | undefined;
+  /** How long the statistics by minute and by hour are kept. */
+  stats?: StatsOptions | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
 }
 
-const optionNames = ['connection', 'prefix', 'retentionDays', 'retentionCount', 'logger'] as const;
+const optionNames = [
+  'connection',
+  'prefix',
+  'lockDuration',
+  'stalledInterval',
+  'retentionDays',
+  'retentionCount',
+  'stats',
+  'logger',
+] as const;
 
 /**
- * An engine on a Redis: the tasks of any number of processes and hosts are run as jobs of BullMQ, and every process shows all of
- * them. Their history is kept in a journal from which each process has tables of its own, so that a list, a search or a figure
- * asks nobody. The Redis must not evict keys (`maxmemory-policy noeviction`), and keeps what it was told as long as its own
- * file does: with `appendonly yes` a crash loses at most a second.
+ * Creates an engine on Redis: a task is a BullMQ job, and any number of processes and hosts run them by BullMQ's own workers.
+ * Processes that only run tasks keep no history. Redis must not evict keys (`maxmemory-policy noeviction`). It keeps what it
+ * acknowledged as long as its own file does: with `appendonly yes` a crash loses at most a second.
  *
  * @throws TypeError or RangeError for a wrong option.
  * @example
@@ -41,74 +54,22 @@ const optionNames = ['connection', 'prefix', 'retentionDays', 'retentionCount', 
  */
 export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
   const given = optionsObject<BullmqEngineOptions>('bullmqEngine', options, [...optionNames]);
-  const prefix = stringOption('prefix', given.prefix, 'koa-taskflow', {
-    maxLength: 100,
-    pattern: /^[^{}\s:]+$/,
-    accepted: 'text without braces, colons and spaces',
-  });
   const logger = loggerOption('logger', given.logger);
-  const days = given.retentionDays;
-  const retention = {
-    age: days === undefined ? undefined : numberOption('retentionDays', days, 0, { above: true, max: 36_500 }) * 86_400_000,
-    count: numberOption('retentionCount', given.retentionCount, undefined, { integer: true }),
-  };
-  return new TableEngine({ home: redisHome({ connection: given.connection, prefix, logger }), logger, retention });
-}
-
-function redisHome({ connection, prefix, logger }: { connection: RedisConnection; prefix: string; logger: Logger }): TableHome {
-  const redis = connectRedis(connection);
-  const store = redisStore(connection, { prefix, logger });
-  const owners = new RedisOwners(redis, (owner) => `{${prefix}}:tasks:owner:${owner}`);
-  return {
-    engine: 'bullmq',
-    clockTolerance: 60_000,
-    store,
-    owners,
-    async close() {
-      await store.close();
-      redis.disconnect();
+  const warn = durationWarnings(logger);
+  return new JobEngine({
+    connection: given.connection,
+    prefix: stringOption('prefix', given.prefix, 'koa-taskflow', {
+      maxLength: 100,
+      pattern: /^[^{}\s:]+$/,
+      accepted: 'text without braces, colons and spaces',
+    }),
+    logger,
+    lockDuration: secondsOption('lockDuration', given.lockDuration, 20, { warn, max: 3600 }) * 1000,
+    stalledInterval: secondsOption('stalledInterval', given.stalledInterval, 5, { warn, max: 3600 }) * 1000,
+    kept: {
+      age: numberOption('retentionDays', given.retentionDays, 7, { above: true, max: 36_500, unit: 'days' }) * 86_400,
+      count: numberOption('retentionCount', given.retentionCount, 100_000, { min: 1, max: 10_000_000, integer: true }),
     },
-    async open(news: HomeNews): Promise<OpenTables> {
-      const blocking = connectRedis(redis);
-      const journal = new Journal({
-        ...{ redis, blocking, keys: journalKeys(prefix), logger, news },
-        applied(batch, result, before) {
-          handOut.applied(batch, result, before);
-          alarm.applied(batch);
-        },
-      });
-      const { database } = journal.replica;
-      const jobs = { bullmq: await import('bullmq'), redis, database, prefix: `{${prefix}}`, token: randomUUID() };
-      const handOut = new JobHandOut({ ...jobs, inHand: () => news.inHand() });
-      const alarm = new ScheduleJobs(jobs);
-      await journal.open();
-      return {
-        port: {
-          async apply(batch) {
-            handOut.announce(batch);
-            try {
-              return await journal.apply(batch);
-            } catch (error) {
-              handOut.withdraw(batch);
-              throw error;
-            }
-          },
-          hold(busy) {
-            journal.hold(busy);
-            if (busy) owners.standIn(connection);
-          },
-          close: () => journal.close(),
-        },
-        database,
-        handOut,
-        alarm,
-        check: () => journal.check(),
-        async close() {
-          await Promise.all([handOut.close(), alarm.close()]);
-          await journal.close();
-          blocking.disconnect();
-        },
-      };
-    },
-  };
+    statistics: statsOption(given.stats),
+  });
 }
