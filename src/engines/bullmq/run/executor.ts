@@ -76,9 +76,9 @@ export class Executor {
     this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
   }
 
-  /** Attempts under way. */
+  /** Attempts under way, without those that have an end while their handlers go on. */
   get running(): number {
-    return this.#running.size;
+    return this.#running.size - this.#holding.size;
   }
 
   /** Whether a job runs here. */
