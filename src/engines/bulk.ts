@@ -31,6 +31,11 @@ export interface BulkParts {
   count(filter: TaskFilter): Found | Promise<Found>;
   /** The tasks of some ids, those that there are. */
   summaries(ids: readonly string[]): readonly TaskSummary[] | Promise<readonly TaskSummary[]>;
+  /**
+   * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can tell without `find`. For an
+   * engine whose `find` knows the newest tasks alone.
+   */
+  oldest?(filter: TaskFilter, limit: number): Promise<{ ids: readonly string[]; count: number } | undefined>;
   /** Whether the action can be done to a task in that state. */
   allowed(action: TasksCommand['action'], status: TaskStatus): boolean;
   /** Does it to a few. `delays`: milliseconds that each waits. */
@@ -50,14 +55,28 @@ export async function commandTasks(parts: BulkParts, command: TasksCommand, { dr
     if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
     return { results: dryRun ? await preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };
   }
-  const filter = { ...command.filter, status: statesOf(parts, command) };
-  const tasks = await find(parts, filter);
+  const { ids, tasks, ...outcome } = await targetsOf(parts, { ...command.filter, status: statesOf(parts, command) });
+  if (expect !== undefined && expect !== outcome.found.count) throw countChanged(outcome.found.count, expect);
+  if (!dryRun) return { results: await carryOut(parts, command, ids), ...outcome };
+  const results = tasks?.map((task): CommandResult => ({ id: task.id, ok: true, task })) ?? (await preview(parts, command.action, ids));
+  return { results, ...outcome };
+}
+
+/** The tasks that a command by filter is done to. */
+interface Targets extends Required<Pick<Outcome, 'found'>>, Pick<Outcome, 'scope'> {
+  ids: readonly string[];
+  /** The tasks of these ids, if they were read. */
+  tasks?: readonly TaskSummary[];
+}
+
+async function targetsOf(parts: BulkParts, filter: TaskFilter & { status: TaskStatus[] }): Promise<Targets> {
+  const oldest = filter.status.length > 0 ? await parts.oldest?.(filter, mostByFilter) : undefined;
+  if (oldest) return { ids: oldest.ids, found: { count: oldest.count, relation: 'eq' } };
+  const { tasks, isLimited } = await find(parts, filter);
   const found = await foundOf(parts, filter, tasks.length);
-  if (expect !== undefined && expect !== found.count) throw countChanged(found.count, expect);
   const some = tasks.slice(0, mostByFilter);
-  if (dryRun) return { results: some.map((task) => ({ id: task.id, ok: true, task })), found };
-  const ids = some.map(({ id }) => id);
-  return { results: await carryOut(parts, command, ids), found };
+  const targets = { ids: some.map(({ id }) => id), tasks: some, found };
+  return isLimited ? { ...targets, found: { ...found, relation: 'gte' }, scope: 'window' } : targets;
 }
 
 /** Every condition that an engine knows. */
@@ -79,18 +98,21 @@ function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatu
   return taskStatuses.filter((status) => parts.allowed(action, status) && (!filter?.status || filter.status.includes(status)));
 }
 
-/** The oldest tasks of a filter, one more than a command is done to. */
-async function find(parts: BulkParts, filter: TaskFilter & { status: TaskStatus[] }): Promise<TaskSummary[]> {
-  const found: TaskSummary[] = [];
+/** The oldest tasks of a filter, one more than a command is done to, and whether there may be others that the engine cannot find. */
+async function find(
+  parts: BulkParts,
+  filter: TaskFilter & { status: TaskStatus[] },
+): Promise<{ tasks: TaskSummary[]; isLimited: boolean }> {
+  const tasks: TaskSummary[] = [];
   let after: string | undefined;
-  while (filter.status.length > 0 && found.length <= mostByFilter) {
-    const { items, next } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
-    found.push(...items);
-    if (next === null) break;
+  while (filter.status.length > 0 && tasks.length <= mostByFilter) {
+    const { items, next, limited = false } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
+    tasks.push(...items);
+    if (next === null) return { tasks, isLimited: limited };
     after = next;
     await wait(0);
   }
-  return found;
+  return { tasks, isLimited: false };
 }
 
 async function foundOf(parts: BulkParts, filter: TaskFilter, collected: number): Promise<{ count: number; relation: 'eq' | 'gte' }> {

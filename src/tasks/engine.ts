@@ -376,6 +376,8 @@ export interface Outcome {
   known?: boolean;
   /** Tasks that the filter found, those past {@link mostByFilter} too. */
   found?: { count: number; relation: 'eq' | 'gte' };
+  /** The engine looked at the newest tasks only, so there may be older ones that the filter would find. */
+  scope?: 'window';
 }
 
 /** The controlling side of an engine. */

@@ -241,6 +241,8 @@ export const bulkAnswer = z.strictObject({
   /** Tasks that were asked for. */
   count,
   countRelation: z.enum(['eq', 'gte']),
+  /** The filter was applied to the newest tasks only. */
+  scope: z.literal('window').exactOptional(),
   /** How many of them are left for further calls. */
   remaining: count,
   dryRun: z.boolean(),

@@ -146,7 +146,7 @@ async function answer(acting: Acting, action: string, read: () => Promise<Wish>)
   acting.ctx.body = body;
 }
 
-function bulkAnswerOf({ results, found }: Outcome, counted: number | undefined, dryRun: boolean): BulkAnswer {
+function bulkAnswerOf({ results, found, scope }: Outcome, counted: number | undefined, dryRun: boolean): BulkAnswer {
   const dispatched = results.filter(({ ok }) => ok).length;
   const count = found?.count ?? counted ?? results.length;
   return {
@@ -155,6 +155,7 @@ function bulkAnswerOf({ results, found }: Outcome, counted: number | undefined, 
     results: results.map(resultOf),
     count,
     countRelation: found?.relation ?? (count > mostByFilter ? 'gte' : 'eq'),
+    ...(scope && { scope }),
     remaining: count - results.length,
     dryRun,
   };

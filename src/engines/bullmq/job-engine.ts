@@ -123,6 +123,7 @@ export class JobEngine implements TaskEngine {
       reader: this.#reading,
       observer: () => this.#observer,
       enqueue: (tasks) => this.enqueue(tasks),
+      ended: (task) => this.#statistics.ended(task),
       cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(memberOf({ queue, jobId }))),
     });
     this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');

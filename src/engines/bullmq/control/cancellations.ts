@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { jobOfMember } from '../change-notes.js';
 import type { EngineKeys } from '../keys.js';
+import type { TaskJob } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
 
 /** Milliseconds that the process which runs a job has before another one looks what became of it. */
@@ -12,6 +13,8 @@ interface CancellationsParts {
   steps: JobSteps;
   /** Cancels the attempts of this process among jobs of these names. */
   cancelHere(members: ReadonlySet<string>): void;
+  /** Called when a job was cancelled that waited. */
+  cancelled(place: JobPlace, job: TaskJob): void;
 }
 
 /**
@@ -38,14 +41,16 @@ export class Cancellations {
   }
 
   async #settle(member: string, by: string): Promise<void> {
-    const { redis, keys, steps } = this.#parts;
+    const { redis, keys, steps, cancelled } = this.#parts;
     const place: JobPlace | undefined = jobOfMember(member);
     if (!place) {
       await redis.hdel(keys.cancelling, member);
       return;
     }
     const { state } = await steps.forgetCancel(place);
-    if (state === 'waiting' || state === 'prioritized' || state === 'delayed') await steps.cancel(place, Date.now(), by);
+    if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed') return;
+    const { done, state: before, job } = await steps.cancel(place, Date.now(), by);
+    if (done && job && before !== 'active') cancelled(place, job);
   }
 }
 

@@ -1,14 +1,17 @@
 import type { KeepJobs } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Action, Command, CommandBy, NewTask, Outcome, QueueState, TransitionObserver } from '../../../tasks/engine.js';
+import { summaryOf } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
+import type { EndedTask } from '../statistics/statistics.js';
 import { Cancellations } from './cancellations.js';
 import { findQueues } from './found-jobs.js';
 import { JobSteps } from './job-steps.js';
 import { QueuePauses } from './queue-pauses.js';
 import { Reruns } from './reruns.js';
+import { StoredTasks } from './stored-tasks.js';
 import { type Ask, TaskCommands } from './task-commands.js';
 
 interface EngineCommandsParts {
@@ -20,6 +23,8 @@ interface EngineCommandsParts {
   reader: ReadModel;
   observer(): TransitionObserver | undefined;
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
+  /** Called for each task that a command ended. */
+  ended(task: EndedTask): void;
   /** Cancels the attempts of this process among jobs of these names. */
   cancelHere(members: ReadonlySet<string>): void;
 }
@@ -35,7 +40,7 @@ export class EngineCommands {
   readonly #cancellations: Cancellations;
 
   constructor(parts: EngineCommandsParts) {
-    const { redis, keys, catalog, kept, ask, reader, observer, enqueue, cancelHere } = parts;
+    const { redis, keys, catalog, kept, ask, reader, observer, enqueue, ended, cancelHere } = parts;
     this.#ask = ask;
     const steps = new JobSteps({ redis, keys, kept });
     const queuesOf = (ids: readonly string[]): ReturnType<typeof findQueues> => findQueues({ redis, keys, catalog }, ids);
@@ -43,9 +48,17 @@ export class EngineCommands {
       ...{ steps, queuesOf, ask, enqueue },
       argumentsOf: ({ queue, jobId }) => redis.hget(keys.ofQueue(queue, jobId), 'data'),
     });
-    this.#tasks = new TaskCommands({ steps, reruns, queuesOf, reader, ask, observer, cancelling: cancelHere });
+    const stored = new StoredTasks({ redis, keys, catalog });
+    this.#tasks = new TaskCommands({ steps, reruns, queuesOf, reader, stored, ask, observer, ended, cancelling: cancelHere });
     this.#pauses = new QueuePauses({ redis, keys, catalog, steps });
-    this.#cancellations = new Cancellations({ redis, keys, steps, cancelHere });
+    this.#cancellations = new Cancellations({
+      ...{ redis, keys, steps, cancelHere },
+      cancelled: ({ queue, jobId: id }, job) => {
+        const [label, status] = [catalog.get(queue)?.label ?? queue, 'cancelled'] as const;
+        ended({ id, name: job.json.name, queue: label, status, at: Date.now() });
+        if (observer()?.wants(status)) observer()?.tell(summaryOf(job, label, status));
+      },
+    });
   }
 
   async control(command: Exclude<Command, { schedule: string }>, by: CommandBy): Promise<Outcome> {

@@ -6,7 +6,6 @@ import type { JobState } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
 import type { TaskJob } from '../task-job.js';
-import { answersOf } from './found-jobs.js';
 import { StepBackend, type StepJob } from './step-backend.js';
 import { type StepScript, stepScripts } from './step-scripts.js';
 
@@ -38,15 +37,28 @@ interface Step {
   script: StepScript;
   keys: readonly string[];
   args: readonly (string | number)[];
-  move?(backend: StepBackend, transaction: IRedisTransaction, job: StepJob): void;
+  /** Adds the step of BullMQ, and returns of how many commands it is. */
+  move?(backend: StepBackend, transaction: IRedisTransaction, job: StepJob): number;
 }
+
+/** A step with those who wait for it. */
+interface Call {
+  place: JobPlace;
+  at: number;
+  step: Step;
+  resolve(answer: StepAnswer): void;
+  reject(error: unknown): void;
+}
+
+/** Jobs of one transaction: Redis does nothing else meanwhile, and a transaction of its own for each costs this process more. */
+const shared = 20;
 
 /** A transaction of ioredis, of which BullMQ's type shows a part. */
 type StepTransaction = IRedisTransaction & { hmget(key: string, ...fields: string[]): unknown };
 
 /**
  * Commands to single jobs. Each is one transaction: a script of ours, which decides, and the step of BullMQ that moves the job.
- * Calls in the same turn of the event loop share a round trip.
+ * Calls in the same turn of the event loop share transactions and a round trip.
  */
 export class JobSteps {
   readonly #redis: Redis;
@@ -57,6 +69,7 @@ export class JobSteps {
   readonly #backends = new Map<string, StepBackend>();
   /** The value of the lock under which a job is moved. */
   readonly #token = randomUUID();
+  #waiting: Call[] = [];
 
   constructor({ redis, keys, kept }: JobStepsParts) {
     this.#redis = redis;
@@ -136,23 +149,51 @@ export class JobSteps {
     return [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted')];
   }
 
-  async #step({ queue, jobId }: JobPlace, at: number, { script, keys, args, move }: Step): Promise<StepAnswer> {
-    const client = await this.#connection.client;
+  #step(place: JobPlace, at: number, step: Step): Promise<StepAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
+      this.#waiting.push({ place, at, step, resolve, reject });
+    });
+  }
+
+  #flush(): void {
+    const calls = this.#waiting.splice(0);
+    for (let from = 0; from < calls.length; from += shared) void this.#send(calls.slice(from, from + shared));
+  }
+
+  async #send(calls: readonly Call[]): Promise<void> {
+    try {
+      const client = await this.#connection.client;
+      const transaction = client.multi() as StepTransaction;
+      const widths = calls.map((call) => this.#add(transaction, call));
+      const answers = await transaction.exec();
+      if (!answers) throw new Error('the transaction was dropped');
+      let at = 0;
+      for (const [n, call] of calls.entries()) {
+        const width = widths[n] ?? 0;
+        const own = answers.slice(at, at + width);
+        at += width;
+        try {
+          call.resolve(answerOf(call, own));
+        } catch (error) {
+          call.reject(error);
+        }
+      }
+    } catch (error) {
+      for (const { reject } of calls) reject(error);
+    }
+  }
+
+  /** Adds a step to a transaction, and returns of how many commands it is. */
+  #add(transaction: StepTransaction, { place: { queue, jobId }, at, step: { script, keys, args, move } }: Call): number {
     const backend = this.#backend(queue);
     const row = [backend.toKey(jobId), ...listFields] as const;
-    const transaction = client.multi() as StepTransaction;
-    const isRemoval = script === 'remove';
-    if (isRemoval) transaction.hmget(...row);
+    // A job is read after the step, unless it is gone then.
+    if (script === 'remove') transaction.hmget(...row);
     transaction.runCommand(commandOf(script), [...keys, backend.toKey(''), jobId, ...args]);
-    move?.(backend, transaction, { jobId, token: this.#token, at });
-    if (!isRemoval) transaction.hmget(...row);
-    const answers = await answersOf(transaction.exec());
-    const [verdict, state] = answers[isRemoval ? 1 : 0] as [number, StepAnswer['state']];
-    const moved = answers[isRemoval ? 2 : 1];
-    if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
-      throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
-    const fields = answers[isRemoval ? 0 : answers.length - 1] as (string | null)[];
-    return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, fields) };
+    const moves = move?.(backend, transaction, { jobId, token: this.#token, at }) ?? 0;
+    if (script !== 'remove') transaction.hmget(...row);
+    return 2 + moves;
   }
 
   #backend(queue: string): StepBackend {
@@ -164,6 +205,20 @@ export class JobSteps {
     }
     return backend;
   }
+}
+
+/** What became of a step, by the answers to its commands. @throws the error of a command that failed. */
+function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonly [Error | null, unknown][]): StepAnswer {
+  const failed = answers.find(([error]) => error !== null)?.[0];
+  if (failed) throw failed;
+  const values = answers.map(([, value]) => value);
+  const isRemoval = script === 'remove';
+  const [verdict, state] = values[isRemoval ? 1 : 0] as [number, StepAnswer['state']];
+  const moved = values[isRemoval ? 2 : 1];
+  if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
+    throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
+  const row = values[isRemoval ? 0 : values.length - 1] as (string | null)[];
+  return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, row) };
 }
 
 /** How a script answers: the state forbids the command, BullMQ's step follows, or the process that runs the job does the rest. */

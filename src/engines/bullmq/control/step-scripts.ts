@@ -61,6 +61,7 @@ elseif state ~= 'waiting' or
 end
 take(token)
 redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled', 'tfe', '', 'tfx', '')
+redis.call('HDEL', job, 'processedOn')
 local deduplication = redis.call('HGET', job, 'deid')
 if deduplication and redis.call('GET', prefix .. 'de:' .. deduplication) == id then
   redis.call('DEL', prefix .. 'de:' .. deduplication)

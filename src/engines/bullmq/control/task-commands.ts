@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Command, CommandBy, CommandResult, Outcome, TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
@@ -6,8 +7,10 @@ import { memberOf } from '../change-notes.js';
 import { type JobState, statusOf, summaryOf } from '../job-view.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
+import type { EndedTask } from '../statistics/statistics.js';
 import type { JobPlace, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';
+import type { StoredTasks } from './stored-tasks.js';
 
 /** Asks Redis within the time that one call may take. */
 export type Ask = <T>(call: () => Promise<T>) => Promise<T>;
@@ -17,13 +20,22 @@ interface TaskCommandsParts {
   reruns: Reruns;
   /** The queues of some jobs. */
   queuesOf(ids: readonly string[]): Promise<ReadonlyMap<string, CatalogEntry>>;
-  /** For commands by filter. */
+  /** For filters that only the read model knows. */
   reader: ReadModel;
+  /** For filters that BullMQ's sets know. */
+  stored: StoredTasks;
   ask: Ask;
   observer(): TransitionObserver | undefined;
+  /** Called for each task that a command ended. */
+  ended(task: EndedTask): void;
   /** Called with running jobs that are to be cancelled, by their names; this process may run some of them. */
   cancelling(members: ReadonlySet<string>): void;
 }
+
+/** Milliseconds that a command waits until the read model has read what it can hold. */
+const longestFill = 10_000;
+/** Tasks that are read in one go. */
+const readAtOnce = 200;
 
 /** One command as it is done to each job. */
 interface JobCommand {
@@ -48,11 +60,16 @@ export class TaskCommands {
   }
 
   #bulkParts(by: CommandBy): BulkParts {
-    const { ask, reader } = this.#parts;
+    const { ask, reader, stored } = this.#parts;
     return {
-      find: (query) => ask(() => reader.find(query)),
+      oldest: (filter, limit) => ask(() => stored.oldest(filter, limit)),
+      find: async (query) => {
+        // Only before the first page: what comes after it is a matter of moments.
+        if (query.after === undefined) await Promise.race([reader.filled(), wait(longestFill, undefined, { ref: false })]);
+        return ask(() => reader.find(query));
+      },
       count: (filter) => ask(() => reader.count(filter)),
-      summaries: (ids) => ask(() => this.#summaries(ids)),
+      summaries: (ids) => this.#summaries(ids),
       allowed: (action, status) => allowedStates[action](status),
       act: ({ action }, ids, delays) => ask(() => this.#act(this.#commandOf(action, by, delays), ids)),
     };
@@ -83,6 +100,7 @@ export class TaskCommands {
 
   /** Does the command to a few jobs, in two round trips. */
   async #act(command: JobCommand, ids: readonly string[]): Promise<CommandResult[]> {
+    const at = Date.now();
     const entries = await this.#parts.queuesOf(ids);
     const cancelling = new Set<string>();
     const results = await Promise.all(
@@ -95,7 +113,9 @@ export class TaskCommands {
         if (!done) return { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(job, state) };
         const after = command.after(state);
         if (after === 'active') cancelling.add(memberOf(place));
-        return { id, ok: true, task: summaryOf(job, entry.label, statusOf(job, after)) };
+        const status = statusOf(job, after);
+        if (status === 'cancelled' && state !== after) this.#parts.ended({ id, name: job.json.name, queue: entry.label, status, at });
+        return { id, ok: true, task: summaryOf(job, entry.label, status) };
       }),
     );
     if (cancelling.size > 0) this.#parts.cancelling(cancelling);
@@ -103,6 +123,13 @@ export class TaskCommands {
   }
 
   async #summaries(ids: readonly string[]): Promise<TaskSummary[]> {
+    const found: TaskSummary[] = [];
+    for (let from = 0; from < ids.length; from += readAtOnce)
+      found.push(...(await this.#parts.ask(() => this.#summariesOf(ids.slice(from, from + readAtOnce)))));
+    return found;
+  }
+
+  async #summariesOf(ids: readonly string[]): Promise<TaskSummary[]> {
     const entries = await this.#parts.queuesOf(ids);
     const found = await Promise.all(
       [...entries].map(async ([id, { queue, label }]): Promise<TaskSummary[]> => {

@@ -28,6 +28,10 @@ export class LazyReadModel implements ReadModel {
     return (await this.#model()).find(query);
   }
 
+  async filled(): Promise<void> {
+    await (await this.#model()).filled();
+  }
+
   async count(filter: TaskFilter): Promise<{ n: number; more: boolean }> {
     return (await this.#model()).count(filter);
   }

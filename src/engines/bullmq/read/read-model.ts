@@ -8,6 +8,8 @@ import type { Live } from '../../figures.js';
  */
 export interface ReadModel {
   find(query: TaskQuery): Promise<TaskPage>;
+  /** Resolves when the window holds all that it can hold, or cannot be filled. */
+  filled(): Promise<void>;
   /** How many tasks a filter finds; `more` if it may be more. */
   count(filter: TaskFilter): Promise<{ n: number; more: boolean }>;
   /** The tasks of some ids, those that there are. */

@@ -117,6 +117,10 @@ export class WindowModel implements ReadModel {
     return { ...named, ...total, ...(page.next === null && !this.#isWhole(query) && { limited: true as const }) };
   }
 
+  async filled(): Promise<void> {
+    await this.#filled.catch(() => undefined);
+  }
+
   /** BullMQ counts what it keeps together. Anything else is counted in the window, and there may be more. */
   async #total(query: TaskQuery, page: TaskPage): Promise<Pick<TaskPage, 'total' | 'totalRelation'>> {
     if (query.counted === false || !isCounted(query)) return { total: page.total, totalRelation: 'gte' };

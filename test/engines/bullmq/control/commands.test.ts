@@ -293,3 +293,85 @@ describe('a deletion', () => {
     for (const id of [running, waiting]) await waitFor(async () => (await statusOf(tasks, id)) === 'success');
   });
 });
+
+describe('a command by filter', () => {
+  it('by queue and state acts on all tasks, also on those that no process has read', async () => {
+    const tasks = manager();
+    const [mail, other] = [tasks.define('mail', { queue: 'bulk' }), tasks.define('other', { queue: 'bulk', concurrency: 1 })];
+    const ids = [...(await mail.enqueueMany([[], []])), await other.enqueue(), await mail.with({ runIn: 60 }).enqueue()];
+    await mail.with({ queue: 'kept' }).enqueue();
+    const filter = { queue: 'bulk' };
+    const dry = await tasks.control({ action: 'cancel', filter }, { ...by, dryRun: true });
+    expect(dry).toMatchObject({ found: { count: 4, relation: 'eq' }, results: ids.map((id) => ({ id, ok: true, task: { id } })) });
+    const outcome = await tasks.control({ action: 'cancel', filter }, { ...by, expect: 4 });
+    expect(outcome.results.map(({ id, ok }) => [id, ok])).toEqual(ids.map((id) => [id, true]));
+    expect(outcome.scope).toBeUndefined();
+    expect((await tasks.control({ action: 'cancel', filter: 'all' }, by)).results).toHaveLength(1);
+    expect((await tasks.control({ action: 'retry', filter: { status: ['failed'] } }, by)).results).toEqual([]);
+    expect((await tasks.control({ action: 'retry', filter: { status: ['cancelled'], queue: 'bulk' } }, by)).results).toHaveLength(4);
+    expect(await plainQueue('bulk').getJobCounts()).toMatchObject({ waiting: 3, failed: 0 });
+  });
+
+  it('tells failed, cancelled and interrupted tasks apart', async () => {
+    const tasks = manager();
+    const bad = tasks.task('bad', () => {
+      throw new Error('no');
+    });
+    await tasks.start();
+    const failed = await bad.enqueue();
+    const cancelled = await bad.with({ runIn: 60 }).enqueue();
+    await tasks.control({ action: 'cancel', ids: [cancelled] }, by);
+    await waitFor(async () => (await statusOf(tasks, failed)) === 'failed');
+    const deleted = async (status: 'failed' | 'cancelled' | 'interrupted'): Promise<string[]> =>
+      (await tasks.control({ action: 'delete', filter: { status: [status] } }, { ...by, dryRun: true })).results.map(({ id }) => id);
+    expect([await deleted('failed'), await deleted('cancelled'), await deleted('interrupted')]).toEqual([[failed], [cancelled], []]);
+  });
+});
+
+describe('a paused queue', () => {
+  it('holds the queues of its tasks with a concurrency of their own, also one that joins later', async () => {
+    const [web, worker] = [manager(), manager()];
+    const ran: string[] = [];
+    const note = (name: string) => (): void => {
+      ran.push(name);
+    };
+    worker.task('shared', note('shared'), { queue: 'bulk' });
+    worker.task('apart', note('apart'), { queue: 'bulk', concurrency: 1 });
+    worker.task('later', note('later'), { queue: 'bulk', concurrency: 2 });
+    await worker.start();
+    await web.define('apart', { queue: 'bulk', concurrency: 1 }).with({ runIn: 0.05 }).enqueue();
+    await web.control({ action: 'pause', queue: 'bulk' }, { actor: 'ada', reason: 'too many' });
+    await web.define('shared', { queue: 'bulk' }).enqueue();
+    await web.define('later', { queue: 'bulk', concurrency: 2 }).enqueue();
+    const state = async (tasks: TaskManager) => (await tasks.describe()).queues.find(({ name }) => name === 'bulk');
+    expect(await state(worker)).toMatchObject({ paused: true, pause: { by: 'ada', reason: 'too many' } });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(ran).toEqual([]);
+    await worker.control({ action: 'resume', queue: 'bulk' }, by);
+    await waitFor(() => ran.length === 3);
+    expect(ran.sort()).toEqual(['apart', 'later', 'shared']);
+    expect(await state(web)).toMatchObject({ paused: false, pause: null });
+  });
+
+  it('is shown as paused without a reason when another program paused it', async () => {
+    const tasks = manager();
+    await tasks.define('plain').enqueue();
+    await plainQueue().pause();
+    expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: true, pause: null }]);
+  });
+});
+
+describe('listeners', () => {
+  it('hear what commands of their process did', async () => {
+    const tasks = manager();
+    const heard: string[] = [];
+    for (const status of ['pending', 'running', 'cancelled'] as const) tasks.on(status, ({ id }) => void heard.push(`${status} ${id}`));
+    const id = await tasks.define('plain').enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await tasks.control({ action: 'retry', ids: [id] }, by);
+    const { results } = await tasks.control({ action: 'cancel', ids: [id] }, by);
+    expect(results[0]?.ok).toBe(true);
+    await waitFor(() => heard.length === 4);
+    expect(heard).toEqual([`pending ${id}`, `cancelled ${id}`, `pending ${id}`, `cancelled ${id}`]);
+  });
+});
