@@ -22,7 +22,12 @@ export interface ScheduleRuns {
   pause?: Pause;
   /** When a running process that defines it was last seen. */
   seen?: number;
+  /** When it fires next, if it was moved here from a file and no process that defines it has started since. */
+  next?: number;
 }
+
+/** Fields of the state of a schedule, each followed by its name. */
+const stateFields = ['last', 'skipped', 'pause', 'seen', 'next'] as const;
 
 /** Milliseconds without a process that defines a schedule after which it is shown as undefined. */
 const undefinedAfter = 60_000;
@@ -72,7 +77,7 @@ export class ScheduleRecords {
   }
 
   async runs(name: string): Promise<ScheduleRuns> {
-    const fields = ['last', 'skipped', 'pause', 'seen'].map((field) => `${field}:${name}`);
+    const fields = stateFields.map((field) => `${field}:${name}`);
     const values = await this.#redis.hmget(this.#keys.scheduleStates, ...fields);
     const states = Object.fromEntries(fields.flatMap((field, n) => (typeof values[n] === 'string' ? [[field, values[n]]] : [])));
     return runsOf(name, states as Record<string, string>);
@@ -92,11 +97,16 @@ export class ScheduleRecords {
   }
 
   async resume(name: string): Promise<void> {
-    await this.#redis.hdel(this.#keys.scheduleStates, `pause:${name}`);
+    await this.#redis.hdel(this.#keys.scheduleStates, `pause:${name}`, `next:${name}`);
+  }
+
+  /** Forgets the time that came with a moved schedule, which BullMQ knows from now on. */
+  async planned(name: string): Promise<void> {
+    await this.#redis.hdel(this.#keys.scheduleStates, `next:${name}`);
   }
 
   async remove(name: string): Promise<void> {
-    const fields = ['last', 'skipped', 'pause', 'seen'].map((field) => `${field}:${name}`);
+    const fields = stateFields.map((field) => `${field}:${name}`);
     await this.#redis
       .multi()
       .hdel(this.#keys.schedules, name)
@@ -106,12 +116,13 @@ export class ScheduleRecords {
 }
 
 function runsOf(name: string, states: Readonly<Record<string, string>>): ScheduleRuns {
-  const { [`last:${name}`]: last, [`pause:${name}`]: pause, [`seen:${name}`]: seen } = states;
+  const { [`last:${name}`]: last, [`pause:${name}`]: pause, [`seen:${name}`]: seen, [`next:${name}`]: next } = states;
   return {
     skipped: Number(states[`skipped:${name}`] ?? 0),
     ...(last !== undefined && { last: JSON.parse(last) as NonNullable<ScheduleRuns['last']> }),
     ...(pause !== undefined && { pause: JSON.parse(pause) as Pause }),
     ...(seen !== undefined && { seen: Number(seen) }),
+    ...(next !== undefined && { next: Number(next) }),
   };
 }
 

@@ -89,16 +89,29 @@ export class Scheduler {
   async #define(schedule: Schedule): Promise<void> {
     const { name, rule } = schedule;
     const before = await this.#records.define(schedule);
-    const { pause } = await this.#records.runs(name);
+    const { pause, next } = await this.#records.runs(name);
     const id = schedulerId(name);
     if (pause) return;
+    if (next !== undefined) return this.#takeOver(schedule, before === rule ? next : undefined);
     // A scheduler whose rule is the same keeps its next time, which may have passed while no process ran.
     if (before === rule && (await this.#ticks().getJobScheduler(id))?.next) return;
     await this.#plan(schedule);
   }
 
-  async #plan({ name, rule, interval }: Pick<Schedule, 'name' | 'rule' | 'interval'>): Promise<void> {
-    const first = Date.now() + (interval ?? 0);
+  /** Plans a schedule that was moved here from a file, at the time that was planned there. A run that came due since is decided now. */
+  async #takeOver(schedule: Schedule, next: number | undefined): Promise<void> {
+    const { name } = schedule;
+    const record = next !== undefined && next <= Date.now() ? await this.#records.get(name) : undefined;
+    if (record && next !== undefined) await this.#fire(record, next);
+    await this.#plan(schedule, next);
+    // Last, so that a process which dies before is followed by one that does the same. The id of the run is the same then.
+    await this.#records.planned(name);
+  }
+
+  async #plan(
+    { name, rule, interval }: Pick<Schedule, 'name' | 'rule' | 'interval'>,
+    first: number = Date.now() + (interval ?? 0),
+  ): Promise<void> {
     await this.#ticks().upsertJobScheduler(schedulerId(name), repeatOptions(rule, first), { name, data: {}, opts: tickOptions });
   }
 
@@ -122,9 +135,12 @@ export class Scheduler {
 
   async #tick(job: Job): Promise<void> {
     const record = await this.#records.get(job.name);
-    if (!record) return;
+    if (record) await this.#fire(record, dueOf(job));
+  }
+
+  /** Makes the task of a run that was due at a time, or counts the run as skipped. */
+  async #fire(record: ScheduleRecord, due: number): Promise<void> {
     const runs = await this.#records.runs(record.name);
-    const due = dueOf(job);
     const id = idOfRun(record.name, due);
     if (runs.pause || runs.last?.id === id) return;
     if (!this.#schedules.has(record.name) && undefinedSince(runs, Date.now()) !== null) return;
@@ -157,7 +173,7 @@ export class Scheduler {
     const all = await this.#records.all();
     if (all.length === 0) return [];
     const next = new Map((await this.#ticks().getJobSchedulers(0, -1, true)).map((scheduler) => [scheduler.key, scheduler.next]));
-    return all.map(({ record, runs }) => stateOf(record, runs, next.get(schedulerId(record.name))));
+    return all.map(({ record, runs }) => stateOf(record, runs, next.get(schedulerId(record.name)) ?? runs.next));
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
