@@ -20,6 +20,8 @@ export interface CatalogEntry {
 
 /** Queues that users may name. A worker holds a connection for each. */
 const mostLabels = 100;
+/** Names of queues that are remembered. */
+const mostNames = 10_000;
 
 /**
  * Which BullMQ queues this engine has. The list is in Redis, so that workers serve a queue that another process has just
@@ -29,6 +31,7 @@ export class QueueCatalog {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
   #entries = new Map<string, CatalogEntry>();
+  readonly #names = new Map<string, { shared: string; apart: string }>();
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
@@ -63,8 +66,8 @@ export class QueueCatalog {
     priority,
     concurrency,
   }: Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>): Promise<CatalogEntry> {
-    const apart = queueName(label, name);
-    const queue = concurrency !== undefined || this.#entries.has(apart) ? apart : queueName(label);
+    const { shared, apart } = this.#namesOf(label, name);
+    const queue = concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
     const known = this.#entries.get(queue);
     const prioritized = priority !== 0;
     if (known && (known.prioritized || !prioritized) && (concurrency === undefined || known.concurrency === concurrency)) return known;
@@ -75,6 +78,18 @@ export class QueueCatalog {
       ...(concurrency !== undefined && { concurrency }),
       ...((prioritized || known?.prioritized) && { prioritized: true }),
     });
+  }
+
+  /** The two queues that a task may go to. Escaping a name costs more than finding it. */
+  #namesOf(label: string, name: string): { shared: string; apart: string } {
+    const key = `${label}\0${name}`;
+    let names = this.#names.get(key);
+    if (!names) {
+      names = { shared: queueName(label), apart: queueName(label, name) };
+      if (this.#names.size >= mostNames) this.#names.clear();
+      this.#names.set(key, names);
+    }
+    return names;
   }
 
   /** Adds a queue to the list, or changes it there. */

@@ -109,40 +109,54 @@ export function deduplicationId(task: string, key: string): string {
   return `${task.length}:${task}:${key}`;
 }
 
-/** Builds the job of a task. `prioritized`: its queue has priorities. */
+/** Builds the job of a task. `prioritized`: its queue has priorities. Each enqueue does this, so nothing is copied. */
 export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const { id, name, args, createdAt, runAt, attempts, idempotency, retryDelay } = task;
+  const opts: TaskJobOptions = { attempts };
   const notes = notesOf(task);
-  const delay = Math.max(0, runAt - createdAt);
-  const deduplication = idempotency && {
-    id: deduplicationId(name, idempotency.key),
-    ttl: Math.max(1, idempotency.until - createdAt),
+  if (notes) opts.taskflow = notes;
+  if (runAt > createdAt) opts.delay = runAt - createdAt;
+  if (prioritized) opts.priority = jobPriority(task.priority);
+  if (attempts > 1 && retryDelay) opts.backoff = { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds };
+  // Past `timestamp` are fields that the type requires. A new job has none of them.
+  const job: JobJson = {
+    id,
+    name,
+    data: args,
+    opts,
+    timestamp: createdAt,
+    progress: 0,
+    attemptsMade: 0,
+    attemptsStarted: 0,
+    stalledCounter: 0,
+    failedReason: '',
+    returnvalue: '',
   };
-  const opts: TaskJobOptions = {
-    attempts,
-    ...(delay > 0 && { delay }),
-    ...(prioritized && { priority: jobPriority(task.priority) }),
-    ...(attempts > 1 && retryDelay && { backoff: { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds } }),
-    ...(deduplication && { deduplication }),
-    ...(Object.keys(notes).length > 0 && { taskflow: notes }),
-  };
-  return {
-    ...{ id, name, data: args, opts, timestamp: createdAt },
-    ...(deduplication && { deduplicationId: deduplication.id }),
-    // Required by the type; a new job has none of them.
-    ...{ progress: 0, attemptsMade: 0, attemptsStarted: 0, stalledCounter: 0, failedReason: '', returnvalue: '' },
-  };
+  if (idempotency) {
+    job.deduplicationId = deduplicationId(name, idempotency.key);
+    opts.deduplication = { id: job.deduplicationId, ttl: Math.max(1, idempotency.until - createdAt) };
+  }
+  return job;
 }
 
-function notesOf({ tags, schedule, deadlineAt, interrupts, idempotency, rerunOf }: NewTask): TaskNotes {
-  return {
-    ...(Object.keys(tags).length > 0 && { tags }),
-    ...(schedule !== undefined && { schedule }),
-    ...(deadlineAt !== undefined && { deadline: deadlineAt }),
-    ...(interrupts > 0 && { interrupts }),
-    ...(idempotency && { key: idempotency.key }),
-    ...(rerunOf !== undefined && { rerunOf }),
+function notesOf({ tags, schedule, deadlineAt, interrupts, idempotency, rerunOf }: NewTask): TaskNotes | undefined {
+  const notes: TaskNotes = {};
+  let isEmpty = true;
+  const note = <K extends keyof TaskNotes>(key: K, value: TaskNotes[K]): void => {
+    if (value === undefined) return;
+    notes[key] = value;
+    isEmpty = false;
   };
+  for (const _key in tags) {
+    note('tags', tags);
+    break;
+  }
+  note('schedule', schedule);
+  note('deadline', deadlineAt);
+  if (interrupts > 0) note('interrupts', interrupts);
+  note('key', idempotency?.key);
+  note('rerunOf', rerunOf);
+  return isEmpty ? undefined : notes;
 }
 
 /** A job of this engine as it is stored: what BullMQ keeps of it, and the fields of this package. */
