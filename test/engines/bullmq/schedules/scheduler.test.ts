@@ -88,7 +88,8 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await waitFor(async () => (await state())?.lastTaskId !== (results[0]?.ok ? results[0].id : ''));
     const defined = expect.objectContaining({ code: 'SCHEDULE_DEFINED' });
     await expect(tasks.control({ action: 'remove', schedule: 'ticking' }, by)).rejects.toThrow(defined);
-    expect(await tasks.control({ action: 'run', schedule: 'unknown' }, by)).toMatchObject({ known: false });
+    const unknown = expect.objectContaining({ code: 'NOT_FOUND' });
+    await expect(tasks.control({ action: 'run', schedule: 'unknown' }, by)).rejects.toThrow(unknown);
   });
 
   it('that no process defines are marked, do not fire, and can be removed', async () => {
