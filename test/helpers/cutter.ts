@@ -5,11 +5,14 @@ export interface Cutter {
   port: number;
   /** Ends every connection at once, in the middle of whatever is said. */
   cut(): void;
+  /** Lets questions pass and loses their answers, until the line is cut. */
+  loseAnswers(): void;
   close(): Promise<void>;
 }
 
 export async function cuttable(target: number): Promise<Cutter> {
   const sockets = new Set<Socket>();
+  let isLosing = false;
   const server = createServer((near) => {
     const far = open(target, '127.0.0.1');
     for (const socket of [near, far]) {
@@ -21,15 +24,22 @@ export async function cuttable(target: number): Promise<Cutter> {
         far.destroy();
       });
     }
-    near.pipe(far).pipe(near);
+    near.pipe(far);
+    far.on('data', (chunk) => {
+      if (!isLosing) near.write(chunk);
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const cut = (): void => {
     for (const socket of sockets) socket.destroy();
+    isLosing = false;
   };
   return {
     port: (server.address() as AddressInfo).port,
     cut,
+    loseAnswers: () => {
+      isLosing = true;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

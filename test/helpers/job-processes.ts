@@ -17,7 +17,7 @@ export class JobProcesses {
   managers: TaskManager[] = [];
 
   /** A process that runs tasks, or with `run: false` one that does not. */
-  async worker(options: { run?: boolean; concurrency?: number; amount?: number; lockDuration?: number } = {}): Promise<Child> {
+  async worker(options: { run?: boolean; concurrency?: number; amount?: number; prefix?: string; port?: number } = {}): Promise<Child> {
     const child = startScript('job-worker.js', JSON.stringify({ port: this.redis.port, ...quickLocks, ...options }));
     this.children.push(child);
     await waitFor(() => child.lines.includes('started'), 30);
@@ -25,14 +25,14 @@ export class JobProcesses {
   }
 
   /** Tasks of this process, which runs none unless it is started to. */
-  manager(): TaskManager {
+  manager(logger: Parameters<typeof loggerOption>[1] = false, prefix = 'jobs', port = this.redis.port): TaskManager {
     const engine = new JobEngine({
-      connection: this.redis.connection,
-      ...{ prefix: 'jobs', logger: loggerOption('logger', false), ...quickLocks },
+      connection: { host: '127.0.0.1', port },
+      ...{ prefix, logger: loggerOption('logger', logger), ...quickLocks },
       kept: { age: 604_800, count: 100_000 },
       statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
     });
-    const made = new TaskManager({ engine, logger: false });
+    const made = new TaskManager({ engine, logger });
     this.managers.push(made);
     return made;
   }

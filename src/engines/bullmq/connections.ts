@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
+import { Background } from '../../background.js';
+import type { Logger } from '../../options.js';
 import { writeOncePerTurn } from './one-write.js';
-import { connectRedis, type RedisConnection } from './redis-connection.js';
+import { connectRedis, plainError, type RedisConnection } from './redis-connection.js';
 
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
@@ -24,6 +26,33 @@ export function openConnections(connection: RedisConnection): Connections {
   return { asking, patient };
 }
 
+/** Writes one line when Redis cannot be reached and one when it can again. Returns a function that ends that. */
+export function logOutages(redis: Redis, logger: Logger): () => void {
+  let isLost = false;
+  let last: unknown;
+  const ready = (): void => {
+    if (isLost) logger.info({}, 'Redis is reachable again');
+    [isLost, last] = [false, undefined];
+  };
+  const close = (): void => {
+    if (isLost) return;
+    isLost = true;
+    logger.error({ ...(last !== undefined && { err: plainError(last) }) }, 'Redis is unreachable');
+  };
+  const note = (error: unknown): void => {
+    last = error;
+  };
+  redis.on('ready', ready).on('close', close).on('error', note);
+  return () => void redis.off('ready', ready).off('close', close).off('error', note);
+}
+
+/** Background work that needs Redis. A lost connection is in the log already, see {@link logOutages}. */
+export class RedisWork extends Background {
+  override failed(error: unknown, fields: object = {}): void {
+    if (!isConnectionError(error)) super.failed(plainError(error), fields);
+  }
+}
+
 /**
  * Repeats what Redis did not answer, until it does or this process closes the connection. What is repeated may have been executed
  * before: the caller must notice that. Answers that Redis gives while it cannot write are repeated too.
@@ -33,23 +62,55 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
     try {
       return await work();
     } catch (error) {
-      if (redis.status === 'end' || !isPassing(error)) throw error;
+      if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
+      loadScriptsAgain(redis, error);
       await untilBetter(redis);
     }
   }
 }
 
 /** Answers of Redis that another try may not get: it starts, has no memory or disk left, changes its role, or lacks a permission. */
-const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS)\b/;
+const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|NOSCRIPT)\b/;
 
-/** Whether an error says nothing about what was asked. */
-export function isPassing(error: unknown): boolean {
-  return !isAnswer(error) || passing.test(error.message);
+function isPassing(error: unknown): boolean {
+  return isError(error) && isAnswer(error) && passing.test(error.message);
 }
 
 /** Whether Redis itself answered with this error. */
-function isAnswer(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError';
+export function isAnswer(error: unknown): boolean {
+  return isError(error) && error.name === 'ReplyError';
+}
+
+/** What ioredis says of a command whose connection was lost, or was not there. */
+const lost: ReadonlySet<string> = new Set([
+  'Connection is closed.',
+  'Command aborted due to connection close',
+  "Stream isn't writeable and enableOfflineQueue options is false",
+]);
+
+/** Whether an error says that the connection is lost, and nothing about what was asked. */
+export function isConnectionError(error: unknown): boolean {
+  if (!isError(error) || isAnswer(error)) return false;
+  return lost.has(error.message) || error.name === 'MaxRetriesPerRequestError' || error.syscall !== undefined;
+}
+
+interface AnyError {
+  name: string;
+  message: string;
+  syscall?: unknown;
+}
+
+/** An error may come from another realm than this module. */
+function isError(error: unknown): error is AnyError {
+  return typeof error === 'object' && error !== null && 'message' in error && typeof error.message === 'string';
+}
+
+/**
+ * Connects again if Redis has lost its scripts. ioredis remembers per connection which ones Redis has, and in a transaction it
+ * does not notice that this is no longer so.
+ */
+export function loadScriptsAgain(redis: Redis, error: unknown): void {
+  if (isError(error) && isAnswer(error) && error.message.startsWith('NOSCRIPT') && redis.status === 'ready') redis.disconnect(true);
 }
 
 /** Milliseconds before another try if the connection is there. */
@@ -66,4 +127,16 @@ function untilBetter(redis: Redis): Promise<void> {
     const timer = redis.status === 'ready' ? setTimeout(done, retryDelay) : undefined;
     redis.on('ready', done).on('end', done);
   });
+}
+
+/**
+ * Ends a connection for good, with all commands that wait for it. ioredis ends a connection that waits for its next attempt only
+ * after that attempt, so it is made at once.
+ */
+export function endConnection(redis: Redis): void {
+  const isWaiting = redis.status === 'reconnecting';
+  redis.disconnect();
+  if (!isWaiting) return;
+  redis.once('ready', () => redis.disconnect());
+  redis.connect().catch(() => undefined);
 }

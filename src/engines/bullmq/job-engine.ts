@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { Background } from '../../background.js';
+import type { Background } from '../../background.js';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
@@ -27,7 +27,7 @@ import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import { describeWorker } from '../embedded/workers.js';
 import type { WorkerRow } from '../embedded/write.js';
 import { ChangeNotes, memberOf } from './change-notes.js';
-import { type Connections, openConnections } from './connections.js';
+import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections, RedisWork } from './connections.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
 import { Enqueuer } from './enqueuer.js';
 import { Instances } from './instances.js';
@@ -93,6 +93,7 @@ export class JobEngine implements TaskEngine {
   readonly #scheduler: Scheduler;
   readonly #statistics: Statistics;
   readonly #closeStore: () => Promise<void>;
+  readonly #endOutageLog: () => void;
   /** What this process is called in lists of workers, the same for its whole life. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   readonly #owner = randomUUID();
@@ -101,6 +102,8 @@ export class JobEngine implements TaskEngine {
   #executor: Executor | undefined;
   #settler: Settler | undefined;
   #timers = new Set<NodeJS.Timeout>();
+  /** What callers asked Redis and await. A stop waits for it. */
+  readonly #asks = new Set<Promise<unknown>>();
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #stopped = false;
@@ -111,6 +114,7 @@ export class JobEngine implements TaskEngine {
     this.#keys = new EngineKeys(prefix);
     this.#connections = openConnections(connection);
     const redis = this.#connections.asking;
+    this.#endOutageLog = logOutages(redis, logger);
     this.#catalog = new QueueCatalog(redis, this.#keys);
     this.#changes = new ChangeNotes(redis, this.#keys);
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
@@ -126,8 +130,8 @@ export class JobEngine implements TaskEngine {
       ended: (task) => this.#statistics.ended(task),
       cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(memberOf({ queue, jobId }))),
     });
-    this.#polling = new Background(logger, 'looking for new queues and tasks to cancel');
-    this.#beating = new Background(logger, 'the heartbeat of this process');
+    this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
+    this.#beating = new RedisWork(logger, 'the heartbeat of this process');
     this.#instances = new Instances(redis, this.#keys);
     this.#statistics = new Statistics({ redis, keys: this.#keys, logger, kept: options.statistics });
     this.#scheduler = new Scheduler({
@@ -154,14 +158,15 @@ export class JobEngine implements TaskEngine {
 
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     if (this.#stopping) throw hasStopped();
-    await this.#ask(() => this.#catalog.refresh());
+    // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
+    await this.#ask(() => this.#catalog.refresh()).catch(unlessUnreachable);
     this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
-    await this.#ask(() => this.#beat());
+    await this.#ask(() => this.#beat()).catch(unlessUnreachable);
     this.#every(heartbeatInterval, () => this.#beating.run(() => this.#beat()));
     this.#settle();
     if (!runner) return;
     const { patient } = this.#connections;
-    if (patient.status === 'wait') await patient.connect();
+    if (patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
     const { logger, lockDuration, kept } = this.#options;
     this.#executor = new Executor({
       ...{ runner, logger, lockDuration, kept },
@@ -173,7 +178,7 @@ export class JobEngine implements TaskEngine {
         this.#beating.run(() => this.#beat());
       },
     });
-    await this.#poll();
+    await this.#poll().catch(unlessUnreachable);
     this.#every(pollInterval, () => this.#polling.run(() => this.#poll()));
     runner.onChange(() => this.#polling.run(() => this.#poll()));
     this.#scheduler.start();
@@ -226,8 +231,10 @@ export class JobEngine implements TaskEngine {
     await this.#scheduler.close();
     await this.#reading.close();
     await this.#queues.close();
-    this.#connections.patient.disconnect();
-    this.#connections.asking.disconnect();
+    await Promise.allSettled(this.#asks);
+    this.#endOutageLog();
+    endConnection(this.#connections.patient);
+    endConnection(this.#connections.asking);
     await this.#closeStore();
   }
 
@@ -322,13 +329,21 @@ export class JobEngine implements TaskEngine {
     if (this.#stopped) throw hasStopped();
     try {
       await whenReady(this.#connections.asking, patience.connect);
-      return await withinTime(call(), patience.answer);
+      const answer = withinTime(call(), patience.answer);
+      this.#asks.add(answer);
+      return await answer.finally(() => this.#asks.delete(answer));
     } catch (error) {
       if (error instanceof TaskflowError) throw error;
       const cause = plainError(error);
       throw new TaskflowError('ENGINE_UNAVAILABLE', `Redis could not be asked: ${cause.message}`, { cause });
     }
   }
+}
+
+/** Lets an error pass that says that Redis cannot be reached. The log has it. */
+function unlessUnreachable(error: unknown): void {
+  const isUnanswered = error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
+  if (!isUnanswered && !isConnectionError(error)) throw error;
 }
 
 function hasStopped(): TaskflowError {

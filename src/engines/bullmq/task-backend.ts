@@ -14,7 +14,7 @@ import {
 } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type ChangeNotes, memberOf, type Transaction } from './change-notes.js';
-import { persistently } from './connections.js';
+import { endConnection, persistently } from './connections.js';
 import type { EngineKeys, Marker } from './keys.js';
 import { type LockScope, takeLocks } from './run/locks.js';
 import { endMarks, jobFields } from './task-job.js';
@@ -79,6 +79,8 @@ export class TaskBackend extends RedisQueueBackend {
   readonly #starts = new Map<string, string>();
   /** Jobs that run here although another process has taken over. */
   readonly #lost = new Set<string>();
+  /** The connection that waits for jobs. */
+  #waiting: Redis | undefined;
 
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof RedisQueueBackend>) {
     super(...rest);
@@ -92,8 +94,11 @@ export class TaskBackend extends RedisQueueBackend {
       // The name by which BullMQ lists workers.
       const connectionName = `${names.prefix}:${Buffer.from(queue).toString('base64')}:w:${parts.name}`;
       const main = new RedisConnection(parts.redis, { shared: true, blocking: false });
-      const waiting = new RedisConnection(parts.redis.duplicate({ connectionName }), { shared: false, blocking: true });
-      return new TaskBackend(parts, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, waiting);
+      const waiting = parts.redis.duplicate({ connectionName });
+      const blocking = new RedisConnection(waiting, { shared: false, blocking: true });
+      const backend = new TaskBackend(parts, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, blocking);
+      backend.#waiting = waiting;
+      return backend;
     };
   }
 
@@ -107,6 +112,17 @@ export class TaskBackend extends RedisQueueBackend {
   /** Says how the present attempt of a job ends. It is written with the next step of that job. */
   willEnd(jobId: string, notes: EndNotes): void {
     this.#ends.set(jobId, notes);
+  }
+
+  /** Whether no end of an attempt is to be stored. */
+  get isIdle(): boolean {
+    return this.#ends.size === 0;
+  }
+
+  /** BullMQ waits for the end of this connection, which ioredis does not reach while it waits for its next attempt. */
+  override async disconnectBlocking(wait = true): Promise<void> {
+    if (this.#waiting?.status === 'ready') return super.disconnectBlocking(wait);
+    if (this.#waiting && this.#waiting.status !== 'end') endConnection(this.#waiting);
   }
 
   /** The hash of a job that was just fetched, all of its fields as text. */
@@ -282,6 +298,14 @@ export class TaskBackend extends RedisQueueBackend {
     return [];
   }
 
+  override async addLog(jobId: string, line: string, keep?: number): Promise<number> {
+    return ifJobExists(super.addLog(jobId, line, keep), 0);
+  }
+
+  override async updateProgress(...args: Parameters<RedisQueueBackend['updateProgress']>): Promise<void> {
+    return ifJobExists(super.updateProgress(...args), undefined);
+  }
+
   override async moveToActive(token: string, name?: string): Promise<unknown[]> {
     try {
       return await super.moveToActive(token, name);
@@ -319,6 +343,16 @@ export class TaskBackend extends RedisQueueBackend {
 
 /** Milliseconds. */
 const fetchRetryDelay = 1000;
+
+/** What is written of a job that was removed while it ran is of no use. */
+async function ifJobExists<T>(written: Promise<T>, otherwise: T): Promise<T> {
+  try {
+    return await written;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === refusals.noJob) return otherwise;
+    throw error;
+  }
+}
 
 /** Steps whose answer can hold the next job to run. */
 const fetching: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed']);

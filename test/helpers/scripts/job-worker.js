@@ -32,12 +32,14 @@ const say = (what) => console.log(`${what} ${taskContext().id}`);
 /** @param {number} ms */
 const slow = async (ms) => {
   say('began');
-  taskContext().signal.addEventListener('abort', () => say('aborted'));
-  await wait(ms);
+  const { signal } = taskContext();
+  signal.addEventListener('abort', () => say('aborted'));
+  // It does not obey its signal, but ends soon after.
+  await Promise.race([wait(ms), new Promise((resolve) => signal.addEventListener('abort', () => setTimeout(resolve, 300)))]);
   say('did');
 };
-tasks.task('once', slow);
-tasks.task('again', slow, { requeueOnInterrupt: true, maxInterrupts: 20 });
+const once = tasks.task('once', slow);
+const again = tasks.task('again', slow, { requeueOnInterrupt: true, maxInterrupts: 20 });
 tasks.task('chatty', async (/** @type {number} */ ms) => {
   say('began');
   for (let n = 0; n < ms / 50; n++) {
@@ -63,10 +65,10 @@ process.on('SIGTERM', async () => {
 await tasks.start({ run });
 console.log('started');
 for (let n = 0; n < amount; n++) {
-  const name = n % 2 ? 'again' : 'once';
+  const [name, task] = n % 2 ? ['again', again] : ['once', once];
   for (;;) {
     try {
-      console.log(`stored ${name} ${await tasks.define(name).enqueue(n % 7)}`);
+      console.log(`stored ${name} ${await task.enqueue((n % 5) * 60)}`);
       break;
     } catch {
       await wait(100);

@@ -1,11 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { Background } from '../../../background.js';
+import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { type TaskSummary, taskStatuses } from '../../../tasks/types.js';
 import type { Live } from '../../figures.js';
+import { RedisWork } from '../connections.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
 import { Backfill } from './backfill.js';
@@ -57,7 +58,7 @@ export class WindowModel implements ReadModel {
     const { keys, catalog, limits = usualLimits } = parts;
     this.#feed = new WindowFeed({ source, window, catalog, ids: this.#ids, limits });
     this.#backfill = new Backfill({ source, feed: this.#feed, window, keys, limits });
-    this.#looking = new Background(parts.logger, 'reading what changed in Redis');
+    this.#looking = new RedisWork(parts.logger, 'reading what changed in Redis');
   }
 
   /** Opens a window and reads the first of each set. */

@@ -80,7 +80,12 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
   const deadline = deadlineOf(job);
   const died = count(job.fields[jobFields.interrupts]);
   const again = died < interrupts && (deadline === undefined || deadline > now);
-  const fields = { ...recordOf(ending, 'interrupted', interrupted), ...errorField(interrupted) };
+  const { stalledCounter: stalls } = job.json;
+  const fields = {
+    ...recordOf(ending, 'interrupted', interrupted),
+    ...errorField(interrupted),
+    ...(stalls > 0 && { [jobFields.stalls]: stalls }),
+  };
   return again
     ? { again, error: interrupted, state: 'waiting', fields: { ...fields, [jobFields.interrupts]: died + 1 } }
     : { again, error: interrupted, state: 'failed', marker: 'interrupted', fields: { ...fields, [jobFields.marker]: 'interrupted' } };

@@ -1,6 +1,6 @@
 import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { Background } from '../../../background.js';
+import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { describeError } from '../../../tasks/describe-error.js';
@@ -9,6 +9,7 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import type { ChangeNotes } from '../change-notes.js';
+import { RedisWork } from '../connections.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
@@ -25,6 +26,8 @@ const gather = { lines: 50, progress: 250 };
 const returned = { first: 1, longest: 60 };
 /** Milliseconds that a stop waits for handlers that were told to stop, and for BullMQ to end. */
 const closing = { obey: 250, bullmq: 5000 };
+/** Milliseconds between two looks at a connection that is lost while this process stops. */
+const pollInterval = 100;
 
 /** Which ended jobs are kept. */
 export interface KeptJobs {
@@ -71,8 +74,8 @@ export class Executor {
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     const { logger, runner, stuckChanged } = parts;
-    this.#fetching = new Background(logger, 'fetching tasks from Redis');
-    this.#writing = new Background(logger, 'writing log lines and progress of tasks');
+    this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
+    this.#writing = new RedisWork(logger, 'writing log lines and progress of tasks');
     this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
   }
 
@@ -121,7 +124,7 @@ export class Executor {
       }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
-    worker.on('ready', () => this.#fetching.worked());
+    for (const event of ['ready', 'active', 'drained'] as const) worker.on(event, () => this.#fetching.worked());
     this.#workers.set(entry.queue, { worker, entry });
   }
 
@@ -130,6 +133,9 @@ export class Executor {
     const backend = worker.getBackend();
     if (!this.#parts.runner.names().has(job.name)) return this.#return(backend, job, task, token);
     if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
+    // A check of another program has returned it, although its handler may have been called.
+    if (job.stalledCounter > count(task.fields[jobFields.stalls]))
+      return this.#interrupt(backend, entry, job, task, { job: task, attempt: nextAttempt(task), now: Date.now() });
     const deadline = deadlineOf(task);
     if (deadline !== undefined && deadline <= Date.now()) {
       const error = describeError(job.name, new DOMException('the deadline of the task passed before it was started', 'TimeoutError'));
@@ -304,15 +310,25 @@ export class Executor {
       for (const attempt of this.#running) attempt.handBack();
     }
     this.#stopping = true;
-    await Promise.race([closed, sleep(closing.bullmq)]);
+    await this.#drained(closing.bullmq, closed);
     clearTimeout(this.#timer);
     for (const attempt of this.#unwritten) this.#write(attempt);
     this.#stuck.close();
   }
 
-  /** Whether BullMQ has ended all jobs in time. */
+  /** Whether all jobs have ended in time. Without Redis, BullMQ's workers end only after their connection. */
   async #drained(milliseconds: number, closed: Promise<unknown>): Promise<boolean> {
-    return Promise.race([closed.then(() => true), sleep(milliseconds).then(() => false)]);
+    const end = Date.now() + milliseconds;
+    const isClosed = closed.then(() => true);
+    while (Date.now() < end) {
+      if (this.#parts.redis.status !== 'ready' && this.#isIdle()) return true;
+      if (await Promise.race([isClosed, sleep(Math.min(pollInterval, end - Date.now())).then(() => false)])) return true;
+    }
+    return false;
+  }
+
+  #isIdle(): boolean {
+    return this.#running.size === 0 && [...this.#workers.values()].every(({ worker }) => worker.getBackend().isIdle);
   }
 }
 

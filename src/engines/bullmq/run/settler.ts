@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { RedisConnection as BullmqConnection, type JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { Background } from '../../../background.js';
+import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { ChangeNotes } from '../change-notes.js';
+import { RedisWork } from '../connections.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
@@ -48,7 +49,7 @@ interface Crashed {
 
 /** Fields of a job's hash that decide how it ends, or that observers see. The arguments are not among them. */
 const readFields = [
-  ...['name', 'opts', 'timestamp', 'delay', 'priority', 'progress', 'processedOn', 'atm', 'ats', 'failedReason'],
+  ...['name', 'opts', 'timestamp', 'delay', 'priority', 'progress', 'processedOn', 'atm', 'ats', 'stc', 'failedReason'],
   ...Object.values(jobFields),
 ];
 /** Jobs that are settled at once. */
@@ -76,7 +77,7 @@ export class Settler {
     this.#parts = parts;
     const { redis, lockDuration, logger } = parts;
     this.#steadiness = new Steadiness(redis, lockDuration);
-    this.#background = new Background(logger, 'looking for tasks of processes that died');
+    this.#background = new RedisWork(logger, 'looking for tasks of processes that died');
     this.#connection = new BullmqConnection(redis, { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true });
     this.#connection.on('error', () => undefined);
   }
@@ -143,7 +144,7 @@ export class Settler {
         const unlocked = jobIds.map((jobId) => ({ jobId, token }));
         const taken = [...(await takeLocks(this.#parts.redis, scope, unlocked))];
         const jobs = await this.#read(entry, taken);
-        const ends = await Promise.all(jobs.map(({ job, isCancelled }) => this.#end(entry, job, isCancelled, token)));
+        const ends = await Promise.all(jobs.map((job) => this.#end(entry, job, token)));
         return ends.filter((isStored) => isStored).length;
       }),
     );
@@ -151,28 +152,23 @@ export class Settler {
   }
 
   /** Reads what decides how jobs end. Their locks are held, so that nothing changes it. */
-  async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<{ job: TaskJob; isCancelled: boolean }[]> {
+  async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<TaskJob[]> {
     if (jobIds.length === 0) return [];
     const { redis, keys } = this.#parts;
     const pipeline = redis.pipeline();
-    for (const jobId of jobIds) {
-      pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
-      pipeline.hexists(keys.cancelling, `${queue}:${jobId}`);
-    }
-    const answers = await answersOf(pipeline);
+    for (const jobId of jobIds) pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
+    const answers = (await answersOf(pipeline)) as (string | null)[][];
     return jobIds.flatMap((jobId, n) => {
-      const values = answers[n * 2] as (string | null)[];
-      const hash = Object.fromEntries(readFields.flatMap((field, at) => (values[at] == null ? [] : [[field, values[at]]])));
-      const job = jobOfHash(jobId, hash);
-      return job ? [{ job, isCancelled: answers[n * 2 + 1] === 1 }] : [];
+      const hash = Object.fromEntries(readFields.flatMap((field, at) => (answers[n]?.[at] == null ? [] : [[field, answers[n][at]]])));
+      return jobOfHash(jobId, hash) ?? [];
     });
   }
 
   /** Ends a job, or returns it, and resolves to whether that was stored. */
-  async #end(entry: CatalogEntry, job: TaskJob, isCancelled: boolean, token: string): Promise<boolean> {
-    const { kept, redis, keys } = this.#parts;
+  async #end(entry: CatalogEntry, job: TaskJob, token: string): Promise<boolean> {
     const backend = this.#backend(entry.queue);
     const { id } = job.json;
+    const isCancelled = Boolean(job.fields[jobFields.cancelling]);
     const now = Date.now();
     let isStored = false;
     const storedAs = (after: TaskJob, status: TaskStatus, fields: EndNotes['fields']) => (): void => {
@@ -192,8 +188,7 @@ export class Settler {
       : ([notes, 'interrupted', error.message] as const);
     const after = { ...job, json: { ...job.json, failedReason: reason, finishedOn: now } };
     backend.willEnd(id, { ...how, stored: storedAs(after, status, how.fields) });
-    await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, kept, token);
-    if (isCancelled) await redis.hdel(keys.cancelling, `${entry.queue}:${id}`);
+    await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, this.#parts.kept, token);
     return isStored;
   }
 

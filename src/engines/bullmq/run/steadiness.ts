@@ -1,4 +1,8 @@
 import type { Redis } from 'ioredis';
+import { withinTime } from '../redis-connection.js';
+
+/** Milliseconds that Redis is waited for. */
+const longestAnswer = 5000;
 
 /**
  * Whether a missing lock means that its worker died. It does not after an outage: the locks expired because no worker could renew
@@ -34,7 +38,7 @@ export class Steadiness {
     // The clock of a host that slept, or of a process that was stopped, has jumped.
     if (pause < 0 || pause > this.#lockDuration / 2) this.restart();
     this.#lastCheck = asked;
-    const info = await this.#redis.info('server');
+    const info = await withinTime(this.#redis.info('server'), longestAnswer);
     this.#lastCheck = Date.now();
     const took = this.#lastCheck - asked;
     if (took < 0 || took > this.longestInterval) this.restart();

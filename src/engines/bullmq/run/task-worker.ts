@@ -2,6 +2,9 @@ import { type Job, type JobJson, Worker } from 'bullmq';
 import type { TaskBackend } from '../task-backend.js';
 import type { TaskJob } from '../task-job.js';
 
+/** With this text BullMQ marks a job that its own check for crashes has returned several times. */
+const stalledTooOften = /^job stalled more than/;
+
 /** BullMQ's worker, with jobs as they are stored: their arguments are parsed, and perhaps decrypted, by the runner. */
 export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   readonly #stored = new WeakMap<Job, TaskJob>();
@@ -9,7 +12,10 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   #held = 0;
 
   protected override createJob(json: JobJson, jobId: string): Job {
-    const job = super.createJob({ ...json, data: '[]' }, jobId) as Job;
+    const { deferredFailure, ...rest } = json;
+    // Whether a task that was interrupted may run again is not for BullMQ to say.
+    const deferred = deferredFailure === undefined || stalledTooOften.test(deferredFailure) ? {} : { deferredFailure };
+    const job = super.createJob({ ...rest, ...deferred, data: '[]' }, jobId) as Job;
     this.#stored.set(job, { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} });
     return job;
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Job, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { Background } from '../../../background.js';
+import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
@@ -9,6 +9,7 @@ import type { CommandBy, NewTask, Schedule, ScheduleState } from '../../../tasks
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
+import { RedisWork } from '../connections.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
 import { repeatOptions, repeatStrategy } from './rules.js';
 import { type ScheduleRecord, ScheduleRecords, stateOf, undefinedSince } from './schedule-records.js';
@@ -51,8 +52,8 @@ export class Scheduler {
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
     this.#records = new ScheduleRecords(parts.redis, parts.keys);
-    this.#storing = new Background(parts.logger, 'storing schedules');
-    this.#ticking = new Background(parts.logger, 'waiting for the times of schedules');
+    this.#storing = new RedisWork(parts.logger, 'storing schedules');
+    this.#ticking = new RedisWork(parts.logger, 'waiting for the times of schedules');
   }
 
   /** Names of the schedules that this process defines. */
@@ -220,7 +221,9 @@ export class Scheduler {
   async stop(): Promise<void> {
     this.#started = false;
     clearTimeout(this.#timer);
-    await Promise.allSettled([this.#worker?.close()]);
+    const closed = Promise.allSettled([this.#worker?.close()]);
+    // Without Redis, BullMQ's worker ends only after its connection.
+    if (this.#parts.patient.status === 'ready') await closed;
   }
 
   async close(): Promise<void> {

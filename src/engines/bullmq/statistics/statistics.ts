@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { Background } from '../../../background.js';
+import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
@@ -7,6 +7,7 @@ import type { Metrics, TaskStatus } from '../../../tasks/types.js';
 import { levelFor } from '../../embedded/metrics.js';
 import { addEnded, type Figures, type Level, levels, noFigures, startOf } from '../../embedded/rollup.js';
 import { histogramsOf, type Live, metricsOf, type Summed } from '../../figures.js';
+import { RedisWork } from '../connections.js';
 import type { EngineKeys } from '../keys.js';
 import { runScript } from '../redis-script.js';
 import { type Failure, FailureGroups } from './failure-groups.js';
@@ -62,7 +63,7 @@ export class Statistics {
   constructor(parts: StatisticsParts) {
     this.#parts = parts;
     this.#failures = new FailureGroups(parts.redis, parts.keys);
-    this.#writing = new Background(parts.logger, 'counting ended tasks');
+    this.#writing = new RedisWork(parts.logger, 'counting ended tasks');
   }
 
   /** Groups of failures. */

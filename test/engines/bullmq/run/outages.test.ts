@@ -1,0 +1,169 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { Queue, Worker } from 'bullmq';
+import { cuttable } from '../../../helpers/cutter.js';
+import { inState, said, useJobProcesses } from '../../../helpers/job-processes.js';
+import { recordingLogger } from '../../../helpers/logs.js';
+import { hasRedis } from '../../../helpers/redis.js';
+import { eventually, gate, sleep, waitFor } from '../../../helpers/wait.js';
+
+const processes = useJobProcesses();
+const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
+
+(hasRedis ? describe : describe.skip)('while Redis is unreachable', () => {
+  afterEach(() => {
+    for (const child of processes.children) expect(said(child, 'unhandled')).toEqual([]);
+  });
+
+  for (const [how, [away, back]] of Object.entries({
+    'was restarted': [() => processes.redis.stop(), () => processes.redis.start()],
+    'was frozen': [async () => processes.redis.signal('SIGSTOP'), async () => processes.redis.signal('SIGCONT')],
+  } as const)) {
+    it(`lets a task end in its own right that runs while Redis ${how}`, async () => {
+      const tasks = processes.manager();
+      const workers = [await processes.worker(), await processes.worker()];
+      await tasks.start({ run: false });
+      const once = tasks.define<[number]>('once');
+      const ids = await Promise.all([200, 3000, 8000].map((ms) => once.enqueue(ms)));
+      await waitFor(() => workers.flatMap((each) => said(each, 'began')).length === 3);
+      await away();
+      // Longer than a lock lasts.
+      await sleep(4);
+      await back();
+      for (const id of ids) await inState(tasks, id, 'success');
+      expect(workers.flatMap((each) => said(each, 'began')).sort()).toEqual([...ids].sort());
+    });
+  }
+
+  it('stores the end of an attempt once if the connection breaks before the answer', async () => {
+    const line = await cuttable(processes.redis.port);
+    const { logger, text } = recordingLogger();
+    const tasks = processes.manager(logger, 'jobs', line.port);
+    const told: string[] = [];
+    for (const status of ['success', 'failed', 'pending'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    const { passed, open } = gate();
+    const good = tasks.task('good', () => passed);
+    const bad = tasks.task('bad', () => passed.then(() => Promise.reject(new Error('broken'))));
+    const retried = tasks.task('retried', () => passed.then(() => Promise.reject(new Error('broken'))), { retries: 1, backoff: () => 60 });
+    await tasks.start();
+    const ids = await Promise.all([good.enqueue(), bad.enqueue(), retried.enqueue()]);
+    for (const id of ids) await inState(tasks, id, 'running');
+    told.length = 0;
+    line.loseAnswers();
+    open();
+    await sleep(0.3);
+    line.cut();
+    for (const [n, status] of (['success', 'failed', 'pending'] as const).entries()) await inState(tasks, ids[n] ?? '', status);
+    await eventually(async () => expect(told.sort()).toEqual(['bad failed', 'good success', 'retried pending']));
+    expect(text()).not.toContain('dropped');
+    expect((await tasks.get(ids[2] ?? ''))?.attempts).toHaveLength(1);
+    await tasks.stop({ timeout: 1 });
+    await line.close();
+  });
+
+  it('says so in one line when it begins, and in one when it ends', async () => {
+    const worker = await processes.worker();
+    const web = await processes.worker({ run: false });
+    const tasks = processes.manager();
+    await tasks.start({ run: false });
+    const id = await tasks.define('chatty').enqueue(3000);
+    await waitFor(() => said(worker, 'began').length === 1);
+    await processes.redis.stop();
+    await sleep(1.5);
+    await processes.redis.start();
+    await inState(tasks, id, 'success');
+    for (const child of [worker, web]) {
+      await eventually(async () => {
+        const lines = said(child, 'log').filter((line) => !line.startsWith('info task'));
+        expect(lines.map((line) => line.split(' {')[0])).toEqual(['error Redis is unreachable', 'info Redis is reachable again']);
+      });
+    }
+  });
+
+  it('lets a process start, which runs tasks once Redis is back', async () => {
+    await processes.redis.stop();
+    const { logger, lines } = recordingLogger();
+    const tasks = processes.manager(logger);
+    let ran = 0;
+    const noop = tasks.task('noop', () => {
+      ran += 1;
+    });
+    await tasks.start();
+    await expect(noop.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await processes.redis.start();
+    const id = await waitFor(() => noop.enqueue().catch(() => undefined), 20);
+    await inState(tasks, id, 'success');
+    expect(ran).toBe(1);
+    expect(lines.filter(({ level }) => Number(level) >= 50)).toHaveLength(1);
+  });
+
+  it('stops soon, with or without a running task', async () => {
+    const [idle, busy] = [await processes.worker(), await processes.worker({ prefix: 'others' })];
+    const tasks = processes.manager(undefined, 'others');
+    await tasks.start({ run: false });
+    await tasks.define('once').enqueue(60_000);
+    await waitFor(() => said(busy, 'began').length === 1);
+    await processes.redis.stop();
+    await sleep(0.3);
+    const begun = performance.now();
+    for (const child of [idle, busy]) child.process.kill('SIGTERM');
+    await idle.ended;
+    const idleTook = performance.now() - begun;
+    await busy.ended;
+    expect([idle.lines.at(-1), busy.lines.at(-1)]).toEqual(['stopped', 'stopped']);
+    // The timeout is one second.
+    expect(idleTook).toBeLessThan(6000);
+    expect(performance.now() - begun).toBeLessThan(12_000);
+  });
+});
+
+(hasRedis ? describe : describe.skip)('a worker that seemed dead', () => {
+  it('ends no task twice, and drops the result of one that another process has ended', async () => {
+    const tasks = processes.manager();
+    const worker = await processes.worker();
+    await tasks.start({ run: false });
+    const [once, again] = await Promise.all([tasks.define('once').enqueue(60_000), tasks.define('again', requeue).enqueue(60_000)]);
+    await waitFor(() => said(worker, 'began').length === 2);
+    worker.process.kill('SIGSTOP');
+    await inState(tasks, once, 'interrupted');
+    const next = await processes.worker();
+    await waitFor(() => said(next, 'began').length === 1);
+    worker.process.kill('SIGCONT');
+    await waitFor(() => said(worker, 'did').length === 2);
+    await eventually(async () => expect(said(worker, 'log').filter((line) => line.includes('was dropped'))).toHaveLength(2));
+    expect(await inState(tasks, again, 'running')).toMatchObject({ attempt: 2 });
+    expect(said(next, 'began')).toEqual([again]);
+    expect(said(worker, 'aborted').sort()).toEqual([once, again].sort());
+    expect(await tasks.get(once)).toMatchObject({ status: 'interrupted', attempt: 1 });
+  });
+
+  it('keeps its tasks if no other process has ended them', async () => {
+    const worker = await processes.worker({ concurrency: 2 });
+    const tasks = processes.manager();
+    const id = await tasks.define('once').enqueue(5000);
+    const blocking = await tasks.define('block').enqueue(3500);
+    await inState(tasks, id, 'success');
+    await inState(tasks, blocking, 'success');
+    expect(said(worker, 'began').sort()).toEqual([id, blocking].sort());
+  });
+
+  it('leaves tasks that do not run again although another program returned them', async () => {
+    const tasks = processes.manager();
+    const worker = await processes.worker();
+    const once = tasks.define<[number]>('once');
+    const ids = await Promise.all([once.enqueue(60_000), once.enqueue(60_000)]);
+    const again = await tasks.define('again', requeue).enqueue(3000);
+    await waitFor(() => said(worker, 'began').length === 3);
+    await processes.kill(worker);
+    const connection = processes.redis.connection;
+    const plain = new Worker('default', null, { connection, prefix: '{jobs}', autorun: false, stalledInterval: 300 });
+    plain.on('error', () => undefined);
+    await plain.startStalledCheckTimer();
+    const queue = new Queue('default', { connection, prefix: '{jobs}' });
+    await waitFor(async () => (await queue.getJobCounts('active')).active === 0, 20);
+    await Promise.all([plain.close(), queue.close()]);
+    const next = await processes.worker();
+    for (const id of ids) await inState(tasks, id, 'interrupted');
+    await inState(tasks, again, 'success');
+    expect(said(next, 'began').filter((id) => id !== again)).toEqual([]);
+  });
+});
