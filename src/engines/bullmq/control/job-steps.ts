@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { type IRedisTransaction, type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
+import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { keptEntries, memberOf } from '../change-notes.js';
 import type { JobState } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
 import type { TaskJob } from '../task-job.js';
-import { StepBackend, type StepJob } from './step-backend.js';
+import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
 import { type StepScript, stepScripts } from './step-scripts.js';
 
 /** Where a job is. */
@@ -37,8 +37,7 @@ interface Step {
   script: StepScript;
   keys: readonly string[];
   args: readonly (string | number)[];
-  /** Adds the step of BullMQ, and returns of how many commands it is. */
-  move?(backend: StepBackend, transaction: IRedisTransaction, job: StepJob): number;
+  move?(backend: StepBackend, job: StepJob): StepCommand[];
 }
 
 /** A step with those who wait for it. */
@@ -53,8 +52,19 @@ interface Call {
 /** Jobs of one transaction: Redis does nothing else meanwhile, and a transaction of its own for each costs this process more. */
 const shared = 20;
 
-/** A transaction of ioredis, of which BullMQ's type shows a part. */
-type StepTransaction = IRedisTransaction & { hmget(key: string, ...fields: string[]): unknown };
+/** A connection or transaction of ioredis, of which BullMQ's types show a part. */
+type Target = Pick<Redis, 'hmget' | 'set'> & { runCommand(name: string, args: unknown[]): unknown };
+
+/** One command of a step. */
+type Send = (target: Target) => unknown;
+
+/** A step that was sent. */
+interface Sent {
+  call: Call;
+  /** The connection. */
+  target: Target;
+  commands: readonly Send[];
+}
 
 /**
  * Commands to single jobs. Each is one transaction: a script of ours, which decides, and the step of BullMQ that moves the job.
@@ -88,7 +98,7 @@ export class JobSteps {
       script: 'cancel',
       keys: [this.#keys.marked(place.queue, 'cancelled'), cancelling, changes],
       args: [this.#token, at, memberOf(place), by, keptEntries],
-      move: (backend, transaction, job) => backend.fail(transaction, job, this.#kept),
+      move: (backend, job) => backend.fail(job, this.#kept),
     });
   }
 
@@ -99,7 +109,7 @@ export class JobSteps {
       script: 'retry',
       keys: [...this.#marked(place), cancelling, changes],
       args: [this.#token, at, memberOf(place), delay, keptEntries],
-      move: (backend, transaction, job) => backend.sendBack(transaction, job, delay),
+      move: (backend, job) => backend.sendBack(job, delay),
     });
   }
 
@@ -109,7 +119,7 @@ export class JobSteps {
       script: 'run',
       keys: [this.#keys.changes],
       args: [at, memberOf(place), keptEntries],
-      move: (backend, transaction, { jobId }) => backend.endDelay(transaction, jobId),
+      move: (backend, job) => backend.endDelay(job),
     });
   }
 
@@ -120,7 +130,7 @@ export class JobSteps {
       script: 'remove',
       keys: [...this.#marked(place), cancelling, changes],
       args: [this.#token, memberOf(place), keptEntries],
-      move: (backend, transaction, job) => backend.removeUnlocked(transaction, job),
+      move: (backend, job) => backend.removeUnlocked(job),
     });
   }
 
@@ -164,36 +174,53 @@ export class JobSteps {
   async #send(calls: readonly Call[]): Promise<void> {
     try {
       const client = await this.#connection.client;
-      const transaction = client.multi() as StepTransaction;
-      const widths = calls.map((call) => this.#add(transaction, call));
+      const transaction = client.multi();
+      const steps = calls.map((call) => this.#commandsOf(call));
+      for (const send of steps.flat()) send(transaction as unknown as Target);
       const answers = await transaction.exec();
       if (!answers) throw new Error('the transaction was dropped');
       let at = 0;
       for (const [n, call] of calls.entries()) {
-        const width = widths[n] ?? 0;
-        const own = answers.slice(at, at + width);
-        at += width;
-        try {
-          call.resolve(answerOf(call, own));
-        } catch (error) {
-          call.reject(error);
-        }
+        const commands = steps[n] ?? [];
+        const own = answers.slice(at, at + commands.length);
+        at += commands.length;
+        this.#complete({ call, target: client as unknown as Target, commands }, own)
+          .then((all) => call.resolve(answerOf(call, all)))
+          .catch(call.reject);
       }
     } catch (error) {
       for (const { reject } of calls) reject(error);
     }
   }
 
-  /** Adds a step to a transaction, and returns of how many commands it is. */
-  #add(transaction: StepTransaction, { place: { queue, jobId }, at, step: { script, keys, args, move } }: Call): number {
+  /** The commands of a step. */
+  #commandsOf({ place: { queue, jobId }, at, step: { script, keys, args, move } }: Call): Send[] {
     const backend = this.#backend(queue);
-    const row = [backend.toKey(jobId), ...listFields] as const;
-    // A job is read after the step, unless it is gone then.
-    if (script === 'remove') transaction.hmget(...row);
-    transaction.runCommand(commandOf(script), [...keys, backend.toKey(''), jobId, ...args]);
-    const moves = move?.(backend, transaction, { jobId, token: this.#token, at }) ?? 0;
-    if (script !== 'remove') transaction.hmget(...row);
-    return 2 + moves;
+    const read: Send = (target) => target.hmget(backend.toKey(jobId), ...listFields);
+    const lock: Send = (target) => target.set(backend.toKey(`${jobId}:lock`), this.#token, 'PX', 10_000, 'NX');
+    const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, backend.toKey(''), jobId, ...args]);
+    const moves = move?.(backend, { jobId, token: this.#token, at }) ?? [];
+    const sent = moves.map(
+      ({ name, args: own }): Send =>
+        (target) =>
+          backend.execCommand(target as never, name, own),
+    );
+    // A job that is removed is read before it.
+    return script === 'remove' ? [read, lock, decide, ...sent] : [decide, ...sent, read];
+  }
+
+  /**
+   * The answers to the commands of a step. If Redis has forgotten a script, that command and those after it are sent again, one by
+   * one: alone, a command brings the text of its script. A removal begins again, because its lock may be released already.
+   */
+  async #complete({ call, target, commands }: Sent, answers: readonly [Error | null, unknown][]): Promise<unknown[]> {
+    const failed = answers.find(([error]) => error !== null && !isForgotten(error))?.[0];
+    if (failed) throw failed;
+    const all = answers.map(([, value]) => value);
+    const first = answers.findIndex(([error]) => isForgotten(error));
+    if (first < 0) return all;
+    for (let n = call.step.script === 'remove' ? 0 : first; n < commands.length; n++) all[n] = await commands[n]?.(target);
+    return all;
   }
 
   #backend(queue: string): StepBackend {
@@ -207,17 +234,20 @@ export class JobSteps {
   }
 }
 
-/** What became of a step, by the answers to its commands. @throws the error of a command that failed. */
-function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonly [Error | null, unknown][]): StepAnswer {
-  const failed = answers.find(([error]) => error !== null)?.[0];
-  if (failed) throw failed;
-  const values = answers.map(([, value]) => value);
+/** Whether Redis has no script of that hash: its scripts were flushed, or it has dropped the ones that were used least. */
+function isForgotten(error: Error | null): boolean {
+  return error?.message.startsWith('NOSCRIPT') === true;
+}
+
+/** What became of a step, by the answers to its commands. */
+function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonly unknown[]): StepAnswer {
   const isRemoval = script === 'remove';
-  const [verdict, state] = values[isRemoval ? 1 : 0] as [number, StepAnswer['state']];
-  const moved = values[isRemoval ? 2 : 1];
+  const decided = isRemoval ? 2 : 0;
+  const [verdict, state] = answers[decided] as [number, StepAnswer['state']];
+  const moved = answers[decided + 1];
   if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
     throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
-  const row = values[isRemoval ? 0 : values.length - 1] as (string | null)[];
+  const row = answers[isRemoval ? 0 : answers.length - 1] as (string | null)[];
   return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, row) };
 }
 

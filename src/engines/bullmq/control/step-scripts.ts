@@ -119,18 +119,16 @@ return {1, state}
 `;
 
 /**
- * BullMQ removes a job in any state unless it is locked, so the script locks a job that has not ended. The lock is released
- * in the same transaction.
+ * BullMQ removes a job in any state unless it is locked. A lock of ours is taken before the script, which releases it if the job
+ * has ended, so that nothing is removed if the script fails. It is released again after BullMQ's step.
  *
  * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to be cancelled, the stream of changes.
  * ARGV: prefix, id, token, name of the job in the hash and the stream, entries that the stream keeps.
  */
 const remove = `${common}
 local token, member, kept = ARGV[3], ARGV[4], ARGV[5]
-if state ~= 'completed' and state ~= 'failed' then
-  if state ~= 'gone' then redis.call('SET', job .. ':lock', token, 'NX', 'PX', 10000) end
-  return {0, state}
-end
+if state ~= 'completed' and state ~= 'failed' then return {0, state} end
+if redis.call('GET', job .. ':lock') == token then redis.call('DEL', job .. ':lock') end
 redis.call('ZREM', KEYS[1], id)
 redis.call('ZREM', KEYS[2], id)
 redis.call('HDEL', KEYS[3], member)

@@ -294,6 +294,27 @@ describe('a deletion', () => {
   });
 });
 
+describe('a command after Redis has forgotten its scripts', () => {
+  it('is carried out as ever, and deletes nothing that waits', async () => {
+    const tasks = manager();
+    const plain = tasks.define('plain');
+    const [first = '', second = '', third = ''] = await plain.enqueueMany([[], [], []]);
+    const all = async (action: 'cancel' | 'retry' | 'delete' | 'run', ids: string[]): Promise<boolean[]> => {
+      await redis.script('FLUSH');
+      return (await tasks.control({ action, ids }, by)).results.map(({ ok }) => ok);
+    };
+    // Each script has been sent once.
+    for (const action of ['cancel', 'retry', 'delete', 'run'] as const) await tasks.control({ action, ids: [third] }, by);
+    expect(await all('cancel', [first, second])).toEqual([true, true]);
+    expect(await all('retry', [first])).toEqual([true]);
+    expect(await all('delete', [first, second, third])).toEqual([false, true, false]);
+    expect(await all('run', [first])).toEqual([true]);
+    expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual(['pending', undefined]);
+    expect(await plainQueue().getJobCounts()).toMatchObject({ active: 0, failed: 0, waiting: 2 });
+    expect(await redis.exists(`{${prefix}}:default:${first}:lock`)).toBe(0);
+  });
+});
+
 describe('a command by filter', () => {
   it('by queue and state acts on all tasks, also on those that no process has read', async () => {
     const tasks = manager();
