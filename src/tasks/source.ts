@@ -81,6 +81,8 @@ export interface TaskList {
   readonly total: number;
   /** `gte` past 10,000, if counting on would take too long, or if nothing was counted. */
   readonly totalRelation: 'eq' | 'gte';
+  /** On a last page: the engine looked at the newest tasks only, so there may be older ones that the list does not show. */
+  readonly limited?: true;
 }
 
 /** One page of failure groups. */

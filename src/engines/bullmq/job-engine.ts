@@ -43,6 +43,7 @@ import type { ReadModel } from './read/read-model.js';
 import { queueOf } from './read/stored-jobs.js';
 import { readJob, readTask } from './read/task-detail.js';
 import { readWaits } from './read/waits.js';
+import type { WindowLimits } from './read/window-feed.js';
 import { WindowModel } from './read/window-model.js';
 import { plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisStore } from './redis-store.js';
@@ -63,6 +64,8 @@ export interface JobEngineOptions {
   stalledInterval?: number;
   kept: KeptJobs;
   statistics: KeptStatistics;
+  /** How many tasks a process that reads keeps in memory. */
+  window?: WindowLimits;
 }
 
 /** Milliseconds between two looks at what other processes asked for: new queues, and running tasks to cancel. */
@@ -109,7 +112,7 @@ export class JobEngine implements TaskEngine {
   #stopped = false;
 
   constructor(options: JobEngineOptions) {
-    const { connection, prefix, logger } = options;
+    const { connection, prefix, logger, window } = options;
     this.#options = options;
     this.#keys = new EngineKeys(prefix);
     this.#connections = openConnections(connection);
@@ -120,7 +123,7 @@ export class JobEngine implements TaskEngine {
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
     this.#reader = { redis, keys: this.#keys, catalog: this.#catalog };
-    this.#reading = new LazyReadModel(() => WindowModel.open({ ...this.#reader, logger }));
+    this.#reading = new LazyReadModel(() => WindowModel.open({ ...this.#reader, logger, ...(window && { limits: window }) }));
     this.#commands = new EngineCommands({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
       ask: (call) => this.#ask(call),
@@ -270,21 +273,22 @@ export class JobEngine implements TaskEngine {
 
   get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
     return this.#ask(async () => {
-      const entry = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
-      return entry && readTask(this.#queues, entry, id, logLines);
+      const found = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
+      const task = found && (await readTask(this.#queues, found, found.jobId, logLines));
+      return task && { ...task, id };
     });
   }
 
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
     return this.#ask(async () => {
-      const entry = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
-      return entry ? readLines(this.#queues.get(entry.queue), id, query) : [];
+      const found = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
+      return found ? readLines(this.#queues.get(found.queue), found.jobId, query) : [];
     });
   }
 
   aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
-      pulse: () => readPulse(this.#reader),
+      pulse: async () => readPulse(this.#reader, await this.#commands.queueStates()),
       waits: () => readWaits(this.#reader),
       workers: () => this.#instances.list(),
       metrics: async (range) => this.#statistics.metrics(range, await readLive(this.#reader, this.#reading), Date.now()),

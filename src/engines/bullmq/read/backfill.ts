@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
-import type { JobSource, RedisCommand } from './job-source.js';
+import { type JobSource, type RedisCommand, waitingSets } from './job-source.js';
 import type { Group, Window } from './window.js';
 import type { WindowFeed, WindowLimits } from './window-feed.js';
 
@@ -15,6 +15,7 @@ interface Cursor {
   readonly queue: string;
   readonly type: string;
   readonly state: JobState;
+  readonly isList: boolean;
   readonly group: Group;
   /** Jobs that are passed, of all or of those that ended at `score`. */
   offset: number;
@@ -23,16 +24,11 @@ interface Cursor {
   done: boolean;
 }
 
-const lists: readonly Pick<Cursor, 'type' | 'state' | 'group'>[] = [
-  { type: 'active', state: 'active', group: 'running' },
-  { type: 'wait', state: 'waiting', group: 'pending' },
-  // Where versions before 6 kept the jobs of a paused queue.
-  { type: 'paused', state: 'waiting', group: 'pending' },
-  { type: 'prioritized', state: 'prioritized', group: 'pending' },
-  { type: 'delayed', state: 'delayed', group: 'pending' },
-  { type: 'waiting-children', state: 'waiting-children', group: 'pending' },
-  { type: 'completed', state: 'completed', group: 'completed' },
-  { type: 'failed', state: 'failed', group: 'failed' },
+const lists: readonly Pick<Cursor, 'type' | 'state' | 'group' | 'isList'>[] = [
+  { type: 'active', state: 'active', group: 'running', isList: true },
+  ...waitingSets.map((set) => ({ ...set, group: 'pending' as const })),
+  { type: 'completed', state: 'completed', group: 'completed', isList: false },
+  { type: 'failed', state: 'failed', group: 'failed', isList: false },
 ];
 
 interface BackfillParts {
@@ -61,19 +57,30 @@ export class Backfill {
     this.#closed = true;
   }
 
-  /** Reads the first jobs of queues that were not read yet, and returns whether there were any such queues. */
-  async begin(queues: readonly string[]): Promise<boolean> {
+  /** Reads the first jobs of queues that were not read yet. */
+  async begin(queues: readonly string[]): Promise<void> {
     const fresh = queues.filter((queue) => !this.#queues.has(queue));
-    if (fresh.length === 0) return false;
+    if (fresh.length === 0) return;
     const size = Math.max(chunk.least, Math.min(chunk.most, Math.floor(chunk.first / fresh.length)));
     const { feed } = this.#parts;
     const cursors = fresh.flatMap((queue) =>
       lists.map((list): Cursor => ({ ...list, queue, offset: 0, score: Number.POSITIVE_INFINITY, done: false })),
     );
+    await feed.inTurn(() => this.#read(cursors, size));
     this.#cursors.push(...cursors);
     for (const queue of fresh) this.#queues.add(queue);
-    await feed.inTurn(() => this.#read(cursors, size));
-    return true;
+  }
+
+  /** Makes `rest` read the ended jobs of a queue again, from the newest one on, because some are missing. */
+  again(queue: string, group: 'completed' | 'failed'): void {
+    for (const cursor of this.#cursors)
+      if (cursor.queue === queue && cursor.group === group)
+        Object.assign(cursor, { offset: 0, score: Number.POSITIVE_INFINITY, done: false });
+  }
+
+  /** Whether there is more to read that the window can hold. */
+  get hasMore(): boolean {
+    return !this.#closed && this.#next() !== undefined;
   }
 
   /** Reads the rest, as much as the window may hold. */
@@ -89,16 +96,17 @@ export class Backfill {
 
   /** The set to go on with: what has not ended, then what ended last. */
   #next(): Cursor | undefined {
-    const left = this.#cursors.filter((cursor) => !cursor.done && this.#hasRoom(cursor.group));
+    const left = this.#cursors.filter((cursor) => !cursor.done && this.#hasRoom(cursor));
     return left.find(({ group }) => group === 'pending' || group === 'running') ?? left.sort((a, b) => b.score - a.score)[0];
   }
 
-  #hasRoom(group: Group): boolean {
+  /** A full window has room for what ended after its oldest task. */
+  #hasRoom({ group, score }: Cursor): boolean {
     const { window, limits } = this.#parts;
     if (group === 'running') return true;
     if (group === 'pending') return window.size('pending') < limits.pending;
     const [own, other] = [window.size(group), window.size(group === 'failed' ? 'completed' : 'failed')];
-    return own + other < limits.ended || own < other;
+    return own + other < limits.ended || own < other || score > (window.oldestEnd(group) ?? 0);
   }
 
   async #read(cursors: readonly Cursor[], size: number): Promise<void> {
@@ -113,7 +121,13 @@ export class Backfill {
         return ids.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
       });
       // First, because the window may leave some of them out again.
-      for (const { queue, group } of cursors) feed.setWhole(queue, group, this.#isRead(queue, group));
+      const all = [...new Set([...this.#cursors, ...cursors])];
+      for (const { queue, group } of cursors)
+        feed.setWhole(
+          queue,
+          group,
+          all.every((each) => each.done || each.queue !== queue || each.group !== group),
+        );
       await feed.fill(jobs);
     } catch (error) {
       for (const [n, cursor] of cursors.entries()) Object.assign(cursor, before[n]);
@@ -121,14 +135,10 @@ export class Backfill {
     }
   }
 
-  #isRead(queue: string, group: Group): boolean {
-    return this.#cursors.every((cursor) => cursor.done || cursor.queue !== queue || cursor.group !== group);
-  }
-
-  #command({ queue, type, group, offset, score }: Cursor, size: number): RedisCommand {
+  #command({ queue, type, group, isList, offset, score }: Cursor, size: number): RedisCommand {
     const key = this.#parts.keys.ofQueue(queue, type);
     if (group === 'running') return ['lrange', key, 0, mostRunning - 1];
-    if (type === 'wait' || type === 'paused') return ['lrange', key, offset, offset + size - 1];
+    if (isList) return ['lrange', key, offset, offset + size - 1];
     if (group === 'pending') return ['zrange', key, offset, offset + size - 1];
     return ['zrevrangebyscore', key, score === Number.POSITIVE_INFINITY ? '+inf' : score, '-inf', 'WITHSCORES', 'LIMIT', offset, size];
   }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { Pause, QueueState } from '../../../tasks/engine.js';
 import { type Counts, type Pulse, taskStatuses } from '../../../tasks/types.js';
 import type { EngineKeys, Marker } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
@@ -83,10 +84,12 @@ async function countMarked(
   return marked.map(({ marker }, n) => [marker, Number(answers[2 * n + 1])]);
 }
 
+/** Of a queue that another program has paused, which says neither who did it nor when. */
+const unknownPause: Pause = { by: '', at: new Date(0).toISOString(), reason: null };
+
 /** The small numbers that the stream sends, which no process must keep anything for. */
-export async function readPulse(source: CountSource): Promise<Pulse> {
+export async function readPulse(source: CountSource, queues: readonly QueueState[]): Promise<Pulse> {
   const { redis, keys, catalog } = source;
-  await catalog.refresh();
   const entries = catalog.all();
   const since = Date.now() - 60_000;
   const [counts, ended] = await Promise.all([
@@ -102,7 +105,7 @@ export async function readPulse(source: CountSource): Promise<Pulse> {
     ...{ counts, running, pending },
     successRate: over === 0 ? null : success / over,
     perMinute: ended.reduce<number>((sum, n) => sum + Number(n), 0),
-    paused: [],
+    paused: queues.filter(({ paused }) => paused).map(({ name, pause }) => ({ queue: name, ...(pause ?? unknownPause) })),
   };
 }
 

@@ -11,6 +11,8 @@ export const listFields: readonly string[] = [
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.marker, jobFields.error],
   ...[jobFields.cancelling, jobFields.runAt],
 ];
+/** Stands before all entries of a stream. */
+const none = '0-0';
 /** Longest message of an error that is kept; other programs store messages of any length. */
 const longestMessage = 10_000;
 /** Stream entries that are read at once. */
@@ -25,6 +27,9 @@ export interface JobRef {
   queue: string;
   jobId: string;
 }
+
+/** A job that is to be read, with its state. */
+type UnreadJob = Omit<ReadJob, 'job' | 'dueAt'>;
 
 /** A job that was read. */
 export interface ReadJob extends JobRef {
@@ -47,6 +52,16 @@ export interface Answer<T> {
 /** The sets of BullMQ, by the time that it takes to ask them. Waiting jobs without a priority are in a list, which may be long. */
 const sets = ['completed', 'failed', 'delayed', 'prioritized', 'waiting-children'] as const;
 
+/** Where BullMQ keeps jobs that wait. */
+export const waitingSets = [
+  { type: 'wait', state: 'waiting', isList: true },
+  // Where versions before 6 kept the jobs of a paused queue.
+  { type: 'paused', state: 'waiting', isList: true },
+  { type: 'prioritized', state: 'waiting', isList: false },
+  { type: 'delayed', state: 'delayed', isList: false },
+  { type: 'waiting-children', state: 'waiting', isList: false },
+] as const;
+
 /** BullMQ's delayed set is sorted by time and a number of 12 bits. */
 const delayedUnit = 4096;
 
@@ -55,7 +70,7 @@ export class JobSource {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
   /** Id of the last stream entry that was read. */
-  #position = '0-0';
+  #position: string = none;
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
@@ -65,13 +80,22 @@ export class JobSource {
   /** Notes from now on. */
   async start(): Promise<void> {
     const [last] = await this.#redis.xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1);
-    this.#position = last?.[0] ?? '0-0';
+    this.#position = last?.[0] ?? none;
   }
 
-  /** Whether the stream no longer holds all that follows the last entry that was read. */
-  async hasMissed(): Promise<boolean> {
-    const [first] = await this.#redis.xrange(this.#keys.changes, '-', '+', 'COUNT', 1);
-    return first !== undefined && this.#position !== '0-0' && isAfter(first[0], this.#position);
+  get position(): string {
+    return this.#position;
+  }
+
+  /** Whether the stream no longer holds all that follows an entry, or is another one by now. */
+  async hasMissed(position: string): Promise<boolean> {
+    if (position === none) return false;
+    const [[first], [last]] = await Promise.all([
+      this.#redis.xrange(this.#keys.changes, '-', '+', 'COUNT', 1),
+      this.#redis.xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1),
+    ]);
+    // After a failover the stream may have lost its last entries.
+    return !first || !last || isAfter(first[0], position) || isAfter(position, last[0]);
   }
 
   /** Sends commands, and reads the notes of what changed until after they were answered. */
@@ -86,6 +110,7 @@ export class JobSource {
 
   /** Sends commands in one go. @throws the first error that Redis answers. */
   async send(commands: readonly RedisCommand[]): Promise<unknown[]> {
+    if (commands.length === 0) return [];
     const answers = await this.#redis.pipeline(commands.map((command) => [...command])).exec();
     if (!answers) throw new Error('the pipeline was dropped');
     return answers.map(([error, answer]) => {
@@ -116,19 +141,32 @@ export class JobSource {
     });
   }
 
-  /** Reads what lists show of jobs. */
-  async read(jobs: readonly Omit<ReadJob, 'job' | 'dueAt'>[]): Promise<Answer<ReadJob[]>> {
-    const delayed = jobs.filter(({ state }) => state === 'delayed');
-    const { found, ...rest } = await this.ask([
-      ...jobs.map(({ queue, jobId }): RedisCommand => ['hmget', this.#keys.ofQueue(queue, jobId), ...listFields]),
-      ...delayed.map(({ queue, jobId }): RedisCommand => ['zscore', this.#keys.ofQueue(queue, 'delayed'), jobId]),
-    ]);
-    const dueAt = new Map(delayed.map((job, n) => [job, dueTime(found[jobs.length + n])]));
-    return {
-      found: jobs.map((job, n) => ({ ...job, job: jobOfRow(job.jobId, found[n] as (string | null)[]), dueAt: dueAt.get(job) })),
-      ...rest,
-    };
+  /** Reads what lists show of jobs, and the notes of what changed until after they were read. */
+  async read(jobs: readonly UnreadJob[]): Promise<Answer<ReadJob[]>> {
+    const { found, ...rest } = await this.ask(this.#readCommands(jobs));
+    return { found: readJobs(jobs, found), ...rest };
   }
+
+  /** Reads what lists show of jobs that are not in the window. */
+  async peek(jobs: readonly UnreadJob[]): Promise<ReadJob[]> {
+    return readJobs(jobs, await this.send(this.#readCommands(jobs)));
+  }
+
+  #readCommands(jobs: readonly UnreadJob[]): RedisCommand[] {
+    return [
+      ...jobs.map(({ queue, jobId }): RedisCommand => ['hmget', this.#keys.ofQueue(queue, jobId), ...listFields]),
+      ...jobs.filter(isDelayed).map(({ queue, jobId }): RedisCommand => ['zscore', this.#keys.ofQueue(queue, 'delayed'), jobId]),
+    ];
+  }
+}
+
+function isDelayed({ state }: UnreadJob): boolean {
+  return state === 'delayed';
+}
+
+function readJobs(jobs: readonly UnreadJob[], answers: readonly unknown[]): ReadJob[] {
+  const dueAt = new Map(jobs.filter(isDelayed).map((job, n) => [job, dueTime(answers[jobs.length + n])]));
+  return jobs.map((job, n) => ({ ...job, job: jobOfRow(job.jobId, answers[n] as (string | null)[]), dueAt: dueAt.get(job) }));
 }
 
 /** The job of the values of those fields; none if it is gone. */
@@ -142,7 +180,7 @@ export function jobOfRow(id: string, values: readonly (string | null)[]): TaskJo
 }
 
 /** The time of a score of the delayed set. */
-export function dueTime(score: unknown): number | undefined {
+function dueTime(score: unknown): number | undefined {
   return typeof score === 'string' ? Math.floor(Number(score) / delayedUnit) : undefined;
 }
 

@@ -1,7 +1,12 @@
-import { idOfJob, keyOf } from '../job-ids.js';
+import { idOfJob, keyOf, partsOf } from '../job-ids.js';
 
 /** A UUIDv7, as ids of tasks are. */
 const taskId = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+/** Whether an id has the form of those that this package gives. */
+export function isOwnId(id: string): boolean {
+  return taskId.test(id);
+}
+
 /** Jobs of other programs whose ids are remembered. */
 const mostForeign = 200_000;
 
@@ -16,7 +21,7 @@ export class RowIds {
 
   /** The row of a job that was created at some time, in Unix milliseconds. */
   make(queue: string, jobId: string, createdAt: number): string {
-    if (taskId.test(jobId)) return jobId;
+    if (isOwnId(jobId)) return jobId;
     const key = keyOf(queue, jobId);
     const id = idOfJob(key, createdAt);
     this.#rows.set(key, id);
@@ -28,7 +33,13 @@ export class RowIds {
 
   /** The row of a job; none for a job of another program that was never kept. */
   of(queue: string, jobId: string): string | undefined {
-    return taskId.test(jobId) ? jobId : this.#rows.get(keyOf(queue, jobId));
+    return isOwnId(jobId) ? jobId : this.#rows.get(keyOf(queue, jobId));
+  }
+
+  /** The id of the job of a row. */
+  jobId(id: string): string {
+    const key = this.#jobs.get(id);
+    return key === undefined ? id : partsOf(key).jobId;
   }
 
   /** What the job of a row is called outside. */
@@ -38,7 +49,7 @@ export class RowIds {
 
   /** The row of what a job is called outside. */
   rowOf(name: string): string | undefined {
-    return taskId.test(name) ? name : this.#rows.get(name);
+    return isOwnId(name) ? name : this.#rows.get(name);
   }
 
   /** Whether all jobs are of this package, so that no row has another name. */

@@ -1,8 +1,10 @@
 import { Job, type JobJson } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { partsOf } from '../job-ids.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import type { TaskJob } from '../task-job.js';
+import { isOwnId } from './row-ids.js';
 
 /** Parses the hash of a job; none for a job that is gone. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
@@ -31,15 +33,32 @@ function parsed(text: string | undefined): JobJson['progress'] | undefined {
   }
 }
 
-/** A queue that has a job of some id. Ids are unique over all queues of an engine, so the first one is it. */
-export async function queueOf(redis: Redis, keys: EngineKeys, catalog: QueueCatalog, id: string): Promise<CatalogEntry | undefined> {
+/** A job that was found by its id, with the queue that it is in. */
+export interface LocatedJob extends CatalogEntry {
+  readonly jobId: string;
+}
+
+/**
+ * Finds the queue of a job. The id of a task is unique over all queues of an engine, so the first queue that has it is the one.
+ * A job of another program, whose id may be any text, is called by its queue and its id.
+ */
+export async function queueOf(redis: Redis, keys: EngineKeys, catalog: QueueCatalog, id: string): Promise<LocatedJob | undefined> {
   for (const fresh of [false, true]) {
     if (fresh) await catalog.refresh();
-    const entries = catalog.all();
-    if (entries.length === 0) continue;
-    const answers = await redis.pipeline(entries.map(({ queue }) => ['exists', keys.ofQueue(queue, id)])).exec();
+    const places = placesOf(catalog, id);
+    if (places.length === 0) continue;
+    const answers = await redis.pipeline(places.map(({ queue, jobId }) => ['hexists', keys.ofQueue(queue, jobId), 'name'])).exec();
+    // A text that is the name of one of BullMQ's own keys gives an error, and is no job.
     const at = answers?.findIndex(([error, exists]) => error === null && exists === 1) ?? -1;
-    if (at >= 0) return entries[at];
+    if (at >= 0) return places[at];
   }
   return undefined;
+}
+
+/** Where a job of an id may be. */
+export function placesOf(catalog: QueueCatalog, id: string): LocatedJob[] {
+  if (isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
+  const { queue, jobId } = partsOf(id);
+  const entry = catalog.get(queue);
+  return entry ? [{ ...entry, jobId }] : [];
 }

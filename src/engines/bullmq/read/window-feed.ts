@@ -1,10 +1,10 @@
 import type { NotedState } from '../change-notes.js';
-import { type JobState, statusOf, summaryOf } from '../job-view.js';
+import type { JobState } from '../job-view.js';
 import type { QueueCatalog } from '../queue-catalog.js';
-import { notesOfJob } from '../task-job.js';
 import type { JobRef, JobSource, ReadJob } from './job-source.js';
 import type { RowIds } from './row-ids.js';
-import { type Group, groupOf, type Window, type WindowTask } from './window.js';
+import { type Group, groupOf, type Window } from './window.js';
+import { taskOf } from './window-task.js';
 
 /** What a window holds at most: ended tasks in all, and waiting ones. */
 export interface WindowLimits {
@@ -12,10 +12,14 @@ export interface WindowLimits {
   pending: number;
 }
 
-/** A job of which a note came and which was not read since. */
-interface Noted extends JobRef {
+/** That a job changed. */
+export interface NotedChange extends JobRef {
   /** `unknown`: the sets of BullMQ are to be asked. */
   state: NotedState | 'unknown';
+}
+
+/** A job that changed and was not read since. */
+interface Noted extends NotedChange {
   /** How many notes came. */
   changes: number;
 }
@@ -83,16 +87,17 @@ export class WindowFeed {
   async #readNotes(): Promise<void> {
     const { source } = this.#parts;
     for (let reads = 0; reads < most.reads; reads++) {
+      const { position } = source;
       const { notes, more } = await source.ask([]);
       this.note(notes);
       if (!more) return;
       // A process that is so far behind may find that the stream was trimmed.
-      if (await source.hasMissed()) this.isStale = true;
+      if (await source.hasMissed(position)) this.isStale = true;
     }
   }
 
   /** Takes in notes. The jobs are read later. */
-  note(notes: readonly (JobRef & { state: Noted['state'] })[]): void {
+  note(notes: readonly NotedChange[]): void {
     for (const { queue, jobId, state } of notes) {
       const key = keyOf({ queue, jobId });
       const before = this.#noted.get(key);
@@ -101,6 +106,11 @@ export class WindowFeed {
       const last = state === 'changed' ? (before?.state ?? state) : state;
       this.#noted.set(key, { queue, jobId, state: last, changes: (before?.changes ?? 0) + 1 });
     }
+  }
+
+  /** Whether a job changed that was not read since. */
+  isNoted(job: JobRef): boolean {
+    return this.#noted.has(keyOf(job));
   }
 
   async #applySome(keys: readonly string[], isLast: boolean): Promise<void> {
@@ -151,21 +161,10 @@ export class WindowFeed {
   /** Brings a job into the window as it was read. */
   #put(read: ReadJob, changes: number): void {
     const { window, ids } = this.#parts;
-    const { queue, jobId } = read;
-    const task = this.#taskOf(read);
-    const row = ids.of(queue, jobId);
+    const task = taskOf(read, this.#parts);
+    const row = ids.of(read.queue, read.jobId);
     if (task) window.put(task, changes);
     else if (row !== undefined) window.forget(row);
-  }
-
-  #taskOf(read: ReadJob): WindowTask | undefined {
-    const { ids, catalog } = this.#parts;
-    const { queue, jobId, job, state, dueAt } = read;
-    if (!job || state === 'removed' || state === 'changed') return undefined;
-    const label = catalog.get(queue)?.label ?? queue;
-    const summary = summaryOf(job, label, statusOf(job, state), dueAt);
-    const id = ids.make(queue, jobId, job.json.timestamp);
-    return { queue, summary: { ...summary, id }, schedule: notesOfJob(job).schedule ?? null };
   }
 
   /**
@@ -180,8 +179,8 @@ export class WindowFeed {
       const { found, notes } = await source.read(missing.slice(from, from + stepSize));
       this.note(notes);
       window.write(() => {
-        for (const read of found.filter((each) => !this.#noted.has(keyOf(each)) && !isContradictory(each)).sort(byAge)) {
-          const task = this.#taskOf(read);
+        for (const read of found.filter((each) => !this.isNoted(each) && !isContradictory(each)).sort(byAge)) {
+          const task = taskOf(read, this.#parts);
           if (task) window.fill(task);
         }
       });

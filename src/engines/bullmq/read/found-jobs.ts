@@ -1,0 +1,29 @@
+import type { TaskSummary } from '../../../tasks/types.js';
+import type { EngineKeys } from '../keys.js';
+import type { JobSource, RedisCommand } from './job-source.js';
+import { placesOf } from './stored-jobs.js';
+import { type Naming, taskOf } from './window-task.js';
+
+interface FindParts extends Naming {
+  source: JobSource;
+  keys: EngineKeys;
+}
+
+/** Commands of one pipeline. */
+const stepSize = 2000;
+
+/** Reads tasks of some ids that are not in the window, those that there are. */
+export async function readByIds(parts: FindParts, ids: readonly string[]): Promise<TaskSummary[]> {
+  const { source, keys, catalog } = parts;
+  const tasks: TaskSummary[] = [];
+  const size = Math.max(1, Math.floor(stepSize / Math.max(1, catalog.all().length)));
+  for (let from = 0; from < ids.length; from += size) {
+    const places = ids.slice(from, from + size).flatMap((id) => placesOf(catalog, id));
+    const types = await source.send(places.map(({ queue, jobId }): RedisCommand => ['type', keys.ofQueue(queue, jobId)]));
+    const jobs = places.filter((_, n) => types[n] === 'hash').map(({ queue, jobId }) => ({ queue, jobId }));
+    const states = await source.findStates(jobs);
+    const found = await source.peek(jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })));
+    tasks.push(...found.flatMap((read) => taskOf(read, parts)?.summary ?? []));
+  }
+  return tasks;
+}

@@ -1,0 +1,242 @@
+import type { EngineKeys } from '../keys.js';
+import type { QueueCatalog } from '../queue-catalog.js';
+import { type Answer, type JobSource, type RedisCommand, waitingSets } from './job-source.js';
+import type { RowIds } from './row-ids.js';
+import { type Group, groupOf, type Window } from './window.js';
+import type { NotedChange, WindowFeed, WindowLimits } from './window-feed.js';
+
+interface ReconcilerParts {
+  source: JobSource;
+  feed: WindowFeed;
+  window: Window;
+  catalog: QueueCatalog;
+  ids: RowIds;
+  keys: EngineKeys;
+  limits: WindowLimits;
+  /** Reads the ended jobs of a queue again. */
+  again(queue: string, group: 'completed' | 'failed'): void;
+}
+
+/** Running jobs of a queue that are compared, ended ones that are looked at when something is missing, and rows of one step. */
+const most = { running: 10_000, ended: 1000, step: 500 };
+/** Milliseconds after which a queue is compared in full again, when that found nothing: doubled each time up to the longest. */
+const pause = { first: 2000, longest: 60_000 };
+
+/** What BullMQ says of a queue at one moment. */
+interface QueueFacts {
+  queue: string;
+  active: readonly string[];
+  waiting: number;
+  completed: EndedFacts;
+  failed: EndedFacts;
+}
+
+interface EndedFacts {
+  n: number;
+  newest: string | undefined;
+  /** When the oldest one ended. */
+  oldest: number | undefined;
+}
+
+/**
+ * Compares the window with BullMQ from time to time, because BullMQ tells nothing of jobs that its retention removes, other
+ * programs write no notes, and a process may end before it has sent one. The cost of one comparison grows with running jobs
+ * and with queues. Only if it finds a difference are the ids of a queue read, as many as the window may hold.
+ */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  /** When a queue may be compared in full again, and how long the next pause is. */
+  readonly #pauses = new Map<string, { until: number; next: number }>();
+  /** How far the ended tasks of a queue are checked that other programs may have deleted. */
+  readonly #checked = new Map<string, string>();
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+  }
+
+  /** One comparison. In a turn of the feed only, after it has caught up. */
+  async run(): Promise<void> {
+    const { feed, catalog, source } = this.#parts;
+    const queues = catalog.all().map(({ queue }) => queue);
+    const isStale = feed.isStale || (await source.hasMissed(source.position));
+    if (isStale) await source.start();
+    const { facts, isQuiet } = await this.#readFacts(queues);
+    for (const each of facts) {
+      this.#compareRunning(each);
+      const isApart = (isQuiet && this.#isApart(each)) || this.#lacksNewest(each);
+      if (isStale) for (const group of ['completed', 'failed'] as const) this.#parts.again(each.queue, group);
+      if (isStale || (isApart && this.#mayCompare(each.queue))) await this.#compareAll(each);
+      this.#dropRemoved(each);
+      await this.#checkEnded(each);
+    }
+    feed.isStale = false;
+    await feed.apply();
+  }
+
+  async #readFacts(queues: readonly string[]): Promise<{ facts: QueueFacts[]; isQuiet: boolean }> {
+    const { keys } = this.#parts;
+    const commands = queues.map((queue): RedisCommand[] => {
+      const key = (type: string): string => keys.ofQueue(queue, type);
+      return [
+        ['lrange', key('active'), 0, most.running - 1],
+        ...waitingSets.map(({ type, isList }): RedisCommand => [isList ? 'llen' : 'zcard', key(type)]),
+        ...['completed', 'failed'].flatMap((type): RedisCommand[] => [
+          ['zcard', key(type)],
+          ['zrevrange', key(type), 0, 0],
+          ['zrange', key(type), 0, 0, 'WITHSCORES'],
+        ]),
+      ];
+    });
+    const { found, notes } = await this.#ask(commands.flat());
+    const width = commands[0]?.length ?? 0;
+    const facts = queues.map((queue, n): QueueFacts => {
+      const [active, ...rest] = found.slice(n * width, (n + 1) * width);
+      const counts = rest.splice(0, waitingSets.length).map(Number);
+      return {
+        queue,
+        active: active as string[],
+        waiting: counts.reduce((sum, count) => sum + count, 0),
+        completed: endedFacts(rest.slice(0, 3)),
+        failed: endedFacts(rest.slice(3)),
+      };
+    });
+    // If something was noted meanwhile, the counts may be of another moment than the window.
+    return { facts, isQuiet: notes.length === 0 };
+  }
+
+  async #ask(commands: readonly RedisCommand[]): Promise<Answer<unknown[]>> {
+    const answer = await this.#parts.source.ask(commands);
+    this.#parts.feed.note(answer.notes);
+    return answer;
+  }
+
+  /** Notes changes that nothing has told of. What has a note needs no other. */
+  #noteLost(changes: readonly NotedChange[]): boolean {
+    const { feed } = this.#parts;
+    const lost = changes.filter((change) => !feed.isNoted(change));
+    feed.note(lost);
+    return lost.length > 0;
+  }
+
+  #compareRunning({ queue, active }: QueueFacts): boolean {
+    const states = this.#statesOf(queue, active);
+    const begun = active.filter((jobId) => states(jobId) !== 'running').map((jobId): NotedChange => ({ queue, jobId, state: 'active' }));
+    return this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
+  }
+
+  /** The tasks of a group that are open in the window and in none of BullMQ's sets of that group. */
+  #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): NotedChange[] {
+    const { window, ids } = this.#parts;
+    return window
+      .idsOf(queue, group)
+      .map((id) => ids.jobId(id))
+      .filter((jobId) => !present.has(jobId))
+      .map((jobId) => ({ queue, jobId, state: 'unknown' }));
+  }
+
+  #statesOf(queue: string, jobIds: readonly string[]): (jobId: string) => Group | undefined {
+    const { window, ids } = this.#parts;
+    const states = window.states(jobIds.flatMap((jobId) => ids.of(queue, jobId) ?? []));
+    return (jobId) => {
+      const status = states.get(ids.of(queue, jobId) ?? '');
+      return status && groupOf(status);
+    };
+  }
+
+  /** Whether the counts of a queue differ from those of the window, as far as the window has all of it. */
+  #isApart(facts: QueueFacts): boolean {
+    const { window, feed } = this.#parts;
+    const { queue, waiting } = facts;
+    const isSame = window.size('pending', queue) === waiting;
+    if (isSame) feed.setWhole(queue, 'pending', true);
+    return (feed.isWhole(queue, 'pending') && !isSame) || this.#lacks(facts, 'completed') || this.#lacks(facts, 'failed');
+  }
+
+  #lacks(facts: QueueFacts, group: 'completed' | 'failed'): boolean {
+    const { window, feed } = this.#parts;
+    return feed.isWhole(facts.queue, group) && window.size(group, facts.queue) < facts[group].n;
+  }
+
+  /** Whether the job of a queue that ended last is not in the window as one that ended. */
+  #lacksNewest({ queue, completed, failed }: QueueFacts): boolean {
+    const newest = [completed.newest, failed.newest].filter((jobId) => jobId !== undefined);
+    const states = this.#statesOf(queue, newest);
+    return newest.some((jobId) => !isOver(states(jobId)) && !this.#parts.feed.isNoted({ queue, jobId }));
+  }
+
+  #mayCompare(queue: string): boolean {
+    return (this.#pauses.get(queue)?.until ?? 0) <= Date.now();
+  }
+
+  /** Compares the ids of a queue: all that wait, as many as the window may hold, and those that ended last. */
+  async #compareAll(facts: QueueFacts): Promise<void> {
+    const { queue, waiting } = facts;
+    // More may be missing than those that ended last.
+    for (const group of ['completed', 'failed'] as const) if (this.#lacks(facts, group)) this.#parts.again(queue, group);
+    const hasFound = [await this.#compareEnded(queue), waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue))];
+    const last = this.#pauses.get(queue);
+    const next = hasFound.includes(true) ? pause.first : Math.min(pause.longest, 2 * (last?.next ?? pause.first / 2));
+    this.#pauses.set(queue, { until: Date.now() + next, next });
+  }
+
+  async #compareWaiting(queue: string): Promise<boolean> {
+    const { keys, limits } = this.#parts;
+    const commands = waitingSets.map(
+      ({ type, isList }): RedisCommand => [isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), 0, limits.pending - 1],
+    );
+    const { found } = await this.#ask(commands);
+    const jobs = waitingSets.flatMap(({ state }, n) => (found[n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })));
+    const jobIds = jobs.map(({ jobId }) => jobId);
+    const states = this.#statesOf(queue, jobIds);
+    const missing = jobs.filter(({ jobId }) => states(jobId) !== 'pending');
+    return this.#noteLost([...missing, ...this.#absent(queue, 'pending', new Set(jobIds))]);
+  }
+
+  async #compareEnded(queue: string): Promise<boolean> {
+    const { keys } = this.#parts;
+    const sets = ['completed', 'failed'] as const;
+    const { found } = await this.#ask(sets.map((set): RedisCommand => ['zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1]));
+    const missing = sets.flatMap((state, n) => {
+      const jobIds = found[n] as string[];
+      const states = this.#statesOf(queue, jobIds);
+      // The one that ended first is noted first.
+      return jobIds.filter((jobId) => states(jobId) !== state).map((jobId): NotedChange => ({ queue, jobId, state }));
+    });
+    return this.#noteLost(missing.reverse());
+  }
+
+  /** Drops tasks that ended before the oldest one that BullMQ has kept. */
+  #dropRemoved({ queue, completed, failed }: QueueFacts): void {
+    const { window } = this.#parts;
+    for (const [group, { n, oldest }] of [['completed', completed] as const, ['failed', failed] as const]) {
+      if (window.size(group, queue) === 0) continue;
+      // An empty set was emptied by a user: the check of single tasks finds that.
+      if (n > 0 && oldest !== undefined) window.dropEnded(queue, group, oldest);
+    }
+  }
+
+  /** If the window has more ended tasks of a queue than BullMQ, some were deleted by another program. A few are checked each time. */
+  async #checkEnded({ queue, completed, failed }: QueueFacts): Promise<void> {
+    const { window, keys, ids } = this.#parts;
+    for (const [group, { n }] of [['completed', completed] as const, ['failed', failed] as const]) {
+      const key = `${group}:${queue}`;
+      if (window.size(group, queue) <= n) continue;
+      const rows = window.idsOfEnded(queue, group, this.#checked.get(key), most.step);
+      const jobs = rows.map((id) => ids.jobId(id));
+      const { found } = await this.#ask(jobs.map((jobId): RedisCommand => ['zscore', keys.ofQueue(queue, group), jobId]));
+      this.#noteLost(jobs.filter((_, m) => found[m] === null).map((jobId) => ({ queue, jobId, state: 'unknown' })));
+      const last = rows.length < most.step ? undefined : rows.at(-1);
+      if (last === undefined) this.#checked.delete(key);
+      else this.#checked.set(key, last);
+    }
+  }
+}
+
+function isOver(group: Group | undefined): boolean {
+  return group === 'completed' || group === 'failed';
+}
+
+function endedFacts([n, newest, oldest]: readonly unknown[]): EndedFacts {
+  const [, score] = oldest as string[];
+  return { n: Number(n), newest: (newest as string[])[0], oldest: score === undefined ? undefined : Number(score) };
+}

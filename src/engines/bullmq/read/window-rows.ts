@@ -1,0 +1,150 @@
+import { isEnded } from '../../../tasks/states.js';
+import { timeOfTaskId } from '../../../tasks/task-id.js';
+import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import { deleteTask } from '../../embedded/commands.js';
+import type { Row } from '../../embedded/database.js';
+import { idBytes, stateCode } from '../../embedded/rows.js';
+import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
+
+/** A job as a row of the window. */
+export interface WindowTask {
+  summary: TaskSummary;
+  /** BullMQ's name of its queue. */
+  queue: string;
+  schedule: string | null;
+}
+
+/** A task that came into a state, or left it. */
+export interface Resized {
+  queue: string;
+  status: TaskStatus;
+  by: 1 | -1;
+}
+
+/** Unix milliseconds from which row ids count, and ids of one millisecond. */
+const firstTime = 1_500_000_000_000;
+const perMillisecond = 4096;
+
+/** The columns of a task that a change of it needs. */
+export const known = 'SELECT seq, id, lane, status, owner, fingerprint, searchable, ended_at FROM task';
+
+/** Writes the rows of a window. What belongs to a row is counted as in the tables of the embedded engine. */
+export class WindowRows {
+  readonly #transaction: Transaction;
+  #resized: Resized[] = [];
+
+  constructor(transaction: Transaction) {
+    this.#transaction = transaction;
+  }
+
+  /** What came into a state, or left it, since this was called last. */
+  takeResized(): Resized[] {
+    return this.#resized.splice(0);
+  }
+
+  get(id: string): Row | undefined {
+    return this.#transaction.database.get(`${known} WHERE id = ?`, idBytes(id));
+  }
+
+  /** Deletes a task. A tombstone tells those who watch. */
+  forget(row: Row): void {
+    deleteTask(this.#transaction, row);
+    this.#resized.push({ queue: String(row.owner), status: statusOf(row), by: -1 });
+  }
+
+  insert({ summary, queue, schedule }: WindowTask, rev: number): void {
+    const { ledger } = this.#transaction;
+    const { id, name, status, tags, fingerprint, source, priority } = summary;
+    const lane = ledger.lane(name, summary.queue);
+    const hasTags = Object.keys(tags).length > 0;
+    this.#transaction.database.run(
+      `INSERT INTO task (seq, id, rev, lane, status, priority, tags, source, schedule, owner, attempts, max_interrupts, args, searchable,
+         run_at, max_attempts, attempt, started_at, ended_at, duration, progress, progress_text, error_name, error_message, fingerprint, cancelling)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, '[]', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      this.#newSeq(id),
+      idBytes(id),
+      rev,
+      lane,
+      stateCode[status],
+      priority,
+      hasTags ? JSON.stringify(tags) : null,
+      source === 'scheduled' ? 1 : 0,
+      schedule,
+      queue,
+      status === 'failed' ? 0 : null,
+      ...valuesOf(summary),
+    );
+    for (const [key, value] of Object.entries(tags)) {
+      this.#transaction.database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
+      ledger.countTag(key, value, 1);
+    }
+    ledger.count(lane, status, 1);
+    if (fingerprint) ledger.countKind(fingerprint, status, 1);
+    this.#resized.push({ queue, status, by: 1 });
+  }
+
+  update(row: Row, { summary, queue }: WindowTask, rev: number): void {
+    const { ledger } = this.#transaction;
+    const { status, fingerprint, priority } = summary;
+    const from = statusOf(row);
+    const seq = Number(row.seq);
+    if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
+    if (fingerprint) ledger.countKind(fingerprint, status, 1);
+    const values = valuesOf(summary);
+    if (from !== status) {
+      move(this.#transaction, Number(row.lane), from, status);
+      this.#resized.push({ queue: String(row.owner), status: from, by: -1 }, { queue, status, by: 1 });
+    }
+    // The index has the words of the error, so one that failed again is added again.
+    const isSame = from === status && row.ended_at === timeOf(summary.endedAt);
+    const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
+    if (row.searchable === 1 && searchable !== 1) this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
+    this.#transaction.database.run(
+      `UPDATE task SET status = ?, rev = ?, priority = ?, owner = ?, searchable = ?, run_at = ?, max_attempts = ?, attempt = ?, started_at = ?,
+         ended_at = ?, duration = ?, progress = ?, progress_text = ?, error_name = ?, error_message = ?, fingerprint = ?, cancelling = ? WHERE seq = ?`,
+      stateCode[status],
+      rev,
+      priority,
+      queue,
+      searchable,
+      ...values,
+      seq,
+    );
+  }
+
+  /** Row ids go up with the time of creation, since the word index gives what it finds in their order. */
+  #newSeq(id: string): number {
+    const first = Math.max(1, timeOfTaskId(id) - firstTime) * perMillisecond;
+    const last = this.#transaction.database.get(
+      'SELECT max(seq) AS seq FROM task WHERE seq >= ? AND seq < ?',
+      first,
+      first + perMillisecond,
+    )?.seq;
+    let seq = typeof last === 'number' ? last + 1 : first;
+    while (this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)) seq += 1;
+    return seq;
+  }
+}
+
+function timeOf(text: string | null): number | null {
+  return text === null ? null : Date.parse(text);
+}
+
+/** The columns that change, in the order in which the statements name them. */
+function valuesOf(summary: TaskSummary): (string | number | null)[] {
+  const { status, runAt, maxAttempts, attempt, startedAt, endedAt, duration, progress, progressText, error, fingerprint } = summary;
+  return [
+    Date.parse(runAt),
+    maxAttempts,
+    attempt,
+    timeOf(startedAt),
+    isEnded(status) ? timeOf(endedAt) : null,
+    duration === null ? null : Math.round(duration * 1000),
+    progress,
+    progressText ?? null,
+    error?.name ?? null,
+    error?.message ?? null,
+    fingerprint,
+    summary.engineState === 'cancelling' ? 1 : 0,
+  ];
+}

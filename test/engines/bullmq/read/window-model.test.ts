@@ -1,0 +1,277 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { JobEngine, type JobEngineOptions } from '../../../../src/engines/bullmq/job-engine.js';
+import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { TaskManager } from '../../../../src/manager.js';
+import { loggerOption } from '../../../../src/options.js';
+import type { FindQuery } from '../../../../src/tasks/source.js';
+import { closeAfterEach } from '../../../helpers/closing.js';
+import { RedisServer } from '../../../helpers/redis.js';
+import { gate, waitFor } from '../../../helpers/wait.js';
+
+let redis: RedisServer;
+let client: Redis;
+let prefix = '';
+let keys: EngineKeys;
+let prefixes = 0;
+const keep = closeAfterEach();
+
+beforeAll(async () => {
+  redis = await RedisServer.start();
+  client = new Redis(redis.connection);
+});
+afterAll(async () => {
+  client.disconnect();
+  await redis.remove();
+});
+beforeEach(async () => {
+  await client.flushall();
+  prefixes += 1;
+  prefix = `read-${prefixes}`;
+  keys = new EngineKeys(prefix);
+});
+
+function manager(options: Partial<JobEngineOptions> = {}): TaskManager {
+  const engine = new JobEngine({
+    ...{ connection: redis.connection, prefix, logger: loggerOption('logger', false), lockDuration: 20_000 },
+    kept: { age: 604_800, count: 100_000 },
+    statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
+    ...options,
+  });
+  const tasks = new TaskManager({ engine, logger: false });
+  keep({ close: () => tasks.stop() });
+  return tasks;
+}
+
+/** Stores jobs that have ended as BullMQ would, one every ten milliseconds. */
+async function seed(n: number, set: 'completed' | 'failed', marker?: 'cancelled'): Promise<void> {
+  const script = `
+    local first = tonumber(ARGV[1])
+    for n = 1, tonumber(ARGV[2]) do
+      local at = first + n * 10
+      local hex = string.format('%012x', at)
+      local id = string.sub(hex, 1, 8) .. '-' .. string.sub(hex, 9) .. '-7000-8000-' .. string.format('%012x', n) 
+      local job = KEYS[1] .. id
+      redis.call('HSET', job, 'name', ARGV[4], 'data', '["secret"]', 'opts', '{"attempts":1}', 'timestamp', at, 'delay', 0, 'priority', 0)
+      redis.call('HSET', job, 'processedOn', at + 1, 'finishedOn', at + 5, 'atm', 1, 'returnvalue', '"secret"')
+      if ARGV[3] == 'failed' then redis.call('HSET', job, 'failedReason', 'no', 'tfe', '{"name":"Error","fingerprint":"0123456789abcdef"}') end
+      if ARGV[5] ~= '' then
+        redis.call('HSET', job, 'tfm', ARGV[5])
+        redis.call('ZADD', KEYS[3], at + 5, id)
+      end
+      redis.call('ZADD', KEYS[2], at + 5, id)
+    end`;
+  const first = Date.now() - 10_000_000 + (set === 'failed' ? 1 : 0) + (marker ? 1 : 0);
+  await client.hset(keys.queues, 'default', '{"label":"default"}');
+  const used = [keys.ofQueue('default', ''), keys.ofQueue('default', set), keys.marked('default', 'cancelled')];
+  await client.eval(script, 3, ...used, first, n, set, `seeded-${marker ?? set}`, marker ?? '');
+}
+
+/** The ids of a list, over all of its pages. */
+async function idsOf(tasks: TaskManager, query: FindQuery): Promise<{ ids: string[]; limited: boolean }> {
+  const ids: string[] = [];
+  let cursor: string | undefined;
+  for (;;) {
+    const page = await tasks.find({ ...query, cursor });
+    ids.push(...page.items.map(({ id }) => id));
+    if (page.nextCursor === null) return { ids, limited: page.limited === true };
+    cursor = page.nextCursor;
+  }
+}
+
+/** All commands that Redis gets. */
+async function monitored(): Promise<string[][]> {
+  const commands: string[][] = [];
+  const monitor = await new Redis(redis.connection).monitor();
+  keep({ close: async () => monitor.disconnect() });
+  monitor.on('monitor', (_time: string, args: string[]) => commands.push(args));
+  return commands;
+}
+
+describe('the window of a process that reads', () => {
+  it('shows the first page beside a long history soon, with exact counts', async () => {
+    await seed(20_000, 'completed');
+    await seed(500, 'failed');
+    const tasks = manager();
+    const began = performance.now();
+    const page = await tasks.find({ limit: 50 });
+    expect(performance.now() - began).toBeLessThan(5000);
+    expect(page).toMatchObject({ total: 20_500, totalRelation: 'eq' });
+    const times = page.items.map(({ createdAt }) => createdAt);
+    expect(times).toEqual([...times].sort().reverse());
+    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 20_000, failed: 500, pending: 0 });
+  });
+
+  it('holds no more than its limits, and says of a list that it covers the newest tasks only', async () => {
+    await seed(900, 'completed');
+    await seed(400, 'failed');
+    const tasks = manager({ window: { ended: 500, pending: 50 } });
+    await tasks.define('noop').enqueueMany(Array.from({ length: 120 }, () => []));
+    await waitFor(async () => (await idsOf(tasks, { limit: 100 })).ids.length === 550);
+    expect(await tasks.find({ limit: 10 })).toMatchObject({ total: 1420, totalRelation: 'eq' });
+    // Many successes leave room for failures.
+    const failed = await idsOf(tasks, { limit: 100, status: ['failed'] });
+    expect(failed).toMatchObject({ limited: true });
+    expect(failed.ids.length).toBeGreaterThanOrEqual(250);
+    const named = await tasks.find({ limit: 400, name: 'seeded-completed' });
+    expect(named).toMatchObject({ nextCursor: null, limited: true, totalRelation: 'gte' });
+    expect(named.items.length + failed.ids.length).toBe(500);
+    expect(await tasks.find({ limit: 10, status: ['pending'] })).toMatchObject({ total: 120, totalRelation: 'eq' });
+  });
+
+  it('lists all tasks that ended in one state by the time of their end, beyond the window', async () => {
+    await seed(700, 'completed');
+    await seed(150, 'failed');
+    await seed(130, 'failed', 'cancelled');
+    const tasks = manager({ window: { ended: 100, pending: 50 } });
+    for (const [status, n] of [['success', 700] as const, ['failed', 150] as const, ['cancelled', 130] as const]) {
+      const newest = await idsOf(tasks, { limit: 40, status: [status], sort: '-endedAt' });
+      expect([status, new Set(newest.ids).size, newest.limited]).toEqual([status, n, false]);
+      expect(newest.ids).toEqual([...newest.ids].sort().reverse());
+      const oldest = await idsOf(tasks, { limit: 300, status: [status], sort: 'endedAt' });
+      expect(oldest.ids).toEqual([...newest.ids].reverse());
+    }
+    expect(await tasks.find({ limit: 1, status: ['cancelled'], sort: '-endedAt' })).toMatchObject({ total: 130, totalRelation: 'eq' });
+    const [id = ''] = (await idsOf(tasks, { limit: 500, status: ['success'], sort: 'endedAt' })).ids;
+    expect(await tasks.get(id)).toMatchObject({ id, status: 'success', result: 'secret' });
+  });
+
+  it('reads neither arguments nor results nor logs for lists', async () => {
+    await seed(300, 'completed');
+    await seed(30, 'failed');
+    const commands = await monitored();
+    const tasks = manager({ window: { ended: 100, pending: 50 } });
+    await idsOf(tasks, { limit: 100 });
+    await idsOf(tasks, { limit: 100, status: ['success'], sort: '-endedAt' });
+    await tasks.aggregate('pulse');
+    await tasks.aggregate('waits');
+    const names = new Set(commands.map(([name = '']) => name.toLowerCase()));
+    expect(names.has('hmget')).toBe(true);
+    expect(
+      ['hgetall', 'hget', 'keys', 'scan', 'hscan', 'zscan', 'eval', 'evalsha'].filter((name) => name !== 'hgetall' && names.has(name)),
+    ).toEqual([]);
+    const fields = commands.flatMap((args) => args.slice(1));
+    expect(fields.filter((field) => ['data', 'returnvalue', 'stacktrace'].includes(field) || field.endsWith(':logs'))).toEqual([]);
+    // The list of queues alone is read whole.
+    expect(new Set(commands.filter(([name]) => name?.toLowerCase() === 'hgetall').map(([, key]) => key))).toEqual(new Set([keys.queues]));
+  });
+
+  it('is opened by the first call that reads, so that a worker has none', async () => {
+    const worker = manager();
+    const noop = worker.task('noop', () => 1);
+    await worker.start();
+    const commands = await monitored();
+    const id = await noop.enqueue();
+    await waitFor(async () => (await worker.get(id))?.status === 'success');
+    expect(commands.filter((args) => /^(xread|xrange)$/i.test(args[0] ?? '') || args.includes('failedReason'))).toEqual([]);
+    await worker.find({ limit: 1 });
+    await waitFor(() => commands.some(([name]) => /^xread$/i.test(name ?? '')));
+  });
+
+  it('shows in every reading process what another one has done, at once', async () => {
+    const [worker, one, two] = [manager(), manager(), manager()];
+    const noop = worker.task('noop', () => 1);
+    for (const reader of [one, two]) expect((await reader.find({ limit: 10 })).total).toBe(0);
+    for (let n = 0; n < 5; n++) {
+      const id = await noop.enqueue();
+      for (const reader of [one, two]) expect((await reader.find({ limit: 1 })).items[0]).toMatchObject({ id, status: 'pending' });
+    }
+    await worker.start();
+    for (const reader of [one, two]) await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === 5);
+  });
+
+  it('gives each process numbers of its own, which another one does not take for its own', async () => {
+    const [one, two] = [await manager().describe(), await manager().describe()];
+    expect(one.rev >= two.oldestRev && one.rev <= two.rev).toBe(false);
+  });
+
+  it('notices tasks that BullMQ has removed, which it tells nobody of', async () => {
+    const [worker, reader] = [manager({ kept: { age: 604_800, count: 5 } }), manager()];
+    const noop = worker.task('noop', () => 1);
+    const { rev } = await reader.describe();
+    const removed: string[] = [];
+    const controller = new AbortController();
+    const watching = (async () => {
+      for await (const changes of reader.watch(rev, controller.signal)) removed.push(...changes.removed);
+    })();
+    await worker.start();
+    const ids: string[] = [];
+    for (let n = 0; n < 12; n++) {
+      ids.push(await noop.enqueue());
+      await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).items[0]?.id === ids.at(-1));
+    }
+    await waitFor(async () => (await idsOf(reader, { limit: 100 })).ids.length === 5);
+    expect((await idsOf(reader, { limit: 100 })).ids).toEqual(ids.slice(-5).reverse());
+    await waitFor(() => removed.length === 7);
+    controller.abort();
+    await watching;
+    expect(removed.sort()).toEqual(ids.slice(0, 7));
+  });
+
+  it('corrects what no note has told of: jobs of another program, run and deleted by it', async () => {
+    const reader = manager();
+    await seed(3, 'completed');
+    expect((await reader.find({ limit: 10 })).total).toBe(3);
+    const options = { connection: redis.connection, prefix: keys.prefix };
+    const queue = new Queue('default', options);
+    keep(queue);
+    const job = await queue.add('foreign', { a: 1 }, { jobId: 'a-b' });
+    const name = `default:${job.id}`;
+    await waitFor(async () => (await reader.find({ limit: 1 })).items[0]?.id === name);
+    expect(await reader.get(name)).toMatchObject({ id: name, name: 'foreign', status: 'pending', args: [{ a: 1 }] });
+    const hold = gate();
+    const worker = new Worker('default', () => hold.passed, options);
+    keep(worker);
+    await waitFor(async () => (await reader.find({ limit: 1 })).items[0]?.status === 'running');
+    hold.open();
+    await waitFor(async () => (await reader.find({ limit: 1 })).items[0]?.status === 'success');
+    const [, second] = (await reader.find({ limit: 10 })).items;
+    await queue.remove(second?.id ?? '');
+    await waitFor(async () => (await idsOf(reader, { limit: 10 })).ids.length === 3);
+    await job.remove();
+    await waitFor(async () => (await idsOf(reader, { limit: 10 })).ids.length === 2);
+  });
+
+  it('reads the queues again if notes were trimmed before it read them', async () => {
+    const [writer, reader] = [manager(), manager()];
+    const noop = writer.define('noop');
+    await noop.enqueue();
+    expect((await reader.find({ limit: 1 })).total).toBe(1);
+    const ids = await noop.enqueueMany(Array.from({ length: 30 }, () => []));
+    const other = client.pipeline();
+    for (let n = 0; n < 700; n++) other.xadd(keys.changes, '*', 'changed', 'default:nothing');
+    other.xtrim(keys.changes, 'MAXLEN', 600);
+    await other.exec();
+    expect((await reader.find({ limit: 30 })).items.map(({ id }) => id)).toEqual([...ids].reverse());
+  });
+
+  it('shows the present state after the stream of notes was deleted', async () => {
+    const [worker, reader] = [manager(), manager()];
+    const noop = worker.task('noop', () => 1);
+    const ids = await noop.enqueueMany(Array.from({ length: 30 }, () => []));
+    expect((await reader.find({ limit: 1, status: ['pending'] })).total).toBe(30);
+    await worker.start();
+    await waitFor(async () => (await client.zcard(keys.ofQueue('default', 'completed'))) === 30);
+    await client.del(keys.changes);
+    const id = await noop.enqueue();
+    await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === ids.length + 1);
+    expect((await reader.find({ limit: 1 })).items[0]).toMatchObject({ id });
+  });
+});
+
+describe('a window whose Redis is restarted', () => {
+  it('refuses while Redis is unreachable, and shows the present state afterwards', async () => {
+    const own = await RedisServer.start();
+    keep({ close: () => own.remove() });
+    const [writer, reader] = [manager({ connection: own.connection }), manager({ connection: own.connection })];
+    const noop = writer.define('noop');
+    const first = await noop.enqueue();
+    expect((await reader.find({ limit: 5 })).items.map(({ id }) => id)).toEqual([first]);
+    await own.stop();
+    await expect(reader.find({ limit: 5 })).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await own.start();
+    const second = await waitFor(() => noop.enqueue().catch(() => undefined));
+    await waitFor(async () => (await reader.find({ limit: 5 }).catch(() => undefined))?.items[0]?.id === second);
+  });
+});
