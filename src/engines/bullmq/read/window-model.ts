@@ -23,8 +23,10 @@ import { WindowFeed, type WindowLimits } from './window-feed.js';
 
 /** Milliseconds between two looks at what changed, while there are readers of changes and while there are none. */
 const lookInterval = { watched: 200, unwatched: 1000 };
-/** Milliseconds between two comparisons with BullMQ's sets. */
-const compareInterval = { watched: 2000, unwatched: 5000 };
+/** Milliseconds between two comparisons with BullMQ's sets, while there are readers and while there are none. */
+const compareInterval = { read: 2000, unread: 10_000 };
+/** Milliseconds after an answer for which there are readers. */
+const readFor = 10_000;
 /** Milliseconds between two looks for deletes that are too long ago to be told. */
 const expireInterval = 60_000;
 /** Milliseconds that the first answer waits for the window to be filled. With a long history it is filled later. */
@@ -60,6 +62,7 @@ export class WindowModel implements ReadModel {
   #filled: Promise<void> | undefined;
   #watchers = 0;
   #timer: NodeJS.Timeout | undefined;
+  #answered = performance.now();
   #compared = performance.now();
   #expired = performance.now();
   #closed = false;
@@ -124,15 +127,15 @@ export class WindowModel implements ReadModel {
   }
 
   async #look(): Promise<void> {
-    await this.#upToDate();
+    await this.#catchUp();
     if (this.#closed) return;
     if (this.#window.hasUnsearchable()) this.#window.makeSearchable();
-    const interval = this.#watchers > 0 ? compareInterval.watched : compareInterval.unwatched;
-    if (performance.now() - this.#compared >= interval) await this.#compare();
-    if (performance.now() - this.#expired >= expireInterval) {
-      this.#expired = performance.now();
-      this.#window.dropExpired();
-    }
+    const now = performance.now();
+    const isRead = this.#watchers > 0 || now - this.#answered < readFor;
+    if (now - this.#compared >= (isRead ? compareInterval.read : compareInterval.unread)) await this.#compare();
+    if (this.#closed || now - this.#expired < expireInterval) return;
+    this.#expired = now;
+    this.#window.dropExpired();
   }
 
   async #compare(): Promise<void> {
@@ -147,8 +150,14 @@ export class WindowModel implements ReadModel {
     this.#fillRest();
   }
 
+  /** Before an answer. */
+  #upToDate(): Promise<void> {
+    this.#answered = performance.now();
+    return this.#catchUp();
+  }
+
   /** Brings the window up to date with everything that had changed when this was called. */
-  async #upToDate(): Promise<void> {
+  async #catchUp(): Promise<void> {
     if (this.#closed) throw new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped');
     await this.#feed.catchUp();
     if (this.#feed.isStale) await this.#compare();
