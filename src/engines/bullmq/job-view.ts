@@ -41,29 +41,52 @@ function noteOf(text: string | undefined): Partial<ErrorNote> {
   }
 }
 
-/** A job as lists show it. `dueAt`: until when it is delayed, if BullMQ's own times do not tell; Unix milliseconds. */
-export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt?: number): TaskSummary {
+/** What a job says of its attempts. Times are Unix milliseconds. */
+export interface JobFacts {
+  runAt: number;
+  startedAt: number | null;
+  endedAt: number | null;
+  attempt: number;
+  maxAttempts: number;
+  error: ReturnType<typeof errorOf>;
+  isCancelling: boolean;
+}
+
+/** Reads the attempts of a job. `dueAt`: until when it is delayed, if BullMQ's own times do not tell. */
+export function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
   const { json, fields } = job;
-  const { tags = {}, schedule } = notesOfJob(job);
   const ended = attemptsOf(job);
-  const attempt = status === 'running' ? ended + 1 : ended;
-  const isOver = status !== 'pending' && status !== 'running';
-  const startedAt = attempt > 0 || status === 'running' ? (json.processedOn ?? null) : null;
-  const endedAt = isOver ? (json.finishedOn ?? Date.now()) : null;
-  const error = errorOf(job, status);
+  const isRunning = status === 'running';
+  const attempt = isRunning ? ended + 1 : ended;
+  const isOver = !isRunning && status !== 'pending';
   const series = count(fields[jobFields.seriesStart]);
   const again = count(fields[jobFields.interrupts]);
   return {
+    runAt: dueAt ?? (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0)),
+    startedAt: attempt > 0 ? (json.processedOn ?? null) : null,
+    endedAt: isOver ? (json.finishedOn ?? Date.now()) : null,
+    attempt,
+    maxAttempts: Math.max(1, series + again + (json.opts?.attempts ?? 1)),
+    error: errorOf(job, status),
+    isCancelling: isRunning && Boolean(fields[jobFields.cancelling]),
+  };
+}
+
+/** A job as lists show it. `dueAt`: until when it is delayed, if BullMQ's own times do not tell; Unix milliseconds. */
+export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt?: number): TaskSummary {
+  const { json } = job;
+  const { tags = {}, schedule } = notesOfJob(job);
+  const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = factsOf(job, status, dueAt);
+  return {
     ...{ id: json.id, name: json.name, status, queue: label, priority: taskPriority(json.priority), tags },
-    ...(status === 'running' && fields[jobFields.cancelling] && { engineState: 'cancelling' }),
+    ...(isCancelling && { engineState: 'cancelling' }),
     source: schedule === undefined ? 'manual' : 'scheduled',
     createdAt: isoTime(json.timestamp),
-    runAt: isoTime(dueAt ?? (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0))),
+    runAt: isoTime(runAt),
     startedAt: startedAt === null ? null : isoTime(startedAt),
     endedAt: endedAt === null ? null : isoTime(endedAt),
     duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
-    attempt,
-    maxAttempts: Math.max(1, series + again + (json.opts?.attempts ?? 1)),
+    ...{ attempt, maxAttempts },
     ...progressOf(json.progress),
     error: error && { name: error.name, message: error.message },
     fingerprint: error?.fingerprint || null,

@@ -6,7 +6,7 @@ import { idOf } from '../../embedded/rows.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { JobSource, RedisCommand } from './job-source.js';
-import { type Naming, taskOf } from './window-task.js';
+import { type Naming, shownJob } from './window-task.js';
 
 interface EndedParts extends Naming {
   source: JobSource;
@@ -72,7 +72,7 @@ function nextOf({ ids }: EndedParts, place: Candidate | undefined): string | nul
 async function show(parts: EndedParts, candidates: readonly Candidate[], status: TaskStatus): Promise<(TaskSummary | undefined)[]> {
   const state = status === 'success' ? 'completed' : 'failed';
   const found = await parts.source.peek(candidates.map(({ queue, id }) => ({ queue, jobId: id, state })));
-  return found.map((read) => taskOf(read, parts)?.summary);
+  return found.map((read) => shownJob(read, parts));
 }
 
 /** Reads the sets of several queues as one. */

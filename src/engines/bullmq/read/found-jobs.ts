@@ -2,7 +2,7 @@ import type { TaskSummary } from '../../../tasks/types.js';
 import type { EngineKeys } from '../keys.js';
 import type { JobSource, RedisCommand } from './job-source.js';
 import { placesOf } from './stored-jobs.js';
-import { type Naming, taskOf } from './window-task.js';
+import { type Naming, shownJob } from './window-task.js';
 
 interface FindParts extends Naming {
   source: JobSource;
@@ -23,7 +23,7 @@ export async function readByIds(parts: FindParts, ids: readonly string[]): Promi
     const jobs = places.filter((_, n) => types[n] === 'hash').map(({ queue, jobId }) => ({ queue, jobId }));
     const states = await source.findStates(jobs);
     const found = await source.peek(jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })));
-    tasks.push(...found.flatMap((read) => taskOf(read, parts)?.summary ?? []));
+    tasks.push(...found.flatMap((read) => shownJob(read, parts) ?? []));
   }
   return tasks;
 }

@@ -9,20 +9,34 @@ import { isOwnId } from './row-ids.js';
 /** Parses the hash of a job; none for a job that is gone. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
   if (hash.name === undefined) return undefined;
-  const number = (text: string | undefined): number | undefined => {
-    const n = Number(text);
-    return text === undefined || text === '' || !Number.isFinite(n) ? undefined : n;
-  };
-  const times = { finishedOn: number(hash.finishedOn), processedOn: number(hash.processedOn), priority: number(hash.priority) };
-  const texts = { stacktrace: hash.stacktrace, parentKey: hash.parentKey, repeatJobKey: hash.rjk, deduplicationId: hash.deid };
   const json: JobJson = {
-    ...{ id, name: hash.name, data: hash.data ?? '[]', opts: Job.optsFromJSON(hash.opts ?? '{}') },
-    ...{ progress: parsed(hash.progress) ?? 0, timestamp: number(hash.timestamp) ?? 0, delay: number(hash.delay) ?? 0 },
-    ...{ attemptsMade: number(hash.atm) ?? 0, attemptsStarted: number(hash.ats) ?? 0, stalledCounter: number(hash.stc) ?? 0 },
-    ...{ failedReason: hash.failedReason ?? '', returnvalue: hash.returnvalue ?? '' },
-    ...(Object.fromEntries(Object.entries({ ...times, ...texts }).filter(([, value]) => value !== undefined)) as Partial<JobJson>),
+    id,
+    name: hash.name,
+    data: hash.data ?? '[]',
+    opts: Job.optsFromJSON(hash.opts ?? '{}'),
+    progress: parsed(hash.progress) ?? 0,
+    timestamp: number(hash.timestamp) ?? 0,
+    delay: number(hash.delay) ?? 0,
+    attemptsMade: number(hash.atm) ?? 0,
+    attemptsStarted: number(hash.ats) ?? 0,
+    stalledCounter: number(hash.stc) ?? 0,
+    failedReason: hash.failedReason ?? '',
+    returnvalue: hash.returnvalue ?? '',
   };
+  const [finishedOn, processedOn, priority] = [number(hash.finishedOn), number(hash.processedOn), number(hash.priority)];
+  if (finishedOn !== undefined) json.finishedOn = finishedOn;
+  if (processedOn !== undefined) json.processedOn = processedOn;
+  if (priority !== undefined) json.priority = priority;
+  if (hash.stacktrace !== undefined) json.stacktrace = hash.stacktrace;
+  if (hash.parentKey !== undefined) json.parentKey = hash.parentKey;
+  if (hash.rjk !== undefined) json.repeatJobKey = hash.rjk;
+  if (hash.deid !== undefined) json.deduplicationId = hash.deid;
   return { json, fields: hash };
+}
+
+function number(text: string | undefined): number | undefined {
+  const n = Number(text);
+  return text === undefined || text === '' || !Number.isFinite(n) ? undefined : n;
 }
 
 function parsed(text: string | undefined): JobJson['progress'] | undefined {

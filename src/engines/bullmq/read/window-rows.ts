@@ -1,17 +1,25 @@
-import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
-import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import type { TaskStatus } from '../../../tasks/types.js';
 import { deleteTask } from '../../embedded/commands.js';
 import type { Row } from '../../embedded/database.js';
 import { idBytes, stateCode } from '../../embedded/rows.js';
 import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
+import type { JobFacts } from '../job-view.js';
 
 /** A job as a row of the window. */
 export interface WindowTask {
-  summary: TaskSummary;
-  /** BullMQ's name of its queue. */
-  queue: string;
-  schedule: string | null;
+  readonly id: string;
+  readonly name: string;
+  /** The queue as users know it, and BullMQ's name of it. */
+  readonly label: string;
+  readonly queue: string;
+  readonly status: TaskStatus;
+  readonly priority: number;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly schedule: string | null;
+  readonly facts: JobFacts;
+  readonly progress: number | null;
+  readonly progressText: string | null;
 }
 
 /** A task that came into a state, or left it. */
@@ -52,10 +60,11 @@ export class WindowRows {
     this.#resized.push({ queue: String(row.owner), status: statusOf(row), by: -1 });
   }
 
-  insert({ summary, queue, schedule }: WindowTask, rev: number): void {
+  insert(task: WindowTask, rev: number): void {
     const { ledger } = this.#transaction;
-    const { id, name, status, tags, fingerprint, source, priority } = summary;
-    const lane = ledger.lane(name, summary.queue);
+    const { id, name, label, queue, status, tags, priority, schedule } = task;
+    const fingerprint = task.facts.error?.fingerprint;
+    const lane = ledger.lane(name, label);
     const hasTags = Object.keys(tags).length > 0;
     this.#transaction.database.run(
       `INSERT INTO task (seq, id, rev, lane, status, priority, tags, source, schedule, owner, attempts, max_interrupts, args, searchable,
@@ -68,11 +77,11 @@ export class WindowRows {
       stateCode[status],
       priority,
       hasTags ? JSON.stringify(tags) : null,
-      source === 'scheduled' ? 1 : 0,
+      schedule === null ? 0 : 1,
       schedule,
       queue,
       status === 'failed' ? 0 : null,
-      ...valuesOf(summary),
+      ...valuesOf(task),
     );
     for (const [key, value] of Object.entries(tags)) {
       this.#transaction.database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
@@ -83,20 +92,21 @@ export class WindowRows {
     this.#resized.push({ queue, status, by: 1 });
   }
 
-  update(row: Row, { summary, queue }: WindowTask, rev: number): void {
+  update(row: Row, task: WindowTask, rev: number): void {
     const { ledger } = this.#transaction;
-    const { status, fingerprint, priority } = summary;
+    const { queue, status, priority, facts } = task;
+    const fingerprint = facts.error?.fingerprint;
     const from = statusOf(row);
     const seq = Number(row.seq);
     if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
     if (fingerprint) ledger.countKind(fingerprint, status, 1);
-    const values = valuesOf(summary);
+    const values = valuesOf(task);
     if (from !== status) {
       move(this.#transaction, Number(row.lane), from, status);
       this.#resized.push({ queue: String(row.owner), status: from, by: -1 }, { queue, status, by: 1 });
     }
     // The index has the words of the error, so one that failed again is added again.
-    const isSame = from === status && row.ended_at === timeOf(summary.endedAt);
+    const isSame = from === status && row.ended_at === facts.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
     if (row.searchable === 1 && searchable !== 1) this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
     this.#transaction.database.run(
@@ -121,30 +131,27 @@ export class WindowRows {
       first + perMillisecond,
     )?.seq;
     let seq = typeof last === 'number' ? last + 1 : first;
-    while (this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)) seq += 1;
+    // More than fit into one millisecond go on in the next ones.
+    while (seq >= first + perMillisecond && this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)) seq += 1;
     return seq;
   }
 }
 
-function timeOf(text: string | null): number | null {
-  return text === null ? null : Date.parse(text);
-}
-
 /** The columns that change, in the order in which the statements name them. */
-function valuesOf(summary: TaskSummary): (string | number | null)[] {
-  const { status, runAt, maxAttempts, attempt, startedAt, endedAt, duration, progress, progressText, error, fingerprint } = summary;
+function valuesOf({ facts, progress, progressText }: WindowTask): (string | number | null)[] {
+  const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
   return [
-    Date.parse(runAt),
+    runAt,
     maxAttempts,
     attempt,
-    timeOf(startedAt),
-    isEnded(status) ? timeOf(endedAt) : null,
-    duration === null ? null : Math.round(duration * 1000),
+    startedAt,
+    endedAt,
+    endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt),
     progress,
-    progressText ?? null,
+    progressText,
     error?.name ?? null,
     error?.message ?? null,
-    fingerprint,
-    summary.engineState === 'cancelling' ? 1 : 0,
+    error?.fingerprint || null,
+    isCancelling ? 1 : 0,
   ];
 }

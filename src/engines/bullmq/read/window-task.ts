@@ -1,6 +1,7 @@
-import { statusOf, summaryOf } from '../job-view.js';
+import type { TaskSummary } from '../../../tasks/types.js';
+import { factsOf, progressOf, statusOf, summaryOf } from '../job-view.js';
 import type { QueueCatalog } from '../queue-catalog.js';
-import { notesOfJob } from '../task-job.js';
+import { notesOfJob, taskPriority } from '../task-job.js';
 import type { ReadJob } from './job-source.js';
 import type { RowIds } from './row-ids.js';
 import type { WindowTask } from './window-rows.js';
@@ -14,8 +15,28 @@ export interface Naming {
 /** A job that was read as a row of the window; none if it is gone. */
 export function taskOf({ queue, jobId, job, state, dueAt }: ReadJob, { catalog, ids }: Naming): WindowTask | undefined {
   if (!job || state === 'removed' || state === 'changed') return undefined;
-  const label = catalog.get(queue)?.label ?? queue;
-  const summary = summaryOf(job, label, statusOf(job, state), dueAt);
-  const id = ids.make(queue, jobId, job.json.timestamp);
-  return { queue, summary: { ...summary, id }, schedule: notesOfJob(job).schedule ?? null };
+  const { json } = job;
+  const { tags = {}, schedule = null } = notesOfJob(job);
+  const status = statusOf(job, state);
+  const { progress, progressText = null } = progressOf(json.progress);
+  return {
+    id: ids.make(queue, jobId, json.timestamp),
+    name: json.name,
+    label: catalog.get(queue)?.label ?? queue,
+    priority: taskPriority(json.priority),
+    facts: factsOf(job, status, dueAt),
+    queue,
+    status,
+    tags,
+    schedule,
+    progress,
+    progressText,
+  };
+}
+
+/** A job that was read as lists show it; none if it is gone. */
+export function shownJob({ queue, jobId, job, state, dueAt }: ReadJob, { catalog, ids }: Naming): TaskSummary | undefined {
+  if (!job || state === 'removed' || state === 'changed') return undefined;
+  const summary = summaryOf(job, catalog.get(queue)?.label ?? queue, statusOf(job, state), dueAt);
+  return { ...summary, id: ids.make(queue, jobId, job.json.timestamp) };
 }

@@ -116,7 +116,7 @@ export class Window {
 
   /** Takes in a task as it is now, after so many changes. */
   put(task: WindowTask, changes: number): void {
-    const row = this.#rows.get(task.summary.id);
+    const row = this.#rows.get(task.id);
     const rev = this.#transaction.ledger.nextRevs(changes) + changes - 1;
     if (row) this.#rows.update(row, task, rev);
     else this.#rows.insert(task, rev);
@@ -124,7 +124,7 @@ export class Window {
 
   /** Takes in a task that has not changed, unless it is here. */
   fill(task: WindowTask): void {
-    if (!this.#rows.get(task.summary.id)) this.#rows.insert(task, 0);
+    if (!this.#rows.get(task.id)) this.#rows.insert(task, 0);
   }
 
   /** Drops a task that is gone. */
