@@ -185,7 +185,7 @@ export class WindowModel implements ReadModel {
   }
 
   async filled(): Promise<void> {
-    await this.#filled.catch(() => undefined);
+    await this.#filled?.catch(() => undefined);
   }
 
   /** BullMQ counts what it keeps together. Anything else is counted in the window, and there may be more. */
