@@ -22,6 +22,8 @@ export function openConnections(connection: RedisConnection): Connections {
     lazyConnect: true,
   });
   patient.on('error', () => {});
+  // BullMQ duplicates it. A duplicate that connects only when BullMQ asks it to is given up for good if that first attempt fails.
+  patient.options.lazyConnect = false;
   for (const redis of [asking, patient]) writeOncePerTurn(redis);
   return { asking, patient };
 }

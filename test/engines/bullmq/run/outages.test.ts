@@ -96,6 +96,18 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     expect(lines.filter(({ level }) => Number(level) >= 50)).toHaveLength(1);
   });
 
+  it('lets a process end its tasks whose connections break while they are made', async () => {
+    const line = await cuttable(processes.redis.port);
+    const tasks = processes.manager(undefined, 'jobs', line.port);
+    const noop = tasks.task('noop', () => 1);
+    const id = await noop.enqueue();
+    await tasks.start();
+    line.cut();
+    await inState(tasks, id, 'success');
+    await tasks.stop({ timeout: 1 });
+    await line.close();
+  });
+
   it('stops soon, with or without a running task', async () => {
     const [idle, busy] = [await processes.worker(), await processes.worker({ prefix: 'others' })];
     const tasks = processes.manager(undefined, 'others');
