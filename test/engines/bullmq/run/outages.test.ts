@@ -102,6 +102,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const noop = tasks.task('noop', () => 1);
     const id = await noop.enqueue();
     await tasks.start();
+    line.loseAnswers();
+    await sleep(0.2);
     line.cut();
     await inState(tasks, id, 'success');
     await tasks.stop({ timeout: 1 });
