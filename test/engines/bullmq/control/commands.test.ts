@@ -401,3 +401,26 @@ describe('listeners', () => {
     expect(heard).toEqual([`pending ${id}`, `cancelled ${id}`, `pending ${id}`, `cancelled ${id}`]);
   });
 });
+
+describe('the statistics', () => {
+  it('count a task that is cancelled while it waits, also between two attempts', async () => {
+    const [web, worker] = [manager(), manager()];
+    let attempts = 0;
+    worker.task(
+      'flaky',
+      () => {
+        attempts += 1;
+        throw new Error('bad');
+      },
+      { retries: 3, delay: 60 },
+    );
+    await Promise.all([web.start({ run: false }), worker.start()]);
+    const [waits, flaky] = [await web.define('later').with({ runIn: 60 }).enqueue(), await web.define('flaky').enqueue()];
+    await waitFor(() => attempts === 1);
+    await waitFor(async () => (await statusOf(web, flaky)) === 'pending');
+    const outcome = await web.control({ action: 'cancel', ids: [waits, flaky] }, by);
+    expect(outcome.results.map(({ ok }) => ok)).toEqual([true, true]);
+    const ended = async () => (await web.aggregate('metrics', { from: '-5m' })).counts;
+    expect(await ended()).toMatchObject({ cancelled: 2, failed: 0, pending: 0 });
+  });
+});

@@ -22,6 +22,8 @@ const processes = useJobProcesses();
     expect(await inState(tasks, once, 'interrupted')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
     expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1 });
     await eventually(async () => expect(told.sort()).toEqual(['again pending', 'once interrupted']));
+    const { counts } = await tasks.aggregate('metrics', { from: '-5m' });
+    expect(counts).toMatchObject({ interrupted: 1, failed: 0 });
     const next = await processes.worker();
     await waitFor(() => said(next, 'began').length === 1);
     expect(said(next, 'began')).toEqual([again]);
