@@ -48,10 +48,10 @@ export function logOutages(redis: Redis, logger: Logger): () => void {
   return () => void redis.off('ready', ready).off('close', close).off('error', note);
 }
 
-/** Background work that needs Redis. A lost connection is in the log already, see {@link logOutages}. */
+/** Background work that needs Redis. That Redis cannot be used is in the log already, see {@link logOutages} and `RedisHealth`. */
 export class RedisWork extends Background {
   override failed(error: unknown, fields: object = {}): void {
-    if (!isConnectionError(error)) super.failed(plainError(error), fields);
+    if (!isConnectionError(error) && !isPassing(error)) super.failed(plainError(error), fields);
   }
 }
 
@@ -72,9 +72,10 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
 }
 
 /** Answers of Redis that another try may not get: it starts, has no memory or disk left, changes its role, or lacks a permission. */
-const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|NOSCRIPT)\b/;
+const passing =
+  /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|NOSCRIPT|UNBLOCKED)\b/;
 
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   return isError(error) && isAnswer(error) && passing.test(error.message);
 }
 

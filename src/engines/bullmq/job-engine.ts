@@ -30,6 +30,7 @@ import { ChangeNotes, memberOf } from './change-notes.js';
 import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections, RedisWork } from './connections.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
 import { Enqueuer } from './enqueuer.js';
+import { RedisHealth } from './health.js';
 import { Instances } from './instances.js';
 import { statusOf, summaryOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
@@ -45,8 +46,9 @@ import { readJob, readTask } from './read/task-detail.js';
 import { readWaits } from './read/waits.js';
 import type { WindowLimits } from './read/window-feed.js';
 import { WindowModel } from './read/window-model.js';
-import { plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
+import { type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisStore } from './redis-store.js';
+import { Retention } from './retention.js';
 import { Executor, type KeptJobs } from './run/executor.js';
 import { Settler } from './run/settler.js';
 import { Scheduler } from './schedules/scheduler.js';
@@ -82,6 +84,7 @@ export class JobEngine implements TaskEngine {
   readonly #options: JobEngineOptions;
   readonly #keys: EngineKeys;
   readonly #connections: Connections;
+  readonly #health: RedisHealth;
   readonly #catalog: QueueCatalog;
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
@@ -93,6 +96,7 @@ export class JobEngine implements TaskEngine {
   readonly #polling: Background;
   readonly #beating: Background;
   readonly #instances: Instances;
+  readonly #retention: Retention;
   readonly #scheduler: Scheduler;
   readonly #statistics: Statistics;
   readonly #closeStore: () => Promise<void>;
@@ -118,6 +122,7 @@ export class JobEngine implements TaskEngine {
     this.#connections = openConnections(connection);
     const redis = this.#connections.asking;
     this.#endOutageLog = logOutages(redis, logger);
+    this.#health = new RedisHealth({ redis, probe: this.#keys.probe, logger });
     this.#catalog = new QueueCatalog(redis, this.#keys);
     this.#changes = new ChangeNotes(redis, this.#keys);
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
@@ -137,6 +142,10 @@ export class JobEngine implements TaskEngine {
     this.#beating = new RedisWork(logger, 'the heartbeat of this process');
     this.#instances = new Instances(redis, this.#keys);
     this.#statistics = new Statistics({ redis, keys: this.#keys, logger, kept: options.statistics });
+    this.#retention = new Retention({
+      ...{ redis, keys: this.#keys, catalog: this.#catalog, queues: this.#queues, changes: this.#changes },
+      ...{ kept: options.kept, name: this.#name, logger },
+    });
     this.#scheduler = new Scheduler({
       ...{ redis, patient: this.#connections.patient, keys: this.#keys, logger },
       enqueue: (task) => this.#enqueueRun(task),
@@ -145,9 +154,9 @@ export class JobEngine implements TaskEngine {
         return found && statusOf(found.job, found.state);
       },
     });
-    const store = redisStore(connection, { prefix, logger });
-    this.store = store;
-    this.#closeStore = () => store.close();
+    // The store is on the same Redis, and one line in the log is enough for both.
+    const store = redisStore(connection, { prefix, logger: false });
+    [this.store, this.#closeStore] = [store, () => store.close()];
   }
 
   observe(observer: TransitionObserver): void {
@@ -161,12 +170,14 @@ export class JobEngine implements TaskEngine {
 
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     if (this.#stopping) throw hasStopped();
+    await this.#health.start();
     // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
     await this.#ask(() => this.#catalog.refresh()).catch(unlessUnreachable);
     this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     await this.#ask(() => this.#beat()).catch(unlessUnreachable);
     this.#every(heartbeatInterval, () => this.#beating.run(() => this.#beat()));
     this.#settle();
+    this.#retention.start();
     if (!runner) return;
     const { patient } = this.#connections;
     if (patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
@@ -225,6 +236,8 @@ export class JobEngine implements TaskEngine {
   async #stop(timeout: number): Promise<void> {
     await this.#starting?.catch(() => undefined);
     for (const timer of this.#timers) clearInterval(timer);
+    this.#retention.stop();
+    this.#health.close();
     await this.#scheduler.stop();
     await this.#executor?.stop(timeout);
     await this.#settler?.stop();
@@ -337,9 +350,7 @@ export class JobEngine implements TaskEngine {
       this.#asks.add(answer);
       return await answer.finally(() => this.#asks.delete(answer));
     } catch (error) {
-      if (error instanceof TaskflowError) throw error;
-      const cause = plainError(error);
-      throw new TaskflowError('ENGINE_UNAVAILABLE', `Redis could not be asked: ${cause.message}`, { cause });
+      throw this.#health.unavailable(error);
     }
   }
 }

@@ -38,6 +38,16 @@ export class EngineKeys {
     return `${this.prefix}:~settling`;
   }
 
+  /** Text: held by the process that removed old jobs last, until it is time again. */
+  get cleaning(): string {
+    return `${this.prefix}:~cleaning`;
+  }
+
+  /** Text: written to find out whether Redis can be written; see `RedisHealth`. */
+  get probe(): string {
+    return `${this.prefix}:~probe`;
+  }
+
   /** Hash: paused queues, with who paused them and why. */
   get pauses(): string {
     return `${this.prefix}:~pauses`;

@@ -18,6 +18,8 @@ export interface CatalogEntry {
   readonly prioritized?: boolean;
 }
 
+/** Events that BullMQ keeps of a queue: each `completed` event carries the whole result, and nothing here reads them. */
+export const keptEvents = 1000;
 /** Queues that users may name. A worker holds a connection for each. */
 const mostLabels = 100;
 /** Names of queues that are remembered. */
@@ -118,6 +120,7 @@ export class QueueCatalog {
 const store = redisScript(`
 local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'concurrency', ARGV[4]) end
+if isNew == 1 then redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ${keptEvents}) end
 if isNew == 1 and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 then redis.call('HSET', KEYS[2], 'paused', 1) end
 `);
 

@@ -1,9 +1,7 @@
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { EngineKeys } from './keys.js';
-
-/** Events that BullMQ keeps of a queue: each `completed` event carries the whole result, and nothing here reads them. */
-const keptEvents = 1000;
+import { keptEvents } from './queue-catalog.js';
 
 /** BullMQ's queue objects, made when they are needed. All share one connection. */
 export class Queues {

@@ -1,5 +1,5 @@
 import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
-import { wrongType } from '../../options.js';
+import { rangeError, wrongType } from '../../options.js';
 
 /** How answers are shaped is for this package to say. */
 type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
@@ -29,6 +29,10 @@ export function connectRedis(connection: RedisConnection): Redis {
       : isClient(connection)
         ? connection.duplicate(own)
         : new Redis({ ...connection, ...own });
+  if (redis.options.keyPrefix) {
+    redis.disconnect();
+    throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
+  }
   // Each command tells of its own failure; without a listener the event would end the process.
   redis.on('error', () => {});
   return redis;

@@ -1,0 +1,143 @@
+import type { Redis } from 'ioredis';
+import { runInEmptyContext } from '../../empty-context.js';
+import { TaskflowError } from '../../errors.js';
+import type { Logger } from '../../options.js';
+import { isAnswer } from './connections.js';
+import { checkPermissions, UnusableRedis } from './permissions.js';
+import { plainError, whenReady, withinTime } from './redis-connection.js';
+
+/** Milliseconds. */
+const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
+/** Oldest version of Redis that has every command. */
+const oldestVersion = [6, 2] as const;
+
+interface RedisHealthParts {
+  /** A command fails soon if Redis is unreachable. */
+  redis: Redis;
+  /** A key of this package for the check whether Redis can be written. */
+  probe: string;
+  logger: Logger;
+}
+
+/**
+ * Whether the engine can use its Redis. A lost connection tells by its events, see `logOutages`. A Redis that hangs, is full or has
+ * become a replica keeps its connections, so every few seconds a small key is written. The log gets one `error` line when that
+ * begins to fail and one `info` line when it works again.
+ */
+export class RedisHealth {
+  readonly #parts: RedisHealthParts;
+  /** Why Redis cannot be used although it is connected. */
+  #problem: Error | undefined;
+  #policy = 'noeviction';
+  #isChecked = false;
+  #isLooking = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: RedisHealthParts) {
+    this.#parts = parts;
+  }
+
+  /** Where Redis is, for people. It never has a password. */
+  get place(): string {
+    const { host, port, path, sentinels, name } = this.#parts.redis.options;
+    if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
+    return path ?? `${host}:${port}`;
+  }
+
+  /**
+   * Checks everything that the engine needs, and watches from then on. If Redis is unreachable, that is in the log already, and
+   * the check follows when it is back.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if Redis refuses something that the engine needs.
+   */
+  async start(): Promise<void> {
+    const { redis } = this.#parts;
+    try {
+      await whenReady(redis, times.connect);
+      await this.#check();
+    } catch (error) {
+      if (isAnswer(error) || error instanceof UnusableRedis) throw this.unavailable(error);
+      if (redis.status === 'ready') this.#lost(plainError(error));
+    }
+    if (this.#timer) return;
+    this.#timer = runInEmptyContext(() => setInterval(() => this.#look(), times.look).unref());
+    redis.on('ready', this.#look);
+  }
+
+  /** The error of a call that failed because of Redis. */
+  unavailable(thrown: unknown): TaskflowError {
+    if (thrown instanceof TaskflowError) return thrown;
+    const cause = plainError(thrown);
+    const options = { cause, reported: this.#problem !== undefined };
+    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${cause.message}`, options);
+  }
+
+  readonly #look = (): void => {
+    const { redis } = this.#parts;
+    if (this.#isLooking || redis.status !== 'ready') return;
+    this.#isLooking = true;
+    this.#check()
+      .then(
+        () => this.#back(),
+        (error: unknown) => {
+          if (redis.status === 'ready') this.#lost(plainError(error));
+        },
+      )
+      .finally(() => {
+        this.#isLooking = false;
+      });
+  };
+
+  async #check(): Promise<void> {
+    const { redis, probe } = this.#parts;
+    if (!this.#isChecked) {
+      await withinTime(checkPermissions(redis, probe), times.answer);
+      checkVersion(await withinTime(redis.info('server'), times.answer));
+    }
+    await this.#probe();
+    this.#isChecked = true;
+  }
+
+  /** Finds out whether Redis can be written, and whether it may drop what it was told. */
+  async #probe(): Promise<void> {
+    const { redis, probe } = this.#parts;
+    const [, memory] = await withinTime(Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]), times.answer);
+    const policy = fieldOf(memory, 'maxmemory_policy') ?? 'noeviction';
+    if (policy !== this.#policy && policy !== 'noeviction')
+      this.#parts.logger.error(
+        { policy, redis: this.place },
+        'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may drop tasks and logouts when its memory is full',
+      );
+    this.#policy = policy;
+  }
+
+  #lost(err: Error): void {
+    if (this.#problem) return;
+    this.#problem = err;
+    this.#parts.logger.error({ err, redis: this.place }, 'Redis cannot be used');
+  }
+
+  #back(): void {
+    if (!this.#problem) return;
+    this.#problem = undefined;
+    this.#parts.logger.info({ redis: this.place }, 'Redis can be used again');
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#parts.redis.off('ready', this.#look);
+  }
+}
+
+/** @throws UnusableRedis if Redis is too old. */
+function checkVersion(info: string): void {
+  const version = fieldOf(info, 'redis_version') ?? '';
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const [oldestMajor, oldestMinor] = oldestVersion;
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+    throw new UnusableRedis(`version ${version} is too old; it must be ${oldestVersion.join('.')} or newer`);
+}
+
+function fieldOf(info: string, name: string): string | undefined {
+  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
+}

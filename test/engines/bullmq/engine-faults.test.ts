@@ -1,0 +1,305 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { neededCommandNames } from '../../../src/engines/bullmq/permissions.js';
+import { TaskManager } from '../../../src/manager.js';
+import { recordingLogger } from '../../helpers/logs.js';
+import { startProcess } from '../../helpers/process.js';
+import { hasRedis, RedisServer, startSentinel } from '../../helpers/redis.js';
+import { sleep, waitFor } from '../../helpers/wait.js';
+
+const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
+/** The lines of a process about its Redis: if the connection is lost, and if Redis is connected and cannot be used. */
+const lost = ['error Redis is unreachable', 'info Redis is reachable again'];
+const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
+
+(hasRedis ? describe : describe.skip)('the bullmq engine', () => {
+  let redis: RedisServer;
+  let client: Redis;
+  let managers: TaskManager[];
+
+  const begin = async (...options: string[]): Promise<void> => {
+    redis = await RedisServer.start(...options);
+    client = new Redis({ ...redis.connection, lazyConnect: true, retryStrategy: () => 100 });
+    client.on('error', () => {});
+  };
+  beforeEach(() => {
+    managers = [];
+  });
+  afterEach(async () => {
+    await Promise.all(managers.map((each) => each.stop({ timeout: 0.1 })));
+    client.disconnect();
+    await redis.remove();
+  });
+
+  function manager({ logger = false, ...of }: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
+    const made = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger, ...of }), logger });
+    managers.push(made);
+    return made;
+  }
+  /** While Redis cannot be used an answer is an error. */
+  const whenBack = (look: () => Promise<boolean>) => waitFor(() => look().catch(() => false), 20);
+  const succeeded = (tasks: TaskManager, n: number) => whenBack(async () => (await tasks.aggregate('pulse')).counts.success === n);
+  const refused = (call: () => Promise<unknown>) =>
+    waitFor(() =>
+      call().then(
+        () => false,
+        (error: { code: string }) => error.code === 'ENGINE_UNAVAILABLE',
+      ),
+    );
+  const said = (lines: readonly Record<string, unknown>[]): string[] =>
+    lines
+      .filter(({ level, msg }) => Number(level) >= 30 && !String(msg).startsWith('task '))
+      .map(({ level, msg }) => `${Number(level) >= 50 ? 'error' : 'info'} ${msg}`);
+
+  it('starts while Redis is unreachable, says where Redis is, and runs tasks when it is there', async () => {
+    await begin();
+    await redis.stop();
+    const tasks = manager({ connection: { ...redis.connection, password: 'unspeakable' } });
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    const error = await noop.enqueue().catch((thrown: unknown) => thrown);
+    expect(error).toEqual(unavailable);
+    expect((error as Error).message).toContain(`127.0.0.1:${redis.port}`);
+    await expect(tasks.find({ limit: 1 })).rejects.toThrow(unavailable);
+    expect(`${(error as Error).message} ${(error as Error).stack}`).not.toContain('unspeakable');
+    await redis.start();
+    await whenBack(async () => Boolean(await noop.enqueue()));
+    await succeeded(tasks, 1);
+  });
+
+  it('says once that Redis is unreachable and once that it is back, and runs tasks again', async () => {
+    await begin();
+    const [web, worker] = [recordingLogger(), recordingLogger()];
+    const [shown, run] = [manager({ logger: web.logger }), manager({ logger: worker.logger })];
+    const noop = run.task('noop', () => 1);
+    run.schedule('often', noop, { every: 1 });
+    await Promise.all([shown.start({ run: false }), run.start()]);
+    await noop.enqueue();
+    await whenBack(async () => (await shown.aggregate('pulse')).counts.success >= 1);
+    await shown.find({ limit: 5 });
+    await redis.stop();
+    await refused(() => shown.find({ limit: 5 }));
+    await refused(() => noop.enqueue());
+    await sleep(3);
+    await redis.start();
+    await whenBack(async () => Boolean(await noop.enqueue()));
+    const before = (await shown.aggregate('pulse')).counts.success;
+    await whenBack(async () => (await shown.aggregate('pulse')).counts.success > before + 1);
+    await waitFor(() => said(web.lines).length >= 2 && said(worker.lines).length >= 2, 10);
+    expect(said(web.lines)).toEqual(lost);
+    expect(said(worker.lines)).toEqual(lost);
+  });
+
+  it('reports a Redis that hangs, and loses no task', async () => {
+    await begin();
+    const { logger, lines } = recordingLogger();
+    const tasks = manager({ logger });
+    const runs = new Map<number, number>();
+    const job = tasks.task('job', async (n: number) => {
+      runs.set(n, (runs.get(n) ?? 0) + 1);
+      await sleep(0.02);
+    });
+    await tasks.start();
+    const ids = await job.enqueueMany(Array.from({ length: 300 }, (_, n): [number] => [n]));
+    await sleep(0.1);
+    redis.signal('SIGSTOP');
+    await waitFor(() => said(lines).length === 1, 15);
+    redis.signal('SIGCONT');
+    await succeeded(tasks, 300);
+    for (const id of ids) expect((await tasks.get(id))?.status).toBe('success');
+    expect([...runs.values()].filter((n) => n !== 1)).toEqual([]);
+    await waitFor(() => said(lines).length === 2, 10);
+    expect(said(lines)).toEqual(unusable);
+  }, 60_000);
+
+  it('keeps the password of Redis out of every error and line of the log', async () => {
+    await begin('--requirepass', 'unspeakable-1');
+    const { logger, text } = recordingLogger();
+    for (const password of ['unspeakable-2', undefined]) {
+      const tasks = manager({ logger, connection: { ...redis.connection, ...(password !== undefined && { password }) } });
+      const error = (await tasks.start().catch((thrown: unknown) => thrown)) as Error;
+      expect(error).toEqual(unavailable);
+      expect(error.message).toMatch(password ? /WRONGPASS/ : /NOAUTH/);
+      expect(JSON.stringify([error, error.message, error.stack, String(error.cause)]) + text()).not.toMatch(/unspeakable/);
+    }
+    const right = manager({ connection: { ...redis.connection, password: 'unspeakable-1' } });
+    await right.start();
+    expect((await right.describe()).engine).toBe('bullmq');
+  });
+
+  it('works for a user who may run the documented commands alone', async () => {
+    await begin();
+    await client.connect();
+    const allowed = [...neededCommandNames, 'client|setname'].map((name) => `+${name}`);
+    await client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{mine}*', '-@all', ...allowed);
+    await client.config('RESETSTAT');
+    const { logger, lines } = recordingLogger();
+    const tasks = manager({ logger, connection: { ...redis.connection, username: 'app', password: 'secret' }, prefix: 'mine' });
+    const job = tasks.task('job', (n: number) => n, { queue: 'bulk' });
+    const bad = tasks.task(
+      'bad',
+      () => {
+        throw new Error('bad');
+      },
+      { retries: 1, delay: 0.01, concurrency: 1 },
+    );
+    tasks.schedule('often', job, { every: 1, args: [1] });
+    await tasks.start();
+    await job.enqueue(1);
+    await job.enqueueMany([[1], [2]]);
+    await job.with({ priority: 5, tags: { a: 'b' } }).enqueue(3);
+    const [once, waits] = [await job.with({ idempotencyKey: 'x' }).enqueue(4), await job.with({ runIn: 60 }).enqueue(5)];
+    expect(await job.with({ idempotencyKey: 'x' }).enqueue(4)).toBe(once);
+    const failed = await bad.enqueue();
+    await waitFor(async () => (await tasks.get(failed))?.status === 'failed');
+    const by = { actor: 'ada' };
+    for (const action of ['cancel', 'retry', 'run'] as const)
+      expect((await tasks.control({ action, ids: [waits] }, by)).results).toMatchObject([{ ok: action !== 'run' }]);
+    for (const action of ['rerun', 'delete'] as const)
+      expect((await tasks.control({ action, ids: [failed] }, by)).results).toMatchObject([{ ok: true }]);
+    for (const action of ['pause', 'resume'] as const) await tasks.control({ action, queue: 'bulk' }, by);
+    for (const action of ['pause', 'resume'] as const) await tasks.control({ action, schedule: 'often' }, by);
+    await whenBack(async () => (await tasks.aggregate('pulse')).counts.success >= 5);
+    await tasks.find({ limit: 10, q: 'job' });
+    for (const kind of ['waits', 'workers'] as const) await tasks.aggregate(kind);
+    await tasks.aggregate('metrics', {});
+    await tasks.aggregate('failures', { limit: 5 });
+    await tasks.store.set('key', 1, 60);
+    await tasks.store.append('audit', { a: 1 }, 60);
+    await tasks.store.list('k', undefined, 5);
+    expect(said(lines)).toEqual([]);
+    const refusals = await client.info('errorstats');
+    expect(refusals).not.toMatch(/NOPERM/);
+  }, 30_000);
+
+  it('documents the commands that its user needs', async () => {
+    await begin();
+    const docs = readFileSync(new URL('../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const line = docs.split('\n').find((each) => each.includes('ACL SETUSER app')) ?? '';
+    const documented = [...line.matchAll(/ \+(\S+)/g)].map(([, name]) => name);
+    expect(documented).toEqual(['client|setname', ...neededCommandNames]);
+  });
+
+  it.each(['xadd', 'bzpopmin', 'zpopmin', 'evalsha', 'info', 'exec'])(
+    'refuses to start for a user without %s, and names it',
+    async (name) => {
+      await begin();
+      await client.connect();
+      const others = neededCommandNames.filter((each) => each !== name).map((each) => `+${each}`);
+      await client.call('ACL', 'SETUSER', 'app', 'on', '>unspeakable', '~{koa-taskflow}*', '-@all', ...others);
+      const tasks = manager({ connection: { ...redis.connection, username: 'app', password: 'unspeakable' } });
+      const error = (await tasks.start().catch((thrown: unknown) => thrown)) as Error;
+      expect(error).toEqual(unavailable);
+      expect(error.message).toContain(`'${name}'`);
+      expect(error.message).not.toContain('unspeakable');
+    },
+  );
+
+  it('refuses to start for a user without the keys of its prefix', async () => {
+    await begin();
+    await client.connect();
+    await client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{other}*', '+@all');
+    const tasks = manager({ connection: { ...redis.connection, username: 'app', password: 'secret' } });
+    await expect(tasks.start()).rejects.toThrow('{koa-taskflow}');
+  });
+
+  it('refuses tasks while Redis is a replica that cannot be written, and takes them when it is a master again', async () => {
+    await begin();
+    const { logger, lines } = recordingLogger();
+    const tasks = manager({ logger });
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    await client.connect();
+    await client.replicaof('127.0.0.1', 1);
+    await refused(() => noop.enqueue());
+    await expect(noop.enqueue()).rejects.toThrow(/READONLY/);
+    await waitFor(() => said(lines).length === 1, 15);
+    expect(lines.find(({ level }) => level === 50)).toMatchObject({ err: { message: expect.stringMatching(/READONLY/) } });
+    await expect(manager().start()).rejects.toThrow(/READONLY/);
+    await client.replicaof('NO', 'ONE');
+    await whenBack(async () => Boolean(await noop.enqueue()));
+    await succeeded(tasks, 1);
+    await waitFor(() => said(lines).length === 2, 15);
+    expect(said(lines)).toEqual(unusable);
+  }, 60_000);
+
+  it('refuses what does not fit into a Redis that is full, and goes on when there is room', async () => {
+    await begin();
+    const tasks = manager();
+    const note = tasks.task('note', (text: string) => text);
+    await tasks.start();
+    await note.enqueue('x');
+    await client.connect();
+    await client.config('SET', 'maxmemory', '1mb');
+    await refused(() => note.enqueue('y'));
+    await client.config('SET', 'maxmemory', '0');
+    await whenBack(async () => Boolean(await note.enqueue('z')));
+    await whenBack(async () => (await tasks.aggregate('pulse')).counts.success >= 2);
+  });
+
+  it('lets a process end that stops it without having used it', async () => {
+    await begin();
+    const script = `import { TaskManager } from 'koa-taskflow';
+      import { bullmqEngine } from 'koa-taskflow/bullmq';
+      await new TaskManager({ engine: bullmqEngine({ connection: 'redis://127.0.0.1:${redis.port}', logger: false }) }).stop();`;
+    const child = startProcess(process.execPath, ['--input-type=module', '-e', script]);
+    expect(await Promise.race([child.ended, sleep(8).then(() => 'still there')])).toBe(0);
+  });
+
+  it('logs one error if Redis may drop what it was told', async () => {
+    await begin('--maxmemory-policy', 'allkeys-lru');
+    const { logger, lines } = recordingLogger();
+    await manager({ logger }).start();
+    expect(lines.filter(({ level }) => Number(level) >= 40)).toMatchObject([{ level: 50, policy: 'allkeys-lru' }]);
+  });
+
+  it('goes on at the replica that a Sentinel puts in the place of a Redis that died', async () => {
+    await begin('--repl-diskless-sync-delay', '0');
+    const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
+    const sentinel = await startSentinel(redis);
+    const watcher = new Redis({ host: '127.0.0.1', port: sentinel.connection.sentinels[0]?.port ?? 0, lazyConnect: true });
+    try {
+      // Until it knows the replica there is nothing to promote.
+      await waitFor(async () => ((await watcher.call('SENTINEL', 'REPLICAS', 'tasks')) as unknown[]).length === 1);
+      const { logger, lines } = recordingLogger();
+      const [web, worker] = [manager({ connection: sentinel.connection, logger }), manager({ connection: sentinel.connection })];
+      const slow = worker.task('slow', () => sleep(0.02));
+      await web.start({ run: false });
+      await worker.start();
+      await web.define('slow').enqueueMany(Array.from({ length: 300 }, () => [] as []));
+      await client.connect();
+      // What a Redis that died had not yet told its replica is lost: that is its setting, not the engine's.
+      await client.wait(1, 5000);
+      await redis.stop('SIGKILL');
+      await whenBack(async () => Boolean(await slow.enqueue()));
+      await succeeded(web, 301);
+      await waitFor(() => said(lines).length === 2, 10);
+      expect(said(lines)).toEqual(lost);
+    } finally {
+      watcher.disconnect();
+      await Promise.all(managers.map((each) => each.stop({ timeout: 0.1 })));
+      await sentinel.remove();
+      await replica.remove();
+    }
+  }, 60_000);
+
+  it.each([
+    ['options', { host: '127.0.0.1', port: 1, keyPrefix: 'app:' }],
+    ['a URL', 'redis://127.0.0.1:1/?keyPrefix=app:'],
+  ])('refuses a keyPrefix of ioredis in %s', async (_name, connection) => {
+    await begin();
+    expect(() => bullmqEngine({ connection })).toThrow(/keyPrefix/);
+  });
+
+  it.each([
+    [{}, 'connection'],
+    [{ connection: 'redis://127.0.0.1:1', prefix: 'a:b' }, 'prefix'],
+    [{ connection: 'redis://127.0.0.1:1', retentionDays: 0 }, 'retentionDays'],
+    [{ connection: 'redis://127.0.0.1:1', polling: true }, 'polling'],
+  ])('refuses wrong options: %j', async (options, name) => {
+    await begin();
+    expect(() => bullmqEngine(options as never)).toThrow(name);
+  });
+});
