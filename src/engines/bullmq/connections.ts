@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
 import { writeOncePerTurn } from './one-write.js';
-import { connectRedis, plainError, type RedisConnection } from './redis-connection.js';
+import { connectRedis, plainError, type RedisConnection, RedisTimeout } from './redis-connection.js';
 
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
@@ -51,7 +51,7 @@ export function logOutages(redis: Redis, logger: Logger): () => void {
 /** Background work that needs Redis. That Redis cannot be used is in the log already, see {@link logOutages} and `RedisHealth`. */
 export class RedisWork extends Background {
   override failed(error: unknown, fields: object = {}): void {
-    if (!isConnectionError(error) && !isPassing(error)) super.failed(plainError(error), fields);
+    if (!isConnectionError(error) && !isPassing(error) && !(error instanceof RedisTimeout)) super.failed(plainError(error), fields);
   }
 }
 

@@ -90,11 +90,18 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   });
 }
 
+/** Redis did not answer in time. */
+export class RedisTimeout extends Error {
+  constructor(milliseconds: number) {
+    super(`Redis did not answer within ${milliseconds / 1000} s`);
+  }
+}
+
 /** The answer, or a failure where none comes: a connection may be dead without anybody having said so. */
 export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the Redis did not answer within ${milliseconds / 1000} s`)), milliseconds);
+    timer = setTimeout(() => reject(new RedisTimeout(milliseconds)), milliseconds);
   });
   try {
     return await Promise.race([answer, late]);
