@@ -118,6 +118,7 @@ export const taskList = z.strictObject({
   nextCursor: z.string().nullable(),
   total: count,
   totalRelation: z.enum(['eq', 'gte']),
+  limited: z.literal(true).exactOptional(),
 });
 
 export const logPage = z.strictObject({ items: z.array(logLine), nextAfter: z.int().nullable(), nextBefore: z.int().nullable() });
