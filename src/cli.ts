@@ -6,15 +6,25 @@ import { parseArgs } from 'node:util';
 import { hashPassword } from './auth/passwords/stored-password.js';
 
 const usage = `Usage: npx koa-taskflow hash
-       npx koa-taskflow move --from tasks.db --to redis://host:6379 [--prefix koa-taskflow]
+       npx koa-taskflow move --from tasks.db --to redis://host:6379
+                             [--prefix koa-taskflow] [--concurrency report=1]...
 
-hash  Reads a password and prints its hash, to stand in a configuration instead of it.
-      Asks twice without an echo at a terminal; reads one line of the standard input else.
+hash  Reads a password and prints its hash, which you can put into a configuration file
+      instead of the password. At a terminal, hash asks for the password twice and does not
+      show it. Otherwise, hash reads one line from standard input.
 
-move  Moves all that a file of tasks has onto a Redis, for bullmqEngine. Stop every process
-      that has the file open first. Broken off, it goes on when it is called again. Without
-      --to the URL is read from the environment, REDIS_URL, where no list of processes shows
-      its password.
+move  Moves pending tasks, schedules, pauses, the audit log and sessions from a task database
+      file to Redis, for bullmqEngine. Before you run it, stop every process that has the file
+      open. Ended tasks stay in the file, which is renamed to tasks.db.moved. If the command is
+      interrupted, run it again: it resumes where it stopped.
+
+      --from         Path of the task database file.
+      --to           URL of Redis. Default: the environment variable REDIS_URL. If the URL has
+                     a password, use REDIS_URL, because other users of the host can see the
+                     arguments of a command.
+      --prefix       The prefix of bullmqEngine. Default: koa-taskflow.
+      --concurrency  Name and limit of a task that is defined with concurrency. Give it once
+                     for each such task.
 `;
 
 /** Asks at a terminal, and shows nothing of what is typed. */
@@ -33,7 +43,7 @@ async function askTwice(): Promise<string> {
   };
   try {
     const password = await ask('Password: ');
-    if (password !== '' && (await ask('Again: ')) !== password) throw new Error('the two passwords are not the same');
+    if (password !== '' && (await ask('Again: ')) !== password) throw new Error('the passwords do not match');
     return password;
   } finally {
     lines.close();
@@ -47,23 +57,43 @@ async function firstLine(): Promise<string> {
 
 async function hash(): Promise<void> {
   const password = await (process.stdin.isTTY ? askTwice() : firstLine());
-  if (password === '') throw new Error('no password was given');
-  if (Buffer.byteLength(password) > 1024) throw new Error('a password may have 1024 bytes');
+  if (password === '') throw new Error('the password is empty');
+  if (Buffer.byteLength(password) > 1024) throw new Error('the password is longer than 1024 bytes');
   process.stdout.write(`${await hashPassword(password)}\n`);
 }
 
 async function move(args: string[]): Promise<void> {
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ args, options: { from: text, to: text, prefix: text } });
-  const { from, to = process.env.REDIS_URL, prefix = 'koa-taskflow' } = values;
-  if (from === undefined || to === undefined) throw new Error('move takes --from, a file, and --to, the redis:// URL of a Redis');
+  const { values } = parseArgs({ args, options: { from: text, to: text, prefix: text, concurrency: { ...text, multiple: true } } });
+  const { from, to = process.env.REDIS_URL, prefix = 'koa-taskflow', concurrency = [] } = values;
+  if (!from) throw new Error('--from is missing: give the path of the task database file');
+  if (!to) throw new Error('--to is missing: give the redis:// URL of Redis, or set the environment variable REDIS_URL');
+  // The URL is not repeated, because it can contain a password.
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
-  // Loaded here: who only makes a hash needs neither a database nor BullMQ.
+  if (!/^[^{}\s:]{1,100}$/.test(prefix)) throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');
+  // Loaded here, because hash needs neither a database nor BullMQ.
   const { moveToRedis } = await import('./engines/bullmq/move.js');
-  const { tasks, waiting, entries, file } = await moveToRedis({ from, to, prefix });
-  process.stdout.write(
-    `Moved ${tasks} tasks, ${waiting} of which wait to run, and ${entries} entries of logs.\nThe file is '${file}' now.\n`,
-  );
+  const moved = await moveToRedis({ from, to, prefix, concurrency: new Map(concurrency.map(readLimit)) });
+  const parts = [
+    counted(moved.tasks, 'pending task', 'pending tasks'),
+    counted(moved.schedules, 'schedule', 'schedules'),
+    counted(moved.queues, 'paused queue', 'paused queues'),
+  ];
+  const entries = counted(moved.entries, 'log entry', 'log entries');
+  process.stdout.write(`Moved ${parts.join(', ')} and ${entries}. The history stays in '${moved.file}'.\n`);
+}
+
+/** Reads the name and the limit of a task, such as `report=1`. */
+function readLimit(text: string): [name: string, limit: number] {
+  const at = text.lastIndexOf('=');
+  const limit = Number(text.slice(at + 1));
+  if (at < 1 || !Number.isSafeInteger(limit) || limit < 1)
+    throw new Error(`--concurrency ${JSON.stringify(text)} is not valid: give the name of a task and its limit, such as report=1`);
+  return [text.slice(0, at), limit];
+}
+
+function counted(n: number, one: string, many: string): string {
+  return `${n} ${n === 1 ? one : many}`;
 }
 
 function fail(error: unknown): void {
@@ -79,7 +109,7 @@ if (command === 'hash' && rest.length === 0) {
 } else if (command === undefined || command === '--help' || command === 'help') {
   process.stdout.write(usage);
 } else {
-  // What was typed is not repeated: it may be the password.
-  process.stderr.write(`koa-taskflow: there are two commands, hash, which takes nothing, and move\n\n${usage}`);
+  // The arguments are not repeated, because one of them may be a password.
+  process.stderr.write(`koa-taskflow: unknown command or argument. The commands are hash, without arguments, and move.\n\n${usage}`);
   process.exitCode = 2;
 }

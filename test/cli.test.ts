@@ -56,7 +56,7 @@ describe('npx koa-taskflow hash', () => {
   });
 
   it('makes nothing of two that differ, and ends at Ctrl+C', async () => {
-    expect(await atTerminal(['one\r', 'two\r'])).toMatch(/the two passwords are not the same/);
+    expect(await atTerminal(['one\r', 'two\r'])).toMatch(/the passwords do not match/);
     expect(await atTerminal(['one\u0003'])).toMatch(/cancelled/);
   });
 

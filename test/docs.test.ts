@@ -65,6 +65,7 @@ describe('the docs', () => {
         .replaceAll('https://shop.example.com/tasks', shop.base)
         .replaceAll('port: 6379', () => `port: ${redis?.port}`)
         .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
+        .replaceAll("'tasks.db.moved'", JSON.stringify(folder.file('tasks.db.moved')))
         .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
         .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
         .replace('app.listen(3000,', 'app.listen(0,');

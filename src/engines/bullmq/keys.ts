@@ -78,6 +78,11 @@ export class EngineKeys {
     return `${this.prefix}:~schedule-states`;
   }
 
+  /** Hash: which file was moved here, and how far the move is; see `MoveProgress`. */
+  get moved(): string {
+    return `${this.prefix}:~moved`;
+  }
+
   /** Sorted set: jobs of a queue that ended with a marker, by the time of their end. */
   marked(queue: string, marker: Marker): string {
     return `${this.prefix}:~${marker}:${queue}`;

@@ -21,7 +21,7 @@ export interface CatalogEntry {
 /** Events that BullMQ keeps of a queue: each `completed` event carries the whole result, and nothing here reads them. */
 export const keptEvents = 1000;
 /** Queues that users may name. A worker holds a connection for each. */
-const mostLabels = 100;
+export const mostLabels = 100;
 /** Names of queues that are remembered. */
 const mostNames = 10_000;
 

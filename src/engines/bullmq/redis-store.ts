@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { ChainableCommander, Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
@@ -25,6 +25,16 @@ const keptChanges = 10_000;
 /** Where a log is. */
 export function logKey(prefix: string, log: string): string {
   return `{${prefix}}:log:${log}`;
+}
+
+/** Where a value is. */
+function valueKey(prefix: string, key: string): string {
+  return `{${prefix}}:value:${key}`;
+}
+
+function storeKeys(prefix: string): { index: string; expiry: string; changes: string; serial: string } {
+  const at = (name: string): string => `{${prefix}}:${name}`;
+  return { index: at('index'), expiry: at('expiry'), changes: at('changes'), serial: at('serial') };
 }
 
 /** Entries of one log that are kept at most, whatever their end says. */
@@ -64,6 +74,22 @@ end
 return value
 `);
 
+/** An entry of another store, which is to be kept as it was there. `value` is JSON text. */
+export interface MovedEntry {
+  key: string;
+  value: string;
+  /** Unix milliseconds. */
+  expiresAt: number;
+}
+
+/** Adds an entry to a transaction, unless the store has one under that key when it is executed. */
+export function addIfAbsent(transaction: ChainableCommander, prefix: string, { key, value, expiresAt }: MovedEntry): void {
+  const { index, expiry, changes, serial } = storeKeys(prefix);
+  const keys = [valueKey(prefix, key), index, expiry, changes, serial];
+  // By its text: in a transaction nothing could send it again if Redis did not know the script.
+  transaction.eval(change.text, keys.length, ...keys, 'replace', key, value, expiresAt, Date.now(), '');
+}
+
 /** Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now. */
 const append = redisScript(`
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${sweptAtOnce})) do
@@ -93,9 +119,8 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
   });
   const logger = loggerOption('logger', given.logger);
   // In braces, so that a cluster keeps all of them on one node and scripts may use several.
-  const at = (name: string): string => `{${prefix}}:${name}`;
-  const keys = { index: at('index'), expiry: at('expiry'), changes: at('changes'), serial: at('serial') };
-  const valueAt = (key: string): string => at(`value:${key}`);
+  const keys = storeKeys(prefix);
+  const valueAt = (key: string): string => valueKey(prefix, key);
 
   const redis = connectRedis(connection);
   redis.once('ready', () => void warnOfEviction(redis, logger));

@@ -222,6 +222,8 @@ export const packedAt = {
   tags: 4,
   runAt: 6,
   deadlineAt: 7,
+  attempts: 8,
+  interrupts: 9,
   args: 10,
   key: 12,
   keyUntil: 13,

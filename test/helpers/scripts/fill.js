@@ -1,27 +1,44 @@
-// Fills a file with something of everything, prints what is in it, and ends; with `stay` it ends when it is told to.
-import { TaskManager } from 'koa-taskflow';
+// Fills a file with some of everything that `move` takes, prints what is in it, and ends. With `stay` it ends on SIGTERM.
+import { TaskManager, taskLog } from 'koa-taskflow';
 
 const [database = '', waiting = '0', stay] = process.argv.slice(2);
-const tasks = new TaskManager({ database, logger: false });
+const tasks = new TaskManager({ database, logger: false, encryptionKeys: ['a key for the arguments of tasks in tests'] });
 const sum = tasks.task('sum', (/** @type {number} */ a, /** @type {number} */ b) => a + b, { tags: { tenant: '7' } });
 const bad = tasks.task('bad', () => {
   throw new Error('broken');
 });
+const flaky = tasks.task(
+  'flaky',
+  (/** @type {string} */ _file) => {
+    taskLog('trying', { step: 1 });
+    throw new TypeError('not yet');
+  },
+  { retries: 3, delay: 3600, deadline: 86_400, tags: { tenant: '8' } },
+);
 tasks.schedule('nightly', sum, { cron: '0 3 * * *', args: [1, 2] });
+tasks.schedule('minutely', sum, { every: 60, args: [3, 4] });
+tasks.schedule('resting', sum, { every: 60, args: [5, 6] });
 /** @type {import('koa-taskflow').DeclaredTask<[n: number]>} */
 const held = tasks.define('held', { queue: 'later' });
+/** @type {import('koa-taskflow').DeclaredTask<[n: number]>} */
+const ranked = tasks.define('ranked', { queue: 'ranked' });
 await tasks.start();
-await sum.enqueue(1, 2);
+const done = await sum.with({ idempotencyKey: 'done' }).enqueue(1, 2);
+const open = await held.with({ idempotencyKey: 'open', idempotencyWindow: 3600 }).enqueue(-1);
 await bad.enqueue();
+const retried = await flaky.enqueue('cat.jpg');
+for (const priority of [0, 5, 0, 10]) await ranked.with({ priority }).enqueue(priority);
 await held.enqueueMany(Array.from({ length: Number(waiting) }, (_, n) => /** @type {[number]} */ ([n])));
 await tasks.control({ action: 'pause', queue: 'slow' }, { actor: 'ada', reason: 'a try' });
+await tasks.control({ action: 'pause', schedule: 'resting' }, { actor: 'ada', reason: 'too often' });
 await tasks.store.append('audit', { action: 'login' }, 3600);
 await tasks.store.append('audit', { action: 'cancel' }, 3600);
-for (let open = true; open; ) {
+await tasks.store.set('revoked:alice', { at: 1 }, 3600);
+await tasks.store.set('gone', 1, 0.001);
+for (let busy = true; busy; ) {
   const { counts } = await tasks.aggregate('pulse');
-  open = counts.success + counts.failed < 2;
+  busy = counts.success + counts.failed < 2 || (await tasks.get(retried))?.attempts.length !== 1;
 }
-const [page, kinds, said] = [await tasks.find({ limit: 500 }), await tasks.aggregate('failures', { limit: 5 }), await tasks.describe()];
-console.log(JSON.stringify({ page, kinds, said, counts: (await tasks.aggregate('metrics', {})).counts }));
+console.log(JSON.stringify({ said: await tasks.describe(), done, open, retried: await tasks.get(retried) }));
 if (stay) await new Promise((resolve) => process.once('SIGTERM', resolve));
 await tasks.stop();

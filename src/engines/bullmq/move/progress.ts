@@ -1,0 +1,137 @@
+import { type IRedisTransaction, RedisConnection } from 'bullmq';
+import type { ChainableCommander, Redis } from 'ioredis';
+import { TaskflowError } from '../../../errors.js';
+import type { EngineKeys } from '../keys.js';
+import { withinTime } from '../redis-connection.js';
+
+/** What was moved so far, over all runs of the command. */
+export interface MovedCounts {
+  tasks: number;
+  schedules: number;
+  queues: number;
+  entries: number;
+}
+
+/** A step of a move: what it writes, and how far the move is then. */
+export interface MoveStep {
+  /** Which part of the move it belongs to. */
+  part: string;
+  /** Where the part was before, as the step before left it; empty at its beginning. */
+  from: string;
+  to: string;
+  /** Added to a count. */
+  counted?: { what: keyof MovedCounts; n: number };
+  write(transaction: MoveTransaction): void;
+}
+
+/** A transaction of ioredis that also runs the scripts of BullMQ. */
+export type MoveTransaction = ChainableCommander & IRedisTransaction;
+
+/** Milliseconds that Redis may take for one step. */
+const stepTimeout = 30_000;
+
+function inTime<T>(answer: Promise<T>): Promise<T> {
+  return withinTime(answer, stepTimeout);
+}
+
+/**
+ * How far a move is, in a hash beside what is moved. Each step is a transaction that also writes how far the move is then, and it
+ * happens only if the hash has not changed since it was read. So a step happens once, whenever the command is killed, and however
+ * late Redis executes what a killed one had sent.
+ */
+export class MoveProgress {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+  readonly #origin: string;
+  /** BullMQ's view of the same connection, which has its scripts. */
+  readonly #connection: RedisConnection;
+
+  constructor(redis: Redis, keys: EngineKeys, origin: string) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#origin = origin;
+    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
+    this.#connection.on('error', () => undefined);
+  }
+
+  /** Whether this file is being moved here already. @throws TaskflowError ENGINE_UNAVAILABLE if the prefix is in use otherwise. */
+  async hasBegun(): Promise<boolean> {
+    const { moved, queues, schedules } = this.#keys;
+    const [origin, used] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.exists(queues, schedules)]));
+    if (origin === this.#origin) return true;
+    if (origin !== null || used > 0) throw unusable(`the prefix '${this.#name}' of this Redis has tasks already: choose another --prefix`);
+    return false;
+  }
+
+  /** Begins the move with what is written at once. */
+  async begin(counts: Partial<MovedCounts>, write: (transaction: MoveTransaction) => void): Promise<void> {
+    const { moved, queues, schedules } = this.#keys;
+    await inTime(this.#redis.watch(moved, queues, schedules));
+    if (await this.hasBegun()) {
+      await this.#redis.unwatch();
+      return;
+    }
+    const transaction = await this.#transaction();
+    transaction.hset(moved, { origin: this.#origin, ...counts });
+    write(transaction);
+    await this.#execute(transaction);
+  }
+
+  /** Where a part of the move is. */
+  async at(part: string): Promise<string> {
+    return (await inTime(this.#redis.hget(this.#keys.moved, `part:${part}`))) ?? '';
+  }
+
+  /** Does a step. @throws TaskflowError ENGINE_UNAVAILABLE if another process has moved on meanwhile. */
+  async step({ part, from, to, counted, write }: MoveStep): Promise<void> {
+    const { moved } = this.#keys;
+    const field = `part:${part}`;
+    const [, [origin, at]] = await inTime(Promise.all([this.#redis.watch(moved), this.#redis.hmget(moved, 'origin', field)]));
+    if (origin !== this.#origin || (at ?? '') !== from) throw changed();
+    const transaction = await this.#transaction();
+    write(transaction);
+    transaction.hset(moved, { [field]: to });
+    if (counted) transaction.hincrby(moved, counted.what, counted.n);
+    try {
+      await this.#execute(transaction);
+    } catch (error) {
+      // Redis does not undo a transaction in which a command failed. The next run repeats this step, which changes no job that is there.
+      if (isReply(error)) await inTime(this.#redis.hset(moved, field, from)).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #transaction(): Promise<MoveTransaction> {
+    const client = await this.#connection.client;
+    return client.multi() as unknown as MoveTransaction;
+  }
+
+  async #execute(transaction: MoveTransaction): Promise<void> {
+    const answers = await inTime(transaction.exec());
+    if (!answers) throw changed();
+    for (const [error] of answers) if (error) throw error;
+  }
+
+  async counts(): Promise<MovedCounts> {
+    const stored = await inTime(this.#redis.hgetall(this.#keys.moved));
+    const count = (name: keyof MovedCounts): number => Number(stored[name] ?? 0);
+    return { tasks: count('tasks'), schedules: count('schedules'), queues: count('queues'), entries: count('entries') };
+  }
+
+  get #name(): string {
+    return this.#keys.prefix.slice(1, -1);
+  }
+}
+
+function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError' && !error.message.startsWith('EXECABORT');
+}
+
+function changed(): TaskflowError {
+  return unusable('another process moves the same file, or Redis has lost a part of what was moved: run the command again');
+}
+
+/** The error of a move that cannot go on. */
+export function unusable(why: string): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', why);
+}

@@ -1,0 +1,77 @@
+import type { ChainableCommander } from 'ioredis';
+import type { NewTask } from '../../../tasks/engine.js';
+import { timeOfTaskId } from '../../../tasks/task-id.js';
+import type { Database, Row } from '../../embedded/database.js';
+import { idOf, toPause } from '../../embedded/rows.js';
+import { packedAt } from '../../embedded/write.js';
+import { type EngineKeys, queueName } from '../keys.js';
+import type { ScheduleRecord, ScheduleRuns } from '../schedules/schedule-records.js';
+
+/** The schedules and the paused queues of a file. */
+export interface SchedulesAndPauses {
+  schedules: number;
+  queues: number;
+  /** Adds all of them to a transaction. */
+  write(transaction: ChainableCommander): void;
+}
+
+/** Reads the schedules and the paused queues of a file, which are few. */
+export function readSchedulesAndPauses(database: Database, keys: EngineKeys, concurrency: ReadonlyMap<string, number>): SchedulesAndPauses {
+  const schedules = database.all('SELECT * FROM schedule ORDER BY name');
+  const pauses = database.all('SELECT queue, at, paused_by, reason FROM paused ORDER BY queue');
+  return {
+    ...{ schedules: schedules.length, queues: pauses.length },
+    write(transaction) {
+      for (const row of schedules) writeSchedule(transaction, keys, { row, concurrency });
+      for (const row of pauses) transaction.hsetnx(keys.pauses, String(row.queue), JSON.stringify(toPause(row)));
+    },
+  };
+}
+
+/**
+ * Stores what a schedule is and what became of it. When it fires next is stored beside: the first process that defines the
+ * schedule plans it. Until then nothing fires, so that no process takes a run which only another one can make.
+ */
+function writeSchedule(
+  transaction: ChainableCommander,
+  keys: EngineKeys,
+  { row, concurrency }: { row: Row; concurrency: ReadonlyMap<string, number> },
+): void {
+  const name = String(row.name);
+  const template = templateOf(row);
+  // The process that defines the schedule says whether it catches up and overlaps.
+  const record: ScheduleRecord = { name, task: String(row.task), rule: String(row.rule), catchUp: true, overlap: false, template };
+  transaction.hset(keys.schedules, { [name]: JSON.stringify(record) });
+  const set = (field: string, value: string | number): void => {
+    transaction.hset(keys.scheduleStates, { [`${field}:${name}`]: value });
+  };
+  if (typeof row.last_at === 'number') {
+    const queue = queueName(template.queue, concurrency.has(template.name) ? template.name : undefined);
+    const last: ScheduleRuns['last'] = { at: row.last_at, id: idOf(row.last_id), queue };
+    set('last', JSON.stringify(last));
+  }
+  set('skipped', Number(row.skipped));
+  set('seen', Number(row.undefined_at ?? Date.now()));
+  if (row.paused_at !== null) {
+    const { paused_at: at = null, paused_by = '', pause_reason: reason = null } = row;
+    set('pause', JSON.stringify(toPause({ at, paused_by, reason })));
+  } else if (typeof row.next_at === 'number') set('next', row.next_at);
+}
+
+/** The task of one run, which the file has as a list of values. */
+function templateOf({ template, name: schedule }: Row): NewTask {
+  const values = JSON.parse(String(template)) as (string | number | null)[];
+  const id = String(values[packedAt.id]);
+  const [tags, deadlineAt] = [values[packedAt.tags], values[packedAt.deadlineAt]];
+  return {
+    ...{ id, name: String(values[packedAt.name]), args: String(values[packedAt.args]), queue: String(values[packedAt.queue]) },
+    ...{ priority: Number(values[packedAt.priority]), source: 'scheduled', schedule: String(schedule) },
+    ...{ tags: typeof tags === 'string' ? (JSON.parse(tags) as Record<string, string>) : {}, createdAt: timeOfTaskId(id) },
+    ...{
+      runAt: Number(values[packedAt.runAt]),
+      attempts: Number(values[packedAt.attempts]),
+      interrupts: Number(values[packedAt.interrupts]),
+    },
+    ...(typeof deadlineAt === 'number' && { deadlineAt }),
+  };
+}

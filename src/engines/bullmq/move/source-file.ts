@@ -1,0 +1,157 @@
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { checkFile } from '../../embedded/check-file.js';
+import { type Database, openDatabase, sqliteCode } from '../../embedded/database.js';
+import { layOut } from '../../embedded/layout.js';
+import { removePending } from '../../embedded/remove-pending.js';
+import { Writer } from '../../embedded/writer.js';
+import { unusable } from './progress.js';
+
+/** SQLite's code for a file that another connection has locked. */
+const busy = 5;
+/** Milliseconds that a lock of another connection is waited for. */
+const lockTimeout = 1000;
+
+/**
+ * The file that is moved. It gets two other names on the way: `.moving` as soon as something of it is in Redis, so that no process
+ * runs its tasks any more, and `.moved` in the end.
+ */
+export class SourceFile {
+  readonly #path: string;
+  #database: Database | undefined;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  /**
+   * Opens the file, so that no other process can. The tasks that a dead process ran are settled first, so none is `running`.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if there is no such file, it is in use, or it is not a task database.
+   */
+  static async open(path: string): Promise<SourceFile> {
+    const file = new SourceFile(path);
+    const isMoving = existsSync(file.#moving);
+    if (!isMoving) await file.#checkNames();
+    const database = await file.#useAlone(isMoving ? file.#moving : path);
+    file.#database = database;
+    try {
+      if (!isMoving) settle(database, path);
+      database.exec('CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL, prefix TEXT NOT NULL, begun INTEGER NOT NULL)');
+      // A file that was renamed back begins again.
+      if (!isMoving) database.exec('DELETE FROM moving');
+      return file;
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  async #checkNames(): Promise<void> {
+    const path = this.#path;
+    if (existsSync(this.moved))
+      throw unusable(
+        existsSync(path)
+          ? `'${this.moved}' exists already: rename it before you move '${path}'`
+          : `'${path}' was moved before; its history is in '${this.moved}'`,
+      );
+    if (!existsSync(path)) throw unusable(`there is no file '${path}'`);
+    await checkFile(path);
+  }
+
+  get #moving(): string {
+    return `${this.#path}.moving`;
+  }
+
+  /** What the file is called in the end. */
+  get moved(): string {
+    return `${this.#path}.moved`;
+  }
+
+  get database(): Database {
+    if (!this.#database) throw new Error('the file is not open');
+    return this.#database;
+  }
+
+  /** Names the move, and binds it to a prefix. @throws TaskflowError if the move has begun with another prefix. */
+  nameMove(prefix: string, newOrigin: string): { origin: string; begun: boolean } {
+    const { database } = this;
+    const present = database.get('SELECT origin, prefix, begun FROM moving');
+    if (!present) {
+      database.run('INSERT INTO moving (origin, prefix, begun) VALUES (?, ?, 0)', newOrigin, prefix);
+      return { origin: newOrigin, begun: false };
+    }
+    const begun = present.begun === 1;
+    if (begun && present.prefix !== prefix)
+      throw unusable(`a part of this file was moved to the prefix '${String(present.prefix)}' before: run the command with that --prefix`);
+    database.run('UPDATE moving SET prefix = ?', prefix);
+    return { origin: String(present.origin), begun };
+  }
+
+  /** Takes the file away from processes that would run its tasks. */
+  async takeAway(): Promise<void> {
+    if (existsSync(this.#moving)) return;
+    this.#close();
+    renameSync(this.#path, this.#moving);
+    rmSync(`${this.#path}-owners`, { recursive: true, force: true });
+    this.#database = await this.#useAlone(this.#moving);
+  }
+
+  /** Notes that something of the file is in Redis. */
+  begun(): void {
+    this.database.run('UPDATE moving SET begun = 1');
+  }
+
+  /** Leaves only the history in the file, and gives it its last name. */
+  finish(): void {
+    removePending(this.database);
+    this.#close();
+    renameSync(this.#moving, this.moved);
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  #close(): void {
+    if (this.#database) release(this.#database);
+    this.#database = undefined;
+  }
+
+  /** Opens a file under its name, and keeps others from opening it until the connection is closed. */
+  async #useAlone(name: string): Promise<Database> {
+    const database = await openDatabase(name);
+    try {
+      database.exec(`PRAGMA busy_timeout = ${lockTimeout}; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE`);
+      // It leaves the mode WAL, in which several processes work, only if no other process has it open.
+      const mode = database.get('PRAGMA journal_mode = DELETE')?.journal_mode;
+      if (mode !== 'delete') throw unusable(inUse(this.#path));
+      database.exec('BEGIN EXCLUSIVE; COMMIT');
+      return database;
+    } catch (error) {
+      database.close();
+      throw sqliteCode(error) === busy ? unusable(inUse(this.#path)) : error;
+    }
+  }
+}
+
+/** Closes a connection that kept others away. Its lock is given up first, because the driver may close it later than it says. */
+function release(database: Database): void {
+  database.exec('PRAGMA locking_mode = NORMAL; SELECT count(*) FROM sqlite_schema');
+  database.close();
+}
+
+const inUse = (path: string): string => `'${path}' is in use: stop every process that has it open first`;
+
+/**
+ * Ends or requeues what was running, as the engine of the file does when a process has died. No process has the file open, so all
+ * that were running have. A file of an older version gets the present layout before.
+ */
+function settle(database: Database, path: string): void {
+  layOut(database, path);
+  database.get('PRAGMA journal_mode = DELETE');
+  const owners = database.all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker');
+  const at = Date.now();
+  const writes = owners.map(({ owner }) => ({ kind: 'recover' as const, owner: String(owner), at }));
+  const { outcomes } = new Writer(database).apply({ writes, claim: undefined, at, wanted: [] });
+  for (const outcome of outcomes) if (outcome?.ok === false) throw unusable('the tasks of a process that died could not be settled');
+}

@@ -1,0 +1,167 @@
+import type { StoredError } from '../../../tasks/engine.js';
+import { timeOfTaskId } from '../../../tasks/task-id.js';
+import type { Database, Row } from '../../embedded/database.js';
+import { detailsOf, idBytes, idOf, stateOf } from '../../embedded/rows.js';
+import {
+  type AttemptRecord,
+  attemptField,
+  deduplicationId,
+  type ErrorNote,
+  jobFields,
+  type TaskJobOptions,
+  type TaskNotes,
+} from '../task-job.js';
+
+/** A pending task of the file. */
+export interface PendingTask {
+  id: string;
+  name: string;
+  /** The queue as users know it. */
+  label: string;
+  priority: number;
+  /** JSON text of the arguments, perhaps encrypted. */
+  args: string;
+  /** Unix milliseconds. */
+  createdAt: number;
+  runAt: number;
+  attempts: number;
+  notes: TaskNotes;
+  /** Until when it has its idempotency key, Unix milliseconds; none if it has none any more. */
+  keyUntil: number | undefined;
+  /** What the hash of its job has besides what every new job has. */
+  fields: Readonly<Record<string, string | number>>;
+  /** Its log, in the form of a log of BullMQ. */
+  lines: readonly string[];
+}
+
+/** Tasks, and bytes of them, that are read at once. */
+const atOnce = { tasks: 500, bytes: 8 * 1024 * 1024 };
+
+const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack), 0)
+  + CASE attempt WHEN 0 THEN 0 ELSE (SELECT coalesce(sum(length(stack) + coalesce(length(error_details), 0)), 0) FROM attempt WHERE attempt.task = seq) END
+  + CASE log_lines WHEN 0 THEN 0 ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log WHERE log.task = seq) END`;
+
+const columns = `seq, task.id, lane.name, lane.queue, priority, tags, run_at, deadline_at, attempts, max_attempts, max_interrupts, args,
+  task.idempotency_key, schedule, rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
+
+/** Reads the next pending tasks, the oldest first. `after`: the id of the last one of the call before; empty for the first call. */
+export function readPending(database: Database, after: string, now: number): PendingTask[] {
+  const sizes = database.all(
+    `SELECT hex(id) AS id, ${size} AS size FROM task WHERE status = 0 AND id > ? ORDER BY id LIMIT ?`,
+    ...[idBytes(after), atOnce.tasks],
+  );
+  let bytes = 0;
+  const fitting = sizes.findIndex((row, n) => {
+    bytes += Number(row.size);
+    return bytes > atOnce.bytes && n > 0;
+  });
+  const last = sizes.at(fitting === -1 ? -1 : fitting - 1);
+  if (!last) return [];
+  const rows = database.all(
+    `SELECT ${columns} FROM task JOIN lane ON lane.id = task.lane
+     LEFT JOIN idempotency AS key ON key.name = lane.name AND key.key = task.idempotency_key AND key.id = task.id AND released = 0
+     WHERE status = 0 AND task.id > ? AND task.id <= ? ORDER BY task.id`,
+    ...[idBytes(after), idBytes(idOf(last.id))],
+  );
+  const seqs = JSON.stringify(rows.map(({ seq }) => seq));
+  const attempts = byTask(
+    database.all(
+      `SELECT task, number, status, started_at, ended_at, error_name, error_message, stack, error_details
+       FROM attempt WHERE task IN (SELECT value FROM json_each(?)) ORDER BY task, number`,
+      seqs,
+    ),
+  );
+  const lines = byTask(
+    database.all(
+      'SELECT task, at, attempt, level, late, message, fields FROM log WHERE task IN (SELECT value FROM json_each(?)) ORDER BY task, n',
+      seqs,
+    ),
+  );
+  return rows.map((row) => taskOf(row, { attempts: attempts.get(row.seq) ?? [], lines: lines.get(row.seq) ?? [], now }));
+}
+
+function byTask(rows: readonly Row[]): Map<unknown, Row[]> {
+  const tasks = new Map<unknown, Row[]>();
+  for (const row of rows) {
+    const present = tasks.get(row.task);
+    if (present) present.push(row);
+    else tasks.set(row.task, [row]);
+  }
+  return tasks;
+}
+
+function taskOf(row: Row, { attempts, lines, now }: { attempts: readonly Row[]; lines: readonly Row[]; now: number }): PendingTask {
+  const [id, runAt] = [idOf(row.id), Number(row.run_at)];
+  const createdAt = timeOfTaskId(id);
+  const notes = notesOf(row);
+  const keyUntil = row.expires_at !== null && Number(row.expires_at) > now ? Number(row.expires_at) : undefined;
+  return {
+    ...{ id, name: String(row.name), label: String(row.queue), priority: Number(row.priority), args: String(row.args) },
+    ...{ createdAt, runAt, attempts: Number(row.attempts), notes, keyUntil },
+    fields: {
+      ...historyOf(row, attempts),
+      ...(lines.length > 0 && { [jobFields.logLines]: lines.length }),
+      // A task that is due waits in no set that says since when.
+      ...(runAt <= now && runAt !== createdAt && { [jobFields.runAt]: runAt }),
+    },
+    lines: lines.map(lineOf),
+  };
+}
+
+function notesOf(row: Row): TaskNotes {
+  return {
+    ...(row.tags !== null && { tags: JSON.parse(String(row.tags)) as Record<string, string> }),
+    ...(row.schedule !== null && { schedule: String(row.schedule) }),
+    ...(row.deadline_at !== null && { deadline: Number(row.deadline_at) }),
+    ...(Number(row.max_interrupts) > 0 && { interrupts: Number(row.max_interrupts) }),
+    ...(row.rerun_of !== null && { rerunOf: idOf(row.rerun_of) }),
+    ...(row.idempotency_key !== null && { key: String(row.idempotency_key) }),
+  };
+}
+
+/** What a task has that ran before: the numbers of its attempts, their records and the last error. */
+function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
+  const attempt = Number(row.attempt);
+  if (attempt === 0) return {};
+  const interrupts = Number(row.interrupts);
+  const seriesStart = Number(row.max_attempts) - Number(row.attempts) - interrupts;
+  const records = attempts.map((each) => [attemptField(Number(each.number)), JSON.stringify(recordOf(each))]);
+  const note: ErrorNote = { name: String(row.error_name), fingerprint: String(row.fingerprint ?? '') };
+  return {
+    [jobFields.attempts]: attempt,
+    ...(seriesStart > 0 && { [jobFields.seriesStart]: seriesStart }),
+    ...(interrupts > 0 && { [jobFields.interrupts]: interrupts }),
+    // BullMQ's own counts: of the present series, and of all starts.
+    ...{ atm: Math.max(0, attempt - seriesStart - interrupts), ats: attempt },
+    ...(row.started_at !== null && { processedOn: Number(row.started_at) }),
+    ...(row.error_name !== null && {
+      failedReason: String(row.error_message ?? ''),
+      stacktrace: JSON.stringify(row.stack === null ? [] : [row.stack]),
+      [jobFields.error]: JSON.stringify(note),
+    }),
+    ...Object.fromEntries(records),
+  };
+}
+
+function recordOf(row: Row): AttemptRecord {
+  const error: StoredError | undefined =
+    row.error_name === null
+      ? undefined
+      : {
+          ...{ name: String(row.error_name), message: String(row.error_message ?? ''), fingerprint: '' },
+          ...{ stack: row.stack === null ? null : String(row.stack), ...detailsOf(row) },
+        };
+  return {
+    ...{ start: Number(row.started_at), end: Number(row.ended_at), status: stateOf(row.status) as AttemptRecord['status'] },
+    ...(error && { error }),
+  };
+}
+
+function lineOf({ at, attempt, level, late, message, fields }: Row): string {
+  return JSON.stringify({ at, level, message, fields, late: late === 1, attempt });
+}
+
+/** The options of a job that has an idempotency key, as BullMQ stores them. */
+export function optionsWithKey({ name, createdAt, keyUntil, notes }: PendingTask, options: TaskJobOptions): object {
+  return { ...options, de: { id: deduplicationId(name, notes.key ?? ''), ttl: Math.max(1, (keyUntil ?? createdAt) - createdAt) } };
+}
