@@ -62,11 +62,9 @@ const always = 6;
     return JSON.parse(child.lines.join('')) as Filled;
   }
 
-  /** Sets the time at which a schedule of a file fires next. */
-  async function setNext(file: string, schedule: string, at: number): Promise<void> {
-    const database = await openDatabase(file);
-    database.run('UPDATE schedule SET next_at = ? WHERE name = ?', at, schedule);
-    database.close();
+  /** Lets the next run of a moved schedule come due ten minutes ago. */
+  async function makeDue(schedule: string): Promise<void> {
+    await forEach.client.hset('{koa-taskflow}:~schedule-states', `next:${schedule}`, Date.now() - 600_000);
   }
 
   it('moves pending tasks, schedules, pauses, the audit and shared entries, and leaves the history in the file', async () => {
@@ -81,7 +79,9 @@ const always = 6;
     const after = onRedis();
     expect((await after.aggregate('pulse')).counts).toMatchObject({ pending: 1200 + always, success: 0, failed: 0 });
     const described = await after.describe();
-    expect(described.schedules).toEqual(said.schedules.map((each) => ({ ...each, undefinedSince: null })));
+    expect(described.schedules).toEqual(
+      said.schedules.map((each) => ({ ...each, undefinedSince: null, nextRunAt: each.paused ? null : each.nextRunAt })),
+    );
     expect(described.queues.find(({ name }) => name === 'slow')).toEqual(said.queues.find(({ name }) => name === 'slow'));
     expect((await after.store.page('audit')).items).toEqual([{ action: 'cancel' }, { action: 'login' }]);
     expect(await after.store.get('revoked:alice')).toEqual({ at: 1 });
@@ -102,16 +102,14 @@ const always = 6;
     const { retried } = await fill(file, 300);
     await move(file);
     const ran: unknown[][] = [];
-    const after = onRedis();
+    const engine = bullmqEngine({ connection: forEach.redis.connection, logger: false });
+    const after = kept(new TaskManager({ engine, logger: false, encryptionKeys, concurrency: 1 }));
     after.task('held', (n: number) => void ran.push(['held', n]));
-    const one = kept(
-      new TaskManager({ engine: bullmqEngine({ connection: forEach.redis.connection }), logger: false, encryptionKeys, concurrency: 1 }),
-    );
     const order: number[] = [];
-    one.task('ranked', (n: number) => void order.push(n));
+    after.task('ranked', (n: number) => void order.push(n));
     const tries: number[] = [];
     after.task('flaky', (name: string) => void tries.push(name === 'cat.jpg' ? taskContext().attempt : -1));
-    await Promise.all([after.start(), one.start()]);
+    await after.start();
     await after.control({ action: 'run', ids: [retried.id] }, { actor: 'test' });
     await waitFor(async () => (await after.aggregate('pulse')).counts.pending === 0, 20);
     expect(new Set(ran.map(([, n]) => n)).size).toBe(301);
@@ -152,9 +150,8 @@ const always = 6;
   it('catches up a run that came due meanwhile, once, and leaves a paused schedule paused', async () => {
     const file = newFile();
     await fill(file, 0);
-    await setNext(file, 'minutely', Date.now() - 600_000);
-    await setNext(file, 'resting', Date.now() - 600_000);
     await move(file);
+    await makeDue('minutely');
     const ran: number[] = [];
     const managers = [onRedis(), onRedis()];
     for (const tasks of managers) {
@@ -176,8 +173,8 @@ const always = 6;
   it('skips a run that came due meanwhile if its schedule does not catch up', async () => {
     const file = newFile();
     await fill(file, 0);
-    await setNext(file, 'minutely', Date.now() - 600_000);
     await move(file);
+    await makeDue('minutely');
     let runs = 0;
     const tasks = onRedis();
     const sum = tasks.task('sum', () => {
