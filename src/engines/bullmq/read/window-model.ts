@@ -31,6 +31,8 @@ const readFor = 10_000;
 const expireInterval = 60_000;
 /** Milliseconds that the first answer waits for the window to be filled. With a long history it is filled later. */
 const firstFill = 400;
+/** Milliseconds that a list in another order than the newest first waits for it. */
+const restFill = 2000;
 
 /** What a window model needs. */
 export interface WindowModelParts {
@@ -177,6 +179,8 @@ export class WindowModel implements ReadModel {
       const page = await endedPage(this.#parts, this.#entries(query), query);
       return { items: this.#named(page.items), next: page.next, total: await this.#countOf(query), totalRelation: 'eq' };
     }
+    // The newest tasks are read first. Any other order needs the others too.
+    if (!isNewestFirst(query) && !this.#isWhole(query)) await Promise.race([this.filled(), wait(restFill, undefined, { ref: false })]);
     const page = this.#window.find(query);
     const named = { ...page, items: this.#named(page.items) };
     if (this.#isWhole(query) && page.totalRelation === 'eq') return named;
@@ -254,6 +258,10 @@ export class WindowModel implements ReadModel {
   #named(tasks: readonly TaskSummary[]): readonly TaskSummary[] {
     return this.#ids.arePlain ? tasks : tasks.map((task) => ({ ...task, id: this.#ids.named(task.id) }));
   }
+}
+
+function isNewestFirst({ sort = 'createdAt', order = 'descending' }: TaskQuery): boolean {
+  return sort === 'createdAt' && order === 'descending';
 }
 
 /** Whether a filter has no other conditions than those by which BullMQ keeps jobs apart. */
