@@ -43,7 +43,7 @@ export interface Owners {
 }
 
 /** Says which tasks this process may claim. */
-export interface HandOut {
+interface HandOut {
   /** Looks for tasks of those names, for so many slots; {@link HomeNews.inHand} says when there are some. */
   seek(names: Claim['names'], free: () => number): void;
   /** The `seq` of tasks that may be claimed now, at most so many. */

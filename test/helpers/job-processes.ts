@@ -8,7 +8,7 @@ import { RedisServer } from './redis.js';
 import { waitFor } from './wait.js';
 
 /** Short, so that a test sees a crash in seconds. Milliseconds. */
-export const quickLocks = { lockDuration: 1500, stalledInterval: 200 };
+const quickLocks = { lockDuration: 1500, stalledInterval: 200 };
 
 /** A Redis for each test, with processes that run tasks as BullMQ jobs on it. */
 export class JobProcesses {

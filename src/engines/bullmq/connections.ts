@@ -75,7 +75,7 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
 const passing =
   /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|NOSCRIPT|UNBLOCKED)\b/;
 
-export function isPassing(error: unknown): boolean {
+function isPassing(error: unknown): boolean {
   return isError(error) && isAnswer(error) && passing.test(error.message);
 }
 
@@ -112,7 +112,7 @@ function isError(error: unknown): error is AnyError {
  * Connects again if Redis has lost its scripts. ioredis remembers per connection which ones Redis has, and in a transaction it
  * does not notice that this is no longer so.
  */
-export function loadScriptsAgain(redis: Redis, error: unknown): void {
+function loadScriptsAgain(redis: Redis, error: unknown): void {
   if (isError(error) && isAnswer(error) && error.message.startsWith('NOSCRIPT') && redis.status === 'ready') redis.disconnect(true);
 }
 

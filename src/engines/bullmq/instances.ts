@@ -4,7 +4,7 @@ import type { WorkerRow } from '../embedded/write.js';
 import type { EngineKeys } from './keys.js';
 
 /** A process as it tells of itself. Times are Unix milliseconds. */
-export interface Instance extends WorkerRow {
+interface Instance extends WorkerRow {
   running: number;
   lastSeen: number;
 }

@@ -22,7 +22,7 @@ export function progressOf(progress: unknown): Pick<TaskSummary, 'progress' | 'p
 }
 
 /** The last error of a job, if the task is shown with one. */
-export function errorOf({ json, fields }: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
+function errorOf({ json, fields }: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
   if (status === 'success' || status === 'running' || status === 'cancelled') return null;
   const stored = fields[jobFields.error];
   const message = json.failedReason;

@@ -111,7 +111,7 @@ export class Inserter {
 }
 
 /** The id of the task that has an idempotency key. */
-export function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
+function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
   const held = database.get('SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?', name, key, at);
   return held && idOf(held.id);
 }

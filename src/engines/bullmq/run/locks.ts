@@ -49,7 +49,7 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
 }
 
 /** Gives locks back. A lock that meanwhile holds another token stays as it is. */
-export async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<void> {
+async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<void> {
   if (jobs.length === 0) return;
   const keys = jobs.map(({ jobId }) => lockKey(scope, jobId));
   const held = await redis.mget(keys);

@@ -2,10 +2,10 @@ import type { RepeatOptions, RepeatStrategy } from 'bullmq';
 import { readCron } from '../../../tasks/cron.js';
 
 /** When a schedule fires: a cron expression in a time zone, or an interval in milliseconds. */
-export type Rule = { cron: string; timezone: string } | { interval: number };
+type Rule = { cron: string; timezone: string } | { interval: number };
 
 /** Reads the text of a rule, such as `every 60` or `0 3 * * * Europe/Berlin`. */
-export function readRule(text: string): Rule {
+function readRule(text: string): Rule {
   const every = /^every ([\d.]+)$/.exec(text)?.[1];
   if (every !== undefined) return { interval: Math.max(1, Math.round(Number(every) * 1000)) };
   const zone = text.lastIndexOf(' ');
