@@ -31,6 +31,8 @@ export class Attempt implements AttemptIo {
   /** The attempt has an end; what its handler still writes is late. */
   over = false;
   cancelled = false;
+  /** Lines that it has logged. */
+  lineCount = 0;
   readonly #parts: AttemptParts;
   readonly #signal: AttemptSignal;
   #giveUp: (how: GivenUp) => void = () => undefined;
@@ -73,6 +75,7 @@ export class Attempt implements AttemptIo {
   }
 
   log(line: NewLogLine): void {
+    this.lineCount += 1;
     this.#lines.push({ ...line, late: this.over });
     this.#parts.wrote(this);
   }

@@ -19,6 +19,8 @@ interface EndingAttempt {
   attempt: number;
   /** Unix milliseconds. */
   now: number;
+  /** Log lines of the task so far, if the attempt ran here: all attempts share one limit. */
+  lines?: number;
 }
 
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
@@ -97,7 +99,7 @@ export function nextAttempt(job: TaskJob): number {
 }
 
 function recordOf(
-  { job, attempt, now }: EndingAttempt,
+  { job, attempt, now, lines = 0 }: EndingAttempt,
   status: AttemptRecord['status'],
   error: StoredError | undefined,
 ): EndNotes['fields'] {
@@ -107,7 +109,7 @@ function recordOf(
     const { name, message, fingerprint } = error;
     text = JSON.stringify({ ...record, error: { name, message, fingerprint, stack: null, truncated: true } });
   }
-  return { [jobFields.attempts]: attempt, [attemptField(attempt)]: text };
+  return { [jobFields.attempts]: attempt, [attemptField(attempt)]: text, ...(lines > 0 && { [jobFields.logLines]: lines }) };
 }
 
 function errorField({ name, fingerprint }: StoredError): EndNotes['fields'] {

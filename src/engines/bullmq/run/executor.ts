@@ -176,7 +176,7 @@ export class Executor {
     this.#write(attempt);
     // The handler goes on: BullMQ frees the slot of the job once this returns, so it is taken from the others before.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
-    const ending = { job: task, attempt: claimed.attempt, now: Date.now() };
+    const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount };
     if (how === 'cancelled' || attempt.cancelled) return this.#fail(backend, entry, job, task, cancelNotes(ending), undefined, 'cancelled');
     if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(backend, entry, job, task, ending);
     if (how.status === 'success') {

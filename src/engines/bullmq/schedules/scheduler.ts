@@ -117,8 +117,12 @@ export class Scheduler {
   }
 
   #ticks(): Queue {
-    this.#queue ??= new Queue(tickQueue, { connection: this.#parts.redis, prefix: this.#parts.keys.prefix, settings: { repeatStrategy } });
-    this.#queue.on('error', () => undefined);
+    if (!this.#queue) {
+      const { redis, keys } = this.#parts;
+      this.#queue = new Queue(tickQueue, { connection: redis, prefix: keys.prefix, settings: { repeatStrategy } });
+      // Each call tells of its own failure; without a listener BullMQ prints errors whole, and some hold a password.
+      this.#queue.on('error', () => undefined);
+    }
     return this.#queue;
   }
 
