@@ -1,5 +1,5 @@
-// The app with its dashboard: start as many of it as there are visitors, with `node examples/bullmq/web.js`, beside a Redis.
-// It runs no task itself; worker.js does.
+// The web process: it enqueues tasks and serves the dashboard. worker.js runs the tasks. Start Redis, then one or more of
+// these processes with `node examples/bullmq/web.js`.
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import Router from '@koa/router';
@@ -19,7 +19,7 @@ router.post('/customers/:name', async (ctx) => {
 });
 
 const app = new Koa();
-// With one key for all of them, any number of such processes act as one: their sessions are in the Redis.
+// Sessions are in Redis, so all web processes must have the same key.
 const secretKey = process.env.TASKFLOW_SECRET_KEY;
 app.use(taskAdmin(tasks, { auth: ['admin', password], secretKey, title: 'Tasks on Redis', displayFuncArgs: true }));
 app.use(router.routes());

@@ -1,4 +1,4 @@
-// Runs the tasks: start as many of it, on as many hosts, as there is work, with `node examples/bullmq/worker.js`, beside a Redis.
+// A worker: it runs the tasks. Start one or more on any host that can reach Redis, with `node examples/bullmq/worker.js`.
 import { setTimeout } from 'node:timers/promises';
 import { taskContext, taskLog, taskProgress } from 'koa-taskflow';
 import { makeReport, sendWelcome, tasks } from './tasks.js';

@@ -14,15 +14,18 @@ export interface BullmqEngineOptions {
    */
   prefix?: string | undefined;
   /**
-   * Seconds without a sign of its worker after which a running task counts as crashed. A handler that blocks the event loop for
-   * longer counts as crashed too. Default 20.
+   * Seconds after which a running task counts as crashed if its worker has not renewed its lock. A handler that blocks the event
+   * loop for longer counts as crashed too. Default 20.
    */
   lockDuration?: number | undefined;
-  /** Seconds between two looks for crashed tasks, over all processes. Default 5. */
+  /** Seconds between two checks for crashed tasks, over all processes. Default 5. */
   stalledInterval?: number | undefined;
-  /** Days after its end that a task is kept. Default 7. */
+  /** How many days a task is kept after its end. Default 7. */
   retentionDays?: number | undefined;
-  /** How many ended tasks of each outcome are kept of each queue. Default 100,000. */
+  /**
+   * How many ended tasks each queue keeps: this many in the state `success`, and this many in any other ended state. Default
+   * 100,000.
+   */
   retentionCount?: number | undefined;
   /** How long the statistics by minute and by hour are kept. */
   stats?: StatsOptions | undefined;
@@ -43,8 +46,8 @@ const optionNames = [
 
 /**
  * Creates an engine on Redis: a task is a BullMQ job, and any number of processes and hosts run them by BullMQ's own workers.
- * Processes that only run tasks keep no history. Redis must not evict keys (`maxmemory-policy noeviction`). It keeps what it
- * acknowledged as long as its own file does: with `appendonly yes` a crash loses at most a second.
+ * Processes that only run tasks keep no history. Redis must be 6.2 or newer, must not evict keys (`maxmemory-policy noeviction`)
+ * and should have `appendonly yes`: then a crash of Redis loses about the last second, or nothing with `appendfsync always`.
  *
  * @throws TypeError or RangeError for a wrong option.
  * @example

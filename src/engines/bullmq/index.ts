@@ -1,6 +1,6 @@
 /**
- * `koa-taskflow/bullmq`: tasks on a Redis, run by any number of processes and hosts; queues of BullMQ that are there already,
- * in the dashboard behind the login; and sessions in a Redis.
+ * `koa-taskflow/bullmq` has three parts: an engine that runs tasks as BullMQ jobs, in any number of processes and hosts; the
+ * dashboard and its login for BullMQ queues that exist already; and a store that keeps sessions in Redis.
  *
  * @packageDocumentation
  */
