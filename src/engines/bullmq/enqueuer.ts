@@ -115,7 +115,7 @@ function noteOf({ id, runAt, createdAt }: NewTask, { queue }: CatalogEntry): Cha
 }
 
 function checkSize(tasks: readonly NewTask[]): void {
-  const bytes = tasks.reduce((sum, { args }) => sum + args.length, 0);
+  const bytes = tasks.reduce((sum, { args }) => sum + Buffer.byteLength(args), 0);
   if (tasks.length > most.tasks || bytes > most.bytes)
     throw new TaskflowError(
       'INVALID_INPUT',
