@@ -42,21 +42,6 @@ function isClient(connection: RedisOptions | Redis): connection is Redis {
   return typeof (connection as Partial<Redis>).duplicate === 'function';
 }
 
-/** Members that are functions and that a thread can do without, since {@link connectRedis} has its own or nothing depends on them. */
-const ownOfProcess = ['retryStrategy', 'sentinelRetryStrategy', 'sentinelReconnectStrategy', 'reconnectOnError'];
-
-/** Where the same Redis is, as a thread can be told. Undefined where that leaves something out, such as a check of certificates. */
-export function forThread(connection: RedisConnection): AnyRedisOptions | string | undefined {
-  if (typeof connection === 'string') return connection;
-  const given = isClient(connection) ? connection.options : connection;
-  const options = Object.fromEntries(Object.entries(given).filter(([name]) => !ownOfProcess.includes(name)));
-  try {
-    return structuredClone(options) as AnyRedisOptions;
-  } catch {
-    return undefined;
-  }
-}
-
 const waiting = new WeakMap<Redis, Promise<void>>();
 
 /** Waits until the connection is there, for some milliseconds. @throws Error where it is not. */
