@@ -80,10 +80,10 @@ interface Cost {
   }
 
   /** The same costs the same with few and with many. */
-  async function expectSame(fill: (amount: number) => Promise<void>, round: () => Promise<void>): Promise<void> {
-    await fill(sizes.few);
+  async function expectSame(fill: (amount: number) => Promise<void>, round: () => Promise<void>, amounts = sizes): Promise<void> {
+    await fill(amounts.few);
     const few = await costOf(round);
-    await fill(sizes.many);
+    await fill(amounts.many);
     const many = await costOf(round);
     expect(many.commands).toBeLessThan(few.commands * 1.3 + 5);
     expect(many.sent).toBeLessThan(few.sent * 1.3 + 2000);
@@ -100,25 +100,31 @@ interface Cost {
     const quick = tasks.task('quick', (n: number) => {
       if (n % 10 === 0) throw new Error('every tenth');
     });
-    const later = tasks.define<[n: number]>('later', { queue: 'slow' });
+    // Not due: a task that is due and has no handler here is fetched and put back now and then.
+    const later = tasks.define<[n: number]>('later', { queue: 'slow' }).with({ runIn: 3600 });
+    // Ends are heard of and not asked for: how often something is asked must not count.
+    const ends = new Map<string, number>();
+    for (const status of ['success', 'failed'] as const) tasks.on(status, ({ id }) => ends.set(id, (ends.get(id) ?? 0) + 1));
     await tasks.start();
-    const ended = async (id: string): Promise<boolean> => !['pending', 'running'].includes((await tasks.get(id))?.status ?? 'pending');
+    const ended = (id: string, times = 1): boolean => (ends.get(id) ?? 0) >= times;
     const fill = async (amount: number): Promise<void> => {
       const list = Array.from({ length: amount }, (_, n): [number] => [n]);
       await later.enqueueMany(list);
       const ids = await quick.enqueueMany(list);
-      await waitFor(async () => (await Promise.all(ids.slice(-100).map(ended))).every(Boolean));
-      await waitFor(async () => (await tasks.aggregate('pulse')).counts.running === 0);
+      await waitFor(() => ids.every((id) => ended(id)));
+      // The first look reads what has changed, however much that was.
+      await look(tasks, 'tenth');
       await sleep(1);
     };
     const round = async (): Promise<void> => {
       await look(tasks, 'tenth');
       const [done, bad, waits, goes] = [await quick.enqueue(1), await quick.enqueue(10), await later.enqueue(1), await later.enqueue(2)];
-      await waitFor(async () => (await ended(done)) && (await ended(bad)));
+      await waitFor(() => ended(done) && ended(bad));
       await act(tasks, { done, bad, waits, goes }, 'cancel');
-      await waitFor(async () => ended(bad));
+      await waitFor(() => ended(bad, 2));
     };
-    await expectSame(fill, round);
+    // Up to a thousand tasks of a queue are compared now and then.
+    await expectSame(fill, round, { few: 1100, many: 2200 });
   });
 
   it('grows neither with the jobs of attached queues that have ended nor with those that wait', async () => {
