@@ -32,7 +32,7 @@ const expireInterval = 60_000;
 /** Milliseconds that the first answer waits for the window to be filled. With a long history it is filled later. */
 const firstFill = 400;
 /** Milliseconds that a list in another order than the newest first waits for it. */
-const restFill = 2000;
+const restFill = 10_000;
 
 /** What a window model needs. */
 export interface WindowModelParts {
