@@ -5,7 +5,7 @@ import type { NewTask } from '../../tasks/engine.js';
 import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
 import type { EngineKeys } from './keys.js';
 import type { CatalogEntry, QueueCatalog } from './queue-catalog.js';
-import { toJob } from './task-job.js';
+import { isDelayed, toJob } from './task-job.js';
 
 /** Tasks of one call, and their size: Redis does nothing else while it stores them. */
 const most = { tasks: 10_000, bytes: 16 * 1024 * 1024 };
@@ -110,8 +110,8 @@ export class Enqueuer {
   }
 }
 
-function noteOf({ id, runAt, createdAt }: NewTask, { queue }: CatalogEntry): ChangeNote {
-  return { queue, jobId: id, state: runAt > createdAt ? 'delayed' : 'waiting' };
+function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
+  return { queue, jobId: task.id, state: isDelayed(task) ? 'delayed' : 'waiting' };
 }
 
 function checkSize(tasks: readonly NewTask[]): void {

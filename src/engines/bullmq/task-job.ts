@@ -109,13 +109,21 @@ export function deduplicationId(task: string, key: string): string {
   return `${task.length}:${task}:${key}`;
 }
 
+/**
+ * Whether a task is to wait for its time. A task without a delay may have an id of the millisecond before its time: as a delayed
+ * job it would run behind later ones.
+ */
+export function isDelayed({ runAt }: Pick<NewTask, 'runAt'>): boolean {
+  return runAt > Date.now();
+}
+
 /** Builds the job of a task. `prioritized`: its queue has priorities. Each enqueue does this, so nothing is copied. */
 export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const { id, name, args, createdAt, runAt, attempts, idempotency, retryDelay } = task;
   const opts: TaskJobOptions = { attempts };
   const notes = notesOf(task);
   if (notes) opts.taskflow = notes;
-  if (runAt > createdAt) opts.delay = runAt - createdAt;
+  if (isDelayed(task)) opts.delay = runAt - createdAt;
   if (prioritized) opts.priority = jobPriority(task.priority);
   if (attempts > 1 && retryDelay) opts.backoff = { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds };
   // Past `timestamp` are fields that the type requires. A new job has none of them.
