@@ -85,7 +85,7 @@ function unlessPublic(path: string, readSession: Middleware): Middleware {
   };
 }
 
-/** What `auth` accepts besides strategies, for its error message. */
+/** Values of `auth` other than strategies, for the error message. */
 const readyLogins = '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or null for no login';
 
 function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Access {

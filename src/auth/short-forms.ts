@@ -14,7 +14,7 @@ const forms =
 /**
  * Returns a registry of whatever form was given; a short form is registered as `default`.
  *
- * @param others What the option accepts besides, which the caller has ruled out. For the error message.
+ * @param others Further forms that the option accepts, for the error message. The caller has ruled them out.
  * @throws TypeError or RangeError with code INVALID_INPUT for anything else, never with its text, which may be a password.
  */
 export function resolveStrategies(option: string, value: Strategies, others = ''): StrategyRegistry {

@@ -230,7 +230,7 @@ describe('a forged token', () => {
     expect((await ask(app.base, { headers: { Authorization: foreign } })).status).toBe(401);
   });
 
-  it('that was planted beside the good one lets nobody in, in either order, and is logged', async () => {
+  it('makes the request anonymous if it is sent beside another valid one, in either order, and is logged', async () => {
     const planted = (await logIn(app.base, 'vera', 'three')).cookie;
     for (const cookie of [`taskflow_token=${good}; ${planted}`, `${planted}; taskflow_token=${good}`])
       expect((await ask(app.base, { headers: { Cookie: cookie } })).status).toBe(401);

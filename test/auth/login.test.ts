@@ -321,7 +321,7 @@ describe('a failed login', () => {
 });
 
 describe('five hundred logins at once', () => {
-  it('leave another route of the app responsive, cost few hashes, and are told to come back', async () => {
+  it('leave other routes of the app responsive, compute few hashes, and get a Retry-After header', async () => {
     await start({
       strategies: staticUser('admin', 'a plain password'),
       throttle: { ...fast, pair: 1e6, address: 1e6, account: 1e6, global: 1e6, queue: 8 },

@@ -38,7 +38,7 @@ describe('StrategyRegistry', () => {
     ['a bigint', 1n],
     ['a promise of 1', Promise.resolve(1)],
     ['a promise of a row', Promise.resolve({ id: 7 })],
-    // biome-ignore lint/suspicious/noThenProperty: a thenable is what is tested.
+    // biome-ignore lint/suspicious/noThenProperty: the test passes a thenable on purpose.
     ['a thenable of text', { then: (resolve: (value: unknown) => void) => resolve('true') }],
     ['a rejection', Promise.reject(new Error('down'))],
     [

@@ -107,7 +107,7 @@ describe('sessionToken', () => {
   it('answers 503, not as if nobody were signed in, when the store cannot say whether a session was revoked', async () => {
     const broken: SharedStore = {
       ...memoryStore(),
-      // biome-ignore lint/correctness/useYield: a store that fails before it says anything.
+      // biome-ignore lint/correctness/useYield: this store fails before its first list.
       async *watch() {
         throw new Error('down');
       },

@@ -1,10 +1,10 @@
 import type { ChainableCommander, Redis } from 'ioredis';
 import type { EngineKeys } from './keys.js';
 
-/** Where a job is now, as readers are told: BullMQ's word, or that it was removed. */
+/** The state of a job in a note: BullMQ's name of it, or that the job was removed. */
 export type NotedState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'removed' | 'changed';
 
-/** A job that changed. `changed`: in whatever state it is. */
+/** A job that changed. The state `changed` means that its state is the same as before. */
 export interface ChangeNote {
   queue: string;
   jobId: string;
@@ -34,7 +34,7 @@ export class ChangeNotes {
     this.#key = keys.changes;
   }
 
-  /** Adds notes to a transaction, so that they are told exactly if it happens. What waits to be told goes first. */
+  /** Adds notes to a transaction, so that they are written only if it succeeds. Pending notes are sent first. */
   addTo(transaction: Transaction, notes: readonly ChangeNote[]): void {
     this.flush();
     for (const fields of entriesOf(notes)) transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);

@@ -20,9 +20,9 @@ interface RedisHealthParts {
 }
 
 /**
- * Whether the engine can use its Redis. A lost connection tells by its events, see `logOutages`. A Redis that hangs, is full or has
- * become a replica keeps its connections, so every few seconds a small key is written. The log gets one `error` line when that
- * begins to fail and one `info` line when it works again.
+ * Checks whether the engine can use Redis. `logOutages` reports lost connections. A Redis that hangs, is full or has become a
+ * replica keeps its connections, so this class writes a small key every few seconds. It logs one `error` line when that begins
+ * to fail and one `info` line when it works again.
  */
 export class RedisHealth {
   readonly #parts: RedisHealthParts;

@@ -20,7 +20,7 @@ export function Notices() {
       }, stay);
   }, [said, held]);
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: who points at it or is in it wants it to stay.
+    // biome-ignore lint/a11y/noStaticElementInteractions: hovering and focus only keep the notice open; there is nothing to activate.
     <div
       class="notices"
       onMouseEnter={() => hold(true)}

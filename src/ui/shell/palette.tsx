@@ -75,8 +75,8 @@ function Palette({ close }: { close: () => void }) {
       />
       <div id="places" role="listbox" aria-label="Places">
         {found.map((place, n) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: the field above has the keys.
-          // biome-ignore lint/a11y/useFocusableInteractive: as the combobox pattern has it, the focus stays in the field.
+          // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox input handles the keys.
+          // biome-ignore lint/a11y/useFocusableInteractive: in the ARIA combobox pattern, focus stays in the input.
           <div key={`${place.kind} ${place.text}`} id={`place-${n}`} role="option" aria-selected={n === at} onClick={() => choose(place)}>
             <span>{place.text}</span> <span class="faint">{place.kind}</span>
           </div>

@@ -29,10 +29,10 @@ interface EngineCommandsParts {
   cancelHere(members: ReadonlySet<string>): void;
 }
 
-/** What the Redis engine can do with tasks, queues and schedules. */
+/** The actions that the Redis engine supports. */
 export const commandActions: ReadonlySet<Action> = new Set(['cancel', 'retry', 'rerun', 'delete', 'run', 'pause', 'resume', 'remove']);
 
-/** Everything that a user can do with tasks and queues of the Redis engine. */
+/** Runs the commands of users on tasks and queues of the Redis engine. */
 export class EngineCommands {
   readonly #ask: Ask;
   readonly #tasks: TaskCommands;

@@ -148,7 +148,7 @@ note(KEYS[1], ARGV[5], 'changed', ARGV[4])
 return {1, state}
 `;
 
-/** Only says the state. KEYS: any key of ours, since a Redis Cluster needs one. ARGV: prefix, id. */
+/** Returns the state of a job and changes nothing. KEYS: any key of this engine, because Redis Cluster needs one. ARGV: prefix, id. */
 const look = `${common}
 return {0, state}
 `;
