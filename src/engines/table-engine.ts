@@ -96,14 +96,13 @@ export class TableEngine implements TaskEngine {
   constructor({ home, logger, retention }: TableEngineOptions) {
     this.#home = home;
     this.#logger = logger;
-    const { clockTolerance = 1000 } = home;
-    this.#upkeep = new Upkeep({ logger, retention, clockTolerance, dueEarlier: () => this.#poke() });
+    this.#upkeep = new Upkeep({ logger, retention, dueEarlier: () => this.#poke() });
     this.#recording = new Background(logger, 'recording the ends of tasks');
     this.#logging = new Background(logger, 'writing log lines of tasks');
     this.#progress = new Background(logger, 'writing the progress of tasks');
     this.#claims = new ClaimTimer({ logger, look: () => this.#poke() });
-    this.#scheduler = new ScheduleTimers({ logger, clockTolerance, made: (row) => this.#tell([row]), poke: () => this.#poke() });
-    this.store = home.store ?? embeddedStore(async () => ({ ...(await this.#openChecked()), changed: this.#changed }));
+    this.#scheduler = new ScheduleTimers({ logger, made: (row) => this.#tell([row]), poke: () => this.#poke() });
+    this.store = embeddedStore(async () => ({ ...(await this.#openChecked()), changed: this.#changed }));
     const { enqueueIn, backup } = home;
     if (enqueueIn) this.enqueueIn = enqueueIn;
     if (backup) this.backup = async (path) => backup(await this.#open(), path);
@@ -169,7 +168,6 @@ export class TableEngine implements TaskEngine {
     for (const timer of this.#timers) clearInterval(timer);
     this.#changed.close();
     if (opened) await this.#close(opened, drained);
-    await this.#home.close?.();
   }
 
   async #close(opened: Opened, drained: boolean): Promise<void> {
@@ -350,11 +348,7 @@ export class TableEngine implements TaskEngine {
   }
 
   async #connect(): Promise<Opened> {
-    const tables = await this.#home.open({
-      changed: () => this.#lookForChanges(),
-      late: (result) => this.#begin(result),
-      inHand: () => this.#opened?.commits.poke(),
-    });
+    const tables = await this.#home.open(() => this.#lookForChanges());
     const database = forReading(tables.database);
     const reader = new Reader(database);
     const commits = new GroupCommit({
@@ -362,11 +356,10 @@ export class TableEngine implements TaskEngine {
       claim: (reserved) => this.#claim(reserved),
       wanted: () => taskStatuses.filter((status) => this.#observer?.wants(status)),
       onClaimed: (result) => this.#begin(result),
-      onDue: (nextDue) => this.#claims.claimed(tables.handOut ? null : nextDue),
+      onDue: (nextDue) => this.#claims.claimed(nextDue),
       onClaimFailed: (error) => this.#claims.failed(error),
-      onCommitted: () => this.#committed(),
-      // A batch of which a hand-out tells later is not lost.
-      ...(!tables.handOut && { handBack: () => this.#handBack() }),
+      onCommitted: () => this.#changed.ring(),
+      handBack: () => this.#handBack(),
     });
     this.#opened = { ...tables, database, reader, commits };
     return this.#opened;
@@ -381,10 +374,7 @@ export class TableEngine implements TaskEngine {
   #claim(reserved: number): Claim | undefined {
     const limit = (this.#slots?.free ?? 0) - reserved;
     if (!this.#claiming || !this.#runner || limit <= 0) return undefined;
-    const claim = { owner: this.#owner, names: [...this.#runner.names()], limit, at: Date.now() };
-    const only = this.#opened?.handOut?.propose(limit);
-    if (!only) return claim;
-    return only.length > 0 ? { ...claim, limit: only.length, only } : undefined;
+    return { owner: this.#owner, names: [...this.#runner.names()], limit, at: Date.now() };
   }
 
   #begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
@@ -403,16 +393,8 @@ export class TableEngine implements TaskEngine {
     return this.#slots && { kind: 'handBack', owner: this.#owner, held: this.#slots.held, at: Date.now() };
   }
 
-  #committed(): void {
-    this.#changed.ring();
-    if (this.#opened?.handOut) this.#poke();
-  }
-
   #poke(): void {
-    if (this.#stopped || !this.#opened) return;
-    const { handOut, commits } = this.#opened;
-    if (!handOut) commits.poke();
-    else if (this.#claiming && this.#runner) handOut.seek([...this.#runner.names()], () => this.#slots?.free ?? 0);
+    if (!this.#stopped) this.#opened?.commits.poke();
   }
 
   /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */

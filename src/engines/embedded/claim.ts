@@ -2,7 +2,7 @@ import type { StoredError } from '../../tasks/engine.js';
 import { fingerprint } from '../../tasks/fingerprint.js';
 import { end } from './attempts.js';
 import type { Database, Row } from './database.js';
-import { type Ready, readyAmong, readyTasks } from './ready-tasks.js';
+import { type Ready, readyTasks } from './ready-tasks.js';
 import type { ClaimedRow } from './rows.js';
 import { move, summaryRow, type Transaction } from './transaction.js';
 import type { BatchResult, Claim } from './write.js';
@@ -41,7 +41,7 @@ export function claim(
   let room = bytes;
   while (claimed.length < limit) {
     const wanted = limit - claimed.length;
-    const ready = wish.only ? readyAmong(transaction, wish.only, wish.names, wanted) : readyTasks(transaction, wish.names, wanted);
+    const ready = readyTasks(transaction, wish.names, wanted);
     const late = ready.filter(({ deadlineAt }) => deadlineAt !== null && deadlineAt <= at);
     for (const task of late) expired.push(expire(transaction, task, at));
     const timely = late.length === 0 ? ready : ready.filter((task) => !late.includes(task));

@@ -2,7 +2,7 @@ import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { TableEngine } from '../table-engine.js';
-import type { HomeNews, OpenTables, TableHome } from '../table-home.js';
+import type { OpenTables, TableHome } from '../table-home.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
 import { checkFile } from './check-file.js';
 import { type ConnectionClass, connectionClass, type Database, inMemory, openDatabase, sqliteCode, unusable } from './database.js';
@@ -62,9 +62,9 @@ function fileHome(options: FileOptions): TableHome {
   let tables: OpenTables | undefined;
   return {
     engine: 'embedded',
-    async open(news) {
+    async open(changed) {
       Connection = await connectionClass();
-      tables = await openFile(options, news);
+      tables = await openFile(options, changed);
       return tables;
     },
     owners: new OwnerLocks(path),
@@ -79,7 +79,7 @@ function fileHome(options: FileOptions): TableHome {
   };
 }
 
-async function openFile({ path, pollInterval, logger }: FileOptions, news: HomeNews): Promise<OpenTables> {
+async function openFile({ path, pollInterval, logger }: FileOptions, changed: () => void): Promise<OpenTables> {
   await checkFile(path);
   const port = await threadPort(path, { logger });
   try {
@@ -87,7 +87,7 @@ async function openFile({ path, pollInterval, logger }: FileOptions, news: HomeN
     const database = await openDatabase(path);
     prepareConnection(database);
     const timers = [
-      setInterval(changePoll({ database, watch, logger, news }), Math.min(pollInterval * 1000, longestTimer)),
+      setInterval(changePoll({ database, watch, logger, changed }), Math.min(pollInterval * 1000, longestTimer)),
       setInterval(() => watch.isPresent(), watchInterval),
     ];
     for (const timer of timers) timer.unref();
@@ -122,11 +122,11 @@ interface ChangePoll {
   database: Database;
   watch: FileWatch;
   logger: Logger;
-  news: HomeNews;
+  changed(): void;
 }
 
 /** Reports what other connections committed, including that of the writing thread. Never throws, because a timer calls it. */
-function changePoll({ database, watch, logger, news }: ChangePoll): () => void {
+function changePoll({ database, watch, logger, changed }: ChangePoll): () => void {
   const looking = new Background(logger, 'looking for changes of the task database');
   let seen: unknown;
   return () => {
@@ -135,7 +135,7 @@ function changePoll({ database, watch, logger, news }: ChangePoll): () => void {
       const version = database.get('PRAGMA data_version')?.data_version;
       if (version !== seen) {
         seen = version;
-        news.changed();
+        changed();
       }
       watch.readWorked();
       looking.worked();

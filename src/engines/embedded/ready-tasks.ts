@@ -58,18 +58,6 @@ export function readyTasks(transaction: Transaction, names: Claim['names'], limi
   return merge([...known, ...streamsOf(database, unstored, room, limit)], room, limit);
 }
 
-/** The same for given tasks only, by their `seq`. */
-export function readyAmong(transaction: Transaction, seqs: readonly number[], names: Claim['names'], limit: number): Ready[] {
-  const room = new Room(transaction, names);
-  const tasks = transaction.database.all(
-    `SELECT seq, hex(task.id) AS id, priority, deadline_at AS deadlineAt, fingerprint, octet_length(args) AS bytes, lane, name, queue
-     FROM json_each(?) AS wanted CROSS JOIN task ON task.seq = wanted.value JOIN lane ON lane.id = task.lane
-     WHERE +status = 0 AND ready_at IS NULL AND paused = 0 ORDER BY priority DESC, task.id`,
-    JSON.stringify(seqs),
-  ) as unknown as Ready[];
-  return tasks.filter(({ name }) => room.take(name)).slice(0, limit);
-}
-
 /** How many more tasks of each name may start. */
 class Room {
   readonly #transaction: Transaction;

@@ -3,8 +3,8 @@ import { runInEmptyContext } from '../../empty-context.js';
 import type { Logger } from '../../options.js';
 import type { Schedule } from '../../tasks/engine.js';
 import { newTaskId } from '../../tasks/task-id.js';
-import type { Alarm } from '../table-home.js';
 import type { Row } from './database.js';
+import { clockTolerance } from './delays.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
 import { packTasks } from './write.js';
@@ -15,8 +15,6 @@ const longestWait = 5_000;
 const missedAfter = 60_000;
 /** Milliseconds before a run that could not be stored is tried again. */
 const retryDelay = 1000;
-/** Milliseconds that a run is left to the process whose turn it is, or a part of the time between two; then any may fire. */
-const turn = { longest: 1000, part: 1 / 2 };
 
 interface Parts {
   logger: Logger;
@@ -24,14 +22,11 @@ interface Parts {
   made(row: Row): void;
   /** There is something to run. */
   poke(): void;
-  /** Milliseconds by which the clocks of the processes may differ. */
-  clockTolerance: number;
 }
 
 interface Storage {
   reader: Reader;
   commits: GroupCommit;
-  alarm?: Alarm;
 }
 
 interface Entry {
@@ -45,8 +40,8 @@ interface Entry {
 }
 
 /**
- * Fires schedules. When each runs next is in the database; every process waits for that time, and the first one there makes
- * the task and plans the next run in one commit, so that each run happens once. An alarm spares the others that commit.
+ * Fires schedules. The database has the next run of each. Every process that defines the schedule waits for that time. The
+ * first one makes the task and plans the next run in one commit, so that each run happens once.
  */
 export class ScheduleTimers {
   readonly #parts: Parts;
@@ -142,8 +137,8 @@ export class ScheduleTimers {
     const left = at - Date.now();
     const { interval } = schedule;
     // The next run of an interval is further away than the interval only if the clock was set back.
-    if (interval !== undefined && left > interval + this.#parts.clockTolerance) this.#restart(entry, { dueAt: at, interval });
-    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#due(entry, at));
+    if (interval !== undefined && left > interval + clockTolerance) this.#restart(entry, { dueAt: at, interval });
+    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#fire(entry, at));
     entry.timer = setTimeout(due, Math.min(Math.max(0, left), longestWait));
   }
 
@@ -154,24 +149,6 @@ export class ScheduleTimers {
       await this.#storage?.commits.submit<'restartInterval'>({ kind: 'restartInterval', name, rule, dueAt, nextAt });
       this.refresh();
     });
-  }
-
-  #due(entry: Entry, at: number): void {
-    const { schedule } = entry;
-    const alarm = this.#storage?.alarm;
-    if (!alarm) {
-      this.#fire(entry, at);
-      return;
-    }
-    const interval = (schedule.next(at, at) ?? Number.POSITIVE_INFINITY) - at;
-    // Set anew once another process has fired, which is what it waits for.
-    entry.timer = setTimeout(() => this.#fire(entry, at), Math.min(turn.longest, interval * turn.part));
-    const mine = (isMine: boolean): void => {
-      if (!isMine || !this.#storage || entry.at !== at) return;
-      clearTimeout(entry.timer);
-      this.#fire(entry, at);
-    };
-    alarm.take(schedule.name).then(mine, () => undefined);
   }
 
   #fire(entry: Entry, dueAt: number): void {

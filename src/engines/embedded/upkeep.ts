@@ -31,8 +31,6 @@ const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitio
 interface UpkeepParts {
   logger: Logger;
   retention: Retention;
-  /** Milliseconds by which the clocks of the processes may differ. Default 1000. */
-  clockTolerance?: number;
   /** Called when waiting tasks may be due earlier than before. */
   dueEarlier?(): void;
 }
@@ -96,8 +94,7 @@ export class Upkeep {
   }
 
   async #restartDelays(storage: Storage): Promise<void> {
-    const { clockTolerance = 1000, dueEarlier } = this.#parts;
-    if (await restartFutureDelays(storage, clockTolerance)) dueEarlier?.();
+    if (await restartFutureDelays(storage)) this.#parts.dueEarlier?.();
   }
 
   async #prune({ commits }: Storage): Promise<void> {

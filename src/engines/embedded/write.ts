@@ -170,8 +170,6 @@ export interface Claim {
   /** Bytes of arguments that the claimed tasks may have together, unless it is one task. Default 32 MiB. */
   bytes?: number;
   at: number;
-  /** Of these alone, by their `seq`: those that this process was handed. */
-  only?: readonly number[];
 }
 
 /** What is written in one commit. */

@@ -81,7 +81,7 @@ describe('schedules', () => {
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
     };
-    const made = new ScheduleTimers({ logger: log.logger, clockTolerance: 1000, made: () => {}, poke: () => {} });
+    const made = new ScheduleTimers({ logger: log.logger, made: () => {}, poke: () => {} });
     timers.push(made);
     made.add(schedule);
     made.start({ reader, commits: { submit } as unknown as GroupCommit });
