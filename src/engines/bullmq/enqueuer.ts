@@ -1,8 +1,8 @@
-import { QueueKeys, RedisConnection, RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import type { NewTask } from '../../tasks/engine.js';
 import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
+import { JobAdder } from './job-adder.js';
 import type { EngineKeys } from './keys.js';
 import type { CatalogEntry, QueueCatalog } from './queue-catalog.js';
 import { isDelayed, toJob } from './task-job.js';
@@ -22,28 +22,11 @@ interface EnqueuerParts {
  */
 export class Enqueuer {
   readonly #parts: EnqueuerParts;
-  readonly #connection: RedisConnection;
-  readonly #backend: RedisQueueBackend;
-  readonly #names: QueueKeys;
-  readonly #keysOf = new Map<string, ReturnType<QueueKeys['getKeys']>>();
+  readonly #adder: JobAdder;
 
   constructor(parts: EnqueuerParts) {
     this.#parts = parts;
-    const { redis, keys } = parts;
-    this.#names = new QueueKeys(keys.prefix);
-    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
-    this.#connection.on('error', () => undefined);
-    // It only lends its scripts, so it needs no queue of its own.
-    const none = this.#names.getKeys('');
-    this.#backend = new RedisQueueBackend(
-      this.#connection,
-      '',
-      none,
-      (type) => this.#names.toKey('', type),
-      { connection: redis },
-      undefined,
-      false,
-    );
+    this.#adder = new JobAdder(parts.redis, parts.keys);
   }
 
   /**
@@ -69,16 +52,16 @@ export class Enqueuer {
 
   /** A single task needs no transaction, which would cost more than the rest. */
   async #storeOne(task: NewTask, entry: CatalogEntry): Promise<string> {
-    const client = await this.#connection.client;
+    const client = await this.#adder.client;
     const job = toJob(task, entry.prioritized === true);
     // It is written behind the job.
     this.#parts.changes.soon(noteOf(task, entry));
-    return this.#backend.addJobToTransaction(client, job, task.id, {}, this.#queueKeys(entry.queue));
+    return this.#adder.add(client, entry.queue, job);
   }
 
   /** All tasks of one call, or none. */
   async #storeAll(tasks: readonly NewTask[], entries: readonly CatalogEntry[]): Promise<string[]> {
-    const client = await this.#connection.client;
+    const client = await this.#adder.client;
     // It is a transaction of ioredis, of which BullMQ's type shows a part.
     const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
     const notes: ChangeNote[] = [];
@@ -87,7 +70,7 @@ export class Enqueuer {
       if (!entry) continue;
       const job = toJob(task, entry.prioritized === true);
       // The promise belongs to a single command; those of a transaction are answered together.
-      void this.#backend.addJobToTransaction(transaction, job, task.id, {}, this.#queueKeys(entry.queue));
+      void this.#adder.add(transaction, entry.queue, job);
       notes.push(noteOf(task, entry));
     }
     this.#parts.changes.addTo(transaction, notes);
@@ -98,15 +81,6 @@ export class Enqueuer {
       if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
       return id;
     });
-  }
-
-  #queueKeys(queue: string): ReturnType<QueueKeys['getKeys']> {
-    let keys = this.#keysOf.get(queue);
-    if (!keys) {
-      keys = this.#names.getKeys(queue);
-      this.#keysOf.set(queue, keys);
-    }
-    return keys;
   }
 }
 

@@ -1,8 +1,9 @@
-import { type JobJson, QueueKeys, RedisConnection, RedisQueueBackend } from 'bullmq';
+import type { JobJson } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Database } from '../../embedded/database.js';
 import { idOf } from '../../embedded/rows.js';
 import { ChangeNotes } from '../change-notes.js';
+import { JobAdder } from '../job-adder.js';
 import { type EngineKeys, queueName } from '../keys.js';
 import { type CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import { deduplicationId, jobPriority, type TaskJobOptions } from '../task-job.js';
@@ -37,9 +38,7 @@ return 1
 /** Moves the pending tasks of a file. */
 export class PendingTasks {
   readonly #parts: PendingParts;
-  readonly #names: QueueKeys;
-  readonly #connection: RedisConnection;
-  readonly #backend: RedisQueueBackend;
+  readonly #adder: JobAdder;
   readonly #changes: ChangeNotes;
   /** By BullMQ's name. */
   #entries = new Map<string, CatalogEntry>();
@@ -47,27 +46,15 @@ export class PendingTasks {
   constructor(parts: PendingParts) {
     this.#parts = parts;
     const { redis, keys } = parts;
-    this.#names = new QueueKeys(keys.prefix);
     this.#changes = new ChangeNotes(redis, keys);
-    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
-    this.#connection.on('error', () => undefined);
-    const none = this.#names.getKeys('');
-    this.#backend = new RedisQueueBackend(
-      this.#connection,
-      '',
-      none,
-      (type) => this.#names.toKey('', type),
-      { connection: redis },
-      undefined,
-      false,
-    );
+    this.#adder = new JobAdder(redis, keys);
     redis.defineCommand(completeCommand, { lua: completeScript, numberOfKeys: 2 });
   }
 
   /** Moves all of them. */
   async move(): Promise<void> {
     const { database, progress } = this.#parts;
-    await this.#connection.client;
+    await this.#adder.client;
     await this.#listQueues();
     await this.#moveKeys();
     for (let after = await progress.at('tasks'); ; ) {
@@ -129,10 +116,9 @@ export class PendingTasks {
   #write(transaction: MoveTransaction, tasks: readonly PendingTask[], now: number): void {
     const notes = tasks.map((task) => {
       const { queue, prioritized } = this.#entryOf(task);
-      const queueKeys = this.#names.getKeys(queue);
       const json = jobOf(task, prioritized === true, now);
       // The promise belongs to a single command; those of a transaction are answered together.
-      void this.#backend.addJobToTransaction(transaction, json, task.id, {}, queueKeys);
+      void this.#adder.add(transaction, queue, json);
       this.#complete(transaction, task, json);
       return { queue, jobId: task.id, state: task.runAt > now ? ('delayed' as const) : ('waiting' as const) };
     });
