@@ -75,7 +75,7 @@ const pollInterval = 500;
 /** Milliseconds between two heartbeats of this process. */
 const heartbeatInterval = 5000;
 /** Milliseconds that Redis is waited for. */
-const patience = { connect: 700, answer: 5000 };
+const patience = { connect: 700, answer: 5000, leave: 2000 };
 
 /** Tasks as BullMQ jobs. */
 export class JobEngine implements TaskEngine {
@@ -147,7 +147,7 @@ export class JobEngine implements TaskEngine {
       ...{ kept: options.kept, name: this.#name, logger },
     });
     this.#scheduler = new Scheduler({
-      ...{ redis, patient: this.#connections.patient, keys: this.#keys, logger },
+      ...{ redis, patient: this.#connections.patient, keys: this.#keys, name: this.#name, logger },
       enqueue: (task) => this.#enqueueRun(task),
       status: async (queue, id) => {
         const found = await readJob(this.#queues, queue, id);
@@ -238,20 +238,23 @@ export class JobEngine implements TaskEngine {
     for (const timer of this.#timers) clearInterval(timer);
     this.#retention.stop();
     this.#health.close();
-    await this.#scheduler.stop();
-    await this.#executor?.stop(timeout);
-    await this.#settler?.stop();
+    await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
+    // A Redis that hangs answers none of this, and must not keep the process from ending.
+    await withinTime(this.#leave(), patience.leave).catch(() => undefined);
     this.#stopped = true;
-    await withinTime(this.#statistics.flush(), patience.connect).catch(() => undefined);
-    if (this.#self) await withinTime(this.#instances.leave(this.#owner), patience.connect).catch(() => undefined);
-    await this.#scheduler.close();
-    await this.#reading.close();
-    await this.#queues.close();
     await Promise.allSettled(this.#asks);
     this.#endOutageLog();
     endConnection(this.#connections.patient);
     endConnection(this.#connections.asking);
     await this.#closeStore();
+  }
+
+  /** Writes what is still in hand, and ends what uses the connections. */
+  async #leave(): Promise<void> {
+    await this.#settler?.stop();
+    this.#stopped = true;
+    await Promise.allSettled([this.#statistics.flush(), this.#self && this.#instances.leave(this.#owner)]);
+    await Promise.allSettled([this.#scheduler.close(), this.#reading.close(), this.#queues.close()]);
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {

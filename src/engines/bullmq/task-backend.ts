@@ -7,17 +7,16 @@ import {
   type MoveToDelayedOpts,
   QueueKeys,
   type RedisClient,
-  RedisConnection,
-  RedisQueueBackend,
+  type RedisConnection,
   type RetryJobOpts,
   raw2NextJobData,
 } from 'bullmq';
-import type { Redis } from 'ioredis';
 import { type ChangeNotes, memberOf, type Transaction } from './change-notes.js';
-import { endConnection, persistently } from './connections.js';
-import type { EngineKeys, Marker } from './keys.js';
+import { persistently } from './connections.js';
+import type { Marker } from './keys.js';
 import { type LockScope, takeLocks } from './run/locks.js';
 import { endMarks, jobFields } from './task-job.js';
+import { WaitingBackend, type WorkerParts, workerArguments } from './waiting-backend.js';
 
 /** What is written together with BullMQ's own step when an attempt ends. */
 export interface EndNotes {
@@ -33,12 +32,7 @@ export interface EndNotes {
   stored?: ((at: number) => void) | undefined;
 }
 
-interface TaskBackendParts {
-  /** Shared by all queues of this process. Its commands wait for a Redis that is unreachable. */
-  redis: Redis;
-  /** What this process is called in lists of workers. */
-  name: string;
-  keys: EngineKeys;
+interface TaskBackendParts extends WorkerParts {
   changes: ChangeNotes;
   /** Milliseconds. */
   lockDuration: number;
@@ -69,7 +63,7 @@ const refusals = { noJob: -1, noLock: -2, notRunning: -3, otherLock: -6 };
  * BullMQ has no place for: the record of the attempt, the marker of an end, and the note for processes that read. It also keeps
  * the fields of this package that came with a job, which BullMQ's parser drops.
  */
-export class TaskBackend extends RedisQueueBackend {
+export class TaskBackend extends WaitingBackend {
   readonly #parts: TaskBackendParts;
   /** How attempts under way end, set just before BullMQ is told. */
   readonly #ends = new Map<string, EndNotes>();
@@ -79,34 +73,23 @@ export class TaskBackend extends RedisQueueBackend {
   readonly #starts = new Map<string, string>();
   /** Jobs that run here although another process has taken over. */
   readonly #lost = new Set<string>();
-  /** The connection that waits for jobs. */
-  #waiting: Redis | undefined;
 
-  constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof RedisQueueBackend>) {
+  constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
     super(...rest);
     this.#parts = parts;
   }
 
-  /** Makes the backends of an engine's workers. Each has a connection of its own that waits for jobs. */
+  /** Makes the backends of an engine's workers. */
   static factory(parts: TaskBackendParts): BackendFactory<TaskBackend> {
-    return (queue, opts) => {
-      const names = new QueueKeys(parts.keys.prefix);
-      // The name by which BullMQ lists workers.
-      const connectionName = `${names.prefix}:${Buffer.from(queue).toString('base64')}:w:${parts.name}`;
-      const main = new RedisConnection(parts.redis, { shared: true, blocking: false });
-      const waiting = parts.redis.duplicate({ connectionName });
-      const blocking = new RedisConnection(waiting, { shared: false, blocking: true });
-      const backend = new TaskBackend(parts, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, blocking);
-      backend.#waiting = waiting;
-      return backend;
-    };
+    return (queue, opts) => new TaskBackend(parts, ...workerArguments(parts, queue, opts));
   }
 
   /** A backend that ends jobs and fetches none. */
   static sharing(connection: RedisConnection, queue: string, parts: TaskBackendParts): TaskBackend {
     const names = new QueueKeys(parts.keys.prefix);
     const opts = { connection: parts.redis, prefix: parts.keys.prefix };
-    return new TaskBackend(parts, connection, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, undefined, false);
+    const toKey = (type: string): string => names.toKey(queue, type);
+    return new TaskBackend(parts, undefined, connection, queue, names.getKeys(queue), toKey, opts, undefined, false);
   }
 
   /** Says how the present attempt of a job ends. It is written with the next step of that job. */
@@ -117,12 +100,6 @@ export class TaskBackend extends RedisQueueBackend {
   /** Whether no end of an attempt is to be stored. */
   get isIdle(): boolean {
     return this.#ends.size === 0;
-  }
-
-  /** BullMQ waits for the end of this connection, which ioredis does not reach while it waits for its next attempt. */
-  override async disconnectBlocking(wait = true): Promise<void> {
-    if (this.#waiting?.status === 'ready') return super.disconnectBlocking(wait);
-    if (this.#waiting && this.#waiting.status !== 'end') endConnection(this.#waiting);
   }
 
   /** The hash of a job that was just fetched, all of its fields as text. */
@@ -302,7 +279,7 @@ export class TaskBackend extends RedisQueueBackend {
     return ifJobExists(super.addLog(jobId, line, keep), 0);
   }
 
-  override async updateProgress(...args: Parameters<RedisQueueBackend['updateProgress']>): Promise<void> {
+  override async updateProgress(...args: Parameters<WaitingBackend['updateProgress']>): Promise<void> {
     return ifJobExists(super.updateProgress(...args), undefined);
   }
 

@@ -9,6 +9,7 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import type { ChangeNotes } from '../change-notes.js';
+import { closeTimeout, untilClosed } from '../closing.js';
 import { RedisWork } from '../connections.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
@@ -24,10 +25,8 @@ import { TaskWorker } from './task-worker.js';
 const gather = { lines: 50, progress: 250 };
 /** Seconds that a job waits which no handler is here for: doubled each time up to the longest. */
 const returned = { first: 1, longest: 60 };
-/** Milliseconds that a stop waits for handlers that were told to stop, and for BullMQ to end. */
-const closing = { obey: 250, bullmq: 5000 };
-/** Milliseconds between two looks at a connection that is lost while this process stops. */
-const pollInterval = 100;
+/** Milliseconds that a stop waits for handlers that were told to stop. */
+const obeyTimeout = 250;
 
 /** Which ended jobs are kept. */
 export interface KeptJobs {
@@ -306,25 +305,19 @@ export class Executor {
       this.#stopping = true;
       this.#parts.logger.warn({ running: this.#running.size }, 'stopped while tasks were running');
       for (const attempt of this.#running) attempt.stop();
-      await this.#drained(closing.obey, closed);
+      await this.#drained(obeyTimeout, closed);
       for (const attempt of this.#running) attempt.handBack();
     }
     this.#stopping = true;
-    await this.#drained(closing.bullmq, closed);
+    await this.#drained(closeTimeout, closed);
     clearTimeout(this.#timer);
     for (const attempt of this.#unwritten) this.#write(attempt);
     this.#stuck.close();
   }
 
-  /** Whether all jobs have ended in time. Without Redis, BullMQ's workers end only after their connection. */
-  async #drained(milliseconds: number, closed: Promise<unknown>): Promise<boolean> {
-    const end = Date.now() + milliseconds;
-    const isClosed = closed.then(() => true);
-    while (Date.now() < end) {
-      if (this.#parts.redis.status !== 'ready' && this.#isIdle()) return true;
-      if (await Promise.race([isClosed, sleep(Math.min(pollInterval, end - Date.now())).then(() => false)])) return true;
-    }
-    return false;
+  /** Whether all jobs have ended within so many milliseconds. */
+  #drained(timeout: number, closed: Promise<unknown>): Promise<boolean> {
+    return untilClosed({ closed, redis: this.#parts.redis, timeout, isIdle: () => this.#isIdle() });
   }
 
   #isIdle(): boolean {
@@ -347,10 +340,6 @@ export function endedOf(end: {
     ms: processedOn === undefined ? undefined : Math.max(0, at - processedOn),
     failure: status === 'failed' ? error : undefined,
   };
-}
-
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /** A job as the runner takes it. */

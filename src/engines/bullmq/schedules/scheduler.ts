@@ -9,8 +9,10 @@ import type { CommandBy, NewTask, Schedule, ScheduleState } from '../../../tasks
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
+import { closeTimeout, untilClosed } from '../closing.js';
 import { RedisWork } from '../connections.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
+import { WaitingBackend } from '../waiting-backend.js';
 import { repeatOptions, repeatStrategy } from './rules.js';
 import { type ScheduleRecord, ScheduleRecords, stateOf, undefinedSince } from './schedule-records.js';
 
@@ -21,12 +23,16 @@ const retryDelay = 1000;
 /** Ticks leave nothing behind, and one that cannot store its task is tried again for some minutes. */
 const tickOptions = { removeOnComplete: true, removeOnFail: true, attempts: 300, backoff: { type: 'fixed', delay: 1000 } } as const;
 
+type TickWorker = Worker<unknown, void, string, WaitingBackend>;
+
 interface SchedulerParts {
   /** For callers. */
   redis: Redis;
   /** For the worker of the ticks: its commands wait for a Redis that is unreachable. */
   patient: Redis;
   keys: EngineKeys;
+  /** What this process is called in lists of workers. */
+  name: string;
   logger: Logger;
   /** Stores a task. Resolves to its id, and to the BullMQ queue that it is in. */
   enqueue(task: NewTask): Promise<{ id: string; queue: string }>;
@@ -45,7 +51,7 @@ export class Scheduler {
   readonly #storing: Background;
   readonly #ticking: Background;
   #queue: Queue | undefined;
-  #worker: Worker | undefined;
+  #worker: TickWorker | undefined;
   #started = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -126,13 +132,14 @@ export class Scheduler {
     return this.#queue;
   }
 
-  #wait(): Worker {
-    const { patient, keys } = this.#parts;
-    const worker = new Worker(tickQueue, (job) => this.#tick(job), {
+  #wait(): TickWorker {
+    const { patient, keys, name } = this.#parts;
+    const options = {
       ...{ connection: patient, prefix: keys.prefix, settings: { repeatStrategy }, concurrency: 10, runRetryDelay: retryDelay },
       // A tick of a process that died is taken by another one.
       ...{ lockDuration: 10_000, stalledInterval: 5000 },
-    });
+    };
+    const worker = new Worker(tickQueue, (job) => this.#tick(job), options, WaitingBackend.factoryFor({ redis: patient, keys, name }));
     worker.on('error', (err) => this.#ticking.failed(err));
     worker.on('ready', () => this.#ticking.worked());
     return worker;
@@ -226,8 +233,7 @@ export class Scheduler {
     this.#started = false;
     clearTimeout(this.#timer);
     const closed = Promise.allSettled([this.#worker?.close()]);
-    // Without Redis, BullMQ's worker ends only after its connection.
-    if (this.#parts.patient.status === 'ready') await closed;
+    await untilClosed({ closed, redis: this.#parts.patient, timeout: closeTimeout, isIdle: () => true });
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
-import { sleep, waitFor } from '../../../helpers/wait.js';
+import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
 
 (hasRedis ? describe : describe.skip)('schedules of the Redis engine', () => {
   const forEach = new RedisForEach();
@@ -64,6 +64,29 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     expect(stored['last:ticking']).toBeDefined();
     await sleep(0.1);
     expect(runs).toBeLessThanOrEqual(2);
+  });
+
+  it.each([
+    ['ends', [0, 0.005, 0.02, 0.05], () => forEach.redis.stop('SIGKILL')],
+    ['hangs', [0.02], async () => forEach.redis.signal('SIGSTOP')],
+  ])('let a process stop while Redis %s', async (_name, delays, disturb) => {
+    for (const seconds of delays) {
+      const tasks = manager();
+      tasks.schedule(
+        'ticking',
+        tasks.task('tick', () => 1),
+        { every: 60 },
+      );
+      await tasks.start();
+      await waitFor(async () => (await tasks.describe()).schedules[0]?.nextRunAt);
+      const stopped = tasks.stop({ timeout: 0 }).then(() => 'stopped');
+      const disturbed = disturb();
+      await sleep(seconds);
+      expect([seconds, await Promise.race([stopped, sleep(promptly)])]).toEqual([seconds, 'stopped']);
+      await disturbed;
+      await forEach.redis.stop('SIGKILL');
+      await forEach.redis.start();
+    }
   });
 
   it('are paused, resumed, run now, and refused for removal while defined', async () => {
