@@ -125,9 +125,7 @@ const rows = {
 };
 
 const mine = ours();
-const others = [await bullmq('everysec', 6397), await bullmq('always', 6396), await pgBoss(), await sidequest()].filter(
-  (each) => each !== undefined,
-);
+const others = [await bullmq('everysec'), await bullmq('always'), await pgBoss(), await sidequest()].filter((each) => each !== undefined);
 const show = (/** @type {number} */ value) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 2 : 0 });
 
 for (const [row, { unit, lessIsBetter, inProcess, measure }] of Object.entries(rows)) {

@@ -46,9 +46,9 @@ export function ours() {
   };
 }
 
-/** @param {'everysec' | 'always'} fsync @param {number} port @returns {Promise<Contender>} */
-export async function bullmq(fsync, port) {
-  const redis = await startRedis(port, fsync);
+/** @param {'everysec' | 'always'} fsync @returns {Promise<Contender>} */
+export async function bullmq(fsync) {
+  const redis = await startRedis(fsync);
   const connection = { host: '127.0.0.1', port: redis.port, maxRetriesPerRequest: null };
   let queues = 0;
   return {

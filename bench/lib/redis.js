@@ -1,30 +1,53 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { atExit } from './at-exit.js';
 
 /**
- * Starts a Redis on a port and in a folder of its own. What it answers is on disk within a second (`everysec`, BullMQ's usual
- * setting), or at once (`always`).
- * @param {'everysec' | 'always'} fsync
+ * Starts a Redis on a free port, with a temporary folder. What it has acknowledged is on disk within a second (`everysec`, the
+ * usual setting with BullMQ), or at once (`always`). `stop` ends it and removes the folder; so does the end of this process.
+ * @param {'everysec' | 'always'} [fsync]
  */
-export async function startRedis(port = 6399, fsync = 'everysec') {
+export async function startRedis(fsync = 'everysec') {
   const dir = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
-  const server = spawn(
-    'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', fsync, '--dir', dir],
-    {
-      stdio: 'ignore',
-    },
-  );
+  const port = await freePort();
+  const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', fsync];
+  const server = spawn('redis-server', [...options, '--dir', dir], { stdio: 'ignore' });
   server.on('error', () => console.error('redis-server is missing; install it (Debian: apt-get install redis-server)'));
-  await setTimeout(500);
-  return {
-    port,
-    stop() {
-      server.kill();
-      rmSync(dir, { recursive: true, force: true });
-    },
-  };
+  const stop = atExit(() => {
+    server.kill('SIGKILL');
+    // The server may write its file for a moment longer.
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+  });
+  for (let tries = 0; !(await accepts(port)); tries++) {
+    if (server.pid === undefined || server.exitCode !== null || tries === 200) throw new Error('redis-server has not started');
+    await setTimeout(50);
+  }
+  return { port, stop };
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** @param {number} port */
+async function accepts(port) {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }

@@ -26,3 +26,27 @@ export async function compare(row, { unit, ours, peer, peerName, rounds = 5, les
     `| ${row} | ${show(median(mine))} | ${show(median(theirs))} (${peerName}) | ${unit}${lessIsBetter ? ', less is better' : ''} | ${ratio.toFixed(2)} × |`,
   );
 }
+
+/**
+ * Measures two contenders in turn, each first in every other round, and resolves to the figures of each by their names.
+ * `label` is shown with the ratios of each round, on the standard error output.
+ * @template T @template {string} K
+ * @param {{ label: string, rounds: number, mine: T, peer: T, measure: (contender: T) => Promise<Record<K, number>> }} contest
+ */
+export async function inTurn({ label, rounds, mine, peer, measure }) {
+  const figures = /** @type {Record<K, { mine: number[], peer: number[] }>} */ ({});
+  for (let round = 0; round < rounds; round++) {
+    const first = await measure(round % 2 === 0 ? mine : peer);
+    const second = await measure(round % 2 === 0 ? peer : mine);
+    const [own, other] = round % 2 === 0 ? [first, second] : [second, first];
+    const names = /** @type {K[]} */ (Object.keys(own));
+    for (const name of names) {
+      figures[name] ??= { mine: [], peer: [] };
+      figures[name].mine.push(own[name]);
+      figures[name].peer.push(other[name]);
+    }
+    const ratios = names.map((name) => `${name} ${(own[name] / other[name]).toFixed(2)}`);
+    console.error(`${label}, round ${round + 1}: ${ratios.join(', ')}`);
+  }
+  return figures;
+}

@@ -1,0 +1,26 @@
+// Ends what a benchmark has started, however the benchmark ends.
+
+/** @type {Set<() => void>} */
+const cleanups = new Set();
+
+/**
+ * Calls `work` when this process exits, after an error or a signal too, unless it was called before. Returns what calls it now.
+ * @param {() => void} work It must not wait for anything.
+ */
+export function atExit(work) {
+  const clean = () => {
+    if (cleanups.delete(clean)) work();
+  };
+  cleanups.add(clean);
+  return clean;
+}
+
+process.on('exit', () => {
+  // What was started last ends first.
+  for (const clean of [...cleanups].reverse()) clean();
+});
+for (const [signal, code] of /** @type {const} */ ([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+]))
+  process.once(signal, () => process.exit(code));
