@@ -4,6 +4,9 @@ import type { Logger } from '../../options.js';
 import { writeOncePerTurn } from './one-write.js';
 import { connectRedis, plainError, type RedisConnection, RedisTimeout } from './redis-connection.js';
 
+/** How BullMQ uses a connection of the caller: it defines its scripts and sends nothing by itself, because `RedisHealth` checks the version. */
+export const lentConnection = { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true } as const;
+
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
   /** For callers: a command fails soon if Redis is unreachable. */
@@ -12,7 +15,7 @@ export interface Connections {
   patient: Redis;
 }
 
-/** Opens the connections of an engine. @throws TypeError for what is no connection. */
+/** Makes the connections of an engine, which connect when they are first used. @throws TypeError or RangeError if this is no connection. */
 export function openConnections(connection: RedisConnection): Connections {
   const asking = connectRedis(connection);
   const patient = asking.duplicate({

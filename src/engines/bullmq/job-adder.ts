@@ -1,5 +1,6 @@
 import { type IRedisTransaction, type JobJson, QueueKeys, type RedisClient, RedisConnection, RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { lentConnection } from './connections.js';
 import type { EngineKeys } from './keys.js';
 
 /** Adds jobs to any queue of an engine by BullMQ's own scripts, over one connection that belongs to the caller. */
@@ -11,7 +12,7 @@ export class JobAdder {
 
   constructor(redis: Redis, { prefix }: EngineKeys) {
     this.#names = new QueueKeys(prefix);
-    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
+    this.#connection = new RedisConnection(redis, lentConnection);
     this.#connection.on('error', () => undefined);
     const toKey = (type: string): string => this.#names.toKey('', type);
     // This backend only lends its scripts, so it needs no queue and no connection of its own.

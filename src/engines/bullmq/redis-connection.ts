@@ -1,16 +1,21 @@
 import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
-import { rangeError, wrongType } from '../../options.js';
+import { numberOption, rangeError, typeError, wrongSecret, wrongSecretType, wrongType } from '../../options.js';
 
 /** How answers are shaped is for this package to say. */
-type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
+type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'> & {
+  /** A `redis://` or `rediss://` URL, as BullMQ takes it beside options of ioredis. */
+  url?: string;
+};
 
-/** Where a Redis is: options of ioredis, a `redis://` URL, or a client of it, which is copied and stays as it is. */
+/** Where Redis is: options of ioredis, a `redis://` or `rediss://` URL, or an ioredis client, which is duplicated and stays as it is. */
 export type RedisConnection = RedisOptions | Redis | string;
 
 /** Milliseconds that a command waits for the connection, and for its answer: less than a request waits for its session. */
 const patience = { connect: 700, answer: 900 };
 
 const failing: RedisOptions = {
+  // An engine or a store that is never used must not keep the process alive.
+  lazyConnect: true,
   // Who cannot be asked says so at once: "cannot tell" must not wait for minutes, and is never told as "no".
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
@@ -18,33 +23,74 @@ const failing: RedisOptions = {
   retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
 };
 
-/** A connection of its own, whose commands fail soon where the Redis is away, and which comes back by itself. Throws a TypeError for what is no connection. */
+/**
+ * Makes a connection of its own, which connects when {@link whenReady} first waits for it. Its commands fail soon if Redis is
+ * unreachable, and it reconnects by itself.
+ *
+ * @throws TypeError or RangeError if this is no connection. The error never holds a password.
+ */
 export function connectRedis(connection: RedisConnection): Redis {
-  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null))
-    throw wrongType('connection', connection, 'options of ioredis, a redis:// URL or a client of ioredis');
-  const own = { ...failing, replyMapping: 'legacy' as const };
-  const redis =
-    typeof connection === 'string'
-      ? new Redis(connection, own)
-      : isClient(connection)
-        ? connection.duplicate(own)
-        : new Redis({ ...connection, ...own });
-  if (redis.options.keyPrefix) {
-    redis.disconnect();
+  const redis = clientOf(connection);
+  // A URL may have it too.
+  if (redis.options.keyPrefix)
     throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
-  }
   // Each command tells of its own failure; without a listener the event would end the process.
   redis.on('error', () => {});
   return redis;
 }
 
+const accepted = 'options of ioredis such as { host, port }, a redis:// or rediss:// URL, or an ioredis client';
+
+function clientOf(connection: RedisConnection): Redis {
+  const own = { ...failing, replyMapping: 'legacy' as const };
+  if (typeof connection === 'string') return new Redis(redisUrl('connection', connection), own);
+  if (typeof connection !== 'object' || connection === null || Object.prototype.toString.call(connection) !== '[object Object]')
+    throw wrongSecretType('connection', connection, accepted);
+  if (isClient(connection)) return connection.duplicate(own);
+  const { url, ...options } = connection;
+  checkOptions(options);
+  const all = { ...options, ...own };
+  return url === undefined ? new Redis(all) : new Redis(redisUrl('connection.url', url), all);
+}
+
+/** Checks a URL of Redis. It may hold a password, so the error does not show it. */
+function redisUrl(option: string, url: unknown): string {
+  if (typeof url !== 'string') throw wrongSecretType(option, url, 'a redis:// or rediss:// URL');
+  if (!isRedisUrl(url)) throw wrongSecret(option, option === 'connection' ? accepted : 'a redis:// or rediss:// URL', RangeError);
+  return url;
+}
+
+function isRedisUrl(text: string): boolean {
+  try {
+    const { protocol, username, password } = new URL(text);
+    // ioredis decodes both, which fails for a lone percent sign.
+    decodeURIComponent(username + password);
+    return protocol === 'redis:' || protocol === 'rediss:';
+  } catch {
+    return false;
+  }
+}
+
+/** A client of another library, or of a cluster, has `duplicate` too, which takes other arguments. */
 function isClient(connection: RedisOptions | Redis): connection is Redis {
-  return typeof (connection as Partial<Redis>).duplicate === 'function';
+  const { duplicate, defineCommand, isCluster } = connection as Partial<Redis>;
+  if (typeof duplicate !== 'function') return false;
+  if (typeof defineCommand === 'function' && isCluster !== true) return true;
+  throw typeError(`connection is a client of ${isCluster === true ? 'a Redis Cluster' : 'another library'}; it must be ${accepted}`);
+}
+
+/** Checks options in whose place ioredis would silently use its default host or port. */
+function checkOptions(options: RedisOptions): void {
+  const { host, port } = options;
+  if (host !== undefined && (typeof host !== 'string' || host === ''))
+    throw wrongType('connection.host', host, 'the name or address of a host');
+  const number: unknown = typeof port === 'string' && port !== '' ? Number(port) : port;
+  numberOption('connection.port', number, undefined, { min: 1, max: 65_535, integer: true });
 }
 
 const waiting = new WeakMap<Redis, Promise<void>>();
 
-/** Waits until the connection is there, for some milliseconds. @throws Error where it is not. */
+/** Connects if that has not begun, and waits some milliseconds until the connection is there. @throws Error if it is not. */
 export function whenReady(redis: Redis, milliseconds = patience.connect): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve();
   let wait = waiting.get(redis);
@@ -72,6 +118,8 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
     const timer = setTimeout(() => settle(last), milliseconds);
     redis.on('ready', ready).on('error', note).on('end', ended);
     if (redis.status === 'end') ended();
+    // Its retries go on after a first attempt that fails.
+    if (redis.status === 'wait') redis.connect().catch(() => undefined);
   });
 }
 

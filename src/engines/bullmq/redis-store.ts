@@ -2,13 +2,14 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
+import { endConnection } from './connections.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
-  /** What the names of its keys begin with. Default `koa-taskflow`. */
+  /** What the names of its keys begin with: 1 to 100 characters without braces and spaces. Default `koa-taskflow`. */
   prefix?: string | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
@@ -115,7 +116,7 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
   const prefix = stringOption('prefix', given.prefix, 'koa-taskflow', {
     maxLength: 100,
     pattern: /^[^{}\s]+$/,
-    accepted: 'text without braces and spaces',
+    accepted: 'text of 1 to 100 characters without braces and spaces',
   });
   const logger = loggerOption('logger', given.logger);
   // In braces, so that a cluster keeps all of them on one node and scripts may use several.
@@ -191,7 +192,7 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
     async close() {
       closed = true;
       changes.close();
-      redis.disconnect();
+      endConnection(redis);
     },
   };
 

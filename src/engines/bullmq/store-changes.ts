@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { StoreEntry, StoreValue } from '../../store/shared-store.js';
+import { endConnection } from './connections.js';
 import { whenReady, withinTime } from './redis-connection.js';
 
 /** Milliseconds that one question for changes waits in the Redis, and beyond which it is taken for dead. */
@@ -31,7 +32,7 @@ export class StoreChanges {
 
   close(): void {
     this.#closed = true;
-    this.#redis.disconnect();
+    endConnection(this.#redis);
     this.#fail(new Error('the store is closed'));
   }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { keptEntries, memberOf } from '../change-notes.js';
+import { lentConnection } from '../connections.js';
 import type { JobState } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
@@ -86,7 +87,7 @@ export class JobSteps {
     this.#keys = keys;
     this.#kept = kept;
     this.#names = new QueueKeys(keys.prefix);
-    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
+    this.#connection = new RedisConnection(redis, lentConnection);
     this.#connection.on('error', () => undefined);
     for (const [name, script] of Object.entries(stepScripts)) redis.defineCommand(commandOf(name as StepScript), script);
   }

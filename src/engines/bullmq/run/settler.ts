@@ -7,7 +7,7 @@ import type { Logger } from '../../../options.js';
 import type { TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { ChangeNotes } from '../change-notes.js';
-import { RedisWork } from '../connections.js';
+import { lentConnection, RedisWork } from '../connections.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
@@ -78,7 +78,7 @@ export class Settler {
     const { redis, lockDuration, logger } = parts;
     this.#steadiness = new Steadiness(redis, lockDuration);
     this.#background = new RedisWork(logger, 'looking for tasks of processes that died');
-    this.#connection = new BullmqConnection(redis, { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true });
+    this.#connection = new BullmqConnection(redis, lentConnection);
     this.#connection.on('error', () => undefined);
   }
 
