@@ -4,6 +4,8 @@ export type { StatsOptions } from './engines/stats-option.js';
 export { type ErrorCode, errorCodes, TaskflowError, type TaskflowErrorOptions } from './errors.js';
 export {
   type AdminSource,
+  type EmbeddedManagerOptions,
+  type EngineManagerOptions,
   type StartOptions,
   type StopOptions,
   type TaskLimits,

@@ -46,20 +46,26 @@ import type { Aggregates, Command, DetailQuery, FindQuery, LinesQuery, TaskList,
 import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
 import { knownTarget } from './tasks/unknown-target.js';
 
-/** Options of a {@link TaskManager}. */
-export interface TaskManagerOptions {
-  /** Path of the SQLite file the tasks are kept in, or `':memory:'`. Default `tasks.db`. */
-  database?: string | undefined;
-  /** Another engine instead of the embedded one. */
-  engine?: TaskEngine | undefined;
-  /** Tasks run at once in this process. Default 10. */
+/** Options of a {@link TaskManager} with any engine. */
+interface CommonOptions {
+  /** Tasks run at once in this process, 1 to 10,000. Default 10. */
   concurrency?: number | undefined;
   limits?: TaskLimits | undefined;
   /**
-   * Encrypts the arguments and results of tasks in the database: 32 random characters or more, or a list of such keys, of
-   * which the first encrypts and all decrypt. Default: they are stored as they are.
+   * Encrypts the arguments and results of tasks where they are stored: 32 random characters or more, or a list of such keys, of
+   * which the first encrypts and all decrypt. Names, tags, idempotency keys, errors and log lines are stored as they are.
+   * Default: nothing is encrypted.
    */
   encryptionKeys?: string | readonly string[] | undefined;
+  /** The app's pino logger, or `false` for silence. */
+  logger?: Logger | false | undefined;
+}
+
+/** Options of a {@link TaskManager} with the embedded engine. */
+export interface EmbeddedManagerOptions extends CommonOptions {
+  engine?: undefined;
+  /** Path of the SQLite file the tasks are kept in, or `':memory:'`. Default `tasks.db`. */
+  database?: string | undefined;
   /** Days that an ended task is kept. Default: for ever. */
   retentionDays?: number | undefined;
   /** How many ended tasks are kept. Default: all. */
@@ -68,9 +74,21 @@ export interface TaskManagerOptions {
   stats?: StatsOptions | undefined;
   /** Seconds between two looks for what other processes did. Default 0.25. */
   pollInterval?: number | undefined;
-  /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
 }
+
+/** Options of a {@link TaskManager} with another engine, whose factory has the options for storage, retention and statistics. */
+export interface EngineManagerOptions extends CommonOptions {
+  /** Another engine instead of the embedded one, such as `bullmqEngine` returns. */
+  engine: TaskEngine;
+  database?: undefined;
+  retentionDays?: undefined;
+  retentionCount?: undefined;
+  stats?: undefined;
+  pollInterval?: undefined;
+}
+
+/** Options of a {@link TaskManager}. */
+export type TaskManagerOptions = EmbeddedManagerOptions | EngineManagerOptions;
 
 /** What can be shown and controlled, with a place for sessions: a `TaskManager`, or queues of BullMQ. */
 export interface AdminSource extends TaskSource {
@@ -446,16 +464,17 @@ export class TaskManager implements TaskSource {
   }
 }
 
-function engineOf(
-  { database, engine, pollInterval, retentionDays, retentionCount, stats }: TaskManagerOptions,
-  logger: Logger,
-  warn: DurationWarning,
-): TaskEngine {
-  const statistics = statsOption(stats);
+/** Options of the embedded engine that other engines have in their own factory, or not at all. */
+const embeddedOptions = ['retentionDays', 'retentionCount', 'stats', 'pollInterval'] as const;
+
+function engineOf(options: TaskManagerOptions, logger: Logger, warn: DurationWarning): TaskEngine {
+  const { database, engine, pollInterval, retentionDays, retentionCount, stats } = options;
   if (engine !== undefined) {
     if (database !== undefined) throw typeError('database and engine cannot be combined; an engine has its own storage');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
-      throw wrongType('engine', engine, 'a TaskEngine, such as bullmqEngine(redis) returns');
+      throw wrongType('engine', engine, 'a TaskEngine, such as bullmqEngine({ connection }) returns');
+    const misplaced = embeddedOptions.find((option) => options[option] !== undefined);
+    if (misplaced !== undefined) throw misplacedOption(misplaced);
     return engine;
   }
   return new EmbeddedEngine({
@@ -468,7 +487,15 @@ function engineOf(
           ? undefined
           : numberOption('retentionDays', retentionDays, 0, { above: true, max: 36_500, unit: 'days' }) * 86_400_000,
       count: numberOption('retentionCount', retentionCount, undefined, { integer: true }),
-      statistics,
+      statistics: statsOption(stats),
     },
   });
+}
+
+function misplacedOption(option: (typeof embeddedOptions)[number]): TypeError {
+  const advice =
+    option === 'pollInterval'
+      ? 'leave it out'
+      : `give ${option} to the factory of the engine, such as bullmqEngine({ connection, ${option} })`;
+  return typeError(`${option} and engine cannot be combined; ${option} is an option of the embedded engine: ${advice}`);
 }

@@ -12,7 +12,7 @@ const withCode = (code: string) => expect.objectContaining({ code });
 describe('A TaskManager', () => {
   const made: TaskManager[] = [];
   const manager = (options?: TaskManagerOptions): TaskManager => {
-    const tasks = new TaskManager({ logger: false, ...(!options?.engine && { database: ':memory:' }), ...options });
+    const tasks = new TaskManager(options?.engine ? { logger: false, ...options } : { logger: false, database: ':memory:', ...options });
     made.push(tasks);
     return tasks;
   };

@@ -19,6 +19,8 @@ import {
   taskProgress,
 } from '../src/index.js';
 
+import { testEngine } from '../src/testing/test-engine.js';
+
 /*
  * What people do wrong in their first hour. Each mistake must end at once, with an error that names the option or the argument
  * and what is accepted.
@@ -36,6 +38,7 @@ const manager = (options: object = {}): TaskManager => {
   return tasks;
 };
 const noop = (): number => 1;
+const withEngine = (options: object) => new TaskManager({ engine: testEngine(), ...wrong<object>(options) });
 const send = (options?: object) => manager().task('send', noop, options);
 const loose = () => manager().task('send', (..._args: never[]) => 1);
 const user: [string, string] = ['admin', 'correct horse battery'];
@@ -57,6 +60,25 @@ const ofManager: Mistake[] = [
   ['words for days', () => manager({ retentionDays: '30 days' }), 'TypeError', 'INVALID_INPUT', /^retentionDays/],
   ['a logger that is true', () => manager({ logger: true }), 'TypeError', 'INVALID_INPUT', /^logger.*pino.*false/],
   ['a short encryption key', () => manager({ encryptionKeys: 'secret' }), 'RangeError', 'INVALID_INPUT', /^encryptionKeys.*32/],
+  ['retention beside an engine', () => withEngine({ retentionDays: 7 }), 'TypeError', 'INVALID_INPUT', /^retentionDays.*bullmqEngine/],
+  ['a count beside an engine', () => withEngine({ retentionCount: 7 }), 'TypeError', 'INVALID_INPUT', /^retentionCount.*bullmqEngine/],
+  ['statistics beside an engine', () => withEngine({ stats: {} }), 'TypeError', 'INVALID_INPUT', /^stats.*bullmqEngine/],
+  ['a poll interval beside an engine', () => withEngine({ pollInterval: 1 }), 'TypeError', 'INVALID_INPUT', /^pollInterval.*engine/],
+  [
+    'an interval of a millisecond',
+    () => manager().schedule('tick', noop, { every: 0.001 }),
+    'RangeError',
+    'INVALID_INPUT',
+    /^every.*0\.05/,
+  ],
+  ['an interval that is no number', () => manager().schedule('tick', noop, { every: Number.NaN }), 'TypeError', 'INVALID_INPUT', /^every/],
+  [
+    'an endless interval',
+    () => manager().schedule('tick', noop, { every: Number.POSITIVE_INFINITY }),
+    'RangeError',
+    'INVALID_INPUT',
+    /^every/,
+  ],
   ['database and engine', () => manager({ engine: {} }), 'TypeError', 'INVALID_INPUT', /database and engine/],
   [
     'a folder that is missing',

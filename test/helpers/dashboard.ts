@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import Koa from 'koa';
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { bullmqEngine } from '../../src/engines/bullmq/engine.js';
-import { TaskManager, type TaskManagerOptions, taskAdmin } from '../../src/index.js';
+import { type EmbeddedManagerOptions, TaskManager, type TaskManagerOptions, taskAdmin } from '../../src/index.js';
 import { startBrowser } from './browser.js';
 import { cheapHash, password, secretKey } from './passwords.js';
 import { RedisServer } from './redis.js';
@@ -110,7 +110,10 @@ export class Dashboard {
 }
 
 /** A dashboard for each test of a file, in one browser. */
-export function useDashboard(options: TaskManagerOptions = { database: ':memory:' }, displayFuncArgs = true): Dashboard {
+export function useDashboard(
+  options: Omit<EmbeddedManagerOptions, 'retentionDays' | 'retentionCount' | 'stats' | 'pollInterval'> = { database: ':memory:' },
+  displayFuncArgs = true,
+): Dashboard {
   const dashboard = new Dashboard();
   // A file of tests that is taken in by another one runs on the engine that is said there.
   const onRedis = process.env.TEST_ENGINE === 'bullmq';

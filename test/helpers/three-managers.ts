@@ -1,11 +1,11 @@
-import { TaskManager, type TaskManagerOptions } from '../../src/manager.js';
+import { type EmbeddedManagerOptions, TaskManager } from '../../src/manager.js';
 import type { Task } from '../../src/tasks/definition.js';
 import type { Tasks } from '../../src/testing/index.js';
 import type { EngineProcess } from './remote-engine.js';
 
 /** Three managers on one file that look like one: what one enqueues, another runs here, and the third shows and commands. */
-export function threeManagers(options: TaskManagerOptions, [enqueuing, showing]: readonly [EngineProcess, EngineProcess]): Tasks {
-  const { database = '', pollInterval, ...rest } = options;
+export function threeManagers(options: EmbeddedManagerOptions, [enqueuing, showing]: readonly [EngineProcess, EngineProcess]): Tasks {
+  const { database = '', pollInterval, retentionDays: _days, retentionCount: _count, stats: _stats, ...rest } = options;
   const enqueues = new TaskManager({ ...rest, engine: enqueuing.engine({ database, pollInterval: pollInterval ?? 0.25 }) });
   const runs = new TaskManager(options);
   const shows = new TaskManager({ ...rest, engine: showing.engine({ database, pollInterval: pollInterval ?? 0.25 }) });

@@ -2,7 +2,7 @@
  * What must not compile. Each line below its comment is an error; where one is not, the check of the types fails.
  */
 
-import type { BackgroundTasks } from 'koa-taskflow';
+import type { BackgroundTasks, TaskEngine } from 'koa-taskflow';
 import {
   backgroundTasks,
   createAuth,
@@ -61,6 +61,18 @@ tasks.task('buffer', (data: Buffer) => data);
 // Options are those that there are.
 // @ts-expect-error no such option of a manager
 new TaskManager({ databse: 'x' });
+declare const engine: TaskEngine;
+new TaskManager({ engine, concurrency: 5, encryptionKeys: 'k', logger: false });
+// @ts-expect-error an engine has its own storage
+new TaskManager({ engine, database: 'x' });
+// @ts-expect-error an engine has its own retention
+new TaskManager({ engine, retentionDays: 7 });
+// @ts-expect-error an engine has its own retention
+new TaskManager({ engine, retentionCount: 7 });
+// @ts-expect-error an engine has its own statistics
+new TaskManager({ engine, stats: { minuteDays: 7 } });
+// @ts-expect-error an engine has its own way to see other processes
+new TaskManager({ engine, pollInterval: 1 });
 // @ts-expect-error no such option of a task
 tasks.task('x', () => {}, { retry: 3 });
 // @ts-expect-error no such option of a call: it is runIn

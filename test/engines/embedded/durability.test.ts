@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { TaskManager, type TaskManagerOptions } from '../../../src/manager.js';
+import { type EmbeddedManagerOptions, TaskManager } from '../../../src/manager.js';
 import type { TaskDetail } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { quickest } from '../../helpers/quickest.js';
@@ -8,7 +8,7 @@ import { waitFor } from '../../helpers/wait.js';
 describe('a restart', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let managers: TaskManager[];
-  const open = (options: TaskManagerOptions = {}): TaskManager => {
+  const open = (options: EmbeddedManagerOptions = {}): TaskManager => {
     const made = new TaskManager({ database: folder.file('tasks.db'), logger: false, pollInterval: 0.02, ...options });
     managers.push(made);
     return made;
