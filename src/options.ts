@@ -99,17 +99,19 @@ interface SecondsRules {
   warn: DurationWarning;
   /** Whether 0 is accepted. */
   zero?: boolean;
+  /** The shortest duration; any above zero if it is absent. */
+  min?: number;
   max?: number;
 }
 
-/** A duration in seconds above zero; fractions are allowed, at most ten years. Warns of a value that looks like milliseconds. */
+/** A duration in seconds, above zero and at most ten years; fractions are allowed. Warns of a value that looks like milliseconds. */
 export function secondsOption<D extends number | undefined>(
   option: string,
   value: unknown,
   fallback: D,
-  { warn, zero = false, max = 315_360_000 }: SecondsRules,
+  { warn, zero = false, min = 0, max = 315_360_000 }: SecondsRules,
 ): number | D {
-  const seconds = numberOption(option, value, fallback, { min: 0, above: !zero, max, unit: 'seconds' });
+  const seconds = numberOption(option, value, fallback, { min, above: !zero && min === 0, max, unit: 'seconds' });
   if (value !== undefined) checkSeconds(option, seconds, warn);
   return seconds;
 }
@@ -156,7 +158,13 @@ export function stringOption<D extends string | undefined>(
 ): string | D {
   if (value === undefined) return fallback;
   if (typeof value !== 'string') throw wrongType(option, value, accepted);
-  if (value.length > maxLength || !pattern.test(value)) throw outOfRange(option, value, accepted);
+  if (value.length > maxLength)
+    throw outOfRange(
+      option,
+      value,
+      `at most ${maxLength.toLocaleString('en')} characters long; it has ${value.length.toLocaleString('en')}`,
+    );
+  if (!pattern.test(value)) throw outOfRange(option, value, accepted);
   return value;
 }
 

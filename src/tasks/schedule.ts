@@ -11,7 +11,7 @@ interface ScheduleHabits {
 }
 
 interface ScheduleRule extends ScheduleHabits {
-  /** Seconds between two runs. */
+  /** Seconds between two runs, from 0.05 to ten years; fractions are allowed. */
   every?: number | undefined;
   /** Five fields, or six with seconds first. */
   cron?: string | undefined;
@@ -41,6 +41,9 @@ export interface Timetable {
    */
   next(from: number, last?: number): number | undefined;
 }
+
+/** Seconds: each run is a task, and one every few milliseconds is a slip of the unit. */
+const shortestInterval = 0.05;
 
 const usage = 'tasks.schedule(name, task, { every: 60 })';
 
@@ -87,7 +90,7 @@ export function readTimetable(
     return { ...habits, rule: `${cron.trim().replace(/\s+/g, ' ')} ${zone}`, next };
   }
   if (timezone !== undefined) throw typeError(`${where}: timezone applies to cron only; leave it out with every`);
-  const step = Math.max(1, Math.round(secondsOption(`every of ${where}`, every, 1, { warn }) * 1000));
+  const step = Math.round(secondsOption(`every of ${where}`, every, 1, { warn, min: shortestInterval }) * 1000);
   // Counted from one fixed moment, so that lateness of one run never moves the next.
   return {
     ...habits,

@@ -6,25 +6,29 @@ import type { RedisConnection } from './redis-connection.js';
 
 /** Options of {@link bullmqEngine}. */
 export interface BullmqEngineOptions {
-  /** Where Redis is: options of ioredis, a `redis://` URL, or an ioredis client, which is duplicated and stays as it is. */
+  /**
+   * Where Redis is: options of ioredis, a `redis://` or `rediss://` URL, or an ioredis client, which is duplicated and stays as it
+   * is. The engine connects when it is started or first used.
+   */
   connection: RedisConnection;
   /**
-   * Prefix of all keys. Engines with the same prefix on the same Redis share their tasks. Other BullMQ tools see the queues
-   * under the prefix in braces, such as `{koa-taskflow}`. Default `koa-taskflow`.
+   * Prefix of all keys, 1 to 100 characters without braces, colons and spaces. Engines with the same prefix on the same Redis
+   * share their tasks. Other BullMQ tools see the queues under the prefix in braces, such as `{koa-taskflow}`. Default
+   * `koa-taskflow`.
    */
   prefix?: string | undefined;
   /**
-   * Seconds after which a running task counts as crashed if its worker has not renewed its lock. A handler that blocks the event
-   * loop for longer counts as crashed too. Default 20.
+   * Seconds after which a running task counts as crashed if its worker has not renewed its lock, 1 to 3,600. A handler that
+   * blocks the event loop for longer counts as crashed too. Default 20.
    */
   lockDuration?: number | undefined;
-  /** Seconds between two checks for crashed tasks, over all processes. Default 5. */
+  /** Seconds between two checks for crashed tasks, over all processes, 1 to 3,600. Default 5. */
   stalledInterval?: number | undefined;
-  /** How many days a task is kept after its end. Default 7. */
+  /** How many days a task is kept after its end, above 0 and at most 36,500; fractions are allowed. Default 7. */
   retentionDays?: number | undefined;
   /**
-   * How many ended tasks each queue keeps: this many in the state `success`, and this many in any other ended state. Default
-   * 100,000.
+   * How many ended tasks each queue keeps: this many in the state `success`, and this many in any other ended state. 1 to
+   * 10,000,000, default 100,000.
    */
   retentionCount?: number | undefined;
   /** How long the statistics by minute and by hour are kept. */
@@ -49,7 +53,7 @@ const optionNames = [
  * Processes that only run tasks keep no history. Redis must be 6.2 or newer, must not evict keys (`maxmemory-policy noeviction`)
  * and should have `appendonly yes`: then a crash of Redis loses about the last second, or nothing with `appendfsync always`.
  *
- * @throws TypeError or RangeError for a wrong option.
+ * @throws TypeError or RangeError for a wrong option, before it connects.
  * @example
  * ```ts
  * const tasks = new TaskManager({ engine: bullmqEngine({ connection: 'redis://127.0.0.1:6379' }) });
@@ -64,11 +68,11 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
     prefix: stringOption('prefix', given.prefix, 'koa-taskflow', {
       maxLength: 100,
       pattern: /^[^{}\s:]+$/,
-      accepted: 'text without braces, colons and spaces',
+      accepted: 'text of 1 to 100 characters without braces, colons and spaces',
     }),
     logger,
-    lockDuration: secondsOption('lockDuration', given.lockDuration, 20, { warn, max: 3600 }) * 1000,
-    stalledInterval: secondsOption('stalledInterval', given.stalledInterval, 5, { warn, max: 3600 }) * 1000,
+    lockDuration: secondsOption('lockDuration', given.lockDuration, 20, { warn, min: 1, max: 3600 }) * 1000,
+    stalledInterval: secondsOption('stalledInterval', given.stalledInterval, 5, { warn, min: 1, max: 3600 }) * 1000,
     kept: {
       age: numberOption('retentionDays', given.retentionDays, 7, { above: true, max: 36_500, unit: 'days' }) * 86_400,
       count: numberOption('retentionCount', given.retentionCount, 100_000, { min: 1, max: 10_000_000, integer: true }),

@@ -7,8 +7,9 @@ import type { EngineKeys } from './keys.js';
 import type { CatalogEntry, QueueCatalog } from './queue-catalog.js';
 import { isDelayed, toJob } from './task-job.js';
 
+const mebibyte = 1024 * 1024;
 /** Tasks of one call, and their size: Redis does nothing else while it stores them. */
-const most = { tasks: 10_000, bytes: 16 * 1024 * 1024 };
+const most = { tasks: 10_000, bytes: 16 * mebibyte };
 
 interface EnqueuerParts {
   redis: Redis;
@@ -90,9 +91,11 @@ function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
 
 function checkSize(tasks: readonly NewTask[]): void {
   const bytes = tasks.reduce((sum, { args }) => sum + Buffer.byteLength(args), 0);
-  if (tasks.length > most.tasks || bytes > most.bytes)
-    throw new TaskflowError(
-      'INVALID_INPUT',
-      `${tasks.length} tasks with ${bytes} bytes of arguments cannot be stored in one step; on Redis one call can store ${most.tasks} tasks and ${most.bytes} bytes.`,
-    );
+  if (tasks.length <= most.tasks && bytes <= most.bytes) return;
+  // Rounded up, so that it is never shown as the limit itself.
+  const mebibytes = Math.ceil((bytes / mebibyte) * 10) / 10;
+  throw new TaskflowError(
+    'INVALID_INPUT',
+    `on Redis, one call can store at most 10,000 tasks with 16 MiB of arguments; this one has ${tasks.length.toLocaleString('en')} tasks with ${mebibytes} MiB. Use several calls.`,
+  );
 }

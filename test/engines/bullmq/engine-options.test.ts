@@ -1,0 +1,175 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Cluster, Redis } from 'ioredis';
+import { type BullmqEngineOptions, bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
+import { TaskManager } from '../../../src/manager.js';
+import { startProcess } from '../../helpers/process.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { sleep } from '../../helpers/wait.js';
+
+const url = 'redis://127.0.0.1:1';
+const secret = 'hunter2-hunter2';
+
+/** Passes what the types would refuse: many apps are JavaScript. */
+function engineOf(options: object): unknown {
+  return bullmqEngine(options as BullmqEngineOptions);
+}
+
+function thrown(make: () => unknown): Error & { code?: string } {
+  try {
+    make();
+  } catch (error) {
+    return error as Error & { code?: string };
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('the options of bullmqEngine', () => {
+  it.each<[string, object, string, RegExp]>([
+    ['no connection', {}, 'TypeError', /^connection/],
+    ['a number as connection', { connection: 6379 }, 'TypeError', /^connection/],
+    ['null as connection', { connection: null }, 'TypeError', /^connection/],
+    ['a list as connection', { connection: [url] }, 'TypeError', /^connection/],
+    ['a promise as connection', { connection: Promise.resolve(url) }, 'TypeError', /^connection.*promise/],
+    ['a URL object as connection', { connection: new URL(url) }, 'TypeError', /^connection/],
+    ['a function as connection', { connection: () => url }, 'TypeError', /^connection/],
+    ['an http URL', { connection: `http://:${secret}@x` }, 'RangeError', /^connection.*rediss:\/\//],
+    ['a host without a scheme', { connection: '127.0.0.1:6379' }, 'RangeError', /^connection.*redis:\/\//],
+    ['an empty URL', { connection: '' }, 'RangeError', /^connection/],
+    ['a URL with a broken password', { connection: `redis://:${secret}%@x` }, 'RangeError', /^connection/],
+    ['a wrong URL among options', { connection: { url: `http://:${secret}@x` } }, 'RangeError', /^connection\.url/],
+    ['a number as host', { connection: { host: 127 } }, 'TypeError', /^connection\.host/],
+    ['an empty host', { connection: { host: '' } }, 'TypeError', /^connection\.host/],
+    ['a port out of range', { connection: { port: 70_000 } }, 'RangeError', /^connection\.port.*65535/],
+    ['a port that is NaN', { connection: { port: Number.NaN } }, 'TypeError', /^connection\.port/],
+    ['a port that is no number', { connection: { port: 'redis' } }, 'TypeError', /^connection\.port/],
+    [
+      'a client of another library',
+      { connection: { duplicate: () => undefined, sendCommand: () => undefined } },
+      'TypeError',
+      /^connection.*another/,
+    ],
+    ['a keyPrefix', { connection: { keyPrefix: 'app:' } }, 'RangeError', /keyPrefix/],
+    ['an empty prefix', { connection: url, prefix: '' }, 'RangeError', /^prefix.*1 to 100/],
+    ['a long prefix', { connection: url, prefix: 'x'.repeat(101) }, 'RangeError', /^prefix.*100 characters.*101/],
+    ['a prefix with a colon', { connection: url, prefix: 'a:b' }, 'RangeError', /^prefix.*1 to 100/],
+    ['a lock of 100 ms', { connection: url, lockDuration: 0.1 }, 'RangeError', /^lockDuration.*1 to 3600/],
+    ['a lock of a day', { connection: url, lockDuration: 86_400 }, 'RangeError', /^lockDuration.*1 to 3600/],
+    ['a lock of NaN', { connection: url, lockDuration: Number.NaN }, 'TypeError', /^lockDuration/],
+    ['an endless lock', { connection: url, lockDuration: Number.POSITIVE_INFINITY }, 'RangeError', /^lockDuration/],
+    ['a check every 10 ms', { connection: url, stalledInterval: 0.01 }, 'RangeError', /^stalledInterval.*1 to 3600/],
+    ['no days of retention', { connection: url, retentionDays: 0 }, 'RangeError', /^retentionDays/],
+    ['endless retention', { connection: url, retentionDays: Number.POSITIVE_INFINITY }, 'RangeError', /^retentionDays.*36500/],
+    ['half a task of retention', { connection: url, retentionCount: 0.5 }, 'RangeError', /^retentionCount/],
+    ['too many tasks of retention', { connection: url, retentionCount: 1e9 }, 'RangeError', /^retentionCount.*10000000/],
+  ])('refuse %s at once', (_name, options, kind, message) => {
+    const error = thrown(() => engineOf(options));
+    expect({ kind: error.constructor.name, code: error.code }).toEqual({ kind, code: 'INVALID_INPUT' });
+    expect(error.message).toMatch(message);
+    expect(error.message).not.toContain(secret);
+  });
+
+  it('refuse the client of a Redis Cluster', () => {
+    const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true });
+    expect(() => engineOf({ connection: cluster })).toThrow(/Cluster/);
+    cluster.disconnect();
+  });
+
+  it.each(['redis://127.0.0.1:6379/2', 'REDIS://127.0.0.1', 'rediss://:p%40ss@redis.example.com:6380'])(
+    'accept the URL %s',
+    (connection) => {
+      expect(() => engineOf({ connection })).not.toThrow();
+      expect(() => engineOf({ connection: { url: connection } })).not.toThrow();
+    },
+  );
+});
+
+describe('an engine that is not used', () => {
+  let server: Server;
+  let connections: number;
+  let connection: { host: string; port: number };
+
+  beforeEach(async () => {
+    connections = 0;
+    server = createServer((socket) => {
+      connections += 1;
+      socket.destroy();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    connection = { host: '127.0.0.1', port: (server.address() as { port: number }).port };
+  });
+  afterEach(async () => {
+    server.close();
+    await once(server, 'close');
+  });
+
+  it('makes no connection, and neither does its store or redisStore', async () => {
+    const client = new Redis({ ...connection, lazyConnect: true });
+    const engines = [bullmqEngine({ connection, logger: false }), bullmqEngine({ connection: client, logger: false })];
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+    tasks.task('work', () => 1);
+    tasks.schedule('often', () => 1, { every: 1 });
+    const store = redisStore(connection, { logger: false });
+    expect(tasks.store).toBeDefined();
+    await sleep(0.3);
+    expect(connections).toBe(0);
+    await expect(store.get('a')).rejects.toThrow(expect.objectContaining({ code: 'STORE_UNAVAILABLE' }));
+    expect(connections).toBeGreaterThan(0);
+    await Promise.all([store.close(), tasks.stop(), ...engines.map((engine) => engine.stop({ timeout: 1 }))]);
+    client.disconnect();
+  });
+
+  it('lets its process end', async () => {
+    const script = `
+      import { bullmqEngine, redisStore } from 'koa-taskflow/bullmq';
+      import { TaskManager } from 'koa-taskflow';
+      const connection = ${JSON.stringify(connection)};
+      const tasks = new TaskManager({ engine: bullmqEngine({ connection }) });
+      tasks.task('work', () => 1);
+      redisStore(connection);
+      console.log('made');
+    `;
+    const child = startProcess(process.execPath, ['--input-type=module', '--eval', script]);
+    const kill = setTimeout(() => child.process.kill('SIGKILL'), 20_000);
+    const end = await child.ended;
+    clearTimeout(kill);
+    expect({ end, lines: child.lines }).toEqual({ end: 0, lines: ['made'] });
+  });
+});
+
+(hasRedis ? describe : describe.skip)('an engine that is used before it is started', () => {
+  it('connects then, and stops', async () => {
+    const redis = await RedisServer.start();
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger: false }), logger: false });
+    const id = await tasks.define('work').enqueue();
+    expect((await tasks.get(id))?.status).toBe('pending');
+    expect((await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' })).results[0]?.ok).toBe(true);
+    await tasks.stop();
+    await redis.remove();
+  });
+
+  it('becomes usable when Redis does, although its first attempt to connect failed', async () => {
+    const redis = await RedisServer.start();
+    await redis.stop();
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger: false }), logger: false });
+    const work = tasks.define('work');
+    await expect(work.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await redis.start();
+    const id = await enqueued(work);
+    expect((await tasks.get(id))?.status).toBe('pending');
+    await tasks.stop();
+    await redis.remove();
+  });
+});
+
+async function enqueued(work: { enqueue(): Promise<string> }): Promise<string> {
+  for (let n = 0; ; n++) {
+    try {
+      return await work.enqueue();
+    } catch (error) {
+      if (n > 20) throw error;
+    }
+  }
+}
