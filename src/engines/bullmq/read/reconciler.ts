@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
 import { type Answer, type JobSource, type RedisCommand, waitingSets } from './job-source.js';
@@ -34,7 +35,8 @@ interface QueueFacts {
 interface EndedFacts {
   n: number;
   newest: string | undefined;
-  /** When the oldest one ended. */
+  /** When the newest and the oldest one ended. */
+  newestEnd: number | undefined;
   oldest: number | undefined;
 }
 
@@ -64,7 +66,10 @@ export class Reconciler {
     for (const each of facts) {
       this.#compareRunning(each);
       const isApart = (isQuiet && this.#isApart(each)) || this.#lacksNewest(each);
-      if (isStale) for (const group of ['completed', 'failed'] as const) this.#parts.again(each.queue, group);
+      if (isStale) {
+        await this.#dropLost(each);
+        for (const group of ['completed', 'failed'] as const) this.#parts.again(each.queue, group);
+      }
       if (isStale || (isApart && this.#mayCompare(each.queue))) await this.#compareAll(each);
       this.#dropRemoved(each);
       await this.#checkEnded(each);
@@ -82,7 +87,7 @@ export class Reconciler {
         ...waitingSets.map(({ type, isList }): RedisCommand => [isList ? 'llen' : 'zcard', key(type)]),
         ...['completed', 'failed'].flatMap((type): RedisCommand[] => [
           ['zcard', key(type)],
-          ['zrevrange', key(type), 0, 0],
+          ['zrevrange', key(type), 0, 0, 'WITHSCORES'],
           ['zrange', key(type), 0, 0, 'WITHSCORES'],
         ]),
       ];
@@ -205,13 +210,20 @@ export class Reconciler {
     return this.#noteLost(missing.reverse());
   }
 
+  /** Drops tasks that ended after the newest one that BullMQ has: Redis has lost them with all of its data, or with the last of them. */
+  async #dropLost({ queue, completed, failed }: QueueFacts): Promise<void> {
+    // Each step takes some milliseconds, in which nothing else can happen.
+    for (const [group, { newestEnd }] of [['completed', completed] as const, ['failed', failed] as const])
+      while (this.#parts.window.dropEnded(queue, group, { after: newestEnd }) > 0) await setImmediate();
+  }
+
   /** Drops tasks that ended before the oldest one that BullMQ has kept. */
   #dropRemoved({ queue, completed, failed }: QueueFacts): void {
     const { window } = this.#parts;
     for (const [group, { n, oldest }] of [['completed', completed] as const, ['failed', failed] as const]) {
       if (window.size(group, queue) === 0) continue;
       // An empty set was emptied by a user: the check of single tasks finds that.
-      if (n > 0 && oldest !== undefined) window.dropEnded(queue, group, oldest);
+      if (n > 0 && oldest !== undefined) window.dropEnded(queue, group, { before: oldest });
     }
   }
 
@@ -236,7 +248,12 @@ function isOver(group: Group | undefined): boolean {
   return group === 'completed' || group === 'failed';
 }
 
-function endedFacts([n, newest, oldest]: readonly unknown[]): EndedFacts {
-  const [, score] = oldest as string[];
-  return { n: Number(n), newest: (newest as string[])[0], oldest: score === undefined ? undefined : Number(score) };
+function endedFacts([n, last, first]: readonly unknown[]): EndedFacts {
+  const [newest, newestEnd] = last as string[];
+  const [, oldest] = first as string[];
+  return { n: Number(n), newest, newestEnd: timeOf(newestEnd), oldest: timeOf(oldest) };
+}
+
+function timeOf(score: string | undefined): number | undefined {
+  return score === undefined ? undefined : Number(score);
 }

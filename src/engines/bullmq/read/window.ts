@@ -33,6 +33,12 @@ const codes: Record<Group, readonly number[]> = {
   failed: [stateCode.failed, stateCode.interrupted, stateCode.cancelled],
 };
 
+/** Times between which tasks ended, in Unix milliseconds. */
+interface EndRange {
+  after?: number | undefined;
+  before?: number | undefined;
+}
+
 /** Rows of one step: failures that are added to the word index, expired rows, and tasks that BullMQ has removed. */
 const steps = { search: 100, expired: 500, dropped: 2000 };
 
@@ -133,21 +139,20 @@ export class Window {
     if (row) this.#rows.forget(row);
   }
 
-  /** Drops some of the tasks of a queue and group that ended before a time. */
-  dropEnded(queue: string, group: 'completed' | 'failed', before: number): void {
+  /** Drops some of the tasks of a queue and group that ended between two times. Returns how many. */
+  dropEnded(queue: string, group: 'completed' | 'failed', { after = -1, before = Number.MAX_SAFE_INTEGER }: EndRange): number {
     const rows = codes[group].flatMap((code) =>
       this.#database.all(
-        `${known} INDEXED BY window_ended WHERE owner = ? AND status = ? AND status > 1 AND ended_at < ? ORDER BY ended_at LIMIT ?`,
-        queue,
-        code,
-        before,
-        steps.dropped,
+        `${known} INDEXED BY window_ended
+        WHERE owner = ? AND status = ? AND status > 1 AND ended_at > ? AND ended_at < ? ORDER BY ended_at LIMIT ?`,
+        ...[queue, code, after, before, steps.dropped],
       ),
     );
-    if (rows.length === 0) return;
-    this.write(() => {
-      for (const row of rows) this.#rows.forget(row);
-    });
+    if (rows.length > 0)
+      this.write(() => {
+        for (const row of rows) this.#rows.forget(row);
+      });
+    return rows.length;
   }
 
   /** When the task of a group ended that ended first, in Unix milliseconds. */
