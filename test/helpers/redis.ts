@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from '@jest/globals';
@@ -106,6 +106,11 @@ export class RedisServer {
     this.#server = undefined;
     server.kill(signal);
     await once(server, 'exit');
+  }
+
+  /** Deletes the data of a Redis that is stopped. */
+  forget(): void {
+    rmSync(join(this.#folder.path, 'appendonlydir'), { recursive: true, force: true });
   }
 
   async remove(): Promise<void> {

@@ -123,8 +123,10 @@ export class RedisHealth {
     this.#parts.logger.info({ redis: this.place }, 'Redis can be used again');
   }
 
+  /** Ends the watch. `start` begins it again. */
   close(): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
     this.#parts.redis.off('ready', this.#look);
   }
 }

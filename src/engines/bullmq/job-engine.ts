@@ -29,6 +29,7 @@ import type { WorkerRow } from '../embedded/write.js';
 import { ChangeNotes, memberOf } from './change-notes.js';
 import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections, RedisWork } from './connections.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
+import { DataMark } from './data-mark.js';
 import { Enqueuer } from './enqueuer.js';
 import { RedisHealth } from './health.js';
 import { Instances } from './instances.js';
@@ -77,6 +78,9 @@ const heartbeatInterval = 5000;
 /** Milliseconds that Redis is waited for. */
 const patience = { connect: 700, answer: 5000, leave: 2000 };
 
+const dataLost =
+  'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process has stored its queues and schedules again';
+
 /** Tasks as BullMQ jobs. */
 export class JobEngine implements TaskEngine {
   readonly can: ReadonlySet<Action> = commandActions;
@@ -96,6 +100,7 @@ export class JobEngine implements TaskEngine {
   readonly #polling: Background;
   readonly #beating: Background;
   readonly #instances: Instances;
+  readonly #mark: DataMark;
   readonly #retention: Retention;
   readonly #scheduler: Scheduler;
   readonly #statistics: Statistics;
@@ -141,6 +146,7 @@ export class JobEngine implements TaskEngine {
     this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
     this.#beating = new RedisWork(logger, 'the heartbeat of this process');
     this.#instances = new Instances(redis, this.#keys);
+    this.#mark = new DataMark(redis, this.#keys);
     this.#statistics = new Statistics({ redis, keys: this.#keys, logger, kept: options.statistics });
     this.#retention = new Retention({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, queues: this.#queues, changes: this.#changes },
@@ -171,16 +177,23 @@ export class JobEngine implements TaskEngine {
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     if (this.#stopping) throw hasStopped();
     await this.#health.start();
-    // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
-    await this.#ask(() => this.#catalog.refresh()).catch(unlessUnreachable);
     this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
-    await this.#ask(() => this.#beat()).catch(unlessUnreachable);
-    this.#every(heartbeatInterval, () => this.#beating.run(() => this.#beat()));
+    const { patient, asking } = this.#connections;
+    try {
+      // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
+      if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
+      await this.#ask(() => Promise.all([this.#beat(), this.#commands.poll()])).catch(unlessUnreachable);
+    } catch (error) {
+      this.#self = undefined;
+      this.#health.close();
+      await this.#instances.leave(this.#owner).catch(() => undefined);
+      throw error;
+    }
+    this.#every(heartbeatInterval, this.#beatSoon);
+    asking.on('ready', this.#beatSoon);
     this.#settle();
     this.#retention.start();
     if (!runner) return;
-    const { patient } = this.#connections;
-    if (patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
     const { logger, lockDuration, kept } = this.#options;
     this.#executor = new Executor({
       ...{ runner, logger, lockDuration, kept },
@@ -189,10 +202,10 @@ export class JobEngine implements TaskEngine {
       ended: (task) => this.#statistics.ended(task),
       stuckChanged: (stuck) => {
         if (this.#self) this.#self = { ...this.#self, ...stuck };
-        this.#beating.run(() => this.#beat());
+        this.#beatSoon();
       },
     });
-    await this.#poll().catch(unlessUnreachable);
+    this.#executor.serve(this.#catalog.all());
     this.#every(pollInterval, () => this.#polling.run(() => this.#poll()));
     runner.onChange(() => this.#polling.run(() => this.#poll()));
     this.#scheduler.start();
@@ -203,10 +216,14 @@ export class JobEngine implements TaskEngine {
     this.#timers.add(setInterval(work, milliseconds).unref());
   }
 
-  /** Tells the other processes of this one. */
+  readonly #beatSoon = (): void => this.#beating.run(() => this.#beat());
+
+  /** Tells the other processes of this one, and stores again what this one defines if Redis has lost its data. */
   async #beat(): Promise<void> {
     if (!this.#self || this.#stopped) return;
-    await Promise.all([this.#instances.heartbeat(this.#self, this.#executor?.running ?? 0), this.#scheduler.seen()]);
+    const heartbeat = this.#instances.heartbeat(this.#self, this.#executor?.running ?? 0);
+    const [isOther] = await Promise.all([this.#mark.isOther(), this.#catalog.refresh(), this.#scheduler.seen(), heartbeat]);
+    if (isOther) this.#options.logger.error({ redis: this.#health.place }, dataLost);
   }
 
   /** Begins to take over from processes that die. */
@@ -238,6 +255,7 @@ export class JobEngine implements TaskEngine {
     for (const timer of this.#timers) clearInterval(timer);
     this.#retention.stop();
     this.#health.close();
+    this.#connections.asking.off('ready', this.#beatSoon);
     await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
     // A Redis that hangs answers none of this, and must not keep the process from ending.
     await withinTime(this.#leave(), patience.leave).catch(() => undefined);

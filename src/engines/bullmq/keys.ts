@@ -48,6 +48,11 @@ export class EngineKeys {
     return `${this.prefix}:~probe`;
   }
 
+  /** Text: made by the first process that finds none, so that another text means other data; see `DataMark`. */
+  get dataMark(): string {
+    return `${this.prefix}:~data`;
+  }
+
   /** Hash: paused queues, with who paused them and why. */
   get pauses(): string {
     return `${this.prefix}:~pauses`;

@@ -54,11 +54,16 @@ export class QueueCatalog {
     return this.all().filter((entry) => entry.label === label);
   }
 
-  /** Reads the list of Redis. */
+  /** Reads the list of Redis. No queue is ever taken off it, so what it lacks was lost with the data of Redis, and is added again. */
   async refresh(): Promise<void> {
+    // Only these were in the list for certain when it was read.
+    const known = this.all();
     const stored = await this.#redis.hgetall(this.#keys.queues);
     const entries = Object.entries(stored).flatMap(([queue, text]) => entryOf(queue, text));
-    this.#entries = new Map(entries.map((entry) => [entry.queue, entry]));
+    this.#entries = new Map([...this.all(), ...entries].map((entry) => [entry.queue, entry]));
+    const lost = known.filter(({ queue }) => stored[queue] === undefined);
+    // A Redis that can only be read refuses this. The next call tries again.
+    await Promise.all(lost.map((entry) => this.#store(entry, 'if absent').catch(() => undefined)));
   }
 
   /** The queue that a task goes to, which is added to the list if it is new. */
@@ -97,27 +102,32 @@ export class QueueCatalog {
   /** Adds a queue to the list, or changes it there. */
   async add(entry: CatalogEntry): Promise<CatalogEntry> {
     await this.refresh();
-    const { queue, ...rest } = entry;
+    const { queue } = entry;
     const known = this.#entries.get(queue);
     if (!known && new Set(this.all().map(({ label }) => label)).size >= mostLabels)
       throw new TaskflowError(
         'INVALID_INPUT',
         `the queue '${entry.label}' would be number ${mostLabels + 1}; on Redis there can be ${mostLabels}`,
       );
-    const merged = { ...known, ...rest };
+    const merged = { ...known, ...entry };
+    await this.#store(merged, 'always');
+    this.#entries.set(queue, merged);
+    return merged;
+  }
+
+  async #store({ queue, ...entry }: CatalogEntry, when: 'always' | 'if absent'): Promise<void> {
     const keys = [this.#keys.queues, this.#keys.ofQueue(queue, 'meta'), this.#keys.pauses];
-    await runScript(this.#redis, store, keys, [queue, JSON.stringify(merged), entry.label, merged.concurrency ?? '']);
-    this.#entries.set(queue, { queue, ...merged });
-    return { queue, ...merged };
+    await runScript(this.#redis, store, keys, [queue, JSON.stringify(entry), entry.label, entry.concurrency ?? '', when]);
   }
 }
 
 /**
  * Stores a queue, and pauses it if it is new and its label is paused. One step, so that it cannot miss a pause that is made
  * meanwhile. KEYS: the hash of queues, what BullMQ keeps of this one, the hash of pauses. ARGV: the queue, its entry, its
- * label, its concurrency or nothing.
+ * label, its concurrency or nothing, and when to store it.
  */
 const store = redisScript(`
+if ARGV[5] == 'if absent' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return end
 local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'concurrency', ARGV[4]) end
 if isNew == 1 then redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ${keptEvents}) end

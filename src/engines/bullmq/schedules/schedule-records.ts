@@ -54,11 +54,11 @@ export class ScheduleRecords {
     return before === null ? undefined : (JSON.parse(before) as ScheduleRecord).rule;
   }
 
-  /** Notes that this process defines schedules. */
-  async seen(names: readonly string[]): Promise<void> {
-    if (names.length === 0) return;
+  /** Notes that this process defines schedules. Resolves to whether Redis knew all of them. */
+  async seen(names: readonly string[]): Promise<boolean> {
+    if (names.length === 0) return true;
     const now = Date.now();
-    await this.#redis.hset(this.#keys.scheduleStates, ...names.flatMap((name) => [`seen:${name}`, now]));
+    return (await this.#redis.hset(this.#keys.scheduleStates, ...names.flatMap((name) => [`seen:${name}`, now]))) === 0;
   }
 
   async get(name: string): Promise<ScheduleRecord | undefined> {

@@ -77,9 +77,9 @@ export class Scheduler {
     this.#store([...this.#schedules.values()]);
   }
 
-  /** Tells the other processes that the schedules of this one are defined. */
+  /** Tells the other processes that the schedules of this one are defined, and stores them again if Redis has lost them. */
   async seen(): Promise<void> {
-    if (this.#started) await this.#records.seen(this.names());
+    if (this.#started && !(await this.#records.seen(this.names()))) this.#store([...this.#schedules.values()]);
   }
 
   #store(schedules: readonly Schedule[]): void {

@@ -1,0 +1,131 @@
+import { describe, expect, it } from '@jest/globals';
+import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { TaskManager } from '../../../src/manager.js';
+import { recordingLogger } from '../../helpers/logs.js';
+import { hasRedis, RedisForEach } from '../../helpers/redis.js';
+import { eventually, sleep, waitFor } from '../../helpers/wait.js';
+
+const day = 86_400;
+
+(hasRedis ? describe : describe.skip)('a Redis that has lost its data', () => {
+  const on = new RedisForEach();
+
+  function manager(of: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: on.redis.connection, logger: false, ...of }), logger: false });
+    on.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    return tasks;
+  }
+
+  /** The lasting keys of Redis, and the fields of hashes, without numbers that differ each time. */
+  async function stored(): Promise<string[]> {
+    const names = await on.client.keys('*');
+    const all = await Promise.all(
+      names.map(async (name): Promise<string[]> => {
+        if ((await on.client.pttl(name)) > 0) return [];
+        const isHash = (await on.client.type(name)) === 'hash';
+        return [name, ...(isHash ? (await on.client.hkeys(name)).map((field) => `${name} ${field}`) : [])];
+      }),
+    );
+    return [...new Set(all.flat().map((name) => name.replace(/\d{13,}/g, '#')))].sort();
+  }
+
+  const losses = {
+    'by FLUSHALL': () => on.client.flushall(),
+    'in a restart': async () => {
+      await on.redis.stop('SIGKILL');
+      on.redis.forget();
+      await on.redis.start();
+    },
+  };
+
+  for (const [how, lose] of Object.entries(losses)) {
+    it(`gets back within seconds all that each process had stored at its start, if it lost it ${how}`, async () => {
+      const { logger, lines } = recordingLogger();
+      const [web, worker] = [manager({ logger }), manager()];
+      const noop = worker.task('noop', () => 1);
+      const single = worker.task('single', () => 1, { concurrency: 1, queue: 'bulk' });
+      worker.schedule('nightly', noop, { cron: '0 3 * * *' });
+      worker.schedule('daily', noop, { every: day });
+      await Promise.all([web.start({ run: false }), worker.start()]);
+      for (const task of [noop, single, noop.with({ priority: 5 })]) await task.enqueue();
+      await waitFor(async () => (await web.aggregate('pulse')).counts.success === 3);
+      // The jobs and what tells of them come back with no process, nor does the note of BullMQ which version of it was used.
+      const ofJobs = /~(stats|changes)|:(completed|events|pc|id|[\da-f-]{36})\b|meta version$/;
+      const lasting = (names: readonly string[]): string[] => names.filter((name) => !ofJobs.test(name));
+      const before = lasting(await stored());
+      expect(before).toEqual(expect.arrayContaining(['{koa-taskflow}:~queues bulk/single', '{koa-taskflow}:~schedules daily']));
+      await lose();
+      await eventually(async () => expect(lasting(await stored())).toEqual(before), 15);
+      expect((await web.describe()).schedules).toMatchObject([{ name: 'daily' }, { name: 'nightly' }]);
+      expect((await web.describe()).schedules.map(({ nextRunAt }) => nextRunAt)).not.toContain(null);
+      expect(await web.aggregate('workers')).toHaveLength(2);
+      await waitFor(() => lines.some(({ level, msg }) => level === 50 && String(msg).startsWith('Redis has lost its data')), 15);
+    }, 60_000);
+  }
+
+  it('runs what is enqueued afterwards, also in a worker that was started later', async () => {
+    const [web, first] = [manager(), manager()];
+    first.task('noop', () => 1, { queue: 'bulk' });
+    const noop = web.define('noop', { queue: 'bulk' });
+    await Promise.all([web.start({ run: false }), first.start()]);
+    await noop.enqueue();
+    await waitFor(async () => (await web.aggregate('pulse')).counts.success === 1);
+    await first.stop();
+    await on.client.flushall();
+    const id = await noop.enqueue();
+    const second = manager();
+    second.task('noop', () => 1, { queue: 'bulk' });
+    await second.start();
+    await waitFor(async () => (await web.get(id))?.status === 'success', 20);
+  });
+
+  it('shows none of the lost tasks after seconds, in lists, metrics and streams', async () => {
+    const tasks = manager();
+    const noop = tasks.task('noop', () => 1);
+    const bad = tasks.task('bad', () => Promise.reject(new Error('bad')));
+    await tasks.start();
+    await noop.enqueueMany(Array.from({ length: 8000 }, () => [] as []));
+    await bad.enqueueMany(Array.from({ length: 10 }, () => [] as []));
+    await noop.with({ runIn: day }).enqueueMany(Array.from({ length: 300 }, () => [] as []));
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 8000);
+    await waitFor(async () => (await tasks.find({ limit: 1 })).total === 8310);
+    const stop = new AbortController();
+    let gone = 0;
+    const following = (async () => {
+      const { rev } = await tasks.describe();
+      for await (const changes of tasks.watch(rev, stop.signal)) gone += changes.removed.length + changes.dropped;
+    })();
+    await sleep(0.3);
+    await on.client.flushall();
+    await eventually(async () => expect(await tasks.find({ limit: 1 })).toMatchObject({ items: [], total: 0 }), 15);
+    expect((await tasks.aggregate('metrics', { series: false })).counts).toMatchObject({ success: 0, failed: 0, pending: 0 });
+    expect((await tasks.find({ limit: 1, q: 'noop' })).items).toEqual([]);
+    // Beyond this number a change says only that there is more.
+    await waitFor(() => gone >= 1000, 15);
+    stop.abort();
+    await following;
+  });
+
+  it('shows what Redis still has if it lost only the last tasks', async () => {
+    const tasks = manager();
+    const noop = tasks.task('noop', () => 1);
+    await tasks.start();
+    const kept = await noop.enqueueMany(Array.from({ length: 20 }, () => [] as []));
+    const succeeded = (n: number) => waitFor(async () => (await tasks.aggregate('pulse')).counts.success === n);
+    await succeeded(20);
+    const dump = await dumped();
+    await noop.enqueueMany(Array.from({ length: 5000 }, () => [] as []));
+    await succeeded(5020);
+    await waitFor(async () => (await tasks.find({ limit: 1 })).total === 5020);
+    await on.client.flushall();
+    for (const [name, value] of dump) await on.client.restore(name, 0, value);
+    await eventually(async () => expect((await tasks.find({ limit: 100 })).items.map(({ id }) => id).sort()).toEqual([...kept].sort()), 15);
+  });
+
+  /** All lasting keys with their values. */
+  async function dumped(): Promise<[name: string, value: Buffer][]> {
+    const names = await on.client.keys('*');
+    const values = await Promise.all(names.map(async (name): Promise<[string, Buffer]> => [name, await on.client.dumpBuffer(name)]));
+    return values.filter(([, value]) => value !== null);
+  }
+});
