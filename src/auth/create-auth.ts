@@ -28,7 +28,7 @@ import { type CookieOptions, type Cookies, loginCookies } from './cookie.js';
 import { type Devices, deviceCookies } from './device.js';
 import { endSignal } from './end-signal.js';
 import { type FamiliarPlaces, familiarPlaces } from './familiar.js';
-import { deriveKeys, type KeyUse } from './keys.js';
+import { deriveKeys, type KeyUse, macOf } from './keys.js';
 import { type KnownUsers, knownUsers } from './known-users.js';
 import { passwordWarningsOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
@@ -268,6 +268,12 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   const users = knownUsers(registry, keysFor('session version'));
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
+  // A random key tells nothing of the app.
+  if (given.secretKey !== undefined)
+    store.claim?.(
+      mount.path,
+      keysFor('store owner').map((key) => macOf(key, mount.path)),
+    );
   return {
     mount,
     registry,

@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync } from 'node:crypto';
 
 /** What keys are derived for, beside signing tokens, which the secret keys themselves do and nothing else (RFC 8725 section 3.12). */
-export type KeyUse = 'username hash' | 'device cookie' | 'session version' | 'throttle';
+export type KeyUse = 'username hash' | 'device cookie' | 'session version' | 'throttle' | 'store owner';
 
 /** A key of its own for each use, from each secret key, newest first. */
 export function deriveKeys(secretKeys: readonly string[], use: KeyUse): readonly Buffer[] {

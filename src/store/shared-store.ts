@@ -65,4 +65,10 @@ export interface SharedStore {
    * `signal` aborts or the store closes.
    */
   watch(prefix: string, signal: AbortSignal, options?: WatchOptions): AsyncIterable<readonly StoreEntry[]>;
+  /**
+   * Says that a login at this path uses the store. `owners` are check values of its secret keys, the newest first. If the
+   * entries of that path belong to a login without a key in common, every method rejects. Only for a store that several apps
+   * can reach.
+   */
+  claim?(path: string, owners: readonly string[]): void;
 }

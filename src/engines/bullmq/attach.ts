@@ -31,7 +31,7 @@ import { Follower } from './follower.js';
 import { keyOf, partsOf } from './job-ids.js';
 import { JobMirror } from './mirror.js';
 import { plainError, type RedisConnection, withinTime } from './redis-connection.js';
-import { type RedisStore, redisStore } from './redis-store.js';
+import { openRedisStore, type RedisStore, storePrefixOption } from './redis-store.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
 import { listWorkers } from './workers.js';
 
@@ -44,6 +44,12 @@ export interface AttachOptions {
   history?: number | undefined;
   /** How many jobs that have ended are kept here, those among them that BullMQ has removed since. Default 100,000. */
   keep?: number | undefined;
+  /**
+   * Names the keys of this app's sessions, revocations, throttle and audit in Redis, which all begin with `{namespace}:`. Two
+   * apps on one Redis need different namespaces. All processes of one app have the same. If a login with another `secretKey`
+   * uses the namespace already, requests get 503 and the log says why. Not BullMQ's `prefix`. Default `koa-taskflow`.
+   */
+  namespace?: string | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
 }
@@ -77,10 +83,11 @@ const firstRead = 5;
  * ```
  */
 export function attachQueues(queues: readonly Queue[], options?: AttachOptions): AttachedQueues {
-  const given = optionsObject<AttachOptions>('attachQueues', options, ['history', 'keep', 'logger']);
+  const given = optionsObject<AttachOptions>('attachQueues', options, ['history', 'keep', 'namespace', 'logger']);
   const history = numberOption('history', given.history, 10_000, { min: 0, max: 1_000_000, integer: true });
   const keep = numberOption('keep', given.keep, 100_000, { min: 1, max: 10_000_000, integer: true });
-  const attached = new Attached(checkQueues(queues), { history, keep, logger: loggerOption('logger', given.logger) });
+  const namespace = storePrefixOption('namespace', given.namespace);
+  const attached = new Attached(checkQueues(queues), { history, keep, namespace, logger: loggerOption('logger', given.logger) });
   return {
     ...checkedReader(attached, () => Date.now()),
     can: attached.can,
@@ -131,11 +138,20 @@ function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   return isOther ? undefined : (connection as RedisConnection);
 }
 
+/** Options of {@link attachQueues}, checked. */
+interface AttachedParts {
+  history: number;
+  keep: number;
+  namespace: string;
+  logger: Logger;
+}
+
 /** What is known of the queues, in the words of an engine. */
 class Attached implements EngineReader, EngineControl {
   readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
   readonly #queues: ReadonlyMap<string, Queue>;
   readonly #logger: Logger;
+  readonly #namespace: string;
   readonly #opening: Promise<JobMirror>;
   readonly #followers: Follower[] = [];
   /** Of each queue whether what is shown of it is the present. */
@@ -149,9 +165,10 @@ class Attached implements EngineReader, EngineControl {
   #store: SharedStore | undefined;
   #redis: RedisStore | undefined;
 
-  constructor(queues: readonly Queue[], { history, keep, logger }: { history: number; keep: number; logger: Logger }) {
+  constructor(queues: readonly Queue[], { history, keep, namespace, logger }: AttachedParts) {
     this.#queues = new Map(queues.map((queue) => [queue.name, queue]));
     this.#logger = logger;
+    this.#namespace = namespace;
     this.#firstRead = new Promise((resolve) => {
       this.#settleFirstRead = resolve;
     });
@@ -171,7 +188,8 @@ class Attached implements EngineReader, EngineControl {
   get store(): SharedStore {
     if (!this.#store) {
       const connection = connectionOf([...this.#queues.values()][0]);
-      this.#redis = connection === undefined ? undefined : redisStore(connection, { logger: this.#logger });
+      const options = { prefix: this.#namespace, logger: this.#logger, option: 'namespace of attachQueues' };
+      this.#redis = connection === undefined ? undefined : openRedisStore(connection, options);
       this.#store = this.#redis ?? memoryStore();
     }
     return this.#store;

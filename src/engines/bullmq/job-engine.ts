@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import type { Background } from '../../background.js';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
-import type { Logger } from '../../options.js';
+import { type Logger, loggerOption } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import type {
   Action,
@@ -48,7 +48,7 @@ import { readWaits } from './read/waits.js';
 import type { WindowLimits } from './read/window-feed.js';
 import { WindowModel } from './read/window-model.js';
 import { type RedisConnection, whenReady, withinTime } from './redis-connection.js';
-import { redisStore } from './redis-store.js';
+import { openRedisStore } from './redis-store.js';
 import { Retention } from './retention.js';
 import { Executor, type KeptJobs } from './run/executor.js';
 import { Settler } from './run/settler.js';
@@ -161,7 +161,7 @@ export class JobEngine implements TaskEngine {
       },
     });
     // The store is on the same Redis, and one line in the log is enough for both.
-    const store = redisStore(connection, { prefix, logger: false });
+    const store = openRedisStore(connection, { prefix, logger: loggerOption('logger', false) });
     [this.store, this.#closeStore] = [store, () => store.close()];
   }
 

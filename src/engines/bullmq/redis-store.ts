@@ -6,10 +6,14 @@ import { endConnection } from './connections.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
+import { StoreOwners } from './store-owners.js';
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
-  /** What the names of its keys begin with: 1 to 100 characters without braces and spaces. Default `koa-taskflow`. */
+  /**
+   * What the names of its keys begin with: 1 to 100 characters without braces and spaces. Two apps on one Redis need different
+   * prefixes: if a login with another `secretKey` uses the store already, every method rejects. Default `koa-taskflow`.
+   */
   prefix?: string | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
@@ -113,12 +117,28 @@ return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*', 'entry', 
  */
 export function redisStore(connection: RedisConnection, options?: RedisStoreOptions): RedisStore {
   const given = optionsObject<RedisStoreOptions>('redisStore', options, ['prefix', 'logger']);
-  const prefix = stringOption('prefix', given.prefix, 'koa-taskflow', {
+  const prefix = storePrefixOption('prefix', given.prefix);
+  return openRedisStore(connection, { prefix, logger: loggerOption('logger', given.logger), option: 'prefix of redisStore' });
+}
+
+/** Reads an option that names the keys of a store. */
+export function storePrefixOption(option: string, value: unknown): string {
+  return stringOption(option, value, 'koa-taskflow', {
     maxLength: 100,
     pattern: /^[^{}\s]+$/,
     accepted: 'text of 1 to 100 characters without braces and spaces',
   });
-  const logger = loggerOption('logger', given.logger);
+}
+
+interface OpenOptions {
+  prefix: string;
+  logger: Logger;
+  /** The option that sets the prefix. Absent: the store may serve several apps, and refuses none. */
+  option?: string;
+}
+
+/** Opens a store whose options are checked. @throws TypeError for what is no connection. */
+export function openRedisStore(connection: RedisConnection, { prefix, logger, option }: OpenOptions): RedisStore {
   // In braces, so that a cluster keeps all of them on one node and scripts may use several.
   const keys = storeKeys(prefix);
   const valueAt = (key: string): string => valueKey(prefix, key);
@@ -126,6 +146,7 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
   const redis = connectRedis(connection);
   redis.once('ready', () => void warnOfEviction(redis, logger));
   const changes = new StoreChanges(connectRedis(redis), keys);
+  const owners = new StoreOwners(`{${prefix}}:owners`, `${option} ('${prefix}')`);
   let closed = false;
 
   let away = false;
@@ -140,6 +161,7 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
     try {
       if (closed) throw new Error('the store is closed');
       await whenReady(redis);
+      await withinTime(owners.check(redis));
       const answer = await withinTime(command(redis));
       if (away) logger.info('the Redis of the sessions can be used again');
       away = false;
@@ -189,6 +211,15 @@ export function redisStore(connection: RedisConnection, options?: RedisStoreOpti
         throw cause instanceof TaskflowError ? cause : unusable(cause);
       }
     },
+    ...(option !== undefined && {
+      claim(path: string, values: readonly string[]) {
+        owners.add({ path, owners: values });
+        // At the start of the app, not at its first request. The log has what fails.
+        const check = (): void => void ask(async () => undefined).catch(() => undefined);
+        if (redis.status === 'ready') check();
+        else redis.once('ready', check);
+      },
+    }),
     async close() {
       closed = true;
       changes.close();

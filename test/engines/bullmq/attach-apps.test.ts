@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import Koa from 'koa';
+import { attachQueues, type RedisStore, redisStore } from '../../../src/engines/bullmq/index.js';
+import { type TaskAdminOptions, taskAdmin } from '../../../src/index.js';
+import { ask } from '../../helpers/client.js';
+import { closeAfterEach } from '../../helpers/closing.js';
+import { serveLogin } from '../../helpers/login-app.js';
+import { recordingLogger } from '../../helpers/logs.js';
+import { cheapHash } from '../../helpers/passwords.js';
+import { hasRedis, RedisServer } from '../../helpers/redis.js';
+import { serve } from '../../helpers/serve.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const keys = { shop: 'abcdefghijklmnopqrstuvwxyz0123456789', bank: '9876543210zyxwvutsrqponmlkjihgfedcba' };
+const passwordOf = (app: string): string => `password-of-the-${app}-1`;
+
+(hasRedis ? describe : describe.skip)('two apps with attached queues on one Redis', () => {
+  let redis: RedisServer;
+  let client: Redis;
+  const keep = closeAfterEach();
+  beforeAll(async () => {
+    redis = await RedisServer.start();
+    client = new Redis(redis.connection);
+  });
+  afterAll(async () => {
+    client.disconnect();
+    await redis.remove();
+  });
+
+  interface Options extends Pick<TaskAdminOptions, 'secretKey'> {
+    namespace?: string;
+    password?: string;
+  }
+
+  async function start(queue: string, { namespace, password = passwordOf(queue), secretKey }: Options) {
+    const log = recordingLogger();
+    const attached = keep(new Queue(queue, { connection: redis.connection }));
+    const tasks = keep(attachQueues([attached], { logger: log.logger, namespace }));
+    const app = new Koa();
+    app.use(taskAdmin(tasks, { auth: ['admin', cheapHash(password)], secretKey, logger: false }));
+    const { url } = keep(await serve(app));
+    const call = (path: string, token: string, method = 'GET') =>
+      ask(`${url}/tasks${path}`, { method, headers: { authorization: `Bearer ${token}`, origin: url } });
+    const login = (tried = password) =>
+      ask(`${url}/tasks/auth/login`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', origin: url },
+        body: JSON.stringify({ username: 'admin', password: tried }),
+      });
+    const signIn = async (): Promise<string> => String(((await login()).json as { token?: unknown }).token);
+    return { call, login, signIn, errors: () => log.lines.filter(({ level }) => Number(level) >= 50) };
+  }
+
+  it('share neither sessions nor audit nor throttle if each has a namespace', async () => {
+    const shop = await start('shop', { namespace: 'shop', secretKey: keys.shop });
+    const bank = await start('bank', { namespace: 'bank', secretKey: keys.bank });
+    const [shopToken, bankToken] = [await shop.signIn(), await bank.signIn()];
+    expect((await bank.call('/auth/sessions', bankToken, 'DELETE')).status).toBe(204);
+    await waitFor(async () => (await bank.call('/auth/sessions', bankToken)).status === 401);
+    expect((await shop.call('/auth/sessions', shopToken)).status).toBe(200);
+    expect((await shop.call('/auth/sessions', shopToken)).json).toMatchObject({ items: [{ current: true }] });
+    for (let n = 0; n < 8; n++) await shop.login('wrong');
+    expect((await bank.login()).status).toBe(200);
+    const stored = (await client.keys('*')).filter((key) => key.includes('auth:'));
+    expect(new Set(stored.map((key) => key.slice(0, key.indexOf(':'))))).toEqual(new Set(['{shop}', '{bank}']));
+  });
+
+  it('let only the first app in if both have one namespace and each has a secretKey of its own', async () => {
+    const shop = await start('shop', { namespace: 'same', secretKey: keys.shop });
+    const token = await shop.signIn();
+    const bank = await start('bank', { namespace: 'same', secretKey: keys.bank });
+    await waitFor(() => bank.errors().length > 0);
+    expect((await bank.login()).json).toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect((await bank.call('/auth/sessions', token)).status).not.toBe(200);
+    expect(bank.errors()).toHaveLength(1);
+    expect(JSON.stringify(bank.errors())).toMatch(/namespace of attachQueues/);
+    expect(JSON.stringify(bank.errors())).not.toContain(keys.bank);
+    expect((await shop.call('/auth/sessions', token)).status).toBe(200);
+    expect(shop.errors()).toEqual([]);
+    // The way out that the message names.
+    await client.hdel('{same}:owners', '/tasks');
+    expect((await bank.login()).status).toBe(200);
+  });
+
+  it('are one app if they have a secretKey in common, also while it is replaced', async () => {
+    const login = { namespace: 'one', password: passwordOf('one') };
+    const first = await start('mail', { ...login, secretKey: keys.shop });
+    const token = await first.signIn();
+    const second = await start('pages', { ...login, secretKey: [keys.bank, keys.shop] });
+    expect((await second.call('/auth/sessions', token)).status).toBe(200);
+    const third = await start('other', { ...login, secretKey: keys.bank });
+    expect((await third.login()).status).toBe(200);
+    expect((await second.call('/auth/logout', token, 'POST')).status).toBeLessThan(400);
+    await waitFor(async () => (await first.call('/auth/sessions', token)).status === 401);
+  });
+
+  it('are refused in the same way on a redisStore of the same prefix, and at another path are not', async () => {
+    const open = (): RedisStore => keep(redisStore(redis.connection, { prefix: 'login', logger: false }));
+    const body = JSON.stringify({ username: 'admin', password: passwordOf('shop') });
+    const login = async (path: string, secretKey: string): Promise<number> => {
+      const app = keep(await serveLogin({ store: open(), path, secretKey, strategies: ['admin', cheapHash(passwordOf('shop'))] }));
+      return (await ask(app.login, { method: 'POST', headers: { 'content-type': 'application/json', origin: app.url }, body })).status;
+    };
+    expect(await login('/a', keys.shop)).toBe(200);
+    expect(await login('/a', keys.bank)).toBe(503);
+    expect(await login('/b', keys.bank)).toBe(200);
+  });
+
+  it.each(['', 'a b', '{a}', 'a'.repeat(101)])('is refused as a namespace: %j', async (namespace) => {
+    const queue = keep(new Queue('mail', { connection: redis.connection }));
+    expect(() => attachQueues([queue], { namespace })).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    await queue.waitUntilReady();
+  });
+});
