@@ -188,7 +188,7 @@ class Attached implements EngineReader, EngineControl {
   get store(): SharedStore {
     if (!this.#store) {
       const connection = connectionOf([...this.#queues.values()][0]);
-      const options = { prefix: this.#namespace, logger: this.#logger, option: 'namespace of attachQueues' };
+      const options = { prefix: this.#namespace, logger: this.#logger, option: 'namespace of attachQueues', claimsAtOnce: true };
       this.#redis = connection === undefined ? undefined : openRedisStore(connection, options);
       this.#store = this.#redis ?? memoryStore();
     }

@@ -135,10 +135,12 @@ interface OpenOptions {
   logger: Logger;
   /** The option that sets the prefix. Absent: the store may serve several apps, and refuses none. */
   option?: string;
+  /** Whether a login that uses the store is checked at its start and not at its first request. Default `false`. */
+  claimsAtOnce?: boolean;
 }
 
 /** Opens a store whose options are checked. @throws TypeError for what is no connection. */
-export function openRedisStore(connection: RedisConnection, { prefix, logger, option }: OpenOptions): RedisStore {
+export function openRedisStore(connection: RedisConnection, { prefix, logger, option, claimsAtOnce = false }: OpenOptions): RedisStore {
   // In braces, so that a cluster keeps all of them on one node and scripts may use several.
   const keys = storeKeys(prefix);
   const valueAt = (key: string): string => valueKey(prefix, key);
@@ -214,10 +216,8 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     ...(option !== undefined && {
       claim(path: string, values: readonly string[]) {
         owners.add({ path, owners: values });
-        // At the start of the app, not at its first request. The log has what fails.
-        const check = (): void => void ask(async () => undefined).catch(() => undefined);
-        if (redis.status === 'ready') check();
-        else redis.once('ready', check);
+        // The log has what fails. Otherwise the first request finds out, because a store that is never used must not connect.
+        if (claimsAtOnce) void ask(async () => undefined).catch(() => undefined);
       },
     }),
     async close() {
