@@ -29,8 +29,7 @@ const sections = {
 };
 
 const chosen = process.argv.slice(2);
-for (const name of chosen.length > 0 ? chosen : Object.keys(sections)) {
-  const section = sections[name];
-  if (!section) throw new Error(`there is no section '${name}'. Sections: ${Object.keys(sections).join(', ')}`);
-  await section(sizes);
-}
+const unknown = chosen.filter((name) => !sections[name]);
+if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(', ')}. Sections: ${Object.keys(sections).join(', ')}`);
+console.log(`Node ${process.versions.node}; each figure is the median of ${sizes.rounds} rounds, and so is each ratio.`);
+for (const [name, section] of Object.entries(sections)) if (chosen.length === 0 || chosen.includes(name)) await section(sizes);

@@ -22,8 +22,9 @@ export async function startChild(program, args) {
     if (error === undefined) resolve?.(value);
     else reject?.(new Error(`${args.join(' ')}: ${error}`));
   });
-  child.on('exit', () => {
-    for (const { reject } of asked.values()) reject(new Error(`${args.join(' ')}: the process has ended`));
+  child.on('exit', (code) => {
+    // Ends the benchmark, which might wait for this process for ever.
+    if (!child.killed) throw new Error(`${args.join(' ')}: the process has ended with ${code}`);
   });
   /** @type {(name: string, ...values: unknown[]) => Promise<any>} */
   const ask = (name, ...values) =>

@@ -43,8 +43,9 @@ const roles = {
       /** Milliseconds that `amount` tasks take from some callers, each of which waits for its own. */
       async callers(/** @type {number} */ callers, /** @type {number} */ amount) {
         const began = performance.now();
+        let left = amount;
         const lone = async () => {
-          for (let n = 0; n < amount / callers; n++) await one();
+          while (left-- > 0) await one();
         };
         await Promise.all(Array.from({ length: callers }, lone));
         return performance.now() - began;
@@ -52,7 +53,7 @@ const roles = {
       /** Milliseconds that `amount` tasks take in batches. */
       async batches(/** @type {number} */ size, /** @type {number} */ amount) {
         const began = performance.now();
-        for (let n = 0; n < amount; n += size) await many(size);
+        for (let left = amount; left > 0; left -= size) await many(Math.min(size, left));
         return performance.now() - began;
       },
       /** Sends `amount` tasks that carry the time, one after another while nothing else runs. */

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import { always, printTable } from '../lib/ratio-table.js';
+import { below, printTable } from '../lib/ratio-table.js';
 import { withSides } from './sides.js';
 
 /** Tasks that each worker runs when it is killed. */
@@ -12,9 +12,10 @@ const timeout = 120_000;
 /** How long the tasks of killed workers go on counting as running, with default settings. @param {{ rounds: number }} sizes */
 export async function killWorkers({ rounds }) {
   await withSides(async (mine, peer) => {
-    const [own, other] = await Promise.all([mine, peer].map((side) => settleTimes(side, rounds)));
+    const [own = [], other = []] = await Promise.all([mine, peer].map((side) => settleTimes(side, rounds)));
     printTable({ mine: 'ours', peer: 'plain BullMQ' }, [
-      { name: "until a killed worker's tasks have settled", unit: 's', mine: own ?? [], peer: other ?? [], goal: always(30, 's') },
+      { name: "until a killed worker's tasks have settled, median", unit: 's', mine: own, peer: other },
+      { name: 'the longest', unit: 's', mine: [Math.max(...own)], peer: [Math.max(...other)], goal: below(30, 's') },
     ]);
   });
 }
