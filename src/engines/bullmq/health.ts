@@ -91,8 +91,8 @@ export class RedisHealth {
   async #check(): Promise<void> {
     const { redis, probe } = this.#parts;
     if (!this.#isChecked) {
+      checkServer(await withinTime(redis.info('server'), times.answer));
       await withinTime(checkPermissions(redis, probe), times.answer);
-      checkVersion(await withinTime(redis.info('server'), times.answer));
     }
     await this.#probe();
     this.#isChecked = true;
@@ -131,8 +131,11 @@ export class RedisHealth {
   }
 }
 
-/** @throws UnusableRedis if Redis is too old. */
-function checkVersion(info: string): void {
+/** @throws UnusableRedis if Redis is too old or a node of a cluster. */
+function checkServer(info: string): void {
+  // A node has only some of the keys, and which ones can change at any time.
+  if (fieldOf(info, 'redis_mode') === 'cluster')
+    throw new UnusableRedis('it is a node of Redis Cluster, which is not supported; use one Redis server, or Sentinel');
   const version = fieldOf(info, 'redis_version') ?? '';
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [oldestMajor, oldestMinor] = oldestVersion;

@@ -23,6 +23,9 @@ const failing: RedisOptions = {
   retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
 };
 
+/** The last error of each connection that is not there, for the error of a command that waits for it in vain. */
+const lastErrors = new WeakMap<Redis, Error>();
+
 /**
  * Makes a connection of its own, which connects when {@link whenReady} first waits for it. Its commands fail soon if Redis is
  * unreachable, and it reconnects by itself.
@@ -34,8 +37,8 @@ export function connectRedis(connection: RedisConnection): Redis {
   // A URL may have it too.
   if (redis.options.keyPrefix)
     throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
-  // Each command tells of its own failure; without a listener the event would end the process.
-  redis.on('error', () => {});
+  // Each command reports its own failure. Without a listener the event would end the process.
+  redis.on('error', (error: Error) => lastErrors.set(redis, error)).on('ready', () => lastErrors.delete(redis));
   return redis;
 }
 
@@ -103,7 +106,7 @@ export function whenReady(redis: Redis, milliseconds = patience.connect): Promis
 
 function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    let last = new Error('the Redis did not answer');
+    let last = lastErrors.get(redis) ?? new Error('Redis did not answer');
     const settle = (error?: Error): void => {
       clearTimeout(timer);
       redis.off('ready', ready).off('error', note).off('end', ended);
@@ -111,7 +114,7 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
       else resolve();
     };
     const ready = (): void => settle();
-    const ended = (): void => settle(new Error('the connection to the Redis is closed'));
+    const ended = (): void => settle(new Error('the connection to Redis is closed'));
     const note = (error: Error): void => {
       last = error;
     };
