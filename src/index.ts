@@ -54,6 +54,7 @@ export type {
   TaskRunner,
   TransitionObserver,
 } from './tasks/engine.js';
+export type { EnginePromises } from './tasks/promises.js';
 export type { ScheduleOptions } from './tasks/schedule.js';
 export type {
   Aggregates,

@@ -38,6 +38,7 @@ import {
 import type { AppConnection, CommandBy, Definitions, Command as EngineCommand, NewTask, TaskEngine } from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { argumentLists, PreparedTasks } from './tasks/prepared.js';
+import type { EnginePromises } from './tasks/promises.js';
 import { readCommand } from './tasks/read-command.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { checkScheduled, readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
@@ -194,6 +195,11 @@ export class TaskManager implements TaskSource {
 
   get can(): TaskEngine['can'] {
     return this.#engine.can;
+  }
+
+  /** What the engine promises differently from other engines. */
+  get promises(): EnginePromises {
+    return this.#engine.promises;
   }
 
   /**

@@ -18,6 +18,7 @@ import type {
   TaskRunner,
   TransitionObserver,
 } from '../tasks/engine.js';
+import type { EnginePromises } from '../tasks/promises.js';
 import { newTaskId } from '../tasks/task-id.js';
 import { type TaskSummary, taskStatuses } from '../tasks/types.js';
 import { commandTasks } from './bulk.js';
@@ -61,6 +62,7 @@ interface Opened extends OpenTables {
 /** Runs the tasks of tables that are written in batches, wherever those are kept: any number of processes may have them open. */
 export class TableEngine implements TaskEngine {
   readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume', 'remove']);
+  readonly promises: EnginePromises;
   readonly store: SharedStore;
   readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
   readonly backup?: NonNullable<TaskEngine['backup']>;
@@ -95,6 +97,7 @@ export class TableEngine implements TaskEngine {
 
   constructor({ home, logger, retention }: TableEngineOptions) {
     this.#home = home;
+    this.promises = home.promises;
     this.#logger = logger;
     this.#upkeep = new Upkeep({ logger, retention, dueEarlier: () => this.#poke() });
     this.#recording = new Background(logger, 'recording the ends of tasks');

@@ -1,4 +1,5 @@
 import type { AppConnection, NewTask } from '../tasks/engine.js';
+import type { EnginePromises } from '../tasks/promises.js';
 import type { Database } from './embedded/database.js';
 import type { WritePort } from './embedded/write-port.js';
 
@@ -30,6 +31,7 @@ export interface Owners {
 export interface TableHome {
   /** What the engine is called. */
   readonly engine: string;
+  readonly promises: EnginePromises;
   /** Opens the tables. `changed` is called when other processes have written. */
   open(changed: () => void): Promise<OpenTables>;
   /** Absent if no other process can have the tables open. */

@@ -1,5 +1,6 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { SharedStore } from '../store/shared-store.js';
+import type { EnginePromises } from './promises.js';
 import type { FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskError, TaskStatus, TaskSummary, Worker } from './types.js';
 
 /** A task to be stored, complete: whoever enqueues made its id. */
@@ -434,6 +435,8 @@ export interface AppDescription {
 
 /** What stores tasks and runs them. */
 export interface TaskEngine extends EngineReader, EngineControl {
+  /** What it promises differently from other engines. */
+  readonly promises: EnginePromises;
   /** Runs tasks with the runner; without one this process only enqueues and shows. */
   start(runner: TaskRunner | undefined, app?: AppDescription): Promise<void>;
   /** Waits up to `timeout` seconds for running attempts, then hands back what is left. */

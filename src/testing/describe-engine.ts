@@ -1,5 +1,6 @@
 import { describeCancelling } from './contract/cancelling.js';
 import { describeCommanding } from './contract/commanding.js';
+import { describeDeclaring } from './contract/declaring.js';
 import { describeEnqueueing } from './contract/enqueueing.js';
 import { describeFailing } from './contract/failing.js';
 import { describeIsolating } from './contract/isolating.js';
@@ -66,5 +67,6 @@ export function describeEngine(name: string, make: () => EngineUnderTest, runner
     describe('keeps schedules: it', () => describeScheduling(suite));
     describe('reads: it', () => describeReading(suite));
     describe('stops: it', () => describeStopping(suite));
+    describe('declares what engines promise differently: it', () => describeDeclaring(suite));
   });
 }

@@ -5,6 +5,7 @@ import { AttemptSignal } from '../engines/embedded/attempt-signal.js';
 import { Bell } from '../engines/embedded/bell.js';
 import { embeddedParts, rerunOf } from '../engines/embedded/bulk-parts.js';
 import type { Row } from '../engines/embedded/database.js';
+import { memoryPromises } from '../engines/embedded/promises.js';
 import { Reader } from '../engines/embedded/reader.js';
 import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/embedded/rows.js';
 import { embeddedStore } from '../engines/embedded/store.js';
@@ -74,6 +75,7 @@ export function testEngine(options?: TestEngineOptions): TestEngine {
 
 class InlineEngine implements TestEngine {
   readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']);
+  readonly promises = memoryPromises;
   readonly store: SharedStore;
   readonly clock = { now: () => this.#now, newTaskId: taskIds(() => this.#now) };
   readonly #inline: boolean;

@@ -1,5 +1,6 @@
 import { openDatabase } from '../../src/engines/embedded/database.js';
 import { prepareConnection } from '../../src/engines/embedded/layout.js';
+import { memoryPromises } from '../../src/engines/embedded/promises.js';
 import type { Batch, BatchResult } from '../../src/engines/embedded/write.js';
 import { memoryPort, threadPort, type WritePort } from '../../src/engines/embedded/write-port.js';
 import { TableEngine } from '../../src/engines/table-engine.js';
@@ -18,6 +19,7 @@ export function engineWithCommits(apply: Commit, { path, logger }: { path?: stri
   return new TableEngine({
     home: {
       engine: 'embedded',
+      promises: memoryPromises,
       async open() {
         if (path === undefined) {
           const { port, database } = await memoryPort();

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { EmbeddedOptions } from '../../src/engines/embedded/engine.js';
+import { filePromises } from '../../src/engines/embedded/promises.js';
 import { type ErrorCode, TaskflowError } from '../../src/errors.js';
 import type { Changes, TaskEngine, TransitionObserver } from '../../src/tasks/engine.js';
 import type { TaskSummary } from '../../src/tasks/types.js';
@@ -47,6 +48,7 @@ export class EngineProcess {
       return (await this.#ask(engine, method, args)) as never;
     };
     return {
+      promises: filePromises(settings.pollInterval),
       can: new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']),
       start: () => ask('start', undefined),
       stop: (options) => ask('stop', options),

@@ -8,8 +8,8 @@ import type { CatalogEntry, QueueCatalog } from './queue-catalog.js';
 import { isDelayed, toJob } from './task-job.js';
 
 const mebibyte = 1024 * 1024;
-/** Tasks of one call, and their size: Redis does nothing else while it stores them. */
-const most = { tasks: 10_000, bytes: 16 * mebibyte };
+/** Tasks of one call, and their size in bytes: Redis does nothing else while it stores them. */
+export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 
 interface EnqueuerParts {
   redis: Redis;
@@ -91,7 +91,7 @@ function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
 
 function checkSize(tasks: readonly NewTask[]): void {
   const bytes = tasks.reduce((sum, { args }) => sum + Buffer.byteLength(args), 0);
-  if (tasks.length <= most.tasks && bytes <= most.bytes) return;
+  if (tasks.length <= mostAtOnce.tasks && bytes <= mostAtOnce.bytes) return;
   // Rounded up, so that it is never shown as the limit itself.
   const mebibytes = Math.ceil((bytes / mebibyte) * 10) / 10;
   throw new TaskflowError(

@@ -23,6 +23,7 @@ import type {
   TaskRunner,
   TransitionObserver,
 } from '../../tasks/engine.js';
+import type { EnginePromises } from '../../tasks/promises.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import { describeWorker } from '../embedded/workers.js';
 import type { WorkerRow } from '../embedded/write.js';
@@ -35,6 +36,7 @@ import { RedisHealth } from './health.js';
 import { Instances } from './instances.js';
 import { statusOf, summaryOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
+import { redisPromises } from './promises.js';
 import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
 import { type CountSource, readPulse } from './read/counts.js';
@@ -84,6 +86,7 @@ const dataLost =
 /** Tasks as BullMQ jobs. */
 export class JobEngine implements TaskEngine {
   readonly can: ReadonlySet<Action> = commandActions;
+  readonly promises: EnginePromises;
   readonly store: SharedStore;
   readonly #options: JobEngineOptions;
   readonly #keys: EngineKeys;
@@ -123,6 +126,7 @@ export class JobEngine implements TaskEngine {
   constructor(options: JobEngineOptions) {
     const { connection, prefix, logger, window } = options;
     this.#options = options;
+    this.promises = redisPromises(options);
     this.#keys = new EngineKeys(prefix);
     this.#connections = openConnections(connection);
     const redis = this.#connections.asking;

@@ -10,6 +10,7 @@ import { enqueueInTransaction } from './enqueue-in.js';
 import { FileWatch } from './file-watch.js';
 import { prepareConnection } from './layout.js';
 import { OwnerLocks } from './owner-lock.js';
+import { filePromises, memoryPromises } from './promises.js';
 import type { Retention } from './upkeep.js';
 import { memoryPort, threadPort } from './write-port.js';
 
@@ -37,6 +38,7 @@ export class EmbeddedEngine extends TableEngine {
 
 const memoryHome: TableHome = {
   engine: 'embedded',
+  promises: memoryPromises,
   async open() {
     const { port, database } = await memoryPort();
     return { port, database, close: () => port.close() };
@@ -57,11 +59,12 @@ interface FileOptions {
 }
 
 function fileHome(options: FileOptions): TableHome {
-  const { path } = options;
+  const { path, pollInterval } = options;
   let Connection: ConnectionClass | undefined;
   let tables: OpenTables | undefined;
   return {
     engine: 'embedded',
+    promises: filePromises(pollInterval),
     async open(changed) {
       Connection = await connectionClass();
       tables = await openFile(options, changed);

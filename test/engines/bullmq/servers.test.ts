@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Cluster } from 'ioredis';
-import { type BullmqEngineOptions, bullmqEngine, redisStore } from '../../../src/engines/bullmq/index.js';
+import { type BullmqEngineOptions, bullmqEngine } from '../../../src/engines/bullmq/index.js';
 import { TaskManager } from '../../../src/manager.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { freePort } from '../../helpers/cutter.js';
@@ -21,13 +20,6 @@ function manager(connection: BullmqEngineOptions['connection']): TaskManager {
 }
 
 (hasRedis ? describe : describe.skip)('Redis Cluster', () => {
-  it('is refused as a client, by the engine and by the store', async () => {
-    const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true });
-    keep({ close: async () => cluster.disconnect() });
-    for (const make of [() => bullmqEngine({ connection: cluster as never }), () => redisStore(cluster as never)])
-      expect(make).toThrow(expect.objectContaining({ name: 'TypeError', code: 'INVALID_INPUT' }));
-  });
-
   it('is refused at the start if the connection leads to one of its nodes', async () => {
     const node = await RedisServer.start('--cluster-enabled', 'yes');
     keep({ close: () => node.remove() });

@@ -45,7 +45,7 @@ export interface WindowModelParts {
 }
 
 /** The sizes of a window unless something else is said. */
-const usualLimits: WindowLimits = { ended: 100_000, pending: 20_000 };
+export const usualLimits: WindowLimits = { ended: 100_000, pending: 20_000 };
 
 /**
  * The read model of a process: a window of the newest tasks (`Window`), which is filled from BullMQ's sets (`Backfill`) and

@@ -24,7 +24,7 @@ import { TaskWorker } from './task-worker.js';
 /** How long what a handler says is gathered before it is written; milliseconds. */
 const gather = { lines: 50, progress: 250 };
 /** Seconds that a job waits which no handler is here for: doubled each time up to the longest. */
-const returned = { first: 1, longest: 60 };
+export const returned = { first: 1, longest: 60 };
 /** Milliseconds that a stop waits for handlers that were told to stop. */
 const obeyTimeout = 250;
 

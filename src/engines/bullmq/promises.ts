@@ -1,0 +1,32 @@
+import type { EnginePromises } from '../../tasks/promises.js';
+import { mostAtOnce } from './enqueuer.js';
+import type { JobEngineOptions } from './job-engine.js';
+import { mostLabels } from './queue-catalog.js';
+import { usualLimits } from './read/window-model.js';
+import { returned } from './run/executor.js';
+
+/** Returns what the engine on Redis promises with some options. */
+export function redisPromises({
+  lockDuration,
+  stalledInterval = 5000,
+  window = usualLimits,
+}: Pick<JobEngineOptions, 'lockDuration' | 'stalledInterval' | 'window'>): EnginePromises {
+  return {
+    stored: 'server',
+    crashFoundWithin: (lockDuration + stalledInterval) / 1000,
+    longestBlock: lockDuration / 1000,
+    concurrencyPer: 'queue',
+    limitedTasksApart: true,
+    maxQueues: mostLabels,
+    priorityOver: 'since',
+    idempotencyPer: 'name and queue',
+    deletionFreesKey: true,
+    maxBatch: mostAtOnce,
+    handlerFoundWithin: returned.longest,
+    retentionOf: 'engine',
+    window,
+    resumesIn: 'same',
+    cancelsWithin: 1,
+    markedAsFailed: true,
+  };
+}
