@@ -104,15 +104,17 @@ async function find(
   filter: TaskFilter & { status: TaskStatus[] },
 ): Promise<{ tasks: TaskSummary[]; isLimited: boolean }> {
   const tasks: TaskSummary[] = [];
+  let isLimited = false;
   let after: string | undefined;
   while (filter.status.length > 0 && tasks.length <= mostByFilter) {
     const { items, next, limited = false } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
     tasks.push(...items);
-    if (next === null) return { tasks, isLimited: limited };
+    isLimited = limited;
+    if (next === null) break;
     after = next;
     await wait(0);
   }
-  return { tasks, isLimited: false };
+  return { tasks, isLimited };
 }
 
 async function foundOf(parts: BulkParts, filter: TaskFilter, collected: number): Promise<{ count: number; relation: 'eq' | 'gte' }> {

@@ -217,8 +217,10 @@ export interface TaskPage {
   total: number;
   /** `gte` past 10,000, where counting on would take too long, or where nothing was counted. */
   totalRelation: 'eq' | 'gte';
-  /** On a last page: the engine looked at the newest tasks only, so there may be older ones that the list does not show. */
+  /** The list covers the newest tasks only, so there may be older ones that it does not have on any page. */
   limited?: true;
+  /** How many tasks a limited list was made from. */
+  searched?: number;
 }
 
 /** Which lines of a log are asked for. */

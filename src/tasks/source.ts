@@ -81,8 +81,10 @@ export interface TaskList {
   readonly total: number;
   /** `gte` past 10,000, if counting on would take too long, or if nothing was counted. */
   readonly totalRelation: 'eq' | 'gte';
-  /** On a last page: the engine looked at the newest tasks only, so there may be older ones that the list does not show. */
+  /** The list covers the newest tasks only, so there may be older ones that it does not have on any page. */
   readonly limited?: true;
+  /** How many tasks a limited list was made from. */
+  readonly searched?: number;
 }
 
 /** One page of failure groups. */

@@ -119,6 +119,7 @@ export const taskList = z.strictObject({
   total: count,
   totalRelation: z.enum(['eq', 'gte']),
   limited: z.literal(true).exactOptional(),
+  searched: count.exactOptional(),
 });
 
 export const logPage = z.strictObject({ items: z.array(logLine), nextAfter: z.int().nullable(), nextBefore: z.int().nullable() });

@@ -30,6 +30,8 @@ interface Wish {
   command: Command & { action: 'retry' | 'cancel' | 'delete' };
   /** Tasks that are asked for, where the caller has counted them: more than the command takes. */
   count?: number;
+  /** Set if the caller looked for the tasks among the newest ones only. */
+  scope?: Outcome['scope'];
   dryRun: boolean;
   expect?: number | undefined;
   detail: Record<string, string | number | boolean>;
@@ -62,12 +64,13 @@ async function retryFailed(acting: Acting): Promise<void> {
   await answer(acting, 'retry_failed', async () => {
     const { retryFailedBody } = await loadSchemas();
     const { since, name, spread, expect, dryRun = false } = await readAction(acting, retryFailedBody);
-    const failed = await failedSince(acting.tasks, { name, status: ['failed'] }, readTime(since, Date.now()) ?? 0);
+    const { failed, isLimited } = await failedSince(acting.tasks, { name, status: ['failed'] }, readTime(since, Date.now()) ?? 0);
     const ids = failed.slice(0, mostByFilter).map(({ id }) => id);
     // As the failures came, the first one first.
     return {
       command: { action: 'retry', ids: ids.reverse(), ...spreadOf(spread) },
       count: failed.length,
+      ...(isLimited && { scope: 'window' }),
       dryRun,
       expect,
       detail: { since, ...(name && { function: name }) },
@@ -75,18 +78,23 @@ async function retryFailed(acting: Acting): Promise<void> {
   });
 }
 
-/** Tasks of a filter that ended at or after a time, the last first; one more than a command takes. */
-async function failedSince(tasks: TaskSource, filter: FindQuery, since: number): Promise<TaskSummary[]> {
+/** Tasks of a filter that ended at or after a time, the last first: one more than a command takes, and whether older ones may be missing. */
+async function failedSince(tasks: TaskSource, filter: FindQuery, since: number): Promise<{ failed: TaskSummary[]; isLimited: boolean }> {
   const found: TaskSummary[] = [];
+  let isLimited = false;
   let cursor: string | undefined;
   while (found.length <= mostByFilter) {
-    const { items, nextCursor } = await tasks.find({ ...filter, sort: '-endedAt', limit: 500, counted: false, cursor });
-    const late = items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
-    found.push(...(late < 0 ? items : items.slice(0, late)));
-    if (late >= 0 || nextCursor === null) break;
-    cursor = nextCursor;
+    const page = await tasks.find({ ...filter, sort: '-endedAt', limit: 500, counted: false, cursor });
+    const late = page.items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
+    found.push(...(late < 0 ? page.items : page.items.slice(0, late)));
+    if (late >= 0) break;
+    if (page.nextCursor === null) {
+      isLimited = page.limited === true;
+      break;
+    }
+    cursor = page.nextCursor;
   }
-  return found.slice(0, mostByFilter + 1);
+  return { failed: found.slice(0, mostByFilter + 1), isLimited };
 }
 
 async function deleteHistory(acting: Acting): Promise<void> {
@@ -134,11 +142,11 @@ async function countEndedBefore(tasks: TaskSource, before: number): Promise<{ de
 /** Does what is wished, or counts it, which changes nothing and leaves no row in the audit. */
 async function answer(acting: Acting, action: string, read: () => Promise<Wish>): Promise<void> {
   const { body } = await told(acting, action, {}, async () => {
-    const { command, count, dryRun, expect, detail } = await read();
+    const { command, count, scope, dryRun, expect, detail } = await read();
     if (count !== undefined && expect !== undefined && count !== expect)
       throw new TaskflowError('COUNT_CHANGED', `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`);
     const outcome = await control(acting, command, { dryRun, ...(count === undefined && expect !== undefined && { expect }) });
-    const body = bulkAnswerOf(outcome, count, dryRun);
+    const body = bulkAnswerOf({ ...outcome, ...(scope && { scope }) }, count, dryRun);
     if (dryRun) return { body, told: null };
     const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));
     return { body, told: { tasks, detail: { ...detail, dispatched: body.dispatched, skipped: body.skipped } } };

@@ -5,6 +5,7 @@ import { client } from '../facts.js';
 import { plural, whole } from '../format.js';
 import { confirmed } from '../shell/dialog.js';
 import { complain, tell } from '../shell/notices.js';
+import { NewestOnly } from '../task-list/actions.js';
 import { linkToPage } from '../view.js';
 
 /** Retries what has failed within so many seconds, of one function or of all; counts it first. */
@@ -20,14 +21,20 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
     return complain(error);
   }
   const number = (): number => counted.value?.count ?? 0;
-  if (number() === 0) return tell(`Nothing that failed ${words} is failed any more.`);
+  const isWindow = counted.value?.scope !== undefined;
+  if (number() === 0)
+    return tell(`Nothing that failed ${words} is failed any more.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
   await confirmed({
     title: `Retry ${plural(number(), 'task')}?`,
     body: () => (
-      <p>
-        Retry <strong>{plural(number(), 'failed task')}</strong>
-        {name === undefined ? ' of all functions' : ` of ${name}`} that failed {words}? They join their queues again and keep their history.
-      </p>
+      <>
+        <p>
+          Retry <strong>{plural(number(), 'failed task')}</strong>
+          {name === undefined ? ' of all functions' : ` of ${name}`} that failed {words}? They join their queues again and keep their
+          history.
+        </p>
+        <NewestOnly counted={counted.value} />
+      </>
     ),
     button: () => `Retry ${plural(number(), 'task')}`,
     asksReason: true,

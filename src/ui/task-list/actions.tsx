@@ -165,8 +165,9 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
     return counted.value;
   };
   try {
-    const { count: found } = await count();
-    if (found === 0) return tell(`There is nothing to ${action}: no task of ${what} can be.`);
+    const { count: found, scope } = await count();
+    if (found === 0)
+      return tell(`There is nothing to ${action}: no task of ${what} can be.${scope ? ' Only the newest tasks were searched.' : ''}`);
   } catch (error) {
     return complain(error);
   }
@@ -174,9 +175,12 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
   await confirmed({
     title: `${verb} ${number()}?`,
     body: () => (
-      <p>
-        {verb} <strong>{number()}</strong> of {what}? {consequence}
-      </p>
+      <>
+        <p>
+          {verb} <strong>{number()}</strong> of {what}? {consequence}
+        </p>
+        <NewestOnly counted={counted.value} />
+      </>
     ),
     fields: () =>
       action === 'retry' && (counted.value?.count ?? 0) >= worthSpreading ? (
@@ -222,9 +226,16 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
   });
 }
 
+/** The number of tasks that the command changes. Tasks that the engine did not look at stay as they are. */
 function numberOf(counted: BulkAnswer | undefined): string {
-  const { count = 0, countRelation } = counted ?? {};
-  return `${countRelation === 'gte' ? 'more than ' : ''}${plural(count, 'task')}`;
+  const { count = 0, countRelation, scope } = counted ?? {};
+  return `${countRelation === 'gte' && scope === undefined ? 'more than ' : ''}${plural(count, 'task')}`;
+}
+
+/** Says in a confirmation that a command changes tasks among the newest ones only. */
+export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
+  if (counted?.scope === undefined) return null;
+  return <p class="coverage">Only the newest tasks were searched. Older tasks that match stay as they are.</p>;
 }
 
 /** One call. Where the number is not the one that was confirmed, it is counted anew and asked again. */

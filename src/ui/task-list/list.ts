@@ -20,11 +20,8 @@ export interface TableRow {
   removed: Signal<boolean>;
 }
 
-interface LoadedPage {
+interface LoadedPage extends Omit<TaskList, 'items'> {
   rows: readonly TableRow[];
-  nextCursor: string | null;
-  total: number;
-  totalRelation: 'eq' | 'gte';
 }
 
 /** The page of the table, once it is loaded. */

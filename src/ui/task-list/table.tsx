@@ -273,6 +273,15 @@ export function amount(): string {
   return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
 }
 
+/** Says that the list covers the newest tasks only, unless each task that it can have on this page is there. */
+function Coverage() {
+  const { limited, searched = 0, nextCursor } = table.value ?? { nextCursor: null };
+  const { sort, name, tag, fingerprint, schedule, q, from, to } = view.value;
+  const isPlain = sort === '-createdAt' && ![name, fingerprint, schedule, q, from, to, tag[0]].some((condition) => condition !== undefined);
+  if (!limited || (isPlain && nextCursor !== null)) return null;
+  return <p class="coverage">This list covers only the newest {plural(searched, 'task')}. Older tasks are not included.</p>;
+}
+
 /** Pixels of a row, and those above the first one: on the overview the list begins below the rest of it. */
 const heights = { row: 41, above: { overview: 1000, tasks: 180 } };
 /** Rows that are drawn at once, as many as the window may show and some: the others follow when these are seen. */
@@ -302,6 +311,7 @@ export function TaskTable() {
     <div class="list-top" aria-busy={loading.value || !complete}>
       <News />
       {error !== undefined && <Failure error={error} what="The tasks" again={() => void loadList()} />}
+      <Coverage />
       {!rows ? (
         error === undefined && <Skeleton rows={12} />
       ) : rows.length === 0 ? (

@@ -183,9 +183,10 @@ export class WindowModel implements ReadModel {
     if (!isNewestFirst(query) && !this.#isWhole(query)) await Promise.race([this.filled(), wait(restFill, undefined, { ref: false })]);
     const page = this.#window.find(query);
     const named = { ...page, items: this.#named(page.items) };
-    if (this.#isWhole(query) && page.totalRelation === 'eq') return named;
-    const total = await this.#total(query, page);
-    return { ...named, ...total, ...(page.next === null && !this.#isWhole(query) && { limited: true as const }) };
+    const isWhole = this.#isWhole(query);
+    if (isWhole && page.totalRelation === 'eq') return named;
+    const limits = isWhole ? {} : { limited: true as const, searched: this.#window.size() };
+    return { ...named, ...(await this.#total(query, page)), ...limits };
   }
 
   async filled(): Promise<void> {

@@ -181,11 +181,11 @@ export class Window {
     return new Set(rows.map(({ owner }) => String(owner)));
   }
 
-  /** How many tasks of a group there are, of one queue or of all. */
-  size(group: Group, queue?: string): number {
-    if (queue !== undefined) return this.#sizes.get(sizeKey(queue, group)) ?? 0;
+  /** How many tasks there are, of one group or of all, and of one queue or of all. */
+  size(group?: Group, queue?: string): number {
+    if (group !== undefined && queue !== undefined) return this.#sizes.get(sizeKey(queue, group)) ?? 0;
     let sum = 0;
-    for (const [key, n] of this.#sizes) if (key.startsWith(`${group}:`)) sum += n;
+    for (const [key, n] of this.#sizes) if (group === undefined || key.startsWith(`${group}:`)) sum += n;
     return sum;
   }
 
