@@ -3,6 +3,7 @@ import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
 import { type CommandResult, mostByFilter, type Outcome } from '../tasks/engine.js';
 import type { Command, CommandFilter, FindQuery, TaskSource } from '../tasks/source.js';
+import { isEnded } from '../tasks/states.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { readTime } from '../tasks/time-text.js';
 import { type TaskSummary, taskStatuses } from '../tasks/types.js';
@@ -115,28 +116,37 @@ async function deleteHistory(acting: Acting): Promise<void> {
 
 async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
-  for (;;) {
-    const { items } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', limit: 500, counted: false });
-    const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
-    if (deleted >= mostByFilter || old.length === 0) return { deleted, more: old.length > 0 };
-    const { results } = await control(acting, { action: 'delete', ids: old });
-    const gone = results.filter(({ ok }) => ok).length;
-    deleted += gone;
-    if (gone === 0) return { deleted, more: true };
+  for await (const ids of endedBefore(tasks, before)) {
+    if (deleted >= mostByFilter) return { deleted, more: true };
+    const { results } = await control(acting, { action: 'delete', ids });
+    deleted += results.filter(({ ok }) => ok).length;
   }
+  return { deleted, more: false };
 }
 
 async function countEndedBefore(tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
-  let cursor: string | undefined;
-  while (deleted < mostByFilter) {
-    const { items, nextCursor } = await tasks.find({ status: taskStatuses.slice(2), sort: 'endedAt', limit: 500, counted: false, cursor });
-    const old = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).length;
-    deleted += old;
-    if (nextCursor === null || old < items.length) return { deleted, more: false };
-    cursor = nextCursor;
+  for await (const ids of endedBefore(tasks, before)) {
+    if (deleted >= mostByFilter) return { deleted, more: true };
+    deleted += ids.length;
   }
-  return { deleted, more: true };
+  return { deleted, more: false };
+}
+
+/**
+ * Ids of the tasks that ended before a time, in steps. Each state is read by itself, because an engine that keeps the newest tasks
+ * in memory finds all the others only in a list of one state.
+ */
+async function* endedBefore(tasks: TaskSource, before: number): AsyncGenerator<string[], void> {
+  for (const status of taskStatuses.filter(isEnded)) {
+    let cursor: string | undefined;
+    do {
+      const { items, nextCursor } = await tasks.find({ status: [status], sort: 'endedAt', limit: 500, counted: false, cursor });
+      const ids = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
+      if (ids.length > 0) yield ids;
+      cursor = ids.length < items.length ? undefined : (nextCursor ?? undefined);
+    } while (cursor !== undefined);
+  }
 }
 
 /** Does what is wished, or counts it, which changes nothing and leaves no row in the audit. */

@@ -2,7 +2,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { JobEngine } from '../../../src/engines/bullmq/job-engine.js';
 import { loggerOption } from '../../../src/options.js';
 import { startBrowser } from '../../helpers/browser.js';
+import { ask, postJson } from '../../helpers/client.js';
 import { Dashboard } from '../../helpers/dashboard.js';
+import { password } from '../../helpers/passwords.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { waitFor } from '../../helpers/wait.js';
 
@@ -75,5 +77,15 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
     await dialog.getByRole('button', { name: 'Delete 60 tasks' }).click();
     await waitFor(async () => (await board.tasks.aggregate('pulse')).counts.failed === 90);
     expect(board.complaints).toEqual([]);
+  });
+
+  it('deletes the history before a time, tasks that are not in memory too', async () => {
+    const api = `${board.served.url}/tasks`;
+    const login = await postJson(`${api}/auth/login`, { username: 'admin', password });
+    const headers = { Authorization: `Bearer ${(login.json as { token: string }).token}` };
+    const url = `${api}/history?before=${new Date(Date.now() + 60_000).toISOString()}`;
+    expect((await ask(`${url}&dryRun=true`, { method: 'DELETE', headers })).json).toEqual({ deleted: 150, more: false });
+    expect((await ask(url, { method: 'DELETE', headers })).json).toEqual({ deleted: 150, more: false });
+    expect((await board.tasks.aggregate('pulse')).counts.failed).toBe(0);
   });
 });
