@@ -124,6 +124,24 @@ describe('the docs', () => {
     expect(read(page)).toContain('requestTimeout = 30_000');
   });
 
+  it('list every message that is logged without an event, and every job in the background', () => {
+    const page = read('docs/what-is-logged.md');
+    const sources = readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const messages = sources.flatMap((file) => {
+      const code = read(`src/${file}`);
+      const lines = [...code.matchAll(/logger\.(?:error|warn|info|debug)\((.{1,500}?)\)[;,]?$/gms)].map(([, call = '']) => call);
+      const jobs = [...code.matchAll(/new (?:RedisWork|Background)\([^']*?'([^']+)'\)/g)].map(([, job = '']) => job);
+      const said = lines.filter((call) => !/\bevent\b/.test(call)).flatMap((call) => [...call.matchAll(/'([^']+)',?\s*$/g)]);
+      return [...said.map(([, message = '']) => message), ...jobs];
+    });
+    expect(messages.length).toBeGreaterThan(50);
+    // A long message may end with an ellipsis in the page.
+    const quoted = [...page.replaceAll(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
+    const isListed = (message: string): boolean =>
+      quoted.some((text) => text === message || (text.endsWith('…') && message.startsWith(text.slice(0, -1))));
+    expect(messages.filter((message) => !isListed(message) && !isListed(`${message} failed`))).toEqual([]);
+  });
+
   it('explain every error code, and none that there is not', () => {
     const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code);
     expect(explained.sort()).toEqual([...errorCodes].sort());

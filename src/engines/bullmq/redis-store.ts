@@ -104,9 +104,9 @@ return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*', 'entry', 
 `);
 
 /**
- * Sessions, revocations, throttle and audit in a Redis, so that any number of processes and hosts act as one. It must not
- * evict keys: a Redis whose `maxmemory-policy` is another than `noeviction` gets a warning, since a logout that is evicted
- * would be undone.
+ * Stores sessions, revocations, the login throttle and the audit in Redis, so that all processes and hosts share them. Redis must
+ * not evict keys, because an evicted logout would be undone: with a `maxmemory-policy` other than `noeviction`, the log gets a
+ * warning.
  *
  * @throws TypeError or RangeError for a wrong option.
  * @example
@@ -155,9 +155,9 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
   /** The error of a store that cannot be used: one line in the log for all that meet it. */
   const unusable = (thrown: unknown): TaskflowError => {
     const cause = plainError(thrown);
-    if (!away && !closed) logger.error({ err: cause }, 'the Redis of the sessions cannot be used');
+    if (!away && !closed) logger.error({ err: cause }, 'Redis cannot be used for sessions');
     away = true;
-    return new TaskflowError('STORE_UNAVAILABLE', `the Redis of the sessions cannot be used: ${cause.message}`, { cause, reported: true });
+    return new TaskflowError('STORE_UNAVAILABLE', `Redis cannot be used for sessions: ${cause.message}`, { cause, reported: true });
   };
   const ask = async <T>(command: (redis: Redis) => Promise<T>): Promise<T> => {
     try {
@@ -165,7 +165,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       await whenReady(redis);
       await withinTime(owners.check(redis));
       const answer = await withinTime(command(redis));
-      if (away) logger.info('the Redis of the sessions can be used again');
+      if (away) logger.info('Redis can be used for sessions again');
       away = false;
       return answer;
     } catch (cause) {
@@ -257,10 +257,13 @@ function parse(text: string): StoreValue {
   return JSON.parse(text) as StoreValue;
 }
 
-/** A Redis that drops keys when its memory is full would undo logouts. */
+/** Warns if Redis may drop keys when its memory is full, because that would undo logouts. */
 async function warnOfEviction(redis: Redis, logger: Logger): Promise<void> {
   const memory = await redis.info('memory').catch(() => '');
   const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1];
   if (policy !== undefined && policy !== 'noeviction')
-    logger.warn({ policy }, 'the maxmemory-policy of the Redis must be noeviction: with any other it may drop logouts, sessions and jobs');
+    logger.warn(
+      { policy },
+      'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may drop sessions and logouts when its memory is full',
+    );
 }
