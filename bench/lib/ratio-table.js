@@ -20,7 +20,7 @@ export const atLeast = (ratio) => ({ text: `≥ ${ratio} ×`, isMet: (found) => 
 /** @param {number} ratio @returns {Goal} */
 export const atMost = (ratio) => ({ text: `≤ ${ratio} ×`, isMet: (found) => found.ratio <= ratio });
 /** A limit that ours keeps in every round. @param {number} limit @param {string} unit @returns {Goal} */
-export const always = (limit, unit) => ({ text: `always < ${limit} ${unit}`, isMet: (found) => found.worst < limit });
+export const always = (limit, unit) => ({ text: `always < ${limit.toLocaleString('en')} ${unit}`, isMet: (found) => found.worst < limit });
 /** A limit of ours, in the middle of all rounds. @param {number} limit @param {string} unit @returns {Goal} */
 export const below = (limit, unit) => ({ text: `< ${limit} ${unit}`, isMet: (found) => found.mine < limit });
 

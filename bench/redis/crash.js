@@ -15,7 +15,13 @@ export async function killWorkers({ rounds }) {
     const [own = [], other = []] = await Promise.all([mine, peer].map((side) => settleTimes(side, rounds)));
     printTable({ mine: 'ours', peer: 'plain BullMQ' }, [
       { name: "until a killed worker's tasks have settled, median", unit: 's', mine: own, peer: other },
-      { name: 'the longest', unit: 's', mine: [Math.max(...own)], peer: [Math.max(...other)], goal: below(30, 's') },
+      {
+        name: "until a killed worker's tasks have settled, longest",
+        unit: 's',
+        mine: [Math.max(...own)],
+        peer: [Math.max(...other)],
+        goal: below(30, 's'),
+      },
     ]);
   });
 }
