@@ -67,11 +67,16 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
     try {
       return await work();
     } catch (error) {
-      if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
-      loadScriptsAgain(redis, error);
-      await untilBetter(redis);
+      await untilRepeatable(redis, error);
     }
   }
+}
+
+/** Waits until what failed may be tried again. @throws the error, if another try would fail as well. */
+export async function untilRepeatable(redis: Redis, error: unknown): Promise<void> {
+  if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
+  loadScriptsAgain(redis, error);
+  await untilBetter(redis);
 }
 
 /** Answers of Redis that another try may not get: it starts, has no memory or disk left, changes its role, or lacks a permission. */

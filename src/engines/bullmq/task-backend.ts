@@ -12,10 +12,10 @@ import {
   raw2NextJobData,
 } from 'bullmq';
 import { type ChangeNotes, memberOf, type Transaction } from './change-notes.js';
-import { persistently } from './connections.js';
+import { persistently, untilRepeatable } from './connections.js';
 import type { Marker } from './keys.js';
 import { type LockScope, takeLocks } from './run/locks.js';
-import { endMarks, jobFields } from './task-job.js';
+import { endMarks, jobFields, ownFieldPrefix } from './task-job.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from './waiting-backend.js';
 
 /** What is written together with BullMQ's own step when an attempt ends. */
@@ -73,6 +73,8 @@ export class TaskBackend extends WaitingBackend {
   readonly #starts = new Map<string, string>();
   /** Jobs that run here although another process has taken over. */
   readonly #lost = new Set<string>();
+  /** The connection for commands, once it was there. To await it for each job would cost more than the rest of a step. */
+  #client: RedisClient | undefined;
 
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
     super(...rest);
@@ -102,7 +104,7 @@ export class TaskBackend extends WaitingBackend {
     return this.#ends.size === 0;
   }
 
-  /** The hash of a job that was just fetched, all of its fields as text. */
+  /** The fields of this package of a job that was just fetched. */
   takeFetched(jobId: string): Record<string, string> | undefined {
     const fields = this.#fetched.get(jobId);
     this.#fetched.delete(jobId);
@@ -111,11 +113,11 @@ export class TaskBackend extends WaitingBackend {
 
   override execCommand(client: RedisClient | IRedisTransaction, command: string, args: unknown[]): unknown {
     const answer: unknown = super.execCommand(client, command, args);
-    if (!(answer instanceof Promise) || !fetching.has(command)) return answer;
+    if (command !== 'moveToActive' || !(answer instanceof Promise)) return answer;
     return answer.then((raw: unknown) => this.#keepFetched(raw));
   }
 
-  override async moveToCompleted<T, R, N extends string>(
+  override moveToCompleted<T, R, N extends string>(
     job: MinimalJob<T, R, N>,
     _returnValue: R,
     removeOnComplete: boolean | number | KeepJobs,
@@ -127,7 +129,7 @@ export class TaskBackend extends WaitingBackend {
     return this.#finish(job, value, 'returnvalue', removeOnComplete, 'completed', token, fetchNext, {});
   }
 
-  override async moveToFailed<T, R, N extends string>(
+  override moveToFailed<T, R, N extends string>(
     job: MinimalJob<T, R, N>,
     failedReason: string,
     removeOnFail: boolean | number | KeepJobs,
@@ -188,7 +190,9 @@ export class TaskBackend extends WaitingBackend {
   /** What a step writes into the hash of the job. */
   #fields(jobId: string, fields: Record<string, unknown> | undefined): { mark: string; all: Record<string, unknown> } {
     const mark = endMarks.next();
-    return { mark, all: { ...fields, ...this.#ends.get(jobId)?.fields, [jobFields.endMark]: mark } };
+    const all: Record<string, unknown> = { [jobFields.endMark]: mark };
+    Object.assign(all, fields, this.#ends.get(jobId)?.fields);
+    return { mark, all };
   }
 
   /** Runs a step with what is to be written beside it. It is repeated until Redis has answered. */
@@ -196,39 +200,45 @@ export class TaskBackend extends WaitingBackend {
     const { jobId } = step;
     const notes = this.#ends.get(jobId);
     const starts = this.#starts.get(jobId);
+    const { redis } = this.#parts;
     try {
-      for (let mayTakeLock = true; ; mayTakeLock = false) {
-        const raw = await persistently(this.#parts.redis, () => this.#send(step, notes));
+      for (let mayTakeLock = true; ; ) {
+        let raw: unknown;
+        try {
+          this.#client ??= await this.client;
+          raw = await this.#send(this.#client, step, notes);
+        } catch (error) {
+          await untilRepeatable(redis, error);
+          continue;
+        }
         if (typeof raw !== 'number' || raw >= 0) {
           notes?.stored?.(step.at);
-          return Array.isArray(raw) ? raw2NextJobData(raw) : undefined;
+          return Array.isArray(raw) ? raw2NextJobData(this.#keepFetched(raw)) : undefined;
         }
-        const verdict = await persistently(this.#parts.redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
+        const verdict = await persistently(redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
+        mayTakeLock = false;
         if (verdict === 'again') continue;
         if (verdict === 'stored') notes?.stored?.(step.at);
         else await this.#drop(jobId, notes?.marker);
         return undefined;
       }
     } finally {
+      // The map may stay in memory longer than its entries, and the task with it.
+      if (notes) notes.stored = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
       if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);
     }
   }
 
-  async #send(step: Step, notes: EndNotes | undefined): Promise<unknown> {
-    const client = await this.client;
-    return notes ? this.#noted(client, step, notes) : this.execCommand(client, step.command, step.args);
-  }
-
   /**
    * Runs a step and tells readers of it. A reader finds a change whose note was lost a little later, so a transaction, which
    * costs more than the rest, is used only for what must be written with the step.
    */
-  #noted(client: RedisClient, step: Step, notes: EndNotes): unknown {
-    if (notes.marker) return this.#together(client, step, notes);
-    // It is written behind the step.
-    this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
+  #send(client: RedisClient, step: Step, notes: EndNotes | undefined): unknown {
+    if (notes?.marker) return this.#together(client, step, notes);
+    // The note is written behind the step.
+    if (notes) this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
     return this.execCommand(client, step.command, step.args);
   }
 
@@ -303,17 +313,16 @@ export class TaskBackend extends WaitingBackend {
     if (marker === 'cancelled') transaction.hdel(keys.cancelling, memberOf({ queue: this.name, jobId }));
     const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
     if (error) throw error;
-    return this.#keepFetched(raw);
+    return raw;
   }
 
   /** Keeps the hash of the job that an answer holds, if it holds one. */
-  #keepFetched(raw: unknown): unknown {
+  #keepFetched<T>(raw: T): T {
     if (!Array.isArray(raw)) return raw;
     const [flat, jobId] = raw as unknown[];
     if (!Array.isArray(flat) || typeof jobId !== 'string') return raw;
-    const fields = fieldsOf(flat as string[]);
-    this.#fetched.set(jobId, fields);
-    this.#starts.set(jobId, fields.ats ?? '');
+    this.#fetched.set(jobId, ownFields(flat as string[]));
+    this.#starts.set(jobId, startsOf(flat as string[]));
     return raw;
   }
 }
@@ -331,11 +340,18 @@ async function ifJobExists<T>(written: Promise<T>, otherwise: T): Promise<T> {
   }
 }
 
-/** Steps whose answer can hold the next job to run. */
-const fetching: ReadonlySet<string> = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed']);
-
-function fieldsOf(flat: readonly string[]): Record<string, string> {
+/** The fields of this package in the hash of a job. BullMQ reads the others. */
+function ownFields(flat: readonly string[]): Record<string, string> {
   const fields: Record<string, string> = {};
-  for (let n = 0; n + 1 < flat.length; n += 2) fields[flat[n] ?? ''] = flat[n + 1] ?? '';
+  for (let n = 0; n + 1 < flat.length; n += 2) {
+    const name = flat[n] ?? '';
+    if (name.startsWith(ownFieldPrefix)) fields[name] = flat[n + 1] ?? '';
+  }
   return fields;
+}
+
+/** How often a job was started, as its hash says. */
+function startsOf(flat: readonly string[]): string {
+  for (let n = 0; n + 1 < flat.length; n += 2) if (flat[n] === 'ats') return flat[n + 1] ?? '';
+  return '';
 }

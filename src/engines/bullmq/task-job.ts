@@ -29,6 +29,9 @@ export interface TaskJobOptions extends JobsOptions {
   taskflow?: TaskNotes;
 }
 
+/** How the fields of this package begin in the hash of a job. */
+export const ownFieldPrefix = 'tf';
+
 /** Fields of this package in the hash of a job. */
 export const jobFields = {
   /** Number of the last attempt that has ended, unless that is BullMQ's own count. */
@@ -197,6 +200,7 @@ export function markerOf({ fields }: TaskJob): Marker | undefined {
 
 /** A count that is stored in a field. */
 export function count(text: string | undefined): number {
-  const n = Number(text ?? 0);
+  if (text === undefined) return 0;
+  const n = Number(text);
   return Number.isSafeInteger(n) && n > 0 ? n : 0;
 }

@@ -24,46 +24,36 @@ interface AttemptParts {
 
 /** An attempt under way in this process. */
 export class Attempt implements AttemptIo {
-  readonly task: ClaimedTask;
+  readonly id: string;
+  readonly name: string;
+  /** Its number. */
+  readonly attempt: number;
   readonly queue: string;
-  /** Resolves when the attempt is given up: its end is recorded although its handler may go on. */
-  readonly givenUp: Promise<GivenUp>;
   /** The attempt has an end; what its handler still writes is late. */
   over = false;
   cancelled = false;
   /** Lines that it has logged. */
   lineCount = 0;
-  readonly #parts: AttemptParts;
+  readonly #wrote: (attempt: Attempt) => void;
   readonly #signal: AttemptSignal;
-  #giveUp: (how: GivenUp) => void = () => undefined;
+  /** Set if the attempt is given up: its end is recorded although its handler may go on. */
+  #givenUp: GivenUp | undefined;
+  #resolve: (how: GivenUp) => void = () => undefined;
   #grace: NodeJS.Timeout | undefined;
   #lines: (NewLogLine & { late: boolean })[] = [];
   #progress: Progress | undefined;
 
   constructor(parts: AttemptParts) {
-    this.#parts = parts;
-    this.task = parts.task;
-    this.queue = parts.queue;
-    this.givenUp = new Promise((resolve) => {
-      this.#giveUp = resolve;
-    });
-    const { id, name, attempt } = parts.task;
+    const { task, queue, logger, wrote } = parts;
+    const { id, name, attempt } = task;
+    this.id = id;
+    this.name = name;
+    this.attempt = attempt;
+    this.queue = queue;
+    this.#wrote = wrote;
     this.#signal = new AttemptSignal((err) =>
-      parts.logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
+      logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
     );
-  }
-
-  // What follows is for the log of stuck attempts.
-  get id(): string {
-    return this.task.id;
-  }
-
-  get name(): string {
-    return this.task.name;
-  }
-
-  get attempt(): number {
-    return this.task.attempt;
   }
 
   get signal(): AbortSignal {
@@ -77,13 +67,13 @@ export class Attempt implements AttemptIo {
   log(line: NewLogLine): void {
     this.lineCount += 1;
     this.#lines.push({ ...line, late: this.over });
-    this.#parts.wrote(this);
+    this.#wrote(this);
   }
 
   progress(value: number, text: string | null): void {
     if (this.over) return;
     this.#progress = { value, text };
-    this.#parts.wrote(this);
+    this.#wrote(this);
   }
 
   takeLines(): (NewLogLine & { late: boolean })[] {
@@ -94,6 +84,20 @@ export class Attempt implements AttemptIo {
     const progress = this.#progress;
     this.#progress = undefined;
     return progress;
+  }
+
+  /** Resolves to the result of the handler, or to how the attempt was given up before. */
+  outcome<T>(result: Promise<T>): Promise<T | GivenUp> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      if (this.#givenUp) resolve(this.#givenUp);
+      else result.then(resolve, reject);
+    });
+  }
+
+  #giveUp(how: GivenUp): void {
+    this.#givenUp ??= how;
+    this.#resolve(this.#givenUp);
   }
 
   /** Asks the handler to stop, and gives the attempt up after `grace` seconds. */
@@ -118,6 +122,8 @@ export class Attempt implements AttemptIo {
   /** Notes that the attempt has an end. */
   end(): void {
     this.over = true;
+    // What is known of the task can be freed although a set that had this attempt is still in memory.
+    this.#resolve = () => undefined;
     clearTimeout(this.#grace);
   }
 }

@@ -38,17 +38,13 @@ const interrupted: StoredError = {
 
 /** What is written when an attempt succeeds. BullMQ's own fields tell of that attempt, so it needs no record. */
 export function successNotes({ job, attempt }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
-  return {
-    state: 'completed',
-    result: result.result,
-    fields: {
-      // BullMQ counts the first attempt itself. A task that was cancelled before has a count here already.
-      ...((attempt > 1 || job.fields[jobFields.attempts] !== undefined) && { [jobFields.attempts]: attempt }),
-      // An error of an attempt before this one is no error of the task any more.
-      ...(job.fields[jobFields.error] && { [jobFields.error]: '' }),
-      ...(result.resultOmitted !== undefined && { [jobFields.resultOmitted]: result.resultOmitted }),
-    },
-  };
+  const fields: Record<string, string | number> = {};
+  // BullMQ counts the first attempt itself. A task that was cancelled before has a count here already.
+  if (attempt > 1 || job.fields[jobFields.attempts] !== undefined) fields[jobFields.attempts] = attempt;
+  // An error of an attempt before this one is no error of the task any more.
+  if (job.fields[jobFields.error]) fields[jobFields.error] = '';
+  if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
+  return { state: 'completed', result: result.result, fields };
 }
 
 /** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */

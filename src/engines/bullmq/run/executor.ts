@@ -127,7 +127,7 @@ export class Executor {
     this.#workers.set(entry.queue, { worker, entry });
   }
 
-  async #process(worker: TaskWorker, entry: CatalogEntry, job: Job, token: string): Promise<unknown> {
+  #process(worker: TaskWorker, entry: CatalogEntry, job: Job, token: string): Promise<unknown> {
     const task = worker.take(job);
     const backend = worker.getBackend();
     if (!this.#parts.runner.names().has(job.name)) return this.#return(backend, job, task, token);
@@ -169,8 +169,12 @@ export class Executor {
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
     const { result, ended } = runner.run(claimed, attempt);
-    void ended.then(() => this.#release(attempt, worker));
-    const how = await Promise.race([result, attempt.givenUp]);
+    if (ended !== result) void ended.then(() => this.#release(attempt, worker));
+    const how = await attempt.outcome(result);
+    if (ended === result) {
+      if (typeof how === 'object') this.#release(attempt, worker);
+      else void ended.then(() => this.#release(attempt, worker));
+    }
     attempt.end();
     this.#write(attempt);
     // The handler goes on: BullMQ frees the slot of the job once this returns, so it is taken from the others before.
@@ -224,11 +228,11 @@ export class Executor {
 
   /** Notes that tell the listeners of this process once the end is stored, and count it. */
   #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
-    const stored = (at: number): void => {
-      this.#tell(task, entry, status, { ...notes.fields }, error?.message, at);
+    notes.stored = (at: number): void => {
+      this.#tell(task, entry, status, notes.fields, error?.message, at);
       if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error }));
     };
-    return { ...notes, stored };
+    return notes;
   }
 
   #tell(
@@ -336,19 +340,28 @@ export function endedOf(end: {
   const { task, entry, status, at, error } = end;
   const { id, name, processedOn } = task.json;
   return {
-    ...{ id, name, queue: entry.label, status, at },
+    id,
+    name,
+    queue: entry.label,
+    status,
+    at,
     ms: processedOn === undefined ? undefined : Math.max(0, at - processedOn),
     failure: status === 'failed' ? error : undefined,
   };
 }
 
-/** A job as the runner takes it. */
+/** A job as the runner takes it. Without spread properties, like all that is done for each task: their copies live long. */
 function claimedOf(task: TaskJob, { label }: CatalogEntry): ClaimedTask {
   const { json, fields } = task;
-  const { tags = {} } = notesOfJob(task);
   const attempt = nextAttempt(task);
   return {
-    ...{ id: json.id, name: json.name, queue: label, tags, attempt, args: json.data, deadlineAt: deadlineOf(task) },
+    id: json.id,
+    name: json.name,
+    queue: label,
+    tags: notesOfJob(task).tags ?? {},
+    attempt,
+    args: json.data,
+    deadlineAt: deadlineOf(task),
     tryNumber: attempt - count(fields[jobFields.seriesStart]) - count(fields[jobFields.interrupts]),
     logLines: count(fields[jobFields.logLines]),
   };

@@ -5,27 +5,33 @@ import type { TaskJob } from '../task-job.js';
 /** With this text BullMQ marks a job that its own check for crashes has returned several times. */
 const stalledTooOften = /^job stalled more than/;
 
+const stored = Symbol('stored');
+
+/** A job with what is stored of it. */
+interface FetchedJob extends Job {
+  [stored]?: TaskJob;
+}
+
 /** BullMQ's worker, with jobs as they are stored: their arguments are parsed, and perhaps decrypted, by the runner. */
 export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
-  readonly #stored = new WeakMap<Job, TaskJob>();
   #slots: number | undefined;
   #held = 0;
 
   protected override createJob(json: JobJson, jobId: string): Job {
-    const { deferredFailure, ...rest } = json;
+    const task = { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} };
+    json.data = '[]';
     // Whether a task that was interrupted may run again is not for BullMQ to say.
-    const deferred = deferredFailure === undefined || stalledTooOften.test(deferredFailure) ? {} : { deferredFailure };
-    const job = super.createJob({ ...rest, ...deferred, data: '[]' }, jobId) as Job;
-    this.#stored.set(job, { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} });
+    if (json.deferredFailure !== undefined && stalledTooOften.test(json.deferredFailure)) delete json.deferredFailure;
+    const job: FetchedJob = super.createJob(json, jobId);
+    job[stored] = task;
     return job;
   }
 
   /** A fetched job as it is stored. */
-  take(job: Job): TaskJob {
-    const stored = this.#stored.get(job);
-    if (!stored) throw new Error(`job ${job.id} was not fetched by this worker`);
-    this.#stored.delete(job);
-    return stored;
+  take(job: FetchedJob): TaskJob {
+    const task = job[stored];
+    if (!task) throw new Error(`job ${job.id} was not fetched by this worker`);
+    return task;
   }
 
   /** Keeps a slot taken whose job has ended while its handler goes on. */
