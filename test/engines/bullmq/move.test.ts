@@ -308,7 +308,8 @@ const always = 6;
     }
     expect(kills).toBeGreaterThan(2);
     await after.start();
-    await waitFor(async () => (await after.aggregate('pulse')).counts.pending === always - 1, 30);
+    const left = async () => (await after.aggregate('pulse')).counts;
+    await waitFor(async () => (await left()).pending === always - 1 && (await left()).running === 0, 30);
     expect(new Set(ran).size).toBe(waiting + 1);
     expect(ran).toHaveLength(waiting + 1);
     expect(await after.get(open)).toMatchObject({ status: 'success', attempt: 1 });
