@@ -1,4 +1,7 @@
 // Ends what a benchmark has started, however the benchmark ends.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 /** @type {Set<() => void>} */
 const cleanups = new Set();
@@ -13,6 +16,13 @@ export function atExit(work) {
   };
   cleanups.add(clean);
   return clean;
+}
+
+/** Makes a folder that `remove` removes, and the end of this process too. */
+export function temporaryFolder() {
+  const path = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
+  // A process that was killed may write its files for a moment longer.
+  return { path, remove: atExit(() => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })) };
 }
 
 process.on('exit', () => {

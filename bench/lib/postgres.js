@@ -1,8 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { atExit, temporaryFolder } from './at-exit.js';
 
 const versions = '/usr/lib/postgresql';
 
@@ -14,7 +14,7 @@ export async function startPostgres(port = 54399) {
     return undefined;
   }
   const bin = join(versions, version, 'bin');
-  const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-postgres-'));
+  const { path: folder, remove } = temporaryFolder();
   // It refuses to run as root.
   const user = process.getuid?.() === 0 ? { uid: idOf('-u'), gid: idOf('-g') } : {};
   if (user.uid !== undefined) execFileSync('chown', ['-R', 'postgres', folder]);
@@ -24,14 +24,16 @@ export async function startPostgres(port = 54399) {
     cwd: folder,
     stdio: 'ignore',
   });
+  // It ends its own processes.
+  const end = atExit(() => server.kill('SIGINT'));
   await setTimeout(2000);
   return {
     url: `postgres://bench@127.0.0.1:${port}/postgres`,
     async stop() {
       const ended = new Promise((resolve) => server.once('exit', resolve));
-      server.kill('SIGINT');
+      end();
       await ended;
-      rmSync(folder, { recursive: true, force: true });
+      remove();
     },
   };
 }

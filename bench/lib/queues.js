@@ -1,10 +1,9 @@
 // The task queues that are measured, behind one shape.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Queue, Worker } from 'bullmq';
 import PgBoss from 'pg-boss';
 import { TaskManager } from '../../dist/index.js';
+import { temporaryFolder } from './at-exit.js';
 import { startPostgres } from './postgres.js';
 import { startRedis } from './redis.js';
 
@@ -26,7 +25,7 @@ import { startRedis } from './redis.js';
 
 /** On disk when the promise resolves. @returns {Contender} */
 export function ours() {
-  const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
+  const { path: folder, remove } = temporaryFolder();
   let files = 0;
   return {
     name: 'koa-taskflow',
@@ -42,7 +41,7 @@ export function ours() {
         close: () => tasks.stop(),
       };
     },
-    stop: () => rmSync(folder, { recursive: true, force: true }),
+    stop: remove,
   };
 }
 
@@ -118,7 +117,7 @@ export async function sidequest() {
   const { Sidequest } = await import('sidequest').catch(() => ({ Sidequest: undefined }));
   if (!Sidequest) return undefined;
   const { NoopJob } = await import('./sidequest-job.js');
-  const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
+  const { path: folder, remove } = temporaryFolder();
   const backend = { driver: /** @type {const} */ ('@sidequest/sqlite-backend'), config: join(folder, 'jobs.sqlite') };
   const queues = [{ name: 'default', concurrency: 100 }];
   const logger = { level: 'error' };
@@ -146,7 +145,7 @@ export async function sidequest() {
     },
     async stop() {
       await Sidequest.stop();
-      rmSync(folder, { recursive: true, force: true });
+      remove();
     },
   };
 }

@@ -1,11 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { atExit } from './at-exit.js';
+import { atExit, temporaryFolder } from './at-exit.js';
 
 /**
  * Starts a Redis on a free port, with a temporary folder. What it has acknowledged is on disk within a second (`everysec`, the
@@ -13,15 +10,14 @@ import { atExit } from './at-exit.js';
  * @param {'everysec' | 'always'} [fsync]
  */
 export async function startRedis(fsync = 'everysec') {
-  const dir = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
+  const folder = temporaryFolder();
   const port = await freePort();
   const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', fsync];
-  const server = spawn('redis-server', [...options, '--dir', dir], { stdio: 'ignore' });
+  const server = spawn('redis-server', [...options, '--dir', folder.path], { stdio: 'ignore' });
   server.on('error', () => console.error('redis-server is missing; install it (Debian: apt-get install redis-server)'));
   const stop = atExit(() => {
     server.kill('SIGKILL');
-    // The server may write its file for a moment longer.
-    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+    folder.remove();
   });
   for (let tries = 0; !(await accepts(port)); tries++) {
     if (server.pid === undefined || server.exitCode !== null || tries === 200) throw new Error('redis-server has not started');
