@@ -10,6 +10,9 @@ import { hasRedis, RedisServer } from './helpers/redis.js';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const pages = [
   'README.md',
+  ...readdirSync(`${root}/examples`, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `examples/${file}`),
   ...readdirSync(`${root}/docs`)
     .filter((file) => file.endsWith('.md'))
     .map((file) => `docs/${file}`),

@@ -1,8 +1,8 @@
-// Used by web.js and worker.js: which Redis has the tasks, and how the tasks are declared.
+// Used by web.js and worker.js: where Redis is, and how the tasks are declared.
 import { TaskManager } from 'koa-taskflow';
 import { bullmqEngine } from 'koa-taskflow/bullmq';
 
-const connection = { host: process.env.REDIS_HOST ?? '127.0.0.1', port: Number(process.env.REDIS_PORT ?? 6379) };
+export const connection = { host: process.env.REDIS_HOST ?? '127.0.0.1', port: Number(process.env.REDIS_PORT ?? 6379) };
 
 // With `new TaskManager({ database: 'tasks.db' })` instead, both processes use one SQLite file.
 export const tasks = new TaskManager({ engine: bullmqEngine({ connection, retentionDays: 30 }) });

@@ -1,7 +1,7 @@
-// A worker: it runs the tasks. Start one or more on any host that can reach Redis, with `node examples/bullmq/worker.js`.
+// A worker: it runs the tasks that web.js enqueues. Start as many as you need. README.md says how.
 import { setTimeout } from 'node:timers/promises';
 import { taskContext, taskLog, taskProgress } from 'koa-taskflow';
-import { makeReport, sendWelcome, tasks } from './tasks.js';
+import { connection, makeReport, sendWelcome, tasks } from './tasks.js';
 
 sendWelcome.handle(async (address) => {
   await setTimeout(200);
@@ -19,7 +19,11 @@ makeReport.handle(async (customer, pages) => {
   return { customer, pages };
 });
 
-await tasks.start();
-console.log('working');
+async function stop() {
+  console.log('Stopping: running tasks have 10 seconds to end. Press Ctrl+C again to stop at once.');
+  await tasks.stop();
+}
+process.once('SIGTERM', stop).once('SIGINT', stop);
 
-for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => tasks.stop());
+await tasks.start();
+console.log(`Worker ${process.pid} runs tasks from Redis at ${connection.host}:${connection.port}.`);

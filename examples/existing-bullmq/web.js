@@ -1,5 +1,5 @@
-// The dashboard and its login over queues of BullMQ that are there already: run it with
-// `node examples/existing-bullmq/web.js`, beside a Redis and worker.js, then open the address it prints.
+// The dashboard and its login for BullMQ queues that exist already. worker.js is a plain BullMQ app that fills them. README.md says
+// how to start both.
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { Queue } from 'bullmq';
@@ -12,26 +12,41 @@ const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64ur
 const connection = { host: process.env.REDIS_HOST ?? '127.0.0.1', port: Number(process.env.REDIS_PORT ?? 6379) };
 
 const queues = ['mail', 'pages'].map((name) => new Queue(name, { connection }));
+// BullMQ prints the whole error each time that it cannot connect. attachQueues logs one line.
+for (const queue of queues) queue.on('error', () => {});
 const tasks = attachQueues(queues);
 
 const app = new Koa();
-// With one key for all of them, any number of such processes act as one: their sessions are in the Redis.
+// Sessions are in Redis, so all web processes must have the same key.
 const secretKey = process.env.TASKFLOW_SECRET_KEY;
 app.use(taskAdmin(tasks, { auth: ['admin', password], secretKey, title: 'Existing queues', displayFuncArgs: true }));
 
 const server = createServer(app.callback());
 server.headersTimeout = 15_000;
 server.requestTimeout = 30_000;
+
+async function stop() {
+  console.log('Stopping. Press Ctrl+C again to stop at once.');
+  server.close();
+  server.closeAllConnections();
+  await tasks.close();
+  await Promise.all(queues.map((queue) => queue.close()));
+}
+process.once('SIGTERM', stop).once('SIGINT', stop);
+
+server.on('error', (error) => {
+  console.error(
+    /** @type {NodeJS.ErrnoException} */ (error).code === 'EADDRINUSE'
+      ? `Port ${port} is in use. Set another one in the environment variable PORT.`
+      : error.message,
+  );
+  process.exitCode = 1;
+  void stop();
+});
+
 server.listen(port, '127.0.0.1', () => {
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
   console.log(`Dashboard   http://127.0.0.1:${address.port}/tasks/dashboard`);
   console.log(`Sign in     admin / ${process.env.ADMIN_PASSWORD ? '(ADMIN_PASSWORD)' : password}`);
+  console.log(`Redis       ${connection.host}:${connection.port}`);
 });
-
-for (const signal of ['SIGTERM', 'SIGINT'])
-  process.once(signal, async () => {
-    server.close();
-    server.closeAllConnections();
-    await tasks.close();
-    await Promise.all(queues.map((queue) => queue.close()));
-  });

@@ -1,5 +1,4 @@
-// A producer and a worker as any app with BullMQ has them; nothing here knows of koa-taskflow.
-// Run it with `node examples/existing-bullmq/worker.js`, beside a Redis.
+// A producer and a worker that use plain BullMQ, without koa-taskflow. web.js shows their jobs. README.md says how to start both.
 import { setTimeout } from 'node:timers/promises';
 import { FlowProducer, Queue, Worker } from 'bullmq';
 
@@ -32,6 +31,24 @@ const workers = [
   ),
 ];
 
+const flows = new FlowProducer({ connection });
+/** Without Redis, BullMQ reports the same error at each attempt to connect. @type {string | undefined} */
+let reported;
+/** @param {Error} error */
+function report({ message }) {
+  if (message !== reported) console.error(message);
+  reported = message;
+}
+for (const worker of workers) worker.on('error', report);
+for (const queue of [mail, pages]) queue.on('error', report);
+flows.on('error', report);
+
+async function stop() {
+  console.log('Stopping. Press Ctrl+C again to stop at once.');
+  await Promise.all([...workers, mail, pages, flows].map((each) => each.close()));
+}
+process.once('SIGTERM', stop).once('SIGINT', stop);
+
 await mail.addBulk([
   { name: 'send_welcome', data: { to: 'ada@example.com' } },
   { name: 'send_invoice', data: { to: 'bob@example.com', order: 1042 } },
@@ -42,15 +59,9 @@ await mail.upsertJobScheduler(
   { pattern: '0 9 * * 1', tz: 'Europe/Berlin' },
   { name: 'send_newsletter', data: { to: 'all' } },
 );
-const flows = new FlowProducer({ connection });
 await flows.add({
   name: 'bind_book',
   queueName: 'pages',
   children: [1, 2, 3].map((page) => ({ name: 'print_page', queueName: 'pages', data: { page } })),
 });
 console.log('working');
-
-for (const signal of ['SIGTERM', 'SIGINT'])
-  process.once(signal, async () => {
-    await Promise.all([...workers, mail, pages, flows].map((each) => each.close()));
-  });

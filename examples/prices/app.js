@@ -1,5 +1,4 @@
-// Prices as they change, for whoever is signed in: a live stream in an app without tasks.
-// Run it with `node examples/prices/app.js`, then open the address it prints.
+// Live prices for signed-in users: a stream in an app without tasks. README.md says how to start it.
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
@@ -10,7 +9,7 @@ import { createAuth, emitterEvents, loginRoutes, requireAuth, sessionToken, sseS
 const port = Number(process.env.PORT ?? 3000);
 const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64url');
 
-/** Stands for the part of an app that knows the prices. */
+/** Stands for the part of your app that knows the prices. */
 const market = new EventEmitter();
 let cents = 10_000;
 setInterval(() => {
@@ -49,9 +48,27 @@ app.use(loginRoutes(auth));
 app.use(/** @type {Koa.Middleware} */ (router.routes()));
 
 const server = createServer(app.callback());
-// Slow clients hold a connection no longer than this; a stream that is open already is none of them.
+// These limits end the connections of slow clients. They do not end an open stream.
 server.headersTimeout = 15_000;
 server.requestTimeout = 30_000;
+
+async function stop() {
+  console.log('Stopping. Press Ctrl+C again to stop at once.');
+  server.close();
+  server.closeAllConnections();
+}
+process.once('SIGTERM', stop).once('SIGINT', stop);
+
+server.on('error', (error) => {
+  console.error(
+    /** @type {NodeJS.ErrnoException} */ (error).code === 'EADDRINUSE'
+      ? `Port ${port} is in use. Set another one in the environment variable PORT.`
+      : error.message,
+  );
+  process.exitCode = 1;
+  void stop();
+});
+
 server.listen(port, '127.0.0.1', () => {
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
   console.log(`Prices    http://127.0.0.1:${address.port}/`);

@@ -1,4 +1,4 @@
-// A shop's server with background tasks and their dashboard: run it with `npm start`, then open the address it prints.
+// A shop with background tasks and their dashboard. README.md says how to start it.
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
@@ -10,7 +10,7 @@ const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64ur
 
 const tasks = new TaskManager({ database: process.env.DATABASE ?? 'quickstart.db', logger: false });
 
-/** Stands for real work: takes so many seconds, and stops at once when the task is cancelled. @param {number} seconds */
+/** Stands for real work. It takes this many seconds, and stops at once if the task is cancelled. @param {number} seconds */
 const work = (seconds) => setTimeout(seconds * 1000, undefined, { signal: taskContext().signal });
 
 const resizeImage = tasks.task('resize_image', async (/** @type {string} */ file, /** @type {number} */ width) => {
@@ -73,6 +73,28 @@ await tasks.control({ action: 'cancel', ids: [dropped] }, { actor: 'quickstart' 
 const server = createServer(app.callback());
 server.headersTimeout = 15_000;
 server.requestTimeout = 30_000;
+
+let isStopping = false;
+async function stop() {
+  // npm passes on a signal that the terminal has sent to this process too.
+  if (isStopping) return;
+  isStopping = true;
+  server.close();
+  await tasks.stop({ timeout: 2 });
+  server.closeAllConnections();
+}
+process.on('SIGTERM', stop).on('SIGINT', stop);
+
+server.on('error', (error) => {
+  console.error(
+    /** @type {NodeJS.ErrnoException} */ (error).code === 'EADDRINUSE'
+      ? `Port ${port} is in use. Set another one in the environment variable PORT.`
+      : error.message,
+  );
+  process.exitCode = 1;
+  void stop();
+});
+
 server.listen(port, '127.0.0.1', () => {
   const address = server.address();
   const bound = typeof address === 'object' && address ? address.port : port;
@@ -80,23 +102,3 @@ server.listen(port, '127.0.0.1', () => {
     `\n  Dashboard  http://127.0.0.1:${bound}/tasks/dashboard\n  Username   admin\n  Password   ${process.env.ADMIN_PASSWORD ? '(from ADMIN_PASSWORD)' : password}\n\n  Stop with Ctrl+C\n`,
   );
 });
-server.on('error', (error) => {
-  console.error(
-    /** @type {NodeJS.ErrnoException} */ (error).code === 'EADDRINUSE'
-      ? `Port ${port} is taken; choose another: PORT=3001 npm start`
-      : error.message,
-  );
-  process.exitCode = 1;
-  void tasks.stop({ timeout: 0 });
-});
-
-let stopping = false;
-async function stop() {
-  if (stopping) return;
-  stopping = true;
-  server.close();
-  await tasks.stop({ timeout: 2 });
-  server.closeAllConnections();
-}
-process.on('SIGTERM', stop);
-process.on('SIGINT', stop);
