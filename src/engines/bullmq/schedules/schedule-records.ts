@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/engine.js';
 import type { EngineKeys } from '../keys.js';
+import { redisScript, runScript } from '../redis-script.js';
 
 /** What a schedule is, as it is stored for the processes that do not define it. */
 export interface ScheduleRecord {
@@ -27,7 +28,7 @@ export interface ScheduleRuns {
 }
 
 /** Fields of the state of a schedule, each followed by its name. */
-const stateFields = ['last', 'skipped', 'pause', 'seen', 'next'] as const;
+const stateFields = ['last', 'skipped', 'pause', 'seen', 'next', 'claim'] as const;
 
 /** Milliseconds without a process that defines a schedule after which it is shown as undefined. */
 const undefinedAfter = 60_000;
@@ -83,8 +84,21 @@ export class ScheduleRecords {
     return runsOf(name, states as Record<string, string>);
   }
 
+  /**
+   * Claims a run that must not overlap with another, before its task is made. Resolves to false if another process made the task
+   * of a run since `last` was read, or is making it.
+   */
+  async claim(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
+    const fields = [`claim:${name}`, `last:${name}`];
+    return (await runScript(this.#redis, claim, [this.#keys.scheduleStates], [...fields, id, Date.now(), last?.id ?? ''])) === 1;
+  }
+
   async fired(name: string, last: NonNullable<ScheduleRuns['last']>): Promise<void> {
-    await this.#redis.hset(this.#keys.scheduleStates, `last:${name}`, JSON.stringify(last));
+    await this.#redis
+      .multi()
+      .hset(this.#keys.scheduleStates, `last:${name}`, JSON.stringify(last))
+      .hdel(this.#keys.scheduleStates, `claim:${name}`)
+      .exec();
   }
 
   async skipped(name: string): Promise<void> {
@@ -114,6 +128,25 @@ export class ScheduleRecords {
       .exec();
   }
 }
+
+/** Milliseconds after which the claim of a process that died is void: after that time another process takes its tick. */
+const claimDuration = 10_000;
+
+/**
+ * KEYS: the states of schedules. ARGV: the fields of the claim and of the last run, the id of the run, the time in Unix
+ * milliseconds, the id of the last run that the caller knows.
+ */
+const claim = redisScript(`
+local last = redis.call('HGET', KEYS[1], ARGV[2])
+if (last and cjson.decode(last).id or '') ~= ARGV[5] then return 0 end
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held then
+  local id, at = string.match(held, '(%S+) (%d+)')
+  if id ~= ARGV[3] and ARGV[4] - at < ${claimDuration} then return 0 end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3] .. ' ' .. ARGV[4])
+return 1
+`);
 
 function runsOf(name: string, states: Readonly<Record<string, string>>): ScheduleRuns {
   const { [`last:${name}`]: last, [`pause:${name}`]: pause, [`seen:${name}`]: seen, [`next:${name}`]: next } = states;

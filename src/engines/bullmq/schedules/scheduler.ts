@@ -14,7 +14,7 @@ import { RedisWork } from '../connections.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
 import { WaitingBackend } from '../waiting-backend.js';
 import { repeatOptions, repeatStrategy } from './rules.js';
-import { type ScheduleRecord, ScheduleRecords, stateOf, undefinedSince } from './schedule-records.js';
+import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undefinedSince } from './schedule-records.js';
 
 /** Milliseconds after its time from which a run counts as missed. */
 const missedAfter = 60_000;
@@ -157,8 +157,13 @@ export class Scheduler {
     if (runs.pause || runs.last?.id === id) return;
     if (!this.#schedules.has(record.name) && undefinedSince(runs, Date.now()) !== null) return;
     const isMissed = Date.now() - due > missedAfter && !record.catchUp;
-    if (isMissed || !(record.overlap || (await this.#lastHasEnded(runs.last)))) return this.#records.skipped(record.name);
+    if (isMissed || !(record.overlap || (await this.#isAlone(record.name, id, runs.last)))) return this.#records.skipped(record.name);
     await this.#make(record, id);
+  }
+
+  /** Whether no other run of a schedule is under way. Two ticks may be handled at once, if the first one takes long. */
+  async #isAlone(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
+    return (await this.#lastHasEnded(last)) && this.#records.claim(name, id, last);
   }
 
   async #lastHasEnded(last: { id: string; queue: string } | undefined): Promise<boolean> {

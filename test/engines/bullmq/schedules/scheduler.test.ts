@@ -1,5 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
+import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { ScheduleRecords } from '../../../../src/engines/bullmq/schedules/schedule-records.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
@@ -87,6 +90,22 @@ import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
       await forEach.redis.stop('SIGKILL');
       await forEach.redis.start();
     }
+  });
+
+  it('make no second task while one is being made', async () => {
+    const redis = new Redis(forEach.redis.connection);
+    forEach.keep({ close: () => redis.quit() });
+    const [records, other] = [1, 2].map(() => new ScheduleRecords(redis, new EngineKeys('ticks')));
+    const last = { at: 1, id: 'first', queue: 'q' };
+    expect(await Promise.all([records?.claim('s', 'first', undefined), other?.claim('s', 'second', undefined)])).toEqual([true, false]);
+    // A tick that is tried again goes on.
+    expect(await other?.claim('s', 'first', undefined)).toBe(true);
+    await records?.fired('s', last);
+    expect(await other?.claim('s', 'second', undefined)).toBe(false);
+    expect(await other?.claim('s', 'second', last)).toBe(true);
+    // The claim of a process that died ends.
+    await redis.hset('{ticks}:~schedule-states', 'claim:s', `second ${Date.now() - 60_000}`);
+    expect(await records?.claim('s', 'third', last)).toBe(true);
   });
 
   it('are paused, resumed, run now, and refused for removal while defined', async () => {
