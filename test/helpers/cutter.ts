@@ -7,14 +7,17 @@ export interface Cutter {
   cut(): void;
   /** Lets questions pass and loses their answers, until the line is cut. */
   loseAnswers(): void;
+  /** Ends every connection, and leads new ones to another port. */
+  leadTo(port: number): void;
   close(): Promise<void>;
 }
 
 export async function cuttable(target: number): Promise<Cutter> {
   const sockets = new Set<Socket>();
   let isLosing = false;
+  let to = target;
   const server = createServer((near) => {
-    const far = open(target, '127.0.0.1');
+    const far = open(to, '127.0.0.1');
     for (const socket of [near, far]) {
       sockets.add(socket);
       socket.on('error', () => {});
@@ -39,6 +42,10 @@ export async function cuttable(target: number): Promise<Cutter> {
     cut,
     loseAnswers: () => {
       isLosing = true;
+    },
+    leadTo: (port) => {
+      to = port;
+      cut();
     },
     close: () =>
       new Promise((resolve) => {

@@ -131,6 +131,9 @@ export class Executor {
     const task = worker.take(job);
     const backend = worker.getBackend();
     if (!this.#parts.runner.names().has(job.name)) return this.#return(backend, job, task, token);
+    // Redis has lost the start of a run that goes on here. BullMQ renews one lock for each job, so the job must wait for its end.
+    const underWay = this.#find(entry.queue, job.id ?? '');
+    if (underWay && !underWay.over) return this.#putBack(backend, job, task, token);
     if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
     // A check of another program has returned it, although its handler may have been called.
     if (job.stalledCounter > count(task.fields[jobFields.stalls]))
@@ -143,10 +146,8 @@ export class Executor {
     return this.#run(worker, entry, job, task);
   }
 
-  /** Puts back a job that no handler is here for. It goes behind the jobs that can run, and its attempt does not count. */
+  /** Puts back a job that no handler is here for. It goes behind the jobs that can run. */
   async #return(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
-    const times = count(task.fields[jobFields.returned]);
-    const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
     if (!this.#unknown.has(job.name)) {
       this.#unknown.add(job.name);
       this.#parts.logger.warn(
@@ -154,6 +155,13 @@ export class Executor {
         'a task has no handler in this process; it waits for a process that has one',
       );
     }
+    return this.#putBack(backend, job, task, token);
+  }
+
+  /** Delays a job that cannot run here now: each time for longer, and without counting an attempt. */
+  async #putBack(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
+    const times = count(task.fields[jobFields.returned]);
+    const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
     backend.willEnd(job.id ?? '', { state: 'delayed', fields: { [jobFields.returned]: times + 1 } });
     await backend.moveToDelayed(job.id ?? '', Date.now(), seconds * 1000, token, { skipAttempt: true });
     // Tells BullMQ that the job has been moved.
