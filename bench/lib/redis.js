@@ -13,7 +13,9 @@ export async function startRedis(fsync = 'everysec') {
   const folder = temporaryFolder();
   const port = await freePort();
   const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', fsync];
-  const server = spawn('redis-server', [...options, '--dir', folder.path], { stdio: 'ignore' });
+  // Else Redis would rewrite its file in the middle of a round, and only that of one side.
+  options.push('--auto-aof-rewrite-percentage', '0', '--dir', folder.path);
+  const server = spawn('redis-server', options, { stdio: 'ignore' });
   server.on('error', () => console.error('redis-server is missing; install it (Debian: apt-get install redis-server)'));
   const stop = atExit(() => {
     server.kill('SIGKILL');
