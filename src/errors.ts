@@ -28,6 +28,12 @@ const problems = {
   INTERNAL: [500, 'Internal error'],
 } as const satisfies Record<string, readonly [status: number, title: string]>;
 
+/** What a client is told of errors whose message is for the log. */
+const details: Partial<Record<ErrorCode, string>> = {
+  ENGINE_UNAVAILABLE: 'The tasks cannot be used at the moment.',
+  STORE_UNAVAILABLE: 'The session store cannot be used at the moment, so no session can be checked.',
+};
+
 /** All codes, for a check of docs against code. */
 export const errorCodes = Object.keys(problems) as ErrorCode[];
 
@@ -35,6 +41,10 @@ export const errorCodes = Object.keys(problems) as ErrorCode[];
 export interface TaskflowErrorOptions extends ErrorOptions {
   /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
   headers?: Readonly<Record<string, string>> | undefined;
+  /** What a client is told instead of a message that may name hosts, files or users. Default: a sentence about the code. */
+  detail?: string | undefined;
+  /** Whether what was asked may have been done, in full or in part, although it failed. Default `false`. */
+  maybeDone?: boolean | undefined;
   /** That the log has it already, so that the requests which meet it are not logged one by one. Default `false`. */
   reported?: boolean | undefined;
 }
@@ -48,20 +58,42 @@ export class TaskflowError extends Error {
   readonly title: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly reported: boolean;
+  /**
+   * Whether what was asked may have been done, in full or in part: its answer did not arrive. If it is `false`, nothing was
+   * done. Tasks with an `idempotencyKey` can be enqueued again in both cases.
+   */
+  readonly maybeDone: boolean;
+  readonly #detail: string | undefined;
 
-  constructor(code: ErrorCode, message: string, { headers = {}, reported = false, ...options }: TaskflowErrorOptions = {}) {
+  constructor(code: ErrorCode, message: string, given: TaskflowErrorOptions = {}) {
+    const { headers = {}, reported = false, detail, maybeDone = false, ...options } = given;
     super(message, options);
     this.name = 'TaskflowError';
     this.code = code;
     [this.status, this.title] = problems[code];
     this.headers = headers;
     this.reported = reported;
+    this.maybeDone = maybeDone;
+    this.#detail = detail;
+  }
+
+  /** What a client is told: the message, or a text without hosts, files and users; `undefined` if only the log may tell. */
+  get detail(): string | undefined {
+    return this.expose ? this.message : (this.#detail ?? details[this.code]);
   }
 
   /** Whether the message may be shown to the client: never for a fault of ours. */
   get expose(): boolean {
     return this.status < 500 || this.code === 'TOO_MANY_STREAMS' || this.code === 'NOT_SUPPORTED';
   }
+}
+
+/** The error of a command that was carried out for some tasks before it failed. */
+export function partlyDone(error: unknown): unknown {
+  if (!(error instanceof TaskflowError) || error.code !== 'ENGINE_UNAVAILABLE') return error;
+  const { message, headers, reported, cause, detail } = error;
+  const add = (text: string): string => `${text.replace(/\.$/, '')}. The command was carried out for some of the tasks.`;
+  return new TaskflowError(error.code, add(message), { headers, reported, cause, detail: detail && add(detail), maybeDone: true });
 }
 
 /** Whether the log has an error already, so that what meets it need not write it again. */

@@ -8,12 +8,14 @@ export class ProblemError extends Error {
   readonly retryAfter: number | undefined;
   /** By which the server's log names the request. */
   readonly requestId: string | undefined;
+  /** Whether what was asked may have been done, in full or in part, although it failed. `true` for a command without an answer. */
+  readonly maybeDone: boolean;
 
   constructor(
     status: number,
     code: string,
     message: string,
-    options: ErrorOptions & { retryAfter?: number | undefined; requestId?: string | undefined } = {},
+    options: ErrorOptions & { retryAfter?: number | undefined; requestId?: string | undefined; maybeDone?: boolean | undefined } = {},
   ) {
     super(message, options);
     this.name = 'ProblemError';
@@ -21,6 +23,7 @@ export class ProblemError extends Error {
     this.code = code;
     this.retryAfter = options.retryAfter;
     this.requestId = options.requestId;
+    this.maybeDone = options.maybeDone ?? false;
   }
 }
 
@@ -29,5 +32,6 @@ export async function problemOf(response: Response): Promise<ProblemError> {
   const body: unknown = await response.json().catch(() => undefined);
   const { code = 'INTERNAL', detail = response.statusText, requestId } = (body ?? {}) as Partial<Record<string, string>>;
   const retryAfter = Number(response.headers.get('Retry-After')) || undefined;
-  return new ProblemError(response.status, code, detail, { retryAfter, requestId });
+  const { maybeDone } = (body ?? {}) as { maybeDone?: unknown };
+  return new ProblemError(response.status, code, detail, { retryAfter, requestId, maybeDone: maybeDone === true });
 }

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { TaskflowError } from '../errors.js';
+import { partlyDone, TaskflowError } from '../errors.js';
 import { typeError } from '../options.js';
 import {
   type Command,
@@ -140,7 +140,11 @@ async function carryOut(parts: BulkParts, command: TasksCommand, ids: readonly s
   for (let from = 0; from < ids.length; from += step.tasks) {
     const some = ids.slice(from, from + step.tasks);
     const delays = spread > 0 ? some.map((_id, n) => Math.floor((spread * (from + n)) / ids.length)) : undefined;
-    results.push(...(await parts.act(command, some, delays)));
+    try {
+      results.push(...(await parts.act(command, some, delays)));
+    } catch (error) {
+      throw from > 0 ? partlyDone(error) : error;
+    }
     if (from + step.tasks < ids.length) await wait(step.pause);
   }
   return results;

@@ -30,12 +30,13 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
     return;
   }
   ctx.status = error.status;
-  const detail = error.expose ? error.message : `Something went wrong here. Request ${id}.`;
+  const detail = error.detail ?? `Something went wrong here. Request ${id}.`;
   if (shape === 'page') {
     errorPage(ctx, { title: error.title, detail, code: error.code, requestId: id, assets });
   } else {
     plainHeaders(ctx);
-    ctx.body = JSON.stringify({ type: 'about:blank', title: error.title, status: error.status, detail, code: error.code, requestId: id });
+    const { title, status, code, maybeDone } = error;
+    ctx.body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId: id, ...(maybeDone && { maybeDone }) });
     ctx.type = 'application/problem+json';
   }
   const { Connection: connection, ...headers } = error.headers;

@@ -281,4 +281,6 @@ export const problem = z.strictObject({
   detail: z.string(),
   requestId: z.string(),
   code: z.enum(errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]]),
+  /** What was asked may have been done, in full or in part. */
+  maybeDone: z.literal(true).optional(),
 });

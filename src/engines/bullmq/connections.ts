@@ -92,12 +92,16 @@ export function isAnswer(error: unknown): boolean {
   return isError(error) && error.name === 'ReplyError';
 }
 
+/** What ioredis says of a command that it did not send. */
+const unsent = "Stream isn't writeable and enableOfflineQueue options is false";
+
+/** Whether an error says that a command was never sent. */
+export function isUnsent(error: unknown): boolean {
+  return isError(error) && error.message === unsent;
+}
+
 /** What ioredis says of a command whose connection was lost, or was not there. */
-const lost: ReadonlySet<string> = new Set([
-  'Connection is closed.',
-  'Command aborted due to connection close',
-  "Stream isn't writeable and enableOfflineQueue options is false",
-]);
+const lost: ReadonlySet<string> = new Set(['Connection is closed.', 'Command aborted due to connection close', unsent]);
 
 /** Whether an error says that the connection is lost, and nothing about what was asked. */
 export function isConnectionError(error: unknown): boolean {

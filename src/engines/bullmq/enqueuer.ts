@@ -32,11 +32,11 @@ export class Enqueuer {
 
   /**
    * Stores tasks, all or none, and resolves to their ids; of a task whose idempotency key is taken, to the id of the task that
-   * has it.
+   * has it. `sending` is called just before they are sent.
    *
    * @throws TaskflowError INVALID_INPUT if they are too many for one transaction.
    */
-  async enqueue(tasks: readonly NewTask[]): Promise<string[]> {
+  async enqueue(tasks: readonly NewTask[], sending: () => void = () => undefined): Promise<string[]> {
     checkSize(tasks);
     const entries: CatalogEntry[] = [];
     for (const task of tasks) {
@@ -48,20 +48,21 @@ export class Enqueuer {
     }
     const [task] = tasks;
     const [entry] = entries;
-    return tasks.length === 1 && task && entry ? [await this.#storeOne(task, entry)] : this.#storeAll(tasks, entries);
+    return tasks.length === 1 && task && entry ? [await this.#storeOne(task, entry, sending)] : this.#storeAll(tasks, entries, sending);
   }
 
   /** A single task needs no transaction, which would cost more than the rest. */
-  async #storeOne(task: NewTask, entry: CatalogEntry): Promise<string> {
+  async #storeOne(task: NewTask, entry: CatalogEntry, sending: () => void): Promise<string> {
     const client = await this.#adder.client;
     const job = toJob(task, entry.prioritized === true);
+    sending();
     // It is written behind the job.
     this.#parts.changes.soon(noteOf(task, entry));
     return this.#adder.add(client, entry.queue, job);
   }
 
   /** All tasks of one call, or none. */
-  async #storeAll(tasks: readonly NewTask[], entries: readonly CatalogEntry[]): Promise<string[]> {
+  async #storeAll(tasks: readonly NewTask[], entries: readonly CatalogEntry[], sending: () => void): Promise<string[]> {
     const client = await this.#adder.client;
     // It is a transaction of ioredis, of which BullMQ's type shows a part.
     const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
@@ -75,6 +76,7 @@ export class Enqueuer {
       notes.push(noteOf(task, entry));
     }
     this.#parts.changes.addTo(transaction, notes);
+    sending();
     const answers = await transaction.exec();
     if (!answers) throw new Error('the transaction was dropped');
     return answers.slice(0, tasks.length).map(([error, id]) => {

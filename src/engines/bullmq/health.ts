@@ -4,7 +4,7 @@ import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
-import { plainError, whenReady, withinTime } from './redis-connection.js';
+import { plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
@@ -64,12 +64,18 @@ export class RedisHealth {
     redis.on('ready', this.#look);
   }
 
-  /** The error of a call that failed because of Redis. */
-  unavailable(thrown: unknown): TaskflowError {
+  /** The error of a call that failed because of Redis. `effect`: what is known about what the call was to change. */
+  unavailable(
+    thrown: unknown,
+    { maybeDone = false, effect = '' }: { maybeDone?: boolean; effect?: string | undefined } = {},
+  ): TaskflowError {
     if (thrown instanceof TaskflowError) return thrown;
     const cause = plainError(thrown);
-    const options = { cause, reported: this.#problem !== undefined };
-    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${cause.message}`, options);
+    const also = effect ? ` ${effect}` : '';
+    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${cause.message}.${also}`, {
+      ...{ cause, maybeDone, reported: this.#problem !== undefined },
+      detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
+    });
   }
 
   readonly #look = (): void => {
@@ -129,6 +135,12 @@ export class RedisHealth {
     this.#timer = undefined;
     this.#parts.redis.off('ready', this.#look);
   }
+}
+
+/** What is wrong with Redis, without anything that a stranger must not see. */
+function whatFailed(error: unknown): string {
+  if (error instanceof RedisTimeout) return 'does not answer';
+  return isAnswer(error) || error instanceof UnusableRedis ? 'refuses what it was asked' : 'cannot be reached';
 }
 
 /** @throws UnusableRedis if Redis is too old or a node of a cluster. */

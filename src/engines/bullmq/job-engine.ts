@@ -49,7 +49,8 @@ import { readJob, readTask } from './read/task-detail.js';
 import { readWaits } from './read/waits.js';
 import type { WindowLimits } from './read/window-feed.js';
 import { WindowModel } from './read/window-model.js';
-import { type RedisConnection, whenReady, withinTime } from './redis-connection.js';
+import { commanding, type Effect, hasStopped, RedisCalls, storing } from './redis-calls.js';
+import { type RedisConnection, withinTime } from './redis-connection.js';
 import { openRedisStore } from './redis-store.js';
 import { Retention } from './retention.js';
 import { Executor, type KeptJobs } from './run/executor.js';
@@ -77,8 +78,8 @@ export interface JobEngineOptions {
 const pollInterval = 500;
 /** Milliseconds between two heartbeats of this process. */
 const heartbeatInterval = 5000;
-/** Milliseconds that Redis is waited for. */
-const patience = { connect: 700, answer: 5000, leave: 2000 };
+/** Milliseconds that a stop waits for Redis. */
+const leaveTimeout = 2000;
 
 const dataLost =
   'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process has stored its queues and schedules again';
@@ -118,10 +119,9 @@ export class JobEngine implements TaskEngine {
   #settler: Settler | undefined;
   #timers = new Set<NodeJS.Timeout>();
   /** What callers asked Redis and await. A stop waits for it. */
-  readonly #asks = new Set<Promise<unknown>>();
+  readonly #calls: RedisCalls;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
-  #stopped = false;
 
   constructor(options: JobEngineOptions) {
     const { connection, prefix, logger, window } = options;
@@ -132,6 +132,7 @@ export class JobEngine implements TaskEngine {
     const redis = this.#connections.asking;
     this.#endOutageLog = logOutages(redis, logger);
     this.#health = new RedisHealth({ redis, probe: this.#keys.probe, logger });
+    this.#calls = new RedisCalls(redis, this.#health);
     this.#catalog = new QueueCatalog(redis, this.#keys);
     this.#changes = new ChangeNotes(redis, this.#keys);
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
@@ -140,10 +141,10 @@ export class JobEngine implements TaskEngine {
     this.#reading = new LazyReadModel(() => WindowModel.open({ ...this.#reader, logger, ...(window && { limits: window }) }));
     this.#commands = new EngineCommands({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
-      ask: (call) => this.#ask(call),
+      ask: this.#calls.ask,
       reader: this.#reading,
       observer: () => this.#observer,
-      enqueue: (tasks) => this.enqueue(tasks),
+      enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
       cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(memberOf({ queue, jobId }))),
     });
@@ -186,7 +187,7 @@ export class JobEngine implements TaskEngine {
     try {
       // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
-      await this.#ask(() => Promise.all([this.#beat(), this.#commands.poll()])).catch(unlessUnreachable);
+      await this.#calls.ask(() => Promise.all([this.#beat(), this.#commands.poll()])).catch(unlessUnreachable);
     } catch (error) {
       this.#self = undefined;
       this.#health.close();
@@ -224,7 +225,7 @@ export class JobEngine implements TaskEngine {
 
   /** Tells the other processes of this one, and stores again what this one defines if Redis has lost its data. */
   async #beat(): Promise<void> {
-    if (!this.#self || this.#stopped) return;
+    if (!this.#self || this.#calls.isClosed) return;
     const heartbeat = this.#instances.heartbeat(this.#self, this.#executor?.running ?? 0);
     const [isOther] = await Promise.all([this.#mark.isOther(), this.#catalog.refresh(), this.#scheduler.seen(), heartbeat]);
     if (isOther) this.#options.logger.error({ redis: this.#health.place }, dataLost);
@@ -262,9 +263,9 @@ export class JobEngine implements TaskEngine {
     this.#connections.asking.off('ready', this.#beatSoon);
     await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
     // A Redis that hangs answers none of this, and must not keep the process from ending.
-    await withinTime(this.#leave(), patience.leave).catch(() => undefined);
-    this.#stopped = true;
-    await Promise.allSettled(this.#asks);
+    await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
+    this.#calls.close();
+    await this.#calls.settled();
     this.#endOutageLog();
     endConnection(this.#connections.patient);
     endConnection(this.#connections.asking);
@@ -274,14 +275,18 @@ export class JobEngine implements TaskEngine {
   /** Writes what is still in hand, and ends what uses the connections. */
   async #leave(): Promise<void> {
     await this.#settler?.stop();
-    this.#stopped = true;
+    this.#calls.close();
     await Promise.allSettled([this.#statistics.flush(), this.#self && this.#instances.leave(this.#owner)]);
     await Promise.allSettled([this.#scheduler.close(), this.#reading.close(), this.#queues.close()]);
   }
 
-  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+  enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    return this.#store(tasks, storing);
+  }
+
+  async #store(tasks: readonly NewTask[], effect: Effect): Promise<readonly string[]> {
     if (tasks.length === 0) return [];
-    const ids = await this.#ask(() => this.#enqueuer.enqueue(tasks));
+    const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), effect);
     this.#added(tasks, ids);
     return ids;
   }
@@ -306,11 +311,11 @@ export class JobEngine implements TaskEngine {
   }
 
   find(query: TaskQuery): Promise<TaskPage> {
-    return this.#ask(() => this.#reading.find(query));
+    return this.#calls.ask(() => this.#reading.find(query));
   }
 
   get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
-    return this.#ask(async () => {
+    return this.#calls.ask(async () => {
       const found = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
       const task = found && (await readTask(this.#queues, found, found.jobId, logLines));
       return task && { ...task, id };
@@ -318,7 +323,7 @@ export class JobEngine implements TaskEngine {
   }
 
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
-    return this.#ask(async () => {
+    return this.#calls.ask(async () => {
       const found = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
       return found ? readLines(this.#queues.get(found.queue), found.jobId, query) : [];
     });
@@ -333,26 +338,30 @@ export class JobEngine implements TaskEngine {
       failures: (failures) => this.#statistics.failures.read(failures, (fingerprints) => countFailed(this.#reading, fingerprints)),
       histograms: (bounds) => this.#statistics.histograms(bounds),
     };
-    return this.#ask(async () => {
+    return this.#calls.ask(async () => {
       await this.#statistics.flush();
       return kinds[kind](...query);
     });
   }
 
   describe(): Promise<EngineDescription> {
-    return this.#ask(async () => {
+    return this.#calls.ask(async () => {
       const [revs, queues, schedules] = await Promise.all([this.#reading.revs(), this.#commands.queueStates(), this.#scheduler.states()]);
       return { engine: 'bullmq', ...revs, queues, schedules };
     });
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
-    await this.#ask(() => this.#reading.revs());
+    await this.#calls.ask(() => this.#reading.revs());
     yield* this.#reading.watch(after, signal);
   }
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
-    if ('schedule' in command) return this.#ask(() => this.#controlSchedule(command, by));
+    if ('schedule' in command)
+      return this.#calls.ask((sending) => {
+        sending();
+        return this.#controlSchedule(command, by);
+      }, commanding);
     return this.#commands.control(command, by);
   }
 
@@ -365,27 +374,10 @@ export class JobEngine implements TaskEngine {
     const task = summaryOf({ json: toJob(made, true), fields: {} }, made.queue, 'pending');
     return { results: [{ id: made.id, ok: true, task }], known: true };
   }
-
-  /** Asks Redis. A failure of it is no fault of the caller. */
-  async #ask<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#stopped) throw hasStopped();
-    try {
-      await whenReady(this.#connections.asking, patience.connect);
-      const answer = withinTime(call(), patience.answer);
-      this.#asks.add(answer);
-      return await answer.finally(() => this.#asks.delete(answer));
-    } catch (error) {
-      throw this.#health.unavailable(error);
-    }
-  }
 }
 
 /** Lets an error pass that says that Redis cannot be reached. The log has it. */
 function unlessUnreachable(error: unknown): void {
   const isUnanswered = error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
   if (!isUnanswered && !isConnectionError(error)) throw error;
-}
-
-function hasStopped(): TaskflowError {
-  return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped');
 }

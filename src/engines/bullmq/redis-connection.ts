@@ -106,7 +106,7 @@ export function whenReady(redis: Redis, milliseconds = patience.connect): Promis
 
 function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    let last = lastErrors.get(redis) ?? new Error('Redis did not answer');
+    let last = lastErrors.get(redis) ?? new RedisTimeout(milliseconds);
     const settle = (error?: Error): void => {
       clearTimeout(timer);
       redis.off('ready', ready).off('error', note).off('end', ended);
@@ -133,7 +133,7 @@ export class RedisTimeout extends Error {
   }
 }
 
-/** The answer, or a failure where none comes: a connection may be dead without anybody having said so. */
+/** Resolves to the answer, or rejects with RedisTimeout: a connection may be dead although neither end has closed it. */
 export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

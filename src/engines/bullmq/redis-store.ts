@@ -2,7 +2,7 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
-import { endConnection } from './connections.js';
+import { endConnection, isAnswer, isUnsent } from './connections.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
@@ -153,29 +153,32 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
 
   let away = false;
   /** The error of a store that cannot be used: one line in the log for all that meet it. */
-  const unusable = (thrown: unknown): TaskflowError => {
+  const unusable = (thrown: unknown, maybeDone = false): TaskflowError => {
     const cause = plainError(thrown);
     if (!away && !closed) logger.error({ err: cause }, 'Redis cannot be used for sessions');
     away = true;
-    return new TaskflowError('STORE_UNAVAILABLE', `Redis cannot be used for sessions: ${cause.message}`, { cause, reported: true });
+    const message = `Redis cannot be used for sessions: ${cause.message}`;
+    return new TaskflowError('STORE_UNAVAILABLE', message, { cause, maybeDone, reported: true });
   };
-  const ask = async <T>(command: (redis: Redis) => Promise<T>): Promise<T> => {
+  const ask = async <T>(command: (redis: Redis) => Promise<T>, isWrite = false): Promise<T> => {
+    let isSent = false;
     try {
       if (closed) throw new Error('the store is closed');
       await whenReady(redis);
       await withinTime(owners.check(redis));
+      isSent = isWrite;
       const answer = await withinTime(command(redis));
       if (away) logger.info('Redis can be used for sessions again');
       away = false;
       return answer;
     } catch (cause) {
-      throw unusable(cause);
+      throw unusable(cause, isSent && !isAnswer(cause) && !isUnsent(cause));
     }
   };
   const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
     const now = Date.now();
     const all = [valueAt(key), keys.index, keys.expiry, keys.changes, keys.serial];
-    return ask((client) => runScript(client, change, all, [what, key, value, now + Math.round(ttl * 1000), now, before]));
+    return ask((client) => runScript(client, change, all, [what, key, value, now + Math.round(ttl * 1000), now, before]), true);
   };
 
   return {
@@ -195,7 +198,8 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     },
     async append(log, entry, ttl) {
       const now = Date.now();
-      await ask((client) => runScript(client, append, [logKey(prefix, log)], [JSON.stringify(entry), now + Math.round(ttl * 1000), now]));
+      const args = [JSON.stringify(entry), now + Math.round(ttl * 1000), now];
+      await ask((client) => runScript(client, append, [logKey(prefix, log)], args), true);
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;

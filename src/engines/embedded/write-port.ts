@@ -90,7 +90,7 @@ class ThreadPort implements WritePort {
   // Not async: a batch that cannot be sent throws before anything waits for its answer.
   apply(batch: Batch): Promise<BatchResult> {
     const thread = this.#thread;
-    if (!thread) return Promise.reject(this.#closed ? closed() : unanswered('is being started again', 'Nothing was stored.'));
+    if (!thread) return Promise.reject(this.#closed ? closed() : unanswered('is being started again', { maybeDone: false }));
     thread.postMessage(
       packed(
         batch,
@@ -125,14 +125,14 @@ class ThreadPort implements WritePort {
     this.#keepAlive();
     if ('unanswered' in message) {
       const why = `the thread that writes the task database gave no answer (${message.unanswered}). ${unknown}`;
-      first?.reject(new TaskflowError('ENGINE_UNAVAILABLE', why));
+      first?.reject(new TaskflowError('ENGINE_UNAVAILABLE', why, { maybeDone: true }));
     } else first?.resolve(typeof message.result === 'string' ? (JSON.parse(message.result) as BatchResult) : message.result);
   }
 
   #ended(cause: unknown): void {
     this.#thread = undefined;
     const waiting = this.#waiting.splice(0);
-    const error = this.#closed ? closed() : unanswered('ended', unknown, cause);
+    const error = this.#closed ? closed() : unanswered('ended', { maybeDone: true, cause });
     for (const { reject } of waiting) reject(error);
     if (this.#closed) return;
     this.#state.failed(cause ?? new Error('it ended without an error'));
@@ -160,9 +160,9 @@ class ThreadPort implements WritePort {
 const unknown = 'It is not known whether this was stored.';
 
 /** The log has it already: once for all batches that meet it. */
-function unanswered(what: string, outcome: string, cause?: unknown): TaskflowError {
-  const message = `the thread that writes the task database ${what}. ${outcome}`;
-  return new TaskflowError('ENGINE_UNAVAILABLE', message, { cause, reported: true });
+function unanswered(what: string, { maybeDone, cause }: { maybeDone: boolean; cause?: unknown }): TaskflowError {
+  const message = `the thread that writes the task database ${what}. ${maybeDone ? unknown : 'Nothing was stored.'}`;
+  return new TaskflowError('ENGINE_UNAVAILABLE', message, { cause, maybeDone, reported: true });
 }
 
 const closed = (): TaskflowError => new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed');

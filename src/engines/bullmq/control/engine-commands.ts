@@ -5,6 +5,7 @@ import { summaryOf } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
+import { type Ask, commanding } from '../redis-calls.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Cancellations } from './cancellations.js';
 import { findQueues } from './found-jobs.js';
@@ -12,7 +13,7 @@ import { JobSteps } from './job-steps.js';
 import { QueuePauses } from './queue-pauses.js';
 import { Reruns } from './reruns.js';
 import { StoredTasks } from './stored-tasks.js';
-import { type Ask, TaskCommands } from './task-commands.js';
+import { TaskCommands } from './task-commands.js';
 
 interface EngineCommandsParts {
   redis: Redis;
@@ -64,7 +65,10 @@ export class EngineCommands {
   async control(command: Exclude<Command, { schedule: string }>, by: CommandBy): Promise<Outcome> {
     if (!('queue' in command)) return this.#tasks.control(command, by);
     const { action, queue } = command;
-    await this.#ask(() => (action === 'pause' ? this.#pauses.pause(queue, by) : this.#pauses.resume(queue)));
+    await this.#ask((sending) => {
+      sending();
+      return action === 'pause' ? this.#pauses.pause(queue, by) : this.#pauses.resume(queue);
+    }, commanding);
     return { results: [], known: true };
   }
 

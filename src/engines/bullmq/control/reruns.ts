@@ -1,11 +1,12 @@
+import { partlyDone, TaskflowError } from '../../../errors.js';
 import type { CommandResult, NewTask } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import { statusOf, summaryOf } from '../job-view.js';
 import type { CatalogEntry } from '../queue-catalog.js';
+import type { Ask } from '../redis-calls.js';
 import { notesOfJob, type TaskJob, taskPriority, toJob } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
-import type { Ask } from './task-commands.js';
 
 /** Tasks that are read and stored in one go. */
 const stepSize = 200;
@@ -40,9 +41,14 @@ export class Reruns {
       const some = ids.slice(from, from + stepSize);
       const prepared = await ask(() => this.#prepare(some, args));
       const reruns = prepared.filter((each): each is Rerun => 'place' in each);
-      await enqueue(reruns.map(({ task }) => task));
-      // The new tasks are stored. Only the way from the old ones to them is lost should this fail.
-      await ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.createdAt, task.id))));
+      try {
+        await enqueue(reruns.map(({ task }) => task));
+      } catch (error) {
+        throw results.length > 0 ? partlyDone(error) : error;
+      }
+      // The new tasks are stored, so a failure to link them from the old ones must not make a caller repeat the command.
+      const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.createdAt, task.id))));
+      await linked.catch(unlessUnavailable);
       results.push(...prepared.map((each) => ('place' in each ? resultOf(each) : each)));
     }
     return results;
@@ -63,6 +69,10 @@ export class Reruns {
       }),
     );
   }
+}
+
+function unlessUnavailable(error: unknown): void {
+  if (!(error instanceof TaskflowError) || error.code !== 'ENGINE_UNAVAILABLE') throw error;
 }
 
 function resultOf({ place, task }: Rerun): CommandResult {

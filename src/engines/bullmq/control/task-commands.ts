@@ -7,13 +7,11 @@ import { memberOf } from '../change-notes.js';
 import { type JobState, statusOf, summaryOf } from '../job-view.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
+import { type Ask, commanding } from '../redis-calls.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import type { JobPlace, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';
 import type { StoredTasks } from './stored-tasks.js';
-
-/** Asks Redis within the time that one call may take. */
-export type Ask = <T>(call: () => Promise<T>) => Promise<T>;
 
 interface TaskCommandsParts {
   steps: JobSteps;
@@ -71,7 +69,7 @@ export class TaskCommands {
       count: (filter) => ask(() => reader.count(filter)),
       summaries: (ids) => this.#summaries(ids),
       allowed: (action, status) => allowedStates[action](status),
-      act: ({ action }, ids, delays) => ask(() => this.#act(this.#commandOf(action, by, delays), ids)),
+      act: ({ action }, ids, delays) => ask((sending) => this.#act(this.#commandOf(action, by, delays), ids, sending), commanding),
     };
   }
 
@@ -99,9 +97,10 @@ export class TaskCommands {
   }
 
   /** Does the command to a few jobs, in two round trips. */
-  async #act(command: JobCommand, ids: readonly string[]): Promise<CommandResult[]> {
+  async #act(command: JobCommand, ids: readonly string[], sending: () => void): Promise<CommandResult[]> {
     const at = Date.now();
     const entries = await this.#parts.queuesOf(ids);
+    sending();
     const cancelling = new Set<string>();
     const results = await Promise.all(
       ids.map(async (id, n): Promise<CommandResult> => {
