@@ -1,5 +1,6 @@
 import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
 import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../job-view.js';
+import { stacksOf } from '../jobs.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { Queues } from '../queues.js';
 import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
@@ -71,13 +72,20 @@ function attemptsOfJob(job: TaskJob): Attempt[] {
   return attempts;
 }
 
-/** The attempt that BullMQ's own fields tell of: one that runs, or one that succeeded. */
+/**
+ * The attempt that only BullMQ's own fields tell of: one that runs, one that succeeded, or one that failed in a worker of another
+ * program.
+ */
 function lastAttempt(job: TaskJob, status: TaskStatus): Attempt[] {
-  const { processedOn, finishedOn, timestamp } = job.json;
+  const { processedOn, finishedOn, timestamp, stacktrace, failedReason } = job.json;
   const startedAt = isoTime(processedOn ?? timestamp);
-  if (status === 'running') return [{ number: attemptsOf(job) + 1, status, startedAt, endedAt: null, error: null }];
-  if (status !== 'success') return [];
-  return [{ number: attemptsOf(job), status, startedAt, endedAt: isoTime(finishedOn ?? timestamp), error: null }];
+  const ended = attemptsOf(job);
+  if (status === 'running') return [{ number: ended + 1, status, startedAt, endedAt: null, error: null }];
+  const endedAt = isoTime(finishedOn ?? timestamp);
+  if (status === 'success') return [{ number: ended, status, startedAt, endedAt, error: null }];
+  if (status !== 'failed' || ended === 0 || job.fields[attemptField(ended)] !== undefined) return [];
+  const stack = stacksOf(stacktrace).at(-1) ?? null;
+  return [{ number: ended, status, startedAt, endedAt, error: { name: 'Error', message: failedReason, stack } }];
 }
 
 function recordOf(text: string | undefined): AttemptRecord | undefined {
