@@ -37,12 +37,11 @@ import { listWorkers } from './workers.js';
 
 /** Options of {@link attachQueues}. */
 export interface AttachOptions {
-  /**
-   * How many of the jobs that have ended are read when the queues are attached, of each queue and each outcome, the newest.
-   * Default 10,000.
-   */
+  /** How many of the newest ended jobs of each queue and outcome are read at the start. 0 to 1,000,000, default 10,000. */
   history?: number | undefined;
-  /** How many jobs that have ended are kept here, those among them that BullMQ has removed since. Default 100,000. */
+  /**
+   * How many ended jobs are kept in memory, including jobs that BullMQ has removed since. 1 to 10,000,000, default 100,000.
+   */
   keep?: number | undefined;
   /**
    * Names the keys of this app's sessions, revocations, throttle and audit in Redis, which all begin with `{namespace}:`. Two
@@ -54,14 +53,14 @@ export interface AttachOptions {
   logger?: Logger | false | undefined;
 }
 
-/** Queues of BullMQ as tasks: what `taskAdmin`, `dashboardRoutes` and `taskRoutes` take in the place of a `TaskManager`. */
+/** BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes` accept this in place of a `TaskManager`. */
 export interface AttachedQueues extends TaskSource {
   /**
-   * Where sessions, revocations, throttle and audit are kept: in the Redis of the first queue, so that all processes that show
-   * it act as one; in this process where that is a cluster, or is reached by another client than ioredis.
+   * Where sessions, revocations, throttle and audit are kept. They are in the Redis of the first queue, so that all processes
+   * share them. If that is a cluster, or is reached by another client than ioredis, they are in the memory of this process.
    */
   readonly store: SharedStore;
-  /** Stops following the queues, and closes the connections made for that. The queues themselves stay open. */
+  /** Stops following the queues and closes the connections that were opened for that. The queues themselves stay open. */
   close(): Promise<void>;
 }
 
@@ -109,12 +108,12 @@ function checkQueues(queues: readonly Queue[]): readonly Queue[] {
   if (!Array.isArray(queues) || queues.length === 0 || !queues.every(isQueue)) throw wrongType('queues', queues, 'a list of BullMQ queues');
   const names = queues.map(({ name }) => name);
   const twice = names.find((name, n) => names.indexOf(name) !== n);
-  if (twice !== undefined) throw new TypeError(`queues has two of the name '${twice}'`);
+  if (twice !== undefined) throw new TypeError(`queues has more than one queue of the name '${twice}'`);
   return queues;
 }
 
 function isAway(cause: Error, reported: boolean): TaskflowError {
-  return new TaskflowError('ENGINE_UNAVAILABLE', `the Redis of the queues is away: ${cause.message}`, { cause, reported });
+  return new TaskflowError('ENGINE_UNAVAILABLE', `Redis cannot be used for the attached queues: ${cause.message}`, { cause, reported });
 }
 
 /** Whether a job that was found by its id is one of those that are asked for. */
@@ -200,11 +199,11 @@ class Attached implements EngineReader, EngineControl {
     this.#live.set(queue, live);
     const cause = plainError(thrown ?? 'it does not answer');
     if (!live) {
-      if (!this.#away) this.#logger.error({ err: cause, queue }, 'the Redis of the attached queues is away');
+      if (!this.#away) this.#logger.error({ err: cause, queue }, 'Redis cannot be used for the attached queues');
       this.#away ??= cause;
       this.#settleFirstRead();
     } else if (this.#queues.size === this.#live.size && [...this.#live.values()].every(Boolean)) {
-      if (this.#away) this.#logger.info({ queue }, 'the Redis of the attached queues is back');
+      if (this.#away) this.#logger.info({ queue }, 'Redis can be used for the attached queues again');
       this.#away = undefined;
       this.#settleFirstRead();
     }

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { EngineKeys } from './keys.js';
 import { answersOf } from './run/locks.js';
 
-/** Notices that Redis has lost its data, or has others by now: after a restart without a file, or a FLUSHALL. */
+/** Notices if Redis has lost its data or has other data, for example after a restart without a file or after FLUSHALL. */
 export class DataMark {
   readonly #redis: Redis;
   readonly #key: string;
@@ -14,7 +14,7 @@ export class DataMark {
     this.#key = keys.dataMark;
   }
 
-  /** Whether the data are others than at the last call. */
+  /** Whether Redis has other data than at the last call. */
   async isOther(): Promise<boolean> {
     const [, mark] = await answersOf(this.#redis.pipeline().set(this.#key, randomUUID(), 'NX').get(this.#key));
     const last = this.#last;

@@ -104,7 +104,7 @@ export class RedisHealth {
     this.#isChecked = true;
   }
 
-  /** Finds out whether Redis can be written, and whether it may drop what it was told. */
+  /** Checks whether Redis can be written, and whether it may drop keys when its memory is full. */
   async #probe(): Promise<void> {
     const { redis, probe } = this.#parts;
     const [, memory] = await withinTime(Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]), times.answer);

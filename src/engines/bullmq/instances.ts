@@ -3,7 +3,7 @@ import type { Worker } from '../../tasks/types.js';
 import type { WorkerRow } from '../embedded/write.js';
 import type { EngineKeys } from './keys.js';
 
-/** A process as it tells of itself. Times are Unix milliseconds. */
+/** What a process says about itself. Times are Unix milliseconds. */
 interface Instance extends WorkerRow {
   running: number;
   lastSeen: number;
@@ -22,7 +22,7 @@ export class Instances {
     this.#keys = keys;
   }
 
-  /** Tells the others of this process. */
+  /** Tells the other processes about this one. */
   async heartbeat(self: WorkerRow, running: number): Promise<void> {
     const instance: Instance = { ...self, running, lastSeen: Date.now() };
     await this.#redis.hset(this.#keys.instances, self.owner, JSON.stringify(instance));
@@ -33,7 +33,7 @@ export class Instances {
     await this.#redis.hdel(this.#keys.instances, owner);
   }
 
-  /** Lists the processes, and takes those off that were not heard of for a minute. */
+  /** Lists the processes, and removes those without a heartbeat for a minute. */
   async list(): Promise<Worker[]> {
     const stored = await this.#redis.hgetall(this.#keys.instances);
     const now = Date.now();

@@ -114,7 +114,13 @@ const longestName = 800;
  */
 export function queueName(label: string, task?: string): string {
   const name = task === undefined ? escaped(label) : `${escaped(label)}/${escaped(task)}`;
-  if (name.length > longestName) throw new TaskflowError('INVALID_INPUT', `the queue name '${label}' is too long for BullMQ`);
+  if (name.length > longestName) {
+    const start = `${name.slice(0, 50)}…`;
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      `the queue '${start}' has ${name.length} characters in BullMQ; at most ${longestName} are possible`,
+    );
+  }
   return name;
 }
 

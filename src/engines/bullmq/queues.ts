@@ -22,7 +22,7 @@ export class Queues {
         prefix: this.#keys.prefix,
         streams: { events: { maxLen: keptEvents } },
       });
-      // Each call tells of its own failure; without a listener BullMQ prints errors whole, and some hold a password.
+      // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some hold a password.
       queue.on('error', () => undefined);
       this.#queues.set(name, queue);
     }

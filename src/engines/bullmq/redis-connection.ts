@@ -1,7 +1,7 @@
 import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
 import { numberOption, rangeError, typeError, wrongSecret, wrongSecretType, wrongType } from '../../options.js';
 
-/** How answers are shaped is for this package to say. */
+/** Without the option that changes the shape of answers, because this package reads them. */
 type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'> & {
   /** A `redis://` or `rediss://` URL, as BullMQ takes it beside options of ioredis. */
   url?: string;
@@ -10,20 +10,20 @@ type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'> & {
 /** Where Redis is: options of ioredis, a `redis://` or `rediss://` URL, or an ioredis client, which is duplicated and stays as it is. */
 export type RedisConnection = RedisOptions | Redis | string;
 
-/** Milliseconds that a command waits for the connection, and for its answer: less than a request waits for its session. */
+/** Milliseconds that a command waits for the connection, and for its answer. A request waits longer than both for its session. */
 const patience = { connect: 700, answer: 900 };
 
 const failing: RedisOptions = {
   // An engine or a store that is never used must not keep the process alive.
   lazyConnect: true,
-  // Who cannot be asked says so at once: "cannot tell" must not wait for minutes, and is never told as "no".
+  // A command fails at once if Redis is unreachable, because a request must not wait for minutes to know that.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   connectTimeout: 5000,
   retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
 };
 
-/** The last error of each connection that is not there, for the error of a command that waits for it in vain. */
+/** The last error of each lost connection. A command that cannot wait any longer for the connection rejects with it. */
 const lastErrors = new WeakMap<Redis, Error>();
 
 /**
@@ -121,7 +121,7 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
     const timer = setTimeout(() => settle(last), milliseconds);
     redis.on('ready', ready).on('error', note).on('end', ended);
     if (redis.status === 'end') ended();
-    // Its retries go on after a first attempt that fails.
+    // If this first attempt fails, ioredis tries again by itself.
     if (redis.status === 'wait') redis.connect().catch(() => undefined);
   });
 }
@@ -146,7 +146,7 @@ export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.
   }
 }
 
-/** An error of Redis without the command that it carries: that of a sign-in has the password. */
+/** Copies an error of Redis without the command that caused it, because the command that signs in has the password. */
 export function plainError(thrown: unknown): Error {
   if (!(thrown instanceof Error)) return new Error(String(thrown));
   const plain = new Error(thrown.message);

@@ -11,7 +11,7 @@ export function redisScript(text: string): RedisScript {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
-/** Runs a script by its hash; its text is sent once, and again after a Redis has forgotten it. */
+/** Runs a script by its hash. Its text is sent only if Redis does not have the script. */
 export async function runScript(
   redis: Redis,
   { text, sha }: RedisScript,

@@ -3,12 +3,12 @@ import type { StoreEntry, StoreValue } from '../../store/shared-store.js';
 import { endConnection } from './connections.js';
 import { whenReady, withinTime } from './redis-connection.js';
 
-/** Milliseconds that one question for changes waits in the Redis, and beyond which it is taken for dead. */
+/** Milliseconds that Redis may hold one read of changes, and after which a read without an answer counts as failed. */
 const patience = { block: 5000, dead: 8000 };
 
 interface Watcher {
   prefix: string;
-  /** Changes not yet taken. */
+  /** Changes that the watcher has not read yet. */
   pending: StoreEntry[];
   failed: Error | undefined;
   wake(): void;
@@ -16,7 +16,7 @@ interface Watcher {
 
 type StreamEntry = [id: string, fields: string[]];
 
-/** The changes of a store, read on one connection for all who watch. */
+/** Reads the changes of a store on one connection, for all watchers of this process. */
 export class StoreChanges {
   readonly #redis: Redis;
   readonly #keys: { changes: string; serial: string };
@@ -24,7 +24,7 @@ export class StoreChanges {
   #reading: Promise<void> | undefined;
   #closed = false;
 
-  /** `redis` waits for answers: nobody else may use it. */
+  /** `redis` is blocked while it waits for changes, so nothing else may use it. */
   constructor(redis: Redis, keys: { changes: string; serial: string }) {
     this.#redis = redis;
     this.#keys = keys;
@@ -36,7 +36,10 @@ export class StoreChanges {
     this.#fail(new Error('the store is closed'));
   }
 
-  /** First what `list` finds, then each change under the prefix. Throws when the Redis is away: what was missed is not known then. */
+  /**
+   * Yields what `list` finds, then each change under the prefix. @throws Error if Redis is unreachable, because changes may have
+   * been missed then.
+   */
   async *watch(prefix: string, signal: AbortSignal, list: () => Promise<StoreEntry[]>): AsyncGenerator<readonly StoreEntry[]> {
     const watcher: Watcher = { prefix, pending: [], failed: undefined, wake: () => {} };
     const wake = (): void => watcher.wake();
@@ -44,7 +47,7 @@ export class StoreChanges {
     this.#watchers.add(watcher);
     try {
       if (this.#closed) throw new Error('the store is closed');
-      // Listening comes before listing, so that nothing falls between.
+      // The watch begins before the list is read, so that no change between the two is missed.
       await this.#start();
       yield await list();
       while (!signal.aborted) {
@@ -61,7 +64,7 @@ export class StoreChanges {
     }
   }
 
-  /** Resolves when changes are listened to. */
+  /** Resolves when this process reads changes. */
   #start(): Promise<void> {
     this.#reading ??= this.#begin().catch((error: unknown) => {
       this.#reading = undefined;
@@ -72,7 +75,7 @@ export class StoreChanges {
 
   async #begin(): Promise<void> {
     await whenReady(this.#redis);
-    // Read together: what is changed in between would look like one that was missed.
+    // Both are read at one moment. A change between two reads would look like a missed one.
     const [last, serial] = (await withinTime(
       this.#redis.multi().xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1).get(this.#keys.serial).exec(),
     )) as [[null, StreamEntry[]], [null, string | null]];

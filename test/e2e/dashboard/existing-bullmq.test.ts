@@ -186,7 +186,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
         .filter((line) => /"level":[56]0/.test(line))
         .map((line) => (JSON.parse(line) as { msg: string }).msg)
         .sort(),
-    ).toEqual(['the Redis of the attached queues is away', 'Redis cannot be used for sessions']);
+    ).toEqual(['Redis cannot be used for the attached queues', 'Redis cannot be used for sessions']);
     expect(web.lines.filter((line) => /is back|can be used again/.test(line))).toHaveLength(2);
   });
 });

@@ -398,7 +398,7 @@ const by = { actor: 'ada' };
   });
 
   it('refuse two queues of one name, and options that there are not', () => {
-    expect(() => attachQueues([queue, queue])).toThrow(`queues has two of the name '${queue.name}'`);
+    expect(() => attachQueues([queue, queue])).toThrow(`queues has more than one queue of the name '${queue.name}'`);
     expect(() => attachQueues([queue], { histroy: 5 } as never)).toThrow('histroy');
   });
 });

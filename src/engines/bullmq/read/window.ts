@@ -115,12 +115,12 @@ export class Window {
     }
   }
 
-  /** Tells those who watch. */
+  /** Notifies the watchers. */
   tell(): void {
     this.#changed.ring();
   }
 
-  /** Takes in a task as it is now, after so many changes. */
+  /** Stores a task as it is now, after this number of changes. */
   put(task: WindowTask, changes: number): void {
     const row = this.#rows.get(task.id);
     const rev = this.#transaction.ledger.nextRevs(changes) + changes - 1;
@@ -167,7 +167,10 @@ export class Window {
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
-  /** Leaves out the oldest tasks of a group: those that ended, or were created, first. They are not gone, so no reader is told. Returns their queues. */
+  /**
+   * Drops the oldest tasks of a group from the window: those that ended, or were created, first. They still exist, so watchers are
+   * not notified. Returns their queues.
+   */
   leaveOut(group: Group, n: number): Set<string> {
     const order = group === 'completed' || group === 'failed' ? 'ended_at, id' : 'id';
     const rows = codes[group]
@@ -253,7 +256,7 @@ export class Window {
     this.write(() => void makeSearchable(this.#transaction, { kind: 'makeSearchable', limit: steps.search }, Date.now()));
   }
 
-  /** Drops tombstones of deletes that are too long ago to be told. */
+  /** Drops tombstones of deletes that are too old to be reported to watchers. */
   dropExpired(): void {
     const at = Date.now();
     if (this.#reader.hasExpired(at))

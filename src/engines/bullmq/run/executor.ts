@@ -21,11 +21,11 @@ import { Attempt } from './attempt.js';
 import { cancelledBeforeNotes, cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
 import { TaskWorker } from './task-worker.js';
 
-/** How long what a handler says is gathered before it is written; milliseconds. */
+/** Milliseconds that log lines and progress of a handler are gathered before they are written. */
 const gather = { lines: 50, progress: 250 };
-/** Seconds that a job waits which no handler is here for: doubled each time up to the longest. */
+/** Seconds that a job without a handler in this process waits. The time doubles each time, up to the longest. */
 export const returned = { first: 1, longest: 60 };
-/** Milliseconds that a stop waits for handlers that were told to stop. */
+/** Milliseconds that a stop waits for handlers after it has asked them to stop. */
 const obeyTimeout = 250;
 
 /** Which ended jobs are kept. */

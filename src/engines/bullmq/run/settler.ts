@@ -61,8 +61,8 @@ const closing = 1000;
  * Ends the jobs of processes that died, or returns them to wait. BullMQ's own check only returns them, even those that must not
  * run again. Every started process takes part, so that tasks of the last worker end too; in each round one of them looks.
  *
- * A job is crashed if it is in the list of running jobs and has no lock. Whoever takes the lock decides: a worker that only seemed
- * dead finds the lock taken, and its result is dropped.
+ * A job is crashed if it is in the list of running jobs and has no lock. The process that takes the lock decides: a worker that
+ * only seemed dead finds the lock taken, and its result is dropped.
  */
 export class Settler {
   readonly #parts: SettlerParts;

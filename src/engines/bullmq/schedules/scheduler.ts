@@ -126,7 +126,7 @@ export class Scheduler {
     if (!this.#queue) {
       const { redis, keys } = this.#parts;
       this.#queue = new Queue(tickQueue, { connection: redis, prefix: keys.prefix, settings: { repeatStrategy } });
-      // Each call tells of its own failure; without a listener BullMQ prints errors whole, and some hold a password.
+      // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some hold a password.
       this.#queue.on('error', () => undefined);
     }
     return this.#queue;
@@ -185,7 +185,7 @@ export class Scheduler {
     return task;
   }
 
-  /** All schedules with their times, for those who look. */
+  /** All schedules with their times, as users see them. */
   async states(): Promise<ScheduleState[]> {
     const all = await this.#records.all();
     if (all.length === 0) return [];
@@ -201,7 +201,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Lets a schedule go on. Runs of the time while it was paused are not made up for. */
+  /** Resumes a schedule. Runs that were due while it was paused are not caught up. */
   async resume(name: string): Promise<boolean> {
     const record = await this.#records.get(name);
     if (!record) return false;

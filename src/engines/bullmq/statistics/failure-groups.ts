@@ -76,7 +76,7 @@ export class FailureGroups {
     failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,
   ): Promise<FailurePage> {
     const cursor = after === undefined ? undefined : /^(\d{1,16})\.([0-9a-f]{16})$/.exec(after);
-    if (cursor === null) throw new TaskflowError('INVALID_CURSOR', 'The cursor is not one that this list gave.');
+    if (cursor === null) throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
     const stored = await this.#redis.hgetall(this.#keys.failures);
     const groups = Object.entries(stored)
       .map(([fingerprint, text]) => ({ fingerprint, ...(JSON.parse(text) as Group) }))
