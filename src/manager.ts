@@ -463,7 +463,8 @@ export class TaskManager implements TaskSource {
     try {
       const open = (value: unknown): unknown =>
         typeof value === 'string' ? JSON.parse(this.#sealer.open(JSON.stringify(value), task.name)) : value;
-      return { ...task, args: open(task.args) as readonly unknown[], result: open(task.result) };
+      const args = open(task.args);
+      return { ...task, args: Array.isArray(args) ? args : [args], result: open(task.result) };
     } catch (error) {
       return { ...task, args: [], result: null, resultOmitted: (error as Error).message };
     }

@@ -111,3 +111,22 @@ export function encodeResult(value: unknown, limit: number): { result?: string; 
     return { resultOmitted: 'reading the result threw an error' };
   }
 }
+
+/**
+ * Reads the arguments of a task from what is stored. A job that another program added may hold any JSON value: one that is not a list
+ * is the only argument.
+ *
+ * @throws TypeError if the text is not JSON.
+ */
+export function decodeArguments(task: string, text: string): readonly unknown[] {
+  const value = parsed(task, text);
+  return Array.isArray(value) ? value : [value];
+}
+
+function parsed(task: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw typeError(`task '${task}': what is stored as its arguments is not JSON; another program may have added it`, { cause });
+  }
+}

@@ -2,7 +2,7 @@ import { isGeneratorObject } from 'node:util/types';
 import { runInEmptyContext } from '../empty-context.js';
 import { loggedError } from '../errors.js';
 import type { Logger } from '../options.js';
-import { encodeResult } from './arguments.js';
+import { decodeArguments, encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
 import type { Definition, Settings } from './definition.js';
 import { describeError } from './describe-error.js';
@@ -149,7 +149,7 @@ async function callHandler(
   const { id, name, attempt, queue, tags } = task;
   if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
   const { handler } = definition;
-  const args = JSON.parse(sealer.open(task.args, name)) as readonly unknown[];
+  const args = decodeArguments(name, sealer.open(task.args, name));
   const context = {
     id,
     name,
