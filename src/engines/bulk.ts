@@ -22,6 +22,8 @@ export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unkno
 interface Found {
   n: number;
   more: boolean;
+  /** The engine looked at the newest tasks only. */
+  limited?: boolean;
 }
 
 /** What a command to many needs of an engine. */
@@ -29,8 +31,8 @@ export interface BulkParts {
   find(query: TaskQuery): TaskPage | Promise<TaskPage>;
   /** How many tasks a filter finds; `more` if it may be more. */
   count(filter: TaskFilter): Found | Promise<Found>;
-  /** The tasks of some ids, those that there are. */
-  summaries(ids: readonly string[]): readonly TaskSummary[] | Promise<readonly TaskSummary[]>;
+  /** What would become of each task of some ids; `tasks` are these, if they were read. */
+  preview(action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]): Promise<readonly CommandResult[]>;
   /**
    * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can tell without `find`. For an
    * engine whose `find` knows the newest tasks alone.
@@ -53,13 +55,12 @@ export async function commandTasks(parts: BulkParts, command: TasksCommand, { dr
     throw typeError(`command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`);
   if (command.ids) {
     if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
-    return { results: dryRun ? await preview(parts, command.action, command.ids) : await carryOut(parts, command, command.ids) };
+    return { results: dryRun ? await parts.preview(command.action, command.ids) : await carryOut(parts, command, command.ids) };
   }
   const { ids, tasks, ...outcome } = await targetsOf(parts, { ...command.filter, status: statesOf(parts, command) });
   if (expect !== undefined && expect !== outcome.found.count) throw countChanged(outcome.found.count, expect);
   if (!dryRun) return { results: await carryOut(parts, command, ids), ...outcome };
-  const results = tasks?.map((task): CommandResult => ({ id: task.id, ok: true, task })) ?? (await preview(parts, command.action, ids));
-  return { results, ...outcome };
+  return { results: await parts.preview(command.action, ids, tasks), ...outcome };
 }
 
 /** The tasks that a command by filter is done to. */
@@ -73,10 +74,17 @@ async function targetsOf(parts: BulkParts, filter: TaskFilter & { status: TaskSt
   const oldest = filter.status.length > 0 ? await parts.oldest?.(filter, mostByFilter) : undefined;
   if (oldest) return { ids: oldest.ids, found: { count: oldest.count, relation: 'eq' } };
   const { tasks, isLimited } = await find(parts, filter);
-  const found = await foundOf(parts, filter, tasks.length);
   const some = tasks.slice(0, mostByFilter);
-  const targets = { ids: some.map(({ id }) => id), tasks: some, found };
-  return isLimited ? { ...targets, found: { ...found, relation: 'gte' }, scope: 'window' } : targets;
+  const targets = { ids: some.map(({ id }) => id), tasks: some };
+  if (tasks.length <= mostByFilter) {
+    const count = tasks.length;
+    return isLimited
+      ? { ...targets, found: { count, relation: 'gte' }, scope: 'window' }
+      : { ...targets, found: { count, relation: 'eq' } };
+  }
+  const { n, more, limited = false } = await parts.count(filter);
+  const found = { count: Math.max(n, mostByFilter), relation: more || limited ? ('gte' as const) : ('eq' as const) };
+  return limited ? { ...targets, found, scope: 'window' } : { ...targets, found };
 }
 
 /** Every condition that an engine knows. */
@@ -117,20 +125,17 @@ async function find(
   return { tasks, isLimited };
 }
 
-async function foundOf(parts: BulkParts, filter: TaskFilter, collected: number): Promise<{ count: number; relation: 'eq' | 'gte' }> {
-  if (collected <= mostByFilter) return { count: collected, relation: 'eq' };
-  const { n, more } = await parts.count(filter);
-  return { count: Math.max(n, mostByFilter), relation: more ? 'gte' : 'eq' };
-}
-
-async function preview(parts: BulkParts, action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
-  const byId = new Map((await parts.summaries(ids)).map((task) => [task.id, task]));
+/** What would become of tasks, by their states alone; `tasks` are those of the ids that there are. */
+export function previewByState(
+  ids: readonly string[],
+  tasks: readonly TaskSummary[],
+  isAllowed: (status: TaskStatus) => boolean,
+): CommandResult[] {
+  const byId = new Map(tasks.map((task) => [task.id, task]));
   return ids.map((id) => {
     const task = byId.get(id);
     if (!task) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-    return parts.allowed(action, task.status)
-      ? { id, ok: true, task }
-      : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
+    return isAllowed(task.status) ? { id, ok: true, task } : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
   });
 }
 

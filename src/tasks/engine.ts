@@ -367,7 +367,14 @@ export interface CommandBy {
 /** What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted task is as it last was, that of a dry run as it is. */
 export type CommandResult =
   | { id: string; ok: true; task: TaskSummary }
-  | { id: string; ok: false; code: 'TASK_NOT_FOUND' | 'TASK_STATE_CONFLICT'; status?: TaskStatus };
+  | {
+      id: string;
+      ok: false;
+      code: 'TASK_NOT_FOUND' | 'TASK_STATE_CONFLICT';
+      status?: TaskStatus;
+      /** Why, if it is not because of the state alone. */
+      detail?: string;
+    };
 
 /** What became of a command, for each id in the order given, or for a filter in the order of the tasks. */
 export interface Outcome {

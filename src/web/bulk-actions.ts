@@ -182,7 +182,8 @@ function bulkAnswerOf({ results, found, scope }: Outcome, counted: number | unde
 function resultOf(result: CommandResult): BulkAnswer['results'][number] {
   if (result.ok) return { id: result.id, ok: true };
   const { id, code, status } = result;
-  const detail = code === 'TASK_NOT_FOUND' ? 'There is no such task.' : `The task is ${status ?? 'in another state'}.`;
+  const state = code === 'TASK_NOT_FOUND' ? 'There is no such task.' : `The task is ${status ?? 'in another state'}.`;
+  const detail = result.detail ? `${state} ${result.detail}` : state;
   return { id, ok: false, code, detail };
 }
 

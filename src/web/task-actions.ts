@@ -46,7 +46,7 @@ async function onTask(acting: Acting, action: keyof typeof participles, id: stri
     if (!result.ok)
       throw new TaskflowError(
         'TASK_STATE_CONFLICT',
-        `The task is ${result.status ?? 'in another state'}; it cannot be ${participles[action]} now.`,
+        `The task is ${result.status ?? 'in another state'}; it cannot be ${participles[action]} now.${result.detail ? ` ${result.detail}` : ''}`,
       );
     const { task } = result;
     return action === 'rerun' ? { task, told: { detail: { rerunAs: task.id } } } : { task };

@@ -24,7 +24,7 @@ import { runsAfter, type Timetable } from '../../tasks/schedule.js';
 import type { TaskSource } from '../../tasks/source.js';
 import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { knownTarget } from '../../tasks/unknown-target.js';
-import { commandTasks } from '../bulk.js';
+import { commandTasks, previewByState, type TasksCommand } from '../bulk.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
@@ -306,7 +306,8 @@ class Attached implements EngineReader, EngineControl {
     const parts = {
       find: (query: TaskQuery) => mirror.find(query),
       count: (filter: Parameters<JobMirror['count']>[0]) => mirror.count(filter),
-      summaries: (ids: readonly string[]) => mirror.summaries(ids),
+      preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
+        previewByState(ids, tasks ?? mirror.summaries(ids), (status) => isAllowed(action, status)),
       allowed: isAllowed,
       act: control.act.bind(control),
     };

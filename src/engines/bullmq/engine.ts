@@ -53,6 +53,10 @@ const optionNames = [
  * Processes that only run tasks keep no history. Redis must be 6.2 or newer, must not evict keys (`maxmemory-policy noeviction`)
  * and should have `appendonly yes`: then a crash of Redis loses about the last second, or nothing with `appendfsync always`.
  *
+ * A job that another program adds with BullMQ to a queue of this engine is a task too, with the id `queue:jobId`. If its `data` is a
+ * list, the handler gets the list as its arguments. Any other `data` is the only argument. The next run of a job scheduler of
+ * BullMQ is neither cancelled nor deleted by a command, because the job scheduler would end without it.
+ *
  * @throws TypeError or RangeError for a wrong option, before it connects.
  * @example
  * ```ts

@@ -34,7 +34,7 @@ import { DataMark } from './data-mark.js';
 import { Enqueuer } from './enqueuer.js';
 import { RedisHealth } from './health.js';
 import { Instances } from './instances.js';
-import { statusOf, summaryOf } from './job-view.js';
+import { pendingSummary, statusOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
 import { redisPromises } from './promises.js';
 import { QueueCatalog } from './queue-catalog.js';
@@ -44,7 +44,7 @@ import { LazyReadModel } from './read/lazy-read-model.js';
 import { countFailed, readLive } from './read/live-counts.js';
 import { readLines } from './read/log-lines.js';
 import type { ReadModel } from './read/read-model.js';
-import { queueOf } from './read/stored-jobs.js';
+import { findJob } from './read/stored-jobs.js';
 import { readJob, readTask } from './read/task-detail.js';
 import { readWaits } from './read/waits.js';
 import type { WindowLimits } from './read/window-feed.js';
@@ -57,7 +57,6 @@ import { Executor, type KeptJobs } from './run/executor.js';
 import { Settler } from './run/settler.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
-import { toJob } from './task-job.js';
 
 /** Options of a {@link JobEngine}, checked. */
 export interface JobEngineOptions {
@@ -301,8 +300,7 @@ export class JobEngine implements TaskEngine {
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {
     this.#executor?.serve(this.#catalog.all());
     if (this.#observer?.wants('pending'))
-      for (const [n, task] of tasks.entries())
-        if (ids[n] === task.id) this.#observer.tell(summaryOf({ json: toJob(task, true), fields: {} }, task.queue, 'pending'));
+      for (const [n, task] of tasks.entries()) if (ids[n] === task.id) this.#observer.tell(pendingSummary(task));
   }
 
   schedule(schedule: Schedule): void {
@@ -316,7 +314,7 @@ export class JobEngine implements TaskEngine {
 
   get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
     return this.#calls.ask(async () => {
-      const found = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
+      const found = await findJob(this.#reader, id);
       const task = found && (await readTask(this.#queues, found, found.jobId, logLines));
       return task && { ...task, id };
     });
@@ -324,7 +322,7 @@ export class JobEngine implements TaskEngine {
 
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
     return this.#calls.ask(async () => {
-      const found = await queueOf(this.#connections.asking, this.#keys, this.#catalog, id);
+      const found = await findJob(this.#reader, id);
       return found ? readLines(this.#queues.get(found.queue), found.jobId, query) : [];
     });
   }
@@ -371,8 +369,7 @@ export class JobEngine implements TaskEngine {
     if (action === 'remove') return { results: [], known: await this.#scheduler.remove(schedule) };
     const made = await this.#scheduler.run(schedule);
     if (!made) return { results: [], known: false };
-    const task = summaryOf({ json: toJob(made, true), fields: {} }, made.queue, 'pending');
-    return { results: [{ id: made.id, ok: true, task }], known: true };
+    return { results: [{ id: made.id, ok: true, task: pendingSummary(made) }], known: true };
   }
 }
 

@@ -1,5 +1,7 @@
+import type { NewTask } from '../../tasks/engine.js';
 import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
-import { attemptsOf, count, type ErrorNote, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority } from './task-job.js';
+import { taskIdOf } from './job-ids.js';
+import { attemptsOf, count, type ErrorNote, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority, toJob } from './task-job.js';
 
 /** BullMQ's states of a job. */
 export const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
@@ -59,26 +61,47 @@ export function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFa
   const isRunning = status === 'running';
   const attempt = isRunning ? ended + 1 : ended;
   const isOver = !isRunning && status !== 'pending';
+  // It is delayed until another process may take it, and was due before.
+  const isReturned = count(fields[jobFields.returned]) > 0;
   const series = count(fields[jobFields.seriesStart]);
   const again = count(fields[jobFields.interrupts]);
   return {
-    runAt: dueAt ?? (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0)),
-    startedAt: attempt > 0 ? (json.processedOn ?? null) : null,
-    endedAt: isOver ? (json.finishedOn ?? Date.now()) : null,
+    runAt: time((isReturned ? undefined : dueAt) ?? (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0))),
+    startedAt: attempt > 0 && json.processedOn !== undefined ? time(json.processedOn) : null,
+    endedAt: isOver ? time(json.finishedOn ?? Date.now()) : null,
     attempt,
-    maxAttempts: Math.max(1, series + again + (json.opts?.attempts ?? 1)),
+    maxAttempts: Math.max(1, series + again + attemptLimit(json.opts?.attempts)),
     error: errorOf(job, status),
     isCancelling: isRunning && Boolean(fields[jobFields.cancelling]),
   };
 }
 
+/** Latest time of a Date, in Unix milliseconds. */
+const latest = 8_640_000_000_000_000;
+
+/** A time as it can be shown and stored: other programs write any number, or none. */
+function time(milliseconds: unknown): number {
+  const at = Math.floor(Number(milliseconds));
+  return Number.isNaN(at) ? 0 : Math.max(0, Math.min(latest, at));
+}
+
+function attemptLimit(attempts: unknown): number {
+  return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
+}
+
+/** A BullMQ queue, and the label under which users know it. */
+export interface LabelledQueue {
+  readonly queue: string;
+  readonly label: string;
+}
+
 /** A job as lists show it. `dueAt`: until when it is delayed, if BullMQ's own times do not tell; Unix milliseconds. */
-export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt?: number): TaskSummary {
+export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status: TaskStatus, dueAt?: number): TaskSummary {
   const { json } = job;
   const { tags = {}, schedule } = notesOfJob(job);
   const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = factsOf(job, status, dueAt);
   return {
-    ...{ id: json.id, name: json.name, status, queue: label, priority: taskPriority(json.priority), tags },
+    ...{ id: taskIdOf(queue, json.id), name: json.name, status, queue: label, priority: taskPriority(json.priority), tags },
     ...(isCancelling && { engineState: 'cancelling' }),
     source: schedule === undefined ? 'manual' : 'scheduled',
     createdAt: isoTime(json.timestamp),
@@ -97,14 +120,22 @@ export function summaryOf(job: TaskJob, label: string, status: TaskStatus, dueAt
 export function summaryAfter(
   { json, fields }: TaskJob,
   written: Readonly<Record<string, string | number>>,
-  label: string,
+  queue: LabelledQueue,
   status: TaskStatus,
 ): TaskSummary {
   const after = Object.entries(written).map(([name, value]) => [name, String(value)]);
-  return summaryOf({ json, fields: { ...fields, ...Object.fromEntries(after) } }, label, status);
+  const { processedOn, ...rest } = json;
+  // A job that ends before an attempt loses the time of its fetch.
+  const kept = processedOn === undefined || 'processedOn' in written ? rest : json;
+  return summaryOf({ json: kept, fields: { ...fields, ...Object.fromEntries(after) } }, queue, status);
+}
+
+/** A task that was just enqueued, as lists show it. */
+export function pendingSummary(task: NewTask): TaskSummary {
+  return summaryOf({ json: toJob(task, true), fields: {} }, { queue: task.queue, label: task.queue }, 'pending');
 }
 
 /** A time in Unix milliseconds as ISO 8601. */
 export function isoTime(milliseconds: number): string {
-  return new Date(milliseconds).toISOString();
+  return new Date(time(milliseconds)).toISOString();
 }

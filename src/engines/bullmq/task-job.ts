@@ -48,7 +48,7 @@ export const jobFields = {
   resultOmitted: 'tfo',
   /** Id of the last rerun of it. */
   rerunAs: 'tfr',
-  /** How often it was put back because no handler was here. */
+  /** How often it was put back because no handler was here, since its last attempt. */
   returned: 'tfb',
   /** Mark of the call that wrote the last end of an attempt, so that its repetition notices that it was executed. */
   endMark: 'tft',
@@ -58,7 +58,7 @@ export const jobFields = {
   logLines: 'tfl',
   /** Since when it is to be cancelled while it runs; Unix milliseconds, or empty. */
   cancelling: 'tfx',
-  /** When it came due, if a command changed that; Unix milliseconds. */
+  /** When it came due, if a retry or a command changed that; Unix milliseconds. */
   runAt: 'tfw',
   /** The deadline of the present series, if that is not the first; Unix milliseconds. */
   deadline: 'tfd',

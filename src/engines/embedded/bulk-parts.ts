@@ -1,7 +1,7 @@
 import type { Command } from '../../tasks/engine.js';
 import { canCancel, canRetry, isEnded } from '../../tasks/states.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { BulkParts, TasksCommand } from '../bulk.js';
+import { type BulkParts, previewByState, type TasksCommand } from '../bulk.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Reader } from './reader.js';
 import type { Write } from './write.js';
@@ -28,7 +28,7 @@ export function embeddedParts(reader: Reader, commits: Pick<GroupCommit, 'submit
   return {
     find: (query) => reader.find(query),
     count: (filter) => reader.count(filter),
-    summaries: (ids) => reader.summaries(ids),
+    preview: async (action, ids, tasks) => previewByState(ids, tasks ?? reader.summaries(ids), allowedStates[action]),
     allowed: (action, status) => allowedStates[action](status),
     act: ({ action }, ids, delays) => commits.submit<'retry'>({ kind: action as 'retry', ids, at, ...(delays && { delays }) }),
   };

@@ -5,10 +5,10 @@ import { summaryOf } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
+import { findJobs } from '../read/stored-jobs.js';
 import { type Ask, commanding } from '../redis-calls.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Cancellations } from './cancellations.js';
-import { findQueues } from './found-jobs.js';
 import { JobSteps } from './job-steps.js';
 import { QueuePauses } from './queue-pauses.js';
 import { Reruns } from './reruns.js';
@@ -44,20 +44,20 @@ export class EngineCommands {
     const { redis, keys, catalog, kept, ask, reader, observer, enqueue, ended, cancelHere } = parts;
     this.#ask = ask;
     const steps = new JobSteps({ redis, keys, kept });
-    const queuesOf = (ids: readonly string[]): ReturnType<typeof findQueues> => findQueues({ redis, keys, catalog }, ids);
+    const jobsOf = (ids: readonly string[]): ReturnType<typeof findJobs> => findJobs({ redis, keys, catalog }, ids);
     const reruns = new Reruns({
-      ...{ steps, queuesOf, ask, enqueue },
+      ...{ steps, jobsOf, ask, enqueue },
       argumentsOf: ({ queue, jobId }) => redis.hget(keys.ofQueue(queue, jobId), 'data'),
     });
     const stored = new StoredTasks({ redis, keys, catalog });
-    this.#tasks = new TaskCommands({ steps, reruns, queuesOf, reader, stored, ask, observer, ended, cancelling: cancelHere });
+    this.#tasks = new TaskCommands({ steps, reruns, jobsOf, reader, stored, ask, observer, ended, cancelling: cancelHere });
     this.#pauses = new QueuePauses({ redis, keys, catalog, steps });
     this.#cancellations = new Cancellations({
       ...{ redis, keys, steps, cancelHere },
-      cancelled: ({ queue, jobId: id }, job) => {
-        const [label, status] = [catalog.get(queue)?.label ?? queue, 'cancelled'] as const;
-        ended({ id, name: job.json.name, queue: label, status, at: Date.now() });
-        if (observer()?.wants(status)) observer()?.tell(summaryOf(job, label, status));
+      cancelled: ({ queue }, job) => {
+        const task = summaryOf(job, catalog.get(queue) ?? { queue, label: queue }, 'cancelled');
+        ended({ ...task, at: Date.now() });
+        if (observer()?.wants(task.status)) observer()?.tell(task);
       },
     });
   }

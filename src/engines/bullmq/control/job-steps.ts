@@ -24,7 +24,12 @@ export interface StepAnswer {
   state: JobState | 'gone';
   /** The job after the command, or before it was removed. */
   job: TaskJob | undefined;
+  /** What the job belongs to, if that forbade the command, or if it was only looked at. */
+  bond?: Bond | undefined;
 }
+
+/** What a job belongs to: it is the next run of a job scheduler of BullMQ, or a child or the parent in a flow. */
+export type Bond = 'scheduler' | 'parent' | 'children';
 
 interface JobStepsParts {
   redis: Redis;
@@ -140,7 +145,7 @@ export class JobSteps {
     return this.#step(place, at, { script: 'rerun', keys: [this.#keys.changes], args: [rerunId, memberOf(place), keptEntries] });
   }
 
-  /** Says in what state a job is. */
+  /** Says in what state a job is, and what it belongs to. */
   look(place: JobPlace): Promise<StepAnswer> {
     return this.#step(place, 0, { script: 'look', keys: [this.#keys.changes], args: [] });
   }
@@ -244,12 +249,12 @@ function isForgotten(error: Error | null): boolean {
 function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonly unknown[]): StepAnswer {
   const isRemoval = script === 'remove';
   const decided = isRemoval ? 2 : 0;
-  const [verdict, state] = answers[decided] as [number, StepAnswer['state']];
+  const [verdict, state, bond] = answers[decided] as [number, StepAnswer['state'], Bond | ''];
   const moved = answers[decided + 1];
   if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
     throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
   const row = answers[isRemoval ? 0 : answers.length - 1] as (string | null)[];
-  return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, row) };
+  return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, row), bond: bond || undefined };
 }
 
 /** How a script answers: the state forbids the command, BullMQ's step follows, or the process that runs the job does the rest. */

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { CommandBy, Pause, QueueState } from '../../../tasks/engine.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queue-catalog.js';
-import { answersOf } from './found-jobs.js';
+import { send } from '../read/counts.js';
 import type { JobSteps } from './job-steps.js';
 
 interface QueuePausesParts {
@@ -47,7 +47,7 @@ export class QueuePauses {
     await catalog.refresh();
     const entries = catalog.all();
     const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);
-    const [stored, ...answers] = await answersOf(redis.pipeline([['hgetall', keys.pauses], ...asked]).exec());
+    const [stored, ...answers] = await send(redis, [['hgetall', keys.pauses], ...asked]);
     const pauses = stored as Record<string, string>;
     // Another program may have paused a queue of BullMQ.
     const isRunning = new Set(entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label));

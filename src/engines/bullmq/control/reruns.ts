@@ -2,10 +2,11 @@ import { partlyDone, TaskflowError } from '../../../errors.js';
 import type { CommandResult, NewTask } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
-import { statusOf, summaryOf } from '../job-view.js';
+import { pendingSummary, statusOf } from '../job-view.js';
 import type { CatalogEntry } from '../queue-catalog.js';
+import type { LocatedJob } from '../read/stored-jobs.js';
 import type { Ask } from '../redis-calls.js';
-import { notesOfJob, type TaskJob, taskPriority, toJob } from '../task-job.js';
+import { notesOfJob, type TaskJob, taskPriority } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
 
 /** Tasks that are read and stored in one go. */
@@ -13,7 +14,7 @@ const stepSize = 200;
 
 interface RerunsParts {
   steps: JobSteps;
-  queuesOf(ids: readonly string[]): Promise<ReadonlyMap<string, CatalogEntry>>;
+  jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
   /** JSON text of the arguments of a job. */
   argumentsOf(place: JobPlace): Promise<string | null>;
   ask: Ask;
@@ -22,6 +23,7 @@ interface RerunsParts {
 
 /** An ended task, and the new one that repeats it. */
 interface Rerun {
+  id: string;
   place: JobPlace;
   task: NewTask;
 }
@@ -55,17 +57,16 @@ export class Reruns {
   }
 
   async #prepare(ids: readonly string[], args: string | undefined): Promise<(Rerun | CommandResult)[]> {
-    const entries = await this.#parts.queuesOf(ids);
+    const found = await this.#parts.jobsOf(ids);
     return Promise.all(
       ids.map(async (id): Promise<Rerun | CommandResult> => {
-        const entry = entries.get(id);
-        if (!entry) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-        const place = { queue: entry.queue, jobId: id };
+        const place = found.get(id);
+        if (!place) return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const [{ state, job }, stored] = await Promise.all([this.#parts.steps.look(place), this.#parts.argumentsOf(place)]);
         if (state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const status = statusOf(job, state);
         if (!isEnded(status)) return { id, ok: false, code: 'TASK_STATE_CONFLICT', status };
-        return { place, task: copyOf(job, entry, args ?? stored ?? '[]') };
+        return { id, place, task: { ...copyOf(job, place, args ?? stored ?? '[]'), rerunOf: id } };
       }),
     );
   }
@@ -75,8 +76,8 @@ function unlessUnavailable(error: unknown): void {
   if (!(error instanceof TaskflowError) || error.code !== 'ENGINE_UNAVAILABLE') throw error;
 }
 
-function resultOf({ place, task }: Rerun): CommandResult {
-  return { id: place.jobId, ok: true, task: summaryOf({ json: toJob(task, true), fields: {} }, task.queue, 'pending') };
+function resultOf({ id, task }: Rerun): CommandResult {
+  return { id, ok: true, task: pendingSummary(task) };
 }
 
 /** A new task as the one of a job was. Its deadline is as far away as that of the job was. */
@@ -88,7 +89,7 @@ function copyOf(job: TaskJob, { label, concurrency }: CatalogEntry, args: string
   const createdAt = timeOfTaskId(id);
   return {
     ...{ id, name: json.name, args, queue: label, priority: taskPriority(json.priority), tags, source: 'manual' },
-    ...{ createdAt, runAt: createdAt, attempts, interrupts, rerunOf: json.id, concurrency },
+    ...{ createdAt, runAt: createdAt, attempts, interrupts, concurrency },
     ...(deadline !== undefined && { deadlineAt: createdAt + deadline - json.timestamp - delay }),
     ...(typeof backoff === 'object' && {
       retryDelay: { milliseconds: backoff.delay ?? 0, doubling: backoff.type === 'exponential' },

@@ -1,7 +1,8 @@
 /*
  * Scripts that come before a step of BullMQ in the same transaction. Each decides whether the state of the job allows the
- * command, and writes what BullMQ has no place for. It answers `{0, state}` if the state forbids the command, `{1, state
- * before}` if BullMQ's step is to follow, and `{2, state}` if the process that runs the job does the rest.
+ * command, and writes what BullMQ has no place for. It answers `{0, state}` if the state forbids the command, `{0, state, bond}`
+ * if the job belongs to something that would break, `{1, state before}` if BullMQ's step is to follow, and `{2, state}` if the
+ * process that runs the job does the rest.
  *
  * BullMQ moves a job to an end, or back to the waiting ones, only if the job is active and locked by the process that asks.
  * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under a lock of ours, until
@@ -25,6 +26,17 @@ local function note(stream, kept, state, member)
   redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', state, member)
 end
 local state = stateOf()
+-- What a job belongs to that would break without it: the next run of a job scheduler, or a flow.
+local function bondOf()
+  local scheduler, parent = unpack(redis.call('HMGET', job, 'rjk', 'parentKey'))
+  local nextAt = scheduler and redis.call('ZSCORE', prefix .. 'repeat', scheduler)
+  if nextAt and id == 'repeat:' .. scheduler .. ':' .. nextAt then return 'scheduler' end
+  if parent then return 'parent' end
+  if redis.call('EXISTS', job .. ':dependencies', job .. ':processed', job .. ':failed', job .. ':unsuccessful') > 0 then
+    return 'children'
+  end
+  return ''
+end
 `;
 
 /** Makes the job active under a lock, which ends by itself should BullMQ's step never come. */
@@ -50,9 +62,8 @@ if state == 'active' then
   note(KEYS[3], kept, 'changed', member)
   return {2, state}
 end
-local isFlow = redis.call('HEXISTS', job, 'parentKey') == 1
-  or redis.call('EXISTS', job .. ':dependencies', job .. ':processed', job .. ':failed', job .. ':unsuccessful') > 0
-if isFlow then return {0, state} end
+local bond = bondOf()
+if bond ~= '' then return {0, state, bond} end
 if state == 'delayed' or state == 'prioritized' then
   redis.call('ZREM', prefix .. state, id)
 elseif state ~= 'waiting' or
@@ -79,7 +90,8 @@ return {1, state}
  */
 const retry = `${common}${take}
 local token, at, member, delay, kept = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
-if state ~= 'failed' or redis.call('HEXISTS', job, 'parentKey') == 1 then return {0, state} end
+if state ~= 'failed' then return {0, state} end
+if bondOf() == 'parent' then return {0, state, 'parent'} end
 local created, text, deduplication, marker = unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'tfm'))
 local opts = cjson.decode(text or '{}')
 if deduplication then
@@ -98,7 +110,7 @@ if deadline then
   local allowed = deadline - created - (opts['delay'] or 0)
   redis.call('HSET', job, 'tfd', string.format('%.0f', at + delay + allowed))
 end
-redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfm', 'tfx', 'tfo')
+redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfm', 'tfx', 'tfo', 'tfb')
 if marker == 'cancelled' then redis.call('HDEL', job, 'failedReason', 'tfe') end
 redis.call('ZREM', KEYS[1], id)
 redis.call('ZREM', KEYS[2], id)
@@ -113,7 +125,8 @@ return {1, state}
 const run = `${common}
 local at, member, kept = ARGV[3], ARGV[4], ARGV[5]
 if state ~= 'delayed' then return {0, state} end
-redis.call('HSET', job, 'tfw', at)
+-- A job that was put back because no handler was there has been due since before.
+if (tonumber(redis.call('HGET', job, 'tfb')) or 0) == 0 then redis.call('HSET', job, 'tfw', at) end
 note(KEYS[1], kept, 'waiting', member)
 return {1, state}
 `;
@@ -128,6 +141,7 @@ return {1, state}
 const remove = `${common}
 local token, member, kept = ARGV[3], ARGV[4], ARGV[5]
 if state ~= 'completed' and state ~= 'failed' then return {0, state} end
+if bondOf() == 'scheduler' then return {0, state, 'scheduler'} end
 if redis.call('GET', job .. ':lock') == token then redis.call('DEL', job .. ':lock') end
 redis.call('ZREM', KEYS[1], id)
 redis.call('ZREM', KEYS[2], id)
@@ -148,9 +162,9 @@ note(KEYS[1], ARGV[5], 'changed', ARGV[4])
 return {1, state}
 `;
 
-/** Returns the state of a job and changes nothing. KEYS: any key of this engine, because Redis Cluster needs one. ARGV: prefix, id. */
+/** Returns the state of a job and what it belongs to, and changes nothing. KEYS: any key of this engine, because Redis Cluster needs one. ARGV: prefix, id. */
 const look = `${common}
-return {0, state}
+return {0, state, bondOf()}
 `;
 
 /**

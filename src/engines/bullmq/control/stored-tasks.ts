@@ -1,5 +1,6 @@
 import type { TaskFilter } from '../../../tasks/engine.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
+import { taskIdOf } from '../job-ids.js';
 import type { Marker } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import { type CountSource, readCounts, send } from '../read/counts.js';
@@ -35,7 +36,7 @@ export class StoredTasks {
     await this.#source.catalog.refresh();
     const entries = this.#source.catalog.all().filter(({ label }) => queue === undefined || label === queue);
     const found = (await Promise.all(entries.map((entry) => this.#idsOf(entry, status, limit)))).flat();
-    // Ids begin with the time.
+    // Ids of this package begin with the time; jobs of other programs come after them.
     const ids = [...new Set(found)].sort();
     if (ids.length <= limit) return { ids, count: ids.length };
     const counts = await readCounts(this.#source, entries);
@@ -53,7 +54,8 @@ export class StoredTasks {
       cancelled: () => this.#marked(queue, 'cancelled', limit),
       interrupted: () => this.#marked(queue, 'interrupted', limit),
     } satisfies Record<TaskStatus, () => Promise<string[]>>;
-    return (await Promise.all(statuses.map((status) => ofStatus[status]()))).flat();
+    const jobIds = (await Promise.all(statuses.map((status) => ofStatus[status]()))).flat();
+    return jobIds.map((jobId) => taskIdOf(queue, jobId));
   }
 
   async #read(queue: string, sets: readonly (readonly [command: 'lrange' | 'zrange', type: string])[], limit: number): Promise<string[]> {

@@ -1,23 +1,23 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Command, CommandBy, CommandResult, Outcome, TransitionObserver } from '../../../tasks/engine.js';
-import type { TaskSummary } from '../../../tasks/types.js';
+import type { TaskStatus } from '../../../tasks/types.js';
 import { type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { allowedStates } from '../../embedded/bulk-parts.js';
 import { memberOf } from '../change-notes.js';
 import { type JobState, statusOf, summaryOf } from '../job-view.js';
-import type { CatalogEntry } from '../queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
+import type { LocatedJob } from '../read/stored-jobs.js';
 import { type Ask, commanding } from '../redis-calls.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import type { JobPlace, JobSteps, StepAnswer } from './job-steps.js';
+import type { Bond, JobPlace, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';
 import type { StoredTasks } from './stored-tasks.js';
 
 interface TaskCommandsParts {
   steps: JobSteps;
   reruns: Reruns;
-  /** The queues of some jobs. */
-  queuesOf(ids: readonly string[]): Promise<ReadonlyMap<string, CatalogEntry>>;
+  /** Where the jobs of some tasks are. */
+  jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
   /** For filters that only the read model knows. */
   reader: ReadModel;
   /** For filters that BullMQ's sets know. */
@@ -40,6 +40,25 @@ interface JobCommand {
   act(place: JobPlace, n: number): Promise<StepAnswer>;
   /** The state of a job afterwards; for a job that waits, any state that stands for `pending`. */
   after(before: JobState): JobState;
+}
+
+const gone = { state: 'gone', job: undefined, bond: undefined } as const;
+
+/** Whether a step refuses the action because of what the job belongs to. */
+function isForbidden(action: TasksCommand['action'], status: TaskStatus, bond: Bond | undefined): boolean {
+  if (action === 'retry') return bond === 'parent';
+  return action === 'delete' ? bond === 'scheduler' : action === 'cancel' && status === 'pending' && bond !== undefined;
+}
+
+const ofFlow = 'It is part of a flow of BullMQ, which would wait for it.';
+const bonds: Record<Bond, string> = {
+  scheduler: 'It is the next run of a job scheduler of BullMQ, which would end without it. Remove the job scheduler instead.',
+  parent: ofFlow,
+  children: ofFlow,
+};
+
+function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {
+  return { id, ok: false, code: 'TASK_STATE_CONFLICT', status, ...(bond && { detail: bonds[bond] }) };
 }
 
 /** Commands to tasks, by id or by filter. */
@@ -67,7 +86,7 @@ export class TaskCommands {
         return ask(() => reader.find(query));
       },
       count: (filter) => ask(() => reader.count(filter)),
-      summaries: (ids) => this.#summaries(ids),
+      preview: (action, ids) => this.#preview(action, ids),
       allowed: (action, status) => allowedStates[action](status),
       act: ({ action }, ids, delays) => ask((sending) => this.#act(this.#commandOf(action, by, delays), ids, sending), commanding),
     };
@@ -99,44 +118,46 @@ export class TaskCommands {
   /** Does the command to a few jobs, in two round trips. */
   async #act(command: JobCommand, ids: readonly string[], sending: () => void): Promise<CommandResult[]> {
     const at = Date.now();
-    const entries = await this.#parts.queuesOf(ids);
+    const found = await this.#parts.jobsOf(ids);
     sending();
     const cancelling = new Set<string>();
     const results = await Promise.all(
       ids.map(async (id, n): Promise<CommandResult> => {
-        const entry = entries.get(id);
-        if (!entry) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-        const place = { queue: entry.queue, jobId: id };
-        const { done, state, job } = await command.act(place, n);
+        const place = found.get(id);
+        if (!place) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const { done, state, job, bond } = await command.act(place, n);
         if (state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-        if (!done) return { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(job, state) };
+        if (!done) return conflict(id, statusOf(job, state), bond);
         const after = command.after(state);
         if (after === 'active') cancelling.add(memberOf(place));
         const status = statusOf(job, after);
-        if (status === 'cancelled' && state !== after) this.#parts.ended({ id, name: job.json.name, queue: entry.label, status, at });
-        return { id, ok: true, task: summaryOf(job, entry.label, status) };
+        if (status === 'cancelled' && state !== after) this.#parts.ended({ id, name: job.json.name, queue: place.label, status, at });
+        return { id, ok: true, task: summaryOf(job, place, status) };
       }),
     );
     if (cancelling.size > 0) this.#parts.cancelling(cancelling);
     return results;
   }
 
-  async #summaries(ids: readonly string[]): Promise<TaskSummary[]> {
-    const found: TaskSummary[] = [];
+  async #preview(action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
+    const results: CommandResult[] = [];
     for (let from = 0; from < ids.length; from += readAtOnce)
-      found.push(...(await this.#parts.ask(() => this.#summariesOf(ids.slice(from, from + readAtOnce)))));
-    return found;
+      results.push(...(await this.#parts.ask(() => this.#previewSome(action, ids.slice(from, from + readAtOnce)))));
+    return results;
   }
 
-  async #summariesOf(ids: readonly string[]): Promise<TaskSummary[]> {
-    const entries = await this.#parts.queuesOf(ids);
-    const found = await Promise.all(
-      [...entries].map(async ([id, { queue, label }]): Promise<TaskSummary[]> => {
-        const { state, job } = await this.#parts.steps.look({ queue, jobId: id });
-        return state === 'gone' || !job ? [] : [summaryOf(job, label, statusOf(job, state))];
+  async #previewSome(action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
+    const found = await this.#parts.jobsOf(ids);
+    return Promise.all(
+      ids.map(async (id): Promise<CommandResult> => {
+        const place = found.get(id);
+        const { state, job, bond } = place ? await this.#parts.steps.look(place) : gone;
+        if (!place || state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const status = statusOf(job, state);
+        if (!allowedStates[action](status)) return conflict(id, status);
+        return isForbidden(action, status, bond) ? conflict(id, status, bond) : { id, ok: true, task: summaryOf(job, place, status) };
       }),
     );
-    return found.flat();
   }
 
   #tell(results: readonly CommandResult[]): void {

@@ -9,7 +9,7 @@ import { jobOfHash } from './stored-jobs.js';
 export const listFields: readonly string[] = [
   ...['name', 'opts', 'timestamp', 'delay', 'priority', 'processedOn', 'finishedOn', 'atm', 'failedReason', 'progress', 'rjk'],
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.marker, jobFields.error],
-  ...[jobFields.cancelling, jobFields.runAt],
+  ...[jobFields.cancelling, jobFields.runAt, jobFields.returned],
 ];
 /** Stands before all entries of a stream. */
 const none = '0-0';
@@ -180,8 +180,9 @@ export function jobOfRow(id: string, values: readonly (string | null)[]): TaskJo
 }
 
 /** The time of a score of the delayed set. */
-function dueTime(score: unknown): number | undefined {
-  return typeof score === 'string' ? Math.floor(Number(score) / delayedUnit) : undefined;
+export function dueTime(score: unknown): number | undefined {
+  const time = typeof score === 'string' ? Math.floor(Number(score) / delayedUnit) : Number.NaN;
+  return Number.isFinite(time) ? time : undefined;
 }
 
 /** Whether an id of a stream entry is greater than another. */

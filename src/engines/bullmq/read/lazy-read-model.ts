@@ -32,7 +32,7 @@ export class LazyReadModel implements ReadModel {
     await (await this.#model()).filled();
   }
 
-  async count(filter: TaskFilter): Promise<{ n: number; more: boolean }> {
+  async count(filter: TaskFilter): ReturnType<ReadModel['count']> {
     return (await this.#model()).count(filter);
   }
 

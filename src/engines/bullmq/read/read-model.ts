@@ -10,8 +10,8 @@ export interface ReadModel {
   find(query: TaskQuery): Promise<TaskPage>;
   /** Resolves when the window holds all that it can hold, or cannot be filled. */
   filled(): Promise<void>;
-  /** How many tasks a filter finds; `more` if it may be more. */
-  count(filter: TaskFilter): Promise<{ n: number; more: boolean }>;
+  /** How many tasks a filter finds; `more` if it may be more, `limited` if only the window was looked at. */
+  count(filter: TaskFilter): Promise<{ n: number; more: boolean; limited?: boolean }>;
   /** The tasks of some ids, those that there are. */
   summaries(ids: readonly string[]): Promise<readonly TaskSummary[]>;
   /** How many tasks of each name and queue are in each state, of those in the window. */

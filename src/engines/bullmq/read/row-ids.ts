@@ -1,11 +1,4 @@
-import { idOfJob, keyOf, partsOf } from '../job-ids.js';
-
-/** A UUIDv7, as ids of tasks are. */
-const taskId = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-/** Whether an id has the form of those that this package gives. */
-export function isOwnId(id: string): boolean {
-  return taskId.test(id);
-}
+import { idOfJob, isOwnId, keyOf, partsOf } from '../job-ids.js';
 
 /** Jobs of other programs whose ids are remembered. */
 const mostForeign = 200_000;

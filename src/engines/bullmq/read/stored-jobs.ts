@@ -1,10 +1,9 @@
 import { Job, type JobJson } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { partsOf } from '../job-ids.js';
+import { isOwnId, partsOf } from '../job-ids.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import type { TaskJob } from '../task-job.js';
-import { isOwnId } from './row-ids.js';
 
 /** Parses the hash of a job; none for a job that is gone. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
@@ -52,21 +51,42 @@ export interface LocatedJob extends CatalogEntry {
   readonly jobId: string;
 }
 
+/** Where jobs are looked for. */
+export interface JobPlaces {
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+}
+
+/** Finds the job of an id. */
+export async function findJob(places: JobPlaces, id: string): Promise<LocatedJob | undefined> {
+  return (await findJobs(places, [id])).get(id);
+}
+
 /**
- * Finds the queue of a job. The id of a task is unique over all queues of an engine, so the first queue that has it is the one.
- * A job of another program, whose id may be any text, is called by its queue and its id.
+ * Finds the jobs of some ids, in one round trip, or in two if a queue is new to this process. The id of a task is unique over all
+ * queues of an engine. A job of another program, whose id may be any text, is called by its queue and its id.
  */
-export async function queueOf(redis: Redis, keys: EngineKeys, catalog: QueueCatalog, id: string): Promise<LocatedJob | undefined> {
+export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonly string[]): Promise<Map<string, LocatedJob>> {
+  const found = new Map<string, LocatedJob>();
+  const asked = new Set<string>();
   for (const fresh of [false, true]) {
+    const missing = ids.filter((id) => !found.has(id));
+    if (missing.length === 0) break;
     if (fresh) await catalog.refresh();
-    const places = placesOf(catalog, id);
+    const places = missing.flatMap((id) => placesOf(catalog, id).flatMap((job) => (asked.has(job.queue) ? [] : [{ id, job }])));
+    for (const { queue } of catalog.all()) asked.add(queue);
     if (places.length === 0) continue;
-    const answers = await redis.pipeline(places.map(({ queue, jobId }) => ['hexists', keys.ofQueue(queue, jobId), 'name'])).exec();
-    // A text that is the name of one of BullMQ's own keys gives an error, and is no job.
-    const at = answers?.findIndex(([error, exists]) => error === null && exists === 1) ?? -1;
-    if (at >= 0) return places[at];
+    const answers = await redis.pipeline(places.map(({ job }) => ['hexists', keys.ofQueue(job.queue, job.jobId), 'name'])).exec();
+    if (!answers) throw new Error('the pipeline was dropped');
+    for (const [n, { id, job }] of places.entries()) {
+      const [error, exists] = answers[n] ?? [];
+      // An id may be the name of one of BullMQ's own keys, which is no hash.
+      if (error && !error.message.startsWith('WRONGTYPE')) throw error;
+      if (exists === 1 && !found.has(id)) found.set(id, job);
+    }
   }
-  return undefined;
+  return found;
 }
 
 /** Where a job of an id may be. */

@@ -4,6 +4,7 @@ import { stacksOf } from '../jobs.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { Queues } from '../queues.js';
 import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import { dueTime } from './job-source.js';
 import { readLines } from './log-lines.js';
 import { jobOfHash } from './stored-jobs.js';
 
@@ -14,6 +15,8 @@ const mostAttempts = 1000;
 export interface FoundJob {
   job: TaskJob;
   state: JobState;
+  /** Until when it is delayed, Unix milliseconds. */
+  dueAt: number | undefined;
 }
 
 /** Reads a job and its state; none if it is gone. */
@@ -22,8 +25,12 @@ export async function readJob(queues: Queues, name: string, id: string): Promise
   const client = await queue.getBackend().client;
   // The state is asked first: a job that moves meanwhile is shown as it was, with more than it had.
   const state = await queue.getJobState(id);
-  const job = jobOfHash(id, await client.hgetall(queue.toKey(id)));
-  return job && isJobState(state) ? { job, state } : undefined;
+  const [hash, score] = await Promise.all([
+    client.hgetall(queue.toKey(id)),
+    state === 'delayed' ? client.zscore(queue.toKey('delayed'), id) : null,
+  ]);
+  const job = jobOfHash(id, hash);
+  return job && isJobState(state) ? { job, state, dueAt: dueTime(score) } : undefined;
 }
 
 function isJobState(state: string): state is JobState {
@@ -34,10 +41,10 @@ function isJobState(state: string): state is JobState {
 export async function readTask(queues: Queues, entry: CatalogEntry, id: string, logLines: number): Promise<TaskDetail | undefined> {
   const found = await readJob(queues, entry.queue, id);
   if (!found) return undefined;
-  const { job, state } = found;
+  const { job, state, dueAt } = found;
   const { json, fields } = job;
   const status = statusOf(job, state);
-  const summary = summaryOf(job, entry.label, status);
+  const summary = summaryOf(job, entry, status, dueAt);
   const logs = logLines === 0 ? [] : await readLines(queues.get(entry.queue), id, { before: Number.MAX_SAFE_INTEGER, limit: logLines });
   const attempts = [...attemptsOfJob(job), ...lastAttempt(job, status)];
   const last = lastError(attempts);

@@ -1,3 +1,4 @@
+import { jobFields } from '../task-job.js';
 import { type CountSource, send } from './counts.js';
 
 /** Priorities of one queue that are looked at. */
@@ -37,7 +38,7 @@ export async function readWaits(source: CountSource): Promise<{ queue: string; s
   }
   const times = await send(
     redis,
-    first.map(({ queue, id }) => ['hmget', keys.ofQueue(queue, id), 'timestamp', 'opts', 'processedOn']),
+    first.map(({ queue, id }) => ['hmget', keys.ofQueue(queue, id), 'timestamp', 'opts', 'processedOn', jobFields.runAt]),
   );
   const since = new Map<string, number>();
   for (const [n, { label }] of first.entries()) {
@@ -47,10 +48,10 @@ export async function readWaits(source: CountSource): Promise<{ queue: string; s
   return [...since].sort(([a], [b]) => (a < b ? -1 : 1)).map(([queue, at]) => ({ queue, since: new Date(at).toISOString() }));
 }
 
-/** Since when a job could run: its delay was over, or its last attempt had begun, after which it waits again. */
-function readyTime([timestamp, opts, processedOn]: readonly (string | null)[]): number | undefined {
+/** Since when a job could run: its delay was over, its last attempt had begun, after which it waits again, or a retry was due. */
+function readyTime([timestamp, opts, processedOn, runAt]: readonly (string | null)[]): number | undefined {
   if (typeof timestamp !== 'string') return undefined;
-  return Math.max(Number(timestamp) + delayOf(opts ?? '{}'), Number(processedOn ?? 0));
+  return Math.max(Number(timestamp) + delayOf(opts ?? '{}'), Number(processedOn ?? 0), Number(runAt ?? 0));
 }
 
 function delayOf(opts: string): number {

@@ -209,12 +209,12 @@ export class WindowModel implements ReadModel {
     return this.#parts.catalog.all().filter(({ label }) => queue === undefined || label === queue);
   }
 
-  async count(filter: TaskFilter): Promise<{ n: number; more: boolean }> {
+  async count(filter: TaskFilter): Promise<{ n: number; more: boolean; limited?: boolean }> {
     await this.#upToDate();
     const isWhole = this.#isWhole(filter);
     if (!isWhole && isCounted(filter)) return { n: await this.#countOf(filter), more: false };
     const { n, more } = this.#window.count(filter);
-    return { n, more: more || !isWhole };
+    return { n, more: more || !isWhole, limited: !isWhole };
   }
 
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {

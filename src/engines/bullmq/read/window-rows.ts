@@ -32,6 +32,8 @@ export interface Resized {
 /** Unix milliseconds from which row ids count, and ids of one millisecond. */
 const firstTime = 1_500_000_000_000;
 const perMillisecond = 4096;
+/** Milliseconds from then on that row ids can tell apart as safe integers: until the year 2087. Other programs write any time. */
+const lastTime = 2 ** 41 - 1;
 
 /** The columns of a task that a change of it needs. */
 export const known = 'SELECT seq, id, lane, status, owner, fingerprint, searchable, ended_at FROM task';
@@ -124,7 +126,7 @@ export class WindowRows {
 
   /** Row ids go up with the time of creation, since the word index gives what it finds in their order. */
   #newSeq(id: string): number {
-    const first = Math.max(1, timeOfTaskId(id) - firstTime) * perMillisecond;
+    const first = Math.max(1, Math.min(lastTime, timeOfTaskId(id) - firstTime)) * perMillisecond;
     const last = this.#transaction.database.get(
       'SELECT max(seq) AS seq FROM task WHERE seq >= ? AND seq < ?',
       first,

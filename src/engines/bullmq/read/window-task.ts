@@ -37,6 +37,6 @@ export function taskOf({ queue, jobId, job, state, dueAt }: ReadJob, { catalog, 
 /** A job that was read as lists show it; none if it is gone. */
 export function shownJob({ queue, jobId, job, state, dueAt }: ReadJob, { catalog, ids }: Naming): TaskSummary | undefined {
   if (!job || state === 'removed' || state === 'changed') return undefined;
-  const summary = summaryOf(job, catalog.get(queue)?.label ?? queue, statusOf(job, state), dueAt);
+  const summary = summaryOf(job, catalog.get(queue) ?? { queue, label: queue }, statusOf(job, state), dueAt);
   return { ...summary, id: ids.make(queue, jobId, job.json.timestamp) };
 }

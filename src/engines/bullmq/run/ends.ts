@@ -26,6 +26,9 @@ interface EndingAttempt {
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
 const longestRecord = 64 * 1024;
 
+/** A fetch is no start of an attempt: BullMQ's time of it is removed from a job that is not run. */
+export const notStarted = { processedOn: '' } as const;
+
 /** Fields of a job that was cancelled. */
 const cancelled = { [jobFields.marker]: 'cancelled', [jobFields.error]: '', [jobFields.cancelling]: '' };
 
@@ -51,14 +54,34 @@ export function successNotes({ job, attempt }: EndingAttempt, result: Extract<At
 export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn: number | undefined): EndNotes {
   return {
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
-    fields: { ...recordOf(ending, 'failed', error), ...errorField(error) },
+    fields: {
+      ...recordOf(ending, 'failed', error),
+      ...errorField(error),
+      ...(retryIn !== undefined && dueAt(ending.now + Math.round(retryIn * 1000))),
+    },
   };
+}
+
+/** Fields of a job that waits again until a time in Unix milliseconds. */
+function dueAt(time: number): EndNotes['fields'] {
+  return { [jobFields.runAt]: time, [jobFields.returned]: '' };
+}
+
+/** What is written when a job is put back that no handler is here for. Its attempts and its times stay as they are. */
+export function returnNotes(job: TaskJob, times: number): EndNotes {
+  const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
+  return { state: 'delayed', fields: { [jobFields.returned]: times, processedOn: last ?? '' } };
+}
+
+/** When a recorded attempt began; Unix milliseconds. */
+function recordedStart(record: string | undefined): number | undefined {
+  return record === undefined ? undefined : (JSON.parse(record) as AttemptRecord).start;
 }
 
 /** What is written when a task fails without another attempt, because its deadline has passed. */
 export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
   // BullMQ counts an attempt whenever a job ends.
-  return { state: 'failed', fields: { ...errorField(error), [jobFields.attempts]: attemptsOf(job) } };
+  return { state: 'failed', fields: { ...notStarted, ...errorField(error), [jobFields.attempts]: attemptsOf(job) } };
 }
 
 /** What is written when a running task is cancelled. */
@@ -68,7 +91,7 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
 
 /** What is written when a task is cancelled before an attempt of it that was about to begin. */
 export function cancelledBeforeNotes(job: TaskJob): EndNotes {
-  return { state: 'failed', marker: 'cancelled', fields: { [jobFields.attempts]: attemptsOf(job), ...cancelled } };
+  return { state: 'failed', marker: 'cancelled', fields: { ...notStarted, [jobFields.attempts]: attemptsOf(job), ...cancelled } };
 }
 
 /** What is written when the process of an attempt ended before it, and whether the task may run again. */
@@ -85,7 +108,7 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
   return again
-    ? { again, error: interrupted, state: 'waiting', fields: { ...fields, [jobFields.interrupts]: died + 1 } }
+    ? { again, error: interrupted, state: 'waiting', fields: { ...fields, ...dueAt(now), [jobFields.interrupts]: died + 1 } }
     : { again, error: interrupted, state: 'failed', marker: 'interrupted', fields: { ...fields, [jobFields.marker]: 'interrupted' } };
 }
 

@@ -11,6 +11,7 @@ import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import type { ChangeNotes } from '../change-notes.js';
 import { closeTimeout, untilClosed } from '../closing.js';
 import { RedisWork } from '../connections.js';
+import { taskIdOf } from '../job-ids.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
@@ -18,7 +19,16 @@ import type { EndedTask } from '../statistics/statistics.js';
 import { type EndNotes, TaskBackend } from '../task-backend.js';
 import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
 import { Attempt } from './attempt.js';
-import { cancelledBeforeNotes, cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
+import {
+  cancelledBeforeNotes,
+  cancelNotes,
+  deadlineNotes,
+  failureNotes,
+  interruptNotes,
+  nextAttempt,
+  returnNotes,
+  successNotes,
+} from './ends.js';
 import { TaskWorker } from './task-worker.js';
 
 /** Milliseconds that log lines and progress of a handler are gathered before they are written. */
@@ -119,7 +129,8 @@ export class Executor {
       TaskBackend.factory({
         ...{ redis, name, keys, changes, lockDuration },
         lockLost: (jobId) => this.#find(entry.queue, jobId)?.abort(new DOMException('another process took over the task', 'AbortError')),
-        dropped: (jobId) => logger.warn({ taskId: jobId }, 'the result of a task was dropped, because another process took it over'),
+        dropped: (jobId) =>
+          logger.warn({ taskId: taskIdOf(entry.queue, jobId) }, 'the result of a task was dropped, because another process took it over'),
       }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
@@ -151,7 +162,7 @@ export class Executor {
     if (!this.#unknown.has(job.name)) {
       this.#unknown.add(job.name);
       this.#parts.logger.warn(
-        { taskId: job.id, task: job.name },
+        { taskId: taskIdOf(job.queueName, task.json.id), task: job.name },
         'a task has no handler in this process; it waits for a process that has one',
       );
     }
@@ -162,7 +173,7 @@ export class Executor {
   async #putBack(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
     const times = count(task.fields[jobFields.returned]);
     const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
-    backend.willEnd(job.id ?? '', { state: 'delayed', fields: { [jobFields.returned]: times + 1 } });
+    backend.willEnd(job.id ?? '', returnNotes(task, times + 1));
     await backend.moveToDelayed(job.id ?? '', Date.now(), seconds * 1000, token, { skipAttempt: true });
     // Tells BullMQ that the job has been moved.
     throw new WaitingError();
@@ -176,7 +187,7 @@ export class Executor {
     this.#running.add(attempt);
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
-    const { result, ended } = runner.run(claimed, attempt);
+    const { result, ended } = runner.run(named(claimed, entry), attempt);
     if (ended !== result) void ended.then(() => this.#release(attempt, worker));
     const how = await attempt.outcome(result);
     if (ended === result) {
@@ -238,7 +249,7 @@ export class Executor {
   #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
     notes.stored = (at: number): void => {
       this.#tell(task, entry, status, notes.fields, error?.message, at);
-      if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error }));
+      if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error, started: !('processedOn' in notes.fields) }));
     };
     return notes;
   }
@@ -254,7 +265,7 @@ export class Executor {
     const observer = this.#parts.observer();
     if (!observer?.wants(status)) return;
     const json = { ...task.json, ...(reason !== undefined && { failedReason: reason }), ...(now !== undefined && { finishedOn: now }) };
-    observer.tell(summaryAfter({ ...task, json }, fields, entry.label, status));
+    observer.tell(summaryAfter({ ...task, json }, fields, entry, status));
   }
 
   /** Cancels attempts by queue and id. */
@@ -344,11 +355,14 @@ export function endedOf(end: {
   status: TaskStatus;
   at: number;
   error: StoredError | undefined;
+  /** Whether it ended during an attempt. Default `true`. */
+  started?: boolean;
 }): EndedTask {
-  const { task, entry, status, at, error } = end;
-  const { id, name, processedOn } = task.json;
+  const { task, entry, status, at, error, started = true } = end;
+  const { id, name } = task.json;
+  const { processedOn } = started ? task.json : {};
   return {
-    id,
+    id: taskIdOf(entry.queue, id),
     name,
     queue: entry.label,
     status,
@@ -356,6 +370,12 @@ export function endedOf(end: {
     ms: processedOn === undefined ? undefined : Math.max(0, at - processedOn),
     failure: status === 'failed' ? error : undefined,
   };
+}
+
+/** A task under the id that users know, for its handler and the log. */
+function named(task: ClaimedTask, { queue }: CatalogEntry): ClaimedTask {
+  const id = taskIdOf(queue, task.id);
+  return id === task.id ? task : { ...task, id };
 }
 
 /** A job as the runner takes it. Without spread properties, like all that is done for each task: their copies live long. */

@@ -192,9 +192,9 @@ export class Settler {
     return isStored;
   }
 
-  #tell({ label }: CatalogEntry, job: TaskJob, status: TaskStatus, fields: EndNotes['fields']): void {
+  #tell(entry: CatalogEntry, job: TaskJob, status: TaskStatus, fields: EndNotes['fields']): void {
     const observer = this.#parts.observer();
-    if (observer?.wants(status)) observer.tell(summaryAfter(job, fields, label, status));
+    if (observer?.wants(status)) observer.tell(summaryAfter(job, fields, entry, status));
   }
 
   #scope({ queue }: CatalogEntry): LockScope {

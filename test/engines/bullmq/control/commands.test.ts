@@ -151,7 +151,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
       ...{ name: 'parent', queueName: 'default' },
       children: [{ name: 'child', queueName: 'default', data: [] }],
     });
-    const ids = [job.id ?? '', children[0]?.job.id ?? ''];
+    const ids = [job.id, children[0]?.job.id].map((jobId) => `default:${jobId}`);
     const { results } = await tasks.control({ action: 'cancel', ids }, by);
     expect(results).toMatchObject([
       { ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' },

@@ -1,0 +1,185 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { FlowProducer, Queue } from 'bullmq';
+import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { TaskManager } from '../../../src/manager.js';
+import { taskContext } from '../../../src/tasks/context.js';
+import type { Outcome } from '../../../src/tasks/engine.js';
+import { hasRedis, RedisForEach } from '../../helpers/redis.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const by = { actor: 'test' };
+
+/** Jobs that an app adds with plain BullMQ to a queue of the engine. */
+(hasRedis ? describe : describe.skip)('a job that plain BullMQ added', () => {
+  const forEach = new RedisForEach();
+  let tasks: TaskManager;
+  let queue: Queue;
+
+  beforeEach(async () => {
+    const { connection } = forEach.redis;
+    tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+    queue = new Queue('default', { connection, prefix: '{koa-taskflow}' });
+    forEach.keep({ close: () => Promise.all([tasks.stop({ timeout: 0.1 }), queue.close()]) });
+    // The queue is one of the engine.
+    const id = await tasks.define('first').with({ runIn: 3600 }).enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await tasks.control({ action: 'delete', ids: [id] }, by);
+  });
+
+  const idsOf = ({ results }: Outcome): string[] => results.map(({ id }) => id);
+  const statusOf = async (id: string): Promise<string | undefined> => (await tasks.get(id))?.status;
+
+  describe('has one id', () => {
+    it.each(['order-7', 'order 7'])('in every answer, if BullMQ calls it %j', async (jobId) => {
+      await queue.add('mail', { to: 'ada' }, { jobId, delay: 3_600_000 });
+      const id = `default:${jobId}`;
+      expect((await tasks.find()).items.map((task) => task.id)).toEqual([id]);
+      expect((await tasks.get(id))?.id).toBe(id);
+      const dry = await tasks.control({ action: 'cancel', filter: 'all' }, { ...by, dryRun: true });
+      expect(dry.results).toMatchObject([{ id, ok: true, task: { id, status: 'pending' } }]);
+      const { rev } = await tasks.describe();
+      expect(await tasks.control({ action: 'cancel', filter: 'all' }, by)).toMatchObject({ results: [{ id, ok: true, task: { id } }] });
+      for await (const { upserts } of tasks.watch(rev, AbortSignal.timeout(5000))) {
+        expect(upserts.map((task) => task.id)).toEqual([id]);
+        break;
+      }
+      expect(await statusOf(id)).toBe('cancelled');
+      const byId = await tasks.control({ action: 'retry', ids: [id] }, by);
+      expect(byId.results).toMatchObject([{ id, ok: true, task: { id, status: 'pending' } }]);
+      expect(idsOf(await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, by))).toEqual([id]);
+      const rerun = await tasks.control({ action: 'rerun', ids: [id] }, by);
+      const [made] = rerun.results;
+      expect(rerun.results).toMatchObject([{ id, ok: true, task: { status: 'pending', name: 'mail' } }]);
+      expect(await tasks.get((made?.ok && made.task.id) || '')).toMatchObject({ args: [{ to: 'ada' }], rerunOf: id });
+      expect(idsOf(await tasks.control({ action: 'delete', ids: [id] }, by))).toEqual([id]);
+      expect(await statusOf(id)).toBeUndefined();
+    });
+
+    it('in its handler and its events too', async () => {
+      const seen: string[] = [];
+      tasks.task('mail', () => {
+        seen.push(taskContext().id);
+      });
+      tasks.on('success', ({ id }) => seen.push(id));
+      await tasks.start();
+      await queue.add('mail', {}, { jobId: 'order-7' });
+      await waitFor(() => seen.length === 2);
+      expect(seen).toEqual(['default:order-7', 'default:order-7']);
+      expect((await tasks.aggregate('pulse')).counts.success).toBe(1);
+    });
+  });
+
+  it.each([
+    'default:wait',
+    'default:meta',
+    'default:events',
+    'default:',
+    ':',
+    'wait',
+    '~ticks:repeat',
+    '00000000-0000-7000-8000-000000000000',
+  ])('is not found under %j, the name of another key', async (id) => {
+    await queue.add('mail', {}, { delay: 3_600_000 });
+    expect(await tasks.get(id)).toBeUndefined();
+    const { results } = await tasks.control({ action: 'cancel', ids: [id] }, by);
+    expect(results).toEqual([{ id, ok: false, code: 'TASK_NOT_FOUND' }]);
+  });
+
+  describe('runs if its handler is here, with', () => {
+    it.each<[string, unknown, unknown[]]>([
+      ['an object', { to: 'ada' }, [{ to: 'ada' }]],
+      ['a text', 'ada', ['ada']],
+      ['a number', 7, [7]],
+      ['null', null, [null]],
+      ['nothing', undefined, [{}]],
+      ['a list, which is that of the arguments,', ['ada', 2], ['ada', 2]],
+    ])('%s as data', async (_name, data, expected) => {
+      tasks.task('mail', (...args: unknown[]) => args as never);
+      await tasks.start();
+      const { id } = await queue.add('mail', data);
+      const task = await waitFor(async () => {
+        const found = await tasks.get(`default:${id}`);
+        return found?.endedAt && found;
+      });
+      expect(task).toMatchObject({ status: 'success', args: expected, result: expected });
+    });
+
+    it('an error that says so, if its data is not JSON', async () => {
+      tasks.task('mail', () => 1);
+      const { id } = await queue.add('mail', {}, { delay: 100 });
+      await forEach.client.hset(`{koa-taskflow}:default:${id}`, 'data', '{broken');
+      await tasks.start();
+      await waitFor(async () => (await statusOf(`default:${id}`)) === 'failed');
+      expect(await tasks.get(`default:${id}`)).toMatchObject({ error: { name: 'TypeError' }, args: ['{broken'] });
+      expect((await tasks.get(`default:${id}`))?.error?.message).toMatch(/not JSON/);
+    });
+  });
+
+  it('is the next run of a job scheduler and stays, whatever a command by filter asks', async () => {
+    await queue.upsertJobScheduler('nightly', { pattern: '0 4 * * *' }, { name: 'report', data: {} });
+    await queue.upsertJobScheduler('cron', { pattern: '0 3 * * *' }, { name: 'report', data: {} });
+    await queue.add('mail', {}, { jobId: 'mail-1', delay: 3_600_000 });
+    const all = { action: 'cancel', filter: 'all' } as const;
+    const refused = { ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending', detail: expect.stringMatching(/job scheduler/) };
+    for (const how of [{ ...by, dryRun: true }, by]) {
+      const { results } = await tasks.control(all, how);
+      expect(results.find(({ id }) => id === 'default:mail-1')).toMatchObject({ ok: true });
+      expect(results.filter(({ ok }) => !ok)).toEqual([expect.objectContaining(refused), expect.objectContaining(refused)]);
+    }
+    const named = await tasks.control({ action: 'cancel', filter: { name: 'report' } }, by);
+    expect(named.results.map(({ ok }) => ok)).toEqual([false, false]);
+    expect(await queue.getDelayedCount()).toBe(2);
+    // The schedulers go on: each run makes the next one.
+    const ran: string[] = [];
+    tasks.task('report', () => {
+      ran.push(taskContext().id);
+    });
+    await tasks.start();
+    const next = (await tasks.find({ name: 'report', status: 'pending' })).items.map(({ id }) => id);
+    await tasks.control({ action: 'run', ids: next }, by);
+    await waitFor(() => ran.length === 2);
+    expect(ran.sort()).toEqual([...next].sort());
+    await waitFor(async () => (await queue.getDelayedCount()) === 2);
+    // A run that has ended is a task like any other.
+    await waitFor(async () => (await statusOf(next[0] ?? '')) === 'success');
+    expect((await tasks.control({ action: 'delete', ids: next.slice(0, 1) }, by)).results).toMatchObject([{ ok: true }]);
+  });
+
+  it('is part of a flow and is not cancelled, and the answer says why', async () => {
+    const { connection } = forEach.redis;
+    const flows = new FlowProducer({ connection, prefix: '{koa-taskflow}' });
+    await flows.add({ name: 'sum', queueName: 'default', children: [{ name: 'part', queueName: 'default' }] });
+    await flows.close();
+    for (const how of [{ ...by, dryRun: true }, by]) {
+      const { results } = await tasks.control({ action: 'cancel', filter: 'all' }, how);
+      const refused = { ok: false, code: 'TASK_STATE_CONFLICT', detail: expect.stringMatching(/flow/) };
+      expect(results).toEqual([expect.objectContaining(refused), expect.objectContaining(refused)]);
+    }
+  });
+
+  it('never shows a tick of a schedule, and commands leave it alone', async () => {
+    const ran: number[] = [];
+    tasks.schedule('often', () => void ran.push(1), { every: 0.2, overlap: true });
+    await tasks.start();
+    await waitFor(() => ran.length > 0);
+    const { results } = await tasks.control({ action: 'cancel', filter: 'all' }, by);
+    expect(results.filter(({ id }) => id.includes('tick') || id.includes('often'))).toEqual([]);
+    expect((await tasks.describe()).queues.map(({ name }) => name)).toEqual(['default']);
+    const before = ran.length;
+    await waitFor(() => ran.length > before + 1);
+    expect((await tasks.find()).items.every(({ name }) => name === 'often')).toBe(true);
+  });
+
+  it('is shown although its times and limits are of no sense', async () => {
+    const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
+    const key = `{koa-taskflow}:default:${id}`;
+    const opts = JSON.stringify({ delay: 1e300, attempts: 1.5, timestamp: -1 });
+    await forEach.client.hset(key, { timestamp: '1e20', opts, processedOn: '1e25', delay: 'soon', atm: '-4' });
+    await forEach.client.zadd('{koa-taskflow}:default:delayed', '+inf', id ?? '');
+    const good = await queue.add('good', {}, { delay: 3_600_000 });
+    expect((await tasks.find()).items.map((task) => task.id).sort()).toEqual([`default:${id}`, `default:${good.id}`].sort());
+    expect(await tasks.get(`default:${id}`)).toMatchObject({ status: 'pending', name: 'odd', maxAttempts: 1 });
+    expect(idsOf(await tasks.control({ action: 'cancel', ids: [`default:${id}`] }, by))).toEqual([`default:${id}`]);
+    expect((await tasks.find({ status: 'cancelled' })).items).toHaveLength(1);
+  });
+});
