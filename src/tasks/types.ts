@@ -108,6 +108,8 @@ export interface TaskDetail extends TaskSummary {
   /** Error of the last attempt that ended with one, with its causes. Its stack is in `stack`. */
   error: ({ name: string; message: string } & ErrorDetails) | null;
   args: readonly unknown[];
+  /** Why there are no arguments although the task has some. */
+  argsOmitted?: string;
   attempts: readonly Attempt[];
   logs: readonly LogLine[];
   /** What the handler returned; null when it returned nothing, or when it was left out. */

@@ -103,6 +103,7 @@ export const taskDetail = z.strictObject({
   ...summaryFields,
   error: detailedError.nullable(),
   args: z.array(z.unknown()).exactOptional(),
+  argsOmitted: z.string().exactOptional(),
   attempts: z.array(attempt),
   logs: z.array(logLine),
   result: z.unknown(),

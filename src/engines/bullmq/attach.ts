@@ -1,6 +1,6 @@
 import type { Queue } from 'bullmq';
 import { TaskflowError } from '../../errors.js';
-import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../../options.js';
+import { type Logger, loggerOption, numberOption, optionsObject, typeError, wrongType } from '../../options.js';
 import { memoryStore } from '../../store/memory-store.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import { checkedReader } from '../../tasks/checked-source.js';
@@ -30,6 +30,7 @@ import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
 import { keyOf, partsOf } from './job-ids.js';
 import { JobMirror } from './mirror.js';
+import { QueueReads } from './queue-reads.js';
 import { plainError, type RedisConnection, withinTime } from './redis-connection.js';
 import { openRedisStore, type RedisStore, storePrefixOption } from './redis-store.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
@@ -66,15 +67,18 @@ export interface AttachedQueues extends TaskSource {
 
 /** Milliseconds that BullMQ is waited for. */
 const patience = 5000;
+/** Milliseconds after an answer for which the tasks count as shown. */
+const readFor = 10_000;
 /** Seconds that the first answer waits for the queues to be read. */
 const firstRead = 5;
 
 /**
- * Shows and controls queues of BullMQ whose jobs this package knows nothing of. It reads them once, then follows their
- * events; a connection of its own for each queue waits for those. It writes nothing to a queue but what a user does, and an
- * event of its own name when it begins to listen, to know from where on it is told of the others.
+ * Shows and controls BullMQ queues that other programs fill and work on. It reads them once, then follows their events, and
+ * writes nothing to a queue but what a user does. Lists read what they show; data, result and log are read of the open job
+ * alone, and no more than 2 MiB of each.
  *
- * @throws TypeError where `queues` is no list of BullMQ's `Queue`, or two have one name.
+ * @throws TypeError if `queues` is no list of BullMQ's `Queue` on Redis, or two have the same name. TypeError or RangeError for a
+ * wrong option.
  * @example
  * ```ts
  * const tasks = attachQueues([new Queue('mail', { connection })]);
@@ -106,9 +110,11 @@ function checkQueues(queues: readonly Queue[]): readonly Queue[] {
   const isQueue = (queue: unknown): boolean =>
     typeof queue === 'object' && queue !== null && ['getRanges', 'getJobCounts', 'getBackend'].every((name) => name in queue);
   if (!Array.isArray(queues) || queues.length === 0 || !queues.every(isQueue)) throw wrongType('queues', queues, 'a list of BullMQ queues');
+  const other = queues.find((queue) => !('client' in (queue.getBackend() as object)));
+  if (other) throw typeError(`queue '${other.name}' is not on Redis; attachQueues can show queues on Redis only`);
   const names = queues.map(({ name }) => name);
   const twice = names.find((name, n) => names.indexOf(name) !== n);
-  if (twice !== undefined) throw new TypeError(`queues has more than one queue of the name '${twice}'`);
+  if (twice !== undefined) throw typeError(`queues has more than one queue of the name '${twice}'`);
   return queues;
 }
 
@@ -148,7 +154,7 @@ interface AttachedParts {
 /** What is known of the queues, in the words of an engine. */
 class Attached implements EngineReader, EngineControl {
   readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
-  readonly #queues: ReadonlyMap<string, Queue>;
+  readonly #queues: ReadonlyMap<string, QueueReads>;
   readonly #logger: Logger;
   readonly #namespace: string;
   readonly #opening: Promise<JobMirror>;
@@ -158,6 +164,9 @@ class Attached implements EngineReader, EngineControl {
   #firstRead: Promise<void>;
   #settleFirstRead = (): void => {};
   #away: Error | undefined;
+  #watchers = 0;
+  /** When something was asked last. */
+  #askedAt = performance.now();
   #closed = false;
   /** Of the schedulers that were there when they were last asked for. */
   #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
@@ -165,7 +174,7 @@ class Attached implements EngineReader, EngineControl {
   #redis: RedisStore | undefined;
 
   constructor(queues: readonly Queue[], { history, keep, namespace, logger }: AttachedParts) {
-    this.#queues = new Map(queues.map((queue) => [queue.name, queue]));
+    this.#queues = new Map(queues.map((queue) => [queue.name, new QueueReads(queue)]));
     this.#logger = logger;
     this.#namespace = namespace;
     this.#firstRead = new Promise((resolve) => {
@@ -173,9 +182,9 @@ class Attached implements EngineReader, EngineControl {
     });
     setTimeout(this.#settleFirstRead, firstRead * 1000).unref();
     this.#opening = JobMirror.open(logger, { age: undefined, count: keep }).then((mirror) => {
-      for (const queue of queues) {
-        const reports = { live: (live: boolean, cause?: Error) => this.#report(queue.name, live, cause) };
-        const follower = new Follower({ queue, mirror, history, reports });
+      for (const [name, reads] of this.#queues) {
+        const reports = { live: (live: boolean, cause?: Error) => this.#report(name, live, cause), isRead: () => this.#isRead() };
+        const follower = new Follower({ reads, mirror, history, reports });
         this.#followers.push(follower);
         if (!this.#closed) follower.start();
       }
@@ -186,12 +195,16 @@ class Attached implements EngineReader, EngineControl {
   /** Opened when it is asked for: an app with a login of its own needs none. */
   get store(): SharedStore {
     if (!this.#store) {
-      const connection = connectionOf([...this.#queues.values()][0]);
+      const connection = connectionOf([...this.#queues.values()][0]?.queue);
       const options = { prefix: this.#namespace, logger: this.#logger, option: 'namespace of attachQueues', claimsAtOnce: true };
       this.#redis = connection === undefined ? undefined : openRedisStore(connection, options);
       this.#store = this.#redis ?? memoryStore();
     }
     return this.#store;
+  }
+
+  #isRead(): boolean {
+    return this.#watchers > 0 || performance.now() - this.#askedAt < readFor;
   }
 
   /** One line for each change, not for each try. */
@@ -210,6 +223,7 @@ class Attached implements EngineReader, EngineControl {
   }
 
   async #ready(): Promise<JobMirror> {
+    this.#askedAt = performance.now();
     if (this.#closed) throw new TaskflowError('ENGINE_UNAVAILABLE', 'the queues are no longer attached');
     const mirror = await this.#opening;
     await this.#firstRead;
@@ -250,19 +264,19 @@ class Attached implements EngineReader, EngineControl {
   }
 
   async get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
-    const { queue: name, jobId } = partsOf(id);
-    const queue = this.#queues.get(name);
-    return this.#ask(async (mirror) => queue && readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines));
+    const { queue, jobId } = partsOf(id);
+    return this.#ask(async (mirror) => readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines));
   }
 
   async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
-    const { queue: name, jobId } = partsOf(id);
-    const queue = this.#queues.get(name);
-    return this.#ask(async () => (queue ? readLog(queue, jobId, query) : []));
+    const { queue, jobId } = partsOf(id);
+    const reads = this.#queues.get(queue);
+    return this.#ask(async () => (reads ? readLog(reads, jobId, query) : []));
   }
 
   async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    if (kind === 'workers') return this.#ask(async () => (await listWorkers([...this.#queues.values()])) as Aggregates[K]['answer']);
+    if (kind === 'workers')
+      return this.#ask(async () => (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer']);
     return (await this.#ready()).aggregate(kind, query);
   }
 
@@ -270,8 +284,8 @@ class Attached implements EngineReader, EngineControl {
     return this.#ask(async (mirror) => {
       const { rev, oldestRev, queues } = mirror.describe();
       const known = new Map(queues.map((queue) => [queue.name, queue]));
-      const schedulers = (await Promise.all([...this.#queues.values()].map(listSchedulers))).flat();
-      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.json.key), timetableOf(scheduler)]));
+      const schedulers = (await Promise.all([...this.#queues].map(([name, reads]) => listSchedulers(name, reads)))).flat();
+      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.fields.id), timetableOf(scheduler)]));
       return {
         engine: 'bullmq',
         rev,
@@ -289,7 +303,12 @@ class Attached implements EngineReader, EngineControl {
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
     const mirror = await this.#opening;
-    yield* mirror.watch(after, signal);
+    this.#watchers += 1;
+    try {
+      yield* mirror.watch(after, signal);
+    } finally {
+      this.#watchers -= 1;
+    }
   }
 
   control(command: Command, by: CommandBy): Promise<Outcome> {

@@ -1,44 +1,54 @@
-import type { JobJson, Queue } from 'bullmq';
+import type { JobJson } from 'bullmq';
 import type { LogQuery } from '../../tasks/engine.js';
 import type { Attempt, LogLine, TaskDetail } from '../../tasks/types.js';
 import { readFlow } from './flow.js';
 import { keyOf } from './job-ids.js';
 import { stacksOf, storedError } from './jobs.js';
 import type { JobMirror } from './mirror.js';
+import type { JobPart, QueueReads } from './queue-reads.js';
+import { type LineSource, readLines } from './read/log-lines.js';
 
-/** Lines of a log that are searched for a text at most. */
-const mostLines = 10_000;
-
+/** A queue, and the queues that a flow may lead to. */
 interface Parts {
-  queue: Queue;
+  queue: string;
   mirror: JobMirror;
-  queues: ReadonlyMap<string, Queue>;
+  queues: ReadonlyMap<string, QueueReads>;
 }
 
-/** All that is known of a job: of one that BullMQ has removed, what is kept here. */
+/** Everything that is known of a job. Of a job that BullMQ has removed, that is what this process keeps. */
 export async function readDetail({ queue, mirror, queues }: Parts, jobId: string, logLines: number): Promise<TaskDetail | undefined> {
-  const key = keyOf(queue.name, jobId);
-  const [kept, data] = [mirror.get(key), await queue.getBackend().getJobData(jobId)];
-  if (!kept) return undefined;
-  if (!data) return { ...kept, resultOmitted: 'BullMQ has removed the job' };
+  const key = keyOf(queue, jobId);
+  const reads = queues.get(queue);
+  const kept = mirror.get(key);
+  if (!kept || !reads) return undefined;
+  const [[job], { data, result, stacktrace }] = await Promise.all([reads.jobs([jobId]), reads.parts(jobId)]);
+  if (!job) return { ...kept, resultOmitted: 'BullMQ has removed the job' };
   const [logs, flow] = await Promise.all([
-    logLines === 0 ? [] : readLog(queue, jobId, { before: Number.MAX_SAFE_INTEGER, limit: logLines }),
+    logLines === 0 ? [] : readLog(reads, jobId, { before: Number.MAX_SAFE_INTEGER, limit: logLines }),
     readFlow({ mirror, queues }, key),
   ]);
-  const stacks = stacksOf(data.stacktrace);
+  // Of a trace that is too long, lists have the beginning.
+  const stacks = stacksOf(stacktrace.text ?? job.stacktrace);
   return {
     ...kept,
-    args: [parsed(data.data)],
-    attempts: attemptsOf(data, kept, stacks),
+    args: data.tooLong === undefined ? [parsed(data)] : [],
+    ...(data.tooLong !== undefined && { argsOmitted: tooLong('the data', data.tooLong) }),
+    attempts: attemptsOf(job, kept, stacks),
     logs,
-    result: data.returnvalue === undefined ? null : parsed(data.returnvalue),
+    result: parsed(result),
+    ...(result.tooLong !== undefined && { resultOmitted: tooLong('the result', result.tooLong) }),
     stack: kept.error ? (stacks.at(-1) ?? null) : null,
     ...(flow && { flow }),
   };
 }
 
+function tooLong(what: string, bytes: number): string {
+  return `${what} of the job has ${bytes} bytes, and no more than 2 MiB are shown`;
+}
+
 /** Data that BullMQ wrote is JSON; what another client wrote is shown as it is. */
-function parsed(text: string): unknown {
+function parsed({ text }: JobPart): unknown {
+  if (text === undefined) return null;
   try {
     return JSON.parse(text) as unknown;
   } catch {
@@ -65,21 +75,11 @@ function attemptsOf({ processedOn, finishedOn, failedReason }: JobJson, kept: Ta
   ];
 }
 
-/** The lines of a job's log: BullMQ keeps their text alone. */
-export async function readLog(queue: Queue, jobId: string, query: LogQuery): Promise<LogLine[]> {
-  const { after = 0, before, limit = mostLines, text, level } = query;
-  // All of them are of the level of what is merely said.
-  if (level === 'warn' || level === 'error') return [];
-  const { count } = await queue.getJobLogs(jobId, 0, 0);
-  const end = before === undefined ? count : Math.min(count, before - 1);
-  const start = before === undefined || text !== undefined ? after : Math.max(after, end - limit);
-  const most = text === undefined ? limit : mostLines;
-  const from = before === undefined ? start : Math.max(start, end - most);
-  if (from >= end) return [];
-  const { logs } = await queue.getJobLogs(jobId, from, Math.min(end, from + most) - 1);
-  const lines = logs.map(
-    (message, index): LogLine => ({ n: from + index + 1, at: null, attempt: 1, level: 'info', message, fields: null }),
-  );
-  const wanted = text === undefined ? lines : lines.filter(({ message }) => message.toLowerCase().includes(text.toLowerCase()));
-  return before === undefined ? wanted.slice(0, limit) : wanted.slice(-limit);
+/** Reads lines of a job's log. */
+export function readLog(reads: QueueReads, jobId: string, query: LogQuery): Promise<LogLine[]> {
+  const source: LineSource = {
+    count: () => reads.countLines(jobId),
+    lines: (start, end) => reads.lines(jobId, start, end, query.before !== undefined),
+  };
+  return readLines(source, query);
 }

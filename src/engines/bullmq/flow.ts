@@ -1,21 +1,21 @@
-import type { JobJson, Queue } from 'bullmq';
 import type { FlowNode } from '../../tasks/types.js';
 import { keyOf, partsOf } from './job-ids.js';
 import type { JobMirror } from './mirror.js';
+import type { QueueReads } from './queue-reads.js';
 
 /** How much of a tree is shown: levels above and below, children of one job, and jobs in all. */
 const most = { above: 10, below: 5, children: 50, jobs: 200 };
 
 interface Parts {
   mirror: JobMirror;
-  queues: ReadonlyMap<string, Queue>;
+  queues: ReadonlyMap<string, QueueReads>;
 }
 
 /** The tree that a job is part of, from its topmost parent on; nothing for a job without parent and children. */
 export async function readFlow(parts: Parts, key: string): Promise<FlowNode | undefined> {
   let top = key;
   for (let level = 0; level < most.above; level++) {
-    const parent = parentOf(await read(parts, top));
+    const parent = await parentOf(parts, top);
     if (parent === undefined) break;
     top = parent;
   }
@@ -23,14 +23,18 @@ export async function readFlow(parts: Parts, key: string): Promise<FlowNode | un
   return top === key && tree.children.length === 0 ? undefined : tree;
 }
 
-async function read({ queues }: Parts, key: string): Promise<JobJson | undefined> {
+async function parentOf({ queues }: Parts, key: string): Promise<string | undefined> {
   const { queue, jobId } = partsOf(key);
-  return queues.get(queue)?.getBackend().getJobData(jobId);
+  const parent = await queues.get(queue)?.parentOf(jobId);
+  return parent === undefined ? undefined : taskOfKey(queues, parent);
 }
 
-function parentOf(job: JobJson | undefined): string | undefined {
-  const { id, queueKey } = job?.parent ?? {};
-  return id === undefined || queueKey === undefined ? undefined : keyOf(queueKey.slice(queueKey.lastIndexOf(':') + 1), id);
+/** The id of the task whose job has a key in Redis. */
+function taskOfKey(queues: Parts['queues'], key: string): string {
+  for (const [name, { base }] of queues) if (key.startsWith(base)) return keyOf(name, key.slice(base.length));
+  // Of a queue that is not attached: neither names of queues nor, as a rule, ids of jobs have a colon.
+  const [queue = '', jobId = ''] = key.split(':').slice(-2);
+  return keyOf(queue, jobId);
 }
 
 async function readNode(parts: Parts, key: string, levels: number, budget: { left: number }): Promise<FlowNode> {
@@ -54,23 +58,6 @@ async function readNode(parts: Parts, key: string, levels: number, budget: { lef
 /** Children that have ended and that have not, as many as are shown. */
 async function childrenOf({ queues }: Parts, key: string): Promise<{ keys: string[]; more: number }> {
   const { queue, jobId } = partsOf(key);
-  const backend = queues.get(queue)?.getBackend();
-  if (!backend) return { keys: [], more: 0 };
-  const kinds = ['processed', 'unprocessed', 'failed', 'ignored'] as const;
-  const counts = await backend.getDependencyCounts(jobId, [...kinds]);
-  const total = counts.reduce((sum, n) => sum + Number(n), 0);
-  if (total === 0) return { keys: [], more: 0 };
-  const page = { count: most.children };
-  const {
-    processed = {},
-    unprocessed = [],
-    failed = [],
-    ignored = {},
-  } = await backend.getDependencies(jobId, Object.fromEntries(kinds.map((kind) => [kind, page])));
-  const found = [...new Set([...Object.keys(processed), ...unprocessed, ...failed, ...Object.keys(ignored)])].sort();
-  const keys = found.slice(0, most.children).map((node) => {
-    const { queueName, id } = backend.parseNodeKey(node);
-    return keyOf(queueName, id);
-  });
-  return { keys, more: Math.max(0, total - keys.length) };
+  const { keys, total } = (await queues.get(queue)?.children(jobId, most.children)) ?? { keys: [], total: 0 };
+  return { keys: keys.sort().map((child) => taskOfKey(queues, child)), more: Math.max(0, total - keys.length) };
 }

@@ -1,15 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type JobJson, type JobType, type Queue, QueueEvents } from 'bullmq';
+import type { JobJson, JobType, Queue } from 'bullmq';
+import { runInEmptyContext } from '../../empty-context.js';
 import { isEnded } from '../../tasks/states.js';
 import type { TaskSummary } from '../../tasks/types.js';
 import type { MirroredTask } from '../embedded/mirror.js';
 import { idOfJob, keyOf } from './job-ids.js';
 import { endedStates, type JobState, openStates, progressOf, stateByTimes, statusOfState, storedError, toMirrored } from './jobs.js';
 import type { JobMirror } from './mirror.js';
+import type { QueueEvent, QueueReads } from './queue-reads.js';
 
-/** Milliseconds that events are gathered: of a job that changed several times the last state alone is read. */
-const gatherTime = 50;
+/** Milliseconds between two looks at the events of a queue, while the tasks are shown and while they are not. */
+const lookInterval = { read: 100, unread: 1000 };
 /** Jobs read at once. */
 const stepSize = 200;
 /** Milliseconds between two looks whether waiting jobs have gone without a word: draining a queue sends no event. */
@@ -20,8 +21,6 @@ const sampleSize = 50;
 const mostUnread = 10_000;
 /** Milliseconds that closing waits for what is under way. */
 const closeTime = 1000;
-/** Milliseconds between two tries to hear oneself in a queue's events. */
-const greetInterval = 50;
 
 /** What the events of a job have told since it was last read. */
 interface Told {
@@ -35,144 +34,138 @@ interface Told {
   at: number;
 }
 
-/** What a follower tells whoever it works for. */
+/** What a follower reports, and asks, the queues that it belongs to. */
 interface Reports {
-  /** It is up to date, or the Redis is away. */
+  /** It is up to date, or Redis is unreachable. */
   live(live: boolean, cause?: Error): void;
+  /** Whether the tasks are shown at present. */
+  isRead(): boolean;
 }
 
-/** Keeps the mirror of one queue: reads it once, then follows its events. */
+interface FollowerParts {
+  reads: QueueReads;
+  mirror: JobMirror;
+  history: number;
+  reports: Reports;
+}
+
+/** Events that change the state of a job. */
+const stateEvents: ReadonlySet<string> = new Set(['waiting', 'active', 'completed', 'failed', 'waiting-children', 'delayed']);
+/** Events that change something else of a job. */
+const otherEvents: ReadonlySet<string> = new Set(['added', 'progress', 'removed']);
+
+/**
+ * Keeps the mirror of one queue: reads the queue once, then reads its events from time to time. Everything happens in turns,
+ * one after the other.
+ */
 export class Follower {
   readonly #queue: Queue;
+  readonly #reads: QueueReads;
   readonly #mirror: JobMirror;
   readonly #history: number;
   readonly #reports: Reports;
-  readonly #events: QueueEvents;
-  readonly #timers: NodeJS.Timeout[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #turn: Promise<void> | undefined;
+  /** The last event that was read. */
+  #position = '0-0';
   #told = new Map<string, Told>();
+  #paused: boolean | undefined;
   /** Jobs that were gone before they could be read, and have not been told to have ended. */
   readonly #unread = new Map<string, Told>();
-  /** Jobs that events told of while the queue is read: what was read of them may be old. */
-  #touched: Set<string> | undefined;
-  #working: Promise<void> | undefined;
-  #reading: Promise<void> | undefined;
   /** What was so at the last look, and would be told of by the next one: how many events had come, where the counts differed, and jobs of which none told. */
   #heard = 0;
   #heardBefore: number | undefined;
   #untold: ReadonlySet<string> = new Set();
   /** Where the last sample of what is open here ended. */
   #sampled: string | undefined;
+  #counted = 0;
   #closed = false;
-  /** The Redis was away: events may have been cut off meanwhile. */
+  /** Events were lost, or none was read yet. */
   #stale = true;
+  /** When the queue was last read in full. */
+  #readAt = Number.NEGATIVE_INFINITY;
 
-  constructor(parts: { queue: Queue; mirror: JobMirror; history: number; reports: Reports }) {
-    const { queue, mirror, history, reports } = parts;
-    this.#queue = queue;
+  constructor({ reads, mirror, history, reports }: FollowerParts) {
+    this.#queue = reads.queue;
+    this.#reads = reads;
     this.#mirror = mirror;
     this.#history = history;
     this.#reports = reports;
-    const { connection, prefix } = queue.opts;
-    this.#events = new QueueEvents(queue.name, { connection, ...(prefix !== undefined && { prefix }) });
-    this.#listen();
-  }
-
-  #listen(): void {
-    const events = this.#events;
-    const state = (state: JobState) => (args: { jobId: string; failedReason?: string }, id: string) => {
-      this.#tell(args.jobId, id, { state, ...(args.failedReason !== undefined && { failedReason: args.failedReason }) });
-    };
-    events.on('added', ({ jobId, name }, id) => this.#tell(jobId, id, { name }));
-    events.on('waiting', state('waiting'));
-    events.on('active', state('active'));
-    events.on('completed', state('completed'));
-    events.on('failed', state('failed'));
-    events.on('waiting-children', state('waiting-children'));
-    events.on('delayed', ({ jobId, delay }, id) => this.#tell(jobId, id, { state: 'delayed', dueAt: Number(delay) }));
-    events.on('progress', ({ jobId }, id) => this.#tell(jobId, id, {}));
-    events.on('removed', ({ jobId }, id) => this.#tell(jobId, id, { removed: true }));
-    events.on('paused', () => void this.#notePause(true).catch((error: Error) => this.#away(error)));
-    events.on('resumed', () => void this.#notePause(false).catch((error: Error) => this.#away(error)));
-    events.on('error', (error) => this.#away(error));
     // It stays when this is closed: errors that nobody listens to BullMQ prints whole, and some hold a password.
     this.#queue.on('error', (error: Error) => this.#away(error));
   }
 
-  /** Reads the queue and keeps it from then on; starts again by itself after the Redis was away. */
+  readonly #onClose = (): void => this.#away(new Error('the connection was closed'));
+  readonly #onReady = (): void => this.#lookSoon(0);
+
+  /** Reads the queue and keeps it from then on, also after an outage of Redis. */
   start(): void {
-    const backend = this.#events.getBackend();
-    backend.on('close', () => this.#away(new Error('the connection was closed')));
-    backend.on('ready', () => void this.#catchUp());
-    this.#timers.push(setInterval(() => void this.#compareCounts(), countInterval).unref());
-    void this.#catchUp();
+    this.#queue.getBackend().on('close', this.#onClose).on('ready', this.#onReady);
+    this.#lookSoon(0);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#timer);
+    this.#queue.getBackend().off('close', this.#onClose).off('ready', this.#onReady);
     // What waits for a Redis that never lets it in would wait for ever; it does nothing more.
-    const ended = Promise.allSettled([this.#events.close(), this.#reading, this.#working]);
-    await Promise.race([ended, wait(closeTime, undefined, { ref: false })]);
+    await Promise.race([this.#turn, wait(closeTime, undefined, { ref: false })]);
+  }
+
+  #lookSoon(delay: number): void {
+    clearTimeout(this.#timer);
+    if (this.#closed || this.#turn) return;
+    this.#timer = runInEmptyContext(() => setTimeout(() => this.#look(), delay).unref());
+  }
+
+  #look(): void {
+    this.#turn = this.#follow()
+      .then(
+        () => this.#closed || this.#reports.live(true),
+        (error: Error) => this.#away(error),
+      )
+      .finally(() => {
+        this.#turn = undefined;
+        this.#lookSoon(this.#reports.isRead() ? lookInterval.read : lookInterval.unread);
+      }) as Promise<void>;
+  }
+
+  async #follow(): Promise<void> {
+    // A queue that keeps few events loses some again and again.
+    if (this.#stale && performance.now() - this.#readAt >= countInterval) await this.#readAll();
+    else await this.#pull();
+    await this.#apply();
+    if (performance.now() - this.#counted < countInterval) return;
+    this.#counted = performance.now();
+    await this.#compareCounts();
+  }
+
+  /** Reads the events that have come. The jobs are read later. */
+  async #pull(): Promise<void> {
+    for (let more = true; more && !this.#closed; ) {
+      const found = await this.#reads.eventsAfter(this.#position);
+      if (found.missed) this.#stale = true;
+      [this.#position, more] = [found.last, found.more];
+      for (const event of found.events) this.#tell(event);
+    }
   }
 
   #away(error: Error): void {
-    if (this.#closed) return;
-    this.#stale = true;
-    this.#reports.live(false, error);
-  }
-
-  #catchUp(): Promise<void> {
-    this.#reading ??= this.#readWhenReady()
-      .catch((error: Error) => this.#away(error))
-      .finally(() => {
-        this.#reading = undefined;
-      });
-    return this.#reading;
-  }
-
-  async #readWhenReady(): Promise<void> {
-    while (this.#stale && !this.#closed) {
-      await this.#events.waitUntilReady();
-      await this.#hearOneself();
-      this.#stale = false;
-      await this.#readAll();
-      if (!this.#stale && !this.#closed) this.#reports.live(true);
-    }
-  }
-
-  /** Until an event of one's own comes back, nobody knows from where on the others are told. */
-  async #hearOneself(): Promise<void> {
-    const name = `koa-taskflow:${randomUUID()}`;
-    const heard = new AbortController();
-    const listener = (): void => heard.abort();
-    const events = this.#events as unknown as {
-      once(name: string, listener: () => void): void;
-      off(name: string, listener: () => void): void;
-    };
-    events.once(name, listener);
-    try {
-      while (!heard.signal.aborted && !this.#closed) {
-        await this.#queue.getBackend().publishEvent({ event: name }, 10_000);
-        await wait(greetInterval, undefined, { signal: heard.signal }).catch(() => undefined);
-      }
-    } finally {
-      events.off(name, listener);
-    }
+    if (!this.#closed) this.#reports.live(false, error);
   }
 
   async #readAll(): Promise<void> {
-    this.#touched = new Set();
-    try {
-      await this.#notePause(await this.#queue.isPaused());
-      const counts = await this.#queue.getJobCounts(...endedStates);
-      // What ended first comes first, so that sums and kinds of failure grow in the order of time.
-      for (const state of endedStates) await this.#readState(state, Math.max(0, (counts[state] ?? 0) - this.#history));
-      const open = new Set<string>();
-      for (const state of openStates) for (const key of await this.#readState(state, 0)) open.add(key);
-      await this.#dropGone(open);
-    } finally {
-      this.#touched = undefined;
-    }
+    this.#position = await this.#reads.newestEvent();
+    this.#paused = await this.#queue.isPaused();
+    const counts = await this.#queue.getJobCounts(...endedStates);
+    // What ended first comes first, so that sums and kinds of failure grow in the order of time.
+    for (const state of endedStates) await this.#readState(state, Math.max(0, (counts[state] ?? 0) - this.#history));
+    const open = new Set<string>();
+    for (const state of openStates) for (const key of await this.#readState(state, 0)) open.add(key);
+    await this.#dropGone(open);
+    if (this.#closed) return;
+    this.#stale = false;
+    this.#readAt = performance.now();
   }
 
   /** Reads the jobs of a state from a place on, in steps. */
@@ -181,19 +174,15 @@ export class Follower {
     for (let start = from; !this.#closed; start += stepSize) {
       // Of what is open from the end that jobs are added to: what comes meanwhile is read twice, and none is left out.
       const ids = await this.#queue.getRanges([listOf(state)], start, start + stepSize - 1, isEnded(statusOfState[state]));
-      const jobs = await Promise.all(ids.map((id) => this.#read(id)));
-      const known = jobs.filter((job) => job !== undefined);
+      const known = (await this.#reads.jobs(ids)).filter((job) => job !== undefined);
       keys.push(...known.map(({ id }) => keyOf(this.#queue.name, id)));
-      const untouched = known.filter(({ id }) => !this.#touched?.has(id));
+      // What was read of a job that an event tells of may be old.
+      await this.#pull();
+      const untouched = known.filter(({ id }) => !this.#told.has(id));
       await this.#mirror.put(untouched.map((job) => toMirrored(this.#queue.name, job, state)));
       if (ids.length < stepSize) break;
     }
     return keys;
-  }
-
-  async #read(id: string): Promise<JobJson | undefined> {
-    const job = await this.#queue.getBackend().getJobData(id);
-    return job && { ...job, id };
   }
 
   /** Jobs that are open here and are not there: they were drained, or ended and were removed while nobody looked. */
@@ -204,30 +193,22 @@ export class Follower {
       .filter((key) => !open.has(key))
       .map((key) => key.slice(name.length + 1));
     for (let from = 0; from < missing.length; from += stepSize) {
-      const some = missing.slice(from, from + stepSize).filter((id) => !this.#touched?.has(id));
-      const jobs = await Promise.all(some.map((id) => this.#read(id)));
-      const isUntouched = (id: string): boolean => !this.#touched?.has(id);
+      const some = missing.slice(from, from + stepSize).filter((id) => !this.#told.has(id));
+      const jobs = await this.#reads.jobs(some);
+      await this.#pull();
+      const isUntouched = (id: string): boolean => !this.#told.has(id);
       await this.#mirror.forget(some.filter((id, n) => !jobs[n] && isUntouched(id)).map((id) => keyOf(name, id)));
       const ended = jobs.filter((job) => job?.finishedOn !== undefined && isUntouched(job.id)) as JobJson[];
       await this.#mirror.put(ended.map((job) => toMirrored(name, job, stateByTimes(job))));
     }
   }
 
-  /** Draining a queue sends no event, and events that were cut off do not come: it shows in the counts. */
+  /** Draining a queue sends no event, and neither does a job that another program added by itself: it shows in the counts. */
   async #compareCounts(): Promise<void> {
-    if (this.#closed || this.#reading) return;
-    // An error that came without a lost connection is followed by none that is there again.
-    if (this.#stale) return this.#catchUp();
-    try {
-      const counts = await this.#queue.getJobCounts(...openStates);
-      const there = openStates.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
-      const { pending, running } = this.#mirror.open(this.#queue.name);
-      if (!(await this.#isApart(there === pending + running, counts))) return;
-      this.#stale = true;
-      await this.#catchUp();
-    } catch (error) {
-      this.#away(error as Error);
-    }
+    const counts = await this.#queue.getJobCounts(...openStates);
+    const there = openStates.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+    const { pending, running } = this.#mirror.open(this.#queue.name);
+    if (await this.#isApart(there === pending + running, counts)) this.#stale = true;
   }
 
   /** Of a busy queue the counts always differ, since its jobs move while they are taken: some jobs tell whether it is that alone. */
@@ -245,7 +226,7 @@ export class Follower {
   async #sampleGone(): Promise<string[]> {
     const { name } = this.#queue;
     const { keys, last } = this.#mirror.openAfter(name, this.#sampled, sampleSize);
-    const jobs = await Promise.all(keys.map((key) => this.#read(key.slice(name.length + 1))));
+    const jobs = await this.#reads.jobs(keys.map((key) => key.slice(name.length + 1)));
     const gone = keys.filter((_, n) => jobs[n] === undefined || jobs[n].finishedOn !== undefined);
     if (gone.length === 0) this.#sampled = last;
     return gone;
@@ -263,43 +244,37 @@ export class Follower {
     return keys.filter((key) => !known.has(key));
   }
 
-  async #notePause(paused: boolean): Promise<void> {
+  async #notePause(): Promise<void> {
+    const paused = this.#paused;
+    this.#paused = undefined;
+    if (paused === undefined) return;
     const known = this.#mirror.describe().queues.find(({ name }) => name === this.#queue.name);
-    // Whoever paused it here has said who and why.
+    // A pause that was asked for here has its actor and reason already.
     if ((known?.paused ?? false) !== paused) await this.#mirror.pause(this.#queue.name, paused, { by: '' });
   }
 
-  #tell(jobId: string, eventId: string, told: Omit<Told, 'at'>): void {
+  #tell({ event, jobId, name, delay, failedReason, at }: QueueEvent): void {
     this.#heard += 1;
-    this.#touched?.add(jobId);
-    const at = Number(eventId.slice(0, eventId.indexOf('-')));
+    if (event === 'paused' || event === 'resumed') this.#paused = event === 'paused';
+    const isState = stateEvents.has(event);
+    if (jobId === '' || !(isState || otherEvents.has(event))) return;
     const before = this.#told.get(jobId);
-    this.#told.set(jobId, { ...(told.state ? { name: before?.name } : before), ...told, at } as Told);
-    this.#working ??= this.#work().finally(() => {
-      this.#working = undefined;
-    });
+    const told: Told = isState
+      ? { ...(before?.name !== undefined && { name: before.name }), state: event as JobState, at }
+      : { ...before, at };
+    if (name !== undefined) told.name = name;
+    if (event === 'delayed' && delay !== undefined) told.dueAt = delay;
+    if (failedReason !== undefined) told.failedReason = failedReason;
+    if (event === 'removed') told.removed = true;
+    this.#told.set(jobId, told);
   }
 
-  async #work(): Promise<void> {
+  /** Brings what events have told of into the mirror. What could not be read stays for the next turn. */
+  async #apply(): Promise<void> {
+    await this.#notePause();
     while (this.#told.size > 0 && !this.#closed) {
-      await wait(gatherTime);
-      const told = this.#told;
-      this.#told = new Map();
-      try {
-        await this.#apply([...told]);
-      } catch (error) {
-        if (this.#closed) return;
-        this.#away(error as Error);
-        void this.#catchUp();
-        return;
-      }
-    }
-  }
-
-  async #apply(told: readonly (readonly [jobId: string, told: Told])[]): Promise<void> {
-    for (let from = 0; from < told.length; from += stepSize) {
-      const some = told.slice(from, from + stepSize);
-      const jobs = await Promise.all(some.map(([id]) => this.#read(id)));
+      const some = [...this.#told].slice(0, stepSize);
+      const jobs = await this.#reads.jobs(some.map(([id]) => id));
       const present: MirroredTask[] = [];
       const gone: string[] = [];
       for (const [n, [id, what]] of some.entries()) {
@@ -311,6 +286,7 @@ export class Follower {
       }
       await this.#mirror.forget(gone);
       await this.#mirror.put(present);
+      for (const [id] of some) this.#told.delete(id);
     }
   }
 

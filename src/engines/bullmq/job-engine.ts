@@ -42,7 +42,7 @@ import { Queues } from './queues.js';
 import { type CountSource, readPulse } from './read/counts.js';
 import { LazyReadModel } from './read/lazy-read-model.js';
 import { countFailed, readLive } from './read/live-counts.js';
-import { readLines } from './read/log-lines.js';
+import { logOf, readLines } from './read/log-lines.js';
 import type { ReadModel } from './read/read-model.js';
 import { findJob } from './read/stored-jobs.js';
 import { readJob, readTask } from './read/task-detail.js';
@@ -323,7 +323,7 @@ export class JobEngine implements TaskEngine {
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
     return this.#calls.ask(async () => {
       const found = await findJob(this.#reader, id);
-      return found ? readLines(this.#queues.get(found.queue), found.jobId, query) : [];
+      return found ? readLines(logOf(this.#queues.get(found.queue), found.jobId), query) : [];
     });
   }
 

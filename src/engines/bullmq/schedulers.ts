@@ -1,8 +1,8 @@
-import type { JobSchedulerJson, Queue } from 'bullmq';
 import type { ScheduleState } from '../../tasks/engine.js';
 import { readTimetable, type Timetable } from '../../tasks/schedule.js';
 import { keyOf } from './job-ids.js';
 import type { JobMirror } from './mirror.js';
+import type { QueueReads, SchedulerFields } from './queue-reads.js';
 
 /** Schedulers of a queue that are shown. */
 const most = 500;
@@ -10,34 +10,35 @@ const most = 500;
 /** A job scheduler of BullMQ, with the queue it is of. */
 interface Scheduler {
   queue: string;
-  json: JobSchedulerJson;
+  fields: SchedulerFields;
 }
 
-export async function listSchedulers(queue: Queue): Promise<Scheduler[]> {
-  const schedulers = await queue.getJobSchedulers(0, most - 1, true);
-  return schedulers.map((json) => ({ queue: queue.name, json }));
+export async function listSchedulers(queue: string, reads: QueueReads): Promise<Scheduler[]> {
+  const schedulers = await reads.schedulers(most);
+  return schedulers.map((fields) => ({ queue, fields }));
 }
 
 /** When a scheduler fires; nothing for a rule that is not understood here. */
-export function timetableOf({ json }: Scheduler): Timetable | undefined {
-  const { pattern, tz, every, key } = json;
+export function timetableOf({ fields }: Scheduler): Timetable | undefined {
+  const { pattern, tz, every, id } = fields;
   try {
-    if (pattern !== undefined) return readTimetable(key, { cron: pattern, timezone: tz }, Date.now());
-    return every === undefined ? undefined : readTimetable(key, { every: every / 1000 }, Date.now());
+    if (pattern !== undefined) return readTimetable(id, { cron: pattern, timezone: tz }, Date.now());
+    return every === undefined ? undefined : readTimetable(id, { every: every / 1000 }, Date.now());
   } catch {
     return undefined;
   }
 }
 
 /** A scheduler as a schedule is shown. */
-export function toScheduleState({ queue, json }: Scheduler, mirror: JobMirror): ScheduleState {
-  const name = keyOf(queue, json.key);
+export function toScheduleState({ queue, fields }: Scheduler, mirror: JobMirror): ScheduleState {
+  const { id, name: task, pattern, tz, every = 0, next } = fields;
+  const name = keyOf(queue, id);
   const last = mirror.lastOf(name);
   return {
     name,
-    task: json.name,
-    rule: json.pattern === undefined ? `every ${(json.every ?? 0) / 1000}` : `${json.pattern} ${json.tz ?? 'UTC'}`,
-    nextRunAt: json.next === undefined ? null : new Date(json.next).toISOString(),
+    task,
+    rule: pattern === undefined ? `every ${every / 1000}` : `${pattern} ${tz ?? 'UTC'}`,
+    nextRunAt: new Date(next).toISOString(),
     lastRunAt: last?.startedAt ?? null,
     lastTaskId: last?.id ?? null,
     paused: false,

@@ -9,6 +9,8 @@ export function Data({ task }: { task: ShownTask }) {
         <h3>Arguments</h3>
         {task.args === undefined ? (
           <p class="faint">Arguments are not shown: the app keeps displayFuncArgs off.</p>
+        ) : task.argsOmitted !== undefined ? (
+          <p class="faint">Arguments are not shown: {task.argsOmitted}.</p>
         ) : (
           <Tree value={task.args} />
         )}

@@ -171,7 +171,7 @@ interface Cost {
     await queue.addBulk(Array.from({ length: history }, () => ({ name: 'job', data: 1 })));
     const tasks = keep(attachQueues([queue], { logger: false }));
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === history, 150);
-    const reads = async (): Promise<number> => Number(/^cmdstat_hgetall:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1]);
+    const reads = async (): Promise<number> => Number(/^cmdstat_hmget:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1]);
     const before = await reads();
     let added = 0;
     // Two looks whether something has gone without a word; at each the numbers differ.

@@ -5,17 +5,32 @@ import { type LogLevel, type LogLine, logLevels } from '../../../tasks/types.js'
 /** Lines of one task that are looked at. */
 const mostLines = 10_000;
 
-/** Reads lines of a task's log. Each is a JSON object in the list that BullMQ keeps of a job. */
-export async function readLines(queue: Queue, id: string, query: LogQuery): Promise<LogLine[]> {
+/** The lines of one log as they are stored. */
+export interface LineSource {
+  count(): Promise<number>;
+  /** Lines from an index up to another, fewer if they are long. `first` is the index of the first one. */
+  lines(start: number, end: number): Promise<{ lines: readonly string[]; first: number }>;
+}
+
+/** The log that BullMQ keeps of a job. */
+export function logOf(queue: Queue, id: string): LineSource {
+  return {
+    count: async () => (await queue.getJobLogs(id, 0, 0)).count,
+    lines: async (start, end) => ({ lines: (await queue.getJobLogs(id, start, end - 1)).logs, first: start }),
+  };
+}
+
+/** Reads lines of a task's log. A line of this package is a JSON object, one of another program is text. */
+export async function readLines(log: LineSource, query: LogQuery): Promise<LogLine[]> {
   const { after = 0, before, limit = 500, attempt, level, text } = query;
   const isFiltered = attempt !== undefined || level !== undefined || text !== undefined;
-  const { count } = await queue.getJobLogs(id, 0, 0);
+  const count = await log.count();
   const end = before === undefined ? count : Math.min(count, before - 1);
   const size = isFiltered ? mostLines : limit;
   const start = before === undefined ? after : Math.max(after, end - size);
   if (start >= end) return [];
-  const { logs } = await queue.getJobLogs(id, start, Math.min(end, start + size) - 1);
-  const lines = logs.map((line, index) => lineOf(line, start + index + 1)).filter((line) => isWanted(line, query));
+  const { lines: stored, first } = await log.lines(start, Math.min(end, start + size));
+  const lines = stored.map((line, index) => lineOf(line, first + index + 1)).filter((line) => isWanted(line, query));
   return before === undefined ? lines.slice(0, limit) : lines.slice(-limit);
 }
 

@@ -5,7 +5,7 @@ import type { CatalogEntry } from '../queue-catalog.js';
 import type { Queues } from '../queues.js';
 import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
 import { dueTime } from './job-source.js';
-import { readLines } from './log-lines.js';
+import { logOf, readLines } from './log-lines.js';
 import { jobOfHash } from './stored-jobs.js';
 
 /** Attempts that are shown, the last ones. */
@@ -45,7 +45,8 @@ export async function readTask(queues: Queues, entry: CatalogEntry, id: string, 
   const { json, fields } = job;
   const status = statusOf(job, state);
   const summary = summaryOf(job, entry, status, dueAt);
-  const logs = logLines === 0 ? [] : await readLines(queues.get(entry.queue), id, { before: Number.MAX_SAFE_INTEGER, limit: logLines });
+  const logs =
+    logLines === 0 ? [] : await readLines(logOf(queues.get(entry.queue), id), { before: Number.MAX_SAFE_INTEGER, limit: logLines });
   const attempts = [...attemptsOfJob(job), ...lastAttempt(job, status)];
   const last = lastError(attempts);
   const isShown = summary.error !== null;

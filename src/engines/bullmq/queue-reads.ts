@@ -1,0 +1,189 @@
+import type { JobJson, Queue } from 'bullmq';
+import { jobOfHash } from './read/stored-jobs.js';
+import { childrenScript, eventsScript, jobsScript, linesScript, partsScript, schedulersScript } from './read-scripts.js';
+import { withinTime } from './redis-connection.js';
+
+/** Fields of a job that lists show, each with the most bytes of it that are read. */
+const listFields = {
+  ...{ name: 1000, timestamp: 50, delay: 50, priority: 50, processedOn: 50, finishedOn: 50, atm: 50, ats: 50, rjk: 1000 },
+  ...{ opts: 16_384, progress: 4096, failedReason: 40_000 },
+} as const;
+/** Longest stack trace that is read in full; of a longer one the first lines are read. */
+const longestTrace = 16_384;
+/** The most that one script answers, about: the rest is asked for again. Bytes. */
+const mostAtOnce = 1_000_000;
+/** Events that one script reads. */
+const eventsAtOnce = 500;
+/** Longest data and result of the open job that are read, longest line of its log, and the most of its log. Bytes. */
+const longest = { part: 2 * 1024 * 1024, line: 16_384, log: 2 * 1024 * 1024 };
+/** Milliseconds that one answer is waited for. */
+const patience = 5000;
+
+/** What an event of a queue says of a job, or of the queue if it names no job. */
+export interface QueueEvent {
+  event: string;
+  jobId: string;
+  name?: string;
+  /** Until when the job is delayed, Unix milliseconds. */
+  delay?: number;
+  failedReason?: string;
+  /** When it was sent, by the clock of Redis; Unix milliseconds. */
+  at: number;
+}
+
+/** A part of the open job, or how many bytes it has if that is more than are read. */
+export interface JobPart {
+  text?: string;
+  tooLong?: number;
+}
+
+/** A job scheduler, without the data of its template. */
+export interface SchedulerFields {
+  id: string;
+  name: string;
+  pattern?: string | undefined;
+  tz?: string | undefined;
+  every?: number | undefined;
+  /** Unix milliseconds. */
+  next: number;
+}
+
+const commands = {
+  jobs: jobsScript(Object.entries(listFields), longestTrace),
+  events: eventsScript(listFields.name, listFields.failedReason),
+  parts: partsScript,
+  lines: linesScript,
+  children: childrenScript,
+  schedulers: schedulersScript,
+};
+
+/** Clients that know the scripts. */
+const prepared = new WeakSet<object>();
+
+/**
+ * Reads one attached queue by scripts, which answer what is shown and no more: a job's data, result, stack traces and log may be
+ * of any size, and so may each of BullMQ's events. They run on any client that BullMQ has, and write nothing.
+ */
+export class QueueReads {
+  readonly queue: Queue;
+  /** What the keys of its jobs begin with. */
+  readonly base: string;
+
+  constructor(queue: Queue) {
+    this.queue = queue;
+    this.base = queue.toKey('');
+  }
+
+  #run(command: keyof typeof commands, key: string, args: readonly (string | number)[]): Promise<unknown> {
+    return withinTime(this.#send(command, key, args), patience);
+  }
+
+  async #send(command: keyof typeof commands, key: string, args: readonly (string | number)[]): Promise<unknown> {
+    const client = await this.queue.getBackend().client;
+    if (!prepared.has(client)) {
+      for (const [name, lua] of Object.entries(commands)) client.defineCommand(`taskflow:${name}`, { numberOfKeys: 1, lua });
+      prepared.add(client);
+    }
+    return client.runCommand(`taskflow:${command}`, [key, ...args]);
+  }
+
+  /** What lists show of some jobs; `undefined` for one that is gone. */
+  async jobs(ids: readonly string[]): Promise<(JobJson | undefined)[]> {
+    const jobs: (JobJson | undefined)[] = [];
+    while (jobs.length < ids.length) {
+      const left = ids.slice(jobs.length);
+      const rows = (await this.#run('jobs', this.base, [mostAtOnce, ...left])) as ((string | null)[] | null)[];
+      jobs.push(...rows.map((row, n) => (row ? jobOf(left[n] ?? '', row) : undefined)));
+    }
+    return jobs;
+  }
+
+  /** The id of the event that was sent last; `0-0` before the first. */
+  async newestEvent(): Promise<string> {
+    const [newest] = (await this.#run('events', this.queue.toKey('events'), ['', 0, 0])) as string[];
+    return newest || '0-0';
+  }
+
+  /** Events after one. `missed`: some that followed it are no longer there, or it never was in this Redis. */
+  async eventsAfter(id: string): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
+    const [newest = '', oldest = '', ...rows] = (await this.#run('events', this.queue.toKey('events'), [id, eventsAtOnce, mostAtOnce])) as [
+      string,
+      string,
+      ...string[][],
+    ];
+    const last = rows.at(-1)?.[0] ?? (isBefore(newest || '0-0', id) ? newest || '0-0' : id);
+    const missed = isBefore(newest || '0-0', id) || (id !== '0-0' && isBefore(id, oldest));
+    return { events: rows.map(eventOf), last, more: rows.length > 0 && last !== newest, missed };
+  }
+
+  /** The data, the result and the stack traces of the open job. */
+  async parts(id: string): Promise<{ data: JobPart; result: JobPart; stacktrace: JobPart }> {
+    const parts = (await this.#run('parts', this.queue.toKey(id), [longest.part])) as (string | number | null)[];
+    const [data = {}, result = {}, stacktrace = {}] = parts.map((part): JobPart => {
+      if (typeof part === 'number') return { tooLong: part };
+      return part === null ? {} : { text: part };
+    });
+    return { data, result, stacktrace };
+  }
+
+  /** How many lines the log of a job has. */
+  async countLines(id: string): Promise<number> {
+    const [count] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), [0, 0, 0, 0, 0])) as [number];
+    return count;
+  }
+
+  /** Lines of a job's log from one index up to another, or the last of them that are not too long together. */
+  async lines(id: string, start: number, end: number, fromEnd: boolean): Promise<{ lines: string[]; first: number }> {
+    const args = [start, end, longest.line, longest.log, fromEnd ? 1 : 0];
+    const [, ...found] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), args)) as [number, ...string[]];
+    return fromEnd ? { lines: found.reverse(), first: end - found.length } : { lines: found, first: start };
+  }
+
+  /** The key of the parent of a job. */
+  async parentOf(id: string): Promise<string | undefined> {
+    const client = await this.queue.getBackend().client;
+    return (await withinTime(client.hget(this.queue.toKey(id), 'parentKey'), patience)) ?? undefined;
+  }
+
+  /** Keys of some children of a job, without their results, and how many it has. */
+  async children(id: string, limit: number): Promise<{ keys: string[]; total: number }> {
+    const [total, ...keys] = (await this.#run('children', this.queue.toKey(id), [limit])) as [number, ...string[]];
+    return { keys, total };
+  }
+
+  /** Some job schedulers, those that fire next. */
+  async schedulers(limit: number): Promise<SchedulerFields[]> {
+    const rows = (await this.#run('schedulers', this.queue.toKey('repeat'), [limit])) as (string | null)[][];
+    return rows.map(([id, next, name, pattern, tz, every]) => ({
+      ...{ id: id ?? '', name: name ?? '', next: Number(next) },
+      ...{ pattern: pattern ?? undefined, tz: tz ?? undefined, every: every ? Number(every) : undefined },
+    }));
+  }
+}
+
+const names = [...Object.keys(listFields), 'stacktrace'];
+
+function jobOf(id: string, row: readonly (string | null)[]): JobJson | undefined {
+  const hash: Record<string, string> = {};
+  for (const [n, name] of names.entries()) {
+    const value = row[n];
+    if (typeof value === 'string') hash[name] = value;
+  }
+  return jobOfHash(id, hash)?.json;
+}
+
+function eventOf([id = '', event = '', jobId = '', name = '', delay = '', failedReason = '']: readonly string[]): QueueEvent {
+  return {
+    ...{ event, jobId, at: Number(id.slice(0, id.indexOf('-'))) },
+    ...(name !== '' && { name }),
+    ...(delay !== '' && { delay: Number(delay) }),
+    ...(failedReason !== '' && { failedReason }),
+  };
+}
+
+/** Whether an id of a stream entry is smaller than another. */
+function isBefore(id: string, other: string): boolean {
+  const [a = 0, n = 0] = id.split('-').map(Number);
+  const [b = 0, m = 0] = other.split('-').map(Number);
+  return a < b || (a === b && n < m);
+}

@@ -1,0 +1,144 @@
+/*
+ * Scripts that read an attached queue. Redis cuts what is long before it sends it. KEYS[1] is a key of the queue, and the other
+ * keys have the same hash tag in a cluster.
+ */
+
+/** Reads fields of jobs. KEYS: what the keys of jobs begin with. ARGV: the most bytes of an answer, about, and the ids of jobs. */
+export function jobsScript(fields: readonly (readonly [name: string, longest: number])[], longestTrace: number): string {
+  const list = fields.map(([name, longest]) => `{'${name}', ${longest}}`).join(', ');
+  return `
+local fields, names = {${list}}, {}
+for n, field in ipairs(fields) do names[n] = field[1] end
+local jobs, bytes = {}, 0
+for n = 2, #ARGV do
+  local key = KEYS[1] .. ARGV[n]
+  -- A text that is the name of one of BullMQ's own keys is no job.
+  local values = redis.pcall('HMGET', key, unpack(names))
+  if values.err or not values[1] then
+    jobs[#jobs + 1] = false
+  else
+    local hasFailed = false
+    for m, field in ipairs(fields) do
+      local value = values[m]
+      if value and field[1] == 'failedReason' then hasFailed = value ~= '' end
+      if value and #value > field[2] then
+        if field[1] == 'opts' then value = '{}' else value = string.sub(value, 1, field[2]) end
+        values[m] = value
+      end
+      bytes = bytes + #(value or '')
+    end
+    -- The name of an error is in its stack alone.
+    local trace = hasFailed and redis.call('HGET', key, 'stacktrace')
+    if trace and #trace > ${longestTrace} then trace = string.sub(trace, 1, 2000) end
+    values[#values + 1] = trace or false
+    bytes = bytes + #(trace or '')
+    jobs[#jobs + 1] = values
+  end
+  if bytes > tonumber(ARGV[1]) then break end
+end
+return jobs
+`;
+}
+
+/**
+ * Reads events, without the results that they carry. KEYS: the stream. ARGV: the event to begin after, how many, and the most
+ * bytes to look at, about. Without an event to begin after, only the newest is named.
+ */
+export function eventsScript(longestName: number, longestReason: number): string {
+  return `
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if ARGV[1] == '' or not newest then return {newest and newest[1] or '', ''} end
+local answer = {newest[1], redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]}
+local from, n, bytes = ARGV[1], 0, 0
+while n < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
+  local some = redis.call('XRANGE', KEYS[1], '(' .. from, '+', 'COUNT', 10)
+  if #some == 0 then break end
+  for _, entry in ipairs(some) do
+    local of = {}
+    for m = 1, #entry[2], 2 do
+      of[entry[2][m]] = entry[2][m + 1]
+      bytes = bytes + #entry[2][m + 1]
+    end
+    local name, reason = string.sub(of.name or '', 1, ${longestName}), string.sub(of.failedReason or '', 1, ${longestReason})
+    answer[#answer + 1] = {entry[1], of.event or '', of.jobId or '', name, of.delay or '', reason}
+    n = n + 1
+  end
+  from = some[#some][1]
+end
+return answer
+`;
+}
+
+/** Reads the large parts of one job, or their sizes. KEYS: the job. ARGV: the most bytes of a part. */
+export const partsScript = `
+local parts = {}
+for n, name in ipairs({'data', 'returnvalue', 'stacktrace'}) do
+  local size = redis.call('HSTRLEN', KEYS[1], name)
+  if size > tonumber(ARGV[1]) then parts[n] = size else parts[n] = redis.call('HGET', KEYS[1], name) end
+end
+return parts
+`;
+
+/**
+ * Reads lines of a log after their number. KEYS: the log. ARGV: the index of the first line and the one after the last, the most
+ * bytes of a line and of all, and whether to begin with the last line.
+ */
+export const linesScript = `
+local first, last, longest, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local answer, bytes = {redis.call('LLEN', KEYS[1])}, 0
+while first < last and bytes < most do
+  local from, to = first, math.min(last, first + 100) - 1
+  if ARGV[5] == '1' then from, to = math.max(first, last - 100), last - 1 end
+  local lines = redis.call('LRANGE', KEYS[1], from, to)
+  if #lines == 0 then break end
+  for n = 1, #lines do
+    local line = lines[n]
+    if ARGV[5] == '1' then line = lines[#lines + 1 - n] end
+    if bytes >= most then break end
+    line = string.sub(line, 1, longest)
+    bytes = bytes + #line
+    answer[#answer + 1] = line
+  end
+  if ARGV[5] == '1' then last = from else first = to + 1 end
+end
+return answer
+`;
+
+/** Reads keys of the children of a job after their number. KEYS: the job. ARGV: how many, about. */
+export const childrenScript = `
+local total, keys, known = 0, {}, {}
+local function add(found, step)
+  for n = 1, #found, step do
+    if #keys < tonumber(ARGV[1]) and not known[found[n]] then
+      known[found[n]] = true
+      keys[#keys + 1] = found[n]
+    end
+  end
+end
+local function addHash(key)
+  total = total + redis.call('HLEN', key)
+  -- The values are the children's results.
+  add(redis.call('HSCAN', key, 0, 'COUNT', ARGV[1])[2], 2)
+end
+addHash(KEYS[1] .. ':processed')
+total = total + redis.call('SCARD', KEYS[1] .. ':dependencies')
+add(redis.call('SSCAN', KEYS[1] .. ':dependencies', 0, 'COUNT', ARGV[1])[2], 1)
+total = total + redis.call('ZCARD', KEYS[1] .. ':unsuccessful')
+add(redis.call('ZRANGE', KEYS[1] .. ':unsuccessful', 0, tonumber(ARGV[1]) - 1), 1)
+addHash(KEYS[1] .. ':failed')
+table.insert(keys, 1, total)
+return keys
+`;
+
+/** Reads job schedulers without their templates. KEYS: the sorted set of them. ARGV: how many. */
+export const schedulersScript = `
+local found, answer = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1, 'WITHSCORES'), {}
+for n = 1, #found, 2 do
+  local fields = redis.call('HMGET', KEYS[1] .. ':' .. found[n], 'name', 'pattern', 'tz', 'every')
+  if fields[1] then
+    for m = 1, 4 do fields[m] = fields[m] and string.sub(fields[m], 1, 1000) end
+    answer[#answer + 1] = {found[n], found[n + 1], unpack(fields)}
+  end
+end
+return answer
+`;
