@@ -57,7 +57,10 @@ export interface TaskOptions {
   timeout?: number | undefined;
   /** Seconds after its time to start within which a task must be done: later it is not started, and not tried again. Default: none. */
   deadline?: number | undefined;
-  /** Tasks of this name that run at once, over all processes on the database. Default: as many as the processes allow. */
+  /**
+   * Tasks of this name that run at once, over all processes on the database, 1 to 10,000. Give it in every process that enqueues or
+   * runs the task: with `bullmqEngine`, the process that enqueues a task decides. Default: as many as the processes allow.
+   */
   concurrency?: number | undefined;
   /** Label the tasks are grouped by. Default `'default'`. */
   queue?: string | undefined;
@@ -87,7 +90,8 @@ export interface EnqueueOptions {
   deadline?: number | undefined;
   /**
    * Names the piece of work: a second task of the same name with this key is not stored, and `enqueue` resolves to the id of
-   * the first. A cancelled task gives its key back.
+   * the first. A cancelled task gives its key back. 1 to 256 characters, stored as they are even with `encryptionKeys`: if the
+   * key is made of personal data, give a hash of it.
    */
   idempotencyKey?: string | undefined;
   /** Seconds a key is taken from when it was used. Default 86,400, a day. */

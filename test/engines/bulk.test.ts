@@ -1,25 +1,30 @@
 import { describe, expect, it } from '@jest/globals';
-import { commandTasks } from '../../src/engines/bulk.js';
-import { TaskflowError } from '../../src/errors.js';
-import type { CommandResult } from '../../src/tasks/engine.js';
+import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
+import { TaskManager } from '../../src/manager.js';
+import { loggerOption } from '../../src/options.js';
+import { mostByFilter } from '../../src/tasks/engine.js';
+import { hasRedis, RedisForEach } from '../helpers/redis.js';
 
-describe('a command to many tasks', () => {
-  const ids = Array.from({ length: 450 }, (_, n) => `task-${n}`);
+(hasRedis ? describe : describe.skip)('a command by filter to more tasks than a process keeps in memory', () => {
+  const forEach = new RedisForEach();
 
-  it.each([
-    [1, false],
-    [2, true],
-    [3, true],
-  ])('that fails in step %i says whether earlier steps were done', async (failing, maybeDone) => {
-    let step = 0;
-    const parts = {
-      act: async (_command: unknown, some: readonly string[]) => {
-        step += 1;
-        if (step === failing) throw new TaskflowError('ENGINE_UNAVAILABLE', 'gone', { detail: 'Gone.' });
-        return some.map((id): CommandResult => ({ id, ok: false, code: 'TASK_NOT_FOUND' }));
-      },
-    } as Partial<Parameters<typeof commandTasks>[0]>;
-    const failed = commandTasks(parts as Parameters<typeof commandTasks>[0], { action: 'cancel', ids }, { actor: 'ada' });
-    await expect(failed).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE', maybeDone });
-  });
+  it('says that it covers the newest tasks only, although it takes as many as it may', async () => {
+    const pending = mostByFilter + 100;
+    const engine = new JobEngine({
+      ...{ connection: forEach.redis.connection, prefix: 'bulk', logger: loggerOption('logger', false) },
+      ...{ lockDuration: 20_000, kept: { age: 3600, count: 1000 }, statistics: { minutes: 3_600_000, hours: 3_600_000 } },
+      window: { ended: 1000, pending },
+    });
+    const tasks = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    const work = tasks.define('work');
+    for (let n = 0; n < 3; n++) await work.enqueueMany(Array.from({ length: 4000 }, () => [] as []));
+    const by = { actor: 'test', dryRun: true };
+    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'work' } }, by);
+    expect(outcome).toMatchObject({ found: { relation: 'gte' }, scope: 'window' });
+    expect(outcome.results).toHaveLength(mostByFilter);
+    // A filter that BullMQ's sets know covers all tasks.
+    const all = await tasks.control({ action: 'cancel', filter: { status: ['pending'] } }, by);
+    expect({ found: all.found, scope: all.scope }).toEqual({ found: { count: 12_000, relation: 'eq' }, scope: undefined });
+  }, 60_000);
 });

@@ -36,6 +36,7 @@ import { RedisHealth } from './health.js';
 import { Instances } from './instances.js';
 import { pendingSummary, statusOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
+import { LimitWarnings } from './limit-warnings.js';
 import { redisPromises } from './promises.js';
 import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
@@ -93,6 +94,7 @@ export class JobEngine implements TaskEngine {
   readonly #connections: Connections;
   readonly #health: RedisHealth;
   readonly #catalog: QueueCatalog;
+  readonly #limitWarnings: LimitWarnings;
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
   readonly #queues: Queues;
@@ -132,7 +134,8 @@ export class JobEngine implements TaskEngine {
     this.#endOutageLog = logOutages(redis, logger);
     this.#health = new RedisHealth({ redis, probe: this.#keys.probe, logger });
     this.#calls = new RedisCalls(redis, this.#health);
-    this.#catalog = new QueueCatalog(redis, this.#keys);
+    this.#limitWarnings = new LimitWarnings(logger);
+    this.#catalog = new QueueCatalog(redis, this.#keys, this.#limitWarnings);
     this.#changes = new ChangeNotes(redis, this.#keys);
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
@@ -200,7 +203,7 @@ export class JobEngine implements TaskEngine {
     if (!runner) return;
     const { logger, lockDuration, kept } = this.#options;
     this.#executor = new Executor({
-      ...{ runner, logger, lockDuration, kept },
+      ...{ runner, logger, lockDuration, kept, limitWarnings: this.#limitWarnings },
       ...{ keys: this.#keys, redis: patient, changes: new ChangeNotes(patient, this.#keys), name: this.#name },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import type { NewTask } from '../../tasks/engine.js';
 import { type EngineKeys, queueName } from './keys.js';
+import type { LimitWarnings } from './limit-warnings.js';
 import { redisScript, runScript } from './redis-script.js';
 
 /** A BullMQ queue of this engine. */
@@ -32,12 +33,14 @@ const mostNames = 10_000;
 export class QueueCatalog {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
+  readonly #warnings: LimitWarnings | undefined;
   #entries = new Map<string, CatalogEntry>();
   readonly #names = new Map<string, { shared: string; apart: string }>();
 
-  constructor(redis: Redis, keys: EngineKeys) {
+  constructor(redis: Redis, keys: EngineKeys, warnings?: LimitWarnings) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#warnings = warnings;
   }
 
   /** All queues that this process knows of. */
@@ -109,6 +112,7 @@ export class QueueCatalog {
         'INVALID_INPUT',
         `the queue '${entry.label}' would be number ${mostLabels + 1}; on Redis there can be ${mostLabels}`,
       );
+    if (known) this.#warnings?.compare(known, entry.concurrency);
     const merged = { ...known, ...entry };
     await this.#store(merged, 'always');
     this.#entries.set(queue, merged);

@@ -14,6 +14,7 @@ import { RedisWork } from '../connections.js';
 import { taskIdOf } from '../job-ids.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
+import type { LimitWarnings } from '../limit-warnings.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { type EndNotes, TaskBackend } from '../task-backend.js';
@@ -58,6 +59,7 @@ interface ExecutorParts {
   lockDuration: number;
   kept: KeptJobs;
   observer(): TransitionObserver | undefined;
+  limitWarnings: LimitWarnings;
   /** Counts a task that has ended. */
   ended(task: EndedTask): void;
   /** Called when the slots change that handlers hold which did not stop. */
@@ -106,6 +108,8 @@ export class Executor {
   /** Begins to serve queues, those that are not served yet. */
   serve(entries: readonly CatalogEntry[]): void {
     if (this.#stopping) return;
+    const { runner, limitWarnings } = this.#parts;
+    for (const entry of entries) limitWarnings.compare(entry, runner.names().get(entry.task ?? ''));
     for (const entry of entries) if (!this.#workers.has(entry.queue)) runInEmptyContext(() => this.#serve(entry));
   }
 
@@ -141,7 +145,10 @@ export class Executor {
   #process(worker: TaskWorker, entry: CatalogEntry, job: Job, token: string): Promise<unknown> {
     const task = worker.take(job);
     const backend = worker.getBackend();
-    if (!this.#parts.runner.names().has(job.name)) return this.#return(backend, job, task, token);
+    const { runner, limitWarnings } = this.#parts;
+    if (!runner.names().has(job.name)) return this.#return(backend, job, task, token);
+    const limit = entry.task === undefined ? runner.names().get(job.name) : undefined;
+    if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
     // Redis has lost the start of a run that goes on here. BullMQ renews one lock for each job, so the job must wait for its end.
     const underWay = this.#find(entry.queue, job.id ?? '');
     if (underWay && !underWay.over) return this.#putBack(backend, job, task, token);
