@@ -30,16 +30,16 @@ export interface EndNotes {
   result?: string | undefined;
   /** Called once it is written, with the time of it in Unix milliseconds. */
   stored?: ((at: number) => void) | undefined;
+  /** Called instead if it is not written, because the attempt no longer had the job. `isGone`: the job no longer exists. */
+  dropped?: ((isGone: boolean) => void) | undefined;
 }
 
 interface TaskBackendParts extends WorkerParts {
   changes: ChangeNotes;
   /** Milliseconds. */
   lockDuration: number;
-  /** Called when another process has the lock of a job that runs here, or the job is gone. */
-  lockLost?(jobId: string): void;
-  /** Called instead of `stored` if the end of an attempt is not written, because the attempt no longer had the job. */
-  dropped?(jobId: string): void;
+  /** Called when another process has the lock of a job that runs here. `isGone`: the job no longer exists. */
+  lockLost?(jobId: string, isGone: boolean): void;
 }
 
 /** A step of BullMQ that ends an attempt, with its arguments. */
@@ -54,6 +54,9 @@ interface Step {
   /** Unix milliseconds. */
   at: number;
 }
+
+/** What it means that a step was refused: its end is stored, can be tried again, belongs to another process, or to no job. */
+type Verdict = 'stored' | 'again' | 'lost' | 'gone';
 
 /** Answers of BullMQ's scripts to an attempt that does not have its job. */
 const refusals = { noJob: -1, noLock: -2, notRunning: -3, otherLock: -6 };
@@ -219,7 +222,7 @@ export class TaskBackend extends WaitingBackend {
         mayTakeLock = false;
         if (verdict === 'again') continue;
         if (verdict === 'stored') notes?.stored?.(step.at);
-        else await this.#drop(jobId, notes?.marker);
+        else await this.#drop(jobId, notes, verdict === 'gone');
         return undefined;
       }
     } finally {
@@ -246,23 +249,26 @@ export class TaskBackend extends WaitingBackend {
    * What it means that a script refused to end an attempt. If it was executed before, with its answer lost, the job has the mark of
    * this step. If only the lock is missing, after an outage or a pause of this process, it is taken again.
    */
-  async #judge({ jobId, token, mark, command }: Step, code: number, starts: string | undefined): Promise<'stored' | 'again' | 'lost'> {
+  async #judge({ jobId, token, mark, command }: Step, code: number, starts: string | undefined): Promise<Verdict> {
     // The script has written the mark before it noticed.
     if (code === refusals.notRunning) return 'lost';
     if (!Object.values(refusals).includes(code)) throw this.finishedErrors({ code, jobId, command, state: 'active' });
     const { redis } = this.#parts;
     if ((await redis.hget(this.toKey(jobId), jobFields.endMark)) === mark) return 'stored';
+    if (code === refusals.noJob) return 'gone';
     if (code !== refusals.noLock || starts === undefined) return 'lost';
-    const taken = await takeLocks(redis, this.#scope(), [{ jobId, token, starts }]);
-    return taken.has(jobId) ? 'again' : 'lost';
+    const { taken, gone } = await takeLocks(redis, this.#scope(), [{ jobId, token, starts }]);
+    if (taken.has(jobId)) return 'again';
+    return gone.has(jobId) ? 'gone' : 'lost';
   }
 
   /** Takes back what was written beside a step that was refused. */
-  async #drop(jobId: string, marker: Marker | undefined): Promise<void> {
-    const { redis, keys, dropped } = this.#parts;
+  async #drop(jobId: string, notes: EndNotes | undefined, isGone: boolean): Promise<void> {
+    const { redis, keys } = this.#parts;
+    const marker = notes?.marker;
     if (marker && (await redis.hget(this.toKey(jobId), jobFields.marker)) !== marker)
       await redis.zrem(keys.marked(this.name, marker), jobId);
-    dropped?.(jobId);
+    notes?.dropped?.(isGone);
   }
 
   #scope(): LockScope {
@@ -276,11 +282,11 @@ export class TaskBackend extends WaitingBackend {
       .filter((jobId) => !this.#lost.has(jobId))
       .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#starts.get(jobId) }));
     if (missing.length === 0) return [];
-    const taken = await takeLocks(this.#parts.redis, this.#scope(), missing);
+    const { taken, gone } = await takeLocks(this.#parts.redis, this.#scope(), missing);
     for (const { jobId } of missing) {
       if (taken.has(jobId)) continue;
       this.#lost.add(jobId);
-      this.#parts.lockLost?.(jobId);
+      this.#parts.lockLost?.(jobId, gone.has(jobId));
     }
     return [];
   }

@@ -114,7 +114,7 @@ export class Executor {
   }
 
   #serve(entry: CatalogEntry): void {
-    const { redis, keys, changes, name, lockDuration, kept, runner, logger } = this.#parts;
+    const { redis, keys, changes, name, lockDuration, kept, runner } = this.#parts;
     const worker: TaskWorker = new TaskWorker(
       entry.queue,
       (job, token) => this.#process(worker, entry, job, token ?? ''),
@@ -132,9 +132,8 @@ export class Executor {
       },
       TaskBackend.factory({
         ...{ redis, name, keys, changes, lockDuration },
-        lockLost: (jobId) => this.#find(entry.queue, jobId)?.abort(new DOMException('another process took over the task', 'AbortError')),
-        dropped: (jobId) =>
-          logger.warn({ taskId: taskIdOf(entry.queue, jobId) }, 'the result of a task was dropped, because another process took it over'),
+        lockLost: (jobId, isGone) =>
+          this.#find(entry.queue, jobId)?.abort(new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError')),
       }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
@@ -258,6 +257,10 @@ export class Executor {
       this.#tell(task, entry, status, notes.fields, error?.message, at);
       if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error, started: !('processedOn' in notes.fields) }));
     };
+    notes.dropped = (isGone): void => {
+      const fields = { taskId: taskIdOf(entry.queue, task.json.id), task: task.json.name, attempt: nextAttempt(task) };
+      this.#parts.logger.warn(fields, `the result of a task was dropped, because ${whyLost(isGone)}`);
+    };
     return notes;
   }
 
@@ -353,6 +356,11 @@ export class Executor {
   #isIdle(): boolean {
     return this.#running.size === 0 && [...this.#workers.values()].every(({ worker }) => worker.getBackend().isIdle);
   }
+}
+
+/** Why an attempt no longer has its task. */
+function whyLost(isGone: boolean): string {
+  return isGone ? 'the task is no longer in Redis: it was deleted, or Redis lost its data' : 'another process took over the task';
 }
 
 /** An end, as it is counted. */

@@ -19,14 +19,22 @@ export interface Unlocked {
   starts?: string | undefined;
 }
 
+/** What became of missing locks. Jobs in neither set are another attempt's or another process's, or have ended. */
+export interface TakenLocks {
+  /** Jobs whose lock now holds the given token. */
+  taken: ReadonlySet<string>;
+  /** Jobs that no longer exist. */
+  gone: ReadonlySet<string>;
+}
+
 /** Field of a job's hash: how often it was started. */
 const startsField = 'ats';
 
 /**
- * Takes missing locks, and resolves to the jobs whose lock now holds the given token. A lock that another process has stays as it is. A job that is
- * no longer running, or that was started again since, is left alone.
+ * Takes missing locks. A lock that another process has stays as it is. A job that is no longer running, or that was started again
+ * since, is left alone.
  */
-export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<Set<string>> {
+export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<TakenLocks> {
   const pipeline = redis.pipeline();
   for (const { jobId, token } of jobs) {
     pipeline.set(lockKey(scope, jobId), token, 'PX', scope.duration, 'NX');
@@ -36,6 +44,7 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
   }
   const answers = await answersOf(pipeline);
   const taken = new Set<string>();
+  const gone = new Set<string>();
   const wrong: Unlocked[] = [];
   for (const [n, job] of jobs.entries()) {
     const [set, held, position, starts] = answers.slice(n * 4, n * 4 + 4);
@@ -43,9 +52,10 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
     if (set === 'OK' && !isSame) wrong.push(job);
     // Another call of this process may have just taken it.
     if (held === job.token && isSame) taken.add(job.jobId);
+    if (starts === null) gone.add(job.jobId);
   }
   await releaseLocks(redis, scope, wrong);
-  return taken;
+  return { taken, gone };
 }
 
 /** Gives locks back. A lock that meanwhile holds another token stays as it is. */

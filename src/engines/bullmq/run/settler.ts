@@ -8,6 +8,7 @@ import type { TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { ChangeNotes } from '../change-notes.js';
 import { lentConnection, RedisWork } from '../connections.js';
+import { taskIdOf } from '../job-ids.js';
 import { summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
@@ -104,18 +105,13 @@ export class Settler {
   }
 
   async #settle(): Promise<void> {
-    const { redis, keys, stalledInterval, name, catalog, logger } = this.#parts;
+    const { redis, keys, stalledInterval, name, catalog } = this.#parts;
     if (!(await this.#steadiness.isSteady())) return;
     // Held for a little less than the interval, so that the process that looked is not too early the next time.
     if ((await redis.set(keys.settling, name, 'PX', Math.ceil(stalledInterval * 0.8), 'NX')) !== 'OK') return;
     await catalog.refresh();
     const crashed = await this.#find(catalog.all());
-    let settled = 0;
-    try {
-      for (let from = 0; from < crashed.length; from += batch) settled += await this.#settleAll(crashed.slice(from, from + batch));
-    } finally {
-      if (settled > 0) logger.warn({ tasks: settled }, 'took over from a process that died');
-    }
+    for (let from = 0; from < crashed.length; from += batch) await this.#settleAll(crashed.slice(from, from + batch));
   }
 
   /** Running jobs without a lock. */
@@ -135,20 +131,17 @@ export class Settler {
     return running.filter((_, n) => locked[n] === 0);
   }
 
-  /** Settles jobs, and resolves to how many there were: another process may have been faster. */
-  async #settleAll(crashed: readonly Crashed[]): Promise<number> {
+  /** Settles jobs. Another process may have been faster. */
+  async #settleAll(crashed: readonly Crashed[]): Promise<void> {
     const token = `settler:${randomUUID()}`;
-    const settled = await Promise.all(
+    await Promise.all(
       [...grouped(crashed)].map(async ([entry, jobIds]) => {
-        const scope = this.#scope(entry);
         const unlocked = jobIds.map((jobId) => ({ jobId, token }));
-        const taken = [...(await takeLocks(this.#parts.redis, scope, unlocked))];
-        const jobs = await this.#read(entry, taken);
-        const ends = await Promise.all(jobs.map((job) => this.#end(entry, job, token)));
-        return ends.filter((isStored) => isStored).length;
+        const { taken } = await takeLocks(this.#parts.redis, this.#scope(entry), unlocked);
+        const jobs = await this.#read(entry, [...taken]);
+        await Promise.all(jobs.map((job) => this.#end(entry, job, token)));
       }),
     );
-    return settled.reduce((sum, n) => sum + n, 0);
   }
 
   /** Reads what decides how jobs end. Their locks are held, so that nothing changes it. */
@@ -164,24 +157,24 @@ export class Settler {
     });
   }
 
-  /** Ends a job, or returns it, and resolves to whether that was stored. */
-  async #end(entry: CatalogEntry, job: TaskJob, token: string): Promise<boolean> {
+  /** Ends a job, or returns it. */
+  async #end(entry: CatalogEntry, job: TaskJob, token: string): Promise<void> {
     const backend = this.#backend(entry.queue);
     const { id } = job.json;
     const isCancelled = Boolean(job.fields[jobFields.cancelling]);
     const now = Date.now();
-    let isStored = false;
+    const ending = { job, attempt: nextAttempt(job), now };
     const storedAs = (after: TaskJob, status: TaskStatus, fields: EndNotes['fields']) => (): void => {
-      isStored = true;
+      const line = { taskId: taskIdOf(entry.queue, id), task: job.json.name, attempt: ending.attempt, status };
+      this.#parts.logger.warn(line, 'took over a task of a process that died');
       this.#tell(entry, after, status, fields);
       if (status !== 'pending') this.#parts.ended(endedOf({ task: job, entry, status, at: now, error: undefined }));
     };
-    const ending = { job, attempt: nextAttempt(job), now };
     const { again, error, ...notes } = interruptNotes(ending);
     if (!isCancelled && again) {
       backend.willEnd(id, { ...notes, stored: storedAs(job, 'pending', notes.fields) });
       await backend.moveJobFromActiveToWait(id, token);
-      return isStored;
+      return;
     }
     const [how, status, reason] = isCancelled
       ? ([cancelNotes(ending), 'cancelled', 'the task was cancelled'] as const)
@@ -189,7 +182,6 @@ export class Settler {
     const after = { ...job, json: { ...job.json, failedReason: reason, finishedOn: now } };
     backend.willEnd(id, { ...how, stored: storedAs(after, status, how.fields) });
     await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, this.#parts.kept, token);
-    return isStored;
   }
 
   #tell(entry: CatalogEntry, job: TaskJob, status: TaskStatus, fields: EndNotes['fields']): void {

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import { taskContext } from '../../../../src/tasks/context.js';
 import { cuttable } from '../../../helpers/cutter.js';
 import { inState, said, useJobProcesses } from '../../../helpers/job-processes.js';
 import { recordingLogger } from '../../../helpers/logs.js';
@@ -143,7 +145,13 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await waitFor(() => said(next, 'began').length === 1);
     worker.process.kill('SIGCONT');
     await waitFor(() => said(worker, 'did').length === 2);
-    await eventually(async () => expect(said(worker, 'log').filter((line) => line.includes('was dropped'))).toHaveLength(2));
+    const dropped = (): string[] => said(worker, 'log').filter((line) => line.includes('was dropped, because another process took over'));
+    await eventually(async () => expect(dropped()).toHaveLength(2));
+    for (const [id, name] of [
+      [once, 'once'],
+      [again, 'again'],
+    ] as const)
+      expect(dropped().some((line) => line.includes(`"taskId":"${id}","task":"${name}","attempt":1`))).toBe(true);
     expect(await inState(tasks, again, 'running')).toMatchObject({ attempt: 2 });
     expect(said(next, 'began')).toEqual([again]);
     expect(said(worker, 'aborted').sort()).toEqual([once, again].sort());
@@ -179,5 +187,32 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     for (const id of ids) await inState(tasks, id, 'interrupted');
     await inState(tasks, again, 'success');
     expect(said(next, 'began').filter((id) => id !== again)).toEqual([]);
+  });
+});
+
+(hasRedis ? describe : describe.skip)('a running task that is no longer in Redis', () => {
+  it('is aborted, and its dropped result is logged as that of a task that is gone', async () => {
+    const { logger, lines } = recordingLogger();
+    const tasks = processes.manager(logger);
+    const { passed, open } = gate();
+    let reason: unknown;
+    const slow = tasks.task('slow', async () => {
+      const { signal } = taskContext();
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      reason = signal.reason;
+      await passed;
+    });
+    await tasks.start();
+    const id = await slow.enqueue();
+    await inState(tasks, id, 'running');
+    const client = new Redis(processes.redis.connection);
+    await client.flushall();
+    client.disconnect();
+    open();
+    await waitFor(() => reason !== undefined, 10);
+    expect((reason as Error).message).toMatch(/no longer in Redis/);
+    const dropped = await waitFor(() => lines.find(({ msg }) => String(msg).includes('was dropped')), 10);
+    expect(dropped).toMatchObject({ level: 40, taskId: id, task: 'slow', attempt: 1, msg: expect.stringMatching(/no longer in Redis/) });
+    expect(lines.filter(({ msg }) => /another process/.test(String(msg)))).toEqual([]);
   });
 });

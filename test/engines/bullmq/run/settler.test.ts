@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { inState, said, useJobProcesses } from '../../../helpers/job-processes.js';
+import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis } from '../../../helpers/redis.js';
 import { eventually, waitFor } from '../../../helpers/wait.js';
 
@@ -7,7 +8,8 @@ const processes = useJobProcesses();
 
 (hasRedis ? describe : describe.skip)('a process that dies', () => {
   it('leaves tasks that another process ends as interrupted, although it runs none', async () => {
-    const tasks = processes.manager();
+    const { logger, lines } = recordingLogger();
+    const tasks = processes.manager(logger);
     const told: string[] = [];
     for (const status of ['interrupted', 'pending'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     const worker = await processes.worker();
@@ -22,6 +24,13 @@ const processes = useJobProcesses();
     expect(await inState(tasks, once, 'interrupted')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
     expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1 });
     await eventually(async () => expect(told.sort()).toEqual(['again pending', 'once interrupted']));
+    const tookOver = lines.filter(({ level, msg }) => level === 40 && String(msg).startsWith('took over'));
+    expect(tookOver.map(({ taskId, task, attempt, status }) => [taskId, task, attempt, status]).sort()).toEqual(
+      [
+        [once, 'once', 1, 'interrupted'],
+        [again, 'again', 1, 'pending'],
+      ].sort(),
+    );
     const { counts } = await tasks.aggregate('metrics', { from: '-5m' });
     expect(counts).toMatchObject({ interrupted: 1, failed: 0 });
     const next = await processes.worker();
