@@ -44,7 +44,8 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
 
       const disturb = async (): Promise<void> => {
         const worker = workers[Math.floor(Math.random() * workers.length)] as Child;
-        if (Math.random() < 0.5) {
+        // In turn, so that each run has both.
+        if (faults.killed <= faults.stopped) {
           faults.killed += 1;
           workers = workers.filter((each) => each !== worker);
           await processes.kill(worker);
