@@ -141,7 +141,7 @@ export interface ScheduleState {
   name: string;
   task: string;
   rule: string;
-  /** ISO 8601; null when it never fires again. */
+  /** ISO 8601. Null while it is paused, and if it never fires again. */
   nextRunAt: string | null;
   lastRunAt: string | null;
   /** Id of the last task it made. */

@@ -265,7 +265,7 @@ export function toScheduleState(row: Row, now: number): ScheduleState {
     name: text(row.name),
     task: text(row.task),
     rule: text(row.rule),
-    nextRunAt: time(row.next_at),
+    nextRunAt: row.paused_at === null ? time(row.next_at) : null,
     lastRunAt: time(row.last_at),
     lastTaskId: row.last_id === null ? null : idOf(row.last_id),
     paused: row.paused_at !== null,

@@ -69,7 +69,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     const { total } = await tasks.find({ limit: 1, schedule: 'ticking' });
     await sleep(0.3);
     expect((await tasks.find({ limit: 1, schedule: 'ticking' })).total).toBe(total);
-    expect((await tasks.describe()).schedules.find(({ name }) => name === 'ticking')).toMatchObject({ paused: true });
+    expect((await tasks.describe()).schedules.find(({ name }) => name === 'ticking')).toMatchObject({ paused: true, nextRunAt: null });
     await tasks.control({ action: 'resume', schedule: 'ticking' }, by);
     await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'ticking' })).total > total);
     const outcome = await tasks.control({ action: 'run', schedule: 'nightly' }, by);
