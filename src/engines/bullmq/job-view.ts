@@ -127,7 +127,9 @@ export function summaryAfter(
   const { processedOn, ...rest } = json;
   // A job that ends before an attempt loses the time of its fetch.
   const kept = processedOn === undefined || 'processedOn' in written ? rest : json;
-  return summaryOf({ json: kept, fields: { ...fields, ...Object.fromEntries(after) } }, queue, status);
+  const { failedReason } = written;
+  const failed = typeof failedReason === 'string' ? { ...kept, failedReason } : kept;
+  return summaryOf({ json: failed, fields: { ...fields, ...Object.fromEntries(after) } }, queue, status);
 }
 
 /** A task that was just enqueued, as lists show it. */

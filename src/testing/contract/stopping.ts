@@ -49,7 +49,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
   it('hands back at a stop what does not end in time, whether it obeys its signal or not', async () => {
     const told: string[] = [];
     for (const status of ['interrupted', 'failed', 'pending'] as const)
-      tasks.on(status, ({ name: task }) => told.push(`${task} ${status}`));
+      tasks.on(status, ({ name: task, error }) => told.push(`${task} ${status} ${error?.name}`));
     const obedient = (): Promise<unknown> => {
       const { signal } = taskContext();
       return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
@@ -62,7 +62,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     await Promise.all(ids.map((id) => ended(id, 'running')));
     told.length = 0;
     await tasks.stop({ timeout: 0.05 });
-    expect(told.sort()).toEqual(['again pending', 'deaf interrupted', 'once interrupted']);
+    expect(told.sort()).toEqual(['again pending Interrupted', 'deaf interrupted Interrupted', 'once interrupted Interrupted']);
   });
 
   it('lets running handlers enqueue, read and command until the drain ends, and starts nothing new', async () => {

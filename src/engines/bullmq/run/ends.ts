@@ -108,7 +108,11 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
   return again
-    ? { again, error: interrupted, state: 'waiting', fields: { ...fields, ...dueAt(now), [jobFields.interrupts]: died + 1 } }
+    ? {
+        ...{ again, error: interrupted, state: 'waiting' as const },
+        // BullMQ itself writes the reason only if a job fails.
+        fields: { ...fields, ...dueAt(now), failedReason: interrupted.message, [jobFields.interrupts]: died + 1 },
+      }
     : { again, error: interrupted, state: 'failed', marker: 'interrupted', fields: { ...fields, [jobFields.marker]: 'interrupted' } };
 }
 

@@ -22,7 +22,7 @@ const processes = useJobProcesses();
     told.length = 0;
     await processes.kill(worker);
     expect(await inState(tasks, once, 'interrupted')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
-    expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1 });
+    expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
     await eventually(async () => expect(told.sort()).toEqual(['again pending', 'once interrupted']));
     const tookOver = lines.filter(({ level, msg }) => level === 40 && String(msg).startsWith('took over'));
     expect(tookOver.map(({ taskId, task, attempt, status }) => [taskId, task, attempt, status]).sort()).toEqual(
