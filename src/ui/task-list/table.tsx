@@ -276,10 +276,22 @@ export function amount(): string {
 /** Says that the list covers the newest tasks only, unless each task that it can have on this page is there. */
 function Coverage() {
   const { limited, searched = 0, nextCursor } = table.value ?? { nextCursor: null };
-  const { sort, name, tag, fingerprint, schedule, q, from, to } = view.value;
-  const isPlain = sort === '-createdAt' && ![name, fingerprint, schedule, q, from, to, tag[0]].some((condition) => condition !== undefined);
-  if (!limited || (isPlain && nextCursor !== null)) return null;
-  return <p class="coverage">This list covers only the newest {plural(searched, 'task')}. Older tasks are not included.</p>;
+  const { status, sort, name, tag, fingerprint, schedule, q, from, to } = view.value;
+  const isSearch = [name, fingerprint, schedule, q, from, to, tag[0]].some((condition) => condition !== undefined);
+  if (!limited || (!isSearch && sort === '-createdAt' && nextCursor !== null)) return null;
+  const [state, ...others] = status;
+  const hasMore = !isSearch && others.length === 0 && state !== undefined && state !== 'pending' && state !== 'running';
+  return (
+    <p class="coverage">
+      This list covers only the newest {plural(searched, 'task')}. Older tasks are not included.
+      {hasMore && (
+        <>
+          {' '}
+          <ChangeLink change={{ sort: '-endedAt', cursor: undefined }}>Sort by end time</ChangeLink> to include them.
+        </>
+      )}
+    </p>
+  );
 }
 
 /** Pixels of a row, and those above the first one: on the overview the list begins below the rest of it. */

@@ -57,7 +57,10 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
     await board.visit('?view=tasks&q=nothing');
     expect(await coverage.textContent()).toBe(sentence);
     // This list is read from Redis, so it has all tasks.
-    await board.visit('?view=tasks&status=failed&sort=-endedAt');
+    await board.visit('?view=tasks&status=failed&sort=-duration');
+    await page.getByRole('link', { name: 'Sort by end time' }).click();
+    await page.waitForURL(/sort=-endedAt/);
+    await coverage.waitFor({ state: 'detached' });
     await board.hasRows(50);
     expect(await coverage.count()).toBe(0);
     expect(board.complaints).toEqual([]);

@@ -1,0 +1,45 @@
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { ask } from '../helpers/client.js';
+import { type Child, startProcess } from '../helpers/process.js';
+import { waitFor } from '../helpers/wait.js';
+
+describe('the example of web and workers', () => {
+  const children: Child[] = [];
+  afterEach(async () => {
+    for (const child of children) child.process.kill('SIGKILL');
+    await Promise.all(children.splice(0).map(({ ended }) => ended));
+  });
+  /** Port 1 refuses connections. */
+  function run(script: string, env: Record<string, string> = {}): Child {
+    const child = startProcess(process.execPath, [`examples/bullmq/${script}`], { PORT: '0', REDIS_PORT: '1', ...env });
+    children.push(child);
+    return child;
+  }
+
+  it('answers 503 without a stack in its output while Redis is unreachable, and ends with one signal', async () => {
+    const [web, worker] = [run('web.js'), run('worker.js')];
+    const address = await waitFor(() => /Dashboard +(http\S+)/.exec(web.lines.join('\n'))?.[1]);
+    await waitFor(() => worker.lines.some((line) => line.startsWith('Worker ')));
+    const answer = await ask(String(new URL('/customers/ada', address)), { method: 'POST' });
+    expect([answer.status, answer.json]).toEqual([503, { error: expect.any(String) }]);
+    for (const child of [web, worker]) child.process.kill('SIGINT');
+    expect(await Promise.all([web.ended, worker.ended])).toEqual([0, 0]);
+    // Lines of the log are JSON.
+    expect([...web.lines, ...worker.lines].filter((line) => /^\s+at /.test(line))).toEqual([]);
+  });
+
+  it.each(['bullmq/web.js', 'existing-bullmq/web.js', 'prices/app.js', 'quickstart/app.js'])(
+    'says which port is in use, and ends: %s',
+    async (script) => {
+      const other = createServer().listen(0, '127.0.0.1');
+      await new Promise((resolve) => other.once('listening', resolve));
+      const port = String((other.address() as { port: number }).port);
+      const child = startProcess(process.execPath, [`examples/${script}`], { PORT: port, REDIS_PORT: '1', DATABASE: ':memory:' });
+      children.push(child);
+      await waitFor(() => child.lines.some((line) => line.startsWith(`Port ${port} is in use.`)));
+      if (script !== 'existing-bullmq/web.js') expect(await child.ended).toBe(1);
+      other.close();
+    },
+  );
+});
