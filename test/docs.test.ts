@@ -134,7 +134,14 @@ describe('the docs', () => {
       const code = read(`src/${file}`);
       const lines = [...code.matchAll(/logger\.(?:error|warn|info|debug)\((.{1,500}?)\)[;,]?$/gms)].map(([, call = '']) => call);
       const jobs = [...code.matchAll(/new (?:RedisWork|Background)\([^']*?'([^']+)'\)/g)].map(([, job = '']) => job);
-      const said = lines.filter((call) => !/\bevent\b/.test(call)).flatMap((call) => [...call.matchAll(/'([^']+)',?\s*$/g)]);
+      // A message is the last argument: a text, or the name of a constant with one.
+      const said = lines
+        .filter((call) => !/\bevent\b/.test(call))
+        .flatMap((call) => {
+          const name = /, (\w+)$/.exec(call)?.[1];
+          const text = name === undefined ? call : (new RegExp(`const ${name} =\\s*('[^']+')`).exec(code)?.[1] ?? '');
+          return [...text.matchAll(/'([^']+)',?\s*$/g)];
+        });
       return [...said.map(([, message = '']) => message), ...jobs];
     });
     expect(messages.length).toBeGreaterThan(50);

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
 import { writeOncePerTurn } from './one-write.js';
-import { connectRedis, plainError, type RedisConnection, RedisTimeout } from './redis-connection.js';
+import { connectRedis, placeOf, plainError, type RedisConnection, RedisTimeout } from './redis-connection.js';
 
 /** How BullMQ uses a connection of the caller: it defines its scripts and sends nothing by itself, because `RedisHealth` checks the version. */
 export const lentConnection = { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true } as const;
@@ -36,13 +36,13 @@ export function logOutages(redis: Redis, logger: Logger): () => void {
   let isLost = false;
   let last: unknown;
   const ready = (): void => {
-    if (isLost) logger.info({}, 'Redis is reachable again');
+    if (isLost) logger.info({ redis: placeOf(redis) }, 'Redis is reachable again');
     [isLost, last] = [false, undefined];
   };
   const close = (): void => {
     if (isLost) return;
     isLost = true;
-    logger.error({ ...(last !== undefined && { err: plainError(last) }) }, 'Redis is unreachable');
+    logger.error({ redis: placeOf(redis), ...(last !== undefined && { err: plainError(last) }) }, 'Redis is unreachable');
   };
   const note = (error: unknown): void => {
     last = error;

@@ -4,7 +4,7 @@ import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
-import { plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
+import { placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
@@ -37,11 +37,9 @@ export class RedisHealth {
     this.#parts = parts;
   }
 
-  /** Where Redis is, for people. It never has a password. */
+  /** Where Redis is, for people. */
   get place(): string {
-    const { host, port, path, sentinels, name } = this.#parts.redis.options;
-    if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
-    return path ?? `${host}:${port}`;
+    return placeOf(this.#parts.redis);
   }
 
   /**

@@ -93,6 +93,13 @@ function checkOptions(options: RedisOptions): void {
 
 const waiting = new WeakMap<Redis, Promise<void>>();
 
+/** Where Redis is, for people. It never has a password. */
+export function placeOf(redis: Redis): string {
+  const { host, port, path, sentinels, name } = redis.options;
+  if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
+  return path ?? `${host}:${port}`;
+}
+
 /** Connects if that has not begun, and waits some milliseconds until the connection is there. @throws Error if it is not. */
 export function whenReady(redis: Redis, milliseconds = patience.connect): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve();
