@@ -116,6 +116,12 @@ export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status:
   };
 }
 
+/** The progress of a task as BullMQ stores it: a percentage, with the text beside it if there is one. */
+export function jobProgress({ value, text }: { value: number; text: string | null }): number | { percent: number; text: string } {
+  const percent = Math.round(value * 10_000) / 100;
+  return text === null ? percent : { percent, text };
+}
+
 /** A job as lists show it after a change that has just written some of its fields. */
 export function summaryAfter(
   { json, fields }: TaskJob,

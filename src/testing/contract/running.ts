@@ -285,6 +285,10 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
 
   it('shows how far a task is while it runs, and keeps the last of it', async () => {
     const { passed, open } = gate();
+    let told: number | null | undefined;
+    tasks.on('success', ({ progress }) => {
+      told = progress;
+    });
     const copy = tasks.task('copy', async () => {
       taskProgress(0.4, '40 of 100 rows');
       await passed;
@@ -299,6 +303,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(running).toMatchObject({ status: 'running', progress: 0.4, progressText: '40 of 100 rows' });
     open();
     expect((await ended(id, 'success')).progress).toBe(1);
+    await waitFor(() => told === 1);
   });
 
   it('does not count the time that a task waits for a slot', async () => {

@@ -32,6 +32,8 @@ export class Attempt implements AttemptIo {
   /** The attempt has an end; what its handler still writes is late. */
   over = false;
   cancelled = false;
+  /** The last progress that its handler reported. */
+  lastProgress: Progress | undefined;
   /** Lines that it has logged. */
   lineCount = 0;
   readonly #wrote: (attempt: Attempt) => void;
@@ -73,6 +75,7 @@ export class Attempt implements AttemptIo {
   progress(value: number, text: string | null): void {
     if (this.over) return;
     this.#progress = { value, text };
+    this.lastProgress = this.#progress;
     this.#wrote(this);
   }
 

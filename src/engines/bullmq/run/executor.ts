@@ -12,7 +12,7 @@ import type { ChangeNotes } from '../change-notes.js';
 import { closeTimeout, untilClosed } from '../closing.js';
 import { RedisWork } from '../connections.js';
 import { taskIdOf } from '../job-ids.js';
-import { summaryAfter } from '../job-view.js';
+import { jobProgress, summaryAfter } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { LimitWarnings } from '../limit-warnings.js';
 import type { CatalogEntry } from '../queue-catalog.js';
@@ -201,6 +201,8 @@ export class Executor {
       else void ended.then(() => this.#release(attempt, worker));
     }
     attempt.end();
+    // For listeners, who see the task as it was fetched otherwise.
+    if (attempt.lastProgress) task.json.progress = jobProgress(attempt.lastProgress);
     this.#write(attempt);
     // The handler goes on: BullMQ frees the slot of the job once this returns, so it is taken from the others before.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
@@ -318,9 +320,8 @@ export class Executor {
     this.#writing.run(async () => {
       const written = lines.map((line) => backend.addLog(attempt.id, JSON.stringify({ ...line, attempt: attempt.attempt })));
       if (progress) {
-        const percent = Math.round(progress.value * 10_000) / 100;
         written.push(
-          backend.updateProgress(attempt.id, progress.text === null ? percent : { percent, text: progress.text }).then(() => {
+          backend.updateProgress(attempt.id, jobProgress(progress)).then(() => {
             this.#parts.changes.soon({ queue: attempt.queue, jobId: attempt.id, state: 'changed' });
             return 0;
           }),
