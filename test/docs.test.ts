@@ -140,15 +140,20 @@ describe('the docs', () => {
         .flatMap((call) => {
           const name = /, (\w+)$/.exec(call)?.[1];
           const text = name === undefined ? call : (new RegExp(`const ${name} =\\s*('[^']+')`).exec(code)?.[1] ?? '');
-          return [...text.matchAll(/'([^']+)',?\s*$/g)];
+          return [...text.matchAll(/'([^']+)',?\s*$/g), ...text.matchAll(/`([^`$]+\$)\{[^`]*`,?\s*$/g)];
         });
       return [...said.map(([, message = '']) => message), ...jobs];
     });
     expect(messages.length).toBeGreaterThan(50);
-    // A long message may end with an ellipsis in the page.
+    // A long message may end with an ellipsis in the page. Of a message that is put together, the page has the beginning.
     const quoted = [...page.replaceAll(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
     const isListed = (message: string): boolean =>
-      quoted.some((text) => text === message || (text.endsWith('…') && message.startsWith(text.slice(0, -1))));
+      quoted.some(
+        (text) =>
+          text === message ||
+          (text.endsWith('…') && message.startsWith(text.slice(0, -1))) ||
+          (message.endsWith('$') && text.startsWith(message.slice(0, -1))),
+      );
     expect(messages.filter((message) => !isListed(message) && !isListed(`${message} failed`))).toEqual([]);
   });
 
