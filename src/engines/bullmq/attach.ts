@@ -16,6 +16,7 @@ import type {
   EngineReader,
   LogQuery,
   Outcome,
+  TaskFilter,
   TaskPage,
   TaskQuery,
 } from '../../tasks/engine.js';
@@ -25,6 +26,7 @@ import type { TaskSource } from '../../tasks/source.js';
 import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { knownTarget } from '../../tasks/unknown-target.js';
 import { commandTasks, previewByState, type TasksCommand } from '../bulk.js';
+import { AttachedLists } from './attached-lists.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
@@ -122,19 +124,6 @@ function isAway(cause: Error, reported: boolean): TaskflowError {
   return new TaskflowError('ENGINE_UNAVAILABLE', `Redis cannot be used for the attached queues: ${cause.message}`, { cause, reported });
 }
 
-/** Whether a job that was found by its id is one of those that are asked for. */
-function isWanted({ status, name, queue, createdAt }: TaskSummary, query: TaskQuery): boolean {
-  const at = Date.parse(createdAt);
-  return (
-    (query.status === undefined || query.status.includes(status)) &&
-    (query.name === undefined || query.name === name) &&
-    (query.queue === undefined || query.queue === queue) &&
-    at >= (query.from ?? 0) &&
-    at < (query.to ?? Number.POSITIVE_INFINITY) &&
-    (query.tags ?? []).length === 0
-  );
-}
-
 /** What a queue is connected with, where a client of ioredis can be made of it. */
 function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   const connection = queue?.opts.connection;
@@ -158,7 +147,7 @@ class Attached implements EngineReader, EngineControl {
   readonly #logger: Logger;
   readonly #namespace: string;
   readonly #opening: Promise<JobMirror>;
-  readonly #followers: Follower[] = [];
+  readonly #followers = new Map<string, Follower>();
   /** Of each queue whether what is shown of it is the present. */
   readonly #live = new Map<string, boolean>();
   #firstRead: Promise<void>;
@@ -185,7 +174,7 @@ class Attached implements EngineReader, EngineControl {
       for (const [name, reads] of this.#queues) {
         const reports = { live: (live: boolean, cause?: Error) => this.#report(name, live, cause), isRead: () => this.#isRead() };
         const follower = new Follower({ reads, mirror, history, reports });
-        this.#followers.push(follower);
+        this.#followers.set(name, follower);
         if (!this.#closed) follower.start();
       }
       return mirror;
@@ -246,26 +235,24 @@ class Attached implements EngineReader, EngineControl {
     this.#closed = true;
     this.#settleFirstRead();
     const mirror = await this.#opening;
-    await Promise.all(this.#followers.map((follower) => follower.close()));
+    await Promise.all([...this.#followers.values()].map((follower) => follower.close()));
     await Promise.all([mirror.close(), this.#redis?.close()]);
   }
 
-  async find(query: TaskQuery): Promise<TaskPage> {
-    const mirror = await this.#ready();
-    const { text } = query;
-    const named = text === undefined || query.after !== undefined ? [] : this.#byId(mirror, text).filter((task) => isWanted(task, query));
-    if (named.length > 0) return { items: named, next: null, total: named.length, totalRelation: 'eq' };
-    return mirror.find(query);
+  #lists(mirror: JobMirror): AttachedLists {
+    return new AttachedLists(mirror, this.#followers);
   }
 
-  /** A text that is the id of a job, with its queue or without. */
-  #byId(mirror: JobMirror, text: string): TaskSummary[] {
-    return mirror.summaries([text, ...[...this.#queues.keys()].map((queue) => `${queue}:${text}`)]);
+  find(query: TaskQuery): Promise<TaskPage> {
+    return this.#ask((mirror) => this.#lists(mirror).find(query));
   }
 
   async get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
     const { queue, jobId } = partsOf(id);
-    return this.#ask(async (mirror) => readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines));
+    return this.#ask(async (mirror) => {
+      await this.#lists(mirror).load([id]);
+      return readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines);
+    });
   }
 
   async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
@@ -277,6 +264,7 @@ class Attached implements EngineReader, EngineControl {
   async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     if (kind === 'workers')
       return this.#ask(async () => (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer']);
+    if (kind === 'pulse') return this.#ask(async (mirror) => (await this.#lists(mirror).pulse()) as Aggregates[K]['answer']);
     return (await this.#ready()).aggregate(kind, query);
   }
 
@@ -318,13 +306,15 @@ class Attached implements EngineReader, EngineControl {
 
   async #control(mirror: JobMirror, command: Command, by: CommandBy): Promise<Outcome> {
     const control = new JobControl(this.#queues, mirror);
+    const lists = this.#lists(mirror);
+    if ('ids' in command && command.ids) await lists.load(command.ids);
     if ('queue' in command) return control.pause(command.queue, command.action === 'pause', by);
     if ('schedule' in command) return control.schedule(command);
     if (command.action === 'rerun') return control.rerun(command);
     if (!this.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `BullMQ cannot ${command.action} a job.`);
     const parts = {
-      find: (query: TaskQuery) => mirror.find(query),
-      count: (filter: Parameters<JobMirror['count']>[0]) => mirror.count(filter),
+      find: (query: TaskQuery) => lists.find(query),
+      count: (filter: TaskFilter) => lists.count(filter),
       preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
         previewByState(ids, tasks ?? mirror.summaries(ids), (status) => isAllowed(action, status)),
       allowed: isAllowed,

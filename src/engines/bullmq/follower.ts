@@ -2,10 +2,19 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { JobJson, JobType, Queue } from 'bullmq';
 import { runInEmptyContext } from '../../empty-context.js';
 import { isEnded } from '../../tasks/states.js';
-import type { TaskSummary } from '../../tasks/types.js';
 import type { MirroredTask } from '../embedded/mirror.js';
-import { idOfJob, keyOf } from './job-ids.js';
-import { endedStates, type JobState, openStates, progressOf, stateByTimes, statusOfState, storedError, toMirrored } from './jobs.js';
+import { keyOf } from './job-ids.js';
+import {
+  blankTask,
+  endedStates,
+  endedTask,
+  fromSummary,
+  type JobState,
+  openStates,
+  stateByTimes,
+  statusOfState,
+  toMirrored,
+} from './jobs.js';
 import type { JobMirror } from './mirror.js';
 import type { QueueEvent, QueueReads } from './queue-reads.js';
 
@@ -19,6 +28,8 @@ const countInterval = 5000;
 const sampleSize = 50;
 /** Jobs that are remembered although they could not be read. */
 const mostUnread = 10_000;
+/** Ended jobs by which the mirror may be behind Redis although it holds all. */
+const mostBehind = 1000;
 /** Milliseconds that closing waits for what is under way. */
 const closeTime = 1000;
 
@@ -59,8 +70,10 @@ const otherEvents: ReadonlySet<string> = new Set(['added', 'progress', 'removed'
  * one after the other.
  */
 export class Follower {
+  readonly reads: QueueReads;
+  /** How many ended jobs Redis has beyond those in the mirror. */
+  beyond = { success: 0, failed: 0 };
   readonly #queue: Queue;
-  readonly #reads: QueueReads;
   readonly #mirror: JobMirror;
   readonly #history: number;
   readonly #reports: Reports;
@@ -79,6 +92,8 @@ export class Follower {
   /** Where the last sample of what is open here ended. */
   #sampled: string | undefined;
   #counted = 0;
+  /** Whether there were more ended jobs than are read. */
+  readonly #isCut = { completed: false, failed: false };
   #closed = false;
   /** Events were lost, or none was read yet. */
   #stale = true;
@@ -87,7 +102,7 @@ export class Follower {
 
   constructor({ reads, mirror, history, reports }: FollowerParts) {
     this.#queue = reads.queue;
-    this.#reads = reads;
+    this.reads = reads;
     this.#mirror = mirror;
     this.#history = history;
     this.#reports = reports;
@@ -143,7 +158,7 @@ export class Follower {
   /** Reads the events that have come. The jobs are read later. */
   async #pull(): Promise<void> {
     for (let more = true; more && !this.#closed; ) {
-      const found = await this.#reads.eventsAfter(this.#position);
+      const found = await this.reads.eventsAfter(this.#position);
       if (found.missed) this.#stale = true;
       [this.#position, more] = [found.last, found.more];
       for (const event of found.events) this.#tell(event);
@@ -155,17 +170,22 @@ export class Follower {
   }
 
   async #readAll(): Promise<void> {
-    this.#position = await this.#reads.newestEvent();
+    this.#position = await this.reads.newestEvent();
     this.#paused = await this.#queue.isPaused();
     const counts = await this.#queue.getJobCounts(...endedStates);
     // What ended first comes first, so that sums and kinds of failure grow in the order of time.
-    for (const state of endedStates) await this.#readState(state, Math.max(0, (counts[state] ?? 0) - this.#history));
+    for (const state of endedStates) {
+      const older = Math.max(0, (counts[state] ?? 0) - this.#history);
+      this.#isCut[state] = older > 0;
+      await this.#readState(state, older);
+    }
     const open = new Set<string>();
     for (const state of openStates) for (const key of await this.#readState(state, 0)) open.add(key);
     await this.#dropGone(open);
     if (this.#closed) return;
     this.#stale = false;
     this.#readAt = performance.now();
+    this.#counted = Number.NEGATIVE_INFINITY;
   }
 
   /** Reads the jobs of a state from a place on, in steps. */
@@ -174,7 +194,7 @@ export class Follower {
     for (let start = from; !this.#closed; start += stepSize) {
       // Of what is open from the end that jobs are added to: what comes meanwhile is read twice, and none is left out.
       const ids = await this.#queue.getRanges([listOf(state)], start, start + stepSize - 1, isEnded(statusOfState[state]));
-      const known = (await this.#reads.jobs(ids)).filter((job) => job !== undefined);
+      const known = (await this.reads.jobs(ids)).filter((job) => job !== undefined);
       keys.push(...known.map(({ id }) => keyOf(this.#queue.name, id)));
       // What was read of a job that an event tells of may be old.
       await this.#pull();
@@ -194,7 +214,7 @@ export class Follower {
       .map((key) => key.slice(name.length + 1));
     for (let from = 0; from < missing.length; from += stepSize) {
       const some = missing.slice(from, from + stepSize).filter((id) => !this.#told.has(id));
-      const jobs = await this.#reads.jobs(some);
+      const jobs = await this.reads.jobs(some);
       await this.#pull();
       const isUntouched = (id: string): boolean => !this.#told.has(id);
       await this.#mirror.forget(some.filter((id, n) => !jobs[n] && isUntouched(id)).map((id) => keyOf(name, id)));
@@ -205,9 +225,15 @@ export class Follower {
 
   /** Draining a queue sends no event, and neither does a job that another program added by itself: it shows in the counts. */
   async #compareCounts(): Promise<void> {
-    const counts = await this.#queue.getJobCounts(...openStates);
+    const counts = await this.#queue.getJobCounts(...openStates, ...endedStates);
     const there = openStates.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
-    const { pending, running } = this.#mirror.open(this.#queue.name);
+    const { pending, running, success, failed } = this.#mirror.counts(this.#queue.name);
+    const missing = (state: 'completed' | 'failed', here: number): number => {
+      const n = (counts[state] ?? 0) - here;
+      // Otherwise the two differ by what has ended in this moment.
+      return this.#isCut[state] || n > mostBehind ? Math.max(0, n) : 0;
+    };
+    this.beyond = { success: missing('completed', success), failed: missing('failed', failed) };
     if (await this.#isApart(there === pending + running, counts)) this.#stale = true;
   }
 
@@ -226,7 +252,7 @@ export class Follower {
   async #sampleGone(): Promise<string[]> {
     const { name } = this.#queue;
     const { keys, last } = this.#mirror.openAfter(name, this.#sampled, sampleSize);
-    const jobs = await this.#reads.jobs(keys.map((key) => key.slice(name.length + 1)));
+    const jobs = await this.reads.jobs(keys.map((key) => key.slice(name.length + 1)));
     const gone = keys.filter((_, n) => jobs[n] === undefined || jobs[n].finishedOn !== undefined);
     if (gone.length === 0) this.#sampled = last;
     return gone;
@@ -274,7 +300,7 @@ export class Follower {
     await this.#notePause();
     while (this.#told.size > 0 && !this.#closed) {
       const some = [...this.#told].slice(0, stepSize);
-      const jobs = await this.#reads.jobs(some.map(([id]) => id));
+      const jobs = await this.reads.jobs(some.map(([id]) => id));
       const present: MirroredTask[] = [];
       const gone: string[] = [];
       for (const [n, [id, what]] of some.entries()) {
@@ -308,41 +334,12 @@ export class Follower {
     const known = this.#mirror.summary(key);
     const unread = this.#unread.get(id);
     this.#unread.delete(id);
-    const before = known ? fromSummary(known) : blank(this.#queue.name, key, unread?.name ?? name ?? 'unknown', unread?.at ?? at);
-    return {
-      ...before,
-      engineState: state,
-      status: statusOfState[state],
-      readyAt: null,
-      startedAt: before.startedAt ?? at,
-      endedAt: at,
-      attempt: Math.max(1, before.attempt),
-      ...progressOf(undefined),
-      error: state === 'failed' ? storedError(before.name, failedReason ?? '', null) : null,
-    };
+    const before = known ? fromSummary(known) : blankTask(this.#queue.name, key, unread?.name ?? name ?? 'unknown', unread?.at ?? at);
+    return endedTask(before, { state, at, failedReason });
   }
 }
 
 /** BullMQ's name for where the jobs of a state are. */
 function listOf(state: JobState): JobType {
   return state === 'waiting' ? 'wait' : state;
-}
-
-function fromSummary(task: TaskSummary): MirroredTask {
-  const time = (text: string | null): number | null => (text === null ? null : Date.parse(text));
-  const { name, queue, priority, source, status, attempt, maxAttempts, progress } = task;
-  const createdAt = Date.parse(task.createdAt);
-  return {
-    ...{ key: task.id, id: idOfJob(task.id, createdAt), engineState: task.engineState ?? '' },
-    ...{ name, queue, priority, source, schedule: null, status, attempt, maxAttempts, progress, progressText: task.progressText ?? null },
-    ...{ runAt: Date.parse(task.runAt), readyAt: null, startedAt: time(task.startedAt), endedAt: time(task.endedAt), error: null },
-  };
-}
-
-function blank(queue: string, key: string, name: string, at: number): MirroredTask {
-  return {
-    ...{ key, id: idOfJob(key, at), engineState: 'waiting', name, queue, priority: 0, source: 'manual', schedule: null, status: 'pending' },
-    ...{ runAt: at, readyAt: null, startedAt: null, endedAt: null, attempt: 0, maxAttempts: 1, progress: null, progressText: null },
-    error: null,
-  };
 }

@@ -1,7 +1,7 @@
 import type { JobJson } from 'bullmq';
 import type { StoredError } from '../../tasks/engine.js';
 import { fingerprint } from '../../tasks/fingerprint.js';
-import type { TaskStatus } from '../../tasks/types.js';
+import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
 import type { MirroredTask } from '../embedded/mirror.js';
 import { idOfJob, keyOf } from './job-ids.js';
 
@@ -18,6 +18,11 @@ export const statusOfState = {
 
 /** BullMQ's word for where a job stands. */
 export type JobState = keyof typeof statusOfState;
+
+/** Whether a text is BullMQ's word for where a job stands. */
+export function isJobState(text: string | undefined): text is JobState {
+  return text !== undefined && Object.hasOwn(statusOfState, text);
+}
 
 /** States of jobs that will go on. */
 export const openStates = ['active', 'waiting', 'prioritized', 'delayed', 'waiting-children'] as const satisfies readonly JobState[];
@@ -97,4 +102,43 @@ export function stacksOf(stacktrace: string | undefined): string[] {
   } catch {
     return stacktrace.startsWith('["') ? [stacktrace.slice(2).replaceAll('\\n', '\n')] : [];
   }
+}
+
+/** What is known of a job whose hash is gone. */
+export function fromSummary(task: TaskSummary): MirroredTask {
+  const time = (text: string | null): number | null => (text === null ? null : Date.parse(text));
+  const { name, queue, priority, source, status, attempt, maxAttempts, progress } = task;
+  const createdAt = Date.parse(task.createdAt);
+  return {
+    ...{ key: task.id, id: idOfJob(task.id, createdAt), engineState: task.engineState ?? '' },
+    ...{ name, queue, priority, source, schedule: null, status, attempt, maxAttempts, progress, progressText: task.progressText ?? null },
+    ...{ runAt: Date.parse(task.runAt), readyAt: null, startedAt: time(task.startedAt), endedAt: time(task.endedAt), error: null },
+  };
+}
+
+/** A job that was gone before it could be read. `at`: when it was heard of first, in Unix milliseconds. */
+export function blankTask(queue: string, key: string, name: string, at: number): MirroredTask {
+  return {
+    ...{ key, id: idOfJob(key, at), engineState: 'waiting', name, queue, priority: 0, source: 'manual', schedule: null, status: 'pending' },
+    ...{ runAt: at, readyAt: null, startedAt: null, endedAt: null, attempt: 0, maxAttempts: 1, progress: null, progressText: null },
+    error: null,
+  };
+}
+
+/** A job that ended and was removed in the same moment. `at`: when its end was heard of, in Unix milliseconds. */
+export function endedTask(
+  before: MirroredTask,
+  { state, at, failedReason = '' }: { state: 'completed' | 'failed'; at: number; failedReason?: string | undefined },
+): MirroredTask {
+  return {
+    ...before,
+    engineState: state,
+    status: statusOfState[state],
+    readyAt: null,
+    startedAt: before.startedAt ?? at,
+    endedAt: at,
+    attempt: Math.max(1, before.attempt),
+    ...progressOf(undefined),
+    error: state === 'failed' ? storedError(before.name, failedReason, null) : null,
+  };
 }

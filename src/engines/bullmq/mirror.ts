@@ -7,7 +7,7 @@ import type { Database, Row } from '../embedded/database.js';
 import { GroupCommit } from '../embedded/group-commit.js';
 import { layOutMirror, type MirroredTask } from '../embedded/mirror.js';
 import { Reader } from '../embedded/reader.js';
-import { idBytes, idOf } from '../embedded/rows.js';
+import { idBytes, idOf, stateCode } from '../embedded/rows.js';
 import { type Retention, Upkeep } from '../embedded/upkeep.js';
 import { memoryPort, type WritePort } from '../embedded/write-port.js';
 
@@ -102,14 +102,14 @@ export class JobMirror {
     return task && named && { ...task, ...named };
   }
 
-  /** How many jobs of a queue wait and run, by what is known here. */
-  open(queue: string): { pending: number; running: number } {
+  /** How many jobs of a queue are in each state, by what is known here. */
+  counts(queue: string): Record<'pending' | 'running' | 'success' | 'failed', number> {
     const rows = this.#database.all(
-      'SELECT status, sum(n) AS n FROM tally JOIN lane ON lane.id = tally.lane WHERE queue = ? AND status < 2 GROUP BY status',
+      'SELECT status, sum(n) AS n FROM tally JOIN lane ON lane.id = tally.lane WHERE queue = ? GROUP BY status',
       queue,
     );
-    const of = (status: number): number => Number(rows.find((row) => row.status === status)?.n ?? 0);
-    return { pending: of(0), running: of(1) };
+    const of = (status: keyof typeof stateCode): number => Number(rows.find((row) => row.status === stateCode[status])?.n ?? 0);
+    return { pending: of('pending'), running: of('running'), success: of('success'), failed: of('failed') };
   }
 
   /** Keys of all jobs of a queue that have not ended. */

@@ -360,17 +360,30 @@ const by = { actor: 'ada' };
     }
   });
 
-  it('read no more of the past than they are told to, the newest of it', async () => {
-    const done = new Set<string>();
-    const worker = work(async (job) => void done.add(job.id ?? ''));
-    await queue.addBulk(Array.from({ length: 30 }, (_, n) => ({ name: 'past', data: { n } })));
-    await waitFor(async () => (await queue.getCompletedCount()) === 30);
+  it('read only the newest of the past at the start, count all of it, and find the rest by id', async () => {
+    const worker = work(async ({ data }) => {
+      if (data.n < 2) throw new Error('too early');
+    });
+    for (let n = 0; n < 30; n++) await queue.add('past', { n });
+    await waitFor(async () => (await queue.getJobCountByTypes('completed', 'failed')) === 30);
     await worker.close();
     attach([queue], { history: 10 });
-    const { items, total } = await tasks.find({ limit: 50, sort: 'endedAt' });
-    expect(total).toBe(10);
+    const success = await tasks.find({ limit: 50, sort: 'endedAt', status: ['success'] });
+    expect(success).toMatchObject({ total: 28, limited: true, searched: 12, nextCursor: null });
     const newest = (await queue.getCompleted(0, 9)).map(({ id }) => `${queue.name}:${id}`);
-    expect(items.map(({ id }) => id).sort()).toEqual(newest.sort());
+    expect(success.items.map(({ id }) => id).sort()).toEqual(newest.sort());
+    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 28, failed: 2 });
+    // Nothing is missing of those that failed.
+    expect(await tasks.find({ status: ['failed'] })).not.toHaveProperty('limited');
+    expect(await tasks.find({ name: 'past' })).toMatchObject({ limited: true, totalRelation: 'gte' });
+    const old = (await queue.getCompleted(20, 27)).map(({ id }) => `${queue.name}:${id}`);
+    expect(await tasks.get(old[0] ?? '')).toMatchObject({ id: old[0], status: 'success', name: 'past' });
+    expect((await tasks.find({ q: old[1]?.split(':')[1] ?? '' })).items).toMatchObject([{ id: old[1] }]);
+    const { results } = await tasks.control({ action: 'delete', ids: old.slice(2, 5) }, by);
+    expect(results.filter(({ ok }) => ok)).toHaveLength(3);
+    expect((await tasks.aggregate('pulse')).counts.success).toBe(25);
+    expect((await tasks.find({ status: ['success'] })).total).toBe(25);
+    expect(await tasks.get(`${queue.name}:none`)).toBeUndefined();
   });
 
   it('sum up the past by when it was', async () => {
