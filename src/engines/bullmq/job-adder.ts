@@ -1,5 +1,6 @@
-import { type IRedisTransaction, type JobJson, QueueKeys, type RedisClient, RedisConnection, RedisQueueBackend } from 'bullmq';
+import { type IRedisTransaction, type JobJson, QueueKeys, type RedisClient, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { RedisQueueBackend } from './bullmq-version.js';
 import { lentConnection } from './connections.js';
 import type { EngineKeys } from './keys.js';
 

@@ -1,5 +1,6 @@
-import { type BackendFactory, QueueKeys, RedisConnection, RedisQueueBackend } from 'bullmq';
+import { type BackendFactory, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { RedisQueueBackend } from './bullmq-version.js';
 import { endConnection } from './connections.js';
 import type { EngineKeys } from './keys.js';
 
