@@ -18,6 +18,10 @@ interface FollowParts {
   prefix: string;
   /** Gets all entries, each at least once, in any order. */
   take(entries: readonly StoreEntry[]): void;
+  /** Called when a read of all entries begins. */
+  begun?(): void;
+  /** Called when all entries that the store has were taken since `begun`. */
+  complete?(): void;
 }
 
 /** Follows a part of a store. */
@@ -36,7 +40,7 @@ interface Watch {
 }
 
 /** Begins at the first call of `ready`. */
-export function followStore({ store, prefix, take }: FollowParts): Follower {
+export function followStore({ store, prefix, take, begun, complete }: FollowParts): Follower {
   let following = false;
   let watch: Watch | undefined;
   let loading: Promise<void> | undefined;
@@ -65,20 +69,21 @@ export function followStore({ store, prefix, take }: FollowParts): Follower {
   };
 
   const begin = async (): Promise<Watch> => {
+    begun?.();
     const controller = new AbortController();
     const changes = store.watch(prefix, controller.signal, { list: false })[Symbol.asyncIterator]();
-    const begun: Watch = { changes, controller, after: undefined };
+    const starting: Watch = { changes, controller, after: undefined };
     try {
       const { done, value } = await askStore(() => changes.next());
       if (done) throw storeUnavailable(new Error('the store is closed'));
       take(value);
     } catch (error) {
-      leave(begun);
+      leave(starting);
       throw error;
     }
-    watch = begun;
-    void takeChanges(begun);
-    return begun;
+    watch = starting;
+    void takeChanges(starting);
+    return starting;
   };
 
   const load = async (): Promise<void> => {
@@ -93,6 +98,7 @@ export function followStore({ store, prefix, take }: FollowParts): Follower {
       await setImmediate();
     }
     following = true;
+    complete?.();
   };
 
   return {

@@ -74,16 +74,22 @@ export function sameUser(username: string): string {
  */
 export function followRevocations({ store, prefix, tokenExpiry, now }: RevocationsParts): Revocations {
   /** By id of a session or by user: until when it matters; and up to which login it ends the sessions of a user. */
-  const revoked = new Map<string, { expiresAt: number; upTo: number }>();
+  const revoked = new Map<string, { expiresAt: number; upTo: number; read: number }>();
   const listeners = new Map<string, Set<() => void>>();
   let users = 0;
   const ages = forwardClock(now);
   let sweptAt = ages();
+  /** Complete reads of the store. */
+  let reads = 0;
 
   const note = (key: string, expiresAt: number, upTo: number): void => {
     const before = revoked.get(key);
     if (!before && key.startsWith('user:')) users += 1;
-    revoked.set(key, { expiresAt: Math.max(expiresAt, before?.expiresAt ?? 0), upTo: Math.max(upTo, before?.upTo ?? 0) });
+    revoked.set(key, {
+      expiresAt: Math.max(expiresAt, before?.expiresAt ?? 0),
+      upTo: Math.max(upTo, before?.upTo ?? 0),
+      read: before?.read ?? 0,
+    });
     for (const listener of [...(listeners.get(key) ?? [])]) listener();
   };
 
@@ -98,11 +104,30 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   };
 
   const take = (entries: readonly StoreEntry[]): void => {
-    for (const { key, value, expiresAt } of entries) note(key.slice(prefix.length), expiresAt, numberOr0(value));
+    for (const { key, value, expiresAt } of entries) {
+      note(key.slice(prefix.length), expiresAt, numberOr0(value));
+      const entry = revoked.get(key.slice(prefix.length));
+      if (entry) entry.read = reads;
+    }
     sweep();
   };
 
-  const follower = followStore({ store, prefix, take });
+  /** Stores what a complete read did not find: the store has lost it, or could not store it at the time. */
+  const restore = async (): Promise<void> => {
+    for (const [key, { read, expiresAt, upTo }] of revoked) {
+      const ttl = (expiresAt - now()) / 1000;
+      if (read < reads && ttl > 0) await askStore(() => store.replace(prefix + key, undefined, upTo, ttl));
+    }
+  };
+
+  const follower = followStore({
+    ...{ store, prefix, take },
+    begun: () => {
+      reads += 1;
+    },
+    // After a failure it is tried again with the next complete read.
+    complete: () => void restore().catch(() => undefined),
+  });
 
   const has = ({ id, strategy, username, authenticatedAt }: Revocable, signOut: number): boolean => {
     if (revoked.size === 0) return false;

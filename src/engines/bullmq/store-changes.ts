@@ -91,6 +91,9 @@ export class StoreChanges {
       const answer = (await withinTime(this.#redis.xread('BLOCK', patience.block, 'STREAMS', this.#keys.changes, id), patience.dead)) as
         | [key: string, entries: StreamEntry[]][]
         | null;
+      // A store that has lost its data says nothing until the next change.
+      if (!answer && Number((await withinTime(this.#redis.get(this.#keys.serial))) ?? 0) < serial)
+        throw new Error('the store has lost its data');
       for (const [entryId, fields] of answer?.[0]?.[1] ?? []) {
         const { n, key = '', value = 'null', expiresAt } = fieldsOf(fields);
         if (Number(n) !== serial + 1) throw new Error('changes of the store were cut off before they were read');

@@ -1,5 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+import { followRevocations } from '../../../src/auth/revocations.js';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
 import { TaskManager } from '../../../src/manager.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
@@ -128,4 +130,28 @@ const day = 86_400;
     const values = await Promise.all(names.map(async (name): Promise<[string, Buffer]> => [name, await on.client.dumpBuffer(name)]));
     return values.filter(([, value]) => value !== null);
   }
+
+  it('gets back the ended sessions that a running process knows', async () => {
+    const follow = () => {
+      const store = redisStore(on.redis.connection, { logger: false });
+      on.keep(store);
+      return followRevocations({ store, prefix: 'revoked:', tokenExpiry: day, now: () => Date.now() });
+    };
+    const session = { id: 'a-session', strategy: 'default', username: 'ada', authenticatedAt: new Date() };
+    const running = follow();
+    await running.ready();
+    await running.end(session.id, new Date(Date.now() + day * 1000));
+    await running.endAll('default', 'grace');
+    await on.client.flushall();
+    await waitFor(async () => {
+      // Each request asks for it.
+      await running.ready();
+      return (await on.client.exists('{koa-taskflow}:value:revoked:id:a-session')) === 1;
+    }, 15);
+    const restarted = follow();
+    await restarted.ready();
+    expect(restarted.has(session, 0)).toBe(true);
+    expect(restarted.has({ ...session, id: 'other', username: 'grace' }, 0)).toBe(true);
+    expect(restarted.has({ ...session, id: 'other' }, 0)).toBe(false);
+  });
 });
