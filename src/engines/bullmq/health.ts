@@ -4,6 +4,7 @@ import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
+import { warnIfVolatile } from './persistence.js';
 import { placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
 
 /** Milliseconds. */
@@ -99,6 +100,7 @@ export class RedisHealth {
       await withinTime(checkPermissions(redis, probe), times.answer);
     }
     await this.#probe();
+    if (!this.#isChecked) void warnIfVolatile(redis, this.#parts.logger);
     this.#isChecked = true;
   }
 

@@ -3,6 +3,7 @@ import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import { endConnection, isAnswer, isUnsent } from './connections.js';
+import { warnIfVolatile } from './persistence.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
@@ -146,7 +147,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
   const valueAt = (key: string): string => valueKey(prefix, key);
 
   const redis = connectRedis(connection);
-  redis.once('ready', () => void warnOfEviction(redis, logger));
+  redis.once('ready', () => void Promise.all([warnOfEviction(redis, logger), warnIfVolatile(redis, logger)]));
   const changes = new StoreChanges(connectRedis(redis), keys);
   const owners = new StoreOwners(`{${prefix}}:owners`, `${option} ('${prefix}')`);
   let closed = false;

@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { neededCommandNames } from '../../../src/engines/bullmq/permissions.js';
 import { TaskManager } from '../../../src/manager.js';
+import { taskContext } from '../../../src/tasks/context.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer, startSentinel } from '../../helpers/redis.js';
@@ -254,6 +255,66 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await manager({ logger }).start();
     expect(lines.filter(({ level }) => Number(level) >= 40)).toMatchObject([{ level: 50, policy: 'allkeys-lru' }]);
   });
+
+  it.each([
+    [['--appendonly', 'no'], 1],
+    [['--appendonly', 'no', '--save', '60', '1'], 0],
+    [[], 0],
+  ])('warns once of a Redis that keeps its data in memory only, started with %j', async (options, warnings) => {
+    await begin(...options);
+    const { logger, lines } = recordingLogger();
+    const tasks = manager({ logger });
+    await tasks.start();
+    await tasks.describe();
+    await sleep(0.3);
+    expect(lines.filter(({ level, msg }) => level === 40 && /in memory only/.test(String(msg)))).toHaveLength(warnings);
+  });
+
+  it('leaves nothing behind if its start fails, so that it can be started again', async () => {
+    await begin();
+    await client.connect();
+    // A hash of the engine is a text: the process is connected and may do everything, and fails in its first reads.
+    await client.set('{koa-taskflow}:~cancelling', 'no hash');
+    const tasks = manager({ lockDuration: 5, stalledInterval: 1 });
+    const noop = tasks.task('noop', () => 1);
+    await expect(tasks.start()).rejects.toThrow(unavailable);
+    await client.del('{koa-taskflow}:~settling', '{koa-taskflow}:~instances');
+    await sleep(6);
+    expect(await client.exists('{koa-taskflow}:~settling', '{koa-taskflow}:~instances')).toBe(0);
+    await client.del('{koa-taskflow}:~cancelling');
+    await tasks.start();
+    await noop.enqueue();
+    await succeeded(tasks, 1);
+    expect(await tasks.aggregate('workers')).toHaveLength(1);
+  });
+
+  it('recovers from a Redis that hangs while tasks run, with one line when it is lost and one when it is back', async () => {
+    await begin();
+    const [web, worker] = [recordingLogger(), recordingLogger()];
+    const options = { lockDuration: 5, stalledInterval: 1 };
+    const [shown, run] = [manager({ logger: web.logger, ...options }), manager({ logger: worker.logger, ...options })];
+    const runs: string[] = [];
+    const slow = run.task('slow', async (seconds: number) => {
+      runs.push(taskContext().id);
+      await sleep(seconds);
+    });
+    run.schedule('often', slow, { every: 1, args: [0] });
+    await Promise.all([shown.start({ run: false }), run.start()]);
+    const ids = await Promise.all([0.1, 3, 20].map((seconds) => slow.enqueue(seconds)));
+    await waitFor(async () => (await shown.get(ids[2] ?? ''))?.status === 'running');
+    await shown.find({ limit: 5 });
+    redis.signal('SIGSTOP');
+    // Much longer than a lock, and than Redis is waited for.
+    await sleep(15);
+    redis.signal('SIGCONT');
+    for (const id of ids) await whenBack(async () => (await shown.get(id))?.status === 'success');
+    expect(runs.filter((id) => ids.includes(id)).sort()).toEqual([...ids].sort());
+    const before = runs.length;
+    await waitFor(() => runs.length > before + 1, 10);
+    await waitFor(() => said(web.lines).length >= 2 && said(worker.lines).length >= 2, 15);
+    expect(said(web.lines)).toEqual(unusable);
+    expect(said(worker.lines)).toEqual(unusable);
+  }, 90_000);
 
   it('goes on at the replica that a Sentinel puts in the place of a Redis that died', async () => {
     await begin('--repl-diskless-sync-delay', '0');
