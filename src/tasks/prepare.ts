@@ -67,7 +67,10 @@ function retryDelayOf({ delay, backoff }: Settings): NewTask['retryDelay'] {
   return { milliseconds: Math.round(delay * 1000), doubling: backoff === 2 };
 }
 
-/** Makes a task of a definition: gives it an id, checks and encodes its arguments. */
+/**
+ * Makes a task of a definition: gives it an id, checks and encodes its arguments. Each enqueue does this, so nothing is spread:
+ * objects of spread properties stay in memory longer than others.
+ */
 export function prepareTask(
   { name, settings }: Definition,
   args: readonly unknown[],
@@ -87,14 +90,14 @@ export function prepareTask(
     args: encoded,
     queue: call.queue ?? settings.queue,
     priority: call.priority ?? settings.priority,
-    tags: call === noOptions ? settings.tags : { ...settings.tags, ...call.tags },
+    tags: call.tags === undefined ? settings.tags : { ...settings.tags, ...call.tags },
     source,
     createdAt: timeOfTaskId(id),
     runAt,
-    ...(call.runIn !== undefined && { waitsFrom: now }),
+    waitsFrom: call.runIn === undefined ? undefined : now,
     attempts: settings.retries + 1,
-    ...(settings.concurrency !== undefined && { concurrency: settings.concurrency }),
-    ...(settings.retries > 0 && { retryDelay: retryDelayOf(settings) }),
+    concurrency: settings.concurrency,
+    retryDelay: settings.retries > 0 ? retryDelayOf(settings) : undefined,
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
     deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),
     idempotency: call.idempotency && { key: call.idempotency.key, until: now + Math.round(call.idempotency.window * 1000) },
