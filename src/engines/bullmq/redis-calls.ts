@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
+import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { isAnswer, isUnsent } from './connections.js';
 import type { RedisHealth } from './health.js';
-import { whenReady, withinTime } from './redis-connection.js';
+import { RedisTimeout, whenReady } from './redis-connection.js';
 
 /** What the error of a call says about its effect. */
 export interface Effect {
@@ -27,14 +28,29 @@ export const commanding: Effect = { maybe: 'The command may have been carried ou
  */
 export type Ask = <T>(call: (sending: () => void) => Promise<T>, effect?: Effect) => Promise<T>;
 
-/** Milliseconds that Redis is waited for. */
-const patience = { connect: 700, answer: 5000 };
+/**
+ * Milliseconds: how long a call waits for the connection, for any answer of Redis, and for all of its own answers; how often
+ * this process looks for calls that wait too long, and after what time it asks Redis whether it answers at all.
+ */
+const patience = { connect: 700, answer: 5000, whole: 60_000, look: 100, ask: 1000 };
+
+/** A call without an answer. */
+interface OpenCall {
+  /** Milliseconds since this process began. */
+  readonly since: number;
+  fail(error: Error): void;
+}
 
 /** The calls of the users of an engine to Redis. */
 export class RedisCalls {
   readonly #redis: Redis;
   readonly #health: RedisHealth;
-  readonly #open = new Set<Promise<unknown>>();
+  readonly #open = new Set<OpenCall>();
+  #timer: NodeJS.Timeout | undefined;
+  /** When Redis last answered; milliseconds since this process began. */
+  #answered = 0;
+  #isAsking = false;
+  #whenSettled: (() => void)[] = [];
   #closed = false;
 
   constructor(redis: Redis, health: RedisHealth) {
@@ -53,7 +69,7 @@ export class RedisCalls {
 
   /** Waits for the calls under way. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#open);
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#whenSettled.push(resolve));
   }
 
   /** Calls. A failure of Redis is no fault of the caller: it rejects with ENGINE_UNAVAILABLE. */
@@ -65,16 +81,74 @@ export class RedisCalls {
       isSent = true;
     };
     try {
-      await whenReady(this.#redis, patience.connect);
-      const answer = withinTime(call(sending), patience.answer);
-      this.#open.add(answer);
-      return await answer.finally(() => this.#open.delete(answer));
+      if (this.#redis.status !== 'ready') await whenReady(this.#redis, patience.connect);
+      return await this.#inTime(call(sending));
     } catch (error) {
       isOver = true;
       const maybeDone = isSent && !isAnswer(error) && !isUnsent(error);
       throw this.#health.unavailable(error, { maybeDone, effect: maybeDone ? effect?.maybe : effect?.none });
     }
   };
+
+  /**
+   * The answer of a call, or an error if Redis answers nothing. A call of many steps may take long on a busy machine although
+   * Redis answers. One timer serves all calls, because a timer costs as much as a call.
+   */
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const call: OpenCall = { since: performance.now(), fail: reject };
+      this.#open.add(call);
+      this.#timer ??= runInEmptyContext(() => setInterval(() => this.#look(), patience.look));
+      answer.then(
+        (value) => {
+          this.#end(call);
+          resolve(value);
+        },
+        (error) => {
+          this.#end(call);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  #end(call: OpenCall): void {
+    this.#open.delete(call);
+    if (this.#open.size === 0) for (const resolve of this.#whenSettled.splice(0)) resolve();
+  }
+
+  #look(): void {
+    const [oldest] = this.#open;
+    if (!oldest) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      return;
+    }
+    const now = performance.now();
+    if (now - oldest.since > patience.ask) this.#ask();
+    // They are in the order in which they began.
+    for (const call of this.#open) {
+      const silence = now - Math.max(call.since, this.#answered);
+      if (silence <= patience.answer && now - call.since <= patience.whole) return;
+      this.#end(call);
+      call.fail(new RedisTimeout(silence > patience.answer ? patience.answer : patience.whole));
+    }
+  }
+
+  /** Asks Redis whether it answers. */
+  #ask(): void {
+    if (this.#isAsking || this.#redis.status !== 'ready') return;
+    this.#isAsking = true;
+    const asked = (isAnswered: boolean): void => {
+      this.#isAsking = false;
+      if (isAnswered) this.#answered = performance.now();
+    };
+    this.#redis.ping().then(
+      () => asked(true),
+      // That this user may not ask is an answer too.
+      (error: unknown) => asked(isAnswer(error)),
+    );
+  }
 }
 
 /** The error of a call after the stop. */

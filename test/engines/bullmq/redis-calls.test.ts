@@ -1,14 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
 import Koa from 'koa';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
+import { RedisHealth } from '../../../src/engines/bullmq/health.js';
+import { RedisCalls } from '../../../src/engines/bullmq/redis-calls.js';
 import type { TaskflowError } from '../../../src/errors.js';
 import { TaskManager } from '../../../src/manager.js';
+import { loggerOption } from '../../../src/options.js';
 import { taskRoutes } from '../../../src/web/task-routes.js';
 import { ask, postJson } from '../../helpers/client.js';
 import { cuttable } from '../../helpers/cutter.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { serve } from '../../helpers/serve.js';
-import { eventually, waitFor } from '../../helpers/wait.js';
+import { eventually, sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 
@@ -52,6 +56,15 @@ const by = { actor: 'ada' };
     await eventually(async () => expect(await total(tasks)).toBe(5));
     expect((await tasks.describe()).queues).not.toContainEqual(expect.objectContaining({ name: 'bulk' }));
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
+  }, 30_000);
+
+  it('may take longer than Redis has for one answer, as long as Redis answers', async () => {
+    const redis = new Redis(on.redis.connection);
+    on.keep({ close: () => redis.quit() });
+    const calls = new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) }));
+    const slow = calls.ask(() => sleep(5.5).then(() => 'done'));
+    const settled = calls.settled().then(() => 'settled');
+    expect(await Promise.all([slow, settled])).toEqual(['done', 'settled']);
   }, 30_000);
 
   it('was not done if Redis is unreachable, and may have been if the connection breaks before the answer', async () => {
