@@ -1,3 +1,4 @@
+import type { RedisClient } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
 import type { NewTask } from '../../tasks/engine.js';
@@ -24,6 +25,8 @@ interface EnqueuerParts {
 export class Enqueuer {
   readonly #parts: EnqueuerParts;
   readonly #adder: JobAdder;
+  /** The connection, once BullMQ's scripts are defined on it. To await it for each task would cost more than to find its queue. */
+  #client: RedisClient | undefined;
 
   constructor(parts: EnqueuerParts) {
     this.#parts = parts;
@@ -38,22 +41,18 @@ export class Enqueuer {
    */
   async enqueue(tasks: readonly NewTask[], sending: () => void = () => undefined): Promise<string[]> {
     checkSize(tasks);
+    this.#client ??= await this.#adder.client;
+    const { catalog } = this.#parts;
     const entries: CatalogEntry[] = [];
-    for (const task of tasks) {
-      const known = entries.length > 0 ? entries[entries.length - 1] : undefined;
-      const same = known && tasks[entries.length - 1];
-      // Tasks of one call are mostly alike.
-      if (known && same && same.name === task.name && same.queue === task.queue && same.priority === task.priority) entries.push(known);
-      else entries.push(await this.#parts.catalog.route(task));
-    }
+    for (const task of tasks) entries.push(catalog.known(task) ?? (await catalog.route(task)));
     const [task] = tasks;
     const [entry] = entries;
-    return tasks.length === 1 && task && entry ? [await this.#storeOne(task, entry, sending)] : this.#storeAll(tasks, entries, sending);
+    if (tasks.length > 1 || !task || !entry) return this.#storeAll(this.#client, tasks, entries, sending);
+    return [await this.#storeOne(this.#client, task, entry, sending)];
   }
 
   /** A single task needs no transaction, which would cost more than the rest. */
-  async #storeOne(task: NewTask, entry: CatalogEntry, sending: () => void): Promise<string> {
-    const client = await this.#adder.client;
+  #storeOne(client: RedisClient, task: NewTask, entry: CatalogEntry, sending: () => void): Promise<string> {
     const job = toJob(task, entry.prioritized === true);
     sending();
     // It is written behind the job.
@@ -62,8 +61,12 @@ export class Enqueuer {
   }
 
   /** All tasks of one call, or none. */
-  async #storeAll(tasks: readonly NewTask[], entries: readonly CatalogEntry[], sending: () => void): Promise<string[]> {
-    const client = await this.#adder.client;
+  async #storeAll(
+    client: RedisClient,
+    tasks: readonly NewTask[],
+    entries: readonly CatalogEntry[],
+    sending: () => void,
+  ): Promise<string[]> {
     // It is a transaction of ioredis, of which BullMQ's type shows a part.
     const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
     const notes: ChangeNote[] = [];

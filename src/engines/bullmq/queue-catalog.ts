@@ -19,6 +19,9 @@ export interface CatalogEntry {
   readonly prioritized?: boolean;
 }
 
+/** What of a task decides its queue. */
+type RoutedTask = Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>;
+
 /** Events that BullMQ keeps of a queue: each `completed` event carries the whole result, and nothing here reads them. */
 export const keptEvents = 1000;
 /** Queues that users may name. A worker holds a connection for each. */
@@ -69,25 +72,32 @@ export class QueueCatalog {
     await Promise.all(lost.map((entry) => this.#store(entry, 'if absent').catch(() => undefined)));
   }
 
+  /** The queue that a task goes to, if this process knows it and the task changes nothing about it. */
+  known(task: RoutedTask): CatalogEntry | undefined {
+    const entry = this.#entries.get(this.#queueOf(task));
+    if (!entry || (task.priority !== 0 && !entry.prioritized)) return undefined;
+    return task.concurrency === undefined || entry.concurrency === task.concurrency ? entry : undefined;
+  }
+
   /** The queue that a task goes to, which is added to the list if it is new. */
-  async route({
-    name,
-    queue: label,
-    priority,
-    concurrency,
-  }: Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>): Promise<CatalogEntry> {
-    const { shared, apart } = this.#namesOf(label, name);
-    const queue = concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
-    const known = this.#entries.get(queue);
-    const prioritized = priority !== 0;
-    if (known && (known.prioritized || !prioritized) && (concurrency === undefined || known.concurrency === concurrency)) return known;
+  async route(task: RoutedTask): Promise<CatalogEntry> {
+    const same = this.known(task);
+    if (same) return same;
+    const { name, queue: label, priority, concurrency } = task;
+    const queue = this.#queueOf(task);
+    const before = this.#entries.get(queue);
     return this.add({
-      ...known,
+      ...before,
       ...{ queue, label },
-      ...(queue === apart && { task: name }),
+      ...(queue === this.#namesOf(label, name).apart && { task: name }),
       ...(concurrency !== undefined && { concurrency }),
-      ...((prioritized || known?.prioritized) && { prioritized: true }),
+      ...((priority !== 0 || before?.prioritized) && { prioritized: true }),
     });
+  }
+
+  #queueOf({ name, queue: label, concurrency }: RoutedTask): string {
+    const { shared, apart } = this.#namesOf(label, name);
+    return concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
   }
 
   /** The two queues that a task may go to. Escaping a name costs more than finding it. */
