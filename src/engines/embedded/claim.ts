@@ -1,5 +1,4 @@
-import type { StoredError } from '../../tasks/engine.js';
-import { fingerprint } from '../../tasks/fingerprint.js';
+import { deadlineError } from '../deadline-error.js';
 import { end } from './attempts.js';
 import type { Database, Row } from './database.js';
 import { type Ready, readyTasks } from './ready-tasks.js';
@@ -9,13 +8,6 @@ import type { BatchResult, Claim } from './write.js';
 
 /** Tasks that one claim makes ready because their time has come, and tasks that it ends because their deadline has passed. */
 const mostAtOnce = 1_000;
-
-const notStarted: StoredError = {
-  name: 'TimeoutError',
-  message: 'the deadline of the task passed before it was started',
-  stack: null,
-  fingerprint: '',
-};
 
 /** Bytes of arguments that one claim takes, so that the answer stays well below the longest string of JavaScript. */
 const claimBytes = 32 * 1024 * 1024;
@@ -101,7 +93,6 @@ function begin(transaction: Transaction, tasks: readonly Ready[], owner: string,
 
 function expire(transaction: Transaction, { seq, lane, name, fingerprint: before }: Ready, at: number): Row {
   transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
-  const error = { ...notStarted, fingerprint: fingerprint(name, notStarted) };
-  end(transaction, { seq, lane, started_at: null, fingerprint: before }, 'pending', 'failed', at, error, {});
+  end(transaction, { seq, lane, started_at: null, fingerprint: before }, 'pending', 'failed', at, deadlineError(name), {});
   return summaryRow(transaction, seq);
 }

@@ -1,3 +1,4 @@
+import { deadlineError } from '../../engines/deadline-error.js';
 import { taskContext, taskLog } from '../../tasks/context.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
@@ -265,7 +266,8 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     const missed = await urgent.with({ deadline: 0.01 }).enqueue();
     await sleep(0.05);
     await tasks.start();
-    expect(await ended(missed, 'failed')).toMatchObject({ attempt: 0, attempts: [], error: { name: 'TimeoutError' } });
+    const { name, message, fingerprint } = deadlineError('urgent');
+    expect(await ended(missed, 'failed')).toMatchObject({ attempt: 0, attempts: [], error: { name, message }, fingerprint, stack: null });
     expect(ran).toBe(0);
     const task = await ended(await urgent.enqueue(), 'failed');
     expect(task.attempts.length).toBeLessThan(12);

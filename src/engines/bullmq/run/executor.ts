@@ -3,10 +3,10 @@ import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import { describeError } from '../../../tasks/describe-error.js';
 import type { ClaimedTask, StoredError, TaskRunner, TransitionObserver } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
+import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import type { ChangeNotes } from '../change-notes.js';
 import { closeTimeout, untilClosed } from '../closing.js';
@@ -157,7 +157,7 @@ export class Executor {
       return this.#interrupt(backend, entry, job, task, { job: task, attempt: nextAttempt(task), now: Date.now() });
     const deadline = deadlineOf(task);
     if (deadline !== undefined && deadline <= Date.now()) {
-      const error = describeError(job.name, new DOMException('the deadline of the task passed before it was started', 'TimeoutError'));
+      const error = deadlineError(job.name);
       return this.#fail(backend, entry, job, task, deadlineNotes(task, error), error);
     }
     return this.#run(worker, entry, job, task);
