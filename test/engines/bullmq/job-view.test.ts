@@ -65,7 +65,7 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     expect(ended.duration ?? -1).toBeLessThan(1);
   });
 
-  it('say that a task never began which was cancelled, or whose deadline passed, while it waited for a retry', async () => {
+  it('say that a task never began which was cancelled while it waited for a retry', async () => {
     const tasks = managerOf(optionsOf());
     const work = tasks.task(
       'work',
@@ -92,6 +92,30 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     await tasks.start();
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     expect(await timesOf(tasks, id)).toMatchObject({ startedAt: null, duration: null });
+    await waitFor(() => told.length === 1);
+    expect(told).toEqual([{ startedAt: null, duration: null }]);
+  });
+});
+
+(hasRedis ? describe : describe.skip)('the times of a task whose deadline passed before its second attempt', () => {
+  it('say that this attempt never began', async () => {
+    const options = (): TaskManagerOptions => ({ engine: bullmqEngine({ connection: redis.connection, logger: false }) });
+    const handler = (): never => {
+      throw new Error('no');
+    };
+    const [first, second] = [managerOf(options()), managerOf(options())];
+    const work = first.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
+    await first.start();
+    const id = await work.enqueue();
+    await waitFor(async () => (await first.get(id))?.error);
+    await first.stop();
+    await sleep(1.2);
+    second.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
+    const told: unknown[] = [];
+    second.on('failed', ({ startedAt, duration }) => told.push({ startedAt, duration }));
+    await second.start();
+    await waitFor(async () => (await second.get(id))?.status === 'failed');
+    expect(await timesOf(second, id)).toMatchObject({ startedAt: null, duration: null });
     await waitFor(() => told.length === 1);
     expect(told).toEqual([{ startedAt: null, duration: null }]);
   });
