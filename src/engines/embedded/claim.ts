@@ -72,7 +72,7 @@ function makeReady({ database, ledger }: Transaction, at: number): void {
 function begin(transaction: Transaction, tasks: readonly Ready[], owner: string, at: number): ClaimedRow[] {
   const { database, ledger } = transaction;
   const rows = database.all(
-    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = ?3, ended_at = NULL, duration = NULL,
+    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
        progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL,
        error_details = NULL
      FROM json_each(?4) AS each WHERE task.seq = each.value
@@ -81,6 +81,8 @@ function begin(transaction: Transaction, tasks: readonly Ready[], owner: string,
     owner,
     at,
     JSON.stringify(tasks.map(({ seq }) => seq)),
+    // While this commit waited for the file, another process may have stored the task. It must not start before it was due.
+    Date.now(),
   );
   const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
   return tasks.map((task) => {

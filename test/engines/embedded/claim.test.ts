@@ -57,6 +57,21 @@ describe('a claim', () => {
       };
     });
 
+  it('starts no task before it was due, although the claim was made before the task was stored', () => {
+    const clock = Date.now();
+    apply(
+      [
+        enqueue([
+          { createdAt: clock - 500, runAt: clock - 500 },
+          { createdAt: clock - 2000, runAt: clock - 2000 },
+        ]),
+      ],
+      { at: clock - 1000 },
+    );
+    const rows = database.all('SELECT started_at AS started FROM task ORDER BY id');
+    expect(rows.map(({ started }) => started)).toEqual([clock - 500, clock - 1000]);
+  });
+
   it('takes the tasks that a sort of all ready tasks puts first, however many partitions they are in', async () => {
     const names = ['a', 'b', 'c', 'd'];
     const task = fc.record({
