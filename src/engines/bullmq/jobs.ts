@@ -71,7 +71,7 @@ export function stateByTimes({ finishedOn, failedReason, processedOn }: JobJson)
 }
 
 /** BullMQ counts to a hundred; whatever else a job gives is shown as text. */
-export function progressOf(progress: unknown): { progress: number | null; progressText: string | null } {
+function progressOf(progress: unknown): { progress: number | null; progressText: string | null } {
   if (typeof progress === 'number')
     return { progress: progress === 0 ? null : Math.max(0, Math.min(1, progress / 100)), progressText: null };
   if (progress === undefined || progress === null || progress === '' || progress === '0') return { progress: null, progressText: null };

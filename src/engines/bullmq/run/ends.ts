@@ -27,7 +27,7 @@ interface EndingAttempt {
 const longestRecord = 64 * 1024;
 
 /** A fetch is no start of an attempt: BullMQ's time of it is removed from a job that is not run. */
-export const notStarted = { processedOn: '' } as const;
+const notStarted = { processedOn: '' } as const;
 
 /** Fields of a job that was cancelled. */
 const cancelled = { [jobFields.marker]: 'cancelled', [jobFields.error]: '', [jobFields.cancelling]: '' };
