@@ -27,7 +27,8 @@ export function openConnections(connection: RedisConnection): Connections {
   patient.on('error', () => {});
   // BullMQ duplicates it. A duplicate that connects only when BullMQ asks it to is given up for good if that first attempt fails.
   patient.options.lazyConnect = false;
-  for (const redis of [asking, patient]) writeOncePerTurn(redis);
+  // Not for workers: Redis begins with the end of one task while this process still handles the next.
+  writeOncePerTurn(asking);
   return { asking, patient };
 }
 
