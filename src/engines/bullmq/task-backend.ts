@@ -227,7 +227,7 @@ export class TaskBackend extends WaitingBackend {
       }
     } finally {
       // The map may stay in memory longer than its entries, and the task with it.
-      if (notes) notes.stored = undefined;
+      if (notes) notes.stored = notes.dropped = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
       if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);

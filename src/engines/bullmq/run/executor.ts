@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import type { ClaimedTask, StoredError, TaskRunner, TransitionObserver } from '../../../tasks/engine.js';
+import type { StoredError, TaskRunner, TransitionObserver } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { deadlineError } from '../../deadline-error.js';
@@ -18,7 +18,7 @@ import type { LimitWarnings } from '../limit-warnings.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { type EndNotes, TaskBackend } from '../task-backend.js';
-import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import { count, deadlineOf, jobFields, type TaskJob } from '../task-job.js';
 import { Attempt } from './attempt.js';
 import {
   cancelledBeforeNotes,
@@ -30,10 +30,10 @@ import {
   returnNotes,
   successNotes,
 } from './ends.js';
+import { HandlerOutput } from './handler-output.js';
+import { claimedOf, endedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
 
-/** Milliseconds that log lines and progress of a handler are gathered before they are written. */
-const gather = { lines: 50, progress: 250 };
 /** Seconds that a job without a handler in this process waits. The time doubles each time, up to the longest. */
 export const returned = { first: 1, longest: 60 };
 /** Milliseconds that a stop waits for handlers after it has asked them to stop. */
@@ -74,19 +74,17 @@ export class Executor {
   /** Attempts that have ended while their handlers go on. */
   readonly #holding = new Set<Attempt>();
   readonly #stuck: StuckAttempts;
-  readonly #unwritten = new Set<Attempt>();
+  readonly #output: HandlerOutput;
   readonly #fetching: Background;
-  readonly #writing: Background;
   /** Names of tasks without a handler here that the log has. */
   readonly #unknown = new Set<string>();
-  #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
-    const { logger, runner, stuckChanged } = parts;
+    const { logger, changes, runner, stuckChanged } = parts;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
-    this.#writing = new RedisWork(logger, 'writing log lines and progress of tasks');
+    this.#output = new HandlerOutput({ logger, changes, backend: (queue) => this.#workers.get(queue)?.worker.getBackend() });
     this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
   }
 
@@ -189,7 +187,7 @@ export class Executor {
     const { runner, changes, logger } = this.#parts;
     const backend = worker.getBackend();
     const claimed = claimedOf(task, entry);
-    const attempt = new Attempt({ task: claimed, queue: entry.queue, logger, wrote: (each) => this.#writeSoon(each) });
+    const attempt = new Attempt({ task: claimed, queue: entry.queue, logger, wrote: (each) => this.#output.soon(each) });
     this.#running.add(attempt);
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
@@ -203,7 +201,7 @@ export class Executor {
     attempt.end();
     // For listeners, who see the task as it was fetched otherwise.
     if (attempt.lastProgress) task.json.progress = jobProgress(attempt.lastProgress);
-    this.#write(attempt);
+    this.#output.write(attempt);
     // The handler goes on: BullMQ frees the slot of the job once this returns, so it is taken from the others before.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
     const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount };
@@ -301,36 +299,6 @@ export class Executor {
     this.#stuck.remove(attempt);
   }
 
-  #writeSoon(attempt: Attempt): void {
-    this.#unwritten.add(attempt);
-    const write = (): void => {
-      this.#timer = undefined;
-      for (const each of this.#unwritten) this.#write(each);
-    };
-    this.#timer ??= runInEmptyContext(() => setTimeout(write, gather.lines).unref());
-  }
-
-  /** Writes what an attempt said. On the connection that stores its end, so that it comes first. */
-  #write(attempt: Attempt): void {
-    this.#unwritten.delete(attempt);
-    const worker = this.#workers.get(attempt.queue)?.worker;
-    const [lines, progress] = [attempt.takeLines(), attempt.takeProgress()];
-    if (!worker || (lines.length === 0 && !progress)) return;
-    const backend = worker.getBackend();
-    this.#writing.run(async () => {
-      const written = lines.map((line) => backend.addLog(attempt.id, JSON.stringify({ ...line, attempt: attempt.attempt })));
-      if (progress) {
-        written.push(
-          backend.updateProgress(attempt.id, jobProgress(progress)).then(() => {
-            this.#parts.changes.soon({ queue: attempt.queue, jobId: attempt.id, state: 'changed' });
-            return 0;
-          }),
-        );
-      }
-      await Promise.all(written);
-    });
-  }
-
   /** Takes no more jobs, and waits for what runs. What has not ended after `timeout` seconds is handed back. */
   async stop(timeout: number): Promise<void> {
     const workers = [...this.#workers.values()].map(({ worker }) => worker);
@@ -344,8 +312,7 @@ export class Executor {
     }
     this.#stopping = true;
     await this.#drained(closeTimeout, closed);
-    clearTimeout(this.#timer);
-    for (const attempt of this.#unwritten) this.#write(attempt);
+    this.#output.flush();
     this.#stuck.close();
   }
 
@@ -362,51 +329,4 @@ export class Executor {
 /** Why an attempt no longer has its task. */
 function whyLost(isGone: boolean): string {
   return isGone ? 'the task is no longer in Redis: it was deleted, or Redis lost its data' : 'another process took over the task';
-}
-
-/** An end, as it is counted. */
-export function endedOf(end: {
-  task: TaskJob;
-  entry: CatalogEntry;
-  status: TaskStatus;
-  at: number;
-  error: StoredError | undefined;
-  /** Whether it ended during an attempt. Default `true`. */
-  started?: boolean;
-}): EndedTask {
-  const { task, entry, status, at, error, started = true } = end;
-  const { id, name } = task.json;
-  const { processedOn } = started ? task.json : {};
-  return {
-    id: taskIdOf(entry.queue, id),
-    name,
-    queue: entry.label,
-    status,
-    at,
-    ms: processedOn === undefined ? undefined : Math.max(0, at - processedOn),
-    failure: status === 'failed' ? error : undefined,
-  };
-}
-
-/** A task under the id that users know, for its handler and the log. */
-function named(task: ClaimedTask, { queue }: CatalogEntry): ClaimedTask {
-  const id = taskIdOf(queue, task.id);
-  return id === task.id ? task : { ...task, id };
-}
-
-/** A job as the runner takes it. Without spread properties, like all that is done for each task: their copies live long. */
-function claimedOf(task: TaskJob, { label }: CatalogEntry): ClaimedTask {
-  const { json, fields } = task;
-  const attempt = nextAttempt(task);
-  return {
-    id: json.id,
-    name: json.name,
-    queue: label,
-    tags: notesOfJob(task).tags ?? {},
-    attempt,
-    args: json.data,
-    deadlineAt: deadlineOf(task),
-    tryNumber: attempt - count(fields[jobFields.seriesStart]) - count(fields[jobFields.interrupts]),
-    logLines: count(fields[jobFields.logLines]),
-  };
 }

@@ -17,9 +17,10 @@ import type { EndedTask } from '../statistics/statistics.js';
 import { type EndNotes, TaskBackend } from '../task-backend.js';
 import { jobFields, type TaskJob } from '../task-job.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
-import { endedOf, type KeptJobs } from './executor.js';
+import type { KeptJobs } from './executor.js';
 import { answersOf, type LockScope, lockKey, takeLocks } from './locks.js';
 import { Steadiness } from './steadiness.js';
+import { endedOf } from './task-facts.js';
 
 interface SettlerParts {
   /** A command fails soon if Redis is unreachable. */

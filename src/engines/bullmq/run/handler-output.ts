@@ -1,0 +1,62 @@
+import type { Background } from '../../../background.js';
+import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
+import type { ChangeNotes } from '../change-notes.js';
+import { RedisWork } from '../connections.js';
+import { jobProgress } from '../job-view.js';
+import type { TaskBackend } from '../task-backend.js';
+import type { Attempt } from './attempt.js';
+
+/** Milliseconds that log lines and progress are gathered before they are written. */
+const gatherTime = 50;
+
+interface OutputParts {
+  logger: Logger;
+  changes: ChangeNotes;
+  /** The backend of a queue that this process serves. */
+  backend(queue: string): TaskBackend | undefined;
+}
+
+/** Writes the log lines and the progress of handlers that run here. */
+export class HandlerOutput {
+  readonly #parts: OutputParts;
+  readonly #writing: Background;
+  readonly #unwritten = new Set<Attempt>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: OutputParts) {
+    this.#parts = parts;
+    this.#writing = new RedisWork(parts.logger, 'writing log lines and progress of tasks');
+  }
+
+  /** Writes what an attempt says soon, with what others say. */
+  soon(attempt: Attempt): void {
+    this.#unwritten.add(attempt);
+    this.#timer ??= runInEmptyContext(() => setTimeout(() => this.flush(), gatherTime).unref());
+  }
+
+  /** Writes what an attempt said. On the connection that stores its end, so that it comes first. */
+  write(attempt: Attempt): void {
+    this.#unwritten.delete(attempt);
+    const backend = this.#parts.backend(attempt.queue);
+    const [lines, progress] = [attempt.takeLines(), attempt.takeProgress()];
+    if (!backend || (lines.length === 0 && !progress)) return;
+    this.#writing.run(async () => {
+      const written: Promise<unknown>[] = lines.map((line) =>
+        backend.addLog(attempt.id, JSON.stringify({ ...line, attempt: attempt.attempt })),
+      );
+      if (progress) {
+        const change = { queue: attempt.queue, jobId: attempt.id, state: 'changed' } as const;
+        written.push(backend.updateProgress(attempt.id, jobProgress(progress)).then(() => this.#parts.changes.soon(change)));
+      }
+      await Promise.all(written);
+    });
+  }
+
+  /** Writes what has not been written yet. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const attempt of this.#unwritten) this.write(attempt);
+  }
+}
