@@ -172,23 +172,31 @@ function isHeld(): boolean {
   );
 }
 
-/** Whether a task that is not in the table belongs before its first row. */
+/** Whether a task comes before another in the order of the list, the newest first. */
+function isBefore(task: TaskSummary, other: TaskSummary): boolean {
+  return task.createdAt === other.createdAt ? task.id > other.id : task.createdAt > other.createdAt;
+}
+
+/** Whether a task that is not in the table belongs there. Of two tasks, the older one may be told of later. */
 function isNews(task: TaskSummary): boolean {
   const loadedPage = table.peek();
   const shown = view.peek();
   if (!loadedPage || shown.cursor !== undefined || !matches(task, shown, serverNow())) return false;
-  if (shown.sort !== '-createdAt') return true;
-  const first = loadedPage.rows[0];
-  return first === undefined || task.id > first.id || newer.peek().has(task.id);
+  if (shown.sort !== '-createdAt' || newer.peek().has(task.id)) return true;
+  const { rows, nextCursor } = loadedPage;
+  const last = rows.at(-1);
+  const isWhole = nextCursor === null && rows.length < pageSize.peek();
+  return isWhole || last === undefined || isBefore(task, last.task.peek());
 }
 
-/** Puts the tasks that came since on top of the table, and drops as many at its end. Sorted otherwise, the list is loaded anew. */
+/** Puts the tasks that came since where they belong in the table, and drops as many at its end. A list of another order is loaded again. */
 export function showNewer(): void {
   const loadedPage = table.peek();
   if (!loadedPage || newer.peek().size === 0) return;
   if (view.peek().sort !== '-createdAt') return void loadList();
-  const fresh = [...newer.peek().values()].sort((a, b) => (a.id < b.id ? 1 : -1));
-  const rows = toRows([...fresh, ...shownTasks()].slice(0, pageSize.peek()));
+  const fresh = [...newer.peek().values()];
+  const ordered = [...fresh, ...shownTasks()].sort((a, b) => (isBefore(a, b) ? -1 : 1));
+  const rows = toRows(ordered.slice(0, pageSize.peek()));
   table.value = {
     ...loadedPage,
     rows,

@@ -138,6 +138,17 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await queue.close();
   });
 
+  it('shows a job of one queue that is older than a job of another queue, and comes later', async () => {
+    await signIn('?view=tasks');
+    const [pages, mail] = ['pages', 'mail'].map((name) => new Queue(name, { connection: redis.connection }));
+    await pages?.add('newest', {});
+    await row('newest').waitFor();
+    await mail?.add('older', {}, { timestamp: Date.now() - 60_000 });
+    await row('older').waitFor();
+    expect(await page.locator('tr[data-task] th').allTextContents()).toEqual(['newest', 'older']);
+    await Promise.all([pages?.close(), mail?.close()]);
+  });
+
   it('is one dashboard in several processes: what is done in one is seen in the other at once, and so is a logout', async () => {
     run('worker.js');
     const second = await addressOf(run('web.js'));
