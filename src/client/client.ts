@@ -185,7 +185,7 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     const headers = { ...init.headers, ...(bearer !== undefined && { Authorization: `Bearer ${bearer}` }) };
     const response = await send(base + path, { ...init, headers }).catch((cause: unknown) => {
       if (init.signal?.aborted) throw cause;
-      throw new ProblemError(0, 'NETWORK', 'The server cannot be reached.', { cause, maybeDone: init.method === 'POST' });
+      throw new ProblemError(0, 'NETWORK', 'The server cannot be reached.', { cause, maybeDone: init.method !== undefined });
     });
     if (!response.ok) throw await problemOf(response);
     return response;
