@@ -140,7 +140,7 @@ export class RedisHealth {
 /** What is wrong with Redis, without anything that a stranger must not see. */
 function whatFailed(error: unknown): string {
   if (error instanceof RedisTimeout) return 'does not answer';
-  return isAnswer(error) || error instanceof UnusableRedis ? 'refuses what it was asked' : 'cannot be reached';
+  return isAnswer(error) || error instanceof UnusableRedis ? 'rejects commands' : 'cannot be reached';
 }
 
 /** @throws UnusableRedis if Redis is too old or a node of a cluster. */
