@@ -67,7 +67,10 @@ async function move(args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { from: text, to: text, prefix: text, concurrency: { ...text, multiple: true } } });
   const { from, to = process.env.REDIS_URL, prefix = 'koa-taskflow', concurrency = [] } = values;
   if (!from) throw new Error('--from is missing: give the path of the task database file');
-  if (!to) throw new Error('--to is missing: pass a redis:// URL, or set the environment variable REDIS_URL');
+  if (!to)
+    throw new Error(
+      '--to is missing. Pass the URL of Redis, such as --to redis://127.0.0.1:6379, or set the environment variable REDIS_URL.',
+    );
   // The URL is not repeated, because it can contain a password.
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
   if (!/^[^{}\s:]{1,100}$/.test(prefix)) throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');

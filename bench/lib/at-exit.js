@@ -7,7 +7,8 @@ import { join } from 'node:path';
 const cleanups = new Set();
 
 /**
- * Calls `work` when this process exits, after an error or a signal too, unless it was called before. Returns what calls it now.
+ * Registers work for the exit of this process, whether it ends, fails or gets a signal. Returns a function that does the work early. The
+ * work is done once.
  * @param {() => void} work It must not wait for anything.
  */
 export function atExit(work) {
@@ -18,7 +19,7 @@ export function atExit(work) {
   return clean;
 }
 
-/** Makes a folder that `remove` removes, and the end of this process too. */
+/** Makes a temporary folder. It is removed by `remove`, or when this process exits. */
 export function temporaryFolder() {
   const path = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
   // A process that was killed may write its files for a moment longer.
@@ -29,6 +30,7 @@ process.on('exit', () => {
   // What was started last ends first.
   for (const clean of [...cleanups].reverse()) clean();
 });
+// A signal ends a process without its exit handlers, so that it would leave its servers running.
 for (const [signal, code] of /** @type {const} */ ([
   ['SIGINT', 130],
   ['SIGTERM', 143],

@@ -74,6 +74,7 @@ export function answer(commands) {
       process.send?.({ ask, error: String(error) });
     }
   });
+  // The benchmark has ended, perhaps by SIGKILL, so nothing else would end this process.
   process.on('disconnect', () => process.exit());
   // Ctrl-C reaches all processes of a terminal; the benchmark itself ends this one.
   process.on('SIGINT', () => undefined);

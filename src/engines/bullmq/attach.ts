@@ -59,8 +59,8 @@ export interface AttachOptions {
 /** BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes` accept this in place of a `TaskManager`. */
 export interface AttachedQueues extends TaskSource {
   /**
-   * Where sessions, revocations, throttle and audit are kept. They are in the Redis of the first queue, so that all processes
-   * share them. If that is a cluster, or is reached by another client than ioredis, they are in the memory of this process.
+   * The store of the login: its sessions, failed logins and audit log. It is in the Redis of the first queue, so that all processes
+   * share it. If that queue is on Redis Cluster, or if its client is not ioredis, the store is in the memory of this process.
    */
   readonly store: SharedStore;
   /** Stops following the queues and closes the connections that were opened for that. The queues themselves stay open. */

@@ -21,9 +21,9 @@ interface RedisHealthParts {
 }
 
 /**
- * Checks whether the engine can use Redis. `logOutages` reports lost connections. A Redis that hangs, is full or has become a
- * replica keeps its connections, so this class writes a small key every few seconds. It logs one `error` line when that begins
- * to fail and one `info` line when it works again.
+ * Checks whether the engine can use Redis. `logOutages` reports lost connections. If Redis hangs, is full or has become a replica, its
+ * connections stay open. This class therefore writes a small key every few seconds. It logs one `error` line when the write
+ * begins to fail, and one `info` line when it works again.
  */
 export class RedisHealth {
   readonly #parts: RedisHealthParts;

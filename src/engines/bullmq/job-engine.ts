@@ -264,7 +264,7 @@ export class JobEngine implements TaskEngine {
     this.#health.close();
     this.#connections.asking.off('ready', this.#beatSoon);
     await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
-    // A Redis that hangs answers none of this, and must not keep the process from ending.
+    // If Redis hangs, it answers none of these calls. The process must be able to end all the same.
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
     this.#calls.close();
     await this.#calls.settled();

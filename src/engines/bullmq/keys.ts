@@ -2,8 +2,8 @@ import { TaskflowError } from '../../errors.js';
 import type { Level } from '../embedded/rollup.js';
 
 /**
- * Names of the keys of one engine. BullMQ's prefix is `{name}`: the braces make all queues of an engine one slot of a Redis
- * Cluster, so that a transaction can span queues. Keys of this package begin with `~`, which no BullMQ queue does.
+ * Builds the names of an engine's keys. BullMQ's prefix is `{name}`. The braces are a hash tag, which keeps all keys of an engine
+ * in one hash slot. Names that begin with `~` belong to this package, because no BullMQ queue begins with it.
  */
 export class EngineKeys {
   /** The prefix that any other BullMQ tool needs to see the queues. */

@@ -5,8 +5,8 @@ import { plainError } from './redis-connection.js';
 export class UnusableRedis extends Error {}
 
 /*
- * What the user of the Redis connection must be allowed to do. Each line is a command that has the right number of arguments,
- * `k` standing for a key. The scripts of BullMQ 6.7 and of this package need most of them: Redis checks their commands too.
+ * Commands that the Redis user must be allowed to run, each with as many arguments as it needs. `k` stands for a key. Scripts of
+ * BullMQ 6.7 and of this package call most of them, and Redis checks the permissions of calls in scripts too.
  */
 const neededCommands = [
   ...['info', 'evalsha s 1 k', 'eval s 1 k', 'bzpopmin k 1', 'xread streams k 0', 'get k', 'mget k', 'set k v', 'del k', 'exists k'],

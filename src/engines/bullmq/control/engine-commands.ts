@@ -30,10 +30,10 @@ interface EngineCommandsParts {
   cancelHere(members: ReadonlySet<string>): void;
 }
 
-/** The actions that the Redis engine supports. */
+/** The actions that this engine supports. */
 export const commandActions: ReadonlySet<Action> = new Set(['cancel', 'retry', 'rerun', 'delete', 'run', 'pause', 'resume', 'remove']);
 
-/** Runs the commands of users on tasks and queues of the Redis engine. */
+/** Carries out what users ask of tasks and queues, such as to cancel or to pause. */
 export class EngineCommands {
   readonly #ask: Ask;
   readonly #tasks: TaskCommands;

@@ -28,7 +28,7 @@ export interface PendingTask {
   notes: TaskNotes;
   /** Until when it has its idempotency key, Unix milliseconds; none if it has none any more. */
   keyUntil: number | undefined;
-  /** What the hash of its job has besides what every new job has. */
+  /** Fields of the job's hash that a new job does not have. */
   fields: Readonly<Record<string, string | number>>;
   /** Its log, in the form of a log of BullMQ. */
   lines: readonly string[];
