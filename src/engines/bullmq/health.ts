@@ -97,6 +97,8 @@ export class RedisHealth {
     const { redis, probe } = this.#parts;
     if (!this.#isChecked) {
       checkServer(await withinTime(redis.info('server'), times.answer));
+      // If Redis has no such database, ioredis continues in database 0.
+      if (redis.options.db) await withinTime(redis.select(redis.options.db), times.answer);
       await withinTime(checkPermissions(redis, probe), times.answer);
     }
     await this.#probe();

@@ -37,6 +37,9 @@ export function connectRedis(connection: RedisConnection): Redis {
   // A URL may have it too.
   if (redis.options.keyPrefix)
     throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
+  // ioredis would silently use database 0.
+  const db: unknown = redis.options.db;
+  numberOption('connection.db', typeof db === 'string' && db !== '' ? Number(db) : db, undefined, { min: 0, integer: true });
   // Each command reports its own failure. Without a listener the event would end the process.
   redis.on('error', (error: Error) => lastErrors.set(redis, error)).on('ready', () => lastErrors.delete(redis));
   return redis;
@@ -51,6 +54,8 @@ function clientOf(connection: RedisConnection): Redis {
     throw wrongSecretType('connection', connection, accepted);
   if (isClient(connection)) return connection.duplicate(own);
   const { url, ...options } = connection;
+  // As of an environment variable that is not set: ioredis would use localhost.
+  if (url === undefined && 'url' in connection) throw wrongSecretType('connection.url', url, 'a redis:// or rediss:// URL');
   checkOptions(options);
   const all = { ...options, ...own };
   return url === undefined ? new Redis(all) : new Redis(redisUrl('connection.url', url), all);

@@ -71,6 +71,10 @@ describe('the options of bullmqEngine', () => {
     expect(error.message).not.toContain(secret);
   });
 
+  it.each([{ db: -1 }, { db: 1.5 }, 'redis://127.0.0.1:6379/abc', { url: undefined }])('refuse the connection %j', (connection) => {
+    expect(() => engineOf({ connection })).toThrow(/connection\.(db|url)/);
+  });
+
   it('refuse the client of a Redis Cluster', () => {
     const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true });
     expect(() => engineOf({ connection: cluster })).toThrow(/Cluster/);
@@ -140,6 +144,15 @@ describe('an engine that is not used', () => {
 });
 
 (hasRedis ? describe : describe.skip)('an engine that is used before it is started', () => {
+  it('refuses to start on a database that Redis does not have', async () => {
+    const redis = await RedisServer.start();
+    const engine = bullmqEngine({ connection: { ...redis.connection, db: 99 }, logger: false });
+    const tasks = new TaskManager({ engine, logger: false });
+    await expect(tasks.start({ run: false })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await tasks.stop();
+    await redis.remove();
+  });
+
   it('connects then, and stops', async () => {
     const redis = await RedisServer.start();
     const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger: false }), logger: false });
