@@ -174,7 +174,10 @@ export class TaskBackend extends WaitingBackend {
     opts: MoveToDelayedOpts = {},
   ): Promise<undefined | unknown[]> {
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate);
-    const args = this.moveToDelayedArgs(jobId, timestamp, token, delay, { ...opts, fieldsToUpdate: all });
+    // BullMQ would count the delay from this moment, and the time in the job would be another one.
+    const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
+    const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
+    const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, { ...opts, fieldsToUpdate: all });
     return this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp });
   }
 

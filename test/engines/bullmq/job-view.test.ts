@@ -121,6 +121,20 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
   });
 });
 
+(hasRedis ? describe : describe.skip)('the time of a retry', () => {
+  it('is the same in the job and in the order of the queue', async () => {
+    const tasks = managerOf({ engine: bullmqEngine({ connection: redis.connection, logger: false }), concurrency: 100 });
+    const handler = (): never => {
+      throw new Error('no');
+    };
+    const work = tasks.task('work', handler, { retries: 1, delay: 60 });
+    const ids = await work.enqueueMany(Array.from({ length: 100 }, () => []));
+    await tasks.start();
+    await waitFor(async () => (await Promise.all(ids.map((id) => redisField(id, 'tfw')))).every(Boolean));
+    expect(await Promise.all(ids.map(placeInQueue))).toEqual(await Promise.all(ids.map((id) => redisField(id, 'tfw'))));
+  });
+});
+
 (hasRedis ? describe : describe.skip)('the times of a task that a process without its handler put back', () => {
   it('are those of before', async () => {
     const options = (): TaskManagerOptions => ({ engine: bullmqEngine({ connection: redis.connection, logger: false }) });
@@ -158,6 +172,16 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     expect((await timesOf(second, id)).runAt).toBe(before.runAt);
   }, 30_000);
 });
+
+/** Until when a delayed job waits, by the score that BullMQ gives it; Unix milliseconds. */
+async function placeInQueue(id: string): Promise<string> {
+  const client = new Redis(redis.connection);
+  try {
+    return String(Math.floor(Number(await client.zscore('{koa-taskflow}:default:delayed', id)) / 0x1000));
+  } finally {
+    client.disconnect();
+  }
+}
 
 async function redisField(id: string, field: string): Promise<string | null> {
   const client = new Redis(redis.connection);
