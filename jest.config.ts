@@ -22,8 +22,9 @@ const config: Config = {
   },
   // For a machine with much other load: an upper bound, which only a test that hangs reaches.
   testTimeout: 120_000,
-  // Much of the time is spent waiting, for browsers and other processes: on two processors one worker would leave one idle.
-  maxWorkers: 2,
+  // A worker computes for about half of its time. The rest it waits, for browsers, other processes and
+  // timeouts, so on two processors two workers would leave one of them idle.
+  maxWorkers: 3,
 };
 
 export default config;
