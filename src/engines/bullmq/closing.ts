@@ -1,9 +1,13 @@
 import type { Redis } from 'ioredis';
+import { isAnswer } from './connections.js';
+import { withinTime } from './redis-connection.js';
 
 /** Milliseconds that a stop waits for BullMQ's workers to close. */
 export const closeTimeout = 5000;
 /** Milliseconds between two looks at the connection. */
 const pollInterval = 100;
+/** Milliseconds without an answer after which Redis counts as unreachable although its connections are open. */
+const answerTimeout = 2000;
 
 interface Closing {
   /** Resolves when the workers are closed. */
@@ -12,24 +16,36 @@ interface Closing {
   redis: Redis;
   /** Milliseconds to wait at most. */
   timeout: number;
-  /** Whether nothing that these workers must still write is in hand. */
+  /** Whether these workers can be left as they are if Redis is unreachable, because nothing is to be written. */
   isIdle(): boolean;
 }
 
 /**
- * Waits until workers are closed. Resolves to whether they are. Idle workers count as closed if Redis is gone: without it,
- * BullMQ's worker ends only after its connection.
+ * Waits until workers are closed. Resolves to whether they are. If Redis is unreachable, idle workers count as closed, because
+ * BullMQ's worker then ends only after its connection.
  */
 export async function untilClosed({ closed, redis, timeout, isIdle }: Closing): Promise<boolean> {
   const end = Date.now() + timeout;
   const isClosed = closed.then(() => true);
+  let isReachable = true;
+  void answers(redis).then((isAnswering) => {
+    isReachable = isAnswering;
+  });
   while (Date.now() < end) {
-    if (redis.status !== 'ready' && isIdle()) return true;
-    if (await Promise.race([isClosed, sleep(Math.min(pollInterval, end - Date.now())).then(() => false)])) return true;
+    if ((redis.status !== 'ready' || !isReachable) && isIdle()) return true;
+    if (await withinTime(isClosed, Math.min(pollInterval, end - Date.now())).catch(() => false)) return true;
   }
   return false;
 }
 
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Whether Redis answers within a moment. If it hangs, its connections stay open. */
+async function answers(redis: Redis): Promise<boolean> {
+  if (redis.status !== 'ready') return false;
+  try {
+    await withinTime(redis.ping(), answerTimeout);
+    return true;
+  } catch (error) {
+    // That this user may not ask is an answer too.
+    return isAnswer(error);
+  }
 }

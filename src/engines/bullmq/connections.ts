@@ -146,13 +146,10 @@ function untilBetter(redis: Redis): Promise<void> {
 }
 
 /**
- * Ends a connection for good, with all commands that wait for it. ioredis ends a connection that waits for its next attempt only
- * after that attempt, so it is made at once.
+ * Ends a connection for good, with all commands that wait for it. While ioredis waits for its next attempt, it has no connection,
+ * as before its first attempt. Only in that first state does it end at once and without a timer that keeps the process alive.
  */
 export function endConnection(redis: Redis): void {
-  const isWaiting = redis.status === 'reconnecting';
+  if (redis.status === 'reconnecting') redis.status = 'wait';
   redis.disconnect();
-  if (!isWaiting) return;
-  redis.once('ready', () => redis.disconnect());
-  redis.connect().catch(() => undefined);
 }

@@ -20,6 +20,8 @@ const failing: RedisOptions = {
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   connectTimeout: 5000,
+  // ioredis waits so long for Redis to close its end too, and keeps the process alive meanwhile.
+  disconnectTimeout: 100,
   retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
 };
 

@@ -32,6 +32,8 @@ export interface EndNotes {
   stored?: ((at: number) => void) | undefined;
   /** Called instead if it is not written, because the attempt no longer had the job. `isGone`: the job no longer exists. */
   dropped?: ((isGone: boolean) => void) | undefined;
+  /** Called instead if this process stops before Redis has confirmed it. */
+  abandoned?: (() => void) | undefined;
 }
 
 interface TaskBackendParts extends WorkerParts {
@@ -105,6 +107,11 @@ export class TaskBackend extends WaitingBackend {
   /** Whether no end of an attempt is to be stored. */
   get isIdle(): boolean {
     return this.#ends.size === 0;
+  }
+
+  /** The ends of attempts that Redis has not confirmed. */
+  get unconfirmed(): EndNotes[] {
+    return [...this.#ends.values()];
   }
 
   /** The fields of this package of a job that was just fetched. */
@@ -230,7 +237,7 @@ export class TaskBackend extends WaitingBackend {
       }
     } finally {
       // The map may stay in memory longer than its entries, and the task with it.
-      if (notes) notes.stored = notes.dropped = undefined;
+      if (notes) notes.stored = notes.dropped = notes.abandoned = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
       if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);

@@ -257,10 +257,10 @@ export class Executor {
       this.#tell(task, entry, status, notes.fields, error?.message, at);
       if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error, started: !('processedOn' in notes.fields) }));
     };
-    notes.dropped = (isGone): void => {
-      const fields = { taskId: taskIdOf(entry.queue, task.json.id), task: task.json.name, attempt: nextAttempt(task) };
-      this.#parts.logger.warn(fields, `the result of a task was dropped, because ${whyLost(isGone)}`);
-    };
+    const warn = (message: string): void =>
+      this.#parts.logger.warn({ taskId: taskIdOf(entry.queue, task.json.id), task: task.json.name, attempt: nextAttempt(task) }, message);
+    notes.dropped = (isGone) => warn(`the result of a task was dropped, because ${whyLost(isGone)}`);
+    notes.abandoned = () => warn(abandoned);
     return notes;
   }
 
@@ -303,15 +303,17 @@ export class Executor {
   async stop(timeout: number): Promise<void> {
     const workers = [...this.#workers.values()].map(({ worker }) => worker);
     const closed = Promise.allSettled(workers.map((worker) => worker.close()));
-    if (!(await this.#drained(timeout * 1000, closed))) {
-      this.#stopping = true;
+    const isDrained = await this.#drained(timeout * 1000, closed);
+    this.#stopping = true;
+    if (!isDrained && this.#running.size > 0) {
       this.#parts.logger.warn({ running: this.#running.size }, 'stopped while tasks were running');
       for (const attempt of this.#running) attempt.stop();
       await this.#drained(obeyTimeout, closed);
       for (const attempt of this.#running) attempt.handBack();
     }
-    this.#stopping = true;
-    await this.#drained(closeTimeout, closed);
+    // The time of the caller is over, so only a Redis that answers gets more of it.
+    await untilClosed({ closed, redis: this.#parts.redis, timeout: closeTimeout, isIdle: () => true });
+    for (const { worker } of this.#workers.values()) for (const end of worker.getBackend().unconfirmed) end.abandoned?.();
     this.#output.flush();
     this.#stuck.close();
   }
@@ -325,6 +327,9 @@ export class Executor {
     return this.#running.size === 0 && [...this.#workers.values()].every(({ worker }) => worker.getBackend().isIdle);
   }
 }
+
+const abandoned =
+  'the end of a task was not stored, because Redis did not confirm it before this process stopped; the task counts as one of a crashed worker';
 
 /** Why an attempt no longer has its task. */
 function whyLost(isGone: boolean): string {
