@@ -2,6 +2,7 @@
 // how to start both.
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
+import { setTimeout } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import Koa from 'koa';
 import { taskAdmin } from 'koa-taskflow';
@@ -30,7 +31,9 @@ async function stop() {
   server.close();
   server.closeAllConnections();
   await tasks.close();
-  await Promise.all(queues.map((queue) => queue.close()));
+  // While Redis is unreachable, BullMQ waits for it before it closes a queue.
+  await Promise.race([Promise.all(queues.map((queue) => queue.close())), setTimeout(1000)]);
+  process.exit();
 }
 process.once('SIGTERM', stop).once('SIGINT', stop);
 

@@ -45,7 +45,9 @@ flows.on('error', report);
 
 async function stop() {
   console.log('Stopping. Press Ctrl+C again to stop at once.');
-  await Promise.all([...workers, mail, pages, flows].map((each) => each.close()));
+  // While Redis is unreachable, BullMQ waits for it before it closes anything.
+  await Promise.race([Promise.all([...workers, mail, pages, flows].map((each) => each.close())), setTimeout(3000)]);
+  process.exit();
 }
 process.once('SIGTERM', stop).once('SIGINT', stop);
 

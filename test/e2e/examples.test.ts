@@ -2,6 +2,7 @@ import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { ask } from '../helpers/client.js';
 import { type Child, startProcess } from '../helpers/process.js';
+import { hasRedis, RedisServer } from '../helpers/redis.js';
 import { waitFor } from '../helpers/wait.js';
 
 describe('the example of web and workers', () => {
@@ -38,8 +39,22 @@ describe('the example of web and workers', () => {
       const child = startProcess(process.execPath, [`examples/${script}`], { PORT: port, REDIS_PORT: '1', DATABASE: ':memory:' });
       children.push(child);
       await waitFor(() => child.lines.some((line) => line.startsWith(`Port ${port} is in use.`)));
-      if (script !== 'existing-bullmq/web.js') expect(await child.ended).toBe(1);
+      expect(await child.ended).toBe(1);
       other.close();
     },
   );
+
+  (hasRedis ? it : it.skip)('of existing queues ends with one signal after the connection to Redis is lost', async () => {
+    const redis = await RedisServer.start();
+    const env = { PORT: '0', REDIS_PORT: String(redis.port) };
+    const [web, worker] = ['web.js', 'worker.js'].map((script) =>
+      startProcess(process.execPath, [`examples/existing-bullmq/${script}`], env),
+    ) as [Child, Child];
+    children.push(web, worker);
+    await waitFor(() => web.lines.some((line) => line.startsWith('Redis ')) && worker.lines.includes('working'));
+    await redis.remove();
+    await waitFor(() => web.lines.some((line) => line.includes('cannot be used for the attached queues')));
+    for (const child of [web, worker]) child.process.kill('SIGINT');
+    expect(await Promise.all([web.ended, worker.ended])).toEqual([0, 0]);
+  });
 });

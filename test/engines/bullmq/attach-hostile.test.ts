@@ -229,4 +229,27 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     const child = startProcess(process.execPath, ['--input-type=module', '-e', program]);
     expect([await child.ended, child.lines]).toEqual([0, ['bullmq']]);
   });
+
+  it('hold nothing open after they are closed while Redis is unreachable', async () => {
+    const own = await RedisServer.start();
+    const index = fileURLToPath(new URL('../../../dist/engines/bullmq/index.js', import.meta.url));
+    const program = `
+      import { Queue } from 'bullmq';
+      import { attachQueues } from ${JSON.stringify(index)};
+      const queue = new Queue('mail', { connection: ${JSON.stringify(own.connection)} });
+      const tasks = attachQueues([queue], { logger: false });
+      await tasks.store.set('a', 1, 60);
+      await tasks.describe();
+      console.log('ready');
+      const wait = () => new Promise((resolve) => setTimeout(resolve, 20));
+      while (await tasks.describe().then(() => true, () => false)) await wait();
+      await tasks.close();
+      // BullMQ closes a queue only after Redis has answered.
+      (await queue.getBackend().client).disconnect();
+    `;
+    const child = startProcess(process.execPath, ['--input-type=module', '-e', program]);
+    await waitFor(() => child.lines.includes('ready'));
+    await own.remove();
+    expect([await child.ended, child.lines]).toEqual([0, ['ready']]);
+  });
 });
