@@ -1,4 +1,5 @@
 import { kindOf, quote } from '../show-value.js';
+import { isName, nameAccepted } from '../tasks/names.js';
 
 /*
  * Checks of the client's arguments that the server cannot make: a value that is `undefined` is left out of the address or the
@@ -12,8 +13,8 @@ function invalid(message: string): TypeError {
 /** Encodes one segment of an address. @throws TypeError with code INVALID_INPUT if the value cannot be one segment. */
 export function segment(name: string, value: unknown): string {
   // A URL with '.' or '..' as a part is the URL of another path.
-  if (typeof value !== 'string' || value === '' || value === '.' || value === '..' || value.length > 400)
-    throw invalid(`${name} is ${quote(value)}; it must be a string of 1 to 400 characters`);
+  if (typeof value !== 'string' || value === '.' || value === '..' || !isName(value))
+    throw invalid(`${name} is ${quote(value)}; it must be ${nameAccepted}`);
   return encodeURIComponent(value);
 }
 

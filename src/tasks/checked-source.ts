@@ -1,13 +1,14 @@
 import { numberOption, outOfRange, stringOption, wrongType } from '../options.js';
 import type { Aggregates as EngineAggregates, EngineReader } from './engine.js';
+import { mostNameBytes } from './names.js';
 import { readDetailQuery, readFailureQuery, readFindQuery, readLinesQuery, readRangeQuery } from './read-queries.js';
 import type { Aggregates, TaskReader } from './source.js';
 
-/** Reads an id of a task: any text of 1 to 400 characters, since an unknown one is no error. */
+/** Reads an id of a task: any text that could be one, since an unknown one is no error. */
 function idArgument(id: unknown): string {
-  const accepted = 'the id of a task: a string of 1 to 400 characters';
+  const accepted = `the id of a task: a string of 1 to ${mostNameBytes.toLocaleString('en')} characters`;
   if (id === undefined) throw wrongType('id', id, accepted);
-  return stringOption('id', id, '', { accepted, maxLength: 400 });
+  return stringOption('id', id, '', { accepted, maxLength: mostNameBytes });
 }
 
 const kinds: readonly (keyof Aggregates)[] = ['pulse', 'metrics', 'failures', 'workers', 'waits', 'histograms'];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
 import { quote } from '../show-value.js';
+import { isName, mostNameBytes, nameAccepted } from './names.js';
 import { isTaskId } from './task-id.js';
 import { readTime } from './time-text.js';
 import { logLevels, type TaskStatus, taskStatuses } from './types.js';
@@ -26,6 +27,13 @@ export const words = (max: number) => {
     .max(max, { error: message })
     .regex(/^[^\0]*$/, { error: 'must not contain NUL characters' });
 };
+
+/** A name of a task, a queue or a schedule. A longer one than can be defined here may be BullMQ's. */
+export const name = z
+  .string({ error: `must be ${nameAccepted}` })
+  .min(1, { error: `must be ${nameAccepted}` })
+  .max(mostNameBytes, { error: `must be ${nameAccepted}` })
+  .refine(isName, { error: `must be ${nameAccepted}` });
 
 /** Makes a schema of one of some words. */
 export const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
@@ -73,8 +81,8 @@ export const filters = {
     )
     .optional(),
   /** Name of the task. */
-  name: words(128).optional(),
-  queue: words(128).optional(),
+  name: name.optional(),
+  queue: name.optional(),
   /** Tags that the task has, all of them: one, or a list. Each is a key, or `key:value`. */
   tag: z
     .preprocess(
@@ -91,7 +99,7 @@ export const filters = {
     .regex(/^[0-9a-f]{16}$/, { error: 'must be the 16 hexadecimal digits of a kind of failure' })
     .optional(),
   /** Name of the schedule that made the task. */
-  schedule: words(128).optional(),
+  schedule: name.optional(),
   /** Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an id. */
   q: words(200).optional(),
   /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */
@@ -169,7 +177,7 @@ export const rangeQuery = strict({
 /** `GET P/failures`. */
 export const failureQuery = strict({
   /** Name of the task. */
-  name: words(128).optional(),
+  name: name.optional(),
   /** Seen at or after this time. */
   from: time.optional(),
   /** Groups of a page, 1 to 500. Default 50. */
@@ -183,14 +191,14 @@ const anId = 'must be the id of a task';
 /** Makes a schema of a list of ids of tasks. */
 export const ids = (min: number, max: number) =>
   z
-    .array(z.string({ error: anId }).min(1, { error: anId }).max(400, { error: anId }), {
+    .array(z.string({ error: anId }).min(1, { error: anId }).max(mostNameBytes, { error: anId }), {
       error: 'must be a list of ids of tasks',
     })
     .min(min, { error: 'must have at least one id' })
     .max(max, { error: `must have at most ${max.toLocaleString('en')} ids` });
 
 /** The id of one task. */
-export const taskId = z.string({ error: anId }).max(400, { error: anId }).refine(isTaskId, { error: anId });
+export const taskId = z.string({ error: anId }).max(mostNameBytes, { error: anId }).refine(isTaskId, { error: anId });
 
 const chosen = "must be an object of conditions, as in a list, or 'all' to select every task";
 const unchosen = "has no condition; it must have at least one, or be 'all' to select every task";
@@ -228,24 +236,21 @@ const toTasks = {
   /** Conditions as in `find`, or `'all'`. The command applies to the oldest 10,000 matching tasks. */
   filter: commandFilter.optional(),
 };
-const queue = words(128);
-/** Longer than the name of a queue: that of a BullMQ job scheduler has its queue's name in front. */
-const schedule = words(400);
 
 /** What each command may have, by its action. Which targets exclude each other is checked in `read-command.ts`. */
 export const commands = {
   cancel: strict({ action: z.literal('cancel'), ...toTasks }),
   delete: strict({ action: z.literal('delete'), ...toTasks }),
   retry: strict({ action: z.literal('retry'), ...toTasks, spread: spread.optional() }),
-  run: strict({ action: z.literal('run'), ...toTasks, schedule: schedule.optional() }),
+  run: strict({ action: z.literal('run'), ...toTasks, schedule: name.optional() }),
   rerun: strict({
     action: z.literal('rerun'),
     ids: ids(0, 10_000),
     args: z.array(z.unknown(), { error: 'must be a list of arguments' }).optional(),
   }),
-  pause: strict({ action: z.literal('pause'), queue: queue.optional(), schedule: schedule.optional() }),
-  resume: strict({ action: z.literal('resume'), queue: queue.optional(), schedule: schedule.optional() }),
-  remove: strict({ action: z.literal('remove'), schedule }),
+  pause: strict({ action: z.literal('pause'), queue: name.optional(), schedule: name.optional() }),
+  resume: strict({ action: z.literal('resume'), queue: name.optional(), schedule: name.optional() }),
+  remove: strict({ action: z.literal('remove'), schedule: name }),
 };
 
 /** The actor of a command, and its safeguards. */

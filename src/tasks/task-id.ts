@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import { isName } from './names.js';
 
 /** Random bytes are drawn in one go for many ids: a draw costs as much as all the rest. */
 const pool = Buffer.alloc(4096);
@@ -51,10 +52,10 @@ export function timeOfTaskId(id: string): number {
 /** The form of the ids made here. */
 const taskIdPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** The form of the id of a job that another engine made: `queue:jobId`. */
-const jobKeyPattern = /^[^:\p{C}]{1,128}:[^\p{C}]{1,256}$/u;
-
-/** Whether a text has the form of a task's id, or of that of a job of an attached queue. */
+/**
+ * Whether a text has the form of a task's id, or of that of a job that another program added: `queue:jobId`. BullMQ takes any
+ * name of a queue without a colon, and any id.
+ */
 export function isTaskId(text: string): boolean {
-  return taskIdPattern.test(text) || jobKeyPattern.test(text);
+  return taskIdPattern.test(text) || (/^[^:]+:./s.test(text) && isName(text));
 }

@@ -83,6 +83,8 @@ export const wholeView: View = {
 
 const aTime = /^(-\d{1,6}[smhd]|\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?)$/;
 const text = (most: number) => (value: string) => value.length > 0 && value.length <= most;
+/** Longest id or name in an address. BullMQ does not bound them. */
+const longestName = 4096;
 const among = (values: readonly string[]) => (value: string) => values.includes(value);
 const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, ''));
 
@@ -90,17 +92,17 @@ const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, '
 const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean> = {
   view: among(pages),
   status: among(statuses),
-  name: text(128),
-  queue: text(128),
+  name: text(longestName),
+  queue: text(longestName),
   tag: (value) => /^[^:]{1,64}(:.{1,256})?$/su.test(value),
   fingerprint: (value) => /^[0-9a-f]{16}$/.test(value),
-  schedule: text(128),
+  schedule: text(longestName),
   q: text(200),
   from: (value) => aTime.test(value),
   to: (value) => aTime.test(value),
   sort: isSort,
   cursor: text(2000),
-  task: (value) => /^[\w:.-]{1,256}$/.test(value),
+  task: text(longestName),
   tab: among(tabs),
   attempt: (value) => /^[1-9]\d{0,5}$/.test(value),
   tz: isZone,

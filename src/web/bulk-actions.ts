@@ -11,8 +11,8 @@ import { type Acting, type ActionParts, actionRoute, control, readAction, told }
 import type { bulkAnswer } from './answers.js';
 import { loadSchemas, readHistoryQuery } from './query.js';
 
-/** Bytes of a body that names a thousand tasks. */
-const bulkBytes = 128 * 1024;
+/** Bytes of a body that names a thousand tasks with usual ids, or about 500 with the longest ones. */
+const bulkBytes = 2 * 1024 * 1024;
 
 type BulkAnswer = z.output<typeof bulkAnswer>;
 

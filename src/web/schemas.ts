@@ -8,6 +8,7 @@ import {
   ids,
   listQuery,
   metricsQuery,
+  name,
   oneOf,
   reason,
   spread,
@@ -83,7 +84,7 @@ export const bulkRetryBody = strict({ ids: requestIds, spread: spread.optional()
 /** Body of `POST P/retry-failed`. */
 export const retryFailedBody = strict({
   since: time,
-  name: words(128).optional(),
+  name: name.optional(),
   spread: spread.optional(),
   expect: expect.optional(),
   dryRun: dryRun.optional(),

@@ -1,5 +1,6 @@
 import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
+import { isName, nameAccepted } from '../tasks/names.js';
 import type { Command, TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
@@ -38,7 +39,7 @@ const participles = { retry: 'retried', cancel: 'cancelled', rerun: 'run again',
 
 async function onTask(acting: Acting, action: keyof typeof participles, id: string): Promise<void> {
   const { ctx } = acting;
-  const { task } = await told(acting, action, { tasks: [id.slice(0, 64)] }, async () => {
+  const { task } = await told(acting, action, { tasks: [isTaskId(id) ? id : id.slice(0, 64)] }, async () => {
     const command = await readTaskAction(acting, action, id);
     if (!isTaskId(id)) throw unknownTask(id);
     const [result] = (await control(acting, command)).results;
@@ -53,7 +54,8 @@ async function onTask(acting: Acting, action: keyof typeof participles, id: stri
   });
   ctx.body = task;
   ctx.status = action === 'rerun' ? 201 : 202;
-  if (action === 'rerun') ctx.set('Location', ctx.originalUrl.replace(/[^/]*\/rerun(\?.*)?$/, task.id));
+  if (action === 'rerun')
+    ctx.set('Location', ctx.originalUrl.replace(/[^/]*\/rerun(\?.*)?$/, encodeURIComponent(task.id).replaceAll('%3A', ':')));
 }
 
 async function readTaskAction(acting: Acting, action: keyof typeof participles, id: string): Promise<Command> {
@@ -67,11 +69,10 @@ async function readTaskAction(acting: Acting, action: keyof typeof participles, 
 }
 
 async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string): Promise<void> {
-  await told(acting, action, { detail: { queue: queue.slice(0, 128) } }, async () => {
+  await told(acting, action, { detail: { queue: shownName(queue) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
-    if (!couldBeName(queue, 128))
-      throw new TaskflowError('INVALID_INPUT', 'The name of a queue has 1 to 128 characters, none of them a NUL.');
+    if (!isName(queue)) throw new TaskflowError('INVALID_INPUT', `The name of a queue must be ${nameAccepted}.`);
     await control(acting, { action, queue });
     return {};
   });
@@ -80,10 +81,10 @@ async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string
 }
 
 async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run' | 'remove', schedule: string): Promise<void> {
-  const { task } = await told(acting, action, { detail: { schedule: schedule.slice(0, 128) } }, async () => {
+  const { task } = await told(acting, action, { detail: { schedule: shownName(schedule) } }, async () => {
     const { reasonBody } = await loadSchemas();
     await readAction(acting, reasonBody);
-    if (!couldBeName(schedule, 400)) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
+    if (!isName(schedule)) throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
     const [result] = (await control(acting, { action, schedule })).results;
     return result?.ok ? { task: result.task, told: { tasks: [result.task.id] } } : { task: undefined };
   });
@@ -91,6 +92,7 @@ async function onSchedule(acting: Acting, action: 'pause' | 'resume' | 'run' | '
   acting.ctx.status = 202;
 }
 
-function couldBeName(text: string, maxLength: number): boolean {
-  return text.length > 0 && text.length <= maxLength && !text.includes('\0');
+/** A name as the audit shows it: what cannot be one is cut. */
+function shownName(text: string): string {
+  return isName(text) ? text : text.slice(0, 128);
 }

@@ -53,6 +53,7 @@ describe('The arguments of the client', () => {
     ['a list', [id]],
     ['an object', {}],
     ['a million characters', huge],
+    ['half a surrogate pair', 'a\ud800'],
   ];
   const byName = ['get', 'logs', 'retry', 'cancel', 'run', 'rerun', 'endSession'] as const;
   const alsoByName = ['pauseQueue', 'resumeQueue', 'pauseSchedule', 'resumeSchedule', 'runSchedule'] as const;

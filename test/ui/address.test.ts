@@ -17,6 +17,15 @@ describe('the address of a view', () => {
     expect(isFiltered(readView('?tag=tenant:7').view)).toBe(true);
   });
 
+  it('opens a job of BullMQ by any id, and lists by any name', () => {
+    const [task, name] = ['mäil:order/1 👩‍👩‍👧', 'n'.repeat(300)];
+    expect(readView(`?${new URLSearchParams({ task, name, queue: name, schedule: name })}`)).toMatchObject({
+      view: { task, name, queue: name, schedule: name },
+      refused: [],
+    });
+    expect(readView(`?task=${'a'.repeat(5000)}`).refused).toEqual(['task']);
+  });
+
   it('keeps what it does not know, and names what means nothing', () => {
     const { view, refused } = readView('?utm=mail&status=odd&sort=up&tz=Mars/Base&attempt=0&fingerprint=x&view=tasks&__proto__=1');
     expect(refused).toEqual(['status', 'sort', 'tz', 'attempt', 'fingerprint']);

@@ -39,8 +39,12 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     return keep(await serve(app));
   }
 
-  it('take ids of jobs as they are, whatever stands in them', async () => {
-    const ids = ['order/42?x=1&y=#2', 'é ü 漢字', '..%2f..', "'; DROP TABLE task; --", 'a'.repeat(200)];
+  it.each([
+    ['a short', 'orders'],
+    ['a long', 'ö'.repeat(300)],
+  ])('take ids of jobs as they are in a queue with %s name', async (_case, name) => {
+    queue = keep(new Queue(name, { connection: redis.connection }));
+    const ids = ['order/42?x=1&y=#2', 'é ü 漢字', '..%2f..', "'; DROP TABLE task; --", '👩‍👩‍👧\t\u200b', 'a'.repeat(3000)];
     for (const jobId of ids) await queue.add('odd', { jobId }, { jobId });
     const { url } = await admin(attach());
     for (const jobId of ids) {
@@ -58,13 +62,38 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect(await queue.getJobCountByTypes('wait')).toBe(0);
   });
 
-  it.each(['nothing', 'other:1', `${'q'.repeat(200)}:1`, 'q\u0000:1', ':1', 'q:', '../x:1'])(
-    'answer 404 for what is no job of theirs: %j',
-    async (id) => {
-      const { url } = await admin(attach());
-      expect((await ask(`${url}/tasks/${encodeURIComponent(id)}`)).status).toBe(404);
-    },
-  );
+  it('are found by names that are longer than those of tasks, and paused, and run again', async () => {
+    const [name, jobName] = [`${'ö'.repeat(200)}/€`, 'j'.repeat(300)];
+    queue = keep(new Queue(name, { connection: redis.connection }));
+    const worker = keep(new Worker(name, async () => 1, { connection: redis.connection }));
+    await queue.add(jobName, 1, { jobId: 'ä:ö:€' });
+    const { url } = await admin(attach());
+    const list = `${url}/tasks?${new URLSearchParams({ queue: name, name: jobName, status: 'success' })}`;
+    await waitFor(async () => ((await ask(list)).json as { total: number }).total === 1);
+    await worker.close();
+    const post = (path: string) => ask(`${url}/tasks${path}`, { method: 'POST' });
+    expect((await post(`/queues/${encodeURIComponent(name)}/pause`)).status).toBe(202);
+    expect(await queue.isPaused()).toBe(true);
+    const answer = await post(`/${encodeURIComponent(`${name}:ä:ö:€`)}/rerun`);
+    const { id } = answer.json as { id: string };
+    expect(answer.status).toBe(201);
+    const made = await ask(new URL(String(answer.headers.get('location')), url).href);
+    expect(made.json).toMatchObject({ id, name: jobName, queue: name });
+  });
+
+  it.each([
+    ['a word', 'nothing'],
+    ['a job of another queue', 'other:1'],
+    ['a job of another queue with a long name', `${'q'.repeat(200)}:1`],
+    ['more than 4,096 bytes', `q:${'é'.repeat(2100)}`],
+    ['a NUL', 'q\u0000:1'],
+    ['a job without a queue', ':1'],
+    ['a queue without a job', 'q:'],
+    ['a path', '../x:1'],
+  ])('answer 404 for what is no job of theirs: %s', async (_case, id) => {
+    const { url } = await admin(attach());
+    expect((await ask(`${url}/tasks/${encodeURIComponent(id)}`)).status).toBe(404);
+  });
 
   it('show hostile names and errors as they are, cut where they are long', async () => {
     const name = '<img src=x onerror=alert(1)>';
