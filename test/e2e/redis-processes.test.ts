@@ -48,11 +48,11 @@ import { sleep, waitFor } from '../helpers/wait.js';
     await tasks.start({ run: false });
     await on.startedWorkers(2);
     expect(tasks.promises.longestBlock).toBe(20);
-    const id = await tasks.define<[ms: number]>('stuck').enqueue(14_000);
+    const id = await tasks.define<[ms: number]>('stuck').enqueue(10_000);
     await waitFor(async () => (await tasks.get(id))?.status === 'running');
-    await sleep(12);
+    await sleep(8);
     expect(await tasks.get(id)).toMatchObject({ status: 'running', attempt: 1 });
-    expect((await tasks.aggregate('workers')).filter(({ lastSign }) => lastSign > 8)).toHaveLength(1);
+    expect((await tasks.aggregate('workers')).filter(({ lastSign }) => lastSign > 6)).toHaveLength(1);
     await waitFor(async () => (await tasks.get(id))?.status === 'success');
     expect((await tasks.get(id))?.attempts).toHaveLength(1);
   });
@@ -67,7 +67,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     await waitFor(async () => (await tasks.get(id))?.status === 'cancelled');
   });
 
-  it('lose nothing that resolved when the Redis is stopped for a minute under load, and go on by themselves', async () => {
+  it('lose nothing that resolved when the Redis is stopped for longer than a lock lasts under load, and go on by themselves', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = on.manager(logger);
     await tasks.start({ run: false });
@@ -96,7 +96,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     await on.redis.stop();
     await sleep(2);
     await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
-    await sleep(58);
+    await sleep(22);
     const [before, seenBefore] = [stored.length, seen];
     await on.redis.start();
     await waitFor(() => stored.length > before + 200);
@@ -110,7 +110,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     expect(said.filter((text) => /Redis is unreachable/.test(text))).toHaveLength(1);
     expect(said.filter((text) => /Redis is reachable again/.test(text))).toHaveLength(1);
     expect(said.length).toBeLessThan(8);
-  }, 150_000);
+  });
 
   it('store tasks as jobs that any BullMQ tool sees with name, arguments, result and error', async () => {
     const tasks = on.manager();

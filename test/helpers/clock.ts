@@ -45,3 +45,18 @@ export function settableClock(): { set(seconds: number): void; pass(seconds: num
     },
   };
 }
+
+/**
+ * Holds each new timer of exactly so many milliseconds: it runs when the test calls it. All other timers run by themselves.
+ * Undo with `jest.restoreAllMocks()`.
+ */
+export function heldTimers(start: 'setTimeout' | 'setInterval', delay: number): (() => void)[] {
+  const held: (() => void)[] = [];
+  const real = globalThis[start];
+  jest.spyOn(globalThis, start).mockImplementation(((run: () => void, ms?: number, ...args: []) => {
+    if (ms === delay) held.push(run);
+    // The code that is tested can clear this timer, and it does nothing.
+    return real(ms === delay ? () => {} : run, ms, ...args);
+  }) as never);
+  return held;
+}

@@ -300,12 +300,12 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     });
     run.schedule('often', slow, { every: 1, args: [0] });
     await Promise.all([shown.start({ run: false }), run.start()]);
-    const ids = await Promise.all([0.1, 3, 20].map((seconds) => slow.enqueue(seconds)));
+    const ids = await Promise.all([0.1, 3, 12].map((seconds) => slow.enqueue(seconds)));
     await waitFor(async () => (await shown.get(ids[2] ?? ''))?.status === 'running');
     await shown.find({ limit: 5 });
     redis.signal('SIGSTOP');
-    // Much longer than a lock, and than Redis is waited for.
-    await sleep(15);
+    // Longer than a lock, and than the engine waits for Redis.
+    await Promise.all([sleep(8), waitFor(() => said(web.lines).length === 1 && said(worker.lines).length === 1, 20)]);
     redis.signal('SIGCONT');
     for (const id of ids) await whenBack(async () => (await shown.get(id))?.status === 'success');
     expect(runs.filter((id) => ids.includes(id)).sort()).toEqual([...ids].sort());

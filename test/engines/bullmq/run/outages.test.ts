@@ -26,11 +26,11 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
       const workers = [await processes.worker(), await processes.worker()];
       await tasks.start({ run: false });
       const once = tasks.define<[number]>('once');
-      const ids = await Promise.all([200, 3000, 8000].map((ms) => once.enqueue(ms)));
+      const ids = await Promise.all([200, 1500, 4500].map((ms) => once.enqueue(ms)));
       await waitFor(() => workers.flatMap((each) => said(each, 'began')).length === 3);
       await away();
       // Longer than a lock lasts.
-      await sleep(4);
+      await sleep(2.5);
       await back();
       for (const id of ids) await inState(tasks, id, 'success');
       expect(workers.flatMap((each) => said(each, 'began')).sort()).toEqual([...ids].sort());
