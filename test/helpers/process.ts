@@ -6,7 +6,7 @@ export interface Child {
   process: ChildProcess;
   /** Lines it has written so far. */
   lines: string[];
-  /** Resolves with its exit code, or with the signal that ended it. */
+  /** Resolves with its exit code, or with the signal that ended it, once all that it wrote is in `lines`. */
   ended: Promise<number | string>;
 }
 
@@ -23,7 +23,7 @@ export function startProcess(command: string, args: readonly string[], env: Reco
   };
   child.stdout.on('data', take);
   child.stderr.on('data', take);
-  const ended = new Promise<number | string>((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')));
+  const ended = new Promise<number | string>((resolve) => child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown')));
   return { process: child, lines, ended };
 }
 

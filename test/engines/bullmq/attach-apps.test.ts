@@ -49,7 +49,11 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
         headers: { 'content-type': 'application/json', origin: url },
         body: JSON.stringify({ username: 'admin', password: tried }),
       });
-    const signIn = async (): Promise<string> => String(((await login()).json as { token?: unknown }).token);
+    const signIn = async (): Promise<string> => {
+      const answer = await login();
+      expect(answer).toMatchObject({ status: 200, json: { token: expect.any(String) } });
+      return (answer.json as { token: string }).token;
+    };
     return { call, login, signIn, errors: () => log.lines.filter(({ level }) => Number(level) >= 50) };
   }
 
