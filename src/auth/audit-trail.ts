@@ -58,7 +58,7 @@ export function auditedAccess(access: Access | undefined, { store, path, auditRe
   const trail = auditTrail({ store, path, retentionDays, logger: loggerOption('logger', logger) });
   if (access === undefined) return openAccess(trail);
   if (access.record && access.audit) return access;
-  const { loginUrl, logoutUrl, ended, describe, strategies, cookieName } = access;
+  const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName } = access;
   // Methods of the app's object keep their own `this`.
   return {
     ...trail,
@@ -66,6 +66,7 @@ export function auditedAccess(access: Access | undefined, { store, path, auditRe
     ...(loginUrl && { loginUrl: loginUrl.bind(access) }),
     ...(logoutUrl && { logoutUrl: logoutUrl.bind(access) }),
     ...(ended && { ended: ended.bind(access) }),
+    ...(usable && { usable: usable.bind(access) }),
     ...(describe && { describe: describe.bind(access) }),
     ...(strategies && { strategies: strategies.bind(access) }),
     ...(cookieName && { cookieName: cookieName.bind(access) }),

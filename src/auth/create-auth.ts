@@ -140,6 +140,8 @@ export interface AuthParts {
   idleTimeout: number | undefined;
   maxSessions: number;
   trustedOrigins: readonly string[];
+  /** `undefined` if the store is this login's. Otherwise rejects with STORE_UNAVAILABLE if it belongs to another app. */
+  ownStore: () => Promise<void> | undefined;
   /** Where the style of the login's pages is served, as the browser sees it. */
   assets: (ctx: Context) => string | undefined;
 }
@@ -203,6 +205,7 @@ export function createAuth(options: AuthOptions): Auth {
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
+      await own.ownStore();
       const session = await currentSession(ctx, auth, own);
       return session && { name: session.username, roles: session.roles, strategy: session.strategy, ambient: isAmbient(ctx, auth) };
     },
@@ -215,6 +218,7 @@ export function createAuth(options: AuthOptions): Auth {
     describe: loginPaths,
     strategies: () => own.registry.names(),
     cookieName: (ctx) => own.cookies.session.nameFor(ctx),
+    usable: async () => own.ownStore(),
     ended: (ctx) => endSignal(ctx, auth, own),
     ...trail,
     async signOutEverywhere(strategy, username) {
@@ -268,12 +272,9 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   const users = knownUsers(registry, keysFor('session version'));
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
+  const owners = keysFor('store owner').map((key) => macOf(key, mount.path));
   // A random key tells nothing of the app.
-  if (given.secretKey !== undefined)
-    store.claim?.(
-      mount.path,
-      keysFor('store owner').map((key) => macOf(key, mount.path)),
-    );
+  const ownStore = given.secretKey === undefined ? undefined : store.claim?.(mount.path, owners);
   return {
     mount,
     registry,
@@ -297,6 +298,7 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
     idleTimeout,
     maxSessions: numberOption('maxSessions', given.maxSessions, 100, { min: 1, max: 10_000, integer: true }),
     trustedOrigins: trustedOriginsOption('trustedOrigins', given.trustedOrigins),
+    ownStore: ownStore ?? (() => undefined),
   };
 }
 

@@ -39,18 +39,18 @@ interface LoginForm {
 export function loginRoutes(auth: Auth): Middleware {
   const parts = partsOf(auth);
   const assets = builtAssets();
-  const routes: Route[] = [
-    { method: 'GET', path: '/auth/login', need: 'public', errors: 'page', handler: (ctx) => showLogin(ctx, auth, parts) },
-    { method: 'POST', path: '/auth/login', need: 'public', errors: 'form', handler: (ctx) => login(ctx, auth, parts) },
-    {
-      method: 'GET',
-      path: '/auth/logout',
-      need: 'public',
-      errors: 'page',
-      head: false,
-      handler: (ctx) => logout(ctx, parts, 302),
+  const open = (handle: (ctx: Context) => Promise<void>): Pick<Route, 'need' | 'handler'> => ({
+    need: 'public',
+    handler: async (ctx) => {
+      await parts.ownStore();
+      await handle(ctx);
     },
-    { method: 'POST', path: '/auth/logout', need: 'public', errors: 'form', handler: (ctx) => logout(ctx, parts, 303) },
+  });
+  const routes: Route[] = [
+    { method: 'GET', path: '/auth/login', errors: 'page', ...open((ctx) => showLogin(ctx, auth, parts)) },
+    { method: 'POST', path: '/auth/login', errors: 'form', ...open((ctx) => login(ctx, auth, parts)) },
+    { method: 'GET', path: '/auth/logout', errors: 'page', head: false, ...open((ctx) => logout(ctx, parts, 302)) },
+    { method: 'POST', path: '/auth/logout', errors: 'form', ...open((ctx) => logout(ctx, parts, 303)) },
     { method: 'GET', path: '/auth/assets/:file', need: 'public', handler: (ctx, { params }) => assets.send(ctx, params.file ?? '') },
     ...sessionRoutes(auth, parts),
   ];

@@ -83,9 +83,9 @@ function tokensOf(ctx: Context, { cookies }: AuthParts, bearer: string | undefin
 function findSession(ctx: Context, parts: AuthParts, bearer: string | undefined): Found | Promise<Found> {
   const candidates = candidatesIn(ctx, parts, tokensOf(ctx, parts, bearer));
   if (candidates.length === 0) return undefined;
-  const following = parts.revocations.ready();
   const choose = (): Found | Promise<Found> => chosen(ctx, parts, candidates, bearer === undefined);
-  return following ? following.then(choose) : choose();
+  const [owned, following] = [parts.ownStore(), parts.revocations.ready()];
+  return owned || following ? Promise.all([owned, following]).then(choose) : choose();
 }
 
 /** The sessions whose tokens are valid at this time, revoked or not; of several tokens of one session the newest. */

@@ -33,5 +33,6 @@ export async function askStore<T>(call: () => Promise<T>): Promise<T> {
 
 /** What is thrown where nobody can say whether a session still holds. */
 export function storeUnavailable(cause?: unknown): TaskflowError {
-  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, reported: isReported(cause) });
+  const detail = cause instanceof TaskflowError ? cause.detail : undefined;
+  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, detail, reported: isReported(cause) });
 }

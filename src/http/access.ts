@@ -74,6 +74,8 @@ export interface Access {
    * without a word about the session, so that clients come back.
    */
   ended?(ctx: Context): AbortSignal;
+  /** Rejects if the login can serve no request, such as when its store belongs to another app. `GET P/health` then answers 503. */
+  usable?(): Promise<void>;
   /** The paths of the login's own routes under that mount, as OpenAPI path items, for `GET P/openapi.json`. */
   describe?(mount: string): object;
   /**

@@ -272,7 +272,15 @@ export const auditPage = z.strictObject({ items: z.array(auditEvent), nextCursor
   Page<AuditEvent>
 >;
 
-export const health = z.strictObject({ status: z.enum(['ok', 'unavailable']) });
+/** A code of an error. */
+const errorCode = z.enum(errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]]);
+
+export const health = z.strictObject({
+  status: z.enum(['ok', 'unavailable']),
+  /** Why the tasks or the login cannot be used; absent if they can. */
+  code: errorCode.optional(),
+  detail: z.string().optional(),
+});
 
 /** RFC 9457. */
 export const problem = z.strictObject({
@@ -281,7 +289,7 @@ export const problem = z.strictObject({
   status: z.int(),
   detail: z.string(),
   requestId: z.string(),
-  code: z.enum(errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]]),
+  code: errorCode,
   /** What was asked may have been done, in full or in part. */
   maybeDone: z.literal(true).optional(),
 });

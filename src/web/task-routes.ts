@@ -4,6 +4,7 @@ import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import type { Access } from '../http/access.js';
 import { ignoreCuts } from '../http/cut.js';
+import { toTaskflowError } from '../http/problem.js';
 import { type Route, routeTable } from '../http/routes.js';
 import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
@@ -63,7 +64,7 @@ export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Midd
     { ...show('/audit/export', (ctx) => exportTrail(ctx, web.access)), gives: ['text/csv', 'application/x-ndjson'] },
     { ...show('/export', (ctx) => exportList(ctx, source)), gives: ['text/csv', 'application/x-ndjson'] },
     show('/openapi.json', (ctx) => openApi(ctx, web)),
-    { ...show('/health', (ctx) => health(ctx, source)), need: 'public' },
+    { ...show('/health', (ctx) => health(ctx, source, web.access)), need: 'public' },
     // Answered by whoever mounts the stream; here it is only known, so that it is no task's id.
     { method: 'GET', path: '/dashboard/stream', need: 'viewer', handler: notMounted },
     { method: 'GET', path: '/dashboard', need: 'page', handler: notMounted },
@@ -150,13 +151,15 @@ function auditOf(access: Access): NonNullable<Access['audit']> {
   return access.audit.bind(access);
 }
 
-async function health(ctx: Context, tasks: TaskSource): Promise<object> {
-  const well = await tasks.describe().then(
-    () => true,
-    () => false,
-  );
-  ctx.status = well ? 200 : 503;
-  return { status: well ? 'ok' : 'unavailable' };
+async function health(ctx: Context, tasks: TaskSource, access: Access): Promise<object> {
+  try {
+    await Promise.all([tasks.describe(), access.usable?.()]);
+    return { status: 'ok' };
+  } catch (thrown) {
+    const { code, detail } = toTaskflowError(thrown);
+    ctx.status = 503;
+    return { status: 'unavailable', code, ...(detail !== undefined && { detail }) };
+  }
 }
 
 async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boolean): Promise<object> {

@@ -21,6 +21,9 @@ class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
   ended() {
     return this.#name === 'ada' ? signal : AbortSignal.abort();
   }
+  usable() {
+    return Promise.reject(new Error(this.#name));
+  }
   describe(mount: string) {
     return { [mount]: this.#name };
   }
@@ -35,10 +38,11 @@ class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
 const kept = { store: memoryStore(), path: '/tasks', auditRetentionDays: undefined, logger: false } as const;
 
 describe('a login of the app that keeps no audit', () => {
-  it('keeps each of its methods, and the object that the method belongs to', () => {
+  it('keeps each of its methods, and the object that the method belongs to', async () => {
     const access = auditedAccess(new OwnLogin(), kept);
     const ctx = {} as Context;
-    const { who, loginUrl, logoutUrl, ended, describe: describeRoutes, strategies, cookieName, record, audit, ...others } = access;
+    const { who, loginUrl, logoutUrl, ended, usable, describe: describeRoutes, strategies, cookieName, ...rest } = access;
+    const { record, audit, ...others } = rest;
     expect([
       who(ctx),
       loginUrl?.(ctx),
@@ -48,6 +52,7 @@ describe('a login of the app that keeps no audit', () => {
       strategies?.(),
       cookieName?.(ctx),
     ]).toEqual([{ name: 'ada', roles: ['admin'] }, '/login/ada', '/logout/ada', signal, { '/tasks': 'ada' }, ['ada'], 'ada_session']);
+    await expect(usable?.()).rejects.toThrow('ada');
     expect([typeof record, typeof audit, others]).toEqual(['function', 'function', {}]);
   });
 

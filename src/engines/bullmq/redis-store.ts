@@ -1,4 +1,5 @@
 import type { ChainableCommander, Redis } from 'ioredis';
+import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
@@ -7,13 +8,14 @@ import { warnIfVolatile } from './persistence.js';
 import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
-import { StoreOwners } from './store-owners.js';
+import { ForeignStore, StoreOwners } from './store-owners.js';
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
   /**
    * What the names of its keys begin with: 1 to 100 characters without braces and spaces. Two apps on one Redis need different
-   * prefixes: if a login with another `secretKey` uses the store already, every method rejects. Default `koa-taskflow`.
+   * prefixes: if a login with another `secretKey` uses the store at the same path already, every method rejects. Default
+   * `koa-taskflow`.
    */
   prefix?: string | undefined;
   /** The app's pino logger, or `false` for silence. */
@@ -26,6 +28,8 @@ export interface RedisStore extends SharedStore {
   close(): Promise<void>;
 }
 
+/** Milliseconds between two looks whether Redis still says that the store is this app's. */
+const ownerInterval = 1000;
 /** Changes that are told to watchers who were away; past them a watcher begins anew. */
 const keptChanges = 10_000;
 /** Where a log is. */
@@ -150,6 +154,8 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
   redis.once('ready', () => void Promise.all([warnOfEviction(redis, logger), warnIfVolatile(redis, logger)]));
   const changes = new StoreChanges(connectRedis(redis), keys);
   const owners = new StoreOwners(`{${prefix}}:owners`, `${option} ('${prefix}')`);
+  redis.on('ready', () => owners.doubt());
+  let ownerTimer: NodeJS.Timeout | undefined;
   let closed = false;
 
   let away = false;
@@ -159,14 +165,18 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     if (!away && !closed) logger.error({ err: cause }, 'Redis cannot be used for sessions');
     away = true;
     const message = `Redis cannot be used for sessions: ${cause.message}`;
-    return new TaskflowError('STORE_UNAVAILABLE', message, { cause, maybeDone, reported: true });
+    const detail =
+      thrown instanceof ForeignStore
+        ? 'The session store belongs to another app, so this app answers no request. Its log says what to change.'
+        : undefined;
+    return new TaskflowError('STORE_UNAVAILABLE', message, { cause, maybeDone, reported: true, detail });
   };
   const ask = async <T>(command: (redis: Redis) => Promise<T>, isWrite = false): Promise<T> => {
     let isSent = false;
     try {
       if (closed) throw new Error('the store is closed');
       await whenReady(redis);
-      await withinTime(owners.check(redis));
+      if (owners.state !== 'held') await withinTime(owners.check(redis));
       isSent = isWrite;
       const answer = await withinTime(command(redis));
       if (away) logger.info('Redis can be used for sessions again');
@@ -175,6 +185,14 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     } catch (cause) {
       throw unusable(cause, isSent && !isAnswer(cause) && !isUnsent(cause));
     }
+  };
+  /** Whether the store is this app's, or cannot be asked. @throws TaskflowError STORE_UNAVAILABLE if it is another app's. */
+  const checkOwner = async (): Promise<void> => {
+    // A request that needs the store finds out that Redis is unreachable.
+    if (redis.status === 'reconnecting' || redis.status === 'end') return;
+    await ask(async () => undefined).catch((error: unknown) => {
+      if (owners.state === 'foreign') throw error;
+    });
   };
   const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
     const now = Date.now();
@@ -221,12 +239,17 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     ...(option !== undefined && {
       claim(path: string, values: readonly string[]) {
         owners.add({ path, owners: values });
+        const look = (): void => void ask((client) => owners.check(client)).catch(() => undefined);
         // The log has what fails. Otherwise the first request finds out, because a store that is never used must not connect.
-        if (claimsAtOnce) void ask(async () => undefined).catch(() => undefined);
+        if (claimsAtOnce) look();
+        // If Redis loses its data, another app must not take the place of this one.
+        ownerTimer ??= runInEmptyContext(() => setInterval(() => redis.status === 'ready' && look(), ownerInterval).unref());
+        return () => (owners.state === 'held' ? undefined : checkOwner());
       },
     }),
     async close() {
       closed = true;
+      clearInterval(ownerTimer);
       changes.close();
       endConnection(redis);
     },

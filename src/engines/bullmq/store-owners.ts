@@ -7,9 +7,12 @@ interface Claim {
   owners: readonly string[];
 }
 
+/** Another app, with another secret key, uses the store for a login at the same path. */
+export class ForeignStore extends Error {}
+
 /**
- * Stores whose the entries of a path are, unless they are another app's. KEYS: the hash of owners. ARGV: the path, the check
- * values as a list in JSON. A list with one value in common is the same app, which has added or dropped a key.
+ * Stores who owns the entries of a path, unless another app does. KEYS: the hash of owners. ARGV: the path, the check values as
+ * a list in JSON. A list with one value in common is the same app, which has added or dropped a key.
  */
 const claimPath = redisScript(`
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
@@ -27,12 +30,15 @@ return 1
 
 /**
  * Keeps two apps from sharing sessions, revocations, throttle and audit by accident. Processes of one app have a secret key in
- * common, so a store whose owner has another key belongs to another app.
+ * common, so a store whose owner has another key belongs to another app. Redis may lose the claims with all other data, so the
+ * store repeats them on each new connection and every second.
  */
 export class StoreOwners {
   readonly #key: string;
   readonly #setting: string;
-  #claims: readonly Claim[] = [];
+  readonly #claims: Claim[] = [];
+  #state: 'unknown' | 'held' | 'foreign' = 'unknown';
+  #checking: Promise<void> | undefined;
 
   /** @param setting The option that names the store, with its value, for the error message. */
   constructor(key: string, setting: string) {
@@ -40,23 +46,45 @@ export class StoreOwners {
     this.#setting = setting;
   }
 
-  add(claim: Claim): void {
-    this.#claims = [...this.#claims, claim];
+  /** Whether the store is this app's (`held`) or another's, by the last look on this connection. */
+  get state(): 'unknown' | 'held' | 'foreign' {
+    return this.#state;
   }
 
-  /** Claims what has been added since. @throws Error if another app owns one of the paths. */
+  add(claim: Claim): void {
+    this.#claims.push(claim);
+    this.doubt();
+  }
+
+  /** Redis may have other data than at the last look. */
+  doubt(): void {
+    this.#state = 'unknown';
+  }
+
+  /** Repeats the claims. @throws ForeignStore if another app owns one of the paths. */
   async check(redis: Redis): Promise<void> {
-    const [claim, ...others] = this.#claims;
-    if (!claim) return;
-    const { path, owners } = claim;
-    const isOurs = await runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners)]);
-    if (isOurs !== 1)
-      throw new Error(
-        `another app on this Redis, with another secretKey, uses the same ${this.#setting} for its login at '${path}'. ` +
+    if (this.#claims.length === 0) return;
+    this.#checking ??= this.#claimAll(redis).finally(() => {
+      this.#checking = undefined;
+    });
+    await this.#checking;
+  }
+
+  async #claimAll(redis: Redis): Promise<void> {
+    const claims = [...this.#claims];
+    const answers = await Promise.all(
+      claims.map(({ path, owners }) => runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners)])),
+    );
+    const foreign = claims.find((_claim, n) => answers[n] !== 1);
+    if (foreign) {
+      this.#state = 'foreign';
+      throw new ForeignStore(
+        `another app on this Redis, with another secretKey, uses the same ${this.#setting} for its login at '${foreign.path}'. ` +
           'Give each app a value of its own. If this app has a new secretKey, list the old one after it, ' +
-          `or delete the field '${path}' of the Redis hash '${this.#key}'`,
+          `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
       );
-    if (this.#claims[0] === claim) this.#claims = others;
-    await this.check(redis);
+    }
+    // A claim that came meanwhile has yet to be made.
+    this.#state = claims.length === this.#claims.length ? 'held' : 'unknown';
   }
 }

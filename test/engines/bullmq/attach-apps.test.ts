@@ -32,17 +32,18 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
   interface Options extends Pick<TaskAdminOptions, 'secretKey'> {
     namespace?: string;
     password?: string;
+    connection?: RedisServer['connection'];
   }
 
-  async function start(queue: string, { namespace, password = passwordOf(queue), secretKey }: Options) {
+  async function start(queue: string, { namespace, password = passwordOf(queue), secretKey, connection = redis.connection }: Options) {
     const log = recordingLogger();
-    const attached = keep(new Queue(queue, { connection: redis.connection }));
+    const attached = keep(new Queue(queue, { connection }));
     const tasks = keep(attachQueues([attached], { logger: log.logger, namespace }));
     const app = new Koa();
     app.use(taskAdmin(tasks, { auth: ['admin', cheapHash(password)], secretKey, logger: false }));
     const { url } = keep(await serve(app));
-    const call = (path: string, token: string, method = 'GET') =>
-      ask(`${url}/tasks${path}`, { method, headers: { authorization: `Bearer ${token}`, origin: url } });
+    const call = (path: string, token?: string, method = 'GET') =>
+      ask(`${url}/tasks${path}`, { method, headers: { ...(token && { authorization: `Bearer ${token}` }), origin: url } });
     const login = (tried = password) =>
       ask(`${url}/tasks/auth/login`, {
         method: 'POST',
@@ -76,8 +77,13 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     const token = await shop.signIn();
     const bank = await start('bank', { namespace: 'same', secretKey: keys.bank });
     await waitFor(() => bank.errors().length > 0);
-    expect((await bank.login()).json).toMatchObject({ code: 'STORE_UNAVAILABLE' });
-    expect((await bank.call('/auth/sessions', token)).status).not.toBe(200);
+    const login = await bank.login();
+    expect([login.status, login.json]).toMatchObject([503, { code: 'STORE_UNAVAILABLE' }]);
+    for (const path of ['', '/dashboard', '/dashboard/stream', '/auth/login', '/auth/logout', '/auth/session', '/nothing'])
+      expect([path, (await bank.call(path)).status, (await bank.call(path, token)).status]).toEqual([path, 503, 503]);
+    const health = await bank.call('/health');
+    const why = { status: 'unavailable', code: 'STORE_UNAVAILABLE', detail: expect.stringContaining('another app') };
+    expect([health.status, health.json]).toEqual([503, why]);
     expect(bank.errors()).toHaveLength(1);
     expect(JSON.stringify(bank.errors())).toMatch(/namespace of attachQueues/);
     expect(JSON.stringify(bank.errors())).not.toContain(keys.bank);
@@ -85,7 +91,29 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect(shop.errors()).toEqual([]);
     // The way out that the message names.
     await client.hdel('{same}:owners', '/tasks');
+    expect((await bank.call('/health')).status).toBe(200);
     expect((await bank.login()).status).toBe(200);
+  });
+
+  it('keep their places when Redis has lost its data, while no request comes', async () => {
+    const own = await RedisServer.start();
+    keep({ close: () => own.remove() });
+    const shop = await start('shop', { namespace: 'lost', secretKey: keys.shop, connection: own.connection });
+    await shop.signIn();
+    const owner = new Redis(own.connection);
+    keep({ close: async () => owner.disconnect() });
+    const placeOf = (): Promise<string | null> => owner.hget('{lost}:owners', '/tasks').catch(() => null);
+    const before = await placeOf();
+    expect(before).not.toBeNull();
+    await owner.flushall();
+    await waitFor(async () => (await placeOf()) === before);
+    await own.stop();
+    own.forget();
+    await own.start();
+    await waitFor(async () => (await placeOf()) === before);
+    const bank = await start('bank', { namespace: 'lost', secretKey: keys.bank, connection: own.connection });
+    expect((await bank.login()).status).toBe(503);
+    await waitFor(async () => (await shop.login()).status === 200);
   });
 
   it('are one app if they have a secretKey in common, also while it is replaced', async () => {

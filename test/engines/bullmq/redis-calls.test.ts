@@ -115,7 +115,7 @@ const by = { actor: 'ada' };
     const problem = { type: 'about:blank', status: 503, code: 'ENGINE_UNAVAILABLE', requestId: expect.any(String) };
     expect(list.json).toEqual({ ...problem, title: 'Task engine unavailable', detail: 'Redis, which holds the tasks, does not answer.' });
     expect(paused.json).toMatchObject({ ...problem, maybeDone: true });
-    expect(health.json).toEqual({ status: 'unavailable' });
+    expect(health.json).toEqual({ status: 'unavailable', code: 'ENGINE_UNAVAILABLE', detail: expect.any(String) });
     expect(away.json).toEqual({ ...problem, title: 'Task engine unavailable', detail: 'Redis, which holds the tasks, cannot be reached.' });
     for (const { text, headers } of [list, paused, health, away])
       expect(`${text} ${JSON.stringify(headers)}`).not.toMatch(new RegExp(`127\\.0\\.0\\.1:?${on.redis.port}|unspeakable`));
