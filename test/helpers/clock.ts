@@ -46,17 +46,35 @@ export function settableClock(): { set(seconds: number): void; pass(seconds: num
   };
 }
 
+type Timer = 'setTimeout' | 'setInterval';
+type Start = (run: () => void, milliseconds?: number, ...args: unknown[]) => unknown;
+
+function replaceTimer(timer: Timer, replace: (start: Start) => Start): void {
+  const start = globalThis[timer] as Start;
+  jest.spyOn(globalThis, timer).mockImplementation(replace(start) as never);
+}
+
 /**
  * Holds each new timer of exactly so many milliseconds: it runs when the test calls it. All other timers run by themselves.
  * Undo with `jest.restoreAllMocks()`.
  */
-export function heldTimers(start: 'setTimeout' | 'setInterval', delay: number): (() => void)[] {
+export function heldTimers(timer: Timer, delay: number): (() => void)[] {
   const held: (() => void)[] = [];
-  const real = globalThis[start];
-  jest.spyOn(globalThis, start).mockImplementation(((run: () => void, ms?: number, ...args: []) => {
-    if (ms === delay) held.push(run);
-    // The code that is tested can clear this timer, and it does nothing.
-    return real(ms === delay ? () => {} : run, ms, ...args);
-  }) as never);
+  replaceTimer(timer, (start) => (run, milliseconds, ...args) => {
+    if (milliseconds !== delay) return start(run, milliseconds, ...args);
+    held.push(run);
+    // The code under test can clear this timer, which does nothing.
+    return start(() => {}, delay);
+  });
   return held;
+}
+
+/** Runs each new timer of exactly so many milliseconds after a twentieth of them. Undo with `jest.restoreAllMocks()`. */
+export function quickTimers(timer: Timer, delay: number): void {
+  replaceTimer(
+    timer,
+    (start) =>
+      (run, milliseconds, ...args) =>
+        start(run, milliseconds === delay ? delay / 20 : milliseconds, ...args),
+  );
 }

@@ -5,7 +5,7 @@ import { Writer } from '../../../src/engines/embedded/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
 import type { ScheduleState } from '../../../src/tasks/engine.js';
-import { turnableClock } from '../../helpers/clock.js';
+import { quickTimers, turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
@@ -18,10 +18,13 @@ describe('a clock that is set', () => {
   beforeEach(() => {
     folder = temporaryFolder();
     clock = turnableClock();
+    // A timer that waits for a later time looks at the clock so often, and so does an idle worker.
+    quickTimers('setTimeout', 5000);
     tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
   });
   afterEach(async () => {
     await tasks.stop({ timeout: 0.1 });
+    jest.restoreAllMocks();
     jest.useRealTimers();
     folder.remove();
   });
