@@ -81,6 +81,8 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
 
 /** Seconds of one look at the main thread. */
 const stretch = 4;
+/** Milliseconds that a task of the main thread may take. */
+const mostTask = 50;
 
 /** Milliseconds until all is there in a new tab, several times the usual, and by the page's clock until the rows are painted. */
 const mostWait = { all: 3000, painted: 300 };
@@ -122,15 +124,18 @@ async function paintTwice(options: BrowserContextOptions): Promise<{ first: numb
 /** How often it is tried: other tests share the machine, but a page that is slow is slow each time. */
 const mostTries = 10;
 
-/** The longest task of the quietest stretch: other tests share the machine, but a page that is slow is slow in each. */
-async function longestOfQuietest(session: CDPSession, seconds: number): Promise<number> {
-  const longest: number[] = [];
-  for (let left = seconds; left > 0; left -= stretch) {
+/**
+ * The longest task of the first stretch in which none is too long, or else of the quietest: other tests share the machine,
+ * but a page that is slow is slow in each.
+ */
+async function longestOfQuietest(session: CDPSession): Promise<number> {
+  let longest = Number.POSITIVE_INFINITY;
+  for (let tries = mostTries; tries > 0 && longest >= mostTask; tries--) {
     const found = await longestTasks(session, stretch);
     expect(found).toHaveLength(5);
-    longest.push(found[0] ?? Number.POSITIVE_INFINITY);
+    longest = Math.min(longest, found[0] ?? Number.POSITIVE_INFINITY);
   }
-  return Math.min(...longest);
+  return longest;
 }
 
 /** The most of many looks: the page takes in some hundred rows at a time, which are a megabyte, and now and then it has just let go of them. */
@@ -190,19 +195,21 @@ describe('the dashboard of a million tasks', () => {
     const stop = changing(100);
     await board.row('noise').first().waitFor();
     const session = await board.context.newCDPSession(board.page);
-    const longest = await longestOfQuietest(session, 12);
+    const longest = await longestOfQuietest(session);
     await stop();
-    expect(longest).toBeLessThan(50);
+    expect(longest).toBeLessThan(mostTask);
   });
 
-  it('keeps its memory and its speed for half a minute of a thousand changes a second', async () => {
+  it('keeps its memory and its speed for 20 seconds of a thousand changes a second', async () => {
     await board.signIn('?view=tasks');
     await board.hasRows(50);
     const stop = changing(1000);
     const session = await board.context.newCDPSession(board.page);
-    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    await new Promise((resolve) => setTimeout(resolve, 6000));
     const before = await heap(session);
-    const longest = await longestOfQuietest(session, 28);
+    const began = performance.now();
+    const longest = await longestOfQuietest(session);
+    await new Promise((resolve) => setTimeout(resolve, began + 12_000 - performance.now()));
     let after = await heap(session);
     // On a slow machine a heap also holds changes that the page has not shown yet. A leak stays, and grows.
     for (let tries = mostTries; tries > 0 && after / before >= 1.2; tries--) {
@@ -210,7 +217,7 @@ describe('the dashboard of a million tasks', () => {
       after = await heap(session);
     }
     await stop();
-    expect(longest).toBeLessThan(50);
+    expect(longest).toBeLessThan(mostTask);
     expect(after / before).toBeLessThan(1.2);
     expect(board.complaints).toEqual([]);
   });

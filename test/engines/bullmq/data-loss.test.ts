@@ -1,8 +1,9 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { followRevocations } from '../../../src/auth/revocations.js';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
 import { TaskManager } from '../../../src/manager.js';
+import { quickTimers } from '../../helpers/clock.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { eventually, waitFor } from '../../helpers/wait.js';
@@ -11,6 +12,9 @@ const day = 86_400;
 
 (hasRedis ? describe : describe.skip)('a Redis that has lost its data', () => {
   const on = new RedisForEach();
+  // So often a process writes its heartbeat and looks whether Redis still has its data.
+  beforeEach(() => quickTimers('setInterval', 5000));
+  afterEach(() => void jest.restoreAllMocks());
 
   function manager(of: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
     const tasks = new TaskManager({ engine: bullmqEngine({ connection: on.redis.connection, logger: false, ...of }), logger: false });

@@ -1,7 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../src/manager.js';
 import { describeEngine } from '../../../src/testing/index.js';
+import { quickTimers } from '../../helpers/clock.js';
 import { RedisServer } from '../../helpers/redis.js';
 
 let redis: RedisServer;
@@ -10,6 +11,9 @@ let stores = 0;
 beforeAll(async () => {
   redis = await RedisServer.start();
 });
+// So often a process writes how many tasks it runs.
+beforeEach(() => quickTimers('setInterval', 5000));
+afterEach(() => void jest.restoreAllMocks());
 afterAll(() => redis.remove());
 
 describeEngine(
