@@ -34,14 +34,24 @@ export function stoppedClock(): void {
  */
 export function settableClock(): { set(seconds: number): void; pass(seconds: number): void } {
   const { pass: set } = turnableClock();
-  const steady = performance.now.bind(performance);
-  let passed = 0;
-  jest.spyOn(performance, 'now').mockImplementation(() => steady() + passed);
+  const steady = steadyClock();
   return {
     set,
     pass(seconds) {
-      passed += seconds * 1000;
+      steady.pass(seconds);
       set(seconds);
+    },
+  };
+}
+
+/** Lets time pass for `performance.now()` alone. Undo with `jest.restoreAllMocks()`. */
+export function steadyClock(): { pass(seconds: number): void } {
+  const now = performance.now.bind(performance);
+  let passed = 0;
+  jest.spyOn(performance, 'now').mockImplementation(() => now() + passed);
+  return {
+    pass(seconds) {
+      passed += seconds * 1000;
     },
   };
 }

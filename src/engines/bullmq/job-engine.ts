@@ -288,7 +288,9 @@ export class JobEngine implements TaskEngine {
 
   async #store(tasks: readonly NewTask[], effect: Effect): Promise<readonly string[]> {
     if (tasks.length === 0) return [];
-    const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), effect);
+    // Redis stores them in one transaction, which takes it a fraction of a millisecond for each task.
+    const longer = tasks.length;
+    const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), { ...effect, longer });
     this.#added(tasks, ids);
     return ids;
   }

@@ -11,6 +11,8 @@ export interface Effect {
   maybe: string;
   /** If it has not happened. */
   none?: string;
+  /** Milliseconds that Redis may take longer for its answer, because it has much to do. Default 0. */
+  longer?: number;
 }
 
 /** The effect of storing tasks. */
@@ -38,6 +40,8 @@ const patience = { connect: 700, answer: 5000, whole: 60_000, look: 100, ask: 10
 interface OpenCall {
   /** Milliseconds since this process began. */
   readonly since: number;
+  /** Milliseconds that Redis may take longer for it. */
+  readonly longer: number;
   fail(error: Error): void;
 }
 
@@ -82,7 +86,7 @@ export class RedisCalls {
     };
     try {
       if (this.#redis.status !== 'ready') await whenReady(this.#redis, patience.connect);
-      return await this.#inTime(call(sending));
+      return await this.#inTime(call(sending), effect?.longer);
     } catch (error) {
       isOver = true;
       const maybeDone = isSent && !isAnswer(error) && !isUnsent(error);
@@ -94,9 +98,9 @@ export class RedisCalls {
    * The answer of a call, or an error if Redis answers nothing. A call of many steps may take long on a busy machine although
    * Redis answers. One timer serves all calls, because a timer costs as much as a call.
    */
-  #inTime<T>(answer: Promise<T>): Promise<T> {
+  #inTime<T>(answer: Promise<T>, longer = 0): Promise<T> {
     return new Promise((resolve, reject) => {
-      const call: OpenCall = { since: performance.now(), fail: reject };
+      const call: OpenCall = { since: performance.now(), longer, fail: reject };
       this.#open.add(call);
       this.#timer ??= runInEmptyContext(() => setInterval(() => this.#look(), patience.look));
       answer.then(
@@ -126,12 +130,15 @@ export class RedisCalls {
     }
     const now = performance.now();
     if (now - oldest.since > patience.ask) this.#ask();
+    // Redis answers no call while it works on another one.
+    let mostSilence = patience.answer;
+    for (const { longer } of this.#open) mostSilence = Math.max(mostSilence, patience.answer + longer);
     // They are in the order in which they began.
     for (const call of this.#open) {
       const silence = now - Math.max(call.since, this.#answered);
-      if (silence <= patience.answer && now - call.since <= patience.whole) return;
+      if (silence <= mostSilence && now - call.since <= patience.whole) return;
       this.#end(call);
-      call.fail(new RedisTimeout(silence > patience.answer ? patience.answer : patience.whole));
+      call.fail(new RedisTimeout(silence > mostSilence ? mostSilence : patience.whole));
     }
   }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
 import Koa from 'koa';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
@@ -9,15 +9,21 @@ import { TaskManager } from '../../../src/manager.js';
 import { loggerOption } from '../../../src/options.js';
 import { taskRoutes } from '../../../src/web/task-routes.js';
 import { ask, postJson } from '../../helpers/client.js';
+import { steadyClock } from '../../helpers/clock.js';
 import { cuttable } from '../../helpers/cutter.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { serve } from '../../helpers/serve.js';
-import { eventually, sleep, waitFor } from '../../helpers/wait.js';
+import { eventually, gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 
 (hasRedis ? describe : describe.skip)('a call to Redis', () => {
   const on = new RedisForEach();
+  let clock: ReturnType<typeof steadyClock>;
+  beforeEach(() => {
+    clock = steadyClock();
+  });
+  afterEach(() => void jest.restoreAllMocks());
 
   function manager(port = on.redis.port): TaskManager {
     const connection = { host: '127.0.0.1', port, password: 'unspeakable' };
@@ -43,29 +49,51 @@ const by = { actor: 'ada' };
     const waiting = await noop.enqueue();
     await tasks.control({ action: 'pause', queue: 'bulk' }, by);
     on.redis.signal('SIGSTOP');
-    const failures = await Promise.all([
+    const failing = Promise.all([
       ...[maybeDone(noop.enqueue()), maybeDone(noop.enqueueMany([[], []])), maybeDone(noop.with({ idempotencyKey: 'once' }).enqueue())],
       ...[maybeDone(tasks.control({ action: 'resume', queue: 'bulk' }, by)), maybeDone(other.enqueue())],
       ...[maybeDone(tasks.control({ action: 'cancel', ids: [waiting] }, by)), maybeDone(tasks.find())],
     ]);
     // The last ones had not got beyond a question when the time was over.
-    expect(failures).toEqual([true, true, true, true, false, false, false]);
+    await sleep(1);
+    clock.pass(5);
+    expect(await failing).toEqual([true, true, true, true, false, false, false]);
     on.redis.signal('SIGCONT');
     await waitFor(async () => (await total(tasks).catch(() => 0)) > 0, 20);
     await noop.with({ idempotencyKey: 'once' }).enqueue();
     await eventually(async () => expect(await total(tasks)).toBe(5));
     expect((await tasks.describe()).queues).not.toContainEqual(expect.objectContaining({ name: 'bulk' }));
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
-  }, 30_000);
+  });
 
   it('may take longer than Redis has for one answer, as long as Redis answers', async () => {
     const redis = new Redis(on.redis.connection);
     on.keep({ close: () => redis.quit() });
     const calls = new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) }));
-    const slow = calls.ask(() => sleep(5.5).then(() => 'done'));
+    const { passed, open } = gate();
+    const slow = calls.ask(() => passed.then(() => 'done'));
     const settled = calls.settled().then(() => 'settled');
+    for (let second = 0; second < 8; second++) {
+      clock.pass(1);
+      // Long enough to ask Redis and to be answered.
+      await sleep(0.3);
+    }
+    open();
     expect(await Promise.all([slow, settled])).toEqual(['done', 'settled']);
-  }, 30_000);
+  });
+
+  it('waits longer for a call that gives Redis much to do, and for all others meanwhile', async () => {
+    const redis = new Redis(on.redis.connection);
+    on.keep({ close: () => redis.quit() });
+    const calls = new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) }));
+    const large = calls.ask(() => redis.ping(), { maybe: '', longer: 3000 });
+    const small = calls.ask(() => redis.ping());
+    on.redis.signal('SIGSTOP');
+    clock.pass(7.5);
+    await sleep(0.3);
+    on.redis.signal('SIGCONT');
+    expect(await Promise.all([large, small])).toEqual(['PONG', 'PONG']);
+  });
 
   it('was not done if Redis is unreachable, and may have been if the connection breaks before the answer', async () => {
     const line = await cuttable(on.redis.port);
@@ -94,7 +122,7 @@ const by = { actor: 'ada' };
     await eventually(async () => expect(await total(tasks)).toBe(2), 20);
     await tasks.stop();
     await line.close();
-  }, 30_000);
+  });
 
   it('says over HTTP what is wrong and whether a command may have been carried out, without the address of Redis', async () => {
     const tasks = manager();
@@ -104,11 +132,14 @@ const by = { actor: 'ada' };
     app.use(taskRoutes(tasks, { logger: false }));
     const served = await serve(app);
     on.redis.signal('SIGSTOP');
-    const [list, paused, health] = await Promise.all([
+    const answers = Promise.all([
       ask(`${served.url}/tasks`),
       postJson(`${served.url}/tasks/queues/default/pause`, {}),
       ask(`${served.url}/tasks/health`),
     ]);
+    await sleep(1);
+    clock.pass(5);
+    const [list, paused, health] = await answers;
     on.redis.signal('SIGCONT');
     await on.redis.stop();
     const away = await postJson(`${served.url}/tasks/${id}/cancel`, {});
@@ -120,5 +151,5 @@ const by = { actor: 'ada' };
     for (const { text, headers } of [list, paused, health, away])
       expect(`${text} ${JSON.stringify(headers)}`).not.toMatch(new RegExp(`127\\.0\\.0\\.1:?${on.redis.port}|unspeakable`));
     await served.close();
-  }, 30_000);
+  });
 });
