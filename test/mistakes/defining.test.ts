@@ -1,0 +1,235 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TaskManager, taskProgress } from '../../src/index.js';
+import { testEngine } from '../../src/testing/test-engine.js';
+import { describeMistakes, loose, manager, noop, send, wrong } from '../helpers/mistakes.js';
+
+const withEngine = (options: object) => new TaskManager({ engine: testEngine(), ...wrong<object>(options) });
+
+describeMistakes('the manager', [
+  ['the path alone', () => new TaskManager(wrong('tasks.db')), 'TypeError', 'INVALID_INPUT', /TaskManager.*database/],
+  ['options that are not awaited', () => new TaskManager(wrong(Promise.resolve({}))), 'TypeError', 'INVALID_INPUT', /promise.*database/],
+  ['options in a Map', () => new TaskManager(wrong(new Map([['database', 'x.db']]))), 'TypeError', 'INVALID_INPUT', /Map.*database/],
+  ['a misspelt option', () => manager({ databse: 'x.db' }), 'TypeError', 'INVALID_INPUT', /databse.*database/],
+  ['a URL for a path', () => manager({ database: 'file:tasks.db' }), 'RangeError', 'INVALID_INPUT', /^database/],
+  ['a number as text', () => manager({ concurrency: '5' }), 'TypeError', 'INVALID_INPUT', /^concurrency/],
+  ['words for days', () => manager({ retentionDays: '30 days' }), 'TypeError', 'INVALID_INPUT', /^retentionDays/],
+  ['a logger that is true', () => manager({ logger: true }), 'TypeError', 'INVALID_INPUT', /^logger.*pino.*false/],
+  ['a short encryption key', () => manager({ encryptionKeys: 'secret' }), 'RangeError', 'INVALID_INPUT', /^encryptionKeys.*32/],
+  ['retention beside an engine', () => withEngine({ retentionDays: 7 }), 'TypeError', 'INVALID_INPUT', /^retentionDays.*bullmqEngine/],
+  ['a count beside an engine', () => withEngine({ retentionCount: 7 }), 'TypeError', 'INVALID_INPUT', /^retentionCount.*bullmqEngine/],
+  ['statistics beside an engine', () => withEngine({ stats: {} }), 'TypeError', 'INVALID_INPUT', /^stats.*bullmqEngine/],
+  ['a poll interval beside an engine', () => withEngine({ pollInterval: 1 }), 'TypeError', 'INVALID_INPUT', /^pollInterval.*engine/],
+  [
+    'an interval of a millisecond',
+    () => manager().schedule('tick', noop, { every: 0.001 }),
+    'RangeError',
+    'INVALID_INPUT',
+    /^every.*0\.05/,
+  ],
+  ['an interval that is no number', () => manager().schedule('tick', noop, { every: Number.NaN }), 'TypeError', 'INVALID_INPUT', /^every/],
+  [
+    'an endless interval',
+    () => manager().schedule('tick', noop, { every: Number.POSITIVE_INFINITY }),
+    'RangeError',
+    'INVALID_INPUT',
+    /^every/,
+  ],
+  ['database and engine', () => manager({ engine: {} }), 'TypeError', 'INVALID_INPUT', /database and engine/],
+  [
+    'a folder that is missing',
+    () => new TaskManager({ database: join(tmpdir(), 'missing', 'tasks.db'), logger: false }).start(),
+    'TaskflowError',
+    'ENGINE_UNAVAILABLE',
+    /tasks\.db.*folder/,
+  ],
+  [
+    'a folder for a file',
+    () => new TaskManager({ database: tmpdir(), logger: false }).start(),
+    'TaskflowError',
+    'ENGINE_UNAVAILABLE',
+    /folder/,
+  ],
+  ['an unknown option of start', () => manager().start(wrong({ workers: 3 })), 'TypeError', 'INVALID_INPUT', /workers.*run/],
+  ['a number for the options of stop', () => manager().stop(wrong(5)), 'TypeError', 'INVALID_INPUT', /stop.*timeout/],
+  ['an event of another library', () => manager().on(wrong('completed'), noop), 'TypeError', 'INVALID_INPUT', /completed.*success/],
+  [
+    'start after stop',
+    async () => {
+      const tasks = manager();
+      await tasks.start();
+      await tasks.stop();
+      await tasks.start();
+    },
+    'TaskflowError',
+    'ENGINE_UNAVAILABLE',
+    /stopped/,
+  ],
+  ['the word of another library', () => manager({ db: 'x.db' }), 'TypeError', 'INVALID_INPUT', /"db".*Did you mean "database"/],
+  [
+    'a factory for an engine',
+    () => new TaskManager(wrong({ engine: () => ({}) })),
+    'TypeError',
+    'INVALID_INPUT',
+    /^engine is a function.*TaskEngine/,
+  ],
+  [
+    'a key in a Buffer',
+    () => manager({ encryptionKeys: Buffer.alloc(32, 7) }),
+    'TypeError',
+    'INVALID_INPUT',
+    /^encryptionKeys is a .*Array.*string/,
+  ],
+  ['a unit in a size', () => manager({ limits: { argsBytes: '1mb' } }), 'TypeError', 'INVALID_INPUT', /argsBytes.*bytes/],
+  ['a number of tasks for stats', () => manager({ stats: 7 }), 'TypeError', 'INVALID_INPUT', /stats.*minuteDays/],
+  ['a switch for run', () => manager().start(wrong({ run: 'false' })), 'TypeError', 'INVALID_INPUT', /^run is "false".*true or false/],
+  [
+    'a listener before the state',
+    () => manager().on(wrong(noop), wrong('failed')),
+    'TypeError',
+    'INVALID_INPUT',
+    /^state is a function.*tasks\.on\('failed'/,
+  ],
+]);
+
+describeMistakes('tasks', [
+  ['a task without a name', () => manager().task(wrong(noop), wrong<never>(undefined)), 'TypeError', 'INVALID_INPUT', /^name of a task/],
+  [
+    'an import that is undefined',
+    () => manager().task('send', wrong<never>(undefined)),
+    'TypeError',
+    'INVALID_INPUT',
+    /^handler.*'send'.*function/,
+  ],
+  ['a handler that was called', () => manager().task('send', wrong<never>(noop())), 'TypeError', 'INVALID_INPUT', /^handler.*'send'/],
+  ['a generator', () => manager().task('send', function* gen() {} as never), 'TypeError', 'INVALID_INPUT', /^handler.*'send'.*generator/],
+  [
+    'options before the handler',
+    () => manager().task('send', wrong<never>({ retries: 3 }), wrong(noop)),
+    'TypeError',
+    'INVALID_INPUT',
+    /^handler/,
+  ],
+  [
+    'the same task twice',
+    () => {
+      const tasks = manager();
+      tasks.task('send', noop);
+      tasks.task('send', noop);
+    },
+    'RangeError',
+    'INVALID_INPUT',
+    /'send'/,
+  ],
+  ['a misspelt option', () => send({ retry: 3 }), 'TypeError', 'INVALID_INPUT', /"retry".*retries/],
+  ['a unit in a text', () => send({ timeout: '30s' }), 'TypeError', 'INVALID_INPUT', /^timeout.*'send'.*seconds/],
+  ['a negative time', () => send({ delay: -1 }), 'RangeError', 'INVALID_INPUT', /^delay.*'send'.*seconds/],
+  ['an error class for retryOn', () => send({ retryOn: TypeError }), 'TypeError', 'INVALID_INPUT', /^retryOn.*'send'.*TypeError/],
+  ['an async retryOn', () => send({ retryOn: async () => true }), 'TypeError', 'INVALID_INPUT', /^retryOn.*'send'.*async/],
+  ['a word for backoff', () => send({ backoff: 'exponential' }), 'TypeError', 'INVALID_INPUT', /^backoff.*'send'.*function/],
+  ['a list of tags', () => send({ tags: ['mail'] }), 'TypeError', 'INVALID_INPUT', /^tags.*'send'/],
+  ['a word for priority', () => send({ priority: 'high' }), 'TypeError', 'INVALID_INPUT', /^priority.*'send'/],
+  ['a Date for an argument', () => loose().enqueue(wrong(new Date())), 'TypeError', 'INVALID_INPUT', /'send'.*args\[0\] is a Date/],
+  [
+    'the request for an argument',
+    () => loose().enqueue(wrong({ body: new Blob() })),
+    'TypeError',
+    'INVALID_INPUT',
+    /args\[0\]\.body is a Blob/,
+  ],
+  ['an argument too large', () => loose().enqueue(wrong('x'.repeat(2 ** 20))), 'RangeError', 'INVALID_INPUT', /'send'.*1048576/],
+  ['values for lists of arguments', () => loose().enqueueMany(wrong(['a', 'b'])), 'TypeError', 'INVALID_INPUT', /\[0\].*list of arguments/],
+  ['delay for runIn', () => send().with(wrong({ delay: 5 })), 'TypeError', 'INVALID_INPUT', /delay.*runIn/],
+  ['a text for a Date', () => send().with(wrong({ runAt: '2030-01-01' })), 'TypeError', 'INVALID_INPUT', /^runAt.*'send'.*Date/],
+  ['progress of 0 by 0', () => taskProgress(0 / 0), 'TypeError', 'INVALID_INPUT', /taskProgress.*0 to 1/],
+  [
+    'a name after the handler',
+    () => manager().task(wrong(noop), wrong<never>('send')),
+    'TypeError',
+    'INVALID_INPUT',
+    /^name of a task is a function.*tasks\.task\(/,
+  ],
+  [
+    'a module for a handler',
+    () => import('node:fs').then((module) => manager().task('send', wrong<never>(module))),
+    'TypeError',
+    'INVALID_INPUT',
+    /^handler.*'send' is a module/,
+  ],
+  [
+    'an import that is not awaited',
+    () => manager().task('send', wrong<never>(import('node:fs'))),
+    'TypeError',
+    'INVALID_INPUT',
+    /^handler.*'send' is a promise that is not awaited/,
+  ],
+  ['a handler for a definition', () => manager().define('send', wrong(noop)), 'TypeError', 'INVALID_INPUT', /define.*handle\(/],
+  ['the attempts of another library', () => send({ attempts: 3 }), 'TypeError', 'INVALID_INPUT', /"attempts".*Did you mean "retries"/],
+  [
+    'the backoff of another library',
+    () => send({ backoff: { type: 'exponential', delay: 1000 } }),
+    'TypeError',
+    'INVALID_INPUT',
+    /^backoff.*'send' is an object.*function/,
+  ],
+  [
+    'an async backoff',
+    () => send({ backoff: async () => 3 }),
+    'TypeError',
+    'INVALID_INPUT',
+    /^backoff.*'send' is an async function.*at once/,
+  ],
+  ['a Date for seconds', () => send({ deadline: new Date() }), 'TypeError', 'INVALID_INPUT', /^deadline.*'send' is a Date.*seconds/],
+  ['null for no timeout', () => send({ timeout: null }), 'TypeError', 'INVALID_INPUT', /^timeout.*'send' is null.*seconds/],
+  [
+    'no end of retries',
+    () => send({ retries: Number.POSITIVE_INFINITY }),
+    'RangeError',
+    'INVALID_INPUT',
+    /^retries.*'send' is Infinity.*1000/,
+  ],
+  ['a number for a tag', () => send({ tags: { tenant: 7 } }), 'TypeError', 'INVALID_INPUT', /^tags\.tenant.*'send' is 7.*string/],
+  [
+    'an argument that is not awaited',
+    () => loose().enqueue(wrong(Promise.resolve(1))),
+    'TypeError',
+    'INVALID_INPUT',
+    /'send'.*args\[0\] is a Promise/,
+  ],
+  [
+    'a number for an idempotency key',
+    () => send().with(wrong({ idempotencyKey: 42 })),
+    'TypeError',
+    'INVALID_INPUT',
+    /^idempotencyKey is 42.*string/,
+  ],
+  [
+    'the job id of another library',
+    () => send().with(wrong({ jobId: 'a' })),
+    'TypeError',
+    'INVALID_INPUT',
+    /"jobId".*Did you mean "idempotencyKey"/,
+  ],
+  [
+    'milliseconds for a Date',
+    () => send().with(wrong({ runAt: 1_800_000_000_000 })),
+    'TypeError',
+    'INVALID_INPUT',
+    /^runAt.*'send' is 1800000000000.*Date/,
+  ],
+  [
+    'an invalid Date',
+    () => send().with(wrong({ runAt: new Date('tomorrow') })),
+    'TypeError',
+    'INVALID_INPUT',
+    /^runAt.*'send' is an invalid Date/,
+  ],
+  ['a task by its name', () => manager().enqueue(wrong('send')), 'TypeError', 'INVALID_INPUT', /^tasks is "send".*prepare/],
+  [
+    'ids that are not awaited',
+    () => manager().enqueue(wrong([Promise.resolve('id')])),
+    'TypeError',
+    'INVALID_INPUT',
+    /^tasks\[0\] is a promise.*prepare/,
+  ],
+]);
