@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -176,9 +176,11 @@ describe('an app that was bundled together with the package', () => {
     'fails when it is loaded, with an error that says to mark the package as external (%s)',
     async (format) => {
       const folder = mkdtempSync(join(process.cwd(), 'node_modules/.bundle-'));
+      // The package.json of the app is where that of the package would be.
+      writeFileSync(join(folder, 'package.json'), '{ "version": "1.0.0" }');
       try {
         const contents = "import { TaskManager } from './dist/index.js'; new TaskManager({ database: ':memory:' });";
-        const outfile = join(folder, format === 'esm' ? 'app.mjs' : 'app.cjs');
+        const outfile = join(folder, format === 'esm' ? 'dist/app.mjs' : 'dist/app.cjs');
         const banner = format === 'esm' ? "import { createRequire as of } from 'node:module'; const require = of(import.meta.url);" : '';
         await build({
           stdin: { contents, resolveDir: process.cwd() },
