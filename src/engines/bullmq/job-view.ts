@@ -1,7 +1,7 @@
 import type { NewTask } from '../../tasks/engine.js';
 import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
 import { taskIdOf } from './job-ids.js';
-import { attemptsOf, count, type ErrorNote, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority, toJob } from './task-job.js';
+import { attemptsOf, count, errorNoteOf, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority, toJob } from './task-job.js';
 
 /** BullMQ's states of a job. */
 export const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
@@ -24,23 +24,12 @@ export function progressOf(progress: unknown): Pick<TaskSummary, 'progress' | 'p
 }
 
 /** The last error of a job, if the task is shown with one. */
-function errorOf({ json, fields }: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
+function errorOf(job: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
   if (status === 'success' || status === 'running' || status === 'cancelled') return null;
-  const stored = fields[jobFields.error];
-  const message = json.failedReason;
-  if (!message || stored === '') return null;
-  const { name = 'Error', fingerprint = '' } = noteOf(stored);
+  const message = job.json.failedReason;
+  if (!message || job.fields[jobFields.error] === '') return null;
+  const { name = 'Error', fingerprint = '' } = errorNoteOf(job) ?? {};
   return { name, message, fingerprint };
-}
-
-function noteOf(text: string | undefined): Partial<ErrorNote> {
-  if (text === undefined) return {};
-  try {
-    const { name, fingerprint } = JSON.parse(text) as Partial<ErrorNote>;
-    return { ...(typeof name === 'string' && { name }), ...(typeof fingerprint === 'string' && { fingerprint }) };
-  } catch {
-    return {};
-  }
 }
 
 /** What a job says of its attempts. Times are Unix milliseconds. */

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { JobJson, JobsOptions } from 'bullmq';
 import type { NewTask, StoredError } from '../../tasks/engine.js';
 import type { Marker } from './keys.js';
@@ -88,10 +88,23 @@ export interface AttemptRecord {
   error?: StoredError;
 }
 
-/** What of an error a list needs. */
+/** What of an error a list needs besides its message, which is BullMQ's `failedReason`. */
 export interface ErrorNote {
   name: string;
   fingerprint: string;
+  /** Digest of the message. Another message means that a worker of another program has failed an attempt since. */
+  of?: string;
+}
+
+/** Builds the text of the note about an error. */
+export function errorNote({ name, message, fingerprint }: StoredError): string {
+  const note: ErrorNote = { name, fingerprint, of: digestOf(message) };
+  return JSON.stringify(note);
+}
+
+/** Stands for a message, of which lists may read only the beginning. */
+function digestOf(message: string): string {
+  return createHash('sha256').update(message.slice(0, 1000)).digest('base64url').slice(0, 11);
 }
 
 /** A task of priority 0 in a queue that has priorities. BullMQ runs the smaller number first and takes 1 to 2,097,152. */
@@ -181,10 +194,34 @@ export function notesOfJob({ json }: TaskJob): TaskNotes {
   return (json.opts as TaskJobOptions | undefined)?.taskflow ?? {};
 }
 
+/** The note about the last error of a job; none if there is none, or if it is about an error before the last one. */
+export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | undefined {
+  const text = fields[jobFields.error];
+  if (!text) return undefined;
+  try {
+    const { name, fingerprint, of } = JSON.parse(text) as Partial<ErrorNote>;
+    if (of !== undefined && of !== digestOf(json.failedReason)) return undefined;
+    return { ...(typeof name === 'string' && { name }), ...(typeof fingerprint === 'string' && { fingerprint }) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the last failed attempt of a job was made by a worker of another program, after one that was made here. */
+export function hasForeignError(job: TaskJob): boolean {
+  return Boolean(job.fields[jobFields.error]) && job.json.failedReason !== '' && errorNoteOf(job) === undefined;
+}
+
 /** Number of the last attempt that has ended; 0 before the first. BullMQ's count is right unless something else is stored. */
-export function attemptsOf({ json, fields }: TaskJob): number {
+export function attemptsOf(job: TaskJob): number {
+  const { json, fields } = job;
   const stored = fields[jobFields.attempts];
-  return stored === undefined ? (json.attemptsMade ?? 0) : count(stored);
+  const counted = json.attemptsMade ?? 0;
+  if (stored === undefined) return counted;
+  if (!hasForeignError(job)) return count(stored);
+  // BullMQ's count is the same as that here until a retry by a user or an interrupt.
+  const isSame = count(fields[jobFields.seriesStart]) === 0 && count(fields[jobFields.interrupts]) === 0;
+  return Math.max(count(stored) + 1, isSame ? counted : 0);
 }
 
 /** Unix milliseconds after which a job is neither started nor tried again; none without a deadline. */

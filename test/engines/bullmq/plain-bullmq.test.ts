@@ -136,6 +136,51 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     expect((await tasks.find({ limit: 5, tag: ['tenant:7'], status: ['success'] })).items.map(({ id }) => id)).toEqual([sum]);
   });
 
+  it('fails attempts between those that fail here, and the task has the error and the number of the last one', async () => {
+    const runHere = async (id: string | undefined, attempt: number): Promise<string> => {
+      const tasks = manager();
+      const failing = tasks.task(
+        'failing',
+        () => {
+          throw Object.assign(new RangeError(`ours ${attempt}`), { code: 'OURS' });
+        },
+        { retries: 5, delay: 60 },
+      );
+      const made = id ?? (await failing.enqueue());
+      if (id) await tasks.control({ action: 'run', ids: [id] }, { actor: 'test' });
+      await tasks.start();
+      await eventually(async () => expect(await tasks.get(made)).toMatchObject({ attempt }));
+      expect(await tasks.get(made)).toMatchObject({ error: { name: 'RangeError', message: `ours ${attempt}`, code: 'OURS' } });
+      await tasks.stop();
+      return made;
+    };
+    const reader = manager();
+    const queue = keep(new Queue('default', plain()));
+    const runThere = async (id: string, attempt: number, error: Error): Promise<void> => {
+      const worker = new Worker('default', () => Promise.reject(error), plain());
+      await (await queue.getJob(id))?.promote();
+      const seen = { attempt, error: { name: 'Error', message: error.message }, fingerprint: null };
+      await eventually(async () => expect(await reader.get(id)).toMatchObject(seen));
+      await worker.close();
+      const shown = await reader.get(id);
+      expect(shown).toMatchObject({ stack: expect.stringContaining(error.message) });
+      expect(shown?.error).not.toHaveProperty('code');
+      await eventually(async () => expect((await reader.find()).items).toMatchObject([seen]));
+    };
+    const id = await runHere(undefined, 1);
+    await runThere(id, 2, new Error('theirs'));
+    await runHere(id, 3);
+    await runThere(id, 4, new UnrecoverableError('theirs too'));
+    expect(await reader.get(id)).toMatchObject({
+      status: 'failed',
+      attempts: [
+        { number: 1, error: { name: 'RangeError', code: 'OURS' } },
+        { number: 3, error: { name: 'RangeError' } },
+        { number: 4, error: { name: 'Error', message: 'theirs too' } },
+      ],
+    });
+  });
+
   it.each([
     ['fixed', { delay: 0.2 }, [200, 200]],
     ['doubling', { delay: 0.15, backoff: 2 }, [150, 300]],

@@ -6,7 +6,7 @@ import {
   type AttemptRecord,
   attemptField,
   deduplicationId,
-  type ErrorNote,
+  errorNote,
   jobFields,
   type TaskJobOptions,
   type TaskNotes,
@@ -126,7 +126,7 @@ function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
   const interrupts = Number(row.interrupts);
   const seriesStart = Number(row.max_attempts) - Number(row.attempts) - interrupts;
   const records = attempts.map((each) => [attemptField(Number(each.number)), JSON.stringify(recordOf(each))]);
-  const note: ErrorNote = { name: String(row.error_name), fingerprint: String(row.fingerprint ?? '') };
+  const message = String(row.error_message ?? '');
   return {
     [jobFields.attempts]: attempt,
     ...(seriesStart > 0 && { [jobFields.seriesStart]: seriesStart }),
@@ -135,9 +135,9 @@ function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
     ...{ atm: Math.max(0, attempt - seriesStart - interrupts), ats: attempt },
     ...(row.started_at !== null && { processedOn: Number(row.started_at) }),
     ...(row.error_name !== null && {
-      failedReason: String(row.error_message ?? ''),
+      failedReason: message,
       stacktrace: JSON.stringify(row.stack === null ? [] : [row.stack]),
-      [jobFields.error]: JSON.stringify(note),
+      [jobFields.error]: errorNote({ name: String(row.error_name), message, stack: null, fingerprint: String(row.fingerprint ?? '') }),
     }),
     ...Object.fromEntries(records),
   };

@@ -48,18 +48,17 @@ export async function readTask(queues: Queues, entry: CatalogEntry, id: string, 
   const logs =
     logLines === 0 ? [] : await readLines(logOf(queues.get(entry.queue), id), { before: Number.MAX_SAFE_INTEGER, limit: logLines });
   const attempts = [...attemptsOfJob(job), ...lastAttempt(job, status)];
-  const last = lastError(attempts);
-  const isShown = summary.error !== null;
+  const last = summary.error ? lastError(attempts, summary.error.message) : undefined;
   const omitted = fields[jobFields.resultOmitted];
   return {
     ...summary,
-    error: summary.error && { ...summary.error, ...(isShown && last ? detailsOf(last) : {}) },
+    error: summary.error && { ...summary.error, ...(last && detailsOf(last)) },
     args: argumentsOf(json.data),
     attempts,
     logs,
     result: status === 'success' ? parsed(json.returnvalue) : null,
     ...(omitted && { resultOmitted: omitted }),
-    stack: isShown ? (last?.stack ?? null) : null,
+    stack: summary.error ? (last ? last.stack : stackOf(json)) : null,
     rerunOf: notesOfJob(job).rerunOf ?? null,
     rerunAs: fields[jobFields.rerunAs] ?? null,
   };
@@ -100,8 +99,17 @@ function recordOf(text: string | undefined): AttemptRecord | undefined {
   return text === undefined ? undefined : (JSON.parse(text) as AttemptRecord);
 }
 
-function lastError(attempts: readonly Attempt[]): TaskError | undefined {
-  return attempts.findLast(({ error }) => error !== null)?.error ?? undefined;
+/** The last error of the attempts, if it is the task's error: an attempt of another program, or a deadline, has no record. */
+function lastError(attempts: readonly Attempt[], message: string): TaskError | undefined {
+  const error = attempts.findLast((attempt) => attempt.error !== null)?.error ?? undefined;
+  // As bytes, because Redis has no half surrogate pairs.
+  return error && Buffer.from(error.message).equals(Buffer.from(message)) ? error : undefined;
+}
+
+/** The stack that BullMQ has of an error without a record. */
+function stackOf({ stacktrace, failedReason }: TaskJob['json']): string | null {
+  const stack = stacksOf(stacktrace).at(-1);
+  return stack?.includes(failedReason) ? stack : null;
 }
 
 function detailsOf({

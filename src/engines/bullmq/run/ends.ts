@@ -6,7 +6,7 @@ import {
   attemptsOf,
   count,
   deadlineOf,
-  type ErrorNote,
+  errorNote,
   jobFields,
   notesOfJob,
   type TaskJob,
@@ -135,7 +135,6 @@ function recordOf(
   return { [jobFields.attempts]: attempt, [attemptField(attempt)]: text, ...(lines > 0 && { [jobFields.logLines]: lines }) };
 }
 
-function errorField({ name, fingerprint }: StoredError): EndNotes['fields'] {
-  const note: ErrorNote = { name, fingerprint };
-  return { [jobFields.error]: JSON.stringify(note) };
+function errorField(error: StoredError): EndNotes['fields'] {
+  return { [jobFields.error]: errorNote(error) };
 }
