@@ -1,9 +1,11 @@
 /** Words that other libraries or other options of this one use, each with the words that may be meant. */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
   access: ['auth'],
+  address: ['host'],
   attempts: ['retries'],
   auth: ['access'],
   before: ['to'],
+  database: ['db'],
   db: ['database'],
   delay: ['runIn'],
   file: ['database'],
@@ -15,12 +17,14 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
   prefix: ['path'],
   retry: ['retries'],
   search: ['q'],
+  server: ['host'],
   since: ['from'],
+  ssl: ['tls'],
   text: ['q'],
   type: ['action'],
   tz: ['timezone'],
   until: ['to'],
-  user: ['actor', 'auth', 'strategies'],
+  user: ['actor', 'auth', 'strategies', 'username'],
   users: ['auth', 'strategies'],
 };
 

@@ -85,7 +85,9 @@ export function numberOption<D extends number | undefined>(
   const kind = `${integer ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`}`;
   const to = above ? ', at most' : ' to';
   const accepted = `${kind} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`}${or === undefined ? '' : `, or ${or}`}`;
-  if (typeof value !== 'number' || Number.isNaN(value)) throw wrongType(option, value, accepted);
+  if (Number.isNaN(value))
+    throw typeError(`${option} is NaN, which Number() returns for a variable that is not set; it must be ${accepted}`);
+  if (typeof value !== 'number') throw wrongType(option, value, accepted);
   if (value < min || value > max || (above && value === min) || (integer && !Number.isInteger(value))) {
     throw outOfRange(option, value, accepted);
   }

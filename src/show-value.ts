@@ -5,7 +5,8 @@
 /** Returns what a value is, in words that are safe to print: never the text of a string, which may be a secret. */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';
-  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (Array.isArray(value))
+    return value.length === 0 ? 'an empty array' : `an array with ${value.length} ${value.length === 1 ? 'item' : 'items'}`;
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
   if (typeof value === 'function') return functionKind(value);
   if (typeof value === 'object') return objectKind(value);

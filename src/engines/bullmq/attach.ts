@@ -27,13 +27,14 @@ import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
 import { knownTarget } from '../../tasks/unknown-target.js';
 import { commandTasks, previewByState, type TasksCommand } from '../bulk.js';
 import { AttachedLists } from './attached-lists.js';
+import { connectionOfQueue, type RedisConnection } from './connection-option.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
 import { keyOf, partsOf } from './job-ids.js';
 import { JobMirror } from './mirror.js';
 import { QueueReads } from './queue-reads.js';
-import { plainError, type RedisConnection, withinTime } from './redis-connection.js';
+import { plainError, withinTime } from './redis-connection.js';
 import { openRedisStore, type RedisStore, storePrefixOption } from './redis-store.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
 import { listWorkers } from './workers.js';
@@ -129,7 +130,8 @@ function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   const connection = queue?.opts.connection;
   if (typeof connection !== 'object' || connection === null) return undefined;
   const isOther = 'runCommand' in connection || ('isCluster' in connection && connection.isCluster === true);
-  return isOther ? undefined : (connection as RedisConnection);
+  if (isOther) return undefined;
+  return 'duplicate' in connection ? (connection as RedisConnection) : connectionOfQueue(connection);
 }
 
 /** Options of {@link attachQueues}, checked. */

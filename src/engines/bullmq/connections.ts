@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
+import type { RedisConnection } from './connection-option.js';
 import { writeOncePerTurn } from './one-write.js';
-import { connectRedis, placeOf, plainError, type RedisConnection, RedisTimeout } from './redis-connection.js';
+import { connectRedis, hintFor, keepDatabase, lastErrorOf, placeOf, plainError, RedisTimeout, unsent } from './redis-connection.js';
 
 /** How BullMQ uses a connection of the caller: it defines its scripts and sends nothing by itself, because `RedisHealth` checks the version. */
 export const lentConnection = { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true } as const;
@@ -24,7 +25,7 @@ export function openConnections(connection: RedisConnection): Connections {
     autoResendUnfulfilledCommands: true,
     lazyConnect: true,
   });
-  patient.on('error', () => {});
+  keepDatabase(patient).on('error', () => {});
   // BullMQ duplicates it. A duplicate that connects only when BullMQ asks it to is given up for good if that first attempt fails.
   patient.options.lazyConnect = false;
   // Not for workers: Redis begins with the end of one task while this process still handles the next.
@@ -35,21 +36,22 @@ export function openConnections(connection: RedisConnection): Connections {
 /** Writes one line when Redis cannot be reached and one when it can again. Returns a function that ends that. */
 export function logOutages(redis: Redis, logger: Logger): () => void {
   let isLost = false;
-  let last: unknown;
   const ready = (): void => {
     if (isLost) logger.info({ redis: placeOf(redis) }, 'Redis is reachable again');
-    [isLost, last] = [false, undefined];
+    isLost = false;
   };
   const close = (): void => {
     if (isLost) return;
     isLost = true;
-    logger.error({ redis: placeOf(redis), ...(last !== undefined && { err: plainError(last) }) }, 'Redis is unreachable');
+    const last = lastErrorOf(redis);
+    const hint = hintFor(redis, last).trim();
+    logger.error(
+      { redis: placeOf(redis), ...(last !== undefined && { err: plainError(last) }), ...(hint !== '' && { hint }) },
+      'Redis is unreachable',
+    );
   };
-  const note = (error: unknown): void => {
-    last = error;
-  };
-  redis.on('ready', ready).on('close', close).on('error', note);
-  return () => void redis.off('ready', ready).off('close', close).off('error', note);
+  redis.on('ready', ready).on('close', close);
+  return () => void redis.off('ready', ready).off('close', close);
 }
 
 /** Background work that needs Redis. That Redis cannot be used is in the log already, see {@link logOutages} and `RedisHealth`. */
@@ -92,9 +94,6 @@ function isPassing(error: unknown): boolean {
 export function isAnswer(error: unknown): boolean {
   return isError(error) && error.name === 'ReplyError';
 }
-
-/** What ioredis says of a command that it did not send. */
-const unsent = "Stream isn't writeable and enableOfflineQueue options is false";
 
 /** Whether an error says that a command was never sent. */
 export function isUnsent(error: unknown): boolean {

@@ -1,14 +1,14 @@
 import { durationWarnings, type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption } from '../../options.js';
 import type { TaskEngine } from '../../tasks/engine.js';
 import { type StatsOptions, statsOption } from '../stats-option.js';
+import type { RedisConnection } from './connection-option.js';
 import { JobEngine } from './job-engine.js';
-import type { RedisConnection } from './redis-connection.js';
 
 /** Options of {@link bullmqEngine}. */
 export interface BullmqEngineOptions {
   /**
-   * Where Redis is: options of ioredis, a `redis://` or `rediss://` URL, or an ioredis client, which is duplicated and stays as it
-   * is. The engine connects when it is started or first used.
+   * Where Redis is: options of ioredis with a `host`, `path`, `sentinels` or `url`, a `redis://` or `rediss://` URL, or an ioredis
+   * client, which is duplicated and stays as it is. The engine connects when it is started or first used.
    */
   connection: RedisConnection;
   /**
@@ -54,8 +54,9 @@ const optionNames = [
  * and should have `appendonly yes`: then a crash of Redis loses about the last second, or nothing with `appendfsync always`.
  *
  * A job that another program adds with BullMQ to a queue of this engine is a task too, with the id `queue:jobId`. If its `data` is a
- * list, the handler gets the list as its arguments. Any other `data` is the only argument. The next run of a job scheduler of
- * BullMQ is neither cancelled nor deleted by a command, because the job scheduler would end without it.
+ * list, the handler gets the list as its arguments. Any other `data` is the only argument. If another program has added a job
+ * scheduler to the queue, no command cancels or deletes its next job: BullMQ adds each job of a scheduler when the one before it
+ * starts, so a scheduler without its next job never runs again.
  *
  * @throws TypeError or RangeError for a wrong option, before it connects.
  * @example

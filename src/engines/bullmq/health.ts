@@ -5,7 +5,7 @@ import type { Logger } from '../../options.js';
 import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
 import { warnIfVolatile } from './persistence.js';
-import { placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
+import { explain, placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
@@ -30,7 +30,8 @@ export class RedisHealth {
   /** Why Redis cannot be used although it is connected. */
   #problem: Error | undefined;
   #policy = 'noeviction';
-  #isChecked = false;
+  #isExamined = false;
+  #examining: Promise<void> | undefined;
   #isLooking = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -71,7 +72,7 @@ export class RedisHealth {
     if (thrown instanceof TaskflowError) return thrown;
     const cause = plainError(thrown);
     const also = effect ? ` ${effect}` : '';
-    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${cause.message}.${also}`, {
+    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${explain(this.#parts.redis, thrown)}${also}`, {
       ...{ cause, maybeDone, reported: this.#problem !== undefined },
       detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
     });
@@ -94,16 +95,30 @@ export class RedisHealth {
   };
 
   async #check(): Promise<void> {
-    const { redis, probe } = this.#parts;
-    if (!this.#isChecked) {
-      checkServer(await withinTime(redis.info('server'), times.answer));
-      // If Redis has no such database, ioredis continues in database 0.
-      if (redis.options.db) await withinTime(redis.select(redis.options.db), times.answer);
-      await withinTime(checkPermissions(redis, probe), times.answer);
-    }
+    await this.examine();
     await this.#probe();
-    if (!this.#isChecked) void warnIfVolatile(redis, this.#parts.logger);
-    this.#isChecked = true;
+  }
+
+  /** Whether {@link examine} has succeeded. */
+  get isExamined(): boolean {
+    return this.#isExamined;
+  }
+
+  /** Checks the version, the kind and the permissions of Redis, until it succeeds once. */
+  async examine(): Promise<void> {
+    if (this.#isExamined) return;
+    this.#examining ??= this.#examine().finally(() => {
+      this.#examining = undefined;
+    });
+    await this.#examining;
+  }
+
+  async #examine(): Promise<void> {
+    const { redis, probe, logger } = this.#parts;
+    checkServer(await withinTime(redis.info('server'), times.answer));
+    await withinTime(checkPermissions(redis, probe), times.answer);
+    this.#isExamined = true;
+    void warnIfVolatile(redis, logger);
   }
 
   /** Checks whether Redis can be written, and whether it may drop keys when its memory is full. */

@@ -5,6 +5,6 @@
  * @packageDocumentation
  */
 export { type AttachedQueues, type AttachOptions, attachQueues } from './attach.js';
+export type { RedisConnection } from './connection-option.js';
 export { type BullmqEngineOptions, bullmqEngine } from './engine.js';
-export type { RedisConnection } from './redis-connection.js';
 export { type RedisStore, type RedisStoreOptions, redisStore } from './redis-store.js';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../errors.js';
+import type { RedisConnection } from './connection-option.js';
 import { EngineKeys, queueName } from './keys.js';
 import { PendingTasks, partitionsOf } from './move/pending-tasks.js';
 import { type MovedCounts, MoveProgress, unusable } from './move/progress.js';
@@ -8,7 +9,7 @@ import { readSchedulesAndPauses } from './move/schedules-and-pauses.js';
 import { moveLogs, moveShared } from './move/shared-entries.js';
 import { SourceFile } from './move/source-file.js';
 import { mostLabels } from './queue-catalog.js';
-import { connectRedis, plainError, type RedisConnection, whenReady } from './redis-connection.js';
+import { connectRedis, explain, whenReady } from './redis-connection.js';
 
 /** What is moved, and where to. */
 export interface Move {
@@ -49,7 +50,7 @@ export async function moveToRedis({ from, to, prefix, concurrency = new Map() }:
     return await moveFile({ file, redis, prefix, concurrency });
   } catch (error) {
     if (error instanceof TaskflowError) throw error;
-    throw unusable(`the move stopped: ${plainError(error).message}. Run the command again to resume it.`);
+    throw unusable(`the move stopped: ${explain(redis, error)} Run the command again to resume it.`);
   } finally {
     file?.close();
     redis.disconnect();

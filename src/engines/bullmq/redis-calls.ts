@@ -86,6 +86,8 @@ export class RedisCalls {
     };
     try {
       if (this.#redis.status !== 'ready') await whenReady(this.#redis, patience.connect);
+      // A process that only enqueues may never call start().
+      if (!this.#health.isExamined) await this.#health.examine();
       return await this.#inTime(call(sending), effect?.longer);
     } catch (error) {
       isOver = true;

@@ -1,19 +1,12 @@
-import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
-import { numberOption, rangeError, typeError, wrongSecret, wrongSecretType, wrongType } from '../../options.js';
-
-/** Without the option that changes the shape of answers, because this package reads them. */
-type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'> & {
-  /** A `redis://` or `rediss://` URL, as BullMQ takes it beside options of ioredis. */
-  url?: string;
-};
-
-/** Where Redis is: options of ioredis, a `redis://` or `rediss://` URL, or an ioredis client, which is duplicated and stays as it is. */
-export type RedisConnection = RedisOptions | Redis | string;
+import { Redis } from 'ioredis';
+import { rangeError, wrongType } from '../../options.js';
+import { checkWhole, type PlainOptions, type RedisConnection, readConnection } from './connection-option.js';
 
 /** Milliseconds that a command waits for the connection, and for its answer. A request waits longer than both for its session. */
 const patience = { connect: 700, answer: 900 };
 
-const failing: RedisOptions = {
+/** What this package sets, whatever the connection says. */
+const fixed = {
   // An engine or a store that is never used must not keep the process alive.
   lazyConnect: true,
   // A command fails at once if Redis is unreachable, because a request must not wait for minutes to know that.
@@ -22,11 +15,19 @@ const failing: RedisOptions = {
   connectTimeout: 5000,
   // ioredis waits so long for Redis to close its end too, and keeps the process alive meanwhile.
   disconnectTimeout: 100,
-  retryStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
-};
+  retryStrategy: (tries: number) => Math.min(50 * 2 ** tries, 2000),
+  // Answers and their order are read as ioredis gives them by default.
+  replyMapping: 'legacy',
+  ...{ stringNumbers: false, enableAutoPipelining: false, monitor: false },
+} as const;
+
+/** What ioredis says of a command that it did not send. */
+export const unsent = "Stream isn't writeable and enableOfflineQueue options is false";
 
 /** The last error of each lost connection. A command that cannot wait any longer for the connection rejects with it. */
 const lastErrors = new WeakMap<Redis, Error>();
+/** Connections that have been there. What then goes wrong is not a matter of options. */
+const succeeded = new WeakSet<Redis>();
 
 /**
  * Makes a connection of its own, which connects when {@link whenReady} first waits for it. Its commands fail soon if Redis is
@@ -36,75 +37,77 @@ const lastErrors = new WeakMap<Redis, Error>();
  */
 export function connectRedis(connection: RedisConnection): Redis {
   const redis = clientOf(connection);
-  // A URL may have it too.
-  if (redis.options.keyPrefix)
+  const { keyPrefix, port, db, protocol } = redis.options;
+  // A URL and a client may have them too.
+  if (keyPrefix)
     throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
+  checkWhole('connection.port', port, { min: 1, max: 65_535 });
   // ioredis would silently use database 0.
-  const db: unknown = redis.options.db;
-  numberOption('connection.db', typeof db === 'string' && db !== '' ? Number(db) : db, undefined, { min: 0, integer: true });
+  checkWhole('connection.db', db, { min: 0 });
+  if (protocol !== 2 && protocol !== 3) throw wrongType('connection.protocol', protocol, '2 or 3');
   // Each command reports its own failure. Without a listener the event would end the process.
-  redis.on('error', (error: Error) => lastErrors.set(redis, error)).on('ready', () => lastErrors.delete(redis));
-  return redis;
+  redis.on('error', (error: Error) => {
+    // It follows the error that ended the connection.
+    if (error.message !== unsent) lastErrors.set(redis, error);
+  });
+  redis.on('ready', () => {
+    lastErrors.delete(redis);
+    succeeded.add(redis);
+  });
+  return keepDatabase(redis);
 }
-
-const accepted = 'options of ioredis such as { host, port }, a redis:// or rediss:// URL, or an ioredis client';
 
 function clientOf(connection: RedisConnection): Redis {
-  const own = { ...failing, replyMapping: 'legacy' as const };
-  if (typeof connection === 'string') return new Redis(redisUrl('connection', connection), own);
-  if (typeof connection !== 'object' || connection === null || Object.prototype.toString.call(connection) !== '[object Object]')
-    throw wrongSecretType('connection', connection, accepted);
-  if (isClient(connection)) return connection.duplicate(own);
-  const { url, ...options } = connection;
-  // As of an environment variable that is not set: ioredis would use localhost.
-  if (url === undefined && 'url' in connection) throw wrongSecretType('connection.url', url, 'a redis:// or rediss:// URL');
-  checkOptions(options);
-  const all = { ...options, ...own };
-  return url === undefined ? new Redis(all) : new Redis(redisUrl('connection.url', url), all);
+  const checked = readConnection(connection, Object.keys(fixed));
+  if ('client' in checked) return checked.client.duplicate(fixed);
+  const options: PlainOptions = checked.options;
+  return checked.url === undefined ? new Redis({ ...options, ...fixed }) : new Redis(checked.url, { ...options, ...fixed });
 }
 
-/** Checks a URL of Redis. It may hold a password, so the error does not show it. */
-function redisUrl(option: string, url: unknown): string {
-  if (typeof url !== 'string') throw wrongSecretType(option, url, 'a redis:// or rediss:// URL');
-  if (!isRedisUrl(url)) throw wrongSecret(option, option === 'connection' ? accepted : 'a redis:// or rediss:// URL', RangeError);
-  return url;
-}
-
-function isRedisUrl(text: string): boolean {
-  try {
-    const { protocol, username, password } = new URL(text);
-    // ioredis decodes both, which fails for a lone percent sign.
-    decodeURIComponent(username + password);
-    return protocol === 'redis:' || protocol === 'rediss:';
-  } catch {
-    return false;
-  }
-}
-
-/** A client of another library, or of a cluster, has `duplicate` too, which takes other arguments. */
-function isClient(connection: RedisOptions | Redis): connection is Redis {
-  const { duplicate, defineCommand, isCluster } = connection as Partial<Redis>;
-  if (typeof duplicate !== 'function') return false;
-  if (typeof defineCommand === 'function' && isCluster !== true) return true;
-  throw typeError(`connection is a client of ${isCluster === true ? 'a Redis Cluster' : 'another library'}; it must be ${accepted}`);
-}
-
-/** Checks options in whose place ioredis would silently use its default host or port. */
-function checkOptions(options: RedisOptions): void {
-  const { host, port } = options;
-  if (host !== undefined && (typeof host !== 'string' || host === ''))
-    throw wrongType('connection.host', host, 'the name or address of a host');
-  const number: unknown = typeof port === 'string' && port !== '' ? Number(port) : port;
-  numberOption('connection.port', number, undefined, { min: 1, max: 65_535, integer: true });
+/**
+ * Keeps a connection from being used if Redis has no database of its number: ioredis would continue in database 0. It connects
+ * again until Redis has the database.
+ */
+export function keepDatabase(redis: Redis): Redis {
+  return redis.on('error', (error: Error & { command?: { name?: string } }) => {
+    if (error.command?.name === 'select') redis.disconnect(true);
+  });
 }
 
 const waiting = new WeakMap<Redis, Promise<void>>();
+
+/** Why a connection is lost, as far as ioredis knows. */
+export function lastErrorOf(redis: Redis): Error | undefined {
+  return lastErrors.get(redis);
+}
 
 /** Where Redis is, for people. It never has a password. */
 export function placeOf(redis: Redis): string {
   const { host, port, path, sentinels, name } = redis.options;
   if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
   return path ?? `${host}:${port}`;
+}
+
+/** The sentences of an error message about Redis: what it answered, and what may be wrong. */
+export function explain(redis: Redis, error: unknown): string {
+  return `${plainError(error).message.replace(/\.$/, '')}.${hintFor(redis, error)}`;
+}
+
+/** What may be wrong if Redis cannot be used, as a sentence with a space before it. Empty if the error says enough. */
+export function hintFor(redis: Redis, error: unknown): string {
+  const { message } = plainError(error);
+  const { db, tls } = redis.options;
+  if (/DB index is out of range/.test(message))
+    return ` This Redis has no database ${db}; "databases" in its configuration sets how many it has.`;
+  if (/NOAUTH/.test(message)) return ' Give the connection the password of this Redis.';
+  if (/self-signed|unable to verify|unable to get .*issuer/i.test(message))
+    return ' If you trust this Redis, give its certificate in tls: { ca }, or set NODE_EXTRA_CA_CERTS.';
+  if (succeeded.has(redis)) return '';
+  if (tls && (error instanceof RedisTimeout || /wrong version number|packet length|secure TLS connection|ECONNRESET/.test(message)))
+    return ' If this Redis does not use TLS, connect with redis:// or without the option tls.';
+  if (!tls && /ECONNRESET|EPIPE|Connection is closed/.test(message))
+    return ' If this Redis uses TLS, connect with rediss:// or with the option tls.';
+  return '';
 }
 
 /** Connects if that has not begun, and waits some milliseconds until the connection is there. @throws Error if it is not. */
@@ -120,20 +123,16 @@ export function whenReady(redis: Redis, milliseconds = patience.connect): Promis
 
 function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    let last = lastErrors.get(redis) ?? new RedisTimeout(milliseconds);
     const settle = (error?: Error): void => {
       clearTimeout(timer);
-      redis.off('ready', ready).off('error', note).off('end', ended);
+      redis.off('ready', ready).off('end', ended);
       if (error) reject(error);
       else resolve();
     };
     const ready = (): void => settle();
-    const ended = (): void => settle(new Error('the connection to Redis is closed'));
-    const note = (error: Error): void => {
-      last = error;
-    };
-    const timer = setTimeout(() => settle(last), milliseconds);
-    redis.on('ready', ready).on('error', note).on('end', ended);
+    const ended = (): void => settle(lastErrors.get(redis) ?? new Error('the connection to Redis is closed'));
+    const timer = setTimeout(() => settle(lastErrors.get(redis) ?? new RedisTimeout(milliseconds)), milliseconds);
+    redis.on('ready', ready).on('end', ended);
     if (redis.status === 'end') ended();
     // If this first attempt fails, ioredis tries again by itself.
     if (redis.status === 'wait') redis.connect().catch(() => undefined);

@@ -3,9 +3,10 @@ import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
+import type { RedisConnection } from './connection-option.js';
 import { endConnection, isAnswer, isUnsent } from './connections.js';
 import { warnIfVolatile } from './persistence.js';
-import { connectRedis, plainError, type RedisConnection, whenReady, withinTime } from './redis-connection.js';
+import { connectRedis, explain, plainError, whenReady, withinTime } from './redis-connection.js';
 import { redisScript, runScript } from './redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
@@ -164,7 +165,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     const cause = plainError(thrown);
     if (!away && !closed) logger.error({ err: cause }, 'Redis cannot be used for sessions');
     away = true;
-    const message = `Redis cannot be used for sessions: ${cause.message}`;
+    const message = `Redis cannot be used for sessions: ${explain(redis, thrown)}`;
     const detail =
       thrown instanceof ForeignStore
         ? 'The session store belongs to another app, so this app answers no request. Its log says what to change.'

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { RedisQueueBackend } from './bullmq-version.js';
 import { endConnection } from './connections.js';
 import type { EngineKeys } from './keys.js';
+import { keepDatabase } from './redis-connection.js';
 
 /** What the backend of a worker is connected with. */
 export interface WorkerParts {
@@ -47,7 +48,7 @@ export function workerArguments(
   const names = new QueueKeys(keys.prefix);
   // The name by which BullMQ lists workers.
   const connectionName = `${names.prefix}:${Buffer.from(queue).toString('base64')}:w:${name}`;
-  const waiting = redis.duplicate({ connectionName });
+  const waiting = keepDatabase(redis.duplicate({ connectionName }));
   const main = new RedisConnection(redis, { shared: true, blocking: false });
   const blocking = new RedisConnection(waiting, { shared: false, blocking: true });
   return [waiting, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, blocking];

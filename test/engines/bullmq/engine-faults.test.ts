@@ -123,6 +123,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       const error = (await tasks.start().catch((thrown: unknown) => thrown)) as Error;
       expect(error).toEqual(unavailable);
       expect(error.message).toMatch(password ? /WRONGPASS/ : /NOAUTH/);
+      expect(error.message).not.toContain('..');
       expect(JSON.stringify([error, error.message, error.stack, String(error.cause)]) + text()).not.toMatch(/unspeakable/);
     }
     const right = manager({ connection: { ...redis.connection, password: 'unspeakable-1' } });

@@ -36,22 +36,39 @@ describe('the options of bullmqEngine', () => {
     ['a URL object as connection', { connection: new URL(url) }, 'TypeError', /^connection/],
     ['a function as connection', { connection: () => url }, 'TypeError', /^connection/],
     ['an http URL', { connection: `http://:${secret}@x` }, 'RangeError', /^connection.*rediss:\/\//],
-    ['a host without a scheme', { connection: '127.0.0.1:6379' }, 'RangeError', /^connection.*redis:\/\//],
+    ['an address without a scheme', { connection: '127.0.0.1:6379' }, 'RangeError', /^connection.*redis:\/\//],
+    ['a host without a scheme', { connection: 'localhost:6379' }, 'RangeError', /^connection.*redis:\/\//],
+    ['a scheme without slashes', { connection: 'redis:6379' }, 'RangeError', /^connection.*redis:\/\//],
+    ['a URL without a host', { connection: 'redis:///0' }, 'RangeError', /^connection.*host/],
+    ['a misspelt option in a URL', { connection: `redis://:${secret}@x?familly=6` }, 'TypeError', /^the query of connection.*"family"/],
+    ['no place', { connection: {} }, 'TypeError', /^connection.*host/],
+    ['a port alone', { connection: { port: 6379 } }, 'TypeError', /^connection.*host/],
+    ['a host that is not set', { connection: { host: undefined, port: 6379 } }, 'TypeError', /^connection\.host.*undefined/],
+    ['a misspelt host', { connection: { hostname: 'x' } }, 'TypeError', /^connection.*"hostname".*"host"/],
+    ['a misspelt option', { connection: { host: 'x', readonly: true } }, 'TypeError', /^connection.*"readonly".*"readOnly"/],
+    ['ssl for tls', { connection: { host: 'x', ssl: true } }, 'TypeError', /^connection.*"ssl".*"tls"/],
+    ['a URL as host', { connection: { host: `redis://:${secret}@x` } }, 'RangeError', /^connection\.host.*url/],
+    ['a host with a port', { connection: { host: 'x:6379' } }, 'RangeError', /^connection\.host.*port/],
+    ['a number as password', { connection: { host: 'x', password: 12345 } }, 'TypeError', /^connection\.password is a number/],
+    ['a list as tls', { connection: { host: 'x', tls: [] } }, 'TypeError', /^connection\.tls/],
+    ['no sentinel', { connection: { sentinels: [], name: 'x' } }, 'TypeError', /^connection\.sentinels/],
+    ['sentinels without a name', { connection: { sentinels: [{ host: 'x' }] } }, 'TypeError', /^connection\.name/],
+    ['a protocol that does not exist', { connection: { host: 'x', protocol: 4 } }, 'TypeError', /^connection\.protocol/],
     ['an empty URL', { connection: '' }, 'RangeError', /^connection/],
     ['a URL with a broken password', { connection: `redis://:${secret}%@x` }, 'RangeError', /^connection/],
     ['a wrong URL among options', { connection: { url: `http://:${secret}@x` } }, 'RangeError', /^connection\.url/],
     ['a number as host', { connection: { host: 127 } }, 'TypeError', /^connection\.host/],
     ['an empty host', { connection: { host: '' } }, 'TypeError', /^connection\.host/],
-    ['a port out of range', { connection: { port: 70_000 } }, 'RangeError', /^connection\.port.*65535/],
-    ['a port that is NaN', { connection: { port: Number.NaN } }, 'TypeError', /^connection\.port/],
-    ['a port that is no number', { connection: { port: 'redis' } }, 'TypeError', /^connection\.port/],
+    ['a port out of range', { connection: { host: 'x', port: 70_000 } }, 'RangeError', /^connection\.port.*65535/],
+    ['a port that is NaN', { connection: { host: 'x', port: Number.NaN } }, 'TypeError', /^connection\.port/],
+    ['a port that is no number', { connection: { host: 'x', port: 'redis' } }, 'TypeError', /^connection\.port.*"redis"/],
     [
       'a client of another library',
       { connection: { duplicate: () => undefined, sendCommand: () => undefined } },
       'TypeError',
       /^connection.*another/,
     ],
-    ['a keyPrefix', { connection: { keyPrefix: 'app:' } }, 'RangeError', /keyPrefix/],
+    ['a keyPrefix', { connection: { host: 'x', keyPrefix: 'app:' } }, 'RangeError', /keyPrefix/],
     ['an empty prefix', { connection: url, prefix: '' }, 'RangeError', /^prefix.*1 to 100/],
     ['a long prefix', { connection: url, prefix: 'x'.repeat(101) }, 'RangeError', /^prefix.*100 characters.*101/],
     ['a prefix with a colon', { connection: url, prefix: 'a:b' }, 'RangeError', /^prefix.*1 to 100/],
@@ -71,8 +88,22 @@ describe('the options of bullmqEngine', () => {
     expect(error.message).not.toContain(secret);
   });
 
-  it.each([{ db: -1 }, { db: 1.5 }, 'redis://127.0.0.1:6379/abc', { url: undefined }])('refuse the connection %j', (connection) => {
-    expect(() => engineOf({ connection })).toThrow(/connection\.(db|url)/);
+  it.each([{ host: 'x', db: -1 }, { host: 'x', db: 1.5 }, 'redis://127.0.0.1:6379/abc', { url: undefined }])(
+    'refuse the connection %j',
+    (connection) => {
+      expect(() => engineOf({ connection })).toThrow(/connection\.(db|url)/);
+    },
+  );
+
+  it('refuse the same connections as redisStore does', () => {
+    for (const connection of [{}, { hostname: 'x' }, 'localhost:6379'])
+      expect(thrown(() => redisStore(connection as never))).toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
+  it('accept every option of ioredis', () => {
+    const client = new Redis({ host: '127.0.0.1', port: 1, lazyConnect: true });
+    expect(() => engineOf({ connection: { ...client.options, tls: { ca: 'x' }, commandTimeout: 5000 } })).not.toThrow();
+    client.disconnect();
   });
 
   it('refuse the client of a Redis Cluster', () => {
@@ -111,7 +142,8 @@ describe('an engine that is not used', () => {
 
   it('makes no connection, and neither does its store or redisStore', async () => {
     const client = new Redis({ ...connection, lazyConnect: true });
-    const engines = [bullmqEngine({ connection, logger: false }), bullmqEngine({ connection: client, logger: false })];
+    const eager = `redis://127.0.0.1:${connection.port}?lazyConnect=&enableOfflineQueue=true&maxRetriesPerRequest=9`;
+    const engines = [connection, client, eager, { url: eager }].map((each) => bullmqEngine({ connection: each, logger: false }));
     const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
     tasks.task('work', () => 1);
     tasks.schedule('often', () => 1, { every: 1 });
@@ -144,12 +176,21 @@ describe('an engine that is not used', () => {
 });
 
 (hasRedis ? describe : describe.skip)('an engine that is used before it is started', () => {
-  it('refuses to start on a database that Redis does not have', async () => {
+  it('uses no other database if Redis does not have the one of the connection', async () => {
     const redis = await RedisServer.start();
-    const engine = bullmqEngine({ connection: { ...redis.connection, db: 99 }, logger: false });
-    const tasks = new TaskManager({ engine, logger: false });
-    await expect(tasks.start({ run: false })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
-    await tasks.stop();
+    const managerOf = (db: number) =>
+      new TaskManager({ engine: bullmqEngine({ connection: `redis://127.0.0.1:${redis.port}?db=${db}`, logger: false }), logger: false });
+    const [wrong, right] = [managerOf(99), managerOf(3)];
+    await expect(wrong.define('work').enqueue()).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await expect(wrong.start({ run: false })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await expect(wrong.store.set('key', 1, 60)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await right.define('work').enqueue();
+    const client = new Redis(redis.connection);
+    expect(await client.dbsize()).toBe(0);
+    await client.select(3);
+    expect(await client.dbsize()).toBeGreaterThan(0);
+    client.disconnect();
+    await Promise.all([wrong.stop(), right.stop()]);
     await redis.remove();
   });
 

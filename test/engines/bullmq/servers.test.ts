@@ -68,6 +68,15 @@ interface Secure {
     expect(await tasks.store.get('key')).toBe('value');
   });
 
+  it.each(['redis', 'rediss'] as const)('says how to connect if it is reached by %s and needs the other scheme', async (scheme) => {
+    const plain = scheme === 'rediss' ? await RedisServer.start() : undefined;
+    if (plain) keep({ close: () => plain.remove() });
+    const noop = manager(`${scheme}://127.0.0.1:${plain?.port ?? secure.port}`).define('noop');
+    const error = (await noop.enqueue().catch((thrown: unknown) => thrown)) as Error;
+    expect(error).toEqual(unavailable);
+    expect(error.message).toContain(scheme === 'redis' ? 'rediss://' : 'redis://');
+  });
+
   it('says why a call fails if its certificate is not trusted', async () => {
     const noop = manager(`rediss://127.0.0.1:${secure.port}`).define('noop');
     const said = await waitFor(async () => {
