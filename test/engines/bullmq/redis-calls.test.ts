@@ -39,6 +39,11 @@ const by = { actor: 'ada' };
     expect(error).toMatchObject({ code: 'ENGINE_UNAVAILABLE', status: 503 });
     return error;
   }
+  function newCalls(): { calls: RedisCalls; redis: Redis } {
+    const redis = new Redis(on.redis.connection);
+    on.keep({ close: () => redis.quit() });
+    return { redis, calls: new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) })) };
+  }
   const maybeDone = async (call: Promise<unknown>): Promise<boolean> => (await failureOf(call)).maybeDone;
   const total = async (tasks: TaskManager): Promise<number> => (await tasks.aggregate('pulse')).counts.pending;
 
@@ -64,12 +69,10 @@ const by = { actor: 'ada' };
     await eventually(async () => expect(await total(tasks)).toBe(5));
     expect((await tasks.describe()).queues).not.toContainEqual(expect.objectContaining({ name: 'bulk' }));
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
-  });
+  }, 30_000);
 
   it('may take longer than Redis has for one answer, as long as Redis answers', async () => {
-    const redis = new Redis(on.redis.connection);
-    on.keep({ close: () => redis.quit() });
-    const calls = new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) }));
+    const { calls } = newCalls();
     const { passed, open } = gate();
     const slow = calls.ask(() => passed.then(() => 'done'));
     const settled = calls.settled().then(() => 'settled');
@@ -80,20 +83,46 @@ const by = { actor: 'ada' };
     }
     open();
     expect(await Promise.all([slow, settled])).toEqual(['done', 'settled']);
-  });
+  }, 30_000);
+
+  it('fails after a minute although Redis answers', async () => {
+    const { calls } = newCalls();
+    const failed = failureOf(calls.ask(() => new Promise(() => {})));
+    let isOver = false;
+    void failed.then(() => {
+      isOver = true;
+    });
+    for (let passed = 0; passed < 56; passed += 4) {
+      clock.pass(4);
+      await sleep(0.25);
+    }
+    expect(isOver).toBe(false);
+    clock.pass(4.5);
+    await failed;
+  }, 30_000);
+
+  it('shares one timer with all others, which ends with the last of them', async () => {
+    const [started, ended] = [jest.spyOn(globalThis, 'setInterval'), jest.spyOn(globalThis, 'clearInterval')];
+    const { calls, redis } = newCalls();
+    await Promise.all(Array.from({ length: 50 }, () => calls.ask(() => redis.ping())));
+    await calls.ask(() => redis.ping());
+    const timers = started.mock.calls.flatMap(([, milliseconds], n) => (milliseconds === 100 ? [started.mock.results[n]?.value] : []));
+    expect(timers).toHaveLength(1);
+    await waitFor(() => ended.mock.calls.some(([timer]) => timer === timers[0]), 10);
+  }, 30_000);
 
   it('waits longer for a call that gives Redis much to do, and for all others meanwhile', async () => {
-    const redis = new Redis(on.redis.connection);
-    on.keep({ close: () => redis.quit() });
-    const calls = new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) }));
+    const { calls, redis } = newCalls();
+    await redis.ping();
+    on.redis.signal('SIGSTOP');
     const large = calls.ask(() => redis.ping(), { maybe: '', longer: 3000 });
     const small = calls.ask(() => redis.ping());
-    on.redis.signal('SIGSTOP');
+    await sleep(0.1);
     clock.pass(7.5);
     await sleep(0.3);
     on.redis.signal('SIGCONT');
     expect(await Promise.all([large, small])).toEqual(['PONG', 'PONG']);
-  });
+  }, 30_000);
 
   it('was not done if Redis is unreachable, and may have been if the connection breaks before the answer', async () => {
     const line = await cuttable(on.redis.port);
@@ -122,7 +151,7 @@ const by = { actor: 'ada' };
     await eventually(async () => expect(await total(tasks)).toBe(2), 20);
     await tasks.stop();
     await line.close();
-  });
+  }, 30_000);
 
   it('says over HTTP what is wrong and whether a command may have been carried out, without the address of Redis', async () => {
     const tasks = manager();
@@ -151,5 +180,5 @@ const by = { actor: 'ada' };
     for (const { text, headers } of [list, paused, health, away])
       expect(`${text} ${JSON.stringify(headers)}`).not.toMatch(new RegExp(`127\\.0\\.0\\.1:?${on.redis.port}|unspeakable`));
     await served.close();
-  });
+  }, 30_000);
 });
