@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { startBrowser } from '../../helpers/browser.js';
 import { temporaryFolder } from '../../helpers/folder.js';
@@ -11,15 +11,18 @@ let page: Page;
 let folder: ReturnType<typeof temporaryFolder>;
 let children: Child[];
 
-beforeEach(async () => {
+beforeAll(async () => {
   browser = await startBrowser();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
   page = await browser.newPage();
   page.setDefaultTimeout(pageTimeout);
   folder = temporaryFolder();
   children = [];
 });
 afterEach(async () => {
-  await browser.close();
+  await page.context().close();
   for (const child of children) child.process.kill('SIGKILL');
   await Promise.all(children.map(({ ended }) => ended));
   folder.remove();
