@@ -134,10 +134,14 @@ class Failover {
       return run;
     });
     await Promise.all([web.start({ run: false }), tasks.start()]);
-    const ids = await twice.with({ runIn: 0.7 }).enqueueMany([[0], [1], [2]]);
+    const ids = await twice.with({ runIn: 3600 }).enqueueMany([[0], [1], [2]]);
+    const start = async (): Promise<boolean> =>
+      (await web.control({ action: 'run', ids }, { actor: 'test' })).results.every(({ ok }) => ok);
     await failover.cutOff();
+    expect(await start()).toBe(true);
     await waitFor(() => runs.length === ids.length);
     await failover.happen();
+    await waitFor(() => start().catch(() => false), 20);
     // They are fetched and put back.
     const returns = async (id: string) => Number(await failover.replica.hget(`{jobs}:default:${id}`, jobFields.returned));
     for (const id of ids) await waitFor(async () => (await returns(id)) >= 2, 20);
