@@ -92,6 +92,20 @@ describe('the client', () => {
     await expect(client.list({}, aborted)).rejects.toThrow('never mind');
   });
 
+  it.each([true, undefined])('rejects with what the server said about the effect of a call: maybeDone %s', async (maybeDone) => {
+    const failing = new Koa();
+    failing.use((ctx) => {
+      ctx.status = 503;
+      ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
+    });
+    const { url, close } = await serve(failing);
+    const error = await createClient(`${url}/tasks`)
+      .cancel('some-task')
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'ENGINE_UNAVAILABLE', status: 503, maybeDone: maybeDone === true });
+    await close();
+  });
+
   it('asks for a token each time where it is given a function', async () => {
     let asked = 0;
     const fresh = createClient(app.base, {

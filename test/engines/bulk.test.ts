@@ -1,5 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+import { type BulkParts, commandTasks } from '../../src/engines/bulk.js';
 import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
+import { TaskflowError } from '../../src/errors.js';
 import { TaskManager } from '../../src/manager.js';
 import { loggerOption } from '../../src/options.js';
 import { mostByFilter } from '../../src/tasks/engine.js';
@@ -27,4 +29,21 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
     const all = await tasks.control({ action: 'cancel', filter: { status: ['pending'] } }, by);
     expect({ found: all.found, scope: all.scope }).toEqual({ found: { count: 12_000, relation: 'eq' }, scope: undefined });
   }, 60_000);
+});
+
+describe('a command to many tasks whose engine becomes unavailable', () => {
+  it.each([
+    ['was not done if its first step fails', 0, false],
+    ['may have been done if a later step fails', 1, true],
+  ])('%s', async (_behaviour, done, maybeDone) => {
+    let steps = 0;
+    const act: BulkParts['act'] = async (_command, ids) => {
+      if (steps === done) throw new TaskflowError('ENGINE_UNAVAILABLE', 'gone');
+      steps += 1;
+      return ids.map((id) => ({ id, ok: false, code: 'TASK_NOT_FOUND' }));
+    };
+    const ids = Array.from({ length: 1000 }, (_, n) => `id-${n}`);
+    const failing = commandTasks({ act } as BulkParts, { action: 'cancel', ids }, { actor: 'test' });
+    await expect(failing).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE', maybeDone });
+  });
 });
