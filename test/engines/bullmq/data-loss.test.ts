@@ -122,8 +122,9 @@ const day = 86_400;
     await noop.enqueueMany(Array.from({ length: 5000 }, () => [] as []));
     await succeeded(5020);
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 5020);
-    await on.client.flushall();
-    for (const [name, value] of dump) await on.client.restore(name, 0, value);
+    const loss = on.client.multi().flushall();
+    for (const [name, value] of dump) loss.restore(name, 0, value);
+    await loss.exec();
     await eventually(async () => expect((await tasks.find({ limit: 100 })).items.map(({ id }) => id).sort()).toEqual([...kept].sort()), 15);
   });
 

@@ -71,7 +71,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const id = await tasks.define('chatty').enqueue(3000);
     await waitFor(() => said(worker, 'began').length === 1);
     await processes.redis.stop();
-    await sleep(1.5);
+    // Between two tries to connect, so that both processes succeed with the same one: the pause before the next is longer than a lock.
+    await sleep(2.3);
     await processes.redis.start();
     await inState(tasks, id, 'success');
     for (const child of [worker, web]) {
