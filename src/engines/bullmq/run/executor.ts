@@ -8,7 +8,7 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
-import type { ChangeNotes } from '../change-notes.js';
+import { type ChangeNotes, memberOf } from '../change-notes.js';
 import { closeTimeout, untilClosed } from '../closing.js';
 import { RedisWork } from '../connections.js';
 import { taskIdOf } from '../job-ids.js';
@@ -71,6 +71,8 @@ export class Executor {
   readonly #parts: ExecutorParts;
   readonly #workers = new Map<string, { worker: TaskWorker; entry: CatalogEntry }>();
   readonly #running = new Set<Attempt>();
+  /** The newest attempt of each job, by the job's name over all queues. */
+  readonly #byJob = new Map<string, Attempt>();
   /** Attempts that have ended while their handlers go on. */
   readonly #holding = new Set<Attempt>();
   readonly #stuck: StuckAttempts;
@@ -99,8 +101,7 @@ export class Executor {
   }
 
   #find(queue: string, jobId: string): Attempt | undefined {
-    for (const attempt of this.#running) if (attempt.id === jobId && attempt.queue === queue) return attempt;
-    return undefined;
+    return this.#byJob.get(memberOf({ queue, jobId }));
   }
 
   /** Begins to serve queues, those that are not served yet. */
@@ -189,6 +190,7 @@ export class Executor {
     const claimed = claimedOf(task, entry);
     const attempt = new Attempt({ task: claimed, queue: entry.queue, logger, wrote: (each) => this.#output.soon(each) });
     this.#running.add(attempt);
+    this.#byJob.set(memberOf({ queue: entry.queue, jobId: claimed.id }), attempt);
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
     const { result, ended } = runner.run(named(claimed, entry), attempt);
@@ -295,6 +297,8 @@ export class Executor {
 
   #release(attempt: Attempt, worker: TaskWorker): void {
     this.#running.delete(attempt);
+    const member = memberOf({ queue: attempt.queue, jobId: attempt.id });
+    if (this.#byJob.get(member) === attempt) this.#byJob.delete(member);
     if (this.#holding.delete(attempt)) worker.freeSlot();
     this.#stuck.remove(attempt);
   }
