@@ -25,30 +25,23 @@ import type {
 } from '../../tasks/engine.js';
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
-import { describeWorker } from '../embedded/workers.js';
-import type { WorkerRow } from '../embedded/write.js';
 import { ChangeNotes, memberOf } from './change-notes.js';
 import type { RedisConnection } from './connection-option.js';
 import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections, RedisWork } from './connections.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
-import { DataMark } from './data-mark.js';
 import { Enqueuer } from './enqueuer.js';
 import { RedisHealth } from './health.js';
-import { Instances } from './instances.js';
 import { pendingSummary, statusOf } from './job-view.js';
 import { EngineKeys } from './keys.js';
 import { LimitWarnings } from './limit-warnings.js';
+import { Presence } from './presence.js';
 import { redisPromises } from './promises.js';
 import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
-import { type CountSource, readPulse } from './read/counts.js';
+import { EngineReads } from './read/engine-reads.js';
 import { LazyReadModel } from './read/lazy-read-model.js';
-import { countFailed, readLive } from './read/live-counts.js';
-import { logOf, readLines } from './read/log-lines.js';
 import type { ReadModel } from './read/read-model.js';
-import { findJob } from './read/stored-jobs.js';
-import { readJob, readTask } from './read/task-detail.js';
-import { readWaits } from './read/waits.js';
+import { readJob } from './read/task-detail.js';
 import type { WindowLimits } from './read/window-feed.js';
 import { WindowModel } from './read/window-model.js';
 import { commanding, type Effect, hasStopped, RedisCalls, storing } from './redis-calls.js';
@@ -57,6 +50,7 @@ import { openRedisStore } from './redis-store.js';
 import { Retention } from './retention.js';
 import { Executor, type KeptJobs } from './run/executor.js';
 import { Settler } from './run/settler.js';
+import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
 
@@ -77,13 +71,8 @@ export interface JobEngineOptions {
 
 /** Milliseconds between two looks at what other processes asked for: new queues, and running tasks to cancel. */
 const pollInterval = 500;
-/** Milliseconds between two heartbeats of this process. */
-const heartbeatInterval = 5000;
 /** Milliseconds that a stop waits for Redis. */
 const leaveTimeout = 2000;
-
-const dataLost =
-  'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process has stored its queues and schedules again';
 
 /** Tasks as BullMQ jobs. */
 export class JobEngine implements TaskEngine {
@@ -99,14 +88,11 @@ export class JobEngine implements TaskEngine {
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
   readonly #queues: Queues;
-  /** Where what is not in the window is read. */
-  readonly #reader: CountSource;
-  readonly #reading: ReadModel;
+  readonly #window: ReadModel;
+  readonly #reads: EngineReads;
   readonly #commands: EngineCommands;
   readonly #polling: Background;
-  readonly #beating: Background;
-  readonly #instances: Instances;
-  readonly #mark: DataMark;
+  readonly #presence: Presence;
   readonly #retention: Retention;
   readonly #scheduler: Scheduler;
   readonly #statistics: Statistics;
@@ -114,8 +100,6 @@ export class JobEngine implements TaskEngine {
   readonly #endOutageLog: () => void;
   /** What this process is called in lists of workers, the same for its whole life. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
-  readonly #owner = randomUUID();
-  #self: WorkerRow | undefined;
   #observer: TransitionObserver | undefined;
   #executor: Executor | undefined;
   #settler: Settler | undefined;
@@ -140,21 +124,24 @@ export class JobEngine implements TaskEngine {
     this.#changes = new ChangeNotes(redis, this.#keys);
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
-    this.#reader = { redis, keys: this.#keys, catalog: this.#catalog };
-    this.#reading = new LazyReadModel(() => WindowModel.open({ ...this.#reader, logger, ...(window && { limits: window }) }));
+    const source = { redis, keys: this.#keys, catalog: this.#catalog };
+    this.#window = new LazyReadModel(() => WindowModel.open({ ...source, logger, ...(window && { limits: window }) }));
     this.#commands = new EngineCommands({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
       ask: this.#calls.ask,
-      reader: this.#reading,
+      reader: this.#window,
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
       cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(memberOf({ queue, jobId }))),
     });
     this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
-    this.#beating = new RedisWork(logger, 'the heartbeat of this process');
-    this.#instances = new Instances(redis, this.#keys);
-    this.#mark = new DataMark(redis, this.#keys);
+    this.#presence = new Presence({
+      ...{ redis, keys: this.#keys, logger },
+      running: () => this.#executor?.running ?? 0,
+      isClosed: () => this.#calls.isClosed,
+      restore: () => Promise.all([this.#catalog.refresh(), this.#scheduler.seen()]),
+    });
     this.#statistics = new Statistics({ redis, keys: this.#keys, logger, kept: options.statistics });
     this.#retention = new Retention({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, queues: this.#queues, changes: this.#changes },
@@ -167,6 +154,11 @@ export class JobEngine implements TaskEngine {
         const found = await readJob(this.#queues, queue, id);
         return found && statusOf(found.job, found.state);
       },
+    });
+    this.#reads = new EngineReads({
+      ...{ ask: this.#calls.ask, source, window: this.#window, queues: this.#queues, statistics: this.#statistics },
+      queueStates: () => this.#commands.queueStates(),
+      workers: () => this.#presence.list(),
     });
     // The store is on the same Redis, and one line in the log is enough for both.
     const store = openRedisStore(connection, { prefix, logger: loggerOption('logger', false) });
@@ -185,20 +177,18 @@ export class JobEngine implements TaskEngine {
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     if (this.#stopping) throw hasStopped();
     await this.#health.start();
-    this.#self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
-    const { patient, asking } = this.#connections;
+    this.#presence.enter(runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
+    const { patient } = this.#connections;
     try {
       // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
-      await this.#calls.ask(() => Promise.all([this.#beat(), this.#commands.poll()])).catch(unlessUnreachable);
+      await this.#calls.ask(() => Promise.all([this.#presence.beat(), this.#commands.poll()])).catch(unlessUnreachable);
     } catch (error) {
-      this.#self = undefined;
       this.#health.close();
-      await this.#instances.leave(this.#owner).catch(() => undefined);
+      await this.#presence.leave().catch(() => undefined);
       throw error;
     }
-    this.#every(heartbeatInterval, this.#beatSoon);
-    asking.on('ready', this.#beatSoon);
+    this.#presence.start();
     this.#settle();
     this.#retention.start();
     if (!runner) return;
@@ -209,8 +199,8 @@ export class JobEngine implements TaskEngine {
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       stuckChanged: (stuck) => {
-        if (this.#self) this.#self = { ...this.#self, ...stuck };
-        this.#beatSoon();
+        this.#presence.update(stuck);
+        this.#presence.beatSoon();
       },
     });
     this.#executor.serve(this.#catalog.all());
@@ -222,16 +212,6 @@ export class JobEngine implements TaskEngine {
   /** Timers that never keep the process alive, and end with the engine. */
   #every(milliseconds: number, work: () => void): void {
     this.#timers.add(setInterval(work, milliseconds).unref());
-  }
-
-  readonly #beatSoon = (): void => this.#beating.run(() => this.#beat());
-
-  /** Tells the other processes of this one, and stores again what this one defines if Redis has lost its data. */
-  async #beat(): Promise<void> {
-    if (!this.#self || this.#calls.isClosed) return;
-    const heartbeat = this.#instances.heartbeat(this.#self, this.#executor?.running ?? 0);
-    const [isOther] = await Promise.all([this.#mark.isOther(), this.#catalog.refresh(), this.#scheduler.seen(), heartbeat]);
-    if (isOther) this.#options.logger.error({ redis: this.#health.place }, dataLost);
   }
 
   /** Begins to take over from processes that die. */
@@ -263,7 +243,7 @@ export class JobEngine implements TaskEngine {
     for (const timer of this.#timers) clearInterval(timer);
     this.#retention.stop();
     this.#health.close();
-    this.#connections.asking.off('ready', this.#beatSoon);
+    this.#presence.stop();
     await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
     // If Redis hangs, it answers none of these calls. The process must be able to end all the same.
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
@@ -279,8 +259,8 @@ export class JobEngine implements TaskEngine {
   async #leave(): Promise<void> {
     await this.#settler?.stop();
     this.#calls.close();
-    await Promise.allSettled([this.#statistics.flush(), this.#self && this.#instances.leave(this.#owner)]);
-    await Promise.allSettled([this.#scheduler.close(), this.#reading.close(), this.#queues.close()]);
+    await Promise.allSettled([this.#statistics.flush(), this.#presence.leave()]);
+    await Promise.allSettled([this.#scheduler.close(), this.#window.close(), this.#queues.close()]);
   }
 
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
@@ -311,71 +291,44 @@ export class JobEngine implements TaskEngine {
 
   schedule(schedule: Schedule): void {
     this.#scheduler.add(schedule);
-    if (this.#self) this.#self = { ...this.#self, schedules: this.#scheduler.names() };
+    this.#presence.update({ schedules: this.#scheduler.names() });
   }
 
   find(query: TaskQuery): Promise<TaskPage> {
-    return this.#calls.ask(() => this.#reading.find(query));
+    return this.#calls.ask(() => this.#window.find(query));
   }
 
-  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
-    return this.#calls.ask(async () => {
-      const found = await findJob(this.#reader, id);
-      const task = found && (await readTask(this.#queues, found, found.jobId, logLines));
-      return task && { ...task, id };
-    });
+  get(id: string, options: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+    return this.#reads.get(id, options);
   }
 
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
-    return this.#calls.ask(async () => {
-      const found = await findJob(this.#reader, id);
-      return found ? readLines(logOf(this.#queues.get(found.queue), found.jobId), query) : [];
-    });
+    return this.#reads.logs(id, query);
   }
 
   aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
-      pulse: async () => readPulse(this.#reader, await this.#commands.queueStates()),
-      waits: () => readWaits(this.#reader),
-      workers: () => this.#instances.list(),
-      metrics: async (range) => this.#statistics.metrics(range, await readLive(this.#reader, this.#reading), Date.now()),
-      failures: (failures) => this.#statistics.failures.read(failures, (fingerprints) => countFailed(this.#reading, fingerprints)),
-      histograms: (bounds) => this.#statistics.histograms(bounds),
-    };
-    return this.#calls.ask(async () => {
-      await this.#statistics.flush();
-      return kinds[kind](...query);
-    });
+    return this.#reads.aggregate(kind, query);
   }
 
   describe(): Promise<EngineDescription> {
     return this.#calls.ask(async () => {
-      const [revs, queues, schedules] = await Promise.all([this.#reading.revs(), this.#commands.queueStates(), this.#scheduler.states()]);
+      const [revs, queues, schedules] = await Promise.all([this.#window.revs(), this.#commands.queueStates(), this.#scheduler.states()]);
       return { engine: 'bullmq', ...revs, queues, schedules };
     });
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
-    await this.#calls.ask(() => this.#reading.revs());
-    yield* this.#reading.watch(after, signal);
+    await this.#calls.ask(() => this.#window.revs());
+    yield* this.#window.watch(after, signal);
   }
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
     if ('schedule' in command)
       return this.#calls.ask((sending) => {
         sending();
-        return this.#controlSchedule(command, by);
+        return controlSchedule(this.#scheduler, command, by);
       }, commanding);
     return this.#commands.control(command, by);
-  }
-
-  async #controlSchedule({ action, schedule }: Extract<Command, { schedule: string }>, by: CommandBy): Promise<Outcome> {
-    if (action === 'pause') return { results: [], known: await this.#scheduler.pause(schedule, by) };
-    if (action === 'resume') return { results: [], known: await this.#scheduler.resume(schedule) };
-    if (action === 'remove') return { results: [], known: await this.#scheduler.remove(schedule) };
-    const made = await this.#scheduler.run(schedule);
-    if (!made) return { results: [], known: false };
-    return { results: [{ id: made.id, ok: true, task: pendingSummary(made) }], known: true };
   }
 }
 

@@ -1,0 +1,66 @@
+import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
+import type { LogLine, TaskDetail, Worker } from '../../../tasks/types.js';
+import type { Queues } from '../queues.js';
+import type { Ask } from '../redis-calls.js';
+import type { Statistics } from '../statistics/statistics.js';
+import { type CountSource, readPulse } from './counts.js';
+import { countFailed, readLive } from './live-counts.js';
+import { logOf, readLines } from './log-lines.js';
+import type { ReadModel } from './read-model.js';
+import { findJob } from './stored-jobs.js';
+import { readTask } from './task-detail.js';
+import { readWaits } from './waits.js';
+
+interface EngineReadsParts {
+  ask: Ask;
+  /** Where what is not in the window is read. */
+  source: CountSource;
+  window: ReadModel;
+  queues: Queues;
+  statistics: Statistics;
+  /** The queues, and which of them are paused. */
+  queueStates(): Promise<QueueState[]>;
+  workers(): Promise<Worker[]>;
+}
+
+/** Answers what users ask of a single task, and what they ask of all tasks together. */
+export class EngineReads {
+  readonly #parts: EngineReadsParts;
+
+  constructor(parts: EngineReadsParts) {
+    this.#parts = parts;
+  }
+
+  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined }): Promise<TaskDetail | undefined> {
+    const { ask, source, queues } = this.#parts;
+    return ask(async () => {
+      const found = await findJob(source, id);
+      const task = found && (await readTask(queues, found, found.jobId, logLines));
+      return task && { ...task, id };
+    });
+  }
+
+  logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
+    const { ask, source, queues } = this.#parts;
+    return ask(async () => {
+      const found = await findJob(source, id);
+      return found ? readLines(logOf(queues.get(found.queue), found.jobId), query) : [];
+    });
+  }
+
+  aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    const { ask, source, window, statistics, queueStates, workers } = this.#parts;
+    const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
+      pulse: async () => readPulse(source, await queueStates()),
+      waits: () => readWaits(source),
+      workers,
+      metrics: async (range) => statistics.metrics(range, await readLive(source, window), Date.now()),
+      failures: (failures) => statistics.failures.read(failures, (fingerprints) => countFailed(window, fingerprints)),
+      histograms: (bounds) => statistics.histograms(bounds),
+    };
+    return ask(async () => {
+      await statistics.flush();
+      return kinds[kind](...query);
+    });
+  }
+}
