@@ -1,5 +1,4 @@
 import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
-import type { EndNotes } from '../task-backend.js';
 import {
   type AttemptRecord,
   attemptField,
@@ -11,6 +10,7 @@ import {
   notesOfJob,
   type TaskJob,
 } from '../task-job.js';
+import type { EndNotes } from './task-backend.js';
 
 /** The attempt that ends. */
 interface EndingAttempt {

@@ -17,7 +17,6 @@ import type { EngineKeys } from '../keys.js';
 import type { LimitWarnings } from '../limit-warnings.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import { type EndNotes, TaskBackend } from '../task-backend.js';
 import { count, deadlineOf, jobFields, type TaskJob } from '../task-job.js';
 import { Attempt } from './attempt.js';
 import {
@@ -31,6 +30,7 @@ import {
   successNotes,
 } from './ends.js';
 import { HandlerOutput } from './handler-output.js';
+import { type EndNotes, TaskBackend } from './task-backend.js';
 import { claimedOf, endedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
 

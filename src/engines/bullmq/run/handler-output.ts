@@ -4,8 +4,8 @@ import type { Logger } from '../../../options.js';
 import type { ChangeNotes } from '../change-notes.js';
 import { RedisWork } from '../connections.js';
 import { jobProgress } from '../job-view.js';
-import type { TaskBackend } from '../task-backend.js';
 import type { Attempt } from './attempt.js';
+import type { TaskBackend } from './task-backend.js';
 
 /** Milliseconds that log lines and progress are gathered before they are written. */
 const gatherTime = 50;

@@ -14,12 +14,12 @@ import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import { jobOfHash } from '../read/stored-jobs.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import { type EndNotes, TaskBackend } from '../task-backend.js';
 import { jobFields, type TaskJob } from '../task-job.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import type { KeptJobs } from './executor.js';
 import { answersOf, type LockScope, lockKey, takeLocks } from './locks.js';
 import { Steadiness } from './steadiness.js';
+import { type EndNotes, TaskBackend } from './task-backend.js';
 import { endedOf } from './task-facts.js';
 
 interface SettlerParts {

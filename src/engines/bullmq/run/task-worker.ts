@@ -1,6 +1,6 @@
 import { type Job, type JobJson, Worker } from 'bullmq';
-import type { TaskBackend } from '../task-backend.js';
 import type { TaskJob } from '../task-job.js';
+import type { TaskBackend } from './task-backend.js';
 
 /** With this text BullMQ marks a job that its own check for crashes has returned several times. */
 const stalledTooOften = /^job stalled more than/;

@@ -11,12 +11,13 @@ import {
   type RetryJobOpts,
   raw2NextJobData,
 } from 'bullmq';
-import { type ChangeNotes, memberOf, type Transaction } from './change-notes.js';
-import { persistently, untilRepeatable } from './connections.js';
-import type { Marker } from './keys.js';
-import { type LockScope, takeLocks } from './run/locks.js';
-import { endMarks, jobFields, ownFieldPrefix } from './task-job.js';
-import { WaitingBackend, type WorkerParts, workerArguments } from './waiting-backend.js';
+import { type ChangeNotes, memberOf, type Transaction } from '../change-notes.js';
+import { persistently, untilRepeatable } from '../connections.js';
+import type { Marker } from '../keys.js';
+import { endMarks, jobFields } from '../task-job.js';
+import { WaitingBackend, type WorkerParts, workerArguments } from '../waiting-backend.js';
+import { FetchedJobs } from './fetched-jobs.js';
+import { type LockScope, takeLocks } from './locks.js';
 
 /** What is written together with BullMQ's own step when an attempt ends. */
 export interface EndNotes {
@@ -72,10 +73,7 @@ export class TaskBackend extends WaitingBackend {
   readonly #parts: TaskBackendParts;
   /** How attempts under way end, set just before BullMQ is told. */
   readonly #ends = new Map<string, EndNotes>();
-  /** Hashes of jobs that were fetched and not taken yet. */
-  readonly #fetched = new Map<string, Record<string, string>>();
-  /** How often each job that runs here was started, which tells this attempt from others. */
-  readonly #starts = new Map<string, string>();
+  readonly #fetched = new FetchedJobs();
   /** Jobs that run here although another process has taken over. */
   readonly #lost = new Set<string>();
   /** The connection for commands, once it was there. To await it for each job would cost more than the rest of a step. */
@@ -116,15 +114,13 @@ export class TaskBackend extends WaitingBackend {
 
   /** The fields of this package of a job that was just fetched. */
   takeFetched(jobId: string): Record<string, string> | undefined {
-    const fields = this.#fetched.get(jobId);
-    this.#fetched.delete(jobId);
-    return fields;
+    return this.#fetched.takeFields(jobId);
   }
 
   override execCommand(client: RedisClient | IRedisTransaction, command: string, args: unknown[]): unknown {
     const answer: unknown = super.execCommand(client, command, args);
     if (command !== 'moveToActive' || !(answer instanceof Promise)) return answer;
-    return answer.then((raw: unknown) => this.#keepFetched(raw));
+    return answer.then((raw: unknown) => this.#fetched.keep(raw));
   }
 
   override moveToCompleted<T, R, N extends string>(
@@ -212,7 +208,7 @@ export class TaskBackend extends WaitingBackend {
   async #step(step: Step): Promise<undefined | unknown[]> {
     const { jobId } = step;
     const notes = this.#ends.get(jobId);
-    const starts = this.#starts.get(jobId);
+    const starts = this.#fetched.starts(jobId);
     const { redis } = this.#parts;
     try {
       for (let mayTakeLock = true; ; ) {
@@ -226,7 +222,7 @@ export class TaskBackend extends WaitingBackend {
         }
         if (typeof raw !== 'number' || raw >= 0) {
           notes?.stored?.(step.at);
-          return Array.isArray(raw) ? raw2NextJobData(this.#keepFetched(raw)) : undefined;
+          return Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined;
         }
         const verdict = await persistently(redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
         mayTakeLock = false;
@@ -240,7 +236,7 @@ export class TaskBackend extends WaitingBackend {
       if (notes) notes.stored = notes.dropped = notes.abandoned = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
-      if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);
+      this.#fetched.forget(jobId, starts);
     }
   }
 
@@ -290,7 +286,7 @@ export class TaskBackend extends WaitingBackend {
     const failed = await super.extendLocks(jobIds, tokens, duration);
     const missing = failed
       .filter((jobId) => !this.#lost.has(jobId))
-      .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#starts.get(jobId) }));
+      .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#fetched.starts(jobId) }));
     if (missing.length === 0) return [];
     const { taken, gone } = await takeLocks(this.#parts.redis, this.#scope(), missing);
     for (const { jobId } of missing) {
@@ -331,16 +327,6 @@ export class TaskBackend extends WaitingBackend {
     if (error) throw error;
     return raw;
   }
-
-  /** Keeps the hash of the job that an answer holds, if it holds one. */
-  #keepFetched<T>(raw: T): T {
-    if (!Array.isArray(raw)) return raw;
-    const [flat, jobId] = raw as unknown[];
-    if (!Array.isArray(flat) || typeof jobId !== 'string') return raw;
-    this.#fetched.set(jobId, ownFields(flat as string[]));
-    this.#starts.set(jobId, startsOf(flat as string[]));
-    return raw;
-  }
 }
 
 /** Milliseconds. */
@@ -354,20 +340,4 @@ async function ifJobExists<T>(written: Promise<T>, otherwise: T): Promise<T> {
     if ((error as { code?: unknown }).code === refusals.noJob) return otherwise;
     throw error;
   }
-}
-
-/** The fields of this package in the hash of a job. BullMQ reads the others. */
-function ownFields(flat: readonly string[]): Record<string, string> {
-  const fields: Record<string, string> = {};
-  for (let n = 0; n + 1 < flat.length; n += 2) {
-    const name = flat[n] ?? '';
-    if (name.startsWith(ownFieldPrefix)) fields[name] = flat[n + 1] ?? '';
-  }
-  return fields;
-}
-
-/** How often a job was started, as its hash says. */
-function startsOf(flat: readonly string[]): string {
-  for (let n = 0; n + 1 < flat.length; n += 2) if (flat[n] === 'ats') return flat[n + 1] ?? '';
-  return '';
 }
