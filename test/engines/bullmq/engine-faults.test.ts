@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { neededCommandNames } from '../../../src/engines/bullmq/permissions.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
+import { quickTimers } from '../../helpers/clock.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer, startSentinel } from '../../helpers/redis.js';
@@ -26,12 +27,15 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     client.on('error', () => {});
   };
   beforeEach(() => {
+    // So often a process writes its heartbeat, and looks whether Redis can be written.
+    quickTimers('setInterval', 5000);
     managers = [];
   });
   afterEach(async () => {
     await Promise.all(managers.map((each) => each.stop({ timeout: 0.1 })));
     client.disconnect();
     await redis.remove();
+    jest.restoreAllMocks();
   });
 
   function manager({ logger = false, ...of }: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
@@ -280,7 +284,8 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     const noop = tasks.task('noop', () => 1);
     await expect(tasks.start()).rejects.toThrow(unavailable);
     await client.del('{koa-taskflow}:~settling', '{koa-taskflow}:~instances');
-    await sleep(6);
+    // Longer than the intervals of the heartbeat and of the check for stalled tasks.
+    await sleep(1.5);
     expect(await client.exists('{koa-taskflow}:~settling', '{koa-taskflow}:~instances')).toBe(0);
     await client.del('{koa-taskflow}:~cancelling');
     await tasks.start();
@@ -301,12 +306,12 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     });
     run.schedule('often', slow, { every: 1, args: [0] });
     await Promise.all([shown.start({ run: false }), run.start()]);
-    const ids = await Promise.all([0.1, 3, 12].map((seconds) => slow.enqueue(seconds)));
+    const ids = await Promise.all([0.1, 3, 10].map((seconds) => slow.enqueue(seconds)));
     await waitFor(async () => (await shown.get(ids[2] ?? ''))?.status === 'running');
     await shown.find({ limit: 5 });
     redis.signal('SIGSTOP');
     // Longer than a lock, and than the engine waits for Redis.
-    await Promise.all([sleep(8), waitFor(() => said(web.lines).length === 1 && said(worker.lines).length === 1, 20)]);
+    await Promise.all([sleep(6.5), waitFor(() => said(web.lines).length === 1 && said(worker.lines).length === 1, 20)]);
     redis.signal('SIGCONT');
     for (const id of ids) await whenBack(async () => (await shown.get(id))?.status === 'success');
     expect(runs.filter((id) => ids.includes(id)).sort()).toEqual([...ids].sort());
