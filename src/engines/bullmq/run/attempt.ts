@@ -22,14 +22,14 @@ interface AttemptParts {
   wrote(attempt: Attempt): void;
 }
 
-/** An attempt under way in this process. */
+/** An attempt that runs in this process. */
 export class Attempt implements AttemptIo {
   readonly id: string;
   readonly name: string;
   /** Its number. */
   readonly attempt: number;
   readonly queue: string;
-  /** The attempt has an end; what its handler still writes is late. */
+  /** Whether the attempt is over. Lines that its handler writes after that are marked as late. */
   over = false;
   cancelled = false;
   /** The last progress that its handler reported. */
@@ -38,7 +38,7 @@ export class Attempt implements AttemptIo {
   lineCount = 0;
   readonly #wrote: (attempt: Attempt) => void;
   readonly #signal: AttemptSignal;
-  /** Set if the attempt is given up: its end is recorded although its handler may go on. */
+  /** Set if the engine has given the attempt up: it records the end although the handler may still run. */
   #givenUp: GivenUp | undefined;
   #resolve: (how: GivenUp) => void = () => undefined;
   #grace: NodeJS.Timeout | undefined;
@@ -103,7 +103,7 @@ export class Attempt implements AttemptIo {
     this.#resolve(this.#givenUp);
   }
 
-  /** Asks the handler to stop, and gives the attempt up after `grace` seconds. */
+  /** Aborts the handler's signal, and gives the attempt up if the handler still runs after `grace` seconds. */
   cancel(grace: number): void {
     if (this.cancelled || this.over) return;
     this.cancelled = true;
@@ -111,7 +111,7 @@ export class Attempt implements AttemptIo {
     this.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
-  /** Asks the handler to stop, because the process stops. */
+  /** Aborts the handler's signal because the process stops. */
   stop(): void {
     clearTimeout(this.#grace);
     this.abort(new DOMException('the process stops', 'AbortError'));
@@ -122,10 +122,10 @@ export class Attempt implements AttemptIo {
     this.#giveUp('handed back');
   }
 
-  /** Notes that the attempt has an end. */
+  /** Marks the attempt as over. */
   end(): void {
     this.over = true;
-    // What is known of the task can be freed although a set that had this attempt is still in memory.
+    // The resolver refers to the task, which can be freed even if a set still holds this attempt.
     this.#resolve = () => undefined;
     clearTimeout(this.#grace);
   }

@@ -26,7 +26,7 @@ interface EndingAttempt {
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
 const longestRecord = 64 * 1024;
 
-/** A fetch is no start of an attempt: BullMQ's time of it is removed from a job that is not run. */
+/** BullMQ sets `processedOn` when a worker fetches a job. If the worker then does not run the job, this clears the field. */
 const notStarted = { processedOn: '' } as const;
 
 /** Fields of a job that was cancelled. */
@@ -39,12 +39,12 @@ const interrupted: StoredError = {
   fingerprint: '',
 };
 
-/** What is written when an attempt succeeds. BullMQ's own fields tell of that attempt, so it needs no record. */
+/** What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs no record. */
 export function successNotes({ job, attempt }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
   const fields: Record<string, string | number> = {};
-  // BullMQ counts the first attempt itself. A task that was cancelled before has a count here already.
+  // BullMQ counts the first attempt itself. A task that was cancelled and run again already has this count.
   if (attempt > 1 || job.fields[jobFields.attempts] !== undefined) fields[jobFields.attempts] = attempt;
-  // An error of an attempt before this one is no error of the task any more.
+  // The task succeeded, so the error of an earlier attempt is no longer the task's error.
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
   if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
   return { state: 'completed', result: result.result, fields };
@@ -62,12 +62,12 @@ export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn:
   };
 }
 
-/** Fields of a job that waits again until a time in Unix milliseconds. */
+/** Fields of a job that waits for its next attempt until `time`, in Unix milliseconds. */
 function dueAt(time: number): EndNotes['fields'] {
   return { [jobFields.runAt]: time, [jobFields.returned]: '' };
 }
 
-/** What is written when a job is put back that no handler is here for. Its attempts and its times stay as they are. */
+/** What is written when a worker puts back a job that it has no handler for. The job's attempts and times stay as they are. */
 export function returnNotes(job: TaskJob, times: number): EndNotes {
   const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
   return { state: 'delayed', fields: { [jobFields.returned]: times, processedOn: last ?? '' } };
@@ -80,7 +80,7 @@ function recordedStart(record: string | undefined): number | undefined {
 
 /** What is written when a task fails without another attempt, because its deadline has passed. */
 export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
-  // BullMQ counts an attempt whenever a job ends.
+  // BullMQ counts an attempt whenever a job ends, also if none ran.
   return { state: 'failed', fields: { ...notStarted, ...errorField(error), [jobFields.attempts]: attemptsOf(job) } };
 }
 
@@ -89,7 +89,7 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
   return { state: 'failed', marker: 'cancelled', fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled } };
 }
 
-/** What is written when a task is cancelled before an attempt of it that was about to begin. */
+/** What is written when a task is cancelled after a worker fetched it and before its attempt began. */
 export function cancelledBeforeNotes(job: TaskJob): EndNotes {
   return { state: 'failed', marker: 'cancelled', fields: { ...notStarted, [jobFields.attempts]: attemptsOf(job), ...cancelled } };
 }
@@ -116,7 +116,7 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
     : { again, error: interrupted, state: 'failed', marker: 'interrupted', fields: { ...fields, [jobFields.marker]: 'interrupted' } };
 }
 
-/** Number of the attempt that a job which was just fetched begins. */
+/** Returns the number of the attempt that a fetched job is about to begin. */
 export function nextAttempt(job: TaskJob): number {
   return attemptsOf(job) + 1;
 }

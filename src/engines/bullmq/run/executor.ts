@@ -34,9 +34,9 @@ import { type EndNotes, TaskBackend } from './task-backend.js';
 import { claimedOf, endedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
 
-/** Seconds that a job without a handler in this process waits. The time doubles each time, up to the longest. */
+/** Seconds for which a job that has no handler here is delayed. The delay doubles each time, up to `longest`. */
 export const returned = { first: 1, longest: 60 };
-/** Milliseconds that a stop waits for handlers after it has asked them to stop. */
+/** Milliseconds for which a stop waits for handlers after it has aborted their signals. */
 const obeyTimeout = 250;
 
 /** Which ended jobs are kept. */
@@ -50,19 +50,19 @@ interface ExecutorParts {
   runner: TaskRunner;
   logger: Logger;
   keys: EngineKeys;
-  /** Its commands wait for a Redis that is unreachable, so that no end is lost. */
+  /** A connection whose commands wait while Redis is unreachable, so that no end of an attempt is lost. */
   redis: Redis;
   changes: ChangeNotes;
-  /** What this process is called in lists of workers. */
+  /** The name of this process in lists of workers. */
   name: string;
-  /** Milliseconds after which a job without a sign of its worker counts as crashed. */
+  /** Milliseconds after which a job counts as crashed if its worker has not renewed its lock. */
   lockDuration: number;
   kept: KeptJobs;
   observer(): TransitionObserver | undefined;
   limitWarnings: LimitWarnings;
   /** Counts a task that has ended. */
   ended(task: EndedTask): void;
-  /** Called when the slots change that handlers hold which did not stop. */
+  /** Called when the number of slots changes that are held by handlers which did not stop. */
   stuckChanged(stuck: Stuck): void;
 }
 
@@ -73,12 +73,12 @@ export class Executor {
   readonly #running = new Set<Attempt>();
   /** The newest attempt of each job, by the job's name over all queues. */
   readonly #byJob = new Map<string, Attempt>();
-  /** Attempts that have ended while their handlers go on. */
+  /** Attempts that are over although their handlers still run. */
   readonly #holding = new Set<Attempt>();
   readonly #stuck: StuckAttempts;
   readonly #output: HandlerOutput;
   readonly #fetching: Background;
-  /** Names of tasks without a handler here that the log has. */
+  /** Names of tasks without a handler here that have been logged. */
   readonly #unknown = new Set<string>();
   #stopping = false;
 
@@ -90,7 +90,7 @@ export class Executor {
     this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
   }
 
-  /** Attempts under way, without those that have an end while their handlers go on. */
+  /** How many attempts run, without those that are over although their handlers still run. */
   get running(): number {
     return this.#running.size - this.#holding.size;
   }
@@ -104,7 +104,7 @@ export class Executor {
     return this.#byJob.get(memberOf({ queue, jobId }));
   }
 
-  /** Begins to serve queues, those that are not served yet. */
+  /** Starts a worker for each queue that has none yet. */
   serve(entries: readonly CatalogEntry[]): void {
     if (this.#stopping) return;
     const { runner, limitWarnings } = this.#parts;
@@ -123,7 +123,7 @@ export class Executor {
         name,
         concurrency: runner.concurrency,
         lockDuration,
-        // Crashed jobs are settled by `Settler`, which knows which may run again.
+        // `Settler` ends crashed jobs, because it knows which may run again.
         skipStalledCheck: true,
         runRetryDelay: 1000,
         removeOnComplete: kept,
@@ -147,11 +147,11 @@ export class Executor {
     if (!runner.names().has(job.name)) return this.#return(backend, job, task, token);
     const limit = entry.task === undefined ? runner.names().get(job.name) : undefined;
     if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
-    // Redis has lost the start of a run that goes on here. BullMQ renews one lock for each job, so the job must wait for its end.
+    // Redis has lost the start of an attempt that still runs here. BullMQ renews only one lock per job, so the new attempt must wait.
     const underWay = this.#find(entry.queue, job.id ?? '');
     if (underWay && !underWay.over) return this.#putBack(backend, job, task, token);
     if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
-    // A check of another program has returned it, although its handler may have been called.
+    // Another program's stalled check has put the job back, although its handler may have been called.
     if (job.stalledCounter > count(task.fields[jobFields.stalls]))
       return this.#interrupt(backend, entry, job, task, { job: task, attempt: nextAttempt(task), now: Date.now() });
     const deadline = deadlineOf(task);
@@ -162,7 +162,7 @@ export class Executor {
     return this.#run(worker, entry, job, task);
   }
 
-  /** Puts back a job that no handler is here for. It goes behind the jobs that can run. */
+  /** Puts back a job that has no handler here, behind the jobs that can run. */
   async #return(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
     if (!this.#unknown.has(job.name)) {
       this.#unknown.add(job.name);
@@ -174,7 +174,7 @@ export class Executor {
     return this.#putBack(backend, job, task, token);
   }
 
-  /** Delays a job that cannot run here now: each time for longer, and without counting an attempt. */
+  /** Delays a job that cannot run here now, longer each time, without counting an attempt. */
   async #putBack(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
     const times = count(task.fields[jobFields.returned]);
     const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
@@ -201,10 +201,10 @@ export class Executor {
       else void ended.then(() => this.#release(attempt, worker));
     }
     attempt.end();
-    // For listeners, who see the task as it was fetched otherwise.
+    // Otherwise listeners would get the progress that the task had when it was fetched.
     if (attempt.lastProgress) task.json.progress = jobProgress(attempt.lastProgress);
     this.#output.write(attempt);
-    // The handler goes on: BullMQ frees the slot of the job once this returns, so it is taken from the others before.
+    // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is held before that.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
     const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount };
     if (how === 'cancelled' || attempt.cancelled) return this.#fail(backend, entry, job, task, cancelNotes(ending), undefined, 'cancelled');
@@ -217,7 +217,7 @@ export class Executor {
     return this.#fail(backend, entry, job, task, notes, how.error, how.retryIn === undefined ? 'failed' : 'pending', how.retryIn);
   }
 
-  /** Ends an attempt that this process gives up because it stops. */
+  /** Ends an attempt because this process stops. */
   async #interrupt(
     backend: TaskBackend,
     entry: CatalogEntry,
@@ -232,7 +232,7 @@ export class Executor {
     throw new WaitingError();
   }
 
-  /** Ends a job as failed, or sends it back to wait. BullMQ does it when this throws. */
+  /** Ends a job as failed, or lets it wait for its next attempt. It throws the error that makes BullMQ do so. */
   #fail(
     backend: TaskBackend,
     entry: CatalogEntry,
@@ -244,7 +244,7 @@ export class Executor {
     retryIn?: number,
   ): never {
     backend.willEnd(job.id ?? '', this.#told(notes, task, entry, status, error));
-    // The definition here decides, not the options that the job was added with.
+    // The task's definition in this process decides, not the options with which the job was added.
     job.opts.attempts = job.attemptsMade + (retryIn === undefined ? 1 : 2);
     if (retryIn !== undefined) job.opts.backoff = { type: 'fixed', delay: Math.round(retryIn * 1000) };
     const message = error?.message ?? `the task was ${status}`;
@@ -253,7 +253,7 @@ export class Executor {
     throw thrown;
   }
 
-  /** Notes that tell the listeners of this process once the end is stored, and count it. */
+  /** Adds to notes what is done once the end is stored: listeners are called, and the end is counted. */
   #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
     notes.stored = (at: number): void => {
       this.#tell(task, entry, status, notes.fields, error?.message, at);
@@ -289,7 +289,7 @@ export class Executor {
   #hold(attempt: Attempt, worker: TaskWorker): void {
     this.#holding.add(attempt);
     worker.holdSlot();
-    // A handler that obeys its signal ends in a moment.
+    // A handler that obeys its signal may end in this turn of the event loop.
     setImmediate(() => {
       if (this.#running.has(attempt) && !this.#stopping) this.#stuck.add(attempt);
     });
@@ -303,7 +303,7 @@ export class Executor {
     this.#stuck.remove(attempt);
   }
 
-  /** Takes no more jobs, and waits for what runs. What has not ended after `timeout` seconds is handed back. */
+  /** Takes no more jobs, and waits for those that run. Jobs that still run after `timeout` seconds are handed back. */
   async stop(timeout: number): Promise<void> {
     const workers = [...this.#workers.values()].map(({ worker }) => worker);
     const closed = Promise.allSettled(workers.map((worker) => worker.close()));
@@ -315,7 +315,7 @@ export class Executor {
       await this.#drained(obeyTimeout, closed);
       for (const attempt of this.#running) attempt.handBack();
     }
-    // The time of the caller is over, so only a Redis that answers gets more of it.
+    // The caller's time is over, so this waits longer only if Redis answers.
     await untilClosed({ closed, redis: this.#parts.redis, timeout: closeTimeout, isIdle: () => true });
     for (const { worker } of this.#workers.values()) for (const end of worker.getBackend().unconfirmed) end.abandoned?.();
     this.#output.flush();
@@ -335,7 +335,7 @@ export class Executor {
 const abandoned =
   'the end of a task was not stored, because Redis did not confirm it before this process stopped; the task counts as one of a crashed worker';
 
-/** Why an attempt no longer has its task. */
+/** Says why an attempt no longer has its task. */
 function whyLost(isGone: boolean): string {
   return isGone ? 'the task is no longer in Redis: it was deleted, or Redis lost its data' : 'another process took over the task';
 }

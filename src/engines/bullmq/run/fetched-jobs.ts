@@ -1,13 +1,13 @@
 import { ownFieldPrefix } from '../task-job.js';
 
-/** What a worker's queries for jobs found that BullMQ's parser drops, or that tells attempts of one job apart. */
+/** Keeps parts of fetched jobs that BullMQ's parser drops: this package's fields, and the count of starts. */
 export class FetchedJobs {
   /** Fields of this package of jobs that were fetched and not taken yet. */
   readonly #fields = new Map<string, Record<string, string>>();
-  /** How often each job that runs here was started, which tells this attempt from others. */
+  /** How often each job that runs here has been started. This number identifies its present attempt. */
   readonly #starts = new Map<string, string>();
 
-  /** Keeps what an answer of Redis holds of a job, if it holds a job. Returns the answer. */
+  /** Keeps these parts of the job in an answer of Redis, if it has one. Returns the answer. */
   keep<T>(answer: T): T {
     if (!Array.isArray(answer)) return answer;
     const [hash, jobId] = answer as unknown[];
@@ -24,12 +24,12 @@ export class FetchedJobs {
     return fields;
   }
 
-  /** How often a job that runs here had been started when it was fetched. */
+  /** Returns how often a job that runs here has been started. */
   starts(jobId: string): string | undefined {
     return this.#starts.get(jobId);
   }
 
-  /** Forgets a job whose attempt has ended, unless it was fetched again. */
+  /** Forgets a job whose attempt has ended, unless it has been fetched again. */
   forget(jobId: string, starts: string | undefined): void {
     if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);
   }

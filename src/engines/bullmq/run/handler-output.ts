@@ -7,7 +7,7 @@ import { jobProgress } from '../job-view.js';
 import type { Attempt } from './attempt.js';
 import type { TaskBackend } from './task-backend.js';
 
-/** Milliseconds that log lines and progress are gathered before they are written. */
+/** Milliseconds for which log lines and progress are gathered before they are written. */
 const gatherTime = 50;
 
 interface OutputParts {
@@ -29,13 +29,13 @@ export class HandlerOutput {
     this.#writing = new RedisWork(parts.logger, 'writing log lines and progress of tasks');
   }
 
-  /** Writes what an attempt says soon, with what others say. */
+  /** Writes an attempt's lines and progress soon, together with those of others. */
   soon(attempt: Attempt): void {
     this.#unwritten.add(attempt);
     this.#timer ??= runInEmptyContext(() => setTimeout(() => this.flush(), gatherTime).unref());
   }
 
-  /** Writes what an attempt said. On the connection that stores its end, so that it comes first. */
+  /** Writes an attempt's lines and progress, on the connection that stores its end, so that they are stored before it. */
   write(attempt: Attempt): void {
     this.#unwritten.delete(attempt);
     const backend = this.#parts.backend(attempt.queue);
@@ -53,7 +53,7 @@ export class HandlerOutput {
     });
   }
 
-  /** Writes what has not been written yet. */
+  /** Writes all lines and progress that have not been written yet. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,6 +1,6 @@
 import type { ChainableCommander, Redis } from 'ioredis';
 
-/** Whose locks are taken: keys of one BullMQ queue. */
+/** The keys of the BullMQ queue whose locks are taken. */
 export interface LockScope {
   /** The list of running jobs. */
   active: string;
@@ -13,13 +13,13 @@ export interface LockScope {
 /** A job whose lock is missing. */
 export interface Unlocked {
   jobId: string;
-  /** What the lock is to hold. */
+  /** The token that the lock is to hold. */
   token: string;
-  /** BullMQ's count of starts, as it was when this attempt began. Another count means another attempt. */
+  /** BullMQ's count of starts when this attempt began. A different count means a different attempt. */
   starts?: string | undefined;
 }
 
-/** What became of missing locks. Jobs in neither set are another attempt's or another process's, or have ended. */
+/** What became of missing locks. Jobs in neither set belong to another attempt or process, or have ended. */
 export interface TakenLocks {
   /** Jobs whose lock now holds the given token. */
   taken: ReadonlySet<string>;
@@ -31,8 +31,8 @@ export interface TakenLocks {
 const startsField = 'ats';
 
 /**
- * Takes missing locks. A lock that another process has stays as it is. A job that is no longer running, or that was started again
- * since, is left alone.
+ * Takes missing locks. It leaves alone a lock that another process holds, and a job that no longer runs or has been started again
+ * since.
  */
 export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<TakenLocks> {
   const pipeline = redis.pipeline();
@@ -50,7 +50,7 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
     const [set, held, position, starts] = answers.slice(n * 4, n * 4 + 4);
     const isSame = typeof position === 'number' && (job.starts === undefined || job.starts === starts);
     if (set === 'OK' && !isSame) wrong.push(job);
-    // Another call of this process may have just taken it.
+    // Another call in this process may just have taken it.
     if (held === job.token && isSame) taken.add(job.jobId);
     if (starts === null) gone.add(job.jobId);
   }
@@ -58,7 +58,7 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
   return { taken, gone };
 }
 
-/** Gives locks back. A lock that meanwhile holds another token stays as it is. */
+/** Gives locks back, except those that hold another token by now. */
 async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<void> {
   if (jobs.length === 0) return;
   const keys = jobs.map(({ jobId }) => lockKey(scope, jobId));

@@ -29,7 +29,7 @@ interface SettlerParts {
   catalog: QueueCatalog;
   changes: ChangeNotes;
   logger: Logger;
-  /** What this process is called in lists of workers. */
+  /** The name of this process in lists of workers. */
   name: string;
   /** Milliseconds. */
   lockDuration: number;
@@ -49,22 +49,23 @@ interface Crashed {
   jobId: string;
 }
 
-/** Fields of a job's hash that decide how it ends, or that observers see. The arguments are not among them. */
+/** Fields of a job's hash that decide how it ends or that observers see. The arguments are not needed. */
 const readFields = [
   ...['name', 'opts', 'timestamp', 'delay', 'priority', 'progress', 'processedOn', 'atm', 'ats', 'stc', 'failedReason'],
   ...Object.values(jobFields),
 ];
-/** Jobs that are settled at once. */
+/** How many jobs are ended at once. */
 const batch = 100;
-/** Milliseconds that a stop waits for a round under way. */
+/** Milliseconds for which a stop waits for the present round. */
 const closing = 1000;
 
 /**
- * Ends the jobs of processes that died, or returns them to wait. BullMQ's own check only returns them, even those that must not
- * run again. Every started process takes part, so that tasks of the last worker end too; in each round one of them looks.
+ * Ends the jobs of processes that died, or puts them back into the queue. BullMQ's own check always puts them back, also those
+ * that must not run again. Every started process takes part, so that tasks end even if the last worker dies. In each round, one
+ * of the processes checks.
  *
- * A job is crashed if it is in the list of running jobs and has no lock. The process that takes the lock decides: a worker that
- * only seemed dead finds the lock taken, and its result is dropped.
+ * A job has crashed if it is in the list of running jobs and has no lock. The process that takes the lock decides how it ends. If
+ * its worker is still alive, it finds the lock taken, and its result is dropped.
  */
 export class Settler {
   readonly #parts: SettlerParts;
@@ -94,7 +95,7 @@ export class Settler {
     this.#background.run(() => {
       this.#round = this.#settle()
         .catch((error: unknown) => {
-          // What keeps this process from looking may keep workers from renewing their locks.
+          // The cause that keeps this process from checking may also keep workers from renewing their locks.
           this.#steadiness.restart();
           throw error;
         })
@@ -108,7 +109,7 @@ export class Settler {
   async #settle(): Promise<void> {
     const { redis, keys, stalledInterval, name, catalog } = this.#parts;
     if (!(await this.#steadiness.isSteady())) return;
-    // Held for a little less than the interval, so that the process that looked is not too early the next time.
+    // The key expires a little before the interval ends, so that this process is not too early in the next round.
     if ((await redis.set(keys.settling, name, 'PX', Math.ceil(stalledInterval * 0.8), 'NX')) !== 'OK') return;
     await catalog.refresh();
     const crashed = await this.#find(catalog.all());
@@ -132,7 +133,7 @@ export class Settler {
     return running.filter((_, n) => locked[n] === 0);
   }
 
-  /** Settles jobs. Another process may have been faster. */
+  /** Ends jobs whose locks this process can take. Another process may have been faster. */
   async #settleAll(crashed: readonly Crashed[]): Promise<void> {
     const token = `settler:${randomUUID()}`;
     await Promise.all(
@@ -145,7 +146,7 @@ export class Settler {
     );
   }
 
-  /** Reads what decides how jobs end. Their locks are held, so that nothing changes it. */
+  /** Reads the fields that decide how jobs end. This process holds their locks, so no other changes them. */
   async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<TaskJob[]> {
     if (jobIds.length === 0) return [];
     const { redis, keys } = this.#parts;
@@ -158,7 +159,7 @@ export class Settler {
     });
   }
 
-  /** Ends a job, or returns it. */
+  /** Ends a job, or puts it back. */
   async #end(entry: CatalogEntry, job: TaskJob, token: string): Promise<void> {
     const backend = this.#backend(entry.queue);
     const { id } = job.json;

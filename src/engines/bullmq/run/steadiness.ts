@@ -1,13 +1,13 @@
 import type { Redis } from 'ioredis';
 import { withinTime } from '../redis-connection.js';
 
-/** Milliseconds that Redis is waited for. */
+/** Milliseconds for which Redis may take to answer. */
 const longestAnswer = 5000;
 
 /**
- * Whether a missing lock means that its worker died. It does not after an outage: the locks expired because no worker could renew
- * them, and workers need time to take them again. So nothing counts as crashed until Redis, the connection to it and this process
- * have worked for the lifetime of one lock without a break.
+ * Tells whether a missing lock means that its worker died. After an outage it does not: the locks expired because no worker could
+ * renew them, and workers need time to take them again. So no job counts as crashed until Redis, the connection to it and this
+ * process have worked without a break for as long as a lock lasts.
  */
 export class Steadiness {
   readonly #redis: Redis;
@@ -16,7 +16,7 @@ export class Steadiness {
   #since = Date.now();
   #lastCheck = Date.now();
   #runId: string | undefined;
-  /** Notes a break. */
+  /** Starts the time without a break again. */
   readonly restart = (): void => {
     this.#since = Date.now();
   };
@@ -27,7 +27,7 @@ export class Steadiness {
     redis.on('close', this.restart).on('ready', this.restart);
   }
 
-  /** Longest time between two checks: a pause of Redis or of this process that makes locks expire shows between them. */
+  /** Longest time between two checks. A pause of Redis or of this process that makes locks expire is longer, so a check notices it. */
   get longestInterval(): number {
     return this.#lockDuration / 4;
   }
@@ -35,7 +35,7 @@ export class Steadiness {
   async isSteady(): Promise<boolean> {
     const asked = Date.now();
     const pause = asked - this.#lastCheck;
-    // The clock of a host that slept, or of a process that was stopped, has jumped.
+    // The clock has jumped: the host slept, or the process was stopped.
     if (pause < 0 || pause > this.#lockDuration / 2) this.restart();
     this.#lastCheck = asked;
     const info = await withinTime(this.#redis.info('server'), longestAnswer);

@@ -23,17 +23,17 @@ import { type LockScope, takeLocks } from './locks.js';
 export interface EndNotes {
   /** Fields of the job's hash. */
   fields: Readonly<Record<string, string | number>>;
-  /** State that readers are told of. */
+  /** The state that processes which read are told. */
   state: 'waiting' | 'delayed' | 'completed' | 'failed';
-  /** How it ended, if BullMQ's `failed` does not say it. */
+  /** How the task ended, if BullMQ's state `failed` does not say it. */
   marker?: Marker | undefined;
   /** JSON text of the result, as it is to be stored. */
   result?: string | undefined;
-  /** Called once it is written, with the time of it in Unix milliseconds. */
+  /** Called once the end is stored, with its time in Unix milliseconds. */
   stored?: ((at: number) => void) | undefined;
-  /** Called instead if it is not written, because the attempt no longer had the job. `isGone`: the job no longer exists. */
+  /** Called instead if the end is not stored because the attempt no longer has the job. `isGone`: the job no longer exists. */
   dropped?: ((isGone: boolean) => void) | undefined;
-  /** Called instead if this process stops before Redis has confirmed it. */
+  /** Called instead if this process stops before Redis has confirmed the end. */
   abandoned?: (() => void) | undefined;
 }
 
@@ -41,7 +41,7 @@ interface TaskBackendParts extends WorkerParts {
   changes: ChangeNotes;
   /** Milliseconds. */
   lockDuration: number;
-  /** Called when another process has the lock of a job that runs here. `isGone`: the job no longer exists. */
+  /** Called when a job that runs here has lost its lock to another process. `isGone`: the job no longer exists. */
   lockLost?(jobId: string, isGone: boolean): void;
 }
 
@@ -49,34 +49,34 @@ interface TaskBackendParts extends WorkerParts {
 interface Step {
   command: 'moveToFinished' | 'moveToDelayed' | 'retryJob';
   jobId: string;
-  /** What the lock holds. */
+  /** The token that the lock holds. */
   token: string;
-  /** Written with the end. */
+  /** Stored with the end, so that a repeated step finds it. */
   mark: string;
   args: unknown[];
   /** Unix milliseconds. */
   at: number;
 }
 
-/** What it means that a step was refused: its end is stored, can be tried again, belongs to another process, or to no job. */
+/** What a refused step means: its end is stored already, it may be repeated, another process has the job, or the job is gone. */
 type Verdict = 'stored' | 'again' | 'lost' | 'gone';
 
-/** Answers of BullMQ's scripts to an attempt that does not have its job. */
+/** What BullMQ's scripts answer to an attempt that does not have its job. */
 const refusals = { noJob: -1, noLock: -2, notRunning: -3, otherLock: -6 };
 
 /**
- * BullMQ's own backend for one queue. Its scripts decide where a job goes; this class only adds, in the same transaction, what
- * BullMQ has no place for: the record of the attempt, the marker of an end, and the note for processes that read. It also keeps
- * the fields of this package that came with a job, which BullMQ's parser drops.
+ * BullMQ's own backend for one queue. BullMQ's scripts decide where a job goes. This class adds what BullMQ has no place for: the
+ * record of the attempt, the marker of an end, and the note for processes that read. It also keeps this package's fields of a
+ * fetched job, which BullMQ's parser drops.
  */
 export class TaskBackend extends WaitingBackend {
   readonly #parts: TaskBackendParts;
-  /** How attempts under way end, set just before BullMQ is told. */
+  /** How attempts end, by job. Set just before BullMQ is told that the attempt is over. */
   readonly #ends = new Map<string, EndNotes>();
   readonly #fetched = new FetchedJobs();
-  /** Jobs that run here although another process has taken over. */
+  /** Jobs that still run here although another process has taken them over. */
   readonly #lost = new Set<string>();
-  /** The connection for commands, once it was there. To await it for each job would cost more than the rest of a step. */
+  /** The connection for commands, once it is ready. Awaiting it for each job would cost more than the rest of a step. */
   #client: RedisClient | undefined;
 
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
@@ -84,12 +84,12 @@ export class TaskBackend extends WaitingBackend {
     this.#parts = parts;
   }
 
-  /** Makes the backends of an engine's workers. */
+  /** Returns a function that creates the backends of an engine's workers. */
   static factory(parts: TaskBackendParts): BackendFactory<TaskBackend> {
     return (queue, opts) => new TaskBackend(parts, ...workerArguments(parts, queue, opts));
   }
 
-  /** A backend that ends jobs and fetches none. */
+  /** Creates a backend that ends jobs and fetches none. */
   static sharing(connection: RedisConnection, queue: string, parts: TaskBackendParts): TaskBackend {
     const names = new QueueKeys(parts.keys.prefix);
     const opts = { connection: parts.redis, prefix: parts.keys.prefix };
@@ -97,12 +97,12 @@ export class TaskBackend extends WaitingBackend {
     return new TaskBackend(parts, undefined, connection, queue, names.getKeys(queue), toKey, opts, undefined, false);
   }
 
-  /** Says how the present attempt of a job ends. It is written with the next step of that job. */
+  /** Sets how the present attempt of a job ends. The job's next step stores it. */
   willEnd(jobId: string, notes: EndNotes): void {
     this.#ends.set(jobId, notes);
   }
 
-  /** Whether no end of an attempt is to be stored. */
+  /** Whether no end of an attempt waits to be stored. */
   get isIdle(): boolean {
     return this.#ends.size === 0;
   }
@@ -112,7 +112,7 @@ export class TaskBackend extends WaitingBackend {
     return [...this.#ends.values()];
   }
 
-  /** The fields of this package of a job that was just fetched. */
+  /** Returns this package's fields of a job that was just fetched. */
   takeFetched(jobId: string): Record<string, string> | undefined {
     return this.#fetched.takeFields(jobId);
   }
@@ -130,7 +130,7 @@ export class TaskBackend extends WaitingBackend {
     token: string,
     fetchNext: boolean,
   ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
-    // The result is JSON text already, perhaps encrypted.
+    // The result is already JSON text, perhaps encrypted.
     const value = this.#ends.get(job.id ?? '')?.result ?? 'null';
     return this.#finish(job, value, 'returnvalue', removeOnComplete, 'completed', token, fetchNext, {});
   }
@@ -146,7 +146,7 @@ export class TaskBackend extends WaitingBackend {
     return this.#finish(job, failedReason, 'failedReason', removeOnFail, 'failed', token, fetchNext, fields);
   }
 
-  /** Ends a job that no worker of this process fetched, whose lock holds `token`. */
+  /** Ends a job as failed that no worker of this process fetched, and whose lock holds `token`. */
   async endFailed({ id, opts }: Pick<MinimalJob, 'opts'> & { id: string }, reason: string, keep: KeepJobs, token: string): Promise<void> {
     await this.#finish({ id, opts } as MinimalJob, reason, 'failedReason', keep, 'failed', token, false, {});
   }
@@ -177,7 +177,7 @@ export class TaskBackend extends WaitingBackend {
     opts: MoveToDelayedOpts = {},
   ): Promise<undefined | unknown[]> {
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate);
-    // BullMQ would count the delay from this moment, and the time in the job would be another one.
+    // BullMQ would count the delay from now. The score in the queue would then differ from the time in the job.
     const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
     const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
     const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, { ...opts, fieldsToUpdate: all });
@@ -190,13 +190,13 @@ export class TaskBackend extends WaitingBackend {
     await this.#step({ command: 'retryJob', jobId, token, mark, args, at: Date.now() });
   }
 
-  /** Returns a job to the head of its queue. BullMQ's `retryJob` does so too, and writes fields only if the lock is right. */
+  /** Puts a job back at the head of its queue. It uses BullMQ's `retryJob`, which checks the lock before it writes fields. */
   override async moveJobFromActiveToWait(jobId: string, token = '0'): Promise<number> {
     await this.retryJob(jobId, true, token);
     return 0;
   }
 
-  /** What a step writes into the hash of the job. */
+  /** The fields that a step writes into the job's hash. */
   #fields(jobId: string, fields: Record<string, unknown> | undefined): { mark: string; all: Record<string, unknown> } {
     const mark = endMarks.next();
     const all: Record<string, unknown> = { [jobFields.endMark]: mark };
@@ -204,7 +204,7 @@ export class TaskBackend extends WaitingBackend {
     return { mark, all };
   }
 
-  /** Runs a step with what is to be written beside it. It is repeated until Redis has answered. */
+  /** Runs a step together with what is stored beside it, and repeats it until Redis has answered. */
   async #step(step: Step): Promise<undefined | unknown[]> {
     const { jobId } = step;
     const notes = this.#ends.get(jobId);
@@ -232,7 +232,7 @@ export class TaskBackend extends WaitingBackend {
         return undefined;
       }
     } finally {
-      // The map may stay in memory longer than its entries, and the task with it.
+      // These functions refer to the task, which can be freed even if a map still holds the notes.
       if (notes) notes.stored = notes.dropped = notes.abandoned = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
@@ -241,22 +241,22 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /**
-   * Runs a step and tells readers of it. A reader finds a change whose note was lost a little later, so a transaction, which
-   * costs more than the rest, is used only for what must be written with the step.
+   * Sends a step, and a note of it for processes that read. Such a process finds a change a little later if its note was lost. So
+   * a transaction, which costs more than all the rest, is used only for what must be stored together with the step.
    */
   #send(client: RedisClient, step: Step, notes: EndNotes | undefined): unknown {
     if (notes?.marker) return this.#together(client, step, notes);
-    // The note is written behind the step.
+    // The note is sent after the step.
     if (notes) this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
     return this.execCommand(client, step.command, step.args);
   }
 
   /**
-   * What it means that a script refused to end an attempt. If it was executed before, with its answer lost, the job has the mark of
-   * this step. If only the lock is missing, after an outage or a pause of this process, it is taken again.
+   * Finds out why a script refused to end an attempt. If the step was executed before and its answer was lost, the job has the
+   * mark of this step. If only the lock is missing, after an outage or a pause of this process, this takes it again.
    */
   async #judge({ jobId, token, mark, command }: Step, code: number, starts: string | undefined): Promise<Verdict> {
-    // The script has written the mark before it noticed.
+    // Here the script has already written the mark, so the mark proves nothing.
     if (code === refusals.notRunning) return 'lost';
     if (!Object.values(refusals).includes(code)) throw this.finishedErrors({ code, jobId, command, state: 'active' });
     const { redis } = this.#parts;
@@ -268,7 +268,7 @@ export class TaskBackend extends WaitingBackend {
     return gone.has(jobId) ? 'gone' : 'lost';
   }
 
-  /** Takes back what was written beside a step that was refused. */
+  /** Removes what was stored beside a step that was refused. */
   async #drop(jobId: string, notes: EndNotes | undefined, isGone: boolean): Promise<void> {
     const { redis, keys } = this.#parts;
     const marker = notes?.marker;
@@ -281,7 +281,7 @@ export class TaskBackend extends WaitingBackend {
     return { active: this.toKey('active'), jobKey: (jobId) => this.toKey(jobId), duration: this.#parts.lockDuration };
   }
 
-  /** Renews locks, and takes those again that are missing: after an outage all are. BullMQ would give them up. */
+  /** Renews locks, and takes missing ones again, which BullMQ would give up. After an outage all of them are missing. */
   override async extendLocks(jobIds: string[], tokens: string[], duration: number): Promise<string[]> {
     const failed = await super.extendLocks(jobIds, tokens, duration);
     const missing = failed
@@ -309,7 +309,7 @@ export class TaskBackend extends WaitingBackend {
     try {
       return await super.moveToActive(token, name);
     } catch (error) {
-      // BullMQ's worker would ask again at once.
+      // Without this pause BullMQ's worker would ask again at once.
       if (this.#parts.redis.status === 'ready') await new Promise((resolve) => setTimeout(resolve, fetchRetryDelay));
       throw error;
     }
@@ -317,7 +317,7 @@ export class TaskBackend extends WaitingBackend {
 
   async #together(client: RedisClient, { command, jobId, args, at }: Step, { state, marker }: EndNotes): Promise<unknown> {
     const { keys, changes } = this.#parts;
-    // It is a transaction of ioredis, of which BullMQ's type shows a part.
+    // This is ioredis's transaction; BullMQ's type describes only a part of it.
     const transaction = client.multi() as IRedisTransaction & Transaction;
     this.execCommand(transaction, command, args);
     changes.addTo(transaction, [{ queue: this.name, jobId, state }]);
@@ -332,7 +332,7 @@ export class TaskBackend extends WaitingBackend {
 /** Milliseconds. */
 const fetchRetryDelay = 1000;
 
-/** What is written of a job that was removed while it ran is of no use. */
+/** Ignores that a job was removed while it ran: its log and progress are then of no use. */
 async function ifJobExists<T>(written: Promise<T>, otherwise: T): Promise<T> {
   try {
     return await written;

@@ -6,14 +6,14 @@ import type { EndedTask } from '../statistics/statistics.js';
 import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
 import { nextAttempt } from './ends.js';
 
-/** An end, as it is counted. */
+/** Returns what statistics count of a task that has ended. */
 export function endedOf(end: {
   task: TaskJob;
   entry: CatalogEntry;
   status: TaskStatus;
   at: number;
   error: StoredError | undefined;
-  /** Whether it ended during an attempt. Default `true`. */
+  /** Whether the task ended during an attempt. Default `true`. */
   started?: boolean;
 }): EndedTask {
   const { task, entry, status, at, error, started = true } = end;
@@ -30,13 +30,13 @@ export function endedOf(end: {
   };
 }
 
-/** A task under the id that users know, for its handler and the log. */
+/** Returns the task with the id that users know, for its handler and the log. */
 export function named(task: ClaimedTask, { queue }: CatalogEntry): ClaimedTask {
   const id = taskIdOf(queue, task.id);
   return id === task.id ? task : { ...task, id };
 }
 
-/** A job as the runner takes it. Without spread properties, like all that is done for each task: their copies live long. */
+/** Returns a job as the runner takes it. Code that runs for each task avoids the spread syntax, whose copies stay in memory longer. */
 export function claimedOf(task: TaskJob, { label }: CatalogEntry): ClaimedTask {
   const { json, fields } = task;
   const attempt = nextAttempt(task);

@@ -2,17 +2,17 @@ import { type Job, type JobJson, Worker } from 'bullmq';
 import type { TaskJob } from '../task-job.js';
 import type { TaskBackend } from './task-backend.js';
 
-/** With this text BullMQ marks a job that its own check for crashes has returned several times. */
+/** The text with which BullMQ marks a job that its stalled check has put back too often. */
 const stalledTooOften = /^job stalled more than/;
 
 const stored = Symbol('stored');
 
-/** A job with what is stored of it. */
+/** A job of BullMQ together with the job as it is stored. */
 interface FetchedJob extends Job {
   [stored]?: TaskJob;
 }
 
-/** BullMQ's worker, with jobs as they are stored: their arguments are parsed, and perhaps decrypted, by the runner. */
+/** BullMQ's worker, which leaves jobs as they are stored: the runner parses their arguments and, if need be, decrypts them. */
 export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   #slots: number | undefined;
   #held = 0;
@@ -20,30 +20,30 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   protected override createJob(json: JobJson, jobId: string): Job {
     const task = { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} };
     json.data = '[]';
-    // Whether a task that was interrupted may run again is not for BullMQ to say.
+    // The engine, not BullMQ, decides whether an interrupted task may run again.
     if (json.deferredFailure !== undefined && stalledTooOften.test(json.deferredFailure)) delete json.deferredFailure;
     const job: FetchedJob = super.createJob(json, jobId);
     job[stored] = task;
     return job;
   }
 
-  /** A fetched job as it is stored. */
+  /** Returns a fetched job as it is stored. */
   take(job: FetchedJob): TaskJob {
     const task = job[stored];
     if (!task) throw new Error(`job ${job.id} was not fetched by this worker`);
     return task;
   }
 
-  /** Keeps a slot taken whose job has ended while its handler goes on. */
+  /** Keeps the slot of a job that has ended while its handler still runs. */
   holdSlot(): void {
     this.#slots ??= this.concurrency;
     this.#held += 1;
     if (this.#held < this.#slots) this.concurrency = this.#slots - this.#held;
-    // BullMQ has no worker without a slot.
+    // A BullMQ worker has at least one slot, so a worker without any is paused.
     else void this.pause(true);
   }
 
-  /** Gives such a slot back. */
+  /** Frees such a slot. */
   freeSlot(): void {
     const slots = this.#slots ?? this.concurrency;
     this.#held -= 1;

@@ -6,7 +6,7 @@ import type { EngineKeys } from '../keys.js';
 import { runScript } from '../redis-script.js';
 import { mergeFailures } from './merge-scripts.js';
 
-/** A failure, as far as its group needs it. */
+/** The parts of a failure that its group needs. */
 export interface Failure {
   fingerprint: string;
   /** Name of the error. */
@@ -14,7 +14,7 @@ export interface Failure {
   message: string;
 }
 
-/** A group as it is stored. Times are Unix milliseconds. */
+/** A stored group. Times are Unix milliseconds. */
 interface Group {
   /** Name of the task. */
   task: string;
@@ -30,9 +30,9 @@ interface Group {
 
 const hour = 3_600_000;
 const trendHours = 24;
-/** Groups that are kept, those seen last. */
+/** How many groups are kept: the most recent ones. */
 const mostGroups = 1000;
-/** Longest message that is kept of a group. */
+/** Most characters of a group's message that are kept. */
 const longestMessage = 1000;
 
 /** Counts failures by their fingerprint. */
@@ -54,7 +54,7 @@ export class FailureGroups {
     group.hours[present] = (group.hours[present] ?? 0) + 1;
   }
 
-  /** Writes what was added. What cannot be written is kept for the next time. */
+  /** Writes the failures that were added. Those that cannot be written now are kept for the next time. */
   async flush(): Promise<void> {
     if (this.#gathered.size === 0) return;
     const gathered = this.#gathered;
@@ -70,7 +70,7 @@ export class FailureGroups {
     }
   }
 
-  /** Reads groups, those seen last first. `failedNow`: how many tasks a group has failed now. */
+  /** Reads groups, the most recent first. `failedNow` returns how many tasks of each group are failed at present. */
   async read(
     { name, from = 0, limit, after }: FailureQuery,
     failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,

@@ -1,8 +1,8 @@
 import { redisScript } from '../redis-script.js';
 
 /**
- * Adds sums of ended tasks to those that are stored. KEYS: one hash for each stretch of time. ARGV: how long each hash is kept
- * in milliseconds (0 for ever), then fields and their sums, which are added to every hash.
+ * Adds sums of ended tasks to the stored ones. KEYS: one hash for each level. ARGV: for each hash, the milliseconds for which it
+ * is kept (0: for ever), then fields and their sums, which are added to every hash.
  */
 export const mergeFigures = redisScript(`
 local first = #KEYS + 1
@@ -27,8 +27,8 @@ end
 `);
 
 /**
- * Adds failures to their groups, and drops the groups that were seen longest ago. KEYS: the groups, their times. ARGV: how many
- * groups are kept, the present hour, the oldest hour of a trend, then fingerprints and their failures.
+ * Adds failures to their groups, and drops the oldest groups. KEYS: the groups, their times. ARGV: how many groups are kept, the
+ * present hour, the oldest hour of a trend, then fingerprints with their failures.
  */
 export const mergeFailures = redisScript(`
 for at = 4, #ARGV, 2 do

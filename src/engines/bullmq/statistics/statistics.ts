@@ -28,7 +28,7 @@ export interface EndedTask {
   failure?: Failure | undefined;
 }
 
-/** Milliseconds that statistics are kept. */
+/** Milliseconds for which statistics are kept. */
 export interface KeptStatistics {
   minutes: number;
   hours: number;
@@ -41,16 +41,16 @@ interface StatisticsParts {
   kept: KeptStatistics;
 }
 
-/** Milliseconds that the ends of tasks are gathered: what a process had gathered when it was killed is not counted. */
+/** Milliseconds for which ends of tasks are gathered. Ends that a process has gathered when it is killed are not counted. */
 const gatherTime = 1000;
-/** Milliseconds that sums of days are kept. */
+/** Milliseconds for which the sums of days are kept. */
 const keptDays = 3650 * levels.day;
-/** Separates the task and the queue in a field; neither can have it. */
+/** Separates the task from the queue in the name of a field. Neither can contain it. */
 const separator = '\0';
 
 /**
- * Counts ended tasks in Redis, so that no process needs the history for a rate, a duration or a group of failures. Each process
- * gathers what ended for a second and adds it to the hashes of the minute, hour and day in one step.
+ * Counts ended tasks in Redis, so that rates, durations and groups of failures can be shown without reading the history. Each
+ * process gathers ends for a second, and adds them to the hashes of the minute, hour and day in one step.
  */
 export class Statistics {
   readonly #parts: StatisticsParts;
@@ -84,7 +84,7 @@ export class Statistics {
     this.#timer ??= runInEmptyContext(() => setTimeout(() => this.#writing.run(() => this.flush()), gatherTime).unref());
   }
 
-  /** Writes what was gathered. What cannot be written is kept for the next time. */
+  /** Writes the sums that were gathered. Those that cannot be written now are kept for the next time. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -97,7 +97,7 @@ export class Statistics {
       }
       await this.#failures.flush();
     } catch (error) {
-      // What has ended since is added to it.
+      // Sums that were gathered since are added to them.
       for (const [minute, fields] of this.#gathered) gathered.set(minute, new Map([...(gathered.get(minute) ?? []), ...fields]));
       this.#gathered = gathered;
       throw error;
@@ -124,11 +124,11 @@ export class Statistics {
     const sums = ever ? await this.sums('all', 0, 0) : from === undefined ? await this.sums('day', 0, end) : points;
     const size = series ? (step ?? levels[level] / 1000) * 1000 : undefined;
     const metrics = metricsOf({ sums, live, points, step: size, ranged });
-    // What is only counted has no name.
+    // Sums without a name belong to no function.
     return { ...metrics, functions: metrics.functions.filter(({ name }) => name !== '') };
   }
 
-  /** Of stretches that are no longer kept the next longer ones are read. */
+  /** Returns the level to read: a longer one if the wanted one is no longer kept for such an early time. */
   #keptLevel(level: Exclude<Level, 'all'>, from: number, now: number): Exclude<Level, 'all'> {
     const { minutes, hours } = this.#parts.kept;
     if (level === 'minute' && now - from > minutes) return this.#keptLevel('hour', from, now);
@@ -152,7 +152,7 @@ export class Statistics {
     return Math.round(ended);
   }
 
-  /** The sums of a level from a time to another. */
+  /** Returns the sums of a level between two times. */
   async sums(level: Level, from: number, to: number): Promise<Summed[]> {
     const { redis, keys } = this.#parts;
     const oldest = level === 'all' ? 0 : Math.max(startOf(level, from), startOf(level, to) - mostStretches * levels[level]);
@@ -167,7 +167,7 @@ export class Statistics {
   }
 }
 
-/** Stretches of time that are read at once: ten years of days, or the minutes of six hours. */
+/** Most sums that are read at once. 3,660 are ten years of days, or the minutes of two and a half days. */
 const mostStretches = 3660;
 
 function summedOf(field: string, text: string, at: number): Summed {
