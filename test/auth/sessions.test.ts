@@ -11,7 +11,7 @@ import { memoryStore } from '../../src/store/memory-store.js';
 import type { SharedStore } from '../../src/store/shared-store.js';
 import { sseStream } from '../../src/web/sse-stream.js';
 import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
-import { turnableClock } from '../helpers/clock.js';
+import { quickTimers, turnableClock } from '../helpers/clock.js';
 import { closeAfterEach } from '../helpers/closing.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
@@ -63,7 +63,11 @@ const end = (url: string, headers: Record<string, string>, rest = ''): Promise<A
   ask(`${url}/tasks/auth/sessions${rest}`, { method: 'DELETE', headers });
 const as = (url: string, name = 'admin', pass = password): Promise<{ cookie: string }> => logIn(`${url}/tasks`, name, pass);
 
+/** So often a stream looks whether its session still holds. */
+const quickLooks = (): void => quickTimers('setInterval', 5000);
+
 afterEach(async () => {
+  jest.restoreAllMocks();
   jest.useRealTimers();
   await Promise.all(open.splice(0).map((served) => served.close()));
 });
@@ -377,6 +381,7 @@ describe('a user who is changed', () => {
   });
 
   it('loses the session with the next request when find_user answers at once, and its stream within seconds', async () => {
+    quickLooks();
     const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, sync: true };
     const url = await start({ strategies: database(row) });
     const session = await as(url);
@@ -591,6 +596,7 @@ describe('a stream', () => {
   });
 
   it('ends without a word about the session when the store cannot say whether it still holds', async () => {
+    quickLooks();
     const store = memoryStore();
     let fails = false;
     const failing: SharedStore = {
