@@ -31,7 +31,7 @@ export interface BulkParts {
   find(query: TaskQuery): TaskPage | Promise<TaskPage>;
   /** How many tasks a filter finds; `more` if it may be more. */
   count(filter: TaskFilter): Found | Promise<Found>;
-  /** What would become of each task of some ids; `tasks` are these, if they were read. */
+  /** What would become of each task of some ids; `tasks` are these, if they were read. It must be what `act` then does. */
   preview(action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]): Promise<readonly CommandResult[]>;
   /**
    * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can tell without `find`. For an
@@ -57,13 +57,17 @@ export async function commandTasks(parts: BulkParts, command: TasksCommand, { dr
     if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
     return { results: dryRun ? await parts.preview(command.action, command.ids) : await carryOut(parts, command, command.ids) };
   }
-  const { ids, tasks, ...outcome } = await targetsOf(parts, { ...command.filter, status: statesOf(parts, command) });
-  if (expect !== undefined && expect !== outcome.found.count) throw countChanged(outcome.found.count, expect);
-  if (!dryRun) return { results: await carryOut(parts, command, ids), ...outcome };
-  return { results: await parts.preview(command.action, ids, tasks), ...outcome };
+  const { ids, tasks, found, scope } = await targetsOf(parts, { ...command.filter, status: statesOf(parts, command) });
+  // Something other than its state may keep a task from the action, such as that it is part of a flow. A filter selects none of those.
+  const possible = (await parts.preview(command.action, ids, tasks)).filter(({ ok }) => ok);
+  const count = found.count - (ids.length - possible.length);
+  if (expect !== undefined && expect !== count) throw countChanged(count, expect);
+  const chosen = possible.map(({ id }) => id);
+  const results = dryRun ? possible : await carryOut(parts, command, chosen);
+  return { results, found: { ...found, count }, ...(scope && { scope }) };
 }
 
-/** The tasks that a command by filter is done to. */
+/** The tasks that a filter finds. */
 interface Targets extends Required<Pick<Outcome, 'found'>>, Pick<Outcome, 'scope'> {
   ids: readonly string[];
   /** The tasks of these ids, if they were read. */

@@ -28,6 +28,7 @@ import { knownTarget } from '../../tasks/unknown-target.js';
 import { commandTasks, previewByState, type TasksCommand } from '../bulk.js';
 import { AttachedLists } from './attached-lists.js';
 import { connectionOfQueue, type RedisConnection } from './connection-option.js';
+import { withHindrances } from './control/attached-preview.js';
 import { isAllowed, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
 import { Follower } from './follower.js';
@@ -318,7 +319,11 @@ class Attached implements EngineReader, EngineControl {
       find: (query: TaskQuery) => lists.find(query),
       count: (filter: TaskFilter) => lists.count(filter),
       preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
-        previewByState(ids, tasks ?? mirror.summaries(ids), (status) => isAllowed(action, status)),
+        withHindrances(
+          this.#queues,
+          action,
+          previewByState(ids, tasks ?? mirror.summaries(ids), (status) => isAllowed(action, status)),
+        ),
       allowed: isAllowed,
       act: control.act.bind(control),
     };

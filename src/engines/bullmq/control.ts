@@ -79,7 +79,10 @@ export class JobControl {
   async #actOn(action: TasksCommand['action'], reads: QueueReads, jobId: string, task: TaskSummary): Promise<CommandResult | undefined> {
     if (!isAllowed(action, task.status)) return undefined;
     const [json] = await reads.jobs([jobId]);
+    if (!json && action === 'delete') return this.#forgotten(task);
     if (!json) return undefined;
+    // A job that waits for its turn alone is due already.
+    if (action === 'run' && (task.engineState === 'waiting' || task.engineState === 'prioritized')) return { id: task.id, ok: true, task };
     // Without its data and result, which may be large and which none of this needs.
     const job = Job.fromJSON(reads.queue, { ...json, data: '{}', stacktrace: '[]' }, jobId);
     try {
@@ -90,7 +93,11 @@ export class JobControl {
       if (isRefusal(error)) return undefined;
       throw error;
     }
-    if (action !== 'delete') return this.#done(reads, jobId, 'waiting');
+    return action === 'delete' ? this.#forgotten(task) : this.#done(reads, jobId, 'waiting');
+  }
+
+  /** The job is gone: BullMQ has removed it, now or before, maybe together with its parent in a flow. */
+  async #forgotten(task: TaskSummary): Promise<CommandResult> {
     await this.#mirror.forget([task.id]);
     return { id: task.id, ok: true, task };
   }

@@ -1,4 +1,5 @@
 import type { JobJson, Queue } from 'bullmq';
+import { type Hindrance, hindrancesScript } from './control/attached-preview.js';
 import { jobOfHash } from './read/stored-jobs.js';
 import { childrenScript, eventsScript, jobsScript, linesScript, partsScript, schedulersScript } from './read-scripts.js';
 import { withinTime } from './redis-connection.js';
@@ -55,6 +56,7 @@ const commands = {
   lines: linesScript,
   children: childrenScript,
   schedulers: schedulersScript,
+  hindrances: hindrancesScript,
 };
 
 /** Clients that know the scripts. */
@@ -158,6 +160,11 @@ export class QueueReads {
       ...{ id: id ?? '', name: name ?? '', next: Number(next) },
       ...{ pattern: pattern ?? undefined, tz: tz ?? undefined, every: every ? Number(every) : undefined },
     }));
+  }
+
+  /** What keeps BullMQ from an action on some jobs. */
+  async hindrances(action: string, ids: readonly string[]): Promise<Hindrance[]> {
+    return (await this.#run('hindrances', this.base, [action, ...ids])) as Hindrance[];
   }
 }
 

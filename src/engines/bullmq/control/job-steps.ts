@@ -28,8 +28,11 @@ export interface StepAnswer {
   bond?: Bond | undefined;
 }
 
-/** What a job belongs to: it is the next run of a job scheduler of BullMQ, or a child or the parent in a flow. */
-export type Bond = 'scheduler' | 'parent' | 'children';
+/**
+ * What a job belongs to: it is the next run of a job scheduler of BullMQ, or a child or the parent in a flow. `duplicate`: another
+ * job has its deduplication id now.
+ */
+export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate';
 
 interface JobStepsParts {
   redis: Redis;

@@ -37,6 +37,12 @@ local function bondOf()
   end
   return ''
 end
+-- Whether another job has the deduplication id of a job that has ended.
+local function isReplaced()
+  local deduplication = redis.call('HGET', job, 'deid')
+  local holder = deduplication and redis.call('GET', prefix .. 'de:' .. deduplication)
+  return holder and holder ~= id
+end
 `;
 
 /** Makes the job active under a lock, which ends by itself should BullMQ's step never come. */
@@ -92,12 +98,12 @@ const retry = `${common}${take}
 local token, at, member, delay, kept = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 if state ~= 'failed' then return {0, state} end
 if bondOf() == 'parent' then return {0, state, 'parent'} end
+if isReplaced() then return {0, state, 'duplicate'} end
 local created, text, deduplication, marker = unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'tfm'))
 local opts = cjson.decode(text or '{}')
 if deduplication then
   local key = prefix .. 'de:' .. deduplication
   local holder = redis.call('GET', key)
-  if holder and holder ~= id then return {0, state} end
   local left = created + ((opts['de'] or {})['ttl'] or 0) - at
   if not holder and left > 0 then redis.call('SET', key, id, 'PX', string.format('%.0f', left)) end
 end
@@ -164,7 +170,9 @@ return {1, state}
 
 /** Returns the state of a job and what it belongs to, and changes nothing. KEYS: any key of this engine, because Redis Cluster needs one. ARGV: prefix, id. */
 const look = `${common}
-return {0, state, bondOf()}
+local bond = bondOf()
+if bond == '' and state == 'failed' and isReplaced() then bond = 'duplicate' end
+return {0, state, bond}
 `;
 
 /**

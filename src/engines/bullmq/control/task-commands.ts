@@ -42,12 +42,11 @@ interface JobCommand {
   after(before: JobState): JobState;
 }
 
-const gone = { state: 'gone', job: undefined, bond: undefined } as const;
-
 /** Whether a step refuses the action because of what the job belongs to. */
-function isForbidden(action: TasksCommand['action'], status: TaskStatus, bond: Bond | undefined): boolean {
-  if (action === 'retry') return bond === 'parent';
-  return action === 'delete' ? bond === 'scheduler' : action === 'cancel' && status === 'pending' && bond !== undefined;
+function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer): boolean {
+  if (action === 'retry') return bond === 'parent' || bond === 'duplicate';
+  if (action === 'run') return state === 'waiting-children';
+  return action === 'delete' ? bond === 'scheduler' : state !== 'active' && bond !== undefined;
 }
 
 const ofFlow = 'It is part of a flow of BullMQ, which would wait for it.';
@@ -55,6 +54,7 @@ const bonds: Record<Bond, string> = {
   scheduler: 'It is the next run of a job scheduler of BullMQ, which would end without it. Remove the job scheduler instead.',
   parent: ofFlow,
   children: ofFlow,
+  duplicate: 'Another task with the same idempotencyKey was enqueued since.',
 };
 
 function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {
@@ -147,15 +147,16 @@ export class TaskCommands {
   }
 
   async #previewSome(action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
-    const found = await this.#parts.jobsOf(ids);
+    const places = await this.#parts.jobsOf(ids);
     return Promise.all(
       ids.map(async (id): Promise<CommandResult> => {
-        const place = found.get(id);
-        const { state, job, bond } = place ? await this.#parts.steps.look(place) : gone;
-        if (!place || state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const place = places.get(id);
+        const found = place && (await this.#parts.steps.look(place));
+        if (!found || found.state === 'gone' || !found.job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const { state, job, bond } = found;
         const status = statusOf(job, state);
         if (!allowedStates[action](status)) return conflict(id, status);
-        return isForbidden(action, status, bond) ? conflict(id, status, bond) : { id, ok: true, task: summaryOf(job, place, status) };
+        return isForbidden(action, found) ? conflict(id, status, bond) : { id, ok: true, task: summaryOf(job, place, status) };
       }),
     );
   }

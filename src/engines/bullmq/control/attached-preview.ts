@@ -1,0 +1,71 @@
+import type { CommandResult } from '../../../tasks/engine.js';
+import type { TasksCommand } from '../../bulk.js';
+import { partsOf } from '../job-ids.js';
+import type { QueueReads } from '../queue-reads.js';
+
+/**
+ * Says what keeps BullMQ from an action on some jobs. KEYS: what the keys of the queue begin with. ARGV: the action, and the ids
+ * of the jobs. For each job the answer is empty, `gone`, `scheduler` (it is the next run of a job scheduler), `locked` (a worker
+ * has it, or one of its children) or `state`.
+ */
+export const hindrancesScript = `
+local base, action, answer = KEYS[1], ARGV[1], {}
+local function isLocked(key)
+  if redis.call('EXISTS', key .. ':lock') == 1 then return true end
+  for _, child in ipairs(redis.call('SMEMBERS', key .. ':dependencies')) do
+    if isLocked(child) then return true end
+  end
+  return false
+end
+local function hindranceOf(id)
+  local key = base .. id
+  -- A text that is the name of one of BullMQ's own keys is no job.
+  local name = redis.pcall('HGET', key, 'name')
+  if not name or type(name) == 'table' then return 'gone' end
+  if action == 'retry' then return redis.call('ZSCORE', base .. 'failed', id) and '' or 'state' end
+  if action == 'run' then return redis.call('ZSCORE', base .. 'waiting-children', id) and 'state' or '' end
+  local scheduler = redis.call('HGET', key, 'rjk')
+  local next = scheduler and redis.call('ZSCORE', base .. 'repeat', scheduler)
+  if next and id == 'repeat:' .. scheduler .. ':' .. next then return 'scheduler' end
+  return isLocked(key) and 'locked' or ''
+end
+for n = 2, #ARGV do answer[#answer + 1] = hindranceOf(ARGV[n]) end
+return answer
+`;
+
+/** How {@link hindrancesScript} answers for a job. */
+export type Hindrance = '' | 'gone' | 'scheduler' | 'locked' | 'state';
+
+/** Jobs that are asked for in one go. */
+const atOnce = 200;
+
+const details: Partial<Record<Hindrance, string>> = {
+  scheduler: 'It is the next run of a job scheduler of BullMQ, which would end without it. Remove the job scheduler instead.',
+  locked: 'A worker holds it, or a job of its flow.',
+};
+
+/** Refuses in a preview what BullMQ would refuse, so that a preview, a count and a command agree. */
+export async function withHindrances(
+  queues: ReadonlyMap<string, QueueReads>,
+  action: TasksCommand['action'],
+  results: readonly CommandResult[],
+): Promise<CommandResult[]> {
+  const found = new Map<string, Hindrance>();
+  for (const [queue, reads] of queues) {
+    const ids = results.flatMap(({ id, ok }) => (ok && partsOf(id).queue === queue ? [partsOf(id).jobId] : []));
+    for (let from = 0; from < ids.length; from += atOnce) {
+      const some = ids.slice(from, from + atOnce);
+      for (const [n, hindrance] of (await reads.hindrances(action, some)).entries()) found.set(`${queue}:${some[n]}`, hindrance);
+    }
+  }
+  return results.map((result) => (result.ok ? refused(result, action, found.get(result.id) ?? 'gone') : result));
+}
+
+function refused(result: Extract<CommandResult, { ok: true }>, action: TasksCommand['action'], hindrance: Hindrance): CommandResult {
+  const { id, task } = result;
+  // A job that BullMQ has removed is still in lists. To delete it, it is enough to forget it.
+  if (hindrance === '' || (hindrance === 'gone' && action === 'delete')) return result;
+  if (hindrance === 'gone') return { id, ok: false, code: 'TASK_NOT_FOUND' };
+  const detail = details[hindrance];
+  return { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status, ...(detail && { detail }) };
+}
