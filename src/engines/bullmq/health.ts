@@ -10,7 +10,7 @@ import { explain, placeOf, plainError, RedisTimeout, whenReady, withinTime } fro
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
 /** Oldest version of Redis that has every command. */
-const oldestVersion = [6, 2] as const;
+export const oldestVersion = [6, 2] as const;
 
 interface RedisHealthParts {
   /** A command fails soon if Redis is unreachable. */

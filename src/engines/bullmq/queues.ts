@@ -1,5 +1,7 @@
-import { Queue } from 'bullmq';
+import { type BackendFactory, Queue, QueueKeys, type QueueOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { RedisQueueBackend } from './bullmq-version.js';
+import { EngineConnection } from './engine-connection.js';
 import type { EngineKeys } from './keys.js';
 import { keptEvents } from './queue-catalog.js';
 
@@ -17,13 +19,7 @@ export class Queues {
   get(name: string): Queue {
     let queue = this.#queues.get(name);
     if (!queue) {
-      queue = new Queue(name, {
-        connection: this.#redis,
-        prefix: this.#keys.prefix,
-        streams: { events: { maxLen: keptEvents } },
-      });
-      // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some hold a password.
-      queue.on('error', () => undefined);
+      queue = openQueue(name, this.#redis, this.#keys, { streams: { events: { maxLen: keptEvents } } });
       this.#queues.set(name, queue);
     }
     return queue;
@@ -32,4 +28,15 @@ export class Queues {
   async close(): Promise<void> {
     await Promise.allSettled([...this.#queues.values()].map((queue) => queue.close()));
   }
+}
+
+/** Opens a queue of BullMQ on a connection of this package, which stays open when the queue is closed. */
+export function openQueue(name: string, redis: Redis, { prefix }: EngineKeys, opts: Omit<QueueOptions, 'connection' | 'prefix'>): Queue {
+  const names = new QueueKeys(prefix);
+  const backend: BackendFactory<RedisQueueBackend> = (queue, all) =>
+    new RedisQueueBackend(new EngineConnection(redis), queue, names.getKeys(queue), (type) => names.toKey(queue, type), all);
+  const queue = new Queue(name, { ...opts, connection: redis, prefix }, backend);
+  // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some hold a password.
+  queue.on('error', () => undefined);
+  return queue;
 }

@@ -1,7 +1,8 @@
-import { type BackendFactory, QueueKeys, RedisConnection } from 'bullmq';
+import { type BackendFactory, QueueKeys } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { RedisQueueBackend } from './bullmq-version.js';
 import { endConnection } from './connections.js';
+import { EngineConnection } from './engine-connection.js';
 import type { EngineKeys } from './keys.js';
 import { keepDatabase } from './redis-connection.js';
 
@@ -49,7 +50,7 @@ export function workerArguments(
   // The name by which BullMQ lists workers.
   const connectionName = `${names.prefix}:${Buffer.from(queue).toString('base64')}:w:${name}`;
   const waiting = keepDatabase(redis.duplicate({ connectionName }));
-  const main = new RedisConnection(redis, { shared: true, blocking: false });
-  const blocking = new RedisConnection(waiting, { shared: false, blocking: true });
+  const main = new EngineConnection(redis, { shared: true, blocking: false });
+  const blocking = new EngineConnection(waiting, { shared: false, blocking: true });
   return [waiting, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, blocking];
 }

@@ -203,6 +203,66 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     },
   );
 
+  describe('for a user without a permission', () => {
+    const user = { username: 'app', password: 'secret' };
+    const begun = async (): Promise<void> => {
+      await begin('--user', 'app', 'on', '>secret', '~*', '+@all', '-info');
+      await client.connect();
+    };
+    const allow = (rule: string) => client.call('ACL', 'SETUSER', 'app', rule);
+
+    it('names it at the first call without a start, and enqueues once the user has it', async () => {
+      await begun();
+      const tasks = manager({ connection: { ...redis.connection, ...user } });
+      const noop = tasks.define('noop');
+      await expect(noop.enqueue()).rejects.toThrow(/'info'/);
+      await Promise.all([allow('+info'), allow('-xadd')]);
+      await expect(noop.enqueue()).rejects.toThrow(/'xadd'/);
+      await allow('+xadd');
+      expect((await tasks.get(await noop.enqueue()))?.status).toBe('pending');
+    });
+
+    it('goes on when the user has it again, although queues were first used without it', async () => {
+      await begun();
+      await allow('+info');
+      const own = manager();
+      own.schedule(
+        'often',
+        own.task('noop', () => 1),
+        { every: 60 },
+      );
+      await own.start();
+      const id = await own.define('later').enqueue();
+      const tasks = manager({ connection: { ...redis.connection, ...user } });
+      await tasks.start({ run: false });
+      await allow('-info');
+      const look = () => Promise.all([tasks.get(id), tasks.describe()]);
+      await look().catch(() => undefined);
+      await allow('+info');
+      const [task, { schedules }] = await look();
+      expect([task?.status, schedules.length]).toEqual(['pending', 1]);
+    });
+
+    it('runs tasks and schedules once the user has it, although its workers connected before', async () => {
+      await begun();
+      await manager().define('noop').enqueue();
+      await redis.stop();
+      const tasks = manager({ connection: { ...redis.connection, ...user } });
+      tasks.schedule(
+        'often',
+        tasks.task('noop', () => 1),
+        { every: 0.5 },
+      );
+      await tasks.start();
+      await redis.start();
+      const connections = async () => String(await client.client('LIST')).split('user=app').length - 1;
+      // For callers, for workers, and one that waits for each of two queues.
+      await whenBack(async () => (await connections()) === 4);
+      await allow('+info');
+      await whenBack(async () => (await tasks.aggregate('pulse')).counts.success >= 3);
+    });
+  });
+
   it('refuses to start for a user without the keys of its prefix', async () => {
     await begin();
     await client.connect();

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Job, Queue, Worker } from 'bullmq';
+import { type Job, type Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
@@ -12,6 +12,7 @@ import type { TaskStatus } from '../../../tasks/types.js';
 import { closeTimeout, untilClosed } from '../closing.js';
 import { RedisWork } from '../connections.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
+import { openQueue } from '../queues.js';
 import { WaitingBackend } from '../waiting-backend.js';
 import { repeatOptions, repeatStrategy } from './rules.js';
 import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undefinedSince } from './schedule-records.js';
@@ -123,12 +124,8 @@ export class Scheduler {
   }
 
   #ticks(): Queue {
-    if (!this.#queue) {
-      const { redis, keys } = this.#parts;
-      this.#queue = new Queue(tickQueue, { connection: redis, prefix: keys.prefix, settings: { repeatStrategy } });
-      // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some hold a password.
-      this.#queue.on('error', () => undefined);
-    }
+    const { redis, keys } = this.#parts;
+    this.#queue ??= openQueue(tickQueue, redis, keys, { settings: { repeatStrategy } });
     return this.#queue;
   }
 
