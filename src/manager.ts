@@ -79,7 +79,7 @@ export interface EmbeddedManagerOptions extends CommonOptions {
 
 /** Options of a {@link TaskManager} with another engine, whose factory has the options for storage, retention and statistics. */
 export interface EngineManagerOptions extends CommonOptions {
-  /** Another engine instead of the embedded one, such as `bullmqEngine` returns. */
+  /** Another engine instead of the embedded one, such as `bullmqEngine` returns. Each `TaskManager` needs an engine of its own. */
   engine: TaskEngine;
   database?: undefined;
   retentionDays?: undefined;
@@ -474,6 +474,9 @@ export class TaskManager implements TaskSource {
 /** Options of the embedded engine that other engines have in their own factory, or not at all. */
 const embeddedOptions = ['retentionDays', 'retentionCount', 'stats', 'pollInterval'] as const;
 
+/** The engines that have a manager. An engine starts and stops with its manager. */
+const managed = new WeakSet<TaskEngine>();
+
 function engineOf(options: TaskManagerOptions, logger: Logger, warn: DurationWarning): TaskEngine {
   const { database, engine, pollInterval, retentionDays, retentionCount, stats } = options;
   if (engine !== undefined) {
@@ -482,6 +485,12 @@ function engineOf(options: TaskManagerOptions, logger: Logger, warn: DurationWar
       throw wrongType('engine', engine, 'a TaskEngine, such as bullmqEngine({ connection }) returns');
     const misplaced = embeddedOptions.find((option) => options[option] !== undefined);
     if (misplaced !== undefined) throw misplacedOption(misplaced);
+    if (managed.has(engine))
+      throw typeError(
+        'engine belongs to another TaskManager, which ends it when it stops; ' +
+          'make an engine for each TaskManager, such as bullmqEngine({ connection })',
+      );
+    managed.add(engine);
     return engine;
   }
   return new EmbeddedEngine({

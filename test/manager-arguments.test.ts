@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { bullmqEngine } from '../src/engines/bullmq/index.js';
 import { TaskManager } from '../src/manager.js';
 import type { Task } from '../src/tasks/definition.js';
-import type { CommandBy } from '../src/tasks/engine.js';
+import type { CommandBy, TaskEngine } from '../src/tasks/engine.js';
 import type { Command, TaskSource } from '../src/tasks/source.js';
 import { testEngine } from '../src/testing/index.js';
 
@@ -403,6 +404,20 @@ describe('The arguments of a TaskManager', () => {
       expect(await tasks.get(id)).toBeUndefined();
       expect(await tasks.logs(id)).toEqual([]);
     }
+  });
+});
+
+describe('An engine that has a manager', () => {
+  it.each<[string, () => TaskEngine]>([
+    ['bullmqEngine', () => bullmqEngine({ connection: 'redis://127.0.0.1:1', logger: false })],
+    ['testEngine', () => testEngine()],
+  ])('of %s is refused for another one, also after a stop', async (_name, make) => {
+    const engine = make();
+    expect(() => new TaskManager({ engine, concurrency: 0 })).toThrow(invalid);
+    const tasks = new TaskManager({ engine, logger: false });
+    expect(() => new TaskManager({ engine, logger: false })).toThrow(invalid);
+    await tasks.stop();
+    expect(() => new TaskManager({ engine, logger: false })).toThrow(invalid);
   });
 });
 
