@@ -44,6 +44,22 @@ const day = 86_400;
     },
   };
 
+  it('has no effect on the list of schedules of the process that runs them', async () => {
+    const tasks = manager();
+    tasks.schedule('nightly', () => 1, { cron: '0 3 * * *' });
+    tasks.schedule('daily', () => 1, { every: day });
+    await tasks.start();
+    const list = async () =>
+      (await tasks.describe()).schedules.map(({ name, nextRunAt }) => [name, Date.parse(nextRunAt ?? '') > Date.now()]);
+    const all = [
+      ['daily', true],
+      ['nightly', true],
+    ];
+    await eventually(async () => expect(await list()).toEqual(all));
+    const [, listed] = await Promise.all([on.client.flushall(), list()]);
+    expect([listed, await list()]).toEqual([all, all]);
+  });
+
   for (const [how, lose] of Object.entries(losses)) {
     it(`gets back within seconds all that each process had stored at its start, if it lost it ${how}`, async () => {
       const { logger, lines } = recordingLogger();

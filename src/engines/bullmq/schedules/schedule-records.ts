@@ -165,7 +165,11 @@ export function undefinedSince({ seen = 0 }: ScheduleRuns, now: number): number 
 }
 
 /** A schedule as users see it. `next`: when it fires next; Unix milliseconds. */
-export function stateOf({ name, task, rule }: ScheduleRecord, runs: ScheduleRuns, next: number | undefined): ScheduleState {
+export function stateOf(
+  { name, task, rule }: Pick<ScheduleRecord, 'name' | 'task' | 'rule'>,
+  runs: ScheduleRuns,
+  next: number | undefined,
+): ScheduleState {
   const time = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : new Date(at).toISOString());
   const { last, pause, skipped } = runs;
   return {

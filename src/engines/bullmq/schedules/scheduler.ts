@@ -185,9 +185,20 @@ export class Scheduler {
   /** All schedules with their times, as users see them. */
   async states(): Promise<ScheduleState[]> {
     const all = await this.#records.all();
-    if (all.length === 0) return [];
-    const next = new Map((await this.#ticks().getJobSchedulers(0, -1, true)).map((scheduler) => [scheduler.key, scheduler.next]));
-    return all.map(({ record, runs }) => stateOf(record, runs, next.get(schedulerId(record.name)) ?? runs.next));
+    const lost = this.#lost(new Set(all.map(({ record }) => record.name)));
+    const planned = all.length === 0 ? [] : await this.#ticks().getJobSchedulers(0, -1, true);
+    const next = new Map(planned.map((scheduler) => [scheduler.key, scheduler.next]));
+    const stored = all.map(({ record, runs }) => stateOf(record, runs, next.get(schedulerId(record.name)) ?? runs.next));
+    return [...stored, ...lost].sort((one, other) => (one.name < other.name ? -1 : 1));
+  }
+
+  /** Schedules that this process runs and Redis lacks, because it lost its data. Within seconds they are stored again as shown. */
+  #lost(stored: ReadonlySet<string>): ScheduleState[] {
+    if (!this.#started) return [];
+    const now = Date.now();
+    return [...this.#schedules.values()]
+      .filter(({ name }) => !stored.has(name))
+      .map((schedule) => stateOf(schedule, { skipped: 0, seen: now }, firstAfter(now, schedule)));
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
@@ -246,6 +257,11 @@ export class Scheduler {
 /** Ids of job schedulers cannot have colons: BullMQ makes ids of jobs of them. */
 function schedulerId(name: string): string {
   return encodeURIComponent(name);
+}
+
+/** When a schedule that is stored at a time fires first. */
+function firstAfter(now: number, { interval, next }: Schedule): number | undefined {
+  return interval === undefined ? next(now) : now + interval;
 }
 
 /** When a tick was due; Unix milliseconds. */
