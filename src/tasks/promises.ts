@@ -31,6 +31,11 @@ export interface EnginePromises {
   readonly maxBatch: { readonly tasks: number; readonly bytes: number } | null;
   /** Seconds within which a process starts a task that has waited without a handler in any process. */
   readonly handlerFoundWithin: number;
+  /**
+   * Shortest interval at which a schedule makes every run. A schedule with a shorter `every` leaves runs out, and `skipped` does
+   * not count them.
+   */
+  readonly shortestInterval: number;
   /** Whose retention options hold: those of the `manager`, or those of the `engine`. */
   readonly retentionOf: 'manager' | 'engine';
   /**

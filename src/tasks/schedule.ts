@@ -43,7 +43,7 @@ export interface Timetable {
 }
 
 /** Seconds: each run is a task, and one every few milliseconds is a slip of the unit. */
-const shortestInterval = 0.05;
+export const shortestInterval = 0.05;
 
 const usage = 'tasks.schedule(name, task, { every: 60 })';
 

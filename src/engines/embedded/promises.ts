@@ -1,4 +1,5 @@
 import type { EnginePromises } from '../../tasks/promises.js';
+import { shortestInterval } from '../../tasks/schedule.js';
 
 /** What the engine promises whose tasks are in the memory of this process. */
 export const memoryPromises: EnginePromises = {
@@ -13,6 +14,7 @@ export const memoryPromises: EnginePromises = {
   deletionFreesKey: false,
   maxBatch: null,
   handlerFoundWithin: 0,
+  shortestInterval,
   retentionOf: 'manager',
   window: null,
   resumesIn: 'same',

@@ -11,7 +11,7 @@ import { closeAfterEach } from '../../helpers/closing.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { inState, said, useJobProcesses } from '../../helpers/job-processes.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
-import { eventually, waitFor } from '../../helpers/wait.js';
+import { eventually, sleep, waitFor } from '../../helpers/wait.js';
 
 /** What the engines differ in: what they declare, and the methods that only the embedded one has. */
 type Difference = keyof EnginePromises | 'enqueueIn' | 'backup';
@@ -124,6 +124,29 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       two.task('late', () => 1);
       await two.start();
       expect(await inState(two, id, 'success')).toMatchObject({ attempt: 1, attempts: [{ number: 1 }] });
+    },
+  ],
+  shortestInterval: [
+    'makes every run of a schedule with the shortest interval that is promised, and leaves out runs of a shorter one',
+    async () => {
+      const tasks = share().manager();
+      const noop = tasks.task('noop', () => 1);
+      const { shortestInterval } = tasks.promises;
+      for (const every of [shortestInterval, 0.05]) tasks.schedule(`every ${every}`, noop, { every, overlap: true });
+      await tasks.start();
+      const times = async (every: number): Promise<number[]> => {
+        const { items } = await tasks.find({ schedule: `every ${every}`, limit: 200 });
+        return items.map(({ createdAt }) => Date.parse(createdAt)).reverse();
+      };
+      // Without other commands: each of them would have Redis look at its timers.
+      await sleep(1.5);
+      const madeOf = async (every: number): Promise<number> => {
+        const made = await times(every);
+        return (made.length - 1) / Math.round((Number(made.at(-1)) - Number(made[0])) / (every * 1000));
+      };
+      // A run that is due while this machine does something else may be left out.
+      expect(await madeOf(shortestInterval)).toBeGreaterThan(0.7);
+      expect(await madeOf(0.05)).toBeLessThan(1);
     },
   ],
   retentionOf: [
