@@ -16,6 +16,8 @@ const fixed = {
   // ioredis waits so long for Redis to close its end too, and keeps the process alive meanwhile.
   disconnectTimeout: 100,
   retryStrategy: (tries: number) => Math.min(50 * 2 ** tries, 2000),
+  // Some commands wait for seconds until there is a job or a change. Calls have a time limit of their own, see `withinTime`.
+  ...{ commandTimeout: undefined, socketTimeout: undefined },
   // Answers and their order are read as ioredis gives them by default.
   replyMapping: 'legacy',
   ...{ stringNumbers: false, enableAutoPipelining: false, monitor: false },

@@ -194,9 +194,10 @@ describe('an engine that is not used', () => {
     await redis.remove();
   });
 
-  it('connects then, and stops', async () => {
+  it('connects then, and stops, without the time limits of the connection', async () => {
     const redis = await RedisServer.start();
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger: false }), logger: false });
+    const connection = { ...redis.connection, commandTimeout: 0, socketTimeout: 1 };
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
     const id = await tasks.define('work').enqueue();
     expect((await tasks.get(id))?.status).toBe('pending');
     expect((await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' })).results[0]?.ok).toBe(true);
