@@ -40,7 +40,8 @@ export type Hindrance = '' | 'gone' | 'scheduler' | 'locked' | 'state';
 const atOnce = 200;
 
 const details: Partial<Record<Hindrance, string>> = {
-  scheduler: 'It is the next run of a job scheduler of BullMQ, which would end without it. Remove the job scheduler instead.',
+  scheduler:
+    'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.',
   locked: 'A worker holds it, or a job of its flow.',
 };
 

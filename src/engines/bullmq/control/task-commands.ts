@@ -51,7 +51,8 @@ function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer
 
 const ofFlow = 'It is part of a flow of BullMQ, which would wait for it.';
 const bonds: Record<Bond, string> = {
-  scheduler: 'It is the next run of a job scheduler of BullMQ, which would end without it. Remove the job scheduler instead.',
+  scheduler:
+    'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.',
   parent: ofFlow,
   children: ofFlow,
   duplicate: 'Another task with the same idempotencyKey was enqueued since.',
