@@ -1,12 +1,13 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { Enqueuer } from '../../../../src/engines/bullmq/enqueuer.js';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
 import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { ScheduleRecords } from '../../../../src/engines/bullmq/schedules/schedule-records.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
-import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
+import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
 
 (hasRedis ? describe : describe.skip)('schedules of the Redis engine', () => {
   const forEach = new RedisForEach();
@@ -89,6 +90,30 @@ import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
       await disturbed;
       await forEach.redis.stop('SIGKILL');
       await forEach.redis.start();
+    }
+  });
+
+  it('skip the ticks that are due while a task is being stored', async () => {
+    const { passed, open } = gate();
+    const { enqueue } = Enqueuer.prototype;
+    const storing = jest.spyOn(Enqueuer.prototype, 'enqueue').mockImplementation(async function (this: Enqueuer, ...args) {
+      await passed;
+      return enqueue.apply(this, args);
+    });
+    try {
+      const tasks = manager();
+      tasks.schedule(
+        'ticking',
+        tasks.task('tick', () => 1),
+        { every: 0.1 },
+      );
+      await tasks.start();
+      await waitFor(async () => Number((await tasks.describe()).schedules[0]?.skipped) >= 3, 20);
+      expect(storing).toHaveBeenCalledTimes(1);
+      open();
+      await waitFor(async () => (await tasks.describe()).schedules[0]?.lastTaskId);
+    } finally {
+      storing.mockRestore();
     }
   });
 
