@@ -1,4 +1,6 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Queue } from 'bullmq';
+import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption, numberOption, optionsObject, typeError, wrongType } from '../../options.js';
 import { memoryStore } from '../../store/memory-store.js';
@@ -16,25 +18,25 @@ import type {
   EngineReader,
   LogQuery,
   Outcome,
-  TaskFilter,
   TaskPage,
   TaskQuery,
 } from '../../tasks/engine.js';
 import { readCommand } from '../../tasks/read-command.js';
 import { runsAfter, type Timetable } from '../../tasks/schedule.js';
 import type { TaskSource } from '../../tasks/source.js';
-import type { LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
+import type { LogLine, Pulse, TaskDetail } from '../../tasks/types.js';
 import { knownTarget } from '../../tasks/unknown-target.js';
-import { commandTasks, previewByState, type TasksCommand } from '../bulk.js';
-import { AttachedLists } from './attached-lists.js';
+import { successRate } from '../figures.js';
+import { AttachedPauses } from './attached-pauses.js';
+import { cannotUse, Reach, ReachingWork } from './attached-reach.js';
+import { findById } from './attached-search.js';
+import { openAttachedWindow } from './attached-window.js';
 import { connectionOfQueue, type RedisConnection } from './connection-option.js';
-import { withHindrances } from './control/attached-preview.js';
-import { isAllowed, JobControl } from './control.js';
+import { attachedActions, JobControl } from './control.js';
 import { readDetail, readLog } from './detail.js';
-import { Follower } from './follower.js';
 import { keyOf, partsOf } from './job-ids.js';
-import { JobMirror } from './mirror.js';
 import { QueueReads } from './queue-reads.js';
+import type { WindowModel } from './read/window-model.js';
 import { plainError, withinTime } from './redis-connection.js';
 import { openRedisStore, type RedisStore, storePrefixOption } from './redis-store.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
@@ -69,17 +71,19 @@ export interface AttachedQueues extends TaskSource {
   close(): Promise<void>;
 }
 
-/** Milliseconds that BullMQ is waited for. */
-const patience = 5000;
-/** Milliseconds after an answer for which the tasks count as shown. */
-const readFor = 10_000;
-/** Seconds that the first answer waits for the queues to be read. */
-const firstRead = 5;
+/** Milliseconds that an answer of BullMQ is waited for, and that a command to many jobs may take. */
+const patience = { answer: 5000, command: 120_000 };
+/** Milliseconds that the first answer waits for the queues to be read. */
+const firstRead = 5000;
+/** Milliseconds between two tries to read the queues the first time. */
+const openInterval = 500;
+/** Milliseconds that closing waits for Redis. */
+const closeTime = 1000;
 
 /**
  * Shows and controls BullMQ queues that other programs fill and work on. It reads them once, then follows their events, and
- * writes nothing to a queue but what a user does. Lists read what they show; data, result and log are read of the open job
- * alone, and no more than 2 MiB of each.
+ * writes nothing to a queue until a user runs a command. Lists read only what they show. The data, the result and the log of a
+ * job are read when it is opened, at most 2 MiB of each.
  *
  * @throws TypeError if `queues` is no list of BullMQ's `Queue` on Redis, or two have the same name. TypeError or RangeError for a
  * wrong option.
@@ -122,10 +126,6 @@ function checkQueues(queues: readonly Queue[]): readonly Queue[] {
   return queues;
 }
 
-function isAway(cause: Error, reported: boolean): TaskflowError {
-  return new TaskflowError('ENGINE_UNAVAILABLE', `Redis cannot be used for the attached queues: ${cause.message}`, { cause, reported });
-}
-
 /** What a queue is connected with, where a client of ioredis can be made of it. */
 function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   const connection = queue?.opts.connection;
@@ -143,119 +143,127 @@ interface AttachedParts {
   logger: Logger;
 }
 
-/** What is known of the queues, in the words of an engine. */
+/** Attached queues as an engine: the window has what lists show, and what a user does goes to BullMQ. */
 class Attached implements EngineReader, EngineControl {
-  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
+  readonly can: ReadonlySet<Action> = attachedActions;
   readonly #queues: ReadonlyMap<string, QueueReads>;
-  readonly #logger: Logger;
-  readonly #namespace: string;
-  readonly #opening: Promise<JobMirror>;
-  readonly #followers = new Map<string, Follower>();
-  /** Of each queue whether what is shown of it is the present. */
-  readonly #live = new Map<string, boolean>();
-  #firstRead: Promise<void>;
+  readonly #options: AttachedParts;
+  readonly #reach: Reach;
+  readonly #pauses: AttachedPauses;
+  readonly #opening: Promise<WindowModel>;
+  readonly #firstRead: Promise<void>;
   #settleFirstRead = (): void => {};
-  #away: Error | undefined;
-  #watchers = 0;
-  /** When something was asked last. */
-  #askedAt = performance.now();
+  #model: WindowModel | undefined;
   #closed = false;
-  /** Of the schedulers that were there when they were last asked for. */
+  /** When the schedulers fire that `describe` found last. */
   #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
   #store: SharedStore | undefined;
   #redis: RedisStore | undefined;
+  readonly #endListening: (() => void)[] = [];
 
-  constructor(queues: readonly Queue[], { history, keep, namespace, logger }: AttachedParts) {
+  constructor(queues: readonly Queue[], options: AttachedParts) {
     this.#queues = new Map(queues.map((queue) => [queue.name, new QueueReads(queue)]));
-    this.#logger = logger;
-    this.#namespace = namespace;
+    this.#options = options;
+    this.#reach = new Reach(options.logger);
+    this.#pauses = new AttachedPauses(this.#queues);
     this.#firstRead = new Promise((resolve) => {
       this.#settleFirstRead = resolve;
     });
-    setTimeout(this.#settleFirstRead, firstRead * 1000).unref();
-    this.#opening = JobMirror.open(logger, { age: undefined, count: keep }).then((mirror) => {
-      for (const [name, reads] of this.#queues) {
-        const reports = { live: (live: boolean, cause?: Error) => this.#report(name, live, cause), isRead: () => this.#isRead() };
-        const follower = new Follower({ reads, mirror, history, reports });
-        this.#followers.set(name, follower);
-        if (!this.#closed) follower.start();
-      }
-      return mirror;
-    });
+    setTimeout(this.#settleFirstRead, firstRead).unref();
+    for (const queue of queues) this.#listen(queue);
+    this.#opening = runInEmptyContext(() => this.#open());
+    this.#opening.catch(() => undefined);
   }
 
   /** Opened when it is asked for: an app with a login of its own needs none. */
   get store(): SharedStore {
     if (!this.#store) {
+      const { namespace, logger } = this.#options;
       const connection = connectionOf([...this.#queues.values()][0]?.queue);
-      const options = { prefix: this.#namespace, logger: this.#logger, option: 'namespace of attachQueues', claimsAtOnce: true };
+      const options = { prefix: namespace, logger, option: 'namespace of attachQueues', claimsAtOnce: true };
       this.#redis = connection === undefined ? undefined : openRedisStore(connection, options);
       this.#store = this.#redis ?? memoryStore();
     }
     return this.#store;
   }
 
-  #isRead(): boolean {
-    return this.#watchers > 0 || performance.now() - this.#askedAt < readFor;
+  #listen(queue: Queue): void {
+    const lose = (error: unknown): void => {
+      this.#reach.lose(error, queue.name);
+      this.#settleFirstRead();
+    };
+    // It stays after the close: BullMQ prints errors without a listener whole, and some hold a password.
+    queue.on('error', lose);
+    const onClose = (): void => lose(new Error('the connection was closed'));
+    queue.getBackend().on('close', onClose);
+    this.#endListening.push(() => queue.getBackend().off('close', onClose));
   }
 
-  /** One line for each change, not for each try. */
-  #report(queue: string, live: boolean, thrown?: Error): void {
-    this.#live.set(queue, live);
-    const cause = plainError(thrown ?? 'it does not answer');
-    if (!live) {
-      if (!this.#away) this.#logger.error({ err: cause, queue }, 'Redis cannot be used for the attached queues');
-      this.#away ??= cause;
+  /** Reads the queues, as soon as Redis can be used. From then on the window follows their events. */
+  async #open(): Promise<WindowModel> {
+    const { history, keep, logger } = this.#options;
+    const work = {
+      looking: new ReachingWork(logger, 'reading the events of attached queues', this.#reach),
+      filling: new ReachingWork(logger, 'reading attached queues', this.#reach),
+    };
+    while (!this.#closed) {
+      try {
+        const model = await openAttachedWindow({
+          queues: this.#queues,
+          history,
+          keep,
+          work,
+          resumed: (queue) => this.#pauses.resumed(queue),
+        });
+        if (this.#closed) await model.close();
+        else this.#model = model;
+        this.#reach.regain();
+      } catch (error) {
+        this.#reach.lose(error);
+      }
       this.#settleFirstRead();
-    } else if (this.#queues.size === this.#live.size && [...this.#live.values()].every(Boolean)) {
-      if (this.#away) this.#logger.info({ queue }, 'Redis can be used for the attached queues again');
-      this.#away = undefined;
-      this.#settleFirstRead();
+      if (this.#model) return this.#model;
+      if (!this.#closed) await wait(openInterval, undefined, { ref: false });
     }
+    throw isClosed();
   }
 
-  async #ready(): Promise<JobMirror> {
-    this.#askedAt = performance.now();
-    if (this.#closed) throw new TaskflowError('ENGINE_UNAVAILABLE', 'the queues are no longer attached');
-    const mirror = await this.#opening;
+  async #ready(): Promise<WindowModel> {
+    if (this.#closed) throw isClosed();
     await this.#firstRead;
-    if (this.#away) throw isAway(this.#away, true);
-    return mirror;
+    const { lost } = this.#reach;
+    if (lost) throw cannotUse(lost, true);
+    if (!this.#model) throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'), false);
+    return this.#model;
   }
 
-  /** Asks BullMQ. What it cannot answer is no fault of the app, nor is a Redis that is stuck. */
-  async #ask<T>(call: (mirror: JobMirror) => Promise<T>, milliseconds = patience): Promise<T> {
-    const mirror = await this.#ready();
+  /** Asks BullMQ. If Redis fails or does not answer in time, the error has the code ENGINE_UNAVAILABLE. */
+  async #ask<T>(call: (model: WindowModel) => Promise<T>, milliseconds = patience.answer): Promise<T> {
+    const model = await this.#ready();
     try {
-      return await withinTime(call(mirror), milliseconds);
+      return await withinTime(call(model), milliseconds);
     } catch (error) {
-      throw error instanceof TaskflowError ? error : isAway(plainError(error), false);
+      throw error instanceof TaskflowError ? error : cannotUse(plainError(error), false);
     }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#reach.close();
     this.#settleFirstRead();
-    const mirror = await this.#opening;
-    await Promise.all([...this.#followers.values()].map((follower) => follower.close()));
-    await Promise.all([mirror.close(), this.#redis?.close()]);
-  }
-
-  #lists(mirror: JobMirror): AttachedLists {
-    return new AttachedLists(mirror, this.#followers);
+    for (const end of this.#endListening) end();
+    // What waits for a Redis that never answers would wait for ever. It does nothing more.
+    await Promise.race([this.#model?.close(), wait(closeTime, undefined, { ref: false })]);
+    await this.#redis?.close();
   }
 
   find(query: TaskQuery): Promise<TaskPage> {
-    return this.#ask((mirror) => this.#lists(mirror).find(query));
+    return this.#ask(async (model) => (await findById(model, [...this.#queues.keys()], query)) ?? model.find(query));
   }
 
-  async get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
-    const { queue, jobId } = partsOf(id);
-    return this.#ask(async (mirror) => {
-      await this.#lists(mirror).load([id]);
-      return readDetail({ queue, mirror, queues: this.#queues }, jobId, logLines);
-    });
+  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+    return this.#ask((model) => readDetail({ model, queues: this.#queues }, id, logLines));
   }
 
   async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
@@ -264,69 +272,52 @@ class Attached implements EngineReader, EngineControl {
     return this.#ask(async () => (reads ? readLog(reads, jobId, query) : []));
   }
 
-  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    if (kind === 'workers')
-      return this.#ask(async () => (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer']);
-    if (kind === 'pulse') return this.#ask(async (mirror) => (await this.#lists(mirror).pulse()) as Aggregates[K]['answer']);
-    return (await this.#ready()).aggregate(kind, query);
-  }
-
-  async describe(): Promise<EngineDescription> {
-    return this.#ask(async (mirror) => {
-      const { rev, oldestRev, queues } = mirror.describe();
-      const known = new Map(queues.map((queue) => [queue.name, queue]));
-      const schedulers = (await Promise.all([...this.#queues].map(([name, reads]) => listSchedulers(name, reads)))).flat();
-      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.fields.id), timetableOf(scheduler)]));
-      return {
-        engine: 'bullmq',
-        rev,
-        oldestRev,
-        queues: [...this.#queues.keys()].sort().map((name) => known.get(name) ?? { name, paused: false, pause: null }),
-        schedules: schedulers.map((scheduler) => toScheduleState(scheduler, mirror)),
-      };
+  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    return this.#ask(async (model): Promise<Aggregates[K]['answer']> => {
+      if (kind === 'workers') return (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer'];
+      if (kind === 'waits') return (await model.waits()) as Aggregates[K]['answer'];
+      if (kind === 'pulse') return (await this.#pulse(model)) as Aggregates[K]['answer'];
+      return model.aggregate(kind, query);
     });
   }
 
-  /** No function is defined here, but what schedulers are known fire when their rules say. */
+  async #pulse(model: WindowModel): Promise<Pulse> {
+    const { perMinute } = await model.aggregate('pulse', []);
+    const [counts, queues] = await Promise.all([model.counts({}), this.#pauses.states()]);
+    const paused = queues.flatMap(({ name, pause }) => (pause ? [{ queue: name, ...pause }] : []));
+    const { running, pending } = counts;
+    return { counts, running, pending, successRate: successRate(counts), perMinute, paused };
+  }
+
+  describe(): Promise<EngineDescription> {
+    return this.#ask(async (model) => {
+      const revs = await model.revs();
+      const reading = [...this.#queues].map(([name, reads]) => listSchedulers(name, reads));
+      const [queues, ...lists] = await Promise.all([this.#pauses.states(), ...reading]);
+      const schedulers = lists.flat();
+      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.fields.id), timetableOf(scheduler)]));
+      return { engine: 'bullmq', ...revs, queues, schedules: schedulers.map((scheduler) => toScheduleState(scheduler, model)) };
+    });
+  }
+
+  /** No function is defined here. The known schedulers fire by their rules. */
   definitions(): Definitions {
     return { functions: [], runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count) };
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
-    const mirror = await this.#opening;
-    this.#watchers += 1;
-    try {
-      yield* mirror.watch(after, signal);
-    } finally {
-      this.#watchers -= 1;
-    }
+    await this.#ask((model) => model.revs());
+    yield* (await this.#opening).watch(after, signal);
   }
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
-    // Thousands of jobs take their time.
-    return this.#ask((mirror) => this.#control(mirror, command, by), patience * 24);
+    return this.#ask(
+      (model) => new JobControl({ queues: this.#queues, model, pauses: this.#pauses }).control(command, by),
+      patience.command,
+    );
   }
+}
 
-  async #control(mirror: JobMirror, command: Command, by: CommandBy): Promise<Outcome> {
-    const control = new JobControl(this.#queues, mirror);
-    const lists = this.#lists(mirror);
-    if ('ids' in command && command.ids) await lists.load(command.ids);
-    if ('queue' in command) return control.pause(command.queue, command.action === 'pause', by);
-    if ('schedule' in command) return control.schedule(command);
-    if (command.action === 'rerun') return control.rerun(command);
-    if (!this.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `BullMQ cannot ${command.action} a job.`);
-    const parts = {
-      find: (query: TaskQuery) => lists.find(query),
-      count: (filter: TaskFilter) => lists.count(filter),
-      preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
-        withHindrances(
-          this.#queues,
-          action,
-          previewByState(ids, tasks ?? mirror.summaries(ids), (status) => isAllowed(action, status)),
-        ),
-      allowed: isAllowed,
-      act: control.act.bind(control),
-    };
-    return commandTasks(parts, command as Parameters<typeof commandTasks>[1], by);
-  }
+function isClosed(): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', 'the queues are no longer attached');
 }

@@ -1,13 +1,16 @@
 import { Job } from 'bullmq';
 import { TaskflowError } from '../../errors.js';
-import type { Command, CommandBy, CommandResult, Outcome } from '../../tasks/engine.js';
+import type { Action, Command, CommandBy, CommandResult, Outcome, TaskFilter, TaskQuery } from '../../tasks/engine.js';
 import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
-import type { TasksCommand } from '../bulk.js';
+import { commandTasks, previewByState, type TasksCommand } from '../bulk.js';
+import type { AttachedPauses } from './attached-pauses.js';
+import { withHindrances } from './control/attached-preview.js';
 import { keyOf, partsOf } from './job-ids.js';
-import type { JobState } from './jobs.js';
-import { stateByTimes, toMirrored } from './jobs.js';
-import type { JobMirror } from './mirror.js';
 import type { QueueReads } from './queue-reads.js';
+import type { WindowModel } from './read/window-model.js';
+
+/** What BullMQ can do. */
+export const attachedActions: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
 
 /** Where each action can be done: a job that waits is deleted too, which is how a queue is drained. */
 const allowed: Partial<Record<TasksCommand['action'], readonly TaskStatus[]>> = {
@@ -16,111 +19,141 @@ const allowed: Partial<Record<TasksCommand['action'], readonly TaskStatus[]>> = 
   run: ['pending'],
 };
 
-export function isAllowed(action: TasksCommand['action'], status: TaskStatus): boolean {
+function isAllowed(action: TasksCommand['action'], status: TaskStatus): boolean {
   return allowed[action]?.includes(status) ?? false;
 }
 
 /** Options of a job that are of that one alone. */
 const ownOptions = ['jobId', 'delay', 'timestamp', 'repeat', 'repeatJobKey', 'parent', 'deduplication', 'debounce', 'prevMillis'];
 
+interface ControlParts {
+  queues: ReadonlyMap<string, QueueReads>;
+  /** It is read after BullMQ has done something, so it knows the job as it is then. */
+  model: WindowModel;
+  pauses: AttachedPauses;
+}
+
+/** Does something to a job. Resolves to the task afterwards, or to nothing if BullMQ refuses. */
+type Act = (reads: QueueReads, jobId: string, task: TaskSummary) => Promise<TaskSummary | undefined>;
+
 /** Commands to jobs, as BullMQ carries them out. */
 export class JobControl {
   readonly #queues: ReadonlyMap<string, QueueReads>;
-  readonly #mirror: JobMirror;
+  readonly #model: WindowModel;
+  readonly #pauses: AttachedPauses;
 
-  constructor(queues: ReadonlyMap<string, QueueReads>, mirror: JobMirror) {
+  constructor({ queues, model, pauses }: ControlParts) {
     this.#queues = queues;
-    this.#mirror = mirror;
+    this.#model = model;
+    this.#pauses = pauses;
   }
 
-  async pause(name: string, paused: boolean, by: CommandBy): Promise<Outcome> {
+  async control(command: Command, by: CommandBy): Promise<Outcome> {
+    if ('queue' in command) return this.#pause(command.queue, command.action === 'pause', by);
+    if ('schedule' in command) return this.#schedule(command);
+    if (command.action === 'rerun') return { results: await this.#rerun(command) };
+    if (!attachedActions.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `BullMQ cannot ${command.action} a job.`);
+    const parts = {
+      find: (query: TaskQuery) => this.#model.find(query),
+      count: (filter: TaskFilter) => this.#model.count(filter),
+      preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
+        withHindrances(
+          this.#queues,
+          action,
+          previewByState(ids, tasks ?? (await this.#model.summaries(ids)), (status) => isAllowed(action, status)),
+        ),
+      allowed: isAllowed,
+      act: this.#act.bind(this),
+    };
+    return commandTasks(parts, command as Parameters<typeof commandTasks>[1], by);
+  }
+
+  async #pause(name: string, paused: boolean, by: CommandBy): Promise<Outcome> {
     const queue = this.#queues.get(name)?.queue;
     if (!queue) return { results: [], known: false };
-    // Said before it is done, so that the event of it finds who and why.
-    await this.#mirror.pause(name, paused, { by: by.actor, reason: by.reason });
     await (paused ? queue.pause() : queue.resume());
+    // Events from before this pause are read first, because one of them may say that the queue is resumed.
+    if (paused) await this.#model.revs();
+    if (paused) this.#pauses.paused(name, by.actor, by.reason);
     return { results: [], known: true };
   }
 
-  async schedule({ action, schedule }: Extract<Command, { schedule: string }>): Promise<Outcome> {
+  async #schedule({ action, schedule }: Extract<Command, { schedule: string }>): Promise<Outcome> {
     if (action !== 'run') throw new TaskflowError('NOT_SUPPORTED', 'BullMQ cannot pause a job scheduler.');
-    const { queue: name, jobId: id } = partsOf(schedule);
+    const { queue: name, jobId: key } = partsOf(schedule);
     const reads = this.#queues.get(name);
-    const scheduler = await reads?.queue.getJobScheduler(id);
+    const scheduler = await reads?.queue.getJobScheduler(key);
     if (!reads || !scheduler) return { results: [], known: false };
     const { data, opts } = scheduler.template ?? {};
     const job = await reads.queue.add(scheduler.name, data ?? {}, { ...opts });
-    return { results: [await this.#done(reads, job.id ?? '', 'waiting')], known: true };
-  }
-
-  async rerun({ ids, args }: Extract<Command, { action: 'rerun' }>): Promise<Outcome> {
-    const results: CommandResult[] = [];
-    for (const id of ids) results.push(await this.#onJob(id, (reads, jobId, task) => this.#copy(reads, jobId, task, args)));
-    return { results };
-  }
-
-  async act({ action }: TasksCommand, ids: readonly string[], delays: readonly number[] | undefined): Promise<CommandResult[]> {
-    if (delays) throw new TaskflowError('NOT_SUPPORTED', 'BullMQ retries jobs at once; they cannot be spread over time.');
-    return Promise.all(ids.map((id) => this.#onJob(id, (reads, jobId, task) => this.#actOn(action, reads, jobId, task))));
-  }
-
-  /** What BullMQ refuses is a conflict: the job is in another state by now, or a worker holds it. */
-  async #onJob(
-    id: string,
-    act: (reads: QueueReads, jobId: string, task: TaskSummary) => Promise<CommandResult | undefined>,
-  ): Promise<CommandResult> {
-    const { queue: name, jobId } = partsOf(id);
-    const reads = this.#queues.get(name);
-    const task = this.#mirror.summary(id);
-    if (!reads || !task) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-    return (await act(reads, jobId, task)) ?? { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
-  }
-
-  async #actOn(action: TasksCommand['action'], reads: QueueReads, jobId: string, task: TaskSummary): Promise<CommandResult | undefined> {
-    if (!isAllowed(action, task.status)) return undefined;
-    const [json] = await reads.jobs([jobId]);
-    if (!json && action === 'delete') return this.#forgotten(task);
-    if (!json) return undefined;
-    // A job that waits for its turn alone is due already.
-    if (action === 'run' && (task.engineState === 'waiting' || task.engineState === 'prioritized')) return { id: task.id, ok: true, task };
-    // Without its data and result, which may be large and which none of this needs.
-    const job = Job.fromJSON(reads.queue, { ...json, data: '{}', stacktrace: '[]' }, jobId);
-    try {
-      if (action === 'retry') await job.retry('failed');
-      else if (action === 'run') await job.promote();
-      else await job.remove();
-    } catch (error) {
-      if (isRefusal(error)) return undefined;
-      throw error;
-    }
-    return action === 'delete' ? this.#forgotten(task) : this.#done(reads, jobId, 'waiting');
-  }
-
-  /** The job is gone: BullMQ has removed it, now or before, maybe together with its parent in a flow. */
-  async #forgotten(task: TaskSummary): Promise<CommandResult> {
-    await this.#mirror.forget([task.id]);
-    return { id: task.id, ok: true, task };
-  }
-
-  /** The job as it is now, without waiting for its event. */
-  async #done(reads: QueueReads, jobId: string, state: JobState): Promise<CommandResult> {
-    const { name } = reads.queue;
-    const key = keyOf(name, jobId);
-    const [job] = await reads.jobs([jobId]);
-    if (job) await this.#mirror.put([toMirrored(name, job, job.finishedOn === undefined ? state : stateByTimes(job))]);
-    const task = this.#mirror.summary(key);
-    return task ? { id: key, ok: true, task } : { id: key, ok: false, code: 'TASK_NOT_FOUND' };
+    const id = keyOf(name, job.id ?? '');
+    const [task] = await this.#model.summaries([id]);
+    return { results: [task ? { id, ok: true, task } : { id, ok: false, code: 'TASK_NOT_FOUND' }], known: true };
   }
 
   /** The only command that reads the data of a job, to add another one with it. */
-  async #copy(reads: QueueReads, jobId: string, task: TaskSummary, args: string | undefined): Promise<CommandResult | undefined> {
-    if (task.endedAt === null) return undefined;
-    const job: Job | undefined = await reads.queue.getJob(jobId);
-    if (!job) return undefined;
-    const opts = Object.fromEntries(Object.entries(job.opts).filter(([name]) => !ownOptions.includes(name)));
-    const made = await reads.queue.add(job.name, dataOf(job, args), opts);
-    return this.#done(reads, made.id ?? '', 'waiting');
+  async #rerun({ ids, args }: Extract<Command, { action: 'rerun' }>): Promise<CommandResult[]> {
+    return this.#onJobs(ids, async (reads, jobId, task) => {
+      if (task.endedAt === null) return undefined;
+      const job: Job | undefined = await reads.queue.getJob(jobId);
+      if (!job) return undefined;
+      const opts = Object.fromEntries(Object.entries(job.opts).filter(([name]) => !ownOptions.includes(name)));
+      const made = await reads.queue.add(job.name, dataOf(job, args), opts);
+      const [copy] = await this.#model.summaries([keyOf(reads.queue.name, made.id ?? '')]);
+      return copy;
+    });
   }
+
+  async #act({ action }: TasksCommand, ids: readonly string[], delays: readonly number[] | undefined): Promise<CommandResult[]> {
+    if (delays) throw new TaskflowError('NOT_SUPPORTED', 'BullMQ retries jobs at once; they cannot be spread over time.');
+    return this.#onJobs(ids, async (reads, jobId, task) => {
+      if (!isAllowed(action, task.status)) return undefined;
+      const [json] = await reads.jobs([jobId]);
+      if (!json && action === 'delete') return this.#forgotten(task);
+      if (!json) return undefined;
+      // A job that waits for its turn alone is due already.
+      if (action === 'run' && (task.engineState === 'waiting' || task.engineState === 'prioritized')) return task;
+      // Without its data and result, which may be large and which none of this needs.
+      const job = Job.fromJSON(reads.queue, { ...json, data: '{}', stacktrace: '[]' }, jobId);
+      try {
+        if (action === 'retry') await job.retry('failed');
+        else if (action === 'run') await job.promote();
+        else await job.remove();
+      } catch (error) {
+        if (isRefusal(error)) return undefined;
+        throw error;
+      }
+      return action === 'delete' ? task : waitingAgain(task);
+    });
+  }
+
+  /** BullMQ has removed the job before, maybe together with its parent in a flow, so it is only shown no more. */
+  async #forgotten(task: TaskSummary): Promise<TaskSummary> {
+    await this.#model.forget([task.id]);
+    return task;
+  }
+
+  /** What BullMQ refuses is a conflict: the job is in another state by now, or a worker holds it. */
+  async #onJobs(ids: readonly string[], act: Act): Promise<CommandResult[]> {
+    const known = new Map((await this.#model.summaries(ids)).map((task) => [task.id, task]));
+    return Promise.all(
+      ids.map(async (id): Promise<CommandResult> => {
+        const { queue, jobId } = partsOf(id);
+        const [reads, task] = [this.#queues.get(queue), known.get(id)];
+        if (!reads || !task) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        const after = await act(reads, jobId, task);
+        if (!after) return { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
+        return { id: after.id, ok: true, task: after };
+      }),
+    );
+  }
+}
+
+/** A task whose job waits for a worker, after BullMQ has retried or promoted it. */
+function waitingAgain(task: TaskSummary): TaskSummary {
+  const engineState = task.priority === 0 ? 'waiting' : 'prioritized';
+  const times = { runAt: task.createdAt, startedAt: null, endedAt: null, duration: null };
+  return { ...task, ...times, status: 'pending', engineState, progress: null, error: null, fingerprint: null };
 }
 
 /** A job has one value, where a task has a list of arguments. */

@@ -1,31 +1,32 @@
 import type { JobJson } from 'bullmq';
 import type { LogQuery } from '../../tasks/engine.js';
-import type { Attempt, LogLine, TaskDetail } from '../../tasks/types.js';
+import type { Attempt, LogLine, TaskDetail, TaskSummary } from '../../tasks/types.js';
+import { storedError } from './attached-jobs.js';
 import { readFlow } from './flow.js';
-import { keyOf } from './job-ids.js';
-import { stacksOf, storedError } from './jobs.js';
-import type { JobMirror } from './mirror.js';
+import { partsOf } from './job-ids.js';
+import { stacksOf } from './job-stacks.js';
 import type { JobPart, QueueReads } from './queue-reads.js';
 import { type LineSource, readLines } from './read/log-lines.js';
+import type { WindowModel } from './read/window-model.js';
 
-/** A queue, and the queues that a flow may lead to. */
+/** The window, and the queues that a flow may lead to. */
 interface Parts {
-  queue: string;
-  mirror: JobMirror;
+  model: WindowModel;
   queues: ReadonlyMap<string, QueueReads>;
 }
 
 /** Everything that is known of a job. Of a job that BullMQ has removed, that is what this process keeps. */
-export async function readDetail({ queue, mirror, queues }: Parts, jobId: string, logLines: number): Promise<TaskDetail | undefined> {
-  const key = keyOf(queue, jobId);
+export async function readDetail({ model, queues }: Parts, id: string, logLines: number): Promise<TaskDetail | undefined> {
+  const { queue, jobId } = partsOf(id);
   const reads = queues.get(queue);
-  const kept = mirror.get(key);
-  if (!kept || !reads) return undefined;
+  const [task] = reads ? await model.summaries([id]) : [];
+  if (!task || !reads) return undefined;
+  const kept = model.kept(id) ?? beyondWindow(task);
   const [[job], { data, result, stacktrace }] = await Promise.all([reads.jobs([jobId]), reads.parts(jobId)]);
   if (!job) return { ...kept, resultOmitted: 'BullMQ has removed the job' };
   const [logs, flow] = await Promise.all([
     logLines === 0 ? [] : readLog(reads, jobId, { before: Number.MAX_SAFE_INTEGER, limit: logLines }),
-    readFlow({ mirror, queues }, key),
+    readFlow({ model, queues }, id),
   ]);
   // Of a trace that is too long, lists have the beginning.
   const stacks = stacksOf(stacktrace.text ?? job.stacktrace);
@@ -40,6 +41,11 @@ export async function readDetail({ queue, mirror, queues }: Parts, jobId: string
     stack: kept.error ? (stacks.at(-1) ?? null) : null,
     ...(flow && { flow }),
   };
+}
+
+/** A task that the window does not hold, of which no attempt was seen. */
+function beyondWindow(task: TaskSummary): TaskDetail {
+  return { ...task, args: [], attempts: [], logs: [], result: null, stack: null, rerunOf: null, rerunAs: null };
 }
 
 function tooLong(what: string, bytes: number): string {

@@ -39,11 +39,11 @@ import { redisPromises } from './promises.js';
 import { QueueCatalog } from './queue-catalog.js';
 import { Queues } from './queues.js';
 import { EngineReads } from './read/engine-reads.js';
+import { openEngineWindow } from './read/engine-window.js';
 import { LazyReadModel } from './read/lazy-read-model.js';
 import type { ReadModel } from './read/read-model.js';
 import { readJob } from './read/task-detail.js';
 import type { WindowLimits } from './read/window-feed.js';
-import { WindowModel } from './read/window-model.js';
 import { commanding, type Effect, hasStopped, RedisCalls, storing } from './redis-calls.js';
 import { withinTime } from './redis-connection.js';
 import { openRedisStore } from './redis-store.js';
@@ -125,7 +125,7 @@ export class JobEngine implements TaskEngine {
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
     const source = { redis, keys: this.#keys, catalog: this.#catalog };
-    this.#window = new LazyReadModel(() => WindowModel.open({ ...source, logger, ...(window && { limits: window }) }));
+    this.#window = new LazyReadModel(() => openEngineWindow({ ...source, logger, ...(window && { limits: window }) }));
     this.#commands = new EngineCommands({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
       ask: this.#calls.ask,

@@ -69,12 +69,13 @@ export function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFa
 const latest = 8_640_000_000_000_000;
 
 /** A time as it can be shown and stored: other programs write any number, or none. */
-function time(milliseconds: unknown): number {
+export function time(milliseconds: unknown): number {
   const at = Math.floor(Number(milliseconds));
   return Number.isNaN(at) ? 0 : Math.max(0, Math.min(latest, at));
 }
 
-function attemptLimit(attempts: unknown): number {
+/** How many attempts an option allows: other programs store any value. */
+export function attemptLimit(attempts: unknown): number {
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
 }
 

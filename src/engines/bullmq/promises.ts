@@ -2,7 +2,7 @@ import type { EnginePromises } from '../../tasks/promises.js';
 import { mostAtOnce } from './enqueuer.js';
 import type { JobEngineOptions } from './job-engine.js';
 import { mostLabels } from './queue-catalog.js';
-import { usualLimits } from './read/window-model.js';
+import { usualLimits } from './read/engine-window.js';
 import { returned } from './run/executor.js';
 
 /** Returns what the engine on Redis promises with some options. */

@@ -1,7 +1,8 @@
 import type { JobJson, Queue } from 'bullmq';
 import { type Hindrance, hindrancesScript } from './control/attached-preview.js';
+import { isAfter } from './read/source.js';
 import { jobOfHash } from './read/stored-jobs.js';
-import { childrenScript, eventsScript, jobsScript, linesScript, partsScript, schedulersScript } from './read-scripts.js';
+import { askScript, childrenScript, eventsScript, jobsScript, linesScript, partsScript, schedulersScript } from './read-scripts.js';
 import { withinTime } from './redis-connection.js';
 
 /** Fields of a job that lists show, each with the most bytes of it that are read. */
@@ -13,8 +14,9 @@ const listFields = {
 const longestTrace = 16_384;
 /** The most that one script answers, about: the rest is asked for again. Bytes. */
 const mostAtOnce = 1_000_000;
-/** Events that one script reads. */
+/** Events that one script reads, and commands that one sends. */
 const eventsAtOnce = 500;
+const commandsAtOnce = 1000;
 /** Longest data and result of the open job that are read, longest line of its log, and the most of its log. Bytes. */
 const longest = { part: 2 * 1024 * 1024, line: 16_384, log: 2 * 1024 * 1024 };
 /** Milliseconds that one answer is waited for. */
@@ -25,8 +27,6 @@ export interface QueueEvent {
   event: string;
   jobId: string;
   name?: string;
-  /** Until when the job is delayed, Unix milliseconds. */
-  delay?: number;
   failedReason?: string;
   /** When it was sent, by the clock of Redis; Unix milliseconds. */
   at: number;
@@ -50,6 +50,7 @@ export interface SchedulerFields {
 }
 
 const commands = {
+  ask: askScript,
   jobs: jobsScript(Object.entries(listFields), longestTrace),
   events: eventsScript(listFields.name, listFields.failedReason),
   parts: partsScript,
@@ -89,6 +90,16 @@ export class QueueReads {
     return client.runCommand(`taskflow:${command}`, [key, ...args]);
   }
 
+  /** Answers commands that read keys of this queue. Their answers must be short. */
+  async ask(asked: readonly (readonly (string | number)[])[]): Promise<unknown[]> {
+    const answers: unknown[] = [];
+    for (let from = 0; from < asked.length; from += commandsAtOnce) {
+      const some = asked.slice(from, from + commandsAtOnce).map((command) => command.map(String));
+      answers.push(...((await this.#run('ask', this.base, [JSON.stringify(some)])) as unknown[]));
+    }
+    return answers;
+  }
+
   /** What lists show of some jobs; `undefined` for one that is gone. */
   async jobs(ids: readonly string[]): Promise<(JobJson | undefined)[]> {
     const jobs: (JobJson | undefined)[] = [];
@@ -113,8 +124,9 @@ export class QueueReads {
       string,
       ...string[][],
     ];
-    const last = rows.at(-1)?.[0] ?? (isBefore(newest || '0-0', id) ? newest || '0-0' : id);
-    const missed = isBefore(newest || '0-0', id) || (id !== '0-0' && isBefore(id, oldest));
+    const isLost = isAfter(id, newest || '0-0');
+    const last = rows.at(-1)?.[0] ?? (isLost ? newest || '0-0' : id);
+    const missed = isLost || (id !== '0-0' && isAfter(oldest, id));
     return { events: rows.map(eventOf), last, more: rows.length > 0 && last !== newest, missed };
   }
 
@@ -176,21 +188,14 @@ function jobOf(id: string, row: readonly (string | null)[]): JobJson | undefined
     const value = row[n];
     if (typeof value === 'string') hash[name] = value;
   }
-  return jobOfHash(id, hash)?.json;
+  // The hash of a job scheduler has a name too.
+  return hash.timestamp === undefined ? undefined : jobOfHash(id, hash)?.json;
 }
 
-function eventOf([id = '', event = '', jobId = '', name = '', delay = '', failedReason = '']: readonly string[]): QueueEvent {
+function eventOf([id = '', event = '', jobId = '', name = '', failedReason = '']: readonly string[]): QueueEvent {
   return {
     ...{ event, jobId, at: Number(id.slice(0, id.indexOf('-'))) },
     ...(name !== '' && { name }),
-    ...(delay !== '' && { delay: Number(delay) }),
     ...(failedReason !== '' && { failedReason }),
   };
-}
-
-/** Whether an id of a stream entry is smaller than another. */
-function isBefore(id: string, other: string): boolean {
-  const [a = 0, n = 0] = id.split('-').map(Number);
-  const [b = 0, m = 0] = other.split('-').map(Number);
-  return a < b || (a === b && n < m);
 }

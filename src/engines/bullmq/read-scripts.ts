@@ -3,6 +3,13 @@
  * keys have the same hash tag in a cluster.
  */
 
+/** Answers commands, all at one moment. KEYS: what the keys of the queue begin with. ARGV: the commands with their keys, as JSON. */
+export const askScript = `
+local answers = {}
+for n, command in ipairs(cjson.decode(ARGV[1])) do answers[n] = redis.call(unpack(command)) end
+return answers
+`;
+
 /** Reads fields of jobs. KEYS: what the keys of jobs begin with. ARGV: the most bytes of an answer, about, and the ids of jobs. */
 export function jobsScript(fields: readonly (readonly [name: string, longest: number])[], longestTrace: number): string {
   const list = fields.map(([name, longest]) => `{'${name}', ${longest}}`).join(', ');
@@ -60,7 +67,7 @@ while n < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
       bytes = bytes + #entry[2][m + 1]
     end
     local name, reason = string.sub(of.name or '', 1, ${longestName}), string.sub(of.failedReason or '', 1, ${longestReason})
-    answer[#answer + 1] = {entry[1], of.event or '', of.jobId or '', name, of.delay or '', reason}
+    answer[#answer + 1] = {entry[1], of.event or '', of.jobId or '', name, reason}
     n = n + 1
   end
   from = some[#some][1]

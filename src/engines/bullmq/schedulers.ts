@@ -1,8 +1,8 @@
 import type { ScheduleState } from '../../tasks/engine.js';
 import { readTimetable, type Timetable } from '../../tasks/schedule.js';
 import { keyOf } from './job-ids.js';
-import type { JobMirror } from './mirror.js';
 import type { QueueReads, SchedulerFields } from './queue-reads.js';
+import type { WindowModel } from './read/window-model.js';
 
 /** Schedulers of a queue that are shown. */
 const most = 500;
@@ -30,10 +30,10 @@ export function timetableOf({ fields }: Scheduler): Timetable | undefined {
 }
 
 /** A scheduler as a schedule is shown. */
-export function toScheduleState({ queue, fields }: Scheduler, mirror: JobMirror): ScheduleState {
+export function toScheduleState({ queue, fields }: Scheduler, model: WindowModel): ScheduleState {
   const { id, name: task, pattern, tz, every = 0, next } = fields;
   const name = keyOf(queue, id);
-  const last = mirror.lastOf(name);
+  const last = model.inWindow({ schedule: name, sort: 'startedAt', limit: 1, counted: false }).find(({ startedAt }) => startedAt !== null);
   return {
     name,
     task,

@@ -33,7 +33,10 @@ export class Failures {
   /** Adds one; `write` stores all that were added. */
   add({ fingerprint, name, message }: StoredError, { seq, lane, at }: Failed): void {
     const before = this.#kinds.get(fingerprint);
-    this.#kinds.set(fingerprint, { seq, lane, at, name, message, n: (before?.n ?? 0) + 1, first: before?.first ?? at });
+    const counted = { n: (before?.n ?? 0) + 1, first: Math.min(before?.first ?? at, at) };
+    // Failures of the past may be added in any order.
+    const last = before && before.at > at ? before : { seq, lane, at, name, message };
+    this.#kinds.set(fingerprint, { ...last, ...counted });
   }
 
   /** Stores what was added: a row of a kind, and one of a kind and an hour. */
@@ -42,8 +45,11 @@ export class Failures {
       this.#database.run(
         `INSERT INTO kind (fingerprint, lane, error_name, error_message, n, first_at, last_at, last_id)
          VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT id FROM task WHERE seq = ?))
-         ON CONFLICT DO UPDATE SET lane = excluded.lane, error_name = excluded.error_name, error_message = excluded.error_message,
-           n = n + excluded.n, last_at = max(last_at, excluded.last_at), last_id = excluded.last_id`,
+         ON CONFLICT DO UPDATE SET n = n + excluded.n, first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at),
+           (lane, error_name, error_message, last_id) = (
+             SELECT iif(new, excluded.lane, lane), iif(new, excluded.error_name, error_name),
+               iif(new, excluded.error_message, error_message), iif(new, excluded.last_id, last_id)
+             FROM (SELECT excluded.last_at >= last_at AS new))`,
         fingerprint,
         lane,
         name,

@@ -2,7 +2,6 @@ import type { AttemptResult, CommandResult, NewLogLine, NewTask } from '../../ta
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
 import type { Delay } from './delays.js';
-import type { MirroredTask } from './mirror.js';
 import type { ClaimedRow } from './rows.js';
 import type { Stuck } from './stuck-attempts.js';
 
@@ -100,8 +99,6 @@ export type Write =
   | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
   | { kind: 'removeSchedule'; name: string; at: number }
   /** Tasks of another engine as they are now, and those that are gone there. */
-  | { kind: 'mirror'; tasks: readonly MirroredTask[]; at: number }
-  | { kind: 'forget'; keys: readonly string[] }
   | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
   | { kind: 'makeSearchable'; limit: number }
   /** Sums of minutes and of hours from before these times, in Unix milliseconds. */
@@ -143,8 +140,6 @@ export interface Written {
   /** Whether there is such a schedule. */
   pauseSchedule: boolean;
   removeSchedule: 'removed' | 'defined' | 'unknown';
-  mirror: undefined;
-  forget: undefined;
   /** How many were deleted. */
   prune: number;
   /** How many were looked at. */

@@ -6,7 +6,6 @@ import { restartDelays } from './delays.js';
 import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
-import { forget, mirror } from './mirror.js';
 import { Rollups } from './rollup.js';
 import { append, increment, replace, set } from './shared-writes.js';
 import { dropPartitions, dropStatistics } from './statistics.js';
@@ -129,10 +128,6 @@ export class Writer {
         return pauseSchedule(transaction, write);
       case 'removeSchedule':
         return removeSchedule(transaction, write);
-      case 'mirror':
-        return mirror(transaction, write);
-      case 'forget':
-        return forget(transaction, write);
       case 'prune':
         return prune(transaction, write);
       case 'makeSearchable':

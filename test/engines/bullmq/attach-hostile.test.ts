@@ -117,6 +117,21 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect(JSON.stringify(detail?.args).length).toBeGreaterThan(1_000_000);
   });
 
+  it('show jobs whose options are of no use, and take no other key of BullMQ for a job', async () => {
+    await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *' }, { name: 'night' });
+    for (const [n, opts] of ['not JSON', '{"attempts":"many"}', '[]'].entries()) {
+      await client.hset(queue.toKey(`odd${n}`), { name: 'odd', data: '{}', opts, timestamp: 8.7e15, delay: 0, priority: 0 });
+      await client.lpush(queue.toKey('wait'), `odd${n}`);
+    }
+    const tasks = attach();
+    expect((await tasks.find({ name: 'odd' })).items.map(({ status, maxAttempts }) => [status, maxAttempts])).toEqual([
+      ['pending', 1],
+      ['pending', 1],
+      ['pending', 1],
+    ]);
+    for (const key of ['repeat:nightly', 'meta', 'wait']) expect(await tasks.get(`${queue.name}:${key}`)).toBeUndefined();
+  });
+
   it('use one connection of the app for many queues, and leave it open', async () => {
     const shared = new Redis({ ...redis.connection, maxRetriesPerRequest: null });
     const queues = ['a', 'b', 'c'].map((name) => keep(new Queue(`${queue.name}-${name}`, { connection: shared })));

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { FlowProducer, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../src/engines/bullmq/index.js';
-import type { TaskDetail } from '../../../src/index.js';
+import type { FindQuery, TaskDetail, TaskSummary } from '../../../src/index.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { gate, sleep, waitFor } from '../../helpers/wait.js';
@@ -40,6 +40,17 @@ const by = { actor: 'ada' };
     await waitFor(async () => (await tasks.get(id))?.engineState === state);
     return (await tasks.get(id)) as TaskDetail;
   };
+
+  /** The tasks of a list, over all of its pages. */
+  async function pagesOf(query: FindQuery): Promise<TaskSummary[]> {
+    const items: TaskSummary[] = [];
+    for (let cursor: string | undefined; ; ) {
+      const page = await tasks.find({ ...query, cursor });
+      items.push(...page.items);
+      if (page.nextCursor === null) return items;
+      cursor = page.nextCursor;
+    }
+  }
 
   it('show jobs of every state under its own name, those from before and those that come', async () => {
     const waiting = await add('waits');
@@ -360,7 +371,7 @@ const by = { actor: 'ada' };
     }
   });
 
-  it('read only the newest of the past at the start, count all of it, and find the rest by id', async () => {
+  it('read only the newest of the past at the start, count and list all of it, and find the rest by id', async () => {
     const worker = work(async ({ data }) => {
       if (data.n < 2) throw new Error('too early');
     });
@@ -368,10 +379,16 @@ const by = { actor: 'ada' };
     await waitFor(async () => (await queue.getJobCountByTypes('completed', 'failed')) === 30);
     await worker.close();
     attach([queue], { history: 10 });
-    const success = await tasks.find({ limit: 50, sort: 'endedAt', status: ['success'] });
-    expect(success).toMatchObject({ total: 28, limited: true, searched: 12, nextCursor: null });
-    const newest = (await queue.getCompleted(0, 9)).map(({ id }) => `${queue.name}:${id}`);
-    expect(success.items.map(({ id }) => id).sort()).toEqual(newest.sort());
+    const all = (await queue.getCompleted(0, 27)).map(({ id }) => `${queue.name}:${id}`);
+    const newestFirst = await pagesOf({ limit: 7, sort: '-endedAt', status: ['success'] });
+    expect(new Set(newestFirst.map(({ id }) => id))).toEqual(new Set(all));
+    const ends = newestFirst.map(({ endedAt }) => endedAt);
+    expect(ends).toEqual([...ends].sort().reverse());
+    expect(await pagesOf({ limit: 7, sort: 'endedAt', status: ['success'] })).toEqual([...newestFirst].reverse());
+    const first = await tasks.find({ limit: 7, sort: '-endedAt', status: ['success'] });
+    expect(first).toMatchObject({ total: 28, totalRelation: 'eq' });
+    expect(first).not.toHaveProperty('limited');
+    expect(await tasks.find({ limit: 50, status: ['success'] })).toMatchObject({ total: 28, limited: true, searched: 12 });
     expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 28, failed: 2 });
     // Nothing is missing of those that failed.
     expect(await tasks.find({ status: ['failed'] })).not.toHaveProperty('limited');
@@ -384,6 +401,62 @@ const by = { actor: 'ada' };
     expect((await tasks.aggregate('pulse')).counts.success).toBe(25);
     expect((await tasks.find({ status: ['success'] })).total).toBe(25);
     expect(await tasks.get(`${queue.name}:none`)).toBeUndefined();
+  });
+
+  it('list by their ends also the jobs that BullMQ has removed, before the older ones that are not in memory', async () => {
+    const other = keep(new Queue(`${queue.name}-other`, { connection: redis.connection }));
+    // Equal ids in two queues, and all within few milliseconds.
+    for (const each of [queue, other]) {
+      work(async () => {}, each);
+      await each.addBulk(Array.from({ length: 15 }, () => ({ name: 'past', data: {} })));
+    }
+    const completed = async (): Promise<number> => (await queue.getCompletedCount()) + (await other.getCompletedCount());
+    await waitFor(async () => (await completed()) === 30);
+    attach([queue, other], { history: 5, keep: 12 });
+    await tasks.find({ limit: 1 });
+    const removed: string[] = [];
+    for (let n = 0; n < 5; n++) {
+      const id = await add('gone', {}, { removeOnComplete: true });
+      await waitFor(async () => (await tasks.find({ q: id })).items[0]?.status === 'success');
+      removed.push(id);
+    }
+    for (const limit of [4, 100]) {
+      const newestFirst = await pagesOf({ limit, sort: '-endedAt', status: ['success'] });
+      expect(newestFirst.slice(0, 5).map(({ id }) => id)).toEqual([...removed].reverse());
+      expect(new Set(newestFirst.map(({ id }) => id)).size).toBe(35);
+      expect(newestFirst).toHaveLength(35);
+      expect(await pagesOf({ limit, sort: 'endedAt', status: ['success'] })).toEqual([...newestFirst].reverse());
+    }
+    expect((await tasks.find({ limit: 4, sort: '-endedAt', status: ['success'] })).total).toBe(35);
+    expect((await tasks.aggregate('pulse')).counts.success).toBe(35);
+  });
+
+  it('count each end once, also after events were lost and beyond what is kept', async () => {
+    attach([queue], { keep: 8 });
+    const ended = async (): Promise<number> => (await tasks.aggregate('metrics', { from: '-1h' })).counts.success;
+    expect(await ended()).toBe(0);
+    work(async () => {});
+    await queue.addBulk(Array.from({ length: 10 }, () => ({ name: 'seen', data: {} })));
+    await waitFor(async () => (await ended()) === 10);
+    await queue.addBulk(Array.from({ length: 4 }, () => ({ name: 'unseen', data: {} })));
+    await waitFor(async () => (await queue.getCompletedCount()) === 14);
+    await queue.trimEvents(0);
+    await waitFor(async () => (await ended()) === 14);
+    await add('seen');
+    await waitFor(async () => (await ended()) > 14);
+    expect(await ended()).toBe(15);
+    expect((await tasks.find({ limit: 5, sort: '-endedAt', status: ['success'] })).total).toBe(15);
+  });
+
+  it('show a new job in place of one that had the same id', async () => {
+    attach();
+    const worker = work(async () => {});
+    const id = await add('first', {}, { jobId: 'same', removeOnComplete: true });
+    await becomes(id, 'completed');
+    await worker.close();
+    await add('second', {}, { jobId: 'same' });
+    expect(await becomes(id, 'waiting')).toMatchObject({ name: 'second', attempts: [] });
+    expect((await tasks.find()).items).toMatchObject([{ id, name: 'second' }]);
   });
 
   it('sum up the past by when it was', async () => {

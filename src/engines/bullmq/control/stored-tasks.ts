@@ -4,16 +4,10 @@ import { taskIdOf } from '../job-ids.js';
 import type { Marker } from '../keys.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import { type CountSource, readCounts, send } from '../read/counts.js';
+import { waitingSets } from '../read/source.js';
 
-/** Where BullMQ has jobs that wait, and how the first of them are read: new ones are at the head of its list. */
-const waiting = [
-  ['lrange', 'wait'],
-  // Where versions before 6 kept the jobs of a paused queue.
-  ['lrange', 'paused'],
-  ['zrange', 'prioritized'],
-  ['zrange', 'delayed'],
-  ['zrange', 'waiting-children'],
-] as const;
+/** How the first jobs that wait are read: new ones are at the head of BullMQ's list. */
+const waiting = waitingSets.map(({ type, isList }) => [isList ? 'lrange' : 'zrange', type] as const);
 const markers: readonly Marker[] = ['cancelled', 'interrupted'];
 /** Failed jobs that are read in one go to leave those with a marker out. */
 const pageSize = 1000;

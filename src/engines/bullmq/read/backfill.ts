@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../job-view.js';
-import type { EngineKeys } from '../keys.js';
-import { type JobSource, type RedisCommand, waitingSets } from './job-source.js';
-import type { Group, Window } from './window.js';
+import type { Group } from './groups.js';
+import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from './source.js';
+import type { Window } from './window.js';
 import type { WindowFeed, WindowLimits } from './window-feed.js';
 
 /** Jobs of each set that are read before the first answer, of all queues about, and of each at least; then those of one step. */
@@ -21,6 +21,8 @@ interface Cursor {
   offset: number;
   /** When the last job that was read ended. */
   score: number;
+  /** Jobs that may still be read. */
+  left: number;
   done: boolean;
 }
 
@@ -35,7 +37,7 @@ interface BackfillParts {
   source: JobSource;
   feed: WindowFeed;
   window: Window;
-  keys: EngineKeys;
+  keys: KeyNames;
   limits: WindowLimits;
 }
 
@@ -63,9 +65,7 @@ export class Backfill {
     if (fresh.length === 0) return;
     const size = Math.max(chunk.least, Math.min(chunk.most, Math.floor(chunk.first / fresh.length)));
     const { feed } = this.#parts;
-    const cursors = fresh.flatMap((queue) =>
-      lists.map((list): Cursor => ({ ...list, queue, offset: 0, score: Number.POSITIVE_INFINITY, done: false })),
-    );
+    const cursors = fresh.flatMap((queue) => lists.map((list): Cursor => ({ ...list, queue, ...this.#start() })));
     await feed.inTurn(() => this.#read(cursors, size));
     this.#cursors.push(...cursors);
     for (const queue of fresh) this.#queues.add(queue);
@@ -73,9 +73,12 @@ export class Backfill {
 
   /** Makes `rest` read the ended jobs of a queue again, from the newest one on, because some are missing. */
   again(queue: string, group: 'completed' | 'failed'): void {
-    for (const cursor of this.#cursors)
-      if (cursor.queue === queue && cursor.group === group)
-        Object.assign(cursor, { offset: 0, score: Number.POSITIVE_INFINITY, done: false });
+    for (const cursor of this.#cursors) if (cursor.queue === queue && cursor.group === group) Object.assign(cursor, this.#start());
+  }
+
+  #start(): Pick<Cursor, 'offset' | 'score' | 'left' | 'done'> {
+    const { history = Number.POSITIVE_INFINITY } = this.#parts.limits;
+    return { offset: 0, score: Number.POSITIVE_INFINITY, left: history, done: false };
   }
 
   /** Whether there is more to read that the window can hold. */
@@ -101,12 +104,13 @@ export class Backfill {
   }
 
   /** A full window has room for what ended after its oldest task. */
-  #hasRoom({ group, score }: Cursor): boolean {
+  #hasRoom({ group, score, left }: Cursor): boolean {
     const { window, limits } = this.#parts;
     if (group === 'running') return true;
     if (group === 'pending') return window.size('pending') < limits.pending;
+    if (left <= 0) return false;
     const [own, other] = [window.size(group), window.size(group === 'failed' ? 'completed' : 'failed')];
-    return own + other < limits.ended || own < other || score > (window.oldestEnd(group) ?? 0);
+    return own + other < limits.ended || own < other || score > (window.ends.oldest(group) ?? 0);
   }
 
   async #read(cursors: readonly Cursor[], size: number): Promise<void> {
@@ -116,18 +120,19 @@ export class Backfill {
       const { found, notes } = await source.ask(cursors.map((cursor) => this.#command(cursor, size)));
       feed.note(notes);
       const jobs = cursors.flatMap((cursor, n) => {
+        const asked = sizeOf(cursor, size);
         const ids = idsOf(cursor, found[n]);
-        cursor.done = cursor.group === 'running' || ids.length < size;
-        return ids.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
+        cursor.done = cursor.group === 'running' || ids.length < asked;
+        const wanted = isEnded(cursor) ? ids.slice(0, Math.max(0, cursor.left)) : ids;
+        if (isEnded(cursor)) cursor.left -= ids.length;
+        return wanted.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
       });
       // First, because the window may leave some of them out again.
       const all = [...new Set([...this.#cursors, ...cursors])];
-      for (const { queue, group } of cursors)
-        feed.setWhole(
-          queue,
-          group,
-          all.every((each) => each.done || each.queue !== queue || each.group !== group),
-        );
+      for (const { queue, group, score } of cursors) {
+        const isWhole = all.every((each) => each.done || each.queue !== queue || each.group !== group);
+        feed.setWhole(queue, group, isWhole ? undefined : score);
+      }
       await feed.fill(jobs);
     } catch (error) {
       for (const [n, cursor] of cursors.entries()) Object.assign(cursor, before[n]);
@@ -135,19 +140,30 @@ export class Backfill {
     }
   }
 
-  #command({ queue, type, group, isList, offset, score }: Cursor, size: number): RedisCommand {
+  #command(cursor: Cursor, size: number): QueueCommand {
+    const { queue, type, group, isList, offset, score } = cursor;
     const key = this.#parts.keys.ofQueue(queue, type);
-    if (group === 'running') return ['lrange', key, 0, mostRunning - 1];
-    if (isList) return ['lrange', key, offset, offset + size - 1];
-    if (group === 'pending') return ['zrange', key, offset, offset + size - 1];
-    return ['zrevrangebyscore', key, score === Number.POSITIVE_INFINITY ? '+inf' : score, '-inf', 'WITHSCORES', 'LIMIT', offset, size];
+    if (group === 'running') return [queue, 'lrange', key, 0, mostRunning - 1];
+    if (isList) return [queue, 'lrange', key, offset, offset + size - 1];
+    if (group === 'pending') return [queue, 'zrange', key, offset, offset + size - 1];
+    const from = score === Number.POSITIVE_INFINITY ? '+inf' : score;
+    return [queue, 'zrevrangebyscore', key, from, '-inf', 'WITHSCORES', 'LIMIT', offset, sizeOf(cursor, size)];
   }
+}
+
+function isEnded({ group }: Cursor): boolean {
+  return group === 'completed' || group === 'failed';
+}
+
+/** How many jobs are asked for: one more than may be read, which tells whether there are more, and what the window has. */
+function sizeOf(cursor: Cursor, size: number): number {
+  return isEnded(cursor) ? Math.min(size, cursor.left + 1) : size;
 }
 
 /** The ids that a command answered. Moves the cursor behind them. */
 function idsOf(cursor: Cursor, answer: unknown): string[] {
   const values = answer as string[];
-  if (cursor.group !== 'completed' && cursor.group !== 'failed') {
+  if (!isEnded(cursor)) {
     cursor.offset += values.length;
     return values;
   }

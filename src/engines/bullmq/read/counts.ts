@@ -3,6 +3,7 @@ import type { Pause, QueueState } from '../../../tasks/engine.js';
 import { type Counts, type Pulse, taskStatuses } from '../../../tasks/types.js';
 import type { EngineKeys, Marker } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
+import { waitingSets } from './source.js';
 
 /** Where what BullMQ knows of all queues is read. */
 export interface CountSource {
@@ -11,15 +12,6 @@ export interface CountSource {
   catalog: QueueCatalog;
 }
 
-/** BullMQ's lists and sets of jobs that wait. */
-const waiting = [
-  ['llen', 'wait'],
-  // Where versions before 6 kept the jobs of a paused queue.
-  ['llen', 'paused'],
-  ['zcard', 'prioritized'],
-  ['zcard', 'delayed'],
-  ['zcard', 'waiting-children'],
-] as const;
 const markers: readonly Marker[] = ['cancelled', 'interrupted'];
 
 /**
@@ -36,7 +28,7 @@ export async function readCounts(source: CountSource, entries: readonly CatalogE
   const answers = await send(
     source.redis,
     entries.flatMap((entry) => [
-      ...waiting.map(([command, type]) => [command, key(entry, type)]),
+      ...waitingSets.map(({ type, isList }) => [isList ? 'llen' : 'zcard', key(entry, type)]),
       ['llen', key(entry, 'active')],
       ['zcard', key(entry, 'completed')],
       ['zcard', key(entry, 'failed')],
@@ -44,12 +36,12 @@ export async function readCounts(source: CountSource, entries: readonly CatalogE
       ...markers.map((marker) => ['exists', source.keys.marked(entry.queue, marker)]),
     ]),
   );
-  const width = waiting.length + 4 + markers.length;
+  const width = waitingSets.length + 4 + markers.length;
   const marked: { entry: CatalogEntry; marker: Marker; oldest: number }[] = [];
   for (const [n, entry] of entries.entries()) {
     const of = answers.slice(n * width, (n + 1) * width);
-    counts.pending += of.slice(0, waiting.length).reduce<number>((sum, each) => sum + Number(each), 0);
-    const [running, success, failed, oldest, ...exist] = of.slice(waiting.length);
+    counts.pending += of.slice(0, waitingSets.length).reduce<number>((sum, each) => sum + Number(each), 0);
+    const [running, success, failed, oldest, ...exist] = of.slice(waitingSets.length);
     counts.running += Number(running);
     counts.success += Number(success);
     counts.failed += Number(failed);

@@ -1,30 +1,38 @@
 import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
-import { readPosition, writePosition } from '../../embedded/position.js';
+import { type Position, readPosition, writePosition } from '../../embedded/position.js';
 import { idOf } from '../../embedded/rows.js';
-import type { EngineKeys } from '../keys.js';
+import { isOwnId, partsOf } from '../job-ids.js';
 import type { CatalogEntry } from '../queue-catalog.js';
-import type { JobSource, RedisCommand } from './job-source.js';
+import { groupOf } from './groups.js';
+import type { RowIds } from './row-ids.js';
+import type { JobRef, JobSource, KeyNames, QueueCommand } from './source.js';
+import type { Window } from './window.js';
+import type { WindowFeed } from './window-feed.js';
 import { type Naming, shownJob } from './window-task.js';
 
 interface EndedParts extends Naming {
   source: JobSource;
-  keys: EngineKeys;
+  keys: KeyNames;
+  window: Window;
+  feed: WindowFeed;
 }
 
-/** A place in the sets: when a job ended, and its id. */
-interface Place {
+/** A place in the sets: when a job ended, and the job. Redis sorts jobs of the same time by their ids. */
+interface Place extends JobRef {
   score: number;
-  id: string;
 }
 
 interface Candidate extends Place {
-  queue: string;
+  /** Its row, if it was found in the window. */
+  row?: string;
 }
 
-/** Stands for a job of another program that is gone. */
+/** Stands for a job of which no row is known. */
 const firstId = '00000000-0000-7000-8000-000000000000';
+/** Stands for the queue of a job whose id is unique over all queues. */
+const anyQueue = '\uffff';
 /** How often one page reads on because jobs were passed over, and how often a set is read on within one millisecond. */
 const most = { steps: 10, ties: 50 };
 
@@ -45,34 +53,55 @@ export async function endedPage(
 ): Promise<Pick<TaskPage, 'items' | 'next'>> {
   const { limit, after, order } = query;
   const status = query.status?.[0] ?? 'success';
-  const start = after === undefined ? undefined : readPosition(after, 'endedAt');
-  let place: Candidate | undefined = start && { score: start.value ?? 0, id: idOf(start.id), queue: '' };
+  let place = after === undefined ? undefined : placeOf(after, parts.ids);
   const items: TaskSummary[] = [];
   for (let step = 0; step < most.steps; step++) {
     const reader = new SetReader(parts, { status, isDescending: order !== 'ascending', size: limit + 1 });
     const candidates = await reader.next(entries, place);
     const shown = await show(parts, candidates, status);
     for (const [n, candidate] of candidates.entries()) {
-      if (items.length === limit) return { items, next: nextOf(parts, place) };
+      if (items.length === limit) return { items, next: nextOf(place) };
       const task = shown[n];
       if (task?.status === status) items.push(task);
       place = candidate;
     }
     if (candidates.length <= limit) return { items, next: null };
   }
-  return { items, next: nextOf(parts, place) };
+  return { items, next: nextOf(place) };
 }
 
-function nextOf({ ids }: EndedParts, place: Candidate | undefined): string | null {
-  if (!place) return null;
-  const id = ids.of(place.queue, place.id) ?? firstId;
-  return writePosition('endedAt', { group: 'with', value: place.score, id: id.replaceAll('-', '').toUpperCase() });
+function nextOf(place: Place | undefined): string | null {
+  return place ? `at:${place.score}:${place.queue}:${place.jobId}` : null;
+}
+
+const ownForm = /^at:(-?[\d.e+-]{1,30}):([^:]+):(.+)$/s;
+
+/** The place after which a page begins. The page before may have been one of the window. */
+function placeOf(after: string, ids: RowIds): Place {
+  const [, score, queue, jobId] = ownForm.exec(after) ?? [];
+  if (queue !== undefined && jobId !== undefined && Number.isFinite(Number(score))) return { score: Number(score), queue, jobId };
+  const { value, id } = readPosition(after, 'endedAt');
+  const [name = ''] = ids.names([idOf(id)]);
+  return { score: value ?? 0, ...(isOwnId(name) ? { queue: anyQueue, jobId: name } : partsOf(name)) };
+}
+
+/** The position of the window that a page of it begins after. The page before may have been read from the sets. */
+export function windowPosition(after: string, ids: RowIds): string {
+  const [, score, queue = '', jobId = ''] = ownForm.exec(after) ?? [];
+  if (score === undefined) return after;
+  const id = ids.of(queue, jobId) ?? firstId;
+  const position: Position = { group: 'with', value: Math.floor(Number(score)), id: id.replaceAll('-', '').toUpperCase() };
+  return writePosition('endedAt', position);
 }
 
 async function show(parts: EndedParts, candidates: readonly Candidate[], status: TaskStatus): Promise<(TaskSummary | undefined)[]> {
+  const { source, window, ids } = parts;
   const state = status === 'success' ? 'completed' : 'failed';
-  const found = await parts.source.peek(candidates.map(({ queue, id }) => ({ queue, jobId: id, state })));
-  return found.map((read) => shownJob(read, parts));
+  const beyond = candidates.filter(({ row }) => row === undefined);
+  const read = await source.peek(beyond.map(({ queue, jobId }) => ({ queue, jobId, state })));
+  const kept = window.summaries(candidates.flatMap(({ row }) => row ?? []));
+  const shown = new Map([...kept, ...read.flatMap((job) => shownJob(job, parts) ?? [])].map((task) => [task.id, task]));
+  return candidates.map(({ queue, jobId }) => shown.get(ids.nameOf(queue, jobId)));
 }
 
 /** Reads the sets of several queues as one. */
@@ -91,15 +120,15 @@ class SetReader {
 
   /** The next jobs after a place. */
   async next(entries: readonly CatalogEntry[], after: Place | undefined): Promise<Candidate[]> {
-    const found: Candidate[] = [];
+    const found: Candidate[] = entries.flatMap(({ queue }) => this.#kept(queue, after));
     let left = entries.map(({ queue }) => ({ queue, offset: 0, n: 0 }));
     for (let tie = 0; tie < most.ties && left.length > 0; tie++) {
       const answers = await this.#parts.source.send(left.map((set) => this.#command(set, after)));
       left = left.flatMap(({ queue, offset, n }, index) => {
-        const all = placesOf(answers[index] as string[]);
+        const all = placesOf(queue, answers[index] as string[]);
         // Jobs that ended in the same millisecond as the last one of the page before may be on that page.
         const beyond = all.filter((place) => !after || this.#compare(after, place) < 0);
-        found.push(...beyond.map((place) => ({ ...place, queue })));
+        found.push(...beyond);
         const isEnough = all.length < this.#size || n + beyond.length >= this.#size;
         return isEnough ? [] : [{ queue, offset: offset + all.length, n: n + beyond.length }];
       });
@@ -107,25 +136,53 @@ class SetReader {
     return found.sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
   }
 
-  #command({ queue, offset }: { queue: string; offset: number }, after: Place | undefined): RedisCommand {
+  /** Jobs of a queue that the window has, if it has jobs that BullMQ has removed. */
+  #kept(queue: string, after: Place | undefined): Candidate[] {
+    const { window, rules } = this.#parts;
+    if (!rules.keepsEnded) return [];
+    const range = { queue, status: this.#status, from: this.#wholeAfter(queue), isDescending: this.#isDescending };
+    return window.ends
+      .page({ ...range, start: after, limit: this.#size + 1 })
+      .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
+      .filter((place) => !after || this.#compare(after, place) < 0);
+  }
+
+  /** Since when tasks ended that are read from the window. */
+  #wholeAfter(queue: string): number {
+    const group = groupOf(this.#status);
+    if (!this.#parts.rules.keepsEnded || (group !== 'completed' && group !== 'failed')) return Number.POSITIVE_INFINITY;
+    return this.#parts.feed.wholeAfter(queue, group);
+  }
+
+  #command({ queue, offset }: { queue: string; offset: number }, after: Place | undefined): QueueCommand {
     const { keys } = this.#parts;
     const status = this.#status;
     const marker = status === 'cancelled' || status === 'interrupted' ? status : undefined;
     const key = marker ? keys.marked(queue, marker) : keys.ofQueue(queue, status === 'success' ? 'completed' : 'failed');
     const page = ['WITHSCORES', 'LIMIT', offset, this.#size] as const;
+    const newest = this.#wholeAfter(queue);
+    const start = after?.score ?? Number.POSITIVE_INFINITY;
     return this.#isDescending
-      ? ['zrevrangebyscore', key, after?.score ?? '+inf', '-inf', ...page]
-      : ['zrangebyscore', key, after?.score ?? '-inf', '+inf', ...page];
+      ? [queue, 'zrevrangebyscore', key, bound(Math.min(newest, start)), '-inf', ...page]
+      : [queue, 'zrangebyscore', key, after?.score ?? '-inf', bound(newest), ...page];
   }
 
   #compare(a: Place, b: Place): number {
-    const order = a.score - b.score || (a.id < b.id ? -1 : Number(a.id > b.id));
+    const order = a.score - b.score || compareText(a.jobId, b.jobId) || compareText(a.queue, b.queue);
     return this.#isDescending ? -order : order;
   }
 }
 
-function placesOf(values: readonly string[]): Place[] {
+function bound(score: number): number | string {
+  return score === Number.POSITIVE_INFINITY ? '+inf' : score;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+function placesOf(queue: string, values: readonly string[]): Place[] {
   const places: Place[] = [];
-  for (let n = 0; n + 1 < values.length; n += 2) places.push({ id: values[n] ?? '', score: Number(values[n + 1]) });
+  for (let n = 0; n + 1 < values.length; n += 2) places.push({ queue, jobId: values[n] ?? '', score: Number(values[n + 1]) });
   return places;
 }

@@ -4,6 +4,7 @@ import type { Queues } from '../queues.js';
 import type { Ask } from '../redis-calls.js';
 import type { Statistics } from '../statistics/statistics.js';
 import { type CountSource, readPulse } from './counts.js';
+import { EngineSource } from './job-source.js';
 import { countFailed, readLive } from './live-counts.js';
 import { logOf, readLines } from './log-lines.js';
 import type { ReadModel } from './read-model.js';
@@ -52,7 +53,7 @@ export class EngineReads {
     const { ask, source, window, statistics, queueStates, workers } = this.#parts;
     const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
       pulse: async () => readPulse(source, await queueStates()),
-      waits: () => readWaits(source),
+      waits: () => readWaits({ ...source, source: new EngineSource(source.redis, source.keys) }),
       workers,
       metrics: async (range) => statistics.metrics(range, await readLive(source, window), Date.now()),
       failures: (failures) => statistics.failures.read(failures, (fingerprints) => countFailed(window, fingerprints)),

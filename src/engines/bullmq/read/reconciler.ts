@@ -1,25 +1,26 @@
 import { setImmediate } from 'node:timers/promises';
-import type { EngineKeys } from '../keys.js';
-import type { QueueCatalog } from '../queue-catalog.js';
-import { type Answer, type JobSource, type RedisCommand, waitingSets } from './job-source.js';
+import { type Group, groupOf } from './groups.js';
 import type { RowIds } from './row-ids.js';
-import { type Group, groupOf, type Window } from './window.js';
+import { type Answer, type JobSource, type KeyNames, type KnownQueues, type QueueCommand, waitingSets } from './source.js';
+import type { Window } from './window.js';
 import type { NotedChange, WindowFeed, WindowLimits } from './window-feed.js';
+import type { JobRules } from './window-task.js';
 
 interface ReconcilerParts {
   source: JobSource;
   feed: WindowFeed;
   window: Window;
-  catalog: QueueCatalog;
+  catalog: KnownQueues;
   ids: RowIds;
-  keys: EngineKeys;
+  keys: KeyNames;
+  rules: JobRules;
   limits: WindowLimits;
   /** Reads the ended jobs of a queue again. */
   again(queue: string, group: 'completed' | 'failed'): void;
 }
 
 /** Running jobs of a queue that are compared, ended ones that are looked at when something is missing, and rows of one step. */
-const most = { running: 10_000, ended: 1000, step: 500 };
+const most = { running: 10_000, ended: 1000, step: 500, sample: 50 };
 /** Milliseconds after which a queue is compared in full again, when that found nothing: doubled each time up to the longest. */
 const pause = { first: 2000, longest: 60_000 };
 
@@ -27,6 +28,8 @@ const pause = { first: 2000, longest: 60_000 };
 interface QueueFacts {
   queue: string;
   active: readonly string[];
+  /** Jobs that wait, in each of BullMQ's sets and in all. */
+  counts: readonly number[];
   waiting: number;
   completed: EndedFacts;
   failed: EndedFacts;
@@ -51,6 +54,8 @@ export class Reconciler {
   readonly #pauses = new Map<string, { until: number; next: number }>();
   /** How far the ended tasks of a queue are checked that other programs may have deleted. */
   readonly #checked = new Map<string, string>();
+  /** Where the last sample of the waiting tasks of a queue ended. */
+  readonly #sampled = new Map<string, string>();
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -58,19 +63,20 @@ export class Reconciler {
 
   /** One comparison. In a turn of the feed only, after it has caught up. */
   async run(): Promise<void> {
-    const { feed, catalog, source } = this.#parts;
+    const { feed, catalog, source, rules } = this.#parts;
     const queues = catalog.all().map(({ queue }) => queue);
-    const isStale = feed.isStale || (await source.hasMissed(source.position));
+    const isStale = feed.isStale || (await source.hasMissed());
     if (isStale) await source.start();
     const { facts, isQuiet } = await this.#readFacts(queues);
     for (const each of facts) {
       this.#compareRunning(each);
-      const isApart = (isQuiet && this.#isApart(each)) || this.#lacksNewest(each);
+      const isApart = isQuiet ? this.#isApart(each) : await this.#isApartBySample(each);
       if (isStale) {
-        await this.#dropLost(each);
+        if (!rules.keepsEnded) await this.#dropLost(each);
         for (const group of ['completed', 'failed'] as const) this.#parts.again(each.queue, group);
       }
-      if (isStale || (isApart && this.#mayCompare(each.queue))) await this.#compareAll(each);
+      if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue))) await this.#compareAll(each, isQuiet);
+      if (rules.keepsEnded) continue;
       this.#dropRemoved(each);
       await this.#checkEnded(each);
     }
@@ -80,15 +86,15 @@ export class Reconciler {
 
   async #readFacts(queues: readonly string[]): Promise<{ facts: QueueFacts[]; isQuiet: boolean }> {
     const { keys } = this.#parts;
-    const commands = queues.map((queue): RedisCommand[] => {
+    const commands = queues.map((queue): QueueCommand[] => {
       const key = (type: string): string => keys.ofQueue(queue, type);
       return [
-        ['lrange', key('active'), 0, most.running - 1],
-        ...waitingSets.map(({ type, isList }): RedisCommand => [isList ? 'llen' : 'zcard', key(type)]),
-        ...['completed', 'failed'].flatMap((type): RedisCommand[] => [
-          ['zcard', key(type)],
-          ['zrevrange', key(type), 0, 0, 'WITHSCORES'],
-          ['zrange', key(type), 0, 0, 'WITHSCORES'],
+        [queue, 'lrange', key('active'), 0, most.running - 1],
+        ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)]),
+        ...['completed', 'failed'].flatMap((type): QueueCommand[] => [
+          [queue, 'zcard', key(type)],
+          [queue, 'zrevrange', key(type), 0, 0, 'WITHSCORES'],
+          [queue, 'zrange', key(type), 0, 0, 'WITHSCORES'],
         ]),
       ];
     });
@@ -100,22 +106,23 @@ export class Reconciler {
       return {
         queue,
         active: active as string[],
+        counts,
         waiting: counts.reduce((sum, count) => sum + count, 0),
         completed: endedFacts(rest.slice(0, 3)),
         failed: endedFacts(rest.slice(3)),
       };
     });
-    // If something was noted meanwhile, the counts may be of another moment than the window.
-    return { facts, isQuiet: notes.length === 0 };
+    // If something was noted and not read, the counts are of another moment than the window.
+    return { facts, isQuiet: notes.length === 0 && !this.#parts.feed.hasNoted };
   }
 
-  async #ask(commands: readonly RedisCommand[]): Promise<Answer<unknown[]>> {
+  async #ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
     const answer = await this.#parts.source.ask(commands);
     this.#parts.feed.note(answer.notes);
     return answer;
   }
 
-  /** Notes changes that nothing has told of. What has a note needs no other. */
+  /** Notes changes that no note was written of. */
   #noteLost(changes: readonly NotedChange[]): boolean {
     const { feed } = this.#parts;
     const lost = changes.filter((change) => !feed.isNoted(change));
@@ -131,10 +138,8 @@ export class Reconciler {
 
   /** The tasks of a group that are open in the window and in none of BullMQ's sets of that group. */
   #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): NotedChange[] {
-    const { window, ids } = this.#parts;
-    return window
-      .idsOf(queue, group)
-      .map((id) => ids.jobId(id))
+    return this.#parts.window
+      .jobIdsOf(queue, group)
       .filter((jobId) => !present.has(jobId))
       .map((jobId) => ({ queue, jobId, state: 'unknown' }));
   }
@@ -153,8 +158,40 @@ export class Reconciler {
     const { window, feed } = this.#parts;
     const { queue, waiting } = facts;
     const isSame = window.size('pending', queue) === waiting;
-    if (isSame) feed.setWhole(queue, 'pending', true);
+    if (isSame) feed.setWhole(queue, 'pending');
     return (feed.isWhole(queue, 'pending') && !isSame) || this.#lacks(facts, 'completed') || this.#lacks(facts, 'failed');
+  }
+
+  /**
+   * The counts of a busy queue always differ from those of the window, because its jobs move while they are counted. So some waiting
+   * jobs are compared: other ones each time.
+   */
+  async #isApartBySample({ queue, counts, waiting }: QueueFacts): Promise<boolean> {
+    const { window, feed, keys, ids } = this.#parts;
+    if (!feed.isWhole(queue, 'pending') || window.size('pending', queue) === waiting) return false;
+    const rows = window.pendingAfter(queue, this.#sampled.get(queue), most.sample);
+    const known = rows.map((id) => ids.jobId(id));
+    const sets = waitingSets.map(({ type, isList }, n): QueueCommand => {
+      const start = Math.floor(Math.random() * Math.max(1, (counts[n] ?? 0) - most.sample));
+      return [queue, isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), start, start + most.sample - 1];
+    });
+    const { found } = await this.#ask([...known.map((jobId): QueueCommand => [queue, 'exists', keys.ofQueue(queue, jobId)]), ...sets]);
+    const gone = known.filter((_, n) => found[n] !== 1);
+    const present = waitingSets.flatMap(({ state }, n) =>
+      (found[known.length + n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })),
+    );
+    const states = this.#statesOf(
+      queue,
+      present.map(({ jobId }) => jobId),
+    );
+    // Where one is gone, others beside it may be, so the next sample begins at the same place.
+    const last = rows.length < most.sample ? undefined : rows.at(-1);
+    if (gone.length === 0 && last === undefined) this.#sampled.delete(queue);
+    else if (gone.length === 0 && last !== undefined) this.#sampled.set(queue, last);
+    return this.#noteLost([
+      ...gone.map((jobId): NotedChange => ({ queue, jobId, state: 'unknown' })),
+      ...present.filter(({ jobId }) => states(jobId) === undefined),
+    ]);
   }
 
   #lacks(facts: QueueFacts, group: 'completed' | 'failed'): boolean {
@@ -174,10 +211,10 @@ export class Reconciler {
   }
 
   /** Compares the ids of a queue: all that wait, as many as the window may hold, and those that ended last. */
-  async #compareAll(facts: QueueFacts): Promise<void> {
+  async #compareAll(facts: QueueFacts, isQuiet: boolean): Promise<void> {
     const { queue, waiting } = facts;
     // More may be missing than those that ended last.
-    for (const group of ['completed', 'failed'] as const) if (this.#lacks(facts, group)) this.#parts.again(queue, group);
+    for (const group of ['completed', 'failed'] as const) if (isQuiet && this.#lacks(facts, group)) this.#parts.again(queue, group);
     const hasFound = [await this.#compareEnded(queue), waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue))];
     const last = this.#pauses.get(queue);
     const next = hasFound.includes(true) ? pause.first : Math.min(pause.longest, 2 * (last?.next ?? pause.first / 2));
@@ -187,7 +224,7 @@ export class Reconciler {
   async #compareWaiting(queue: string): Promise<boolean> {
     const { keys, limits } = this.#parts;
     const commands = waitingSets.map(
-      ({ type, isList }): RedisCommand => [isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), 0, limits.pending - 1],
+      ({ type, isList }): QueueCommand => [queue, isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), 0, limits.pending - 1],
     );
     const { found } = await this.#ask(commands);
     const jobs = waitingSets.flatMap(({ state }, n) => (found[n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })));
@@ -198,11 +235,14 @@ export class Reconciler {
   }
 
   async #compareEnded(queue: string): Promise<boolean> {
-    const { keys } = this.#parts;
+    const { keys, feed } = this.#parts;
     const sets = ['completed', 'failed'] as const;
-    const { found } = await this.#ask(sets.map((set): RedisCommand => ['zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1]));
+    const commands = sets.map((set): QueueCommand => [queue, 'zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1, 'WITHSCORES']);
+    const { found } = await this.#ask(commands);
     const missing = sets.flatMap((state, n) => {
-      const jobIds = found[n] as string[];
+      // The window leaves out what ended earlier.
+      const oldest = feed.wholeAfter(queue, state);
+      const jobIds = scored(found[n] as string[]).flatMap(([jobId, score]) => (score > oldest ? [jobId] : []));
       const states = this.#statesOf(queue, jobIds);
       // The one that ended first is noted first.
       return jobIds.filter((jobId) => states(jobId) !== state).map((jobId): NotedChange => ({ queue, jobId, state }));
@@ -233,9 +273,9 @@ export class Reconciler {
     for (const [group, { n }] of [['completed', completed] as const, ['failed', failed] as const]) {
       const key = `${group}:${queue}`;
       if (window.size(group, queue) <= n) continue;
-      const rows = window.idsOfEnded(queue, group, this.#checked.get(key), most.step);
+      const rows = window.ends.idsAfter(queue, group, this.#checked.get(key), most.step);
       const jobs = rows.map((id) => ids.jobId(id));
-      const { found } = await this.#ask(jobs.map((jobId): RedisCommand => ['zscore', keys.ofQueue(queue, group), jobId]));
+      const { found } = await this.#ask(jobs.map((jobId): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]));
       this.#noteLost(jobs.filter((_, m) => found[m] === null).map((jobId) => ({ queue, jobId, state: 'unknown' })));
       const last = rows.length < most.step ? undefined : rows.at(-1);
       if (last === undefined) this.#checked.delete(key);
@@ -252,6 +292,11 @@ function endedFacts([n, last, first]: readonly unknown[]): EndedFacts {
   const [newest, newestEnd] = last as string[];
   const [, oldest] = first as string[];
   return { n: Number(n), newest, newestEnd: timeOf(newestEnd), oldest: timeOf(oldest) };
+}
+
+/** The members of a sorted set with their scores, as Redis answers them. */
+function scored(values: readonly string[]): [member: string, score: number][] {
+  return values.flatMap((value, n) => (n % 2 === 0 ? [[value, Number(values[n + 1])]] : []));
 }
 
 function timeOf(score: string | undefined): number | undefined {

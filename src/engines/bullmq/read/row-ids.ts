@@ -1,52 +1,130 @@
+import type { TaskSummary } from '../../../tasks/types.js';
+import type { Database } from '../../embedded/database.js';
+import { idBytes, idOf } from '../../embedded/rows.js';
 import { idOfJob, isOwnId, keyOf, partsOf } from '../job-ids.js';
 
-/** Jobs of other programs whose ids are remembered. */
-const mostForeign = 200_000;
+/**
+ * What the jobs of a window are called outside, if that is not the id of the row, and BullMQ's word for their states. A name is
+ * kept as long as the tombstone of its row, because the change that reports the delete has the name.
+ */
+const layout = `
+CREATE TABLE job (id BLOB PRIMARY KEY, key TEXT NOT NULL, state TEXT, gone INTEGER) WITHOUT ROWID;
+CREATE UNIQUE INDEX job_key ON job (key) WHERE gone IS NULL;
+CREATE TRIGGER job_gone AFTER INSERT ON tombstone BEGIN
+  UPDATE job SET gone = NEW.rev WHERE id = NEW.id;
+END;
+CREATE TRIGGER job_forgotten AFTER DELETE ON tombstone BEGIN
+  DELETE FROM job WHERE id = OLD.id AND gone = OLD.rev;
+END;
+`;
+
+/** A job of a window. */
+interface NamedJob {
+  id: string;
+  queue: string;
+  jobId: string;
+  /** BullMQ's word for its state, if that is shown. */
+  engineState?: string | undefined;
+}
 
 /**
- * The ids under which jobs are kept in the window. A job of this package has a UUIDv7, which it keeps. A job that another
- * program added may have any id; it is called by its queue and id, and kept under a UUIDv7 made of them.
+ * The ids under which jobs are kept in a window. A job that `bullmqEngine` added has a UUIDv7, which it keeps. Any other job is
+ * called by its queue and id, and kept under a UUIDv7 made of them.
  */
 export class RowIds {
-  /** Of jobs of other programs: from queue and id to the row, and back. */
-  readonly #rows = new Map<string, string>();
-  readonly #jobs = new Map<string, string>();
+  readonly #database: Database;
+  readonly #hasOwn: boolean;
+  #arePlain = true;
+
+  /** @param hasOwn Whether a job whose id is a UUIDv7 is one of `bullmqEngine`. */
+  constructor(database: Database, hasOwn: boolean) {
+    this.#database = database;
+    this.#hasOwn = hasOwn;
+    database.exec(layout);
+  }
+
+  #isOwn(jobId: string): boolean {
+    return this.#hasOwn && isOwnId(jobId);
+  }
 
   /** The row of a job that was created at some time, in Unix milliseconds. */
   make(queue: string, jobId: string, createdAt: number): string {
-    if (isOwnId(jobId)) return jobId;
-    const key = keyOf(queue, jobId);
-    const id = idOfJob(key, createdAt);
-    this.#rows.set(key, id);
-    this.#jobs.set(id, key);
-    for (const [[first], map] of [[this.#rows.keys(), this.#rows] as const, [this.#jobs.keys(), this.#jobs] as const])
-      if (map.size > mostForeign && first !== undefined) map.delete(first);
-    return id;
+    return this.#isOwn(jobId) ? jobId : idOfJob(keyOf(queue, jobId), createdAt);
   }
 
-  /** The row of a job; none for a job of another program that was never kept. */
+  /** What a job is called outside. */
+  nameOf(queue: string, jobId: string): string {
+    return this.#isOwn(jobId) ? jobId : keyOf(queue, jobId);
+  }
+
+  /** Remembers the job of a row that is new in the window. */
+  add({ id, queue, jobId, engineState }: NamedJob): void {
+    if (this.#isOwn(jobId)) return;
+    this.#arePlain = false;
+    this.#database.run(
+      'INSERT OR REPLACE INTO job (id, key, state) VALUES (?, ?, ?)',
+      idBytes(id),
+      keyOf(queue, jobId),
+      engineState ?? null,
+    );
+  }
+
+  /** Notes the state of a job of the window, if it is shown. */
+  setState({ id, engineState }: NamedJob): void {
+    if (engineState !== undefined) this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
+  }
+
+  /** The row of a job; none for a job of another program that is not in the window. */
   of(queue: string, jobId: string): string | undefined {
-    return isOwnId(jobId) ? jobId : this.#rows.get(keyOf(queue, jobId));
-  }
-
-  /** The id of the job of a row. */
-  jobId(id: string): string {
-    const key = this.#jobs.get(id);
-    return key === undefined ? id : partsOf(key).jobId;
-  }
-
-  /** What the job of a row is called outside. */
-  named(id: string): string {
-    return this.#jobs.get(id) ?? id;
+    return this.#isOwn(jobId) ? jobId : this.#rowOf(keyOf(queue, jobId));
   }
 
   /** The row of what a job is called outside. */
   rowOf(name: string): string | undefined {
-    return isOwnId(name) ? name : this.#rows.get(name);
+    return this.#isOwn(name) ? name : this.#rowOf(name);
   }
 
-  /** Whether all jobs are of this package, so that no row has another name. */
-  get arePlain(): boolean {
-    return this.#jobs.size === 0;
+  #rowOf(key: string): string | undefined {
+    if (this.#arePlain) return undefined;
+    const row = this.#database.get('SELECT id FROM job WHERE key = ? AND gone IS NULL', key);
+    return row && idOf(row.id);
+  }
+
+  /** BullMQ's word for the state of a job of the window. */
+  stateOf(queue: string, jobId: string): string | undefined {
+    const state = this.#database.get('SELECT state FROM job WHERE key = ? AND gone IS NULL', keyOf(queue, jobId))?.state;
+    return typeof state === 'string' ? state : undefined;
+  }
+
+  /** The id of the job of a row. */
+  jobId(id: string): string {
+    const key = this.#names([id]).get(id)?.key;
+    return key === undefined ? id : partsOf(key).jobId;
+  }
+
+  /** What the jobs of rows are called outside. */
+  names(ids: readonly string[]): readonly string[] {
+    const names = this.#names(ids);
+    return ids.map((id) => names.get(id)?.key ?? id);
+  }
+
+  /** Tasks of the window under the names of their jobs. */
+  named<T extends TaskSummary>(tasks: readonly T[]): readonly T[] {
+    const names = this.#names(tasks.map(({ id }) => id));
+    if (names.size === 0) return tasks;
+    return tasks.map((task) => {
+      const job = names.get(task.id);
+      return job ? { ...task, id: job.key, ...(job.state !== null && { engineState: job.state }) } : task;
+    });
+  }
+
+  #names(ids: readonly string[]): ReadonlyMap<string, { key: string; state: string | null }> {
+    if (this.#arePlain || ids.length === 0) return new Map();
+    const rows = this.#database.all(
+      "SELECT id, key, state FROM job WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))",
+      JSON.stringify(ids),
+    );
+    const stateOf = (state: unknown): string | null => (typeof state === 'string' ? state : null);
+    return new Map(rows.map((row) => [idOf(row.id), { key: String(row.key), state: stateOf(row.state) }]));
   }
 }

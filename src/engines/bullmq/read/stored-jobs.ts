@@ -4,6 +4,7 @@ import { isOwnId, partsOf } from '../job-ids.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import type { TaskJob } from '../task-job.js';
+import type { KnownQueues } from './source.js';
 
 /** Parses the hash of a job; none for a job that is gone. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
@@ -12,7 +13,7 @@ export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): T
     id,
     name: hash.name,
     data: hash.data ?? '[]',
-    opts: Job.optsFromJSON(hash.opts ?? '{}'),
+    opts: optionsOf(hash.opts),
     progress: parsed(hash.progress) ?? 0,
     timestamp: number(hash.timestamp) ?? 0,
     delay: number(hash.delay) ?? 0,
@@ -31,6 +32,15 @@ export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): T
   if (hash.rjk !== undefined) json.repeatJobKey = hash.rjk;
   if (hash.deid !== undefined) json.deduplicationId = hash.deid;
   return { json, fields: hash };
+}
+
+/** Other programs store any text. */
+function optionsOf(text: string | undefined): JobJson['opts'] {
+  try {
+    return Job.optsFromJSON(text ?? '{}');
+  } catch {
+    return {};
+  }
 }
 
 function number(text: string | undefined): number | undefined {
@@ -90,7 +100,7 @@ export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonl
 }
 
 /** Where a job of an id may be. */
-export function placesOf(catalog: QueueCatalog, id: string): LocatedJob[] {
+export function placesOf(catalog: KnownQueues, id: string): LocatedJob[] {
   if (isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
   const { queue, jobId } = partsOf(id);
   const entry = catalog.get(queue);

@@ -1,11 +1,11 @@
 import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
+import { stacksOf } from '../job-stacks.js';
 import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../job-view.js';
-import { stacksOf } from '../jobs.js';
 import type { CatalogEntry } from '../queue-catalog.js';
 import type { Queues } from '../queues.js';
 import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
-import { dueTime } from './job-source.js';
 import { logOf, readLines } from './log-lines.js';
+import { dueTime } from './source.js';
 import { jobOfHash } from './stored-jobs.js';
 
 /** Attempts that are shown, the last ones. */

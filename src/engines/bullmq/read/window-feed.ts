@@ -1,21 +1,23 @@
-import type { NotedState } from '../change-notes.js';
 import type { JobState } from '../job-view.js';
-import type { QueueCatalog } from '../queue-catalog.js';
-import type { JobRef, JobSource, ReadJob } from './job-source.js';
-import type { RowIds } from './row-ids.js';
-import { type Group, groupOf, type Window } from './window.js';
-import { taskOf } from './window-task.js';
+import { type Group, groupOf } from './groups.js';
+import { findStates, type JobHint, type JobRef, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';
+import type { Window } from './window.js';
+import type { WindowTask } from './window-rows.js';
+import { type Naming, taskOf } from './window-task.js';
 
 /** What a window holds at most: ended tasks in all, and waiting ones. */
 export interface WindowLimits {
   ended: number;
   pending: number;
+  /** How many of the newest ended tasks of each queue and group are read when it is opened. Default all that it holds. */
+  history?: number;
 }
 
 /** That a job changed. */
 export interface NotedChange extends JobRef {
   /** `unknown`: the sets of BullMQ are to be asked. */
-  state: NotedState | 'unknown';
+  state: SaidState | 'unknown';
+  hint?: JobHint;
 }
 
 /** A job that changed and was not read since. */
@@ -24,11 +26,10 @@ interface Noted extends NotedChange {
   changes: number;
 }
 
-interface FeedParts {
+interface FeedParts extends Naming {
   source: JobSource;
+  keys: KeyNames;
   window: Window;
-  catalog: QueueCatalog;
-  ids: RowIds;
   limits: WindowLimits;
 }
 
@@ -45,8 +46,10 @@ const most = { reads: 40, passes: 3 };
 export class WindowFeed {
   readonly #parts: FeedParts;
   readonly #noted = new Map<string, Noted>();
-  /** Groups of queues of which the window may lack tasks. */
-  readonly #partial = new Set<string>();
+  /** Groups of queues of which the window may lack tasks, and since when tasks ended of which it has all. */
+  readonly #partial = new Map<string, number>();
+  /** When the last of the tasks ended that gave way to others, of groups of queues that never lose tasks in another way. */
+  readonly #leftOut = new Map<string, number>();
   #turn: Promise<unknown> = Promise.resolve();
   #next: Promise<void> | undefined;
   /** Notes were lost, or may have been. */
@@ -87,30 +90,35 @@ export class WindowFeed {
   async #readNotes(): Promise<void> {
     const { source } = this.#parts;
     for (let reads = 0; reads < most.reads; reads++) {
-      const { position } = source;
-      const { notes, more } = await source.ask([]);
+      const { notes, more, missed } = await source.ask([]);
       this.note(notes);
+      if (missed) this.isStale = true;
       if (!more) return;
-      // A process that is so far behind may find that the stream was trimmed.
-      if (await source.hasMissed(position)) this.isStale = true;
     }
   }
 
   /** Takes in notes. The jobs are read later. */
   note(notes: readonly NotedChange[]): void {
-    for (const { queue, jobId, state } of notes) {
+    for (const { queue, jobId, state, hint } of notes) {
       const key = keyOf({ queue, jobId });
       const before = this.#noted.get(key);
-      // The job that changed last is the last one, since changes are told in their order.
+      // The job that changed last is the last one, because watchers get the changes in their order.
       this.#noted.delete(key);
       const last = state === 'changed' ? (before?.state ?? state) : state;
-      this.#noted.set(key, { queue, jobId, state: last, changes: (before?.changes ?? 0) + 1 });
+      const noted: Noted = { queue, jobId, state: last, changes: (before?.changes ?? 0) + 1 };
+      if (hint) noted.hint = { ...before?.hint, ...hint };
+      this.#noted.set(key, noted);
     }
   }
 
   /** Whether a job changed that was not read since. */
   isNoted(job: JobRef): boolean {
     return this.#noted.has(keyOf(job));
+  }
+
+  /** Whether any job changed that was not read since. */
+  get hasNoted(): boolean {
+    return this.#noted.size > 0;
   }
 
   async #applySome(keys: readonly string[], isLast: boolean): Promise<void> {
@@ -127,7 +135,7 @@ export class WindowFeed {
     // What the sets of BullMQ say is so.
     const isOdd = (job: Noted, read: ReadJob): boolean => job.state !== 'unknown' && isContradictory(read);
     this.#parts.window.write(() => {
-      for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job.changes);
+      for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job);
     });
     for (const { job, read, now } of certain) {
       if (isOdd(job, read)) this.#noted.set(keyOf(job), { ...job, state: 'unknown' });
@@ -144,27 +152,38 @@ export class WindowFeed {
   }
 
   /** The states that jobs are said to be in; `removed` for one that is in no set. */
-  async #statesOf(jobs: readonly Noted[]): Promise<NotedState[]> {
-    const { source, window, ids } = this.#parts;
+  async #statesOf(jobs: readonly Noted[]): Promise<SaidState[]> {
+    const { window, ids } = this.#parts;
     const changed = jobs.filter(({ state }) => state === 'changed');
     const rows = window.states(changed.flatMap(({ queue, jobId }) => ids.of(queue, jobId) ?? []));
-    const states = jobs.map(({ queue, jobId, state }): NotedState | undefined => {
+    const states = jobs.map(({ queue, jobId, state }): SaidState | undefined => {
       if (state === 'unknown') return undefined;
-      const status = state === 'changed' ? rows.get(ids.of(queue, jobId) ?? '') : undefined;
-      return status ? stateOfGroup[groupOf(status)] : state === 'changed' ? undefined : state;
+      if (state !== 'changed') return state;
+      const id = ids.of(queue, jobId);
+      const status = id === undefined ? undefined : rows.get(id);
+      return status && ((ids.stateOf(queue, jobId) as JobState | undefined) ?? stateOfGroup[groupOf(status)]);
     });
     const unknown = jobs.filter((_, n) => states[n] === undefined);
-    const found = await source.findStates(unknown);
+    const found = await findStates(this.#parts, unknown);
     return states.map((state) => state ?? found.shift() ?? 'removed');
   }
 
   /** Brings a job into the window as it was read. */
-  #put(read: ReadJob, changes: number): void {
+  #put(read: ReadJob, noted: Noted): void {
     const { window, ids } = this.#parts;
-    const task = taskOf(read, this.#parts);
     const row = ids.of(read.queue, read.jobId);
-    if (task) window.put(task, changes);
+    const task = taskOf(read, this.#parts) ?? this.#gone(read, noted, row);
+    if (task === 'same') return;
+    if (task) window.put(task, noted.changes);
     else if (row !== undefined) window.forget(row);
+  }
+
+  #gone({ job, state }: ReadJob, noted: Noted, row: string | undefined): WindowTask | 'same' | undefined {
+    const { window, rules } = this.#parts;
+    if (job || state === 'removed' || !rules.gone) return undefined;
+    // That it changed says nothing about an end.
+    if (noted.state === 'changed' || noted.state === 'unknown') return 'same';
+    return rules.gone({ ...noted, state: noted.state }, row === undefined ? undefined : window.summaries([row])[0]);
   }
 
   /**
@@ -181,7 +200,7 @@ export class WindowFeed {
       window.write(() => {
         for (const read of found.filter((each) => !this.isNoted(each) && !isContradictory(each)).sort(byAge)) {
           const task = taskOf(read, this.#parts);
-          if (task) window.fill(task);
+          if (task && !this.#wasLeftOut(task)) window.fill(task);
         }
       });
     }
@@ -194,7 +213,7 @@ export class WindowFeed {
     const leave = (group: Group, n: number): void => {
       if (n <= 0) return;
       window.write(() => {
-        for (const queue of window.leaveOut(group, n)) this.#partial.add(`${group}:${queue}`);
+        for (const [queue, endedAt] of window.leaveOut(group, n)) this.#noteLeftOut(queue, group, endedAt);
       });
     };
     leave('pending', window.size('pending') - limits.pending);
@@ -202,14 +221,36 @@ export class WindowFeed {
     leave(completed >= failed ? 'completed' : 'failed', completed + failed - limits.ended);
   }
 
-  /** Whether the window has all tasks of a group of a queue. */
-  isWhole(queue: string, group: Group): boolean {
-    return !this.#partial.has(`${group}:${queue}`);
+  #noteLeftOut(queue: string, group: Group, endedAt: number): void {
+    const key = `${group}:${queue}`;
+    // Where BullMQ removes old jobs from the window too, it may be whole again later.
+    const isForGood = this.#parts.rules.keepsEnded && group !== 'pending';
+    const map = isForGood ? this.#leftOut : this.#partial;
+    map.set(key, Math.max(map.get(key) ?? 0, endedAt));
   }
 
-  setWhole(queue: string, group: Group, isWhole: boolean): void {
-    if (isWhole) this.#partial.delete(`${group}:${queue}`);
-    else this.#partial.add(`${group}:${queue}`);
+  /** Whether a task was in the window and gave way to others: its end is counted already. */
+  #wasLeftOut({ queue, status, facts }: WindowTask): boolean {
+    const left = this.#leftOut.get(`${groupOf(status)}:${queue}`);
+    return left !== undefined && facts.endedAt !== null && facts.endedAt <= left;
+  }
+
+  /** Whether the window has all tasks of a group of a queue. */
+  isWhole(queue: string, group: Group): boolean {
+    const key = `${group}:${queue}`;
+    return !this.#partial.has(key) && !this.#leftOut.has(key);
+  }
+
+  /** The time after which the window has all tasks of a group of a queue that ended; Unix milliseconds. */
+  wholeAfter(queue: string, group: Group): number {
+    const key = `${group}:${queue}`;
+    return Math.max(this.#partial.get(key) ?? -1, this.#leftOut.get(key) ?? -1);
+  }
+
+  /** Notes that the window has all tasks of a group of a queue, or all of those that ended after a time. */
+  setWhole(queue: string, group: Group, after?: number): void {
+    if (after === undefined) this.#partial.delete(`${group}:${queue}`);
+    else this.#partial.set(`${group}:${queue}`, after);
   }
 }
 

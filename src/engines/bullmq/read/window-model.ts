@@ -1,25 +1,24 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import type { Logger } from '../../../options.js';
-import type { Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
-import { type TaskSummary, taskStatuses } from '../../../tasks/types.js';
+import type { Aggregates, Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import { type Counts, type TaskDetail, type TaskSummary, taskStatuses } from '../../../tasks/types.js';
 import type { Live } from '../../figures.js';
-import { RedisWork } from '../connections.js';
-import type { EngineKeys } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
+import { partsOf } from '../job-ids.js';
+import type { CatalogEntry } from '../queue-catalog.js';
 import { Backfill } from './backfill.js';
-import { readCounts } from './counts.js';
-import { endedPage, isEndedList } from './ended-pages.js';
+import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { readByIds } from './found-jobs.js';
-import { JobSource } from './job-source.js';
+import { groupOf } from './groups.js';
 import type { ReadModel } from './read-model.js';
 import { Reconciler } from './reconciler.js';
-import { RowIds } from './row-ids.js';
-import { groupOf, Window } from './window.js';
+import type { RowIds } from './row-ids.js';
+import type { JobSource, KeyNames, KnownQueues } from './source.js';
+import { readWaits } from './waits.js';
+import { Window } from './window.js';
 import { WindowFeed, type WindowLimits } from './window-feed.js';
+import type { JobRules } from './window-task.js';
 
 /** Milliseconds between two looks at what changed, while there are readers of changes and while there are none. */
 const lookInterval = { watched: 200, unwatched: 1000 };
@@ -27,40 +26,45 @@ const lookInterval = { watched: 200, unwatched: 1000 };
 const compareInterval = { read: 2000, unread: 10_000 };
 /** Milliseconds after an answer for which there are readers. */
 const readFor = 10_000;
-/** Milliseconds between two looks for deletes that are too long ago to be told. */
+/** Milliseconds between two looks for deletes that are too old to be reported. */
 const expireInterval = 60_000;
-/** Milliseconds that the first answer waits for the window to be filled. With a long history it is filled later. */
-const firstFill = 400;
-/** Milliseconds that a list in another order than the newest first waits for it. */
-const restFill = 10_000;
+/** Milliseconds and failures that one look spends on the word index. */
+const search = { steps: 20, pause: 5 };
 
 /** What a window model needs. */
 export interface WindowModelParts {
-  /** Its commands fail soon if Redis is unreachable. */
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
-  logger: Logger;
-  limits?: WindowLimits;
+  source: JobSource;
+  keys: KeyNames;
+  catalog: KnownQueues;
+  rules: JobRules;
+  limits: WindowLimits;
+  /**
+   * Milliseconds that the first answer, and a list in another order than the newest first, wait for the window to be filled. With a
+   * long history it is filled later.
+   */
+  fillTimes: { first: number; list: number };
+  /** What reads changes, and what fills the window, while no caller waits. */
+  work: { looking: Background; filling: Background };
+  /** How many tasks of some queues are in each state. */
+  countTasks(entries: readonly CatalogEntry[], windowParts: { window: Window; feed: WindowFeed }): Promise<Counts>;
+  /** Calls a function each time that Redis is connected again and may be another one by now. Returns a function that ends that. */
+  onReconnect(listener: () => void): () => void;
 }
-
-/** The sizes of a window unless something else is said. */
-export const usualLimits: WindowLimits = { ended: 100_000, pending: 20_000 };
 
 /**
  * The read model of a process: a window of the newest tasks (`Window`), which is filled from BullMQ's sets (`Backfill`) and
- * kept current by the change notes (`WindowFeed`). Before each answer the notes are read. A timer reads them for those who
- * watch.
+ * kept current by the change notes (`WindowFeed`). Before each answer the notes are read. A timer reads them for watchers. What
+ * is different between `bullmqEngine` and attached queues is in the parts: where jobs and notes are read (`JobSource`), how a job
+ * becomes a task (`JobRules`), and how tasks are counted.
  */
 export class WindowModel implements ReadModel {
-  readonly #parts: WindowModelParts & { source: JobSource; window: Window; ids: RowIds };
+  readonly #parts: WindowModelParts & { window: Window; ids: RowIds; feed: WindowFeed };
   readonly #window: Window;
-  readonly #ids = new RowIds();
+  readonly #ids: RowIds;
   readonly #feed: WindowFeed;
   readonly #backfill: Backfill;
   readonly #reconciler: Reconciler;
-  readonly #looking: Background;
-  readonly #filling: Background;
+  readonly #endReconnect: () => void;
   #filled: Promise<void> | undefined;
   #watchers = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -69,43 +73,37 @@ export class WindowModel implements ReadModel {
   #expired = performance.now();
   #closed = false;
 
-  private constructor({ limits = usualLimits, ...parts }: WindowModelParts, window: Window, source: JobSource) {
+  private constructor(parts: WindowModelParts, window: Window) {
     this.#window = window;
-    this.#parts = { ...parts, source, window, ids: this.#ids };
-    this.#feed = new WindowFeed({ ...this.#parts, limits });
-    this.#backfill = new Backfill({ ...this.#parts, feed: this.#feed, limits });
+    this.#ids = window.ids;
+    this.#feed = new WindowFeed({ ...parts, window, ids: window.ids });
+    this.#parts = { ...parts, window, ids: window.ids, feed: this.#feed };
+    this.#backfill = new Backfill(this.#parts);
     this.#reconciler = new Reconciler({
       ...this.#parts,
-      ...{ feed: this.#feed, limits },
       again: (queue, group) => this.#backfill.again(queue, group),
     });
-    this.#looking = new RedisWork(parts.logger, 'reading what changed in Redis');
-    this.#filling = new RedisWork(parts.logger, 'reading the tasks that are in Redis');
+    // Whatever was written while Redis could not be reached is compared, since it may be another Redis by now.
+    this.#endReconnect = parts.onReconnect(() => {
+      this.#feed.isStale = true;
+    });
   }
 
   /** Opens a window and reads the first of each set. */
   static async open(parts: WindowModelParts): Promise<WindowModel> {
-    const source = new JobSource(parts.redis, parts.keys);
-    await Promise.all([parts.catalog.refresh(), source.start()]);
-    const window = await Window.open();
-    const model = new WindowModel(parts, window, source);
+    await Promise.all([parts.catalog.refresh(), parts.source.start()]);
+    const model = new WindowModel(parts, await Window.open(parts.rules));
     try {
       await model.#backfill.begin(model.#queues());
     } catch (error) {
-      window.close();
+      await model.close();
       throw error;
     }
     model.#fillRest();
-    await Promise.race([model.#filled, wait(firstFill, undefined, { ref: false })]);
-    parts.redis.on('ready', model.#onReady);
+    await Promise.race([model.#filled, wait(parts.fillTimes.first, undefined, { ref: false })]);
     model.#lookLater();
     return model;
   }
-
-  /** Whatever was written while Redis could not be reached is compared, since it may be another Redis by now. */
-  readonly #onReady = (): void => {
-    this.#feed.isStale = true;
-  };
 
   /** Goes on to fill the window, unless that is under way. */
   #fillRest(): void {
@@ -114,7 +112,7 @@ export class WindowModel implements ReadModel {
       this.#filled = undefined;
     });
     this.#filled = filled;
-    this.#filling.run(() => filled);
+    this.#parts.work.filling.run(() => filled);
   }
 
   #queues(): string[] {
@@ -124,14 +122,18 @@ export class WindowModel implements ReadModel {
   #lookLater(): void {
     if (this.#closed) return;
     const delay = this.#watchers > 0 ? lookInterval.watched : lookInterval.unwatched;
-    const look = (): void => this.#looking.run(() => this.#look().finally(() => this.#lookLater()));
+    const look = (): void => this.#parts.work.looking.run(() => this.#look().finally(() => this.#lookLater()));
     this.#timer = runInEmptyContext(() => setTimeout(look, delay).unref());
   }
 
   async #look(): Promise<void> {
     await this.#catchUp();
     if (this.#closed) return;
-    if (this.#window.hasUnsearchable()) this.#window.makeSearchable();
+    for (let step = 0; step < search.steps && !this.#closed && this.#window.hasUnsearchable(); step++) {
+      this.#window.makeSearchable();
+      await wait(search.pause, undefined, { ref: false });
+    }
+    if (this.#closed) return;
     const now = performance.now();
     const isRead = this.#watchers > 0 || now - this.#answered < readFor;
     if (now - this.#compared >= (isRead ? compareInterval.read : compareInterval.unread)) await this.#compare();
@@ -167,7 +169,7 @@ export class WindowModel implements ReadModel {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#parts.redis.off('ready', this.#onReady);
+    this.#endReconnect();
     clearTimeout(this.#timer);
     this.#backfill.close();
     await this.#feed.inTurn(async () => this.#window.close());
@@ -177,16 +179,17 @@ export class WindowModel implements ReadModel {
     await this.#upToDate();
     if (isEndedList(query) && !this.#isWhole(query)) {
       const page = await endedPage(this.#parts, this.#entries(query), query);
-      return { items: this.#named(page.items), next: page.next, total: await this.#countOf(query), totalRelation: 'eq' };
+      return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
     // The newest tasks are read first. Any other order needs the others too.
-    if (!isNewestFirst(query) && !this.#isWhole(query)) await Promise.race([this.filled(), wait(restFill, undefined, { ref: false })]);
-    const page = this.#window.find(query);
-    const named = { ...page, items: this.#named(page.items) };
+    if (!isNewestFirst(query) && !this.#isWhole(query))
+      await Promise.race([this.filled(), wait(this.#parts.fillTimes.list, undefined, { ref: false })]);
+    const after = query.after !== undefined && query.sort === 'endedAt' ? windowPosition(query.after, this.#ids) : query.after;
+    const page = this.#window.find({ ...query, after });
     const isWhole = this.#isWhole(query);
-    if (isWhole && page.totalRelation === 'eq') return named;
+    if (isWhole && page.totalRelation === 'eq') return page;
     const limits = isWhole ? {} : { limited: true as const, searched: this.#window.size() };
-    return { ...named, ...(await this.#total(query, page)), ...limits };
+    return { ...page, ...(await this.#total(query, page)), ...limits };
   }
 
   async filled(): Promise<void> {
@@ -200,8 +203,13 @@ export class WindowModel implements ReadModel {
   }
 
   async #countOf(filter: TaskFilter): Promise<number> {
-    const counts = await readCounts(this.#parts, this.#entries(filter));
+    const counts = await this.counts(filter);
     return (filter.status ?? taskStatuses).reduce((sum, each) => sum + counts[each], 0);
+  }
+
+  /** How many tasks are in each state, of one queue or of all. */
+  counts(filter: Pick<TaskFilter, 'queue'>): Promise<Counts> {
+    return this.#parts.countTasks(this.#entries(filter), this.#parts);
   }
 
   /** The queues that a filter is about. */
@@ -224,9 +232,9 @@ export class WindowModel implements ReadModel {
     const isKnown = new Set(known.map(({ id }) => id));
     const others = await readByIds(
       this.#parts,
-      ids.filter((id) => !isKnown.has(this.#ids.rowOf(id) ?? '')),
+      ids.filter((id) => !isKnown.has(id)),
     );
-    return this.#named([...known, ...others]);
+    return [...known, ...others];
   }
 
   async live(): Promise<readonly Live[]> {
@@ -238,8 +246,7 @@ export class WindowModel implements ReadModel {
     this.#watchers += 1;
     try {
       await this.#upToDate();
-      for await (const changes of this.#window.watch(after, signal))
-        yield { ...changes, upserts: this.#named(changes.upserts), removed: changes.removed.map((id) => this.#ids.named(id)) };
+      yield* this.#window.watch(after, signal);
     } finally {
       this.#watchers -= 1;
     }
@@ -256,8 +263,32 @@ export class WindowModel implements ReadModel {
     return this.#entries({ queue }).every((entry) => [...groups].every((group) => this.#feed.isWhole(entry.queue, group)));
   }
 
-  #named(tasks: readonly TaskSummary[]): readonly TaskSummary[] {
-    return this.#ids.arePlain ? tasks : tasks.map((task) => ({ ...task, id: this.#ids.named(task.id) }));
+  /** Drops tasks whose jobs BullMQ has removed. */
+  async forget(ids: readonly string[]): Promise<void> {
+    this.#feed.note(ids.map((id) => ({ ...partsOf(id), state: 'removed' })));
+    await this.#upToDate();
+  }
+
+  /** Since when the first task that could run now has been waiting, of each queue that has one. */
+  waits(): Promise<{ queue: string; since: string }[]> {
+    return readWaits(this.#parts);
+  }
+
+  /** What the window keeps of a task, for when BullMQ has removed its job. */
+  kept(id: string): TaskDetail | undefined {
+    const row = this.#ids.rowOf(id);
+    return row === undefined ? undefined : this.#window.detail(row);
+  }
+
+  /** The tasks of the window that a query finds, as far as the window is up to date. */
+  inWindow(query: TaskQuery): readonly TaskSummary[] {
+    return this.#window.find(query).items;
+  }
+
+  /** What was counted as tasks ended, if the window counts that. */
+  async aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    await this.#upToDate();
+    return this.#window.aggregate(kind, query);
   }
 }
 

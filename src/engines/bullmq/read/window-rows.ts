@@ -1,10 +1,13 @@
+import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
+import { recordAttempt } from '../../embedded/attempts.js';
 import { deleteTask } from '../../embedded/commands.js';
 import type { Row } from '../../embedded/database.js';
 import { idBytes, stateCode } from '../../embedded/rows.js';
 import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
 import type { JobFacts } from '../job-view.js';
+import type { RowIds } from './row-ids.js';
 
 /** A job as a row of the window. */
 export interface WindowTask {
@@ -13,11 +16,16 @@ export interface WindowTask {
   /** The queue as users know it, and BullMQ's name of it. */
   readonly label: string;
   readonly queue: string;
+  readonly jobId: string;
   readonly status: TaskStatus;
+  /** BullMQ's word for its state, if that is shown. */
+  readonly engineState?: string;
   readonly priority: number;
   readonly tags: Readonly<Record<string, string>>;
   readonly schedule: string | null;
   readonly facts: JobFacts;
+  /** The stack of its error, if it is kept. */
+  readonly stack?: string | null;
   readonly progress: number | null;
   readonly progressText: string | null;
 }
@@ -36,15 +44,33 @@ const perMillisecond = 4096;
 const lastTime = 2 ** 41 - 1;
 
 /** The columns of a task that a change of it needs. */
-export const known = 'SELECT seq, id, lane, status, owner, fingerprint, searchable, ended_at FROM task';
+export const known = 'SELECT seq, id, lane, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
+
+interface RowsParts {
+  transaction: Transaction;
+  ids: RowIds;
+  /** Whether the ends of tasks are counted, and their attempts kept. */
+  countsEnds: boolean;
+}
+
+/** What a row was before a change. */
+interface Before {
+  status: TaskStatus;
+  attempt: number;
+  endedAt: number | null;
+}
 
 /** Writes the rows of a window. What belongs to a row is counted as in the tables of the embedded engine. */
 export class WindowRows {
   readonly #transaction: Transaction;
+  readonly #ids: RowIds;
+  readonly #countsEnds: boolean;
   #resized: Resized[] = [];
 
-  constructor(transaction: Transaction) {
+  constructor({ transaction, ids, countsEnds }: RowsParts) {
     this.#transaction = transaction;
+    this.#ids = ids;
+    this.#countsEnds = countsEnds;
   }
 
   /** What came into a state, or left it, since this was called last. */
@@ -56,7 +82,7 @@ export class WindowRows {
     return this.#transaction.database.get(`${known} WHERE id = ?`, idBytes(id));
   }
 
-  /** Deletes a task. A tombstone tells those who watch. */
+  /** Deletes a task. Watchers learn of it by a tombstone. */
   forget(row: Row): void {
     deleteTask(this.#transaction, row);
     this.#resized.push({ queue: String(row.owner), status: statusOf(row), by: -1 });
@@ -68,11 +94,13 @@ export class WindowRows {
     const fingerprint = task.facts.error?.fingerprint;
     const lane = ledger.lane(name, label);
     const hasTags = Object.keys(tags).length > 0;
+    const seq = this.#newSeq(id);
+    this.#ids.add(task);
     this.#transaction.database.run(
       `INSERT INTO task (seq, id, rev, lane, status, priority, tags, source, schedule, owner, attempts, max_interrupts, args, searchable,
-         run_at, max_attempts, attempt, started_at, ended_at, duration, progress, progress_text, error_name, error_message, fingerprint, cancelling)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, '[]', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      this.#newSeq(id),
+         run_at, max_attempts, attempt, started_at, ended_at, duration, progress, progress_text, error_name, error_message, fingerprint, stack, cancelling)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, '[]', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      seq,
       idBytes(id),
       rev,
       lane,
@@ -92,6 +120,7 @@ export class WindowRows {
     ledger.count(lane, status, 1);
     if (fingerprint) ledger.countKind(fingerprint, status, 1);
     this.#resized.push({ queue, status, by: 1 });
+    if (this.#countsEnds) this.#count(task, { seq, lane }, { status: 'pending', attempt: 0, endedAt: null });
   }
 
   update(row: Row, task: WindowTask, rev: number): void {
@@ -113,7 +142,7 @@ export class WindowRows {
     if (row.searchable === 1 && searchable !== 1) this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
     this.#transaction.database.run(
       `UPDATE task SET status = ?, rev = ?, priority = ?, owner = ?, searchable = ?, run_at = ?, max_attempts = ?, attempt = ?, started_at = ?,
-         ended_at = ?, duration = ?, progress = ?, progress_text = ?, error_name = ?, error_message = ?, fingerprint = ?, cancelling = ? WHERE seq = ?`,
+         ended_at = ?, duration = ?, progress = ?, progress_text = ?, error_name = ?, error_message = ?, fingerprint = ?, stack = ?, cancelling = ? WHERE seq = ?`,
       stateCode[status],
       rev,
       priority,
@@ -122,6 +151,28 @@ export class WindowRows {
       ...values,
       seq,
     );
+    this.#ids.setState(task);
+    const before = { status: from, attempt: Number(row.attempt), endedAt: row.ended_at === null ? null : Number(row.ended_at) };
+    if (this.#countsEnds) this.#count(task, { seq, lane: Number(row.lane) }, before);
+  }
+
+  /** Counts the end of a task, and keeps the attempt that has ended. */
+  #count({ status, facts, stack = null }: WindowTask, { seq, lane }: { seq: number; lane: number }, before: Before): void {
+    const { startedAt, endedAt, attempt, error, runAt } = facts;
+    const stored = error && { ...error, stack };
+    const hasEnded = isEnded(status) && (before.status !== status || before.endedAt !== endedAt);
+    if (hasEnded && endedAt !== null) {
+      const ms = startedAt === null ? undefined : Math.max(0, endedAt - startedAt);
+      this.#transaction.rollups.add(endedAt, lane, status, ms);
+      if (status === 'failed' && stored?.fingerprint) this.#transaction.failures.add(stored, { seq, lane, at: endedAt });
+    }
+    // A job may have run and failed between two looks: then the number of the attempt has changed.
+    const isRetried = status === 'pending' && error !== null && (before.status === 'running' || attempt > before.attempt);
+    if (!(hasEnded || isRetried) || startedAt === null || attempt === 0) return;
+    // The task itself tells of a success at the first try.
+    if (status === 'success' && attempt === 1) return;
+    const as = status === 'pending' ? 'failed' : status;
+    recordAttempt(this.#transaction, { seq, attempt, started_at: startedAt }, as, endedAt ?? runAt, stored ?? undefined);
   }
 
   /** Row ids go up with the time of creation, since the word index gives what it finds in their order. */
@@ -140,7 +191,7 @@ export class WindowRows {
 }
 
 /** The columns that change, in the order in which the statements name them. */
-function valuesOf({ facts, progress, progressText }: WindowTask): (string | number | null)[] {
+function valuesOf({ facts, progress, progressText, stack = null }: WindowTask): (string | number | null)[] {
   const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
   return [
     runAt,
@@ -154,6 +205,7 @@ function valuesOf({ facts, progress, progressText }: WindowTask): (string | numb
     error?.name ?? null,
     error?.message ?? null,
     error?.fingerprint || null,
+    stack,
     isCancelling ? 1 : 0,
   ];
 }

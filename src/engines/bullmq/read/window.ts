@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
-import type { Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
-import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import type { Aggregates, Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import { aggregate } from '../../embedded/aggregates.js';
 import { Bell } from '../../embedded/bell.js';
 import { type Database, inMemory, openDatabase, rollBack } from '../../embedded/database.js';
 import { Failures } from '../../embedded/failures.js';
@@ -9,29 +10,17 @@ import { layOut } from '../../embedded/layout.js';
 import { Ledger } from '../../embedded/ledger.js';
 import { readLive } from '../../embedded/metrics.js';
 import { Reader } from '../../embedded/reader.js';
-import { Rollups } from '../../embedded/rollup.js';
-import { idBytes, idOf, stateCode } from '../../embedded/rows.js';
+import { levels, Rollups, startOf } from '../../embedded/rollup.js';
+import { idBytes, idOf } from '../../embedded/rows.js';
+import { dropPartitions, dropStatistics } from '../../embedded/statistics.js';
 import { statusOf, type Transaction } from '../../embedded/transaction.js';
 import { dropExpired, makeSearchable } from '../../embedded/upkeep-writes.js';
 import type { Live } from '../../figures.js';
+import { codes, type Group, groupOf } from './groups.js';
+import { RowIds } from './row-ids.js';
+import { WindowEnds } from './window-ends.js';
 import { known, WindowRows, type WindowTask } from './window-rows.js';
-
-/** Which tasks of a queue are counted together: those that BullMQ keeps in the same set, or lets wait. */
-export type Group = 'pending' | 'running' | 'completed' | 'failed';
-
-/** The group of a state. */
-export function groupOf(status: TaskStatus): Group {
-  if (status === 'pending' || status === 'running') return status;
-  return status === 'success' ? 'completed' : 'failed';
-}
-
-/** States of a group, as they are stored. */
-const codes: Record<Group, readonly number[]> = {
-  pending: [stateCode.pending],
-  running: [stateCode.running],
-  completed: [stateCode.success],
-  failed: [stateCode.failed, stateCode.interrupted, stateCode.cancelled],
-};
+import type { JobRules } from './window-task.js';
 
 /** Times between which tasks ended, in Unix milliseconds. */
 interface EndRange {
@@ -39,8 +28,10 @@ interface EndRange {
   before?: number | undefined;
 }
 
-/** Rows of one step: failures that are added to the word index, expired rows, and tasks that BullMQ has removed. */
-const steps = { search: 100, expired: 500, dropped: 2000 };
+/** Rows of one step: failures that are added to the word index, expired rows, tasks that BullMQ has removed, and old sums. */
+const steps = { search: 100, expired: 500, dropped: 2000, statistics: 500, partitions: 100 };
+/** Milliseconds that sums of minutes and of hours are kept, and between two looks for partitions without tasks. */
+const kept = { minutes: 7 * levels.day, hours: 400 * levels.day, partitions: levels.hour };
 
 /** Indexes by which tasks are claimed, which a window does not do. `owner` holds BullMQ's name of the queue. */
 const layout = `
@@ -58,33 +49,49 @@ export class Window {
   readonly #reader: Reader;
   readonly #transaction: Transaction;
   readonly #rows: WindowRows;
+  readonly #ids: RowIds;
+  readonly #ends: WindowEnds;
   readonly #changed = new Bell();
+  /** When partitions are looked at again. */
+  #nextPartitions = 0;
   /** Tasks of each queue and group. */
   readonly #sizes = new Map<string, number>();
 
-  private constructor(database: Database) {
+  private constructor(database: Database, { hasOwnIds, keepsEnded }: JobRules) {
     this.#database = database;
+    this.#ids = new RowIds(database, hasOwnIds);
+    this.#ends = new WindowEnds(database);
     this.#reader = new Reader(database);
     const ledger = new Ledger(database);
     this.#transaction = {
       ...{ database, ledger, rollups: new Rollups(database), failures: new Failures(database) },
       ...{ inserter: new Inserter(database, ledger), wanted: new Set() },
     };
-    this.#rows = new WindowRows(this.#transaction);
+    this.#rows = new WindowRows({ transaction: this.#transaction, ids: this.#ids, countsEnds: keepsEnded });
   }
 
-  static async open(): Promise<Window> {
+  static async open(rules: JobRules): Promise<Window> {
     const database = await openDatabase(inMemory);
     layOut(database, inMemory);
     database.exec(layout);
     // A number of another window, which another process may have given, is most likely outside the range of this one.
     database.run("UPDATE meta SET value = ? WHERE key IN ('rev', 'first_rev')", randomInt(1, 2 ** 48 - 1));
-    return new Window(database);
+    return new Window(database, rules);
   }
 
   close(): void {
     this.#changed.close();
     this.#database.close();
+  }
+
+  /** What its rows are called outside. */
+  get ids(): RowIds {
+    return this.#ids;
+  }
+
+  /** Its ended tasks. */
+  get ends(): WindowEnds {
+    return this.#ends;
   }
 
   /** How many tasks of each name and queue are in each state. */
@@ -94,18 +101,22 @@ export class Window {
 
   /** Changes the window in one transaction. */
   write(work: () => void): void {
-    const { ledger } = this.#transaction;
+    const { ledger, rollups, failures } = this.#transaction;
     this.#database.exec('BEGIN');
     try {
       ledger.open();
       work();
       // No task is claimed here.
       ledger.ready.discard();
+      rollups.write();
+      failures.write();
       ledger.close();
       this.#database.exec('COMMIT');
     } catch (error) {
       this.#rows.takeResized();
       ledger.discard();
+      rollups.discard();
+      failures.discard();
       rollBack(this.#database);
       throw error;
     }
@@ -122,6 +133,7 @@ export class Window {
 
   /** Stores a task as it is now, after this number of changes. */
   put(task: WindowTask, changes: number): void {
+    this.#forgetFormer(task);
     const row = this.#rows.get(task.id);
     const rev = this.#transaction.ledger.nextRevs(changes) + changes - 1;
     if (row) this.#rows.update(row, task, rev);
@@ -130,7 +142,14 @@ export class Window {
 
   /** Takes in a task that has not changed, unless it is here. */
   fill(task: WindowTask): void {
+    this.#forgetFormer(task);
     if (!this.#rows.get(task.id)) this.#rows.insert(task, 0);
+  }
+
+  /** Drops the task of a job whose id BullMQ has given again, to another job. */
+  #forgetFormer({ id, queue, jobId }: WindowTask): void {
+    const former = this.#ids.of(queue, jobId);
+    if (former !== undefined && former !== id) this.forget(former);
   }
 
   /** Drops a task that is gone. */
@@ -155,33 +174,23 @@ export class Window {
     return rows.length;
   }
 
-  /** When the task of a group ended that ended first, in Unix milliseconds. */
-  oldestEnd(group: 'completed' | 'failed'): number | undefined {
-    const ends = codes[group].flatMap((code) => {
-      const end = this.#database.get(
-        'SELECT min(ended_at) AS at FROM task INDEXED BY task_ended WHERE status = ? AND status > 1',
-        code,
-      )?.at;
-      return typeof end === 'number' ? [end] : [];
-    });
-    return ends.length === 0 ? undefined : Math.min(...ends);
-  }
-
   /**
    * Drops the oldest tasks of a group from the window: those that ended, or were created, first. They still exist, so watchers are
-   * not notified. Returns their queues.
+   * not notified. Returns their queues, and when the last one of each ended.
    */
-  leaveOut(group: Group, n: number): Set<string> {
+  leaveOut(group: Group, n: number): Map<string, number> {
     const order = group === 'completed' || group === 'failed' ? 'ended_at, id' : 'id';
     const rows = codes[group]
       .flatMap((code) => this.#database.all(`${known} WHERE status = ? AND ${indexed(group)} ORDER BY ${order} LIMIT ?`, code, n))
       .sort((a, b) => Number(a.ended_at) - Number(b.ended_at) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array))
       .slice(0, n);
+    const left = new Map<string, number>();
     for (const row of rows) {
+      left.set(String(row.owner), Number(row.ended_at));
       this.#rows.forget(row);
       this.#database.run('DELETE FROM tombstone WHERE id = ?1 AND rev = (SELECT max(rev) FROM tombstone)', row.id ?? null);
     }
-    return new Set(rows.map(({ owner }) => String(owner)));
+    return left;
   }
 
   /** How many tasks there are, of one group or of all, and of one queue or of all. */
@@ -201,44 +210,58 @@ export class Window {
     return new Map(rows.map((row) => [idOf(row.id), statusOf(row)]));
   }
 
-  /** Ids of the tasks of a queue that wait, or that run. */
-  idsOf(queue: string, group: 'pending' | 'running'): string[] {
-    const index = group === 'running' ? 'task_running WHERE status = 1' : 'task_status WHERE status = 0 AND status <> 1';
-    return this.#database.all(`SELECT id FROM task INDEXED BY ${index} AND owner = ?`, queue).map(({ id }) => idOf(id));
+  /** Ids of the jobs of a queue that wait, or that run. */
+  jobIdsOf(queue: string, group: 'pending' | 'running'): string[] {
+    const [index, condition] = group === 'running' ? ['task_running', 'status = 1'] : ['task_status', 'status = 0 AND status <> 1'];
+    return this.#database
+      .all(`SELECT task.id, key FROM task INDEXED BY ${index} LEFT JOIN job ON job.id = task.id WHERE ${condition} AND owner = ?`, queue)
+      .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
   }
 
-  /** Ids of some ended tasks of a queue and group, after one in the order of ids. */
-  idsOfEnded(queue: string, group: 'completed' | 'failed', after: string | undefined, limit: number): string[] {
-    const start = after === undefined ? new Uint8Array() : idBytes(after);
-    return codes[group]
-      .flatMap((code) =>
-        this.#database.all(
-          'SELECT id FROM task INDEXED BY task_status WHERE status = ? AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?',
-          code,
-          queue,
-          start,
-          limit,
-        ),
+  /** Rows of some tasks of a queue that wait, after one in the order of ids. */
+  pendingAfter(queue: string, after: string | undefined, limit: number): string[] {
+    return this.#database
+      .all(
+        'SELECT id FROM task INDEXED BY task_status WHERE status = 0 AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?',
+        ...[queue, after === undefined ? new Uint8Array() : idBytes(after), limit],
       )
-      .map(({ id }) => idOf(id))
-      .sort()
-      .slice(0, limit);
+      .map(({ id }) => idOf(id));
   }
 
   find(query: TaskQuery): TaskPage {
-    return this.#reader.find(query);
+    const page = this.#reader.find(query);
+    return { ...page, items: this.#ids.named(page.items) };
+  }
+
+  /** What is kept of a task, without what only its job has. */
+  detail(id: string): TaskDetail | undefined {
+    const task = this.#reader.get(id, 0);
+    return task && this.#ids.named([task])[0];
+  }
+
+  /** What was counted of the tasks of the window, as they ended. */
+  aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Aggregates[K]['answer'] {
+    const parts = { database: this.#database, reader: this.#reader, now: Date.now(), lastSign: () => 0 };
+    const answer = aggregate(parts, kind, query);
+    if (kind !== 'failures') return answer;
+    const { items, next } = answer as Aggregates['failures']['answer'];
+    const names = this.#ids.names(items.map(({ lastTaskId }) => lastTaskId));
+    const named = items.map((item, n) => ({ ...item, lastTaskId: names[n] ?? item.lastTaskId }));
+    return { items: named, next } as Aggregates[K]['answer'];
   }
 
   count(filter: TaskFilter): { n: number; more: boolean } {
     return this.#reader.count(filter);
   }
 
-  summaries(ids: readonly string[]): TaskSummary[] {
-    return this.#reader.summaries(ids);
+  /** The tasks of some rows, those that are here. */
+  summaries(ids: readonly string[]): readonly TaskSummary[] {
+    return this.#ids.named(this.#reader.summaries(ids));
   }
 
-  watch(after: number, signal: AbortSignal): AsyncIterable<Changes> {
-    return this.#reader.watch(after, this.#changed, signal);
+  async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
+    for await (const changes of this.#reader.watch(after, this.#changed, signal))
+      yield { ...changes, upserts: this.#ids.named(changes.upserts), removed: this.#ids.names(changes.removed) };
   }
 
   revs(): { rev: number; oldestRev: number } {
@@ -256,11 +279,22 @@ export class Window {
     this.write(() => void makeSearchable(this.#transaction, { kind: 'makeSearchable', limit: steps.search }, Date.now()));
   }
 
-  /** Drops tombstones of deletes that are too old to be reported to watchers. */
+  /** Drops some of the deletes that are too old to be reported to watchers, and some old sums. */
   dropExpired(): void {
     const at = Date.now();
     if (this.#reader.hasExpired(at))
       this.write(() => void dropExpired(this.#transaction, { kind: 'dropExpired', limit: steps.expired, at }));
+    const before = { minutesBefore: startOf('hour', at - kept.minutes), hoursBefore: startOf('day', at - kept.hours) };
+    if (this.#reader.hasOldStatistics(before.minutesBefore, before.hoursBefore))
+      this.write(() => void dropStatistics(this.#transaction, { kind: 'dropStatistics', ...before, limit: steps.statistics }));
+    if (at < this.#nextPartitions || !this.#reader.hasDroppedHours()) return;
+    this.#nextPartitions = at + kept.partitions;
+    for (let after: number | null = 0; after !== null; ) {
+      const from: number = after;
+      this.write(() => {
+        after = dropPartitions(this.#transaction, { kind: 'dropPartitions', after: from, limit: steps.partitions });
+      });
+    }
   }
 }
 

@@ -139,6 +139,23 @@ describe('the window of a process that reads', () => {
     expect(await tasks.get(id)).toMatchObject({ id, status: 'success', result: 'secret' });
   });
 
+  it('lists jobs of other programs beyond the window once, also those that ended in the same millisecond', async () => {
+    const at = Date.now();
+    for (const queue of ['default', 'mail']) {
+      await client.hset(keys.queues, queue, JSON.stringify({ label: queue }));
+      for (let n = 0; n < 30; n++) {
+        const ended = { finishedOn: at, processedOn: at, timestamp: at - n, atm: 1 };
+        await client.hset(keys.ofQueue(queue, `j${n}`), { name: 'foreign', data: '{}', opts: '{}', ...ended });
+        await client.zadd(keys.ofQueue(queue, 'completed'), at, `j${n}`);
+      }
+    }
+    const tasks = manager({ window: { ended: 10, pending: 10 } });
+    for (const sort of ['-endedAt', 'endedAt'] as const) {
+      const { ids } = await idsOf(tasks, { limit: 7, status: ['success'], sort });
+      expect([ids.length, new Set(ids).size]).toEqual([60, 60]);
+    }
+  });
+
   it('reads neither arguments nor results nor logs for lists', async () => {
     await seed(300, 'completed');
     await seed(30, 'failed');

@@ -1,0 +1,120 @@
+import type { StoredError } from '../../tasks/engine.js';
+import { fingerprint } from '../../tasks/fingerprint.js';
+import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
+import { idOfJob, keyOf } from './job-ids.js';
+import { stacksOf } from './job-stacks.js';
+import { attemptLimit, type JobState, time } from './job-view.js';
+import type { JobHint, JobNote } from './read/source.js';
+import type { WindowTask } from './read/window-rows.js';
+import type { JobRules, Naming, PresentJob } from './read/window-task.js';
+
+/** The state of a task whose job is in a state of BullMQ. */
+const statusOfState = {
+  waiting: 'pending',
+  prioritized: 'pending',
+  delayed: 'pending',
+  'waiting-children': 'pending',
+  active: 'running',
+  completed: 'success',
+  failed: 'failed',
+} as const satisfies Record<JobState, TaskStatus>;
+
+/** Longest text that is kept of what a job says of its progress. */
+const mostProgressText = 200;
+/** Longest message and stack of an error that are kept. */
+const mostError = { message: 10_000, stack: 20_000 };
+/** Jobs that are remembered although they were gone before they could be read. */
+const mostUnread = 10_000;
+
+/** The jobs of attached queues, as lists show them. */
+export class AttachedJobs implements JobRules {
+  readonly hasOwnIds = false;
+  readonly keepsEnded = true;
+  /** Jobs that were gone before they could be read, and whose end is not known yet. */
+  readonly #unread = new Map<string, JobHint>();
+
+  taskOf({ queue, jobId, job: { json }, state, dueAt }: PresentJob, { ids }: Naming): WindowTask {
+    const status = statusOfState[state];
+    const { timestamp, processedOn, finishedOn, attemptsStarted = 0, attemptsMade = 0, repeatJobKey } = json;
+    const delayedUntil = state === 'delayed' ? (dueAt ?? Math.max(timestamp, processedOn ?? 0) + (json.delay ?? 0)) : undefined;
+    const attempt = Math.max(attemptsStarted, attemptsMade);
+    const error = errorOf(json, status);
+    return {
+      id: ids.make(queue, jobId, timestamp),
+      name: json.name,
+      label: queue,
+      engineState: state === 'waiting' && (json.priority ?? 0) > 0 ? 'prioritized' : state,
+      // In BullMQ the smaller number goes first, and a job without one goes before all.
+      priority: -(json.priority ?? 0) || 0,
+      schedule: repeatJobKey === undefined ? null : keyOf(queue, repeatJobKey),
+      facts: {
+        runAt: time(delayedUntil ?? timestamp),
+        startedAt: processedOn === undefined ? null : time(processedOn),
+        endedAt: status === 'success' || status === 'failed' ? time(finishedOn ?? Date.now()) : null,
+        attempt,
+        maxAttempts: Math.max(1, attempt, attemptLimit(json.opts?.attempts)),
+        error,
+        isCancelling: false,
+      },
+      stack: error?.stack ?? null,
+      ...{ queue, jobId, status, tags: {} },
+      ...progressOf(json.progress),
+    };
+  }
+
+  /** A job that ended and was removed in the same moment is shown with what was known of it, and with how it ended. */
+  gone({ queue, jobId, state, hint }: JobNote, before: TaskSummary | undefined): WindowTask | 'same' {
+    const key = keyOf(queue, jobId);
+    if (!hint || (state !== 'completed' && state !== 'failed')) {
+      if (hint) this.#remember(key, hint);
+      return 'same';
+    }
+    const unread = this.#unread.get(key);
+    this.#unread.delete(key);
+    const { at, failedReason = '' } = hint;
+    const name = before?.name ?? unread?.name ?? hint.name ?? 'unknown';
+    const createdAt = before ? Date.parse(before.createdAt) : (unread?.at ?? at);
+    const error = state === 'failed' ? storedError(name, failedReason, null) : null;
+    return {
+      ...{ id: idOfJob(key, createdAt), name, label: queue, queue, jobId, engineState: state, status: statusOfState[state] },
+      ...{ priority: before?.priority ?? 0, tags: {}, schedule: null, progress: null, progressText: null, stack: null },
+      facts: {
+        runAt: before ? Date.parse(before.runAt) : createdAt,
+        startedAt: typeof before?.startedAt === 'string' ? Date.parse(before.startedAt) : at,
+        endedAt: at,
+        attempt: Math.max(1, before?.attempt ?? 0),
+        maxAttempts: before?.maxAttempts ?? 1,
+        error,
+        isCancelling: false,
+      },
+    };
+  }
+
+  #remember(key: string, hint: JobHint): void {
+    this.#unread.set(key, { ...hint, ...this.#unread.get(key) });
+    const [oldest] = this.#unread.keys();
+    if (oldest !== undefined && this.#unread.size > mostUnread) this.#unread.delete(oldest);
+  }
+}
+
+/** BullMQ counts to a hundred; whatever else a job gives is shown as text. */
+function progressOf(progress: unknown): { progress: number | null; progressText: string | null } {
+  if (typeof progress === 'number')
+    return { progress: progress === 0 ? null : Math.max(0, Math.min(1, progress / 100)), progressText: null };
+  if (progress === undefined || progress === null || progress === '' || progress === '0') return { progress: null, progressText: null };
+  const text = typeof progress === 'string' ? progress : JSON.stringify(progress);
+  return { progress: null, progressText: text.slice(0, mostProgressText) };
+}
+
+/** The error of the last attempt: while a job runs again it has none. */
+function errorOf({ name, failedReason, stacktrace }: PresentJob['job']['json'], status: TaskStatus): StoredError | null {
+  if (!failedReason || status === 'running' || status === 'success') return null;
+  return storedError(name, failedReason, stacksOf(stacktrace).at(-1) ?? null);
+}
+
+/** An error as BullMQ keeps it: a message, and a stack whose first line names the class. */
+export function storedError(jobName: string, message: string, stack: string | null): StoredError {
+  const name = /^([A-Za-z_$][\w$]*)(?::|$)/.exec(stack?.split('\n', 1)[0] ?? '')?.[1] ?? 'Error';
+  const error = { name, message: message.slice(0, mostError.message), stack: stack?.slice(0, mostError.stack) ?? null };
+  return { ...error, fingerprint: fingerprint(jobName, error) };
+}

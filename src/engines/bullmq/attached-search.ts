@@ -1,0 +1,26 @@
+import type { TaskPage, TaskQuery } from '../../tasks/engine.js';
+import type { TaskSummary } from '../../tasks/types.js';
+import { keyOf } from './job-ids.js';
+import type { ReadModel } from './read/read-model.js';
+
+/** The first page of a search for a text that is the id of a job, with its queue or without. Nothing for any other text. */
+export async function findById(model: ReadModel, queues: readonly string[], query: TaskQuery): Promise<TaskPage | undefined> {
+  const { text, after } = query;
+  if (text === undefined || after !== undefined) return undefined;
+  const found = await model.summaries([text, ...queues.map((queue) => keyOf(queue, text))]);
+  const items = found.filter((task) => isWanted(task, query));
+  return items.length === 0 ? undefined : { items, next: null, total: items.length, totalRelation: 'eq' };
+}
+
+/** Whether a job that was found by its id is one of those that are asked for. */
+function isWanted({ status, name, queue, createdAt }: TaskSummary, query: TaskQuery): boolean {
+  const at = Date.parse(createdAt);
+  return (
+    (query.status === undefined || query.status.includes(status)) &&
+    (query.name === undefined || query.name === name) &&
+    (query.queue === undefined || query.queue === queue) &&
+    at >= (query.from ?? 0) &&
+    at < (query.to ?? Number.POSITIVE_INFINITY) &&
+    (query.tags ?? []).length === 0
+  );
+}

@@ -1,0 +1,71 @@
+import type { Background } from '../../background.js';
+import { type Counts, taskStatuses } from '../../tasks/types.js';
+import { AttachedJobs } from './attached-jobs.js';
+import { AttachedSource, attachedKeys, attachedQueues } from './attached-source.js';
+import type { CatalogEntry } from './queue-catalog.js';
+import type { QueueReads } from './queue-reads.js';
+import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from './read/source.js';
+import type { Window } from './read/window.js';
+import type { WindowFeed } from './read/window-feed.js';
+import { WindowModel } from './read/window-model.js';
+
+/** Milliseconds that answers wait until the ended jobs are read. */
+const fillTimes = { first: 4000, list: 3000 };
+/** Waiting jobs that are kept in memory at least. */
+const leastPending = 100_000;
+
+interface AttachedWindowParts {
+  queues: ReadonlyMap<string, QueueReads>;
+  /** How many of the newest ended jobs are read, of each queue and outcome. */
+  history: number;
+  /** How many ended jobs are kept. */
+  keep: number;
+  /** Called when an event says that a queue is no longer paused. */
+  resumed(queue: string): void;
+  work: { looking: Background; filling: Background };
+}
+
+/** Opens the window of a process that shows attached queues. */
+export function openAttachedWindow({ queues, history, keep, resumed, work }: AttachedWindowParts): Promise<WindowModel> {
+  const [source, keys] = [new AttachedSource(queues, resumed), attachedKeys(queues)];
+  return WindowModel.open({
+    ...{ source, keys, work, fillTimes, rules: new AttachedJobs(), catalog: attachedQueues(queues) },
+    limits: { ended: keep, pending: Math.max(keep, leastPending), history },
+    countTasks: (entries, parts) => countTasks({ source, keys, ...parts }, entries),
+    // The events that were read last tell whether it is another Redis.
+    onReconnect: () => () => undefined,
+  });
+}
+
+interface CountParts {
+  source: JobSource;
+  keys: KeyNames;
+  window: Window;
+  feed: WindowFeed;
+}
+
+/** How many tasks are in each state: those of BullMQ, and those that have ended and that only the window still has. */
+async function countTasks({ source, keys, window, feed }: CountParts, entries: readonly CatalogEntry[]): Promise<Counts> {
+  const sets = entries.map(({ queue }): QueueCommand[] => [
+    ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', keys.ofQueue(queue, type)]),
+    [queue, 'llen', keys.ofQueue(queue, 'active')],
+    ...(['completed', 'failed'] as const).map((group): QueueCommand => {
+      const newest = feed.wholeAfter(queue, group);
+      return [queue, 'zcount', keys.ofQueue(queue, group), '-inf', newest === Number.POSITIVE_INFINITY ? '+inf' : newest];
+    }),
+  ]);
+  const answers = (await source.send(sets.flat())).map(Number);
+  const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
+  const width = sets[0]?.length ?? 0;
+  for (const [n, { queue }] of entries.entries()) {
+    const of = answers.slice(n * width, (n + 1) * width);
+    const [running = 0, completed = 0, failed = 0] = of.splice(waitingSets.length);
+    counts.pending += of.reduce((sum, each) => sum + each, 0);
+    counts.running += running;
+    const kept = (group: 'completed' | 'failed'): number =>
+      window.size(group, queue) - window.ends.countUntil(queue, group, feed.wholeAfter(queue, group));
+    counts.success += completed + kept('completed');
+    counts.failed += failed + kept('failed');
+  }
+  return counts;
+}

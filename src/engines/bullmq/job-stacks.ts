@@ -1,0 +1,10 @@
+/** The stacks of the failed attempts, the first one first. Of text that was cut, the first lines of the first stack. */
+export function stacksOf(stacktrace: string | undefined): string[] {
+  if (!stacktrace) return [];
+  try {
+    const stacks: unknown = JSON.parse(stacktrace);
+    return Array.isArray(stacks) ? stacks.filter((stack): stack is string => typeof stack === 'string') : [];
+  } catch {
+    return stacktrace.startsWith('["') ? [stacktrace.slice(2).replaceAll('\\n', '\n')] : [];
+  }
+}

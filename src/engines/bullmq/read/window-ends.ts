@@ -1,0 +1,89 @@
+import type { TaskStatus } from '../../../tasks/types.js';
+import type { Database } from '../../embedded/database.js';
+import { idBytes, idOf, stateCode } from '../../embedded/rows.js';
+import { codes } from './groups.js';
+import type { JobRef } from './source.js';
+
+/** When a task ended, and its job. */
+export interface EndedJob extends JobRef {
+  /** Unix milliseconds. */
+  endedAt: number;
+  /** Its row. */
+  id: string;
+}
+
+/** Which ended tasks of a queue are wanted: those that ended after `from`, in one order, beginning at a place. */
+interface EndedQuery {
+  queue: string;
+  status: TaskStatus;
+  /** Unix milliseconds. */
+  from: number;
+  isDescending: boolean;
+  start: { score: number; jobId: string } | undefined;
+  limit: number;
+}
+
+/** Reads the ended tasks of a window by the time of their end. */
+export class WindowEnds {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** When the task of a group ended that ended first, in Unix milliseconds. */
+  oldest(group: 'completed' | 'failed'): number | undefined {
+    const ends = codes[group].flatMap((code) => {
+      const end = this.#database.get(
+        'SELECT min(ended_at) AS at FROM task INDEXED BY task_ended WHERE status = ? AND status > 1',
+        code,
+      )?.at;
+      return typeof end === 'number' ? [end] : [];
+    });
+    return ends.length === 0 ? undefined : Math.min(...ends);
+  }
+
+  /** Ids of some ended tasks of a queue and group, after one in the order of ids. */
+  idsAfter(queue: string, group: 'completed' | 'failed', after: string | undefined, limit: number): string[] {
+    const start = after === undefined ? new Uint8Array() : idBytes(after);
+    return codes[group]
+      .flatMap((code) =>
+        this.#database.all(
+          'SELECT id FROM task INDEXED BY task_status WHERE status = ? AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?',
+          code,
+          queue,
+          start,
+          limit,
+        ),
+      )
+      .map(({ id }) => idOf(id))
+      .sort()
+      .slice(0, limit);
+  }
+
+  /** Some ended tasks of a queue and state, by the time of their end and by the id of the job. */
+  page({ queue, status, from, isDescending, start, limit }: EndedQuery): EndedJob[] {
+    const [sign, order] = isDescending ? ['<=', 'DESC'] : ['>=', 'ASC'];
+    const place = start ? [start.score, `${queue}:${start.jobId}`] : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
+    return this.#database
+      .all(
+        `SELECT task.id, key, ended_at FROM task INDEXED BY window_ended JOIN job ON job.id = task.id
+        WHERE owner = ? AND status = ? AND status > 1 AND ended_at > ? AND (ended_at, key) ${sign} (?, ?)
+        ORDER BY ended_at ${order}, key ${order} LIMIT ?`,
+        ...[queue, stateCode[status], from, ...place, limit],
+      )
+      .map((row) => ({ queue, id: idOf(row.id), jobId: String(row.key).slice(queue.length + 1), endedAt: Number(row.ended_at) }));
+  }
+
+  /** How many tasks of a queue and group ended until a time, in Unix milliseconds. */
+  countUntil(queue: string, group: 'completed' | 'failed', end: number): number {
+    const counts = codes[group].map(
+      (code) =>
+        this.#database.get(
+          'SELECT count(*) AS n FROM task INDEXED BY window_ended WHERE owner = ? AND status = ? AND status > 1 AND ended_at <= ?',
+          ...[queue, code, end],
+        )?.n,
+    );
+    return counts.reduce<number>((sum, n) => sum + Number(n), 0);
+  }
+}
