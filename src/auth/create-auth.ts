@@ -272,9 +272,9 @@ function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): 
   const users = knownUsers(registry, keysFor('session version'));
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
-  const owners = keysFor('store owner').map((key) => macOf(key, mount.path));
   // A random key tells nothing of the app.
-  const ownStore = given.secretKey === undefined ? undefined : store.claim?.(mount.path, owners);
+  const owners = given.secretKey === undefined ? [] : keysFor('store owner').map((key) => macOf(key, mount.path));
+  const ownStore = store.claim?.(mount.path, owners);
   return {
     mount,
     registry,

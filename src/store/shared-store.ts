@@ -66,7 +66,7 @@ export interface SharedStore {
    */
   watch(prefix: string, signal: AbortSignal, options?: WatchOptions): AsyncIterable<readonly StoreEntry[]>;
   /**
-   * Says that a login at this path uses the store. `owners` are check values of its secret keys, the newest first. If the
+   * Says that a login at this path uses the store. `owners` are check values of its secret keys, the newest first, or none. If the
    * entries of that path belong to a login without a key in common, every method rejects. Returns a function that each request
    * of the login calls: it returns `undefined` if the entries are this login's, and otherwise a promise that rejects if they
    * are another's. Only for a store that several apps can reach.

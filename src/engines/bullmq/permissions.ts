@@ -19,6 +19,13 @@ const neededCommands = [
   ...['zremrangebyscore k 0 1', 'xadd k * f v', 'xdel k 0', 'xtrim k maxlen 1', 'xrange k - +', 'xrevrange k + -'],
 ].map((line) => line.split(' '));
 
+/** Commands that the store of a login needs, in the same form. */
+export const storeCommands: readonly (readonly string[])[] = [
+  ...['evalsha s 1 k', 'eval s 1 k', 'get k', 'mget k', 'set k v', 'del k', 'incr k', 'hget k f', 'hset k f v'],
+  ...['zadd k 1 v', 'zrem k v', 'zscore k v', 'zmscore k v', 'zrangebylex k - +', 'zrangebyscore k 0 1'],
+  ...['xadd k * f v', 'xdel k 0', 'xrange k - +', 'xrevrange k + -', 'xread streams k 0'],
+].map((line) => line.split(' '));
+
 /** Names of the commands that the user of the Redis connection must be allowed to run, in lower case and in order. */
 export const neededCommandNames: readonly string[] = [
   ...new Set([...neededCommands.map(([name = '']) => name), 'multi', 'exec', 'discard']),
@@ -29,12 +36,13 @@ export const neededCommandNames: readonly string[] = [
  * transaction that is discarded: Redis checks the permission of a command before it queues it, and executes none.
  *
  * @param key A key of the engine. It is neither read nor written.
+ * @param needed The commands, if not those of the engine.
  * @throws UnusableRedis that names the first command that is not allowed.
  */
-export async function checkPermissions(redis: Redis, key: string): Promise<void> {
+export async function checkPermissions(redis: Redis, key: string, needed: typeof storeCommands = neededCommands): Promise<void> {
   const commands = [
     ['multi'],
-    ...neededCommands.map((words) => words.map((word) => (word === 'k' ? key : word))),
+    ...needed.map((words) => words.map((word) => (word === 'k' ? key : word))),
     ['discard'],
     // `exec` cannot be queued.
     ...[['multi'], ['exec']],

@@ -141,7 +141,7 @@ interface OpenOptions {
   logger: Logger;
   /** The option that sets the prefix. Absent: the store may serve several apps, and refuses none. */
   option?: string;
-  /** Whether a login that uses the store is checked at its start and not at its first request. Default `false`. */
+  /** Whether Redis and each login that uses the store are checked at once and not at the first request. Default `false`. */
   claimsAtOnce?: boolean;
 }
 
@@ -187,14 +187,17 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       throw unusable(cause, isSent && !isAnswer(cause) && !isUnsent(cause));
     }
   };
-  /** Whether the store is this app's, or cannot be asked. @throws TaskflowError STORE_UNAVAILABLE if it is another app's. */
+  /** @throws TaskflowError STORE_UNAVAILABLE if the store is another app's, or if the Redis user lacks a permission. */
   const checkOwner = async (): Promise<void> => {
     // A request that needs the store finds out that Redis is unreachable.
     if (redis.status === 'reconnecting' || redis.status === 'end') return;
     await ask(async () => undefined).catch((error: unknown) => {
-      if (owners.state === 'foreign') throw error;
+      if (owners.state === 'refused') throw error;
     });
   };
+  const look = (): void => void ask((client) => owners.check(client)).catch(() => undefined);
+  // The log has what fails. Otherwise the first request finds out, because a store that is never used must not connect.
+  if (claimsAtOnce) look();
   const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
     const now = Date.now();
     const all = [valueAt(key), keys.index, keys.expiry, keys.changes, keys.serial];
@@ -240,8 +243,6 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     ...(option !== undefined && {
       claim(path: string, values: readonly string[]) {
         owners.add({ path, owners: values });
-        const look = (): void => void ask((client) => owners.check(client)).catch(() => undefined);
-        // The log has what fails. Otherwise the first request finds out, because a store that is never used must not connect.
         if (claimsAtOnce) look();
         // If Redis loses its data, another app must not take the place of this one.
         ownerTimer ??= runInEmptyContext(() => setInterval(() => redis.status === 'ready' && look(), ownerInterval).unref());

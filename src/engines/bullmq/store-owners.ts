@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { checkPermissions, storeCommands, UnusableRedis } from './permissions.js';
 import { redisScript, runScript } from './redis-script.js';
 
 /** A login that uses a store: the path it is mounted at, and a check value of each of its secret keys. */
@@ -37,7 +38,8 @@ export class StoreOwners {
   readonly #key: string;
   readonly #setting: string;
   readonly #claims: Claim[] = [];
-  #state: 'unknown' | 'held' | 'foreign' = 'unknown';
+  #state: 'unknown' | 'held' | 'refused' = 'unknown';
+  #isAllowed = false;
   #checking: Promise<void> | undefined;
 
   /** @param setting The option that names the store, with its value, for the error message. */
@@ -46,28 +48,43 @@ export class StoreOwners {
     this.#setting = setting;
   }
 
-  /** Whether the store is this app's (`held`) or another's, by the last look on this connection. */
-  get state(): 'unknown' | 'held' | 'foreign' {
+  /** Whether this app may use the store (`held`) or not (`refused`), by the last look on this connection. */
+  get state(): 'unknown' | 'held' | 'refused' {
     return this.#state;
   }
 
+  /** A login without a key of its own claims nothing. */
   add(claim: Claim): void {
-    this.#claims.push(claim);
+    if (claim.owners.length > 0) this.#claims.push(claim);
     this.doubt();
   }
 
   /** Redis may have other data than at the last look. */
   doubt(): void {
-    this.#state = 'unknown';
+    [this.#state, this.#isAllowed] = ['unknown', false];
   }
 
-  /** Repeats the claims. @throws ForeignStore if another app owns one of the paths. */
+  /**
+   * Repeats the claims. The first time on a connection, it also checks that the Redis user may run the commands of a store.
+   *
+   * @throws ForeignStore if another app owns one of the paths. UnusableRedis if a command is not allowed.
+   */
   async check(redis: Redis): Promise<void> {
-    if (this.#claims.length === 0) return;
-    this.#checking ??= this.#claimAll(redis).finally(() => {
+    this.#checking ??= this.#check(redis).finally(() => {
       this.#checking = undefined;
     });
     await this.#checking;
+  }
+
+  async #check(redis: Redis): Promise<void> {
+    try {
+      if (!this.#isAllowed) await checkPermissions(redis, this.#key, storeCommands).catch(unlessForbidden);
+      this.#isAllowed = true;
+      await this.#claimAll(redis);
+    } catch (error) {
+      if (error instanceof ForeignStore || error instanceof UnusableRedis) this.#state = 'refused';
+      throw error;
+    }
   }
 
   async #claimAll(redis: Redis): Promise<void> {
@@ -76,15 +93,18 @@ export class StoreOwners {
       claims.map(({ path, owners }) => runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners)])),
     );
     const foreign = claims.find((_claim, n) => answers[n] !== 1);
-    if (foreign) {
-      this.#state = 'foreign';
+    if (foreign)
       throw new ForeignStore(
         `another app on this Redis, with another secretKey, uses the same ${this.#setting} for its login at '${foreign.path}'. ` +
           'Give each app a value of its own. If this app has a new secretKey, list the old one after it, ' +
           `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
       );
-    }
     // A claim that came meanwhile has yet to be made.
     this.#state = claims.length === this.#claims.length ? 'held' : 'unknown';
   }
+}
+
+/** A replica that cannot be written, or a Redis without memory, refuses some commands and answers others. */
+function unlessForbidden(error: unknown): void {
+  if (error instanceof UnusableRedis) throw error;
 }

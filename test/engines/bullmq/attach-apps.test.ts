@@ -32,7 +32,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
   interface Options extends Pick<TaskAdminOptions, 'secretKey'> {
     namespace?: string;
     password?: string;
-    connection?: RedisServer['connection'];
+    connection?: RedisServer['connection'] & { username?: string; password?: string };
   }
 
   async function start(queue: string, { namespace, password = passwordOf(queue), secretKey, connection = redis.connection }: Options) {
@@ -114,6 +114,46 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     const bank = await start('bank', { namespace: 'lost', secretKey: keys.bank, connection: own.connection });
     expect((await bank.login()).status).toBe(503);
     await waitFor(async () => (await shop.login()).status === 200);
+  });
+
+  it('report at once that the Redis user may not use the keys or a command of the sessions, until it may', async () => {
+    const right = [
+      '~bull:*',
+      '-@all',
+      '+@read',
+      '+@write',
+      '+@scripting',
+      '+@transaction',
+      '+@connection',
+      '-@dangerous',
+      '+info',
+      '+client|list',
+    ];
+    const connection = { ...redis.connection, username: 'app', password: 'unspeakable' };
+    const setUser = (...rules: string[]) => client.call('ACL', 'SETUSER', 'app', 'reset', 'on', '>unspeakable', ...right, ...rules);
+    await setUser('~{allowed}:*');
+    const well = await start('mail', { namespace: 'allowed', connection, secretKey: keys.shop });
+    const token = await well.signIn();
+    for (const path of ['', '/queues', '/workers', '/schedules', '/audit', '/auth/sessions', '/health'])
+      expect([path, (await well.call(path, token)).status]).toEqual([path, 200]);
+    expect(well.errors()).toEqual([]);
+    for (const [rule, named] of [
+      ['~{other}:*', 'evalsha'],
+      ['-zrangebylex', 'zrangebylex'],
+      ['-xrevrange', 'xrevrange'],
+    ] as const) {
+      await setUser('~{missing}:*');
+      await setUser(...(rule.startsWith('~') ? [rule] : ['~{missing}:*', rule]));
+      const app = await start('calls', { namespace: 'missing', connection });
+      await waitFor(() => app.errors().length > 0);
+      expect(JSON.stringify(app.errors())).toContain(`'${named}'`);
+      expect(JSON.stringify(app.errors())).not.toContain('unspeakable');
+      for (const path of ['/health', '', '/dashboard', '/auth/login']) expect([path, (await app.call(path)).status]).toEqual([path, 503]);
+      expect(app.errors().filter(({ msg }) => msg === 'Redis cannot be used for sessions')).toHaveLength(1);
+      await setUser('~{missing}:*');
+      await waitFor(async () => (await app.login()).status === 200);
+      expect((await app.call('/health')).status).toBe(200);
+    }
   });
 
   it('are one app if they have a secretKey in common, also while it is replaced', async () => {
