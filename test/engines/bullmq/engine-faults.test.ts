@@ -140,7 +140,6 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await client.connect();
     const allowed = [...neededCommandNames, 'client|setname'].map((name) => `+${name}`);
     await client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{mine}*', '-@all', ...allowed);
-    await client.config('RESETSTAT');
     const { logger, lines } = recordingLogger();
     const tasks = manager({ logger, connection: { ...redis.connection, username: 'app', password: 'secret' }, prefix: 'mine' });
     const job = tasks.task('job', (n: number) => n, { queue: 'bulk' });
@@ -176,8 +175,10 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await tasks.store.append('audit', { a: 1 }, 60);
     await tasks.store.list('k', undefined, 5);
     expect(said(lines)).toEqual([]);
-    const refusals = await client.info('errorstats');
-    expect(refusals).not.toMatch(/NOPERM/);
+    const refusals = (await client.call('ACL', 'LOG')) as string[][];
+    const commands = refusals.map((entry) => entry[entry.indexOf('object') + 1]);
+    // ioredis names itself to the server and needs no answer. Valkey refuses that.
+    expect(commands.filter((name) => name !== 'client|setinfo')).toEqual([]);
   }, 30_000);
 
   it('documents the commands that its user needs', async () => {
