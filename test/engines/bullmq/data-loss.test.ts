@@ -110,7 +110,11 @@ const day = 86_400;
     await bad.enqueueMany(Array.from({ length: 10 }, () => [] as []));
     await noop.with({ runIn: day }).enqueueMany(Array.from({ length: 300 }, () => [] as []));
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 3000);
-    await waitFor(async () => (await tasks.find({ limit: 1 })).total === 3310);
+    // The total comes from BullMQ's counts. What is not in memory when Redis loses it is not reported as removed.
+    await waitFor(async () => {
+      const { total, limited } = await tasks.find({ limit: 1 });
+      return total === 3310 && !limited;
+    });
     const stop = new AbortController();
     let gone = 0;
     const { rev } = await tasks.describe();
