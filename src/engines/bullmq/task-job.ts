@@ -208,7 +208,7 @@ export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | und
 }
 
 /** Whether the last failed attempt of a job was made by a worker of another program, after one that was made here. */
-export function hasForeignError(job: TaskJob): boolean {
+function hasForeignError(job: TaskJob): boolean {
   return Boolean(job.fields[jobFields.error]) && job.json.failedReason !== '' && errorNoteOf(job) === undefined;
 }
 
