@@ -44,49 +44,56 @@ import { listWorkers } from './workers.js';
 
 /** Options of {@link attachQueues}. */
 export interface AttachOptions {
-  /** How many of the newest ended jobs of each queue and outcome are read at the start. 0 to 1,000,000, default 10,000. */
+  /**
+   * How many of the newest ended jobs are read when the queues are attached, per queue and outcome.
+   * 0 to 1,000,000, default 10,000.
+   */
   history?: number | undefined;
   /**
    * How many ended jobs are kept in memory, including jobs that BullMQ has removed since. 1 to 10,000,000, default 100,000.
    */
   keep?: number | undefined;
   /**
-   * Names the keys of this app's sessions, revocations, throttle and audit in Redis, which all begin with `{namespace}:`. Two
-   * apps on one Redis need different namespaces. All processes of one app have the same. If a login with another `secretKey`
-   * uses the namespace already, requests get 503 and the log says why. Not BullMQ's `prefix`. Default `koa-taskflow`.
+   * The prefix of this app's Redis keys for sessions, revocations, login throttle and audit log,
+   * which begin with `{namespace}:`. Give each app on the same Redis its own namespace. All
+   * processes of one app use the same one. If a login with another `secretKey` already uses the
+   * namespace, requests get 503 and the log says why. It is independent of BullMQ's `prefix`.
+   * Default `koa-taskflow`.
    */
   namespace?: string | undefined;
-  /** The app's pino logger, or `false` for silence. */
+  /** The app's pino logger. `false` turns logging off. */
   logger?: Logger | false | undefined;
 }
 
 /** BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes` accept this in place of a `TaskManager`. */
 export interface AttachedQueues extends TaskSource {
   /**
-   * The store of the login: its sessions, failed logins and audit log. It is in the Redis of the first queue, so that all processes
-   * share it. If that queue is on Redis Cluster, or if its client is not ioredis, the store is in the memory of this process.
+   * The store of the login: its sessions, failed logins and audit log. It uses the Redis of the
+   * first queue, so all processes share it. If that queue is on Redis Cluster, or if its client is
+   * not ioredis, the store is in the memory of this process.
    */
   readonly store: SharedStore;
   /** Stops following the queues and closes the connections that were opened for that. The queues themselves stay open. */
   close(): Promise<void>;
 }
 
-/** Milliseconds that an answer of BullMQ is waited for, and that a command to many jobs may take. */
+/** Timeouts in milliseconds: for one answer of BullMQ, and for a command to many jobs. */
 const patience = { answer: 5000, command: 120_000 };
-/** Milliseconds that the first answer waits for the queues to be read. */
+/** Milliseconds that the first answers wait for the queues to be read. */
 const firstRead = 5000;
-/** Milliseconds between two tries to read the queues the first time. */
+/** Milliseconds between two attempts to read the queues for the first time. */
 const openInterval = 500;
-/** Milliseconds that closing waits for Redis. */
+/** Milliseconds that `close` waits for Redis. */
 const closeTime = 1000;
 
 /**
- * Shows and controls BullMQ queues that other programs fill and work on. It reads them once, then follows their events, and
- * writes nothing to a queue until a user runs a command. Lists read only what they show. The data, the result and the log of a
- * job are read when it is opened, at most 2 MiB of each.
+ * Shows and controls BullMQ queues that other programs fill and process. It reads the queues once,
+ * then follows their events, and writes nothing to a queue until a user runs a command. Lists read
+ * only what they show. When a user opens a job, its data, its result and its log are read, at most
+ * 2 MiB of each.
  *
- * @throws TypeError if `queues` is no list of BullMQ's `Queue` on Redis, or two have the same name. TypeError or RangeError for a
- * wrong option.
+ * @throws TypeError if `queues` is not a list of BullMQ queues on Redis, or if two queues have the
+ * same name. TypeError or RangeError for a wrong option.
  * @example
  * ```ts
  * const tasks = attachQueues([new Queue('mail', { connection })]);
@@ -126,7 +133,7 @@ function checkQueues(queues: readonly Queue[]): readonly Queue[] {
   return queues;
 }
 
-/** What a queue is connected with, where a client of ioredis can be made of it. */
+/** The connection of a queue, if an ioredis client can be created from it. */
 function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   const connection = queue?.opts.connection;
   if (typeof connection !== 'object' || connection === null) return undefined;
@@ -135,7 +142,7 @@ function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
   return 'duplicate' in connection ? (connection as RedisConnection) : connectionOfQueue(connection);
 }
 
-/** Options of {@link attachQueues}, checked. */
+/** The validated options of {@link attachQueues}. */
 interface AttachedParts {
   history: number;
   keep: number;
@@ -143,7 +150,9 @@ interface AttachedParts {
   logger: Logger;
 }
 
-/** Attached queues as an engine: the window has what lists show, and what a user does goes to BullMQ. */
+/**
+ * The engine of attached queues: it answers lists from the window, and sends commands to BullMQ.
+ */
 class Attached implements EngineReader, EngineControl {
   readonly can: ReadonlySet<Action> = attachedActions;
   readonly #queues: ReadonlyMap<string, QueueReads>;
@@ -155,7 +164,7 @@ class Attached implements EngineReader, EngineControl {
   #settleFirstRead = (): void => {};
   #model: WindowModel | undefined;
   #closed = false;
-  /** When the schedulers fire that `describe` found last. */
+  /** The recurrence rules of the schedulers that the last `describe` found. */
   #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
   #store: SharedStore | undefined;
   #redis: RedisStore | undefined;
@@ -175,7 +184,7 @@ class Attached implements EngineReader, EngineControl {
     this.#opening.catch(() => undefined);
   }
 
-  /** Opened when it is asked for: an app with a login of its own needs none. */
+  /** Opened on first use, because an app with its own login does not need it. */
   get store(): SharedStore {
     if (!this.#store) {
       const { namespace, logger } = this.#options;
@@ -192,14 +201,17 @@ class Attached implements EngineReader, EngineControl {
       this.#reach.lose(error, queue.name);
       this.#settleFirstRead();
     };
-    // It stays after the close: BullMQ prints errors without a listener whole, and some hold a password.
+    // This listener stays after `close`. Without a listener, BullMQ prints the whole error, and
+    // some errors contain a password.
     queue.on('error', lose);
     const onClose = (): void => lose(new Error('the connection was closed'));
     queue.getBackend().on('close', onClose);
     this.#endListening.push(() => queue.getBackend().off('close', onClose));
   }
 
-  /** Reads the queues, as soon as Redis can be used. From then on the window follows their events. */
+  /**
+   * Reads the queues as soon as Redis can be used. From then on, the window follows their events.
+   */
   async #open(): Promise<WindowModel> {
     const { history, keep, logger } = this.#options;
     const work = {
@@ -253,7 +265,8 @@ class Attached implements EngineReader, EngineControl {
     this.#reach.close();
     this.#settleFirstRead();
     for (const end of this.#endListening) end();
-    // What waits for a Redis that never answers would wait for ever. It does nothing more.
+    // Closing the model can take forever if Redis never answers, so the wait has a limit. A model
+    // that is still closing does no more work.
     await Promise.race([this.#model?.close(), wait(closeTime, undefined, { ref: false })]);
     await this.#redis?.close();
   }
@@ -300,7 +313,7 @@ class Attached implements EngineReader, EngineControl {
     });
   }
 
-  /** No function is defined here. The known schedulers fire by their rules. */
+  /** Defines no functions. The runs of the known schedulers follow their rules. */
   definitions(): Definitions {
     return { functions: [], runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count) };
   }

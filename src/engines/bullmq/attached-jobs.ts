@@ -8,7 +8,7 @@ import type { JobHint, JobNote } from './read/source.js';
 import type { WindowTask } from './read/window-rows.js';
 import type { JobRules, Naming, PresentJob } from './read/window-task.js';
 
-/** The state of a task whose job is in a state of BullMQ. */
+/** The task state for each of BullMQ's job states. */
 const statusOfState = {
   waiting: 'pending',
   prioritized: 'pending',
@@ -19,18 +19,21 @@ const statusOfState = {
   failed: 'failed',
 } as const satisfies Record<JobState, TaskStatus>;
 
-/** Longest text that is kept of what a job says of its progress. */
+/** Maximum characters that are kept of a progress text. */
 const mostProgressText = 200;
-/** Longest message and stack of an error that are kept. */
+/** Maximum characters that are kept of an error's message and stack. */
 const mostError = { message: 10_000, stack: 20_000 };
-/** Jobs that are remembered although they were gone before they could be read. */
+/** Maximum number of hints that are kept about jobs that were removed before they could be read. */
 const mostUnread = 10_000;
 
-/** The jobs of attached queues, as lists show them. */
+/** Converts the jobs of attached queues to rows of the window. */
 export class AttachedJobs implements JobRules {
   readonly hasOwnIds = false;
   readonly keepsEnded = true;
-  /** Jobs that were gone before they could be read, and whose end is not known yet. */
+  /**
+   * Hints about jobs that were removed before they could be read, and whose outcome is not known
+   * yet.
+   */
   readonly #unread = new Map<string, JobHint>();
 
   taskOf({ queue, jobId, job: { json }, state, dueAt }: PresentJob, { ids }: Naming): WindowTask {
@@ -44,7 +47,8 @@ export class AttachedJobs implements JobRules {
       name: json.name,
       label: queue,
       engineState: state === 'waiting' && (json.priority ?? 0) > 0 ? 'prioritized' : state,
-      // In BullMQ the smaller number goes first, and a job without one goes before all.
+      // In BullMQ, a smaller number runs first, and a job without a priority runs before all
+      // others.
       priority: -(json.priority ?? 0) || 0,
       schedule: repeatJobKey === undefined ? null : keyOf(queue, repeatJobKey),
       facts: {
@@ -62,7 +66,10 @@ export class AttachedJobs implements JobRules {
     };
   }
 
-  /** A job that ended and was removed in the same moment is shown with what was known of it, and with how it ended. */
+  /**
+   * Builds the row of a job that was removed before it could be read, from its last note and from
+   * what was known of it. Returns `same` if the note does not say how the job ended.
+   */
   gone({ queue, jobId, state, hint }: JobNote, before: TaskSummary | undefined): WindowTask | 'same' {
     const key = keyOf(queue, jobId);
     if (!hint || (state !== 'completed' && state !== 'failed')) {
@@ -97,7 +104,7 @@ export class AttachedJobs implements JobRules {
   }
 }
 
-/** BullMQ counts to a hundred; whatever else a job gives is shown as text. */
+/** BullMQ's progress is a number up to 100. Any other value is shown as text. */
 function progressOf(progress: unknown): { progress: number | null; progressText: string | null } {
   if (typeof progress === 'number')
     return { progress: progress === 0 ? null : Math.max(0, Math.min(1, progress / 100)), progressText: null };
@@ -106,13 +113,16 @@ function progressOf(progress: unknown): { progress: number | null; progressText:
   return { progress: null, progressText: text.slice(0, mostProgressText) };
 }
 
-/** The error of the last attempt: while a job runs again it has none. */
+/** Returns the error of the last attempt, or null if the job runs again or has succeeded. */
 function errorOf({ name, failedReason, stacktrace }: PresentJob['job']['json'], status: TaskStatus): StoredError | null {
   if (!failedReason || status === 'running' || status === 'success') return null;
   return storedError(name, failedReason, stacksOf(stacktrace).at(-1) ?? null);
 }
 
-/** An error as BullMQ keeps it: a message, and a stack whose first line names the class. */
+/**
+ * Builds an error from what BullMQ stores: a message, and a stack whose first line begins with the
+ * name of the error.
+ */
 export function storedError(jobName: string, message: string, stack: string | null): StoredError {
   const name = /^([A-Za-z_$][\w$]*)(?::|$)/.exec(stack?.split('\n', 1)[0] ?? '')?.[1] ?? 'Error';
   const error = { name, message: message.slice(0, mostError.message), stack: stack?.slice(0, mostError.stack) ?? null };

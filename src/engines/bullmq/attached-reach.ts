@@ -3,7 +3,7 @@ import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { plainError } from './redis-connection.js';
 
-/** Whether the Redis of attached queues can be used: one line in the log for each change. */
+/** Tracks whether Redis can be used for the attached queues, and logs one line for each change. */
 export class Reach {
   readonly #logger: Logger;
   #lost: Error | undefined;
@@ -13,32 +13,32 @@ export class Reach {
     this.#logger = logger;
   }
 
-  /** Why Redis cannot be used, if that is so. */
+  /** Why Redis cannot be used, or undefined if it can. */
   get lost(): Error | undefined {
     return this.#lost;
   }
 
-  /** Notes that Redis cannot be used. */
+  /** Records that Redis cannot be used. */
   lose(thrown: unknown, queue?: string): void {
     if (this.#isClosed || this.#lost) return;
     this.#lost = plainError(thrown ?? 'it does not answer');
     this.#logger.error({ err: this.#lost, ...(queue !== undefined && { queue }) }, 'Redis cannot be used for the attached queues');
   }
 
-  /** Notes that all queues have answered. */
+  /** Records that Redis can be used again. */
   regain(): void {
     if (this.#isClosed || !this.#lost) return;
     this.#lost = undefined;
     this.#logger.info({}, 'Redis can be used for the attached queues again');
   }
 
-  /** From now on nothing is noted. */
+  /** Stops recording and logging. */
   close(): void {
     this.#isClosed = true;
   }
 }
 
-/** Background work whose failures are noted as those of Redis. */
+/** Background work that reports its failures and successes to {@link Reach}. */
 export class ReachingWork extends Background {
   readonly #reach: Reach;
 
@@ -56,7 +56,10 @@ export class ReachingWork extends Background {
   }
 }
 
-/** The error of a call that Redis did not answer. `reported`: the log has it. */
+/**
+ * Creates the error of a call that failed because Redis cannot be used. `reported`: it is already
+ * in the log.
+ */
 export function cannotUse(cause: Error, reported: boolean): TaskflowError {
   return new TaskflowError('ENGINE_UNAVAILABLE', `Redis cannot be used for the attached queues: ${cause.message}`, { cause, reported });
 }

@@ -3,7 +3,10 @@ import type { TaskSummary } from '../../tasks/types.js';
 import { keyOf } from './job-ids.js';
 import type { ReadModel } from './read/read-model.js';
 
-/** The first page of a search for a text that is the id of a job, with its queue or without. Nothing for any other text. */
+/**
+ * Returns the first page of a search if its text is the id of a job, with or without the queue.
+ * Returns undefined for any other text.
+ */
 export async function findById(model: ReadModel, queues: readonly string[], query: TaskQuery): Promise<TaskPage | undefined> {
   const { text, after } = query;
   if (text === undefined || after !== undefined) return undefined;
@@ -12,7 +15,7 @@ export async function findById(model: ReadModel, queues: readonly string[], quer
   return items.length === 0 ? undefined : { items, next: null, total: items.length, totalRelation: 'eq' };
 }
 
-/** Whether a job that was found by its id is one of those that are asked for. */
+/** Whether a job that was found by its id matches the other conditions of the query. */
 function isWanted({ status, name, queue, createdAt }: TaskSummary, query: TaskQuery): boolean {
   const at = Date.parse(createdAt);
   return (

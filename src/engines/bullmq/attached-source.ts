@@ -14,10 +14,13 @@ import {
   type UnreadJob,
 } from './read/source.js';
 
-/** Milliseconds between two reports that events were lost: a queue that keeps few events loses some again and again. */
+/**
+ * Minimum milliseconds between two reports of lost events, because a queue that keeps few events
+ * loses some repeatedly.
+ */
 const missedInterval = 5000;
 
-/** The state that an event says a job is in. Other events change nothing that is shown. */
+/** The job state that each event reports. Other events change nothing that is shown. */
 const stateOfEvent: ReadonlyMap<string, SaidState> = new Map([
   ...(['waiting', 'active', 'completed', 'failed', 'waiting-children', 'delayed', 'removed'] as const).map(
     (state) => [state, state] as const,
@@ -25,10 +28,13 @@ const stateOfEvent: ReadonlyMap<string, SaidState> = new Map([
   ...(['added', 'progress'] as const).map((event) => [event, 'changed'] as const),
 ]);
 
-/** Attached queues, each of which may be on another Redis, and the events that BullMQ sends about their jobs. */
+/**
+ * Reads the jobs of attached queues, and BullMQ's events about them. Each queue may be on a
+ * different Redis.
+ */
 export class AttachedSource implements JobSource {
   readonly #queues: ReadonlyMap<string, QueueReads>;
-  /** The last event of each queue that was read. */
+  /** The id of the last event that was read, by queue. */
   readonly #positions = new Map<string, string>();
   readonly #resumed: (queue: string) => void;
   #hasMissed = false;
@@ -88,7 +94,10 @@ export class AttachedSource implements JobSource {
     });
   }
 
-  /** Does something for the items of each queue together. Answers in the order of the items. */
+  /**
+   * Calls `work` once per queue with the items of that queue. Returns the results in the order of
+   * the items.
+   */
   async #eachQueue<T, R>(
     items: readonly T[],
     queueOf: (item: T) => string,
@@ -116,7 +125,7 @@ export class AttachedSource implements JobSource {
     return answers;
   }
 
-  /** Reads the events of some queues that have come since the last ones. */
+  /** Reads the new events of some queues. */
   async #readNotes(queues: Iterable<string>): Promise<Omit<Answer<never>, 'found'>> {
     const found = await Promise.all([...new Set(queues)].map((queue) => this.#notesOf(queue)));
     return { notes: found.flatMap(({ notes }) => notes), more: found.some(({ more }) => more), missed: this.#reportsMissed() };
@@ -139,13 +148,13 @@ function noteOf(queue: string, { event, jobId, name, failedReason, at }: QueueEv
   return [{ queue, jobId, state, hint: { at, ...(name !== undefined && { name }), ...(failedReason !== undefined && { failedReason }) } }];
 }
 
-/** The keys of attached queues. */
+/** Builds the names of the Redis keys of attached queues. */
 export function attachedKeys(queues: ReadonlyMap<string, QueueReads>): KeyNames {
   const ofQueue = (queue: string, type: string): string => `${queues.get(queue)?.base ?? ''}${type}`;
   return { ofQueue, marked: (queue, marker) => ofQueue(queue, `~${marker}`) };
 }
 
-/** The attached queues. There are never others. */
+/** Lists the attached queues. The list never changes. */
 export function attachedQueues(queues: ReadonlyMap<string, QueueReads>): KnownQueues {
   const entries = new Map([...queues.keys()].map((queue): [string, CatalogEntry] => [queue, { queue, label: queue }]));
   return { all: () => [...entries.values()], get: (queue) => entries.get(queue), refresh: async () => undefined };

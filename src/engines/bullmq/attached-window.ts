@@ -9,14 +9,14 @@ import type { Window } from './read/window.js';
 import type { WindowFeed } from './read/window-feed.js';
 import { WindowModel } from './read/window-model.js';
 
-/** Milliseconds that answers wait until the ended jobs are read. */
+/** Milliseconds that answers wait for the window to be filled. */
 const fillTimes = { first: 4000, list: 3000 };
-/** Waiting jobs that are kept in memory at least. */
+/** The lowest limit for the number of waiting jobs in memory. */
 const leastPending = 100_000;
 
 interface AttachedWindowParts {
   queues: ReadonlyMap<string, QueueReads>;
-  /** How many of the newest ended jobs are read, of each queue and outcome. */
+  /** How many of the newest ended jobs are read, per queue and outcome. */
   history: number;
   /** How many ended jobs are kept. */
   keep: number;
@@ -32,7 +32,8 @@ export function openAttachedWindow({ queues, history, keep, resumed, work }: Att
     ...{ source, keys, work, fillTimes, rules: new AttachedJobs(), catalog: attachedQueues(queues) },
     limits: { ended: keep, pending: Math.max(keep, leastPending), history },
     countTasks: (entries, parts) => countTasks({ source, keys, ...parts }, entries),
-    // The events that were read last tell whether it is another Redis.
+    // No listener is needed: the ids of the last events that were read show whether Redis was
+    // replaced or has lost its data.
     onReconnect: () => () => undefined,
   });
 }
@@ -44,7 +45,10 @@ interface CountParts {
   feed: WindowFeed;
 }
 
-/** How many tasks are in each state: those of BullMQ, and those that have ended and that only the window still has. */
+/**
+ * Counts the tasks by state: the jobs that BullMQ has, and ended tasks that only the window still
+ * has.
+ */
 async function countTasks({ source, keys, window, feed }: CountParts, entries: readonly CatalogEntry[]): Promise<Counts> {
   const sets = entries.map(({ queue }): QueueCommand[] => [
     ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', keys.ofQueue(queue, type)]),

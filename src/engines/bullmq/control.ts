@@ -9,10 +9,13 @@ import { keyOf, partsOf } from './job-ids.js';
 import type { QueueReads } from './queue-reads.js';
 import type { WindowModel } from './read/window-model.js';
 
-/** What BullMQ can do. */
+/** The actions that attached queues support. */
 export const attachedActions: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
 
-/** Where each action can be done: a job that waits is deleted too, which is how a queue is drained. */
+/**
+ * The states in which each action is allowed. Waiting jobs can be deleted too, which drains a
+ * queue.
+ */
 const allowed: Partial<Record<TasksCommand['action'], readonly TaskStatus[]>> = {
   retry: ['failed'],
   delete: ['pending', 'success', 'failed'],
@@ -23,20 +26,23 @@ function isAllowed(action: TasksCommand['action'], status: TaskStatus): boolean 
   return allowed[action]?.includes(status) ?? false;
 }
 
-/** Options of a job that are of that one alone. */
+/** Job options that a rerun does not copy, because they belong to the original job only. */
 const ownOptions = ['jobId', 'delay', 'timestamp', 'repeat', 'repeatJobKey', 'parent', 'deduplication', 'debounce', 'prevMillis'];
 
 interface ControlParts {
   queues: ReadonlyMap<string, QueueReads>;
-  /** It is read after BullMQ has done something, so it knows the job as it is then. */
+  /** Each read includes what BullMQ did before, so it returns the job as it is after a command. */
   model: WindowModel;
   pauses: AttachedPauses;
 }
 
-/** Does something to a job. Resolves to the task afterwards, or to nothing if BullMQ refuses. */
+/**
+ * Applies an action to a job. Resolves to the task afterwards, or to undefined if BullMQ rejects
+ * the action.
+ */
 type Act = (reads: QueueReads, jobId: string, task: TaskSummary) => Promise<TaskSummary | undefined>;
 
-/** Commands to jobs, as BullMQ carries them out. */
+/** Runs commands on attached queues and their jobs through BullMQ. */
 export class JobControl {
   readonly #queues: ReadonlyMap<string, QueueReads>;
   readonly #model: WindowModel;
@@ -72,7 +78,8 @@ export class JobControl {
     const queue = this.#queues.get(name)?.queue;
     if (!queue) return { results: [], known: false };
     await (paused ? queue.pause() : queue.resume());
-    // Events from before this pause are read first, because one of them may say that the queue is resumed.
+    // The events from before this pause are read first: one of them may say that the queue was
+    // resumed, which would clear the record of this pause.
     if (paused) await this.#model.revs();
     if (paused) this.#pauses.paused(name, by.actor, by.reason);
     return { results: [], known: true };
@@ -91,7 +98,10 @@ export class JobControl {
     return { results: [task ? { id, ok: true, task } : { id, ok: false, code: 'TASK_NOT_FOUND' }], known: true };
   }
 
-  /** The only command that reads the data of a job, to add another one with it. */
+  /**
+   * Adds a new job with the data of an ended one. It is the only command that reads the data of a
+   * job.
+   */
   async #rerun({ ids, args }: Extract<Command, { action: 'rerun' }>): Promise<CommandResult[]> {
     return this.#onJobs(ids, async (reads, jobId, task) => {
       if (task.endedAt === null) return undefined;
@@ -111,9 +121,10 @@ export class JobControl {
       const [json] = await reads.jobs([jobId]);
       if (!json && action === 'delete') return this.#forgotten(task);
       if (!json) return undefined;
-      // A job that waits for its turn alone is due already.
+      // A job that waits only for its turn is already due.
       if (action === 'run' && (task.engineState === 'waiting' || task.engineState === 'prioritized')) return task;
-      // Without its data and result, which may be large and which none of this needs.
+      // The job is created without its data and its stack traces, because they may be large and
+      // none of these actions needs them.
       const job = Job.fromJSON(reads.queue, { ...json, data: '{}', stacktrace: '[]' }, jobId);
       try {
         if (action === 'retry') await job.retry('failed');
@@ -127,13 +138,19 @@ export class JobControl {
     });
   }
 
-  /** BullMQ has removed the job before, maybe together with its parent in a flow, so it is only shown no more. */
+  /**
+   * Drops a task whose job BullMQ has already removed, for example together with its parent in a
+   * flow.
+   */
   async #forgotten(task: TaskSummary): Promise<TaskSummary> {
     await this.#model.forget([task.id]);
     return task;
   }
 
-  /** What BullMQ refuses is a conflict: the job is in another state by now, or a worker holds it. */
+  /**
+   * Applies `act` to each job. If BullMQ rejects it, the result is a conflict: the job has changed
+   * its state, or a worker holds it.
+   */
   async #onJobs(ids: readonly string[], act: Act): Promise<CommandResult[]> {
     const known = new Map((await this.#model.summaries(ids)).map((task) => [task.id, task]));
     return Promise.all(
@@ -149,14 +166,17 @@ export class JobControl {
   }
 }
 
-/** A task whose job waits for a worker, after BullMQ has retried or promoted it. */
+/** Returns the task after BullMQ has retried or promoted its job, which then waits for a worker. */
 function waitingAgain(task: TaskSummary): TaskSummary {
   const engineState = task.priority === 0 ? 'waiting' : 'prioritized';
   const times = { runAt: task.createdAt, startedAt: null, endedAt: null, duration: null };
   return { ...task, ...times, status: 'pending', engineState, progress: null, error: null, fingerprint: null };
 }
 
-/** A job has one value, where a task has a list of arguments. */
+/**
+ * Returns the data of the new job. A BullMQ job has one value, whereas a task has a list of
+ * arguments.
+ */
 function dataOf(job: Job, args: string | undefined): unknown {
   if (args === undefined) return job.data;
   const list = JSON.parse(args) as unknown[];
@@ -165,7 +185,10 @@ function dataOf(job: Job, args: string | undefined): unknown {
   return list[0];
 }
 
-/** Errors of BullMQ's scripts have a code below zero; that a lock is held it says in words alone. */
+/**
+ * Whether BullMQ rejected an action. Errors of its scripts have a negative code. Only the message
+ * says that a lock is held.
+ */
 function isRefusal(error: unknown): boolean {
   const { code, message } = error as { code?: unknown; message?: unknown };
   return (typeof code === 'number' && code < 0) || (typeof message === 'string' && /locked by another worker/.test(message));

@@ -9,13 +9,16 @@ import type { JobPart, QueueReads } from './queue-reads.js';
 import { type LineSource, readLines } from './read/log-lines.js';
 import type { WindowModel } from './read/window-model.js';
 
-/** The window, and the queues that a flow may lead to. */
+/** The window, and the attached queues. */
 interface Parts {
   model: WindowModel;
   queues: ReadonlyMap<string, QueueReads>;
 }
 
-/** Everything that is known of a job. Of a job that BullMQ has removed, that is what this process keeps. */
+/**
+ * Reads the details of a job. If BullMQ has removed the job, these are the details that this
+ * process keeps.
+ */
 export async function readDetail({ model, queues }: Parts, id: string, logLines: number): Promise<TaskDetail | undefined> {
   const { queue, jobId } = partsOf(id);
   const reads = queues.get(queue);
@@ -28,7 +31,7 @@ export async function readDetail({ model, queues }: Parts, id: string, logLines:
     logLines === 0 ? [] : readLog(reads, jobId, { before: Number.MAX_SAFE_INTEGER, limit: logLines }),
     readFlow({ model, queues }, id),
   ]);
-  // Of a trace that is too long, lists have the beginning.
+  // If the stack traces are too long to be read, the beginning that lists read is shown.
   const stacks = stacksOf(stacktrace.text ?? job.stacktrace);
   return {
     ...kept,
@@ -43,7 +46,7 @@ export async function readDetail({ model, queues }: Parts, id: string, logLines:
   };
 }
 
-/** A task that the window does not hold, of which no attempt was seen. */
+/** Returns the details of a task that is not in the window. None of its attempts were recorded. */
 function beyondWindow(task: TaskSummary): TaskDetail {
   return { ...task, args: [], attempts: [], logs: [], result: null, stack: null, rerunOf: null, rerunAs: null };
 }
@@ -52,7 +55,10 @@ function tooLong(what: string, bytes: number): string {
   return `${what} of the job has ${bytes} bytes, and no more than 2 MiB are shown`;
 }
 
-/** Data that BullMQ wrote is JSON; what another client wrote is shown as it is. */
+/**
+ * Parses a part of a job. BullMQ writes JSON. What another client wrote may be any text, which is
+ * returned as it is.
+ */
 function parsed({ text }: JobPart): unknown {
   if (text === undefined) return null;
   try {
@@ -62,7 +68,10 @@ function parsed({ text }: JobPart): unknown {
   }
 }
 
-/** BullMQ keeps the stacks of attempts and the time of the last one alone: what was seen of the others here is shown. */
+/**
+ * Returns the attempts of a job. BullMQ stores only the time of the last attempt, so the earlier
+ * attempts are those that this process has recorded.
+ */
 function attemptsOf({ processedOn, finishedOn, failedReason }: JobJson, kept: TaskDetail, stacks: readonly string[]): Attempt[] {
   const seen = kept.attempts.filter(({ number }) => number < kept.attempt);
   if (processedOn === undefined || kept.attempt === 0) return [...seen];

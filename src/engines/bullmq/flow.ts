@@ -3,7 +3,10 @@ import { keyOf, partsOf } from './job-ids.js';
 import type { QueueReads } from './queue-reads.js';
 import type { ReadModel } from './read/read-model.js';
 
-/** How much of a tree is shown: levels above and below, children of one job, and jobs in all. */
+/**
+ * Limits of the tree that is shown: levels above the job, levels below the topmost job, children
+ * per job, and jobs in total.
+ */
 const most = { above: 10, below: 5, children: 50, jobs: 200 };
 
 interface Parts {
@@ -11,15 +14,18 @@ interface Parts {
   queues: ReadonlyMap<string, QueueReads>;
 }
 
-/** A job of a flow, by the id of its task. */
+/** A job of a flow. `key` is the id of its task. */
 interface Branch {
   key: string;
   children: Branch[];
-  /** Children that are not shown. */
+  /** How many children are not shown. */
   more: number;
 }
 
-/** The tree that a job is part of, from its topmost parent on; nothing for a job without parent and children. */
+/**
+ * Returns the tree that contains a job, from its topmost parent down. Returns undefined if the job
+ * has neither a parent nor children.
+ */
 export async function readFlow({ model, queues }: Parts, key: string): Promise<FlowNode | undefined> {
   let top = key;
   for (let level = 0; level < most.above; level++) {
@@ -40,15 +46,15 @@ async function parentOf(queues: Parts['queues'], key: string): Promise<string | 
   return parent === undefined ? undefined : taskOfKey(queues, parent);
 }
 
-/** The id of the task whose job has a key in Redis. */
+/** Returns the id of the task whose job has this Redis key. */
 function taskOfKey(queues: Parts['queues'], key: string): string {
   for (const [name, { base }] of queues) if (key.startsWith(base)) return keyOf(name, key.slice(base.length));
-  // Of a queue that is not attached: neither names of queues nor, as a rule, ids of jobs have a colon.
+  // The queue is not attached. Queue names never contain a colon, and job ids rarely do.
   const [queue = '', jobId = ''] = key.split(':').slice(-2);
   return keyOf(queue, jobId);
 }
 
-/** Reads a job and those below it. `keys`: those that were read so far. */
+/** Reads a job and its descendants. `keys` collects the ids of the jobs that were read. */
 async function readBranch(queues: Parts['queues'], key: string, levels: number, keys: string[]): Promise<Branch> {
   keys.push(key);
   const left = (): number => Math.max(0, most.jobs - keys.length);
@@ -64,7 +70,7 @@ function nodeOf({ key, children, more }: Branch, tasks: ReadonlyMap<string, Task
   return {
     id: key,
     name: task?.name ?? key,
-    // A job of a queue that is not attached, or one that is gone.
+    // Null if the queue of the job is not attached, or if the job was removed.
     status: task?.status ?? null,
     ...(task?.engineState !== undefined && { engineState: task.engineState }),
     children: children.map((child) => nodeOf(child, tasks)),
@@ -72,7 +78,7 @@ function nodeOf({ key, children, more }: Branch, tasks: ReadonlyMap<string, Task
   };
 }
 
-/** Children that have ended and that have not, as many as are shown. */
+/** Returns the children of a job, whether they have ended or not, up to the limit. */
 async function childrenOf(queues: Parts['queues'], key: string): Promise<{ found: string[]; more: number }> {
   const { queue, jobId } = partsOf(key);
   const { keys, total } = (await queues.get(queue)?.children(jobId, most.children)) ?? { keys: [], total: 0 };

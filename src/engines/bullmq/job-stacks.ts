@@ -1,4 +1,7 @@
-/** The stacks of the failed attempts, the first one first. Of text that was cut, the first lines of the first stack. */
+/**
+ * Returns the stacks of the failed attempts, oldest first. If the text was cut, returns the first
+ * lines of the first stack.
+ */
 export function stacksOf(stacktrace: string | undefined): string[] {
   if (!stacktrace) return [];
   try {

@@ -7,23 +7,26 @@ import { attemptsOf, count, errorNoteOf, jobFields, markerOf, notesOfJob, type T
 export const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
 export type JobState = (typeof jobStates)[number];
 
-/** The state of a task whose job is in a state of BullMQ. */
+/** Returns the state of a task from the BullMQ state of its job. */
 export function statusOf(job: TaskJob, state: JobState): TaskStatus {
   if (state === 'active') return 'running';
   if (state === 'completed') return 'success';
   return state === 'failed' ? (markerOf(job) ?? 'failed') : 'pending';
 }
 
-/** What a job says of its progress. This package writes a percentage, or one with a text; other programs write anything. */
+/**
+ * Reads the progress of a job. This package stores a percentage, with a text if there is one. Other
+ * programs may store anything.
+ */
 export function progressOf(progress: unknown): Pick<TaskSummary, 'progress' | 'progressText'> {
   const { percent, text } =
     typeof progress === 'object' && progress !== null ? (progress as { percent?: unknown; text?: unknown }) : { percent: progress };
-  // BullMQ begins with 0.
+  // BullMQ sets the progress of a new job to 0.
   const value = typeof percent === 'number' && percent > 0 ? Math.min(1, percent / 100) : null;
   return { progress: value, ...(typeof text === 'string' && { progressText: text.slice(0, 256) }) };
 }
 
-/** The last error of a job, if the task is shown with one. */
+/** Returns the last error of a job, or null if a task in this state is shown without an error. */
 function errorOf(job: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
   if (status === 'success' || status === 'running' || status === 'cancelled') return null;
   const message = job.json.failedReason;
@@ -32,7 +35,7 @@ function errorOf(job: TaskJob, status: TaskStatus): { name: string; message: str
   return { name, message, fingerprint };
 }
 
-/** What a job says of its attempts. Times are Unix milliseconds. */
+/** The attempts, times and error of a job. Times are Unix milliseconds. */
 export interface JobFacts {
   runAt: number;
   startedAt: number | null;
@@ -43,14 +46,18 @@ export interface JobFacts {
   isCancelling: boolean;
 }
 
-/** Reads the attempts of a job. `dueAt`: until when it is delayed, if BullMQ's own times do not tell. */
+/**
+ * Reads the attempts of a job. `dueAt`: when its delay ends according to BullMQ's delayed set, in
+ * Unix milliseconds.
+ */
 export function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
   const { json, fields } = job;
   const ended = attemptsOf(job);
   const isRunning = status === 'running';
   const attempt = isRunning ? ended + 1 : ended;
   const isOver = !isRunning && status !== 'pending';
-  // It is delayed until another process may take it, and was due before.
+  // The delay of a returned job only gives another process time to fetch it. The task was already
+  // due.
   const isReturned = count(fields[jobFields.returned]) > 0;
   const series = count(fields[jobFields.seriesStart]);
   const again = count(fields[jobFields.interrupts]);
@@ -65,16 +72,19 @@ export function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFa
   };
 }
 
-/** Latest time of a Date, in Unix milliseconds. */
+/** The latest time of a `Date`, in Unix milliseconds. */
 const latest = 8_640_000_000_000_000;
 
-/** A time as it can be shown and stored: other programs write any number, or none. */
+/** Limits a time to what can be shown and stored. Other programs may write any number, or none. */
 export function time(milliseconds: unknown): number {
   const at = Math.floor(Number(milliseconds));
   return Number.isNaN(at) ? 0 : Math.max(0, Math.min(latest, at));
 }
 
-/** How many attempts an option allows: other programs store any value. */
+/**
+ * Returns how many attempts an option allows. Other programs may store any value, so anything but
+ * an integer counts as 1.
+ */
 export function attemptLimit(attempts: unknown): number {
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
 }
@@ -85,7 +95,10 @@ export interface LabelledQueue {
   readonly label: string;
 }
 
-/** A job as lists show it. `dueAt`: until when it is delayed, if BullMQ's own times do not tell; Unix milliseconds. */
+/**
+ * Returns a job as lists show it. `dueAt`: when its delay ends according to BullMQ's delayed set,
+ * in Unix milliseconds.
+ */
 export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status: TaskStatus, dueAt?: number): TaskSummary {
   const { json } = job;
   const { tags = {}, schedule } = notesOfJob(job);
@@ -106,13 +119,16 @@ export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status:
   };
 }
 
-/** The progress of a task as BullMQ stores it: a percentage, with the text beside it if there is one. */
+/**
+ * Returns the progress of a task as it is stored in BullMQ: a percentage, or an object if there is
+ * a text.
+ */
 export function jobProgress({ value, text }: { value: number; text: string | null }): number | { percent: number; text: string } {
   const percent = Math.round(value * 10_000) / 100;
   return text === null ? percent : { percent, text };
 }
 
-/** A job as lists show it after a change that has just written some of its fields. */
+/** Returns a job as lists show it after some of its fields were written. */
 export function summaryAfter(
   { json, fields }: TaskJob,
   written: Readonly<Record<string, string | number>>,
@@ -121,19 +137,19 @@ export function summaryAfter(
 ): TaskSummary {
   const after = Object.entries(written).map(([name, value]) => [name, String(value)]);
   const { processedOn, ...rest } = json;
-  // A job that ends before an attempt loses the time of its fetch.
+  // If a job ends before an attempt begins, the time when it was fetched is dropped.
   const kept = processedOn === undefined || 'processedOn' in written ? rest : json;
   const { failedReason } = written;
   const failed = typeof failedReason === 'string' ? { ...kept, failedReason } : kept;
   return summaryOf({ json: failed, fields: { ...fields, ...Object.fromEntries(after) } }, queue, status);
 }
 
-/** A task that was just enqueued, as lists show it. */
+/** Returns a task that was just enqueued, as lists show it. */
 export function pendingSummary(task: NewTask): TaskSummary {
   return summaryOf({ json: toJob(task, true), fields: {} }, { queue: task.queue, label: task.queue }, 'pending');
 }
 
-/** A time in Unix milliseconds as ISO 8601. */
+/** Formats a time in Unix milliseconds as ISO 8601. */
 export function isoTime(milliseconds: number): string {
   return new Date(time(milliseconds)).toISOString();
 }

@@ -5,34 +5,40 @@ import { jobOfHash } from './read/stored-jobs.js';
 import { askScript, childrenScript, eventsScript, jobsScript, linesScript, partsScript, schedulersScript } from './read-scripts.js';
 import { withinTime } from './redis-connection.js';
 
-/** Fields of a job that lists show, each with the most bytes of it that are read. */
+/** The fields of a job that lists show, each with the maximum bytes that are read of it. */
 const listFields = {
   ...{ name: 1000, timestamp: 50, delay: 50, priority: 50, processedOn: 50, finishedOn: 50, atm: 50, ats: 50, rjk: 1000 },
   ...{ opts: 16_384, progress: 4096, failedReason: 40_000 },
 } as const;
-/** Longest stack trace that is read in full; of a longer one the first lines are read. */
+/**
+ * Maximum bytes of stack traces that are read in full. Of longer ones, only the first lines are
+ * read.
+ */
 const longestTrace = 16_384;
-/** The most that one script answers, about: the rest is asked for again. Bytes. */
+/** The approximate maximum bytes of one script's answer. Further calls read the rest. */
 const mostAtOnce = 1_000_000;
-/** Events that one script reads, and commands that one sends. */
+/** Maximum number of events and of commands per script call. */
 const eventsAtOnce = 500;
 const commandsAtOnce = 1000;
-/** Longest data and result of the open job that are read, longest line of its log, and the most of its log. Bytes. */
+/**
+ * Maximum bytes that are read of an open job: of its data and its result each, of one log line, and
+ * of its log.
+ */
 const longest = { part: 2 * 1024 * 1024, line: 16_384, log: 2 * 1024 * 1024 };
-/** Milliseconds that one answer is waited for. */
+/** The timeout of one answer, in milliseconds. */
 const patience = 5000;
 
-/** What an event of a queue says of a job, or of the queue if it names no job. */
+/** An event about a job, or about the queue if `jobId` is empty. */
 export interface QueueEvent {
   event: string;
   jobId: string;
   name?: string;
   failedReason?: string;
-  /** When it was sent, by the clock of Redis; Unix milliseconds. */
+  /** When it was sent, by the clock of Redis, in Unix milliseconds. */
   at: number;
 }
 
-/** A part of the open job, or how many bytes it has if that is more than are read. */
+/** A part of an open job: its text, or its size in bytes if it is too long to be read. */
 export interface JobPart {
   text?: string;
   tooLong?: number;
@@ -45,7 +51,7 @@ export interface SchedulerFields {
   pattern?: string | undefined;
   tz?: string | undefined;
   every?: number | undefined;
-  /** Unix milliseconds. */
+  /** The next run, in Unix milliseconds. */
   next: number;
 }
 
@@ -60,16 +66,17 @@ const commands = {
   hindrances: hindrancesScript,
 };
 
-/** Clients that know the scripts. */
+/** The clients on which the scripts are defined. */
 const prepared = new WeakSet<object>();
 
 /**
- * Reads one attached queue by scripts, which answer what is shown and no more: a job's data, result, stack traces and log may be
- * of any size, and so may each of BullMQ's events. They run on any client that BullMQ has, and write nothing.
+ * Reads one attached queue with scripts that return only what is shown. The data, the result, the
+ * stack traces and the log of a job may have any size, and so may each of BullMQ's events. The
+ * scripts run on every client that BullMQ supports, and write nothing.
  */
 export class QueueReads {
   readonly queue: Queue;
-  /** What the keys of its jobs begin with. */
+  /** The prefix of the keys of its jobs. */
   readonly base: string;
 
   constructor(queue: Queue) {
@@ -90,7 +97,7 @@ export class QueueReads {
     return client.runCommand(`taskflow:${command}`, [key, ...args]);
   }
 
-  /** Answers commands that read keys of this queue. Their answers must be short. */
+  /** Runs commands that read keys of this queue. Their answers must be short. */
   async ask(asked: readonly (readonly (string | number)[])[]): Promise<unknown[]> {
     const answers: unknown[] = [];
     for (let from = 0; from < asked.length; from += commandsAtOnce) {
@@ -100,7 +107,7 @@ export class QueueReads {
     return answers;
   }
 
-  /** What lists show of some jobs; `undefined` for one that is gone. */
+  /** Reads what lists show of some jobs. Returns `undefined` for a job that no longer exists. */
   async jobs(ids: readonly string[]): Promise<(JobJson | undefined)[]> {
     const jobs: (JobJson | undefined)[] = [];
     while (jobs.length < ids.length) {
@@ -111,13 +118,16 @@ export class QueueReads {
     return jobs;
   }
 
-  /** The id of the event that was sent last; `0-0` before the first. */
+  /** Returns the id of the newest event, or `0-0` if there is none. */
   async newestEvent(): Promise<string> {
     const [newest] = (await this.#run('events', this.queue.toKey('events'), ['', 0, 0])) as string[];
     return newest || '0-0';
   }
 
-  /** Events after one. `missed`: some that followed it are no longer there, or it never was in this Redis. */
+  /**
+   * Reads the events after an id. `missed`: some of them were trimmed, or the id is newer than all
+   * events in this Redis.
+   */
   async eventsAfter(id: string): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
     const [newest = '', oldest = '', ...rows] = (await this.#run('events', this.queue.toKey('events'), [id, eventsAtOnce, mostAtOnce])) as [
       string,
@@ -130,7 +140,7 @@ export class QueueReads {
     return { events: rows.map(eventOf), last, more: rows.length > 0 && last !== newest, missed };
   }
 
-  /** The data, the result and the stack traces of the open job. */
+  /** Reads the data, the result and the stack traces of an open job. */
   async parts(id: string): Promise<{ data: JobPart; result: JobPart; stacktrace: JobPart }> {
     const parts = (await this.#run('parts', this.queue.toKey(id), [longest.part])) as (string | number | null)[];
     const [data = {}, result = {}, stacktrace = {}] = parts.map((part): JobPart => {
@@ -140,32 +150,35 @@ export class QueueReads {
     return { data, result, stacktrace };
   }
 
-  /** How many lines the log of a job has. */
+  /** Returns the number of lines in the log of a job. */
   async countLines(id: string): Promise<number> {
     const [count] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), [0, 0, 0, 0, 0])) as [number];
     return count;
   }
 
-  /** Lines of a job's log from one index up to another, or the last of them that are not too long together. */
+  /**
+   * Reads log lines of a job from index `start` up to, but not including, `end`. If they are too
+   * long together, it returns the first of them, or the last of them if `fromEnd` is true.
+   */
   async lines(id: string, start: number, end: number, fromEnd: boolean): Promise<{ lines: string[]; first: number }> {
     const args = [start, end, longest.line, longest.log, fromEnd ? 1 : 0];
     const [, ...found] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), args)) as [number, ...string[]];
     return fromEnd ? { lines: found.reverse(), first: end - found.length } : { lines: found, first: start };
   }
 
-  /** The key of the parent of a job. */
+  /** Returns the Redis key of a job's parent. */
   async parentOf(id: string): Promise<string | undefined> {
     const client = await this.queue.getBackend().client;
     return (await withinTime(client.hget(this.queue.toKey(id), 'parentKey'), patience)) ?? undefined;
   }
 
-  /** Keys of some children of a job, without their results, and how many it has. */
+  /** Returns the Redis keys of some children of a job, and the number of all its children. */
   async children(id: string, limit: number): Promise<{ keys: string[]; total: number }> {
     const [total, ...keys] = (await this.#run('children', this.queue.toKey(id), [limit])) as [number, ...string[]];
     return { keys, total };
   }
 
-  /** Some job schedulers, those that fire next. */
+  /** Reads the job schedulers that fire next. */
   async schedulers(limit: number): Promise<SchedulerFields[]> {
     const rows = (await this.#run('schedulers', this.queue.toKey('repeat'), [limit])) as (string | null)[][];
     return rows.map(([id, next, name, pattern, tz, every]) => ({
@@ -174,7 +187,7 @@ export class QueueReads {
     }));
   }
 
-  /** What keeps BullMQ from an action on some jobs. */
+  /** Returns what prevents an action on each of some jobs. */
   async hindrances(action: string, ids: readonly string[]): Promise<Hindrance[]> {
     return (await this.#run('hindrances', this.base, [action, ...ids])) as Hindrance[];
   }
@@ -188,7 +201,7 @@ function jobOf(id: string, row: readonly (string | null)[]): JobJson | undefined
     const value = row[n];
     if (typeof value === 'string') hash[name] = value;
   }
-  // The hash of a job scheduler has a name too.
+  // The hash of a job scheduler has a name too, but no timestamp.
   return hash.timestamp === undefined ? undefined : jobOfHash(id, hash)?.json;
 }
 

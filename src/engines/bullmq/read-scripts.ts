@@ -1,16 +1,22 @@
 /*
- * Scripts that read an attached queue. Redis cuts what is long before it sends it. KEYS[1] is a key of the queue, and the other
- * keys have the same hash tag in a cluster.
+ * Scripts that read an attached queue. They cut long values before Redis sends them. KEYS[1] is a
+ * key of the queue. The other keys have the same hash tag on Redis Cluster.
  */
 
-/** Answers commands, all at one moment. KEYS: what the keys of the queue begin with. ARGV: the commands with their keys, as JSON. */
+/**
+ * Runs commands, all at one moment. KEYS: the key prefix of the queue. ARGV: the commands with
+ * their keys, as JSON.
+ */
 export const askScript = `
 local answers = {}
 for n, command in ipairs(cjson.decode(ARGV[1])) do answers[n] = redis.call(unpack(command)) end
 return answers
 `;
 
-/** Reads fields of jobs. KEYS: what the keys of jobs begin with. ARGV: the most bytes of an answer, about, and the ids of jobs. */
+/**
+ * Reads fields of jobs. KEYS: the key prefix of the queue. ARGV: the approximate maximum bytes of
+ * the answer, then the ids of the jobs.
+ */
 export function jobsScript(fields: readonly (readonly [name: string, longest: number])[], longestTrace: number): string {
   const list = fields.map(([name, longest]) => `{'${name}', ${longest}}`).join(', ');
   return `
@@ -19,7 +25,7 @@ for n, field in ipairs(fields) do names[n] = field[1] end
 local jobs, bytes = {}, 0
 for n = 2, #ARGV do
   local key = KEYS[1] .. ARGV[n]
-  -- A text that is the name of one of BullMQ's own keys is no job.
+  -- An id may be the name of one of BullMQ's own keys, which is not a job.
   local values = redis.pcall('HMGET', key, unpack(names))
   if values.err or not values[1] then
     jobs[#jobs + 1] = false
@@ -34,7 +40,7 @@ for n = 2, #ARGV do
       end
       bytes = bytes + #(value or '')
     end
-    -- The name of an error is in its stack alone.
+    -- The name of an error is only in its stack.
     local trace = hasFailed and redis.call('HGET', key, 'stacktrace')
     if trace and #trace > ${longestTrace} then trace = string.sub(trace, 1, 2000) end
     values[#values + 1] = trace or false
@@ -48,8 +54,9 @@ return jobs
 }
 
 /**
- * Reads events, without the results that they carry. KEYS: the stream. ARGV: the event to begin after, how many, and the most
- * bytes to look at, about. Without an event to begin after, only the newest is named.
+ * Reads events without the results that they carry. KEYS: the stream. ARGV: the id to start after,
+ * the number of events, and the approximate maximum bytes to read. Without an id, only the id of
+ * the newest event is returned.
  */
 export function eventsScript(longestName: number, longestReason: number): string {
   return `
@@ -76,7 +83,10 @@ return answer
 `;
 }
 
-/** Reads the large parts of one job, or their sizes. KEYS: the job. ARGV: the most bytes of a part. */
+/**
+ * Reads the large parts of one job, or their sizes if they are too large. KEYS: the job. ARGV: the
+ * maximum bytes of a part.
+ */
 export const partsScript = `
 local parts = {}
 for n, name in ipairs({'data', 'returnvalue', 'stacktrace'}) do
@@ -87,8 +97,9 @@ return parts
 `;
 
 /**
- * Reads lines of a log after their number. KEYS: the log. ARGV: the index of the first line and the one after the last, the most
- * bytes of a line and of all, and whether to begin with the last line.
+ * Returns the number of lines in a log, then lines of it. KEYS: the log. ARGV: the index of the
+ * first line, the index after the last line, the maximum bytes of a line and of all lines, and `1`
+ * to start with the last line.
  */
 export const linesScript = `
 local first, last, longest, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -111,7 +122,10 @@ end
 return answer
 `;
 
-/** Reads keys of the children of a job after their number. KEYS: the job. ARGV: how many, about. */
+/**
+ * Returns the number of a job's children, then keys of children. KEYS: the job. ARGV: the maximum
+ * number of keys.
+ */
 export const childrenScript = `
 local total, keys, known = 0, {}, {}
 local function add(found, step)
@@ -124,7 +138,7 @@ local function add(found, step)
 end
 local function addHash(key)
   total = total + redis.call('HLEN', key)
-  -- The values are the children's results.
+  -- The values, which are the results of the children, are skipped.
   add(redis.call('HSCAN', key, 0, 'COUNT', ARGV[1])[2], 2)
 end
 addHash(KEYS[1] .. ':processed')
@@ -137,7 +151,10 @@ table.insert(keys, 1, total)
 return keys
 `;
 
-/** Reads job schedulers without their templates. KEYS: the sorted set of them. ARGV: how many. */
+/**
+ * Reads job schedulers without their templates. KEYS: the sorted set of schedulers. ARGV: the
+ * maximum number.
+ */
 export const schedulersScript = `
 local found, answer = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1, 'WITHSCORES'), {}
 for n = 1, #found, 2 do

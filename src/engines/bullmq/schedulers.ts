@@ -4,10 +4,10 @@ import { keyOf } from './job-ids.js';
 import type { QueueReads, SchedulerFields } from './queue-reads.js';
 import type { WindowModel } from './read/window-model.js';
 
-/** Schedulers of a queue that are shown. */
+/** Maximum number of schedulers that are shown per queue. */
 const most = 500;
 
-/** A job scheduler of BullMQ, with the queue it is of. */
+/** A BullMQ job scheduler and its queue. */
 interface Scheduler {
   queue: string;
   fields: SchedulerFields;
@@ -18,7 +18,7 @@ export async function listSchedulers(queue: string, reads: QueueReads): Promise<
   return schedulers.map((fields) => ({ queue, fields }));
 }
 
-/** When a scheduler fires; nothing for a rule that is not understood here. */
+/** Returns the recurrence rule of a scheduler, or undefined if the rule is not supported. */
 export function timetableOf({ fields }: Scheduler): Timetable | undefined {
   const { pattern, tz, every, id } = fields;
   try {
@@ -29,7 +29,7 @@ export function timetableOf({ fields }: Scheduler): Timetable | undefined {
   }
 }
 
-/** A scheduler as a schedule is shown. */
+/** Returns a scheduler as the API shows a schedule. */
 export function toScheduleState({ queue, fields }: Scheduler, model: WindowModel): ScheduleState {
   const { id, name: task, pattern, tz, every = 0, next } = fields;
   const name = keyOf(queue, id);

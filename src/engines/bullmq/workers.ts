@@ -1,7 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { Worker } from '../../tasks/types.js';
 
-/** The connections of workers, as Redis lists them: of their processes it knows the address alone. */
+/** Lists the connections of workers. Redis knows only the addresses of their processes. */
 export async function listWorkers(queues: readonly Queue[]): Promise<Worker[]> {
   const lists = await Promise.all(queues.map(async (queue) => (await queue.getWorkers()).map((client) => toWorker(queue.name, client))));
   return lists.flat();
@@ -20,7 +20,7 @@ function toWorker(queue: string, { id = '', addr = '', age = '0', idle = '0', ra
     stuckAttempts: [],
     queue,
     startedAt: new Date(Date.now() - Number(age) * 1000).toISOString(),
-    // A worker asks for jobs again every few seconds.
+    // Seconds since the last command. A worker asks for jobs every few seconds.
     lastSign: Number(idle),
   };
 }

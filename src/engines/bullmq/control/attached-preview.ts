@@ -4,9 +4,13 @@ import { partsOf } from '../job-ids.js';
 import type { QueueReads } from '../queue-reads.js';
 
 /**
- * Says what keeps BullMQ from an action on some jobs. KEYS: what the keys of the queue begin with. ARGV: the action, and the ids
- * of the jobs. For each job the answer is empty, `gone`, `scheduler` (it is the next run of a job scheduler), `locked` (a worker
- * has it, or one of its children) or `state`.
+ * Returns what prevents an action on each of some jobs. KEYS: the key prefix of the queue. ARGV:
+ * the action, then the ids of the jobs. The answer for a job is one of these:
+ * - empty: nothing prevents it
+ * - `gone`: the job does not exist
+ * - `scheduler`: it is the next run of a job scheduler
+ * - `locked`: a worker holds it or one of its children
+ * - `state`: its state does not allow the action
  */
 export const hindrancesScript = `
 local base, action, answer = KEYS[1], ARGV[1], {}
@@ -19,7 +23,7 @@ local function isLocked(key)
 end
 local function hindranceOf(id)
   local key = base .. id
-  -- A text that is the name of one of BullMQ's own keys is no job.
+  -- An id may be the name of one of BullMQ's own keys, which is not a job.
   local name = redis.pcall('HGET', key, 'name')
   if not name or type(name) == 'table' then return 'gone' end
   if action == 'retry' then return redis.call('ZSCORE', base .. 'failed', id) and '' or 'state' end
@@ -33,10 +37,10 @@ for n = 2, #ARGV do answer[#answer + 1] = hindranceOf(ARGV[n]) end
 return answer
 `;
 
-/** How {@link hindrancesScript} answers for a job. */
+/** What {@link hindrancesScript} answers for a job. */
 export type Hindrance = '' | 'gone' | 'scheduler' | 'locked' | 'state';
 
-/** Jobs that are asked for in one go. */
+/** Maximum number of jobs per script call. */
 const atOnce = 200;
 
 const details: Partial<Record<Hindrance, string>> = {
@@ -45,7 +49,7 @@ const details: Partial<Record<Hindrance, string>> = {
   locked: 'A worker holds it, or a job of its flow.',
 };
 
-/** Refuses in a preview what BullMQ would refuse, so that a preview, a count and a command agree. */
+/** Rejects in a preview what BullMQ would reject, so that previews, counts and commands agree. */
 export async function withHindrances(
   queues: ReadonlyMap<string, QueueReads>,
   action: TasksCommand['action'],
@@ -64,7 +68,7 @@ export async function withHindrances(
 
 function refused(result: Extract<CommandResult, { ok: true }>, action: TasksCommand['action'], hindrance: Hindrance): CommandResult {
   const { id, task } = result;
-  // A job that BullMQ has removed is still in lists. To delete it, it is enough to forget it.
+  // A job that BullMQ has removed is still in lists. A deletion only has to drop it from the lists.
   if (hindrance === '' || (hindrance === 'gone' && action === 'delete')) return result;
   if (hindrance === 'gone') return { id, ok: false, code: 'TASK_NOT_FOUND' };
   const detail = details[hindrance];

@@ -4,23 +4,27 @@ import type { EngineKeys } from '../keys.js';
 import type { TaskJob } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
 
-/** Milliseconds that the process which runs a job has before another one looks what became of it. */
+/**
+ * Milliseconds that the process that runs a job has to cancel it. After that, any process checks
+ * what became of the job.
+ */
 const reaction = 2000;
 
 interface CancellationsParts {
   redis: Redis;
   keys: EngineKeys;
   steps: JobSteps;
-  /** Cancels the attempts of this process among jobs of these names. */
+  /** Cancels the attempts of these jobs that this process runs. */
   cancelHere(members: ReadonlySet<string>): void;
-  /** Called when a job was cancelled that waited. */
+  /** Called when a waiting job was cancelled. */
   cancelled(place: JobPlace, job: TaskJob): void;
 }
 
 /**
- * Running jobs that are to be cancelled. The command notes them in a hash; the process that runs the job looks there and ends
- * it, and its last step removes the entry. An entry remains if the job ended another way, so each process removes those. A job
- * that went back to wait for its next attempt is cancelled there.
+ * Cancels running jobs. The command adds an entry to a hash. The process that runs the job finds
+ * the entry and cancels the attempt, and its last step removes the entry. If the job ended in
+ * another way, its entry remains, so every process removes such entries. If the job waits for its
+ * next attempt by then, it is cancelled while it waits.
  */
 export class Cancellations {
   readonly #parts: CancellationsParts;
@@ -54,7 +58,7 @@ export class Cancellations {
   }
 }
 
-/** When an entry was made; 0 for one of another shape. */
+/** Returns when an entry was written, or 0 if it cannot be parsed. */
 function timeOf(entry: string | undefined): number {
   try {
     const { at } = JSON.parse(entry ?? '') as { at?: unknown };

@@ -26,14 +26,14 @@ interface EngineCommandsParts {
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
   /** Called for each task that a command ended. */
   ended(task: EndedTask): void;
-  /** Cancels the attempts of this process among jobs of these names. */
+  /** Cancels the attempts of these jobs that this process runs. */
   cancelHere(members: ReadonlySet<string>): void;
 }
 
 /** The actions that this engine supports. */
 export const commandActions: ReadonlySet<Action> = new Set(['cancel', 'retry', 'rerun', 'delete', 'run', 'pause', 'resume', 'remove']);
 
-/** Carries out what users ask of tasks and queues, such as to cancel or to pause. */
+/** Runs commands on tasks and queues, such as cancel and pause. */
 export class EngineCommands {
   readonly #ask: Ask;
   readonly #tasks: TaskCommands;
@@ -72,12 +72,12 @@ export class EngineCommands {
     return { results: [], known: true };
   }
 
-  /** The queues, and which of them are paused. */
+  /** Returns the queues, and which of them are paused. */
   queueStates(): Promise<QueueState[]> {
     return this.#ask(() => this.#pauses.states());
   }
 
-  /** Cancels running tasks that another process was asked to cancel. */
+  /** Cancels running tasks for which another process received the command. */
   poll(): Promise<void> {
     return this.#cancellations.poll();
   }

@@ -10,38 +10,41 @@ import type { TaskJob } from '../task-job.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
 import { type StepScript, stepScripts } from './step-scripts.js';
 
-/** Where a job is. */
+/** The queue and the id of a job. */
 export interface JobPlace {
   queue: string;
   jobId: string;
 }
 
-/** What became of a command to one job. */
+/** The result of a command to one job. */
 export interface StepAnswer {
-  /** Whether the state of the job allowed it. */
+  /** Whether the state of the job allowed the command. */
   done: boolean;
   /** The state that the job was in before. */
   state: JobState | 'gone';
   /** The job after the command, or before it was removed. */
   job: TaskJob | undefined;
-  /** What the job belongs to, if that forbade the command, or if it was only looked at. */
+  /** What the job belongs to, if that prevented the command or if the command was `look`. */
   bond?: Bond | undefined;
 }
 
 /**
- * What a job belongs to: it is the next run of a job scheduler of BullMQ, or a child or the parent in a flow. `duplicate`: another
- * job has its deduplication id now.
+ * What a job belongs to:
+ * - `scheduler`: it is the next run of a BullMQ job scheduler
+ * - `parent`: it has a parent in a flow
+ * - `children`: it has children in a flow
+ * - `duplicate`: another job has its deduplication id now
  */
 export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate';
 
 interface JobStepsParts {
   redis: Redis;
   keys: EngineKeys;
-  /** Which failed jobs are kept; cancelled ones are among them. */
+  /** Which failed jobs are kept, including cancelled ones. */
   kept: KeepJobs;
 }
 
-/** One step: the script that decides, and what BullMQ does then. */
+/** One step: the script that decides, and the commands of BullMQ that follow. */
 interface Step {
   script: StepScript;
   keys: readonly string[];
@@ -49,7 +52,7 @@ interface Step {
   move?(backend: StepBackend, job: StepJob): StepCommand[];
 }
 
-/** A step with those who wait for it. */
+/** A step, and the promise of its caller. */
 interface Call {
   place: JobPlace;
   at: number;
@@ -58,10 +61,13 @@ interface Call {
   reject(error: unknown): void;
 }
 
-/** Jobs of one transaction: Redis does nothing else meanwhile, and a transaction of its own for each costs this process more. */
+/**
+ * Maximum number of jobs per transaction. Redis does nothing else during a transaction, but a
+ * transaction per job would cost this process more.
+ */
 const shared = 20;
 
-/** A connection or transaction of ioredis, of which BullMQ's types show a part. */
+/** A connection or transaction of ioredis. BullMQ's types declare only part of it. */
 type Target = Pick<Redis, 'hmget' | 'set'> & { runCommand(name: string, args: unknown[]): unknown };
 
 /** One command of a step. */
@@ -70,14 +76,15 @@ type Send = (target: Target) => unknown;
 /** A step that was sent. */
 interface Sent {
   call: Call;
-  /** The connection. */
+  /** The connection that sends commands again. */
   target: Target;
   commands: readonly Send[];
 }
 
 /**
- * Commands to single jobs. Each is one transaction: a script of ours, which decides, and the step of BullMQ that moves the job.
- * Calls in the same turn of the event loop share transactions and a round trip.
+ * Runs commands on single jobs. Each is part of one transaction: our script, which decides, and
+ * BullMQ's step, which moves the job. Calls in the same turn of the event loop share transactions
+ * and a round trip.
  */
 export class JobSteps {
   readonly #redis: Redis;
@@ -100,7 +107,10 @@ export class JobSteps {
     for (const [name, script] of Object.entries(stepScripts)) redis.defineCommand(commandOf(name as StepScript), script);
   }
 
-  /** Cancels a job that waits, or notes that a running one is to be cancelled. `by`: who asks, as text. */
+  /**
+   * Cancels a waiting job, or requests that a running job is cancelled. `by`: who cancels it, as
+   * text.
+   */
   cancel(place: JobPlace, at: number, by: string): Promise<StepAnswer> {
     const { cancelling, changes } = this.#keys;
     return this.#step(place, at, {
@@ -111,7 +121,9 @@ export class JobSteps {
     });
   }
 
-  /** Sends a failed job back to wait as a new series of attempts, after `delay` milliseconds. */
+  /**
+   * Makes a failed job wait for a new series of attempts, which begins after `delay` milliseconds.
+   */
   retry(place: JobPlace, at: number, delay: number): Promise<StepAnswer> {
     const { cancelling, changes } = this.#keys;
     return this.#step(place, at, {
@@ -143,17 +155,17 @@ export class JobSteps {
     });
   }
 
-  /** Notes the id of the rerun of a job. */
+  /** Stores the id of a job's rerun. */
   noteRerun(place: JobPlace, at: number, rerunId: string): Promise<StepAnswer> {
     return this.#step(place, at, { script: 'rerun', keys: [this.#keys.changes], args: [rerunId, memberOf(place), keptEntries] });
   }
 
-  /** Says in what state a job is, and what it belongs to. */
+  /** Returns the state of a job, and what it belongs to. */
   look(place: JobPlace): Promise<StepAnswer> {
     return this.#step(place, 0, { script: 'look', keys: [this.#keys.changes], args: [] });
   }
 
-  /** Forgets that a job is to be cancelled, if it has ended. */
+  /** Removes the request to cancel a job, if the job has ended. */
   forgetCancel(place: JobPlace): Promise<StepAnswer> {
     return this.#step(place, 0, { script: 'forget', keys: [this.#keys.cancelling], args: [memberOf(place)] });
   }
@@ -214,13 +226,15 @@ export class JobSteps {
         (target) =>
           backend.execCommand(target as never, name, own),
     );
-    // A job that is removed is read before it.
+    // A job must be read before it is removed.
     return script === 'remove' ? [read, lock, decide, ...sent] : [decide, ...sent, read];
   }
 
   /**
-   * The answers to the commands of a step. If Redis has forgotten a script, that command and those after it are sent again, one by
-   * one: alone, a command brings the text of its script. A removal begins again, because its lock may be released already.
+   * Returns the answers to the commands of a step. If Redis no longer has a script, that command
+   * and those after it are sent again one by one, because ioredis sends the text of a missing
+   * script only outside of a transaction. A removal starts again from its first command, because
+   * its lock may already be released.
    */
   async #complete({ call, target, commands }: Sent, answers: readonly [Error | null, unknown][]): Promise<unknown[]> {
     const failed = answers.find(([error]) => error !== null && !isForgotten(error))?.[0];
@@ -243,12 +257,15 @@ export class JobSteps {
   }
 }
 
-/** Whether Redis has no script of that hash: its scripts were flushed, or it has dropped the ones that were used least. */
+/**
+ * Whether Redis no longer has a script: its scripts were flushed, or it dropped those that were
+ * used least.
+ */
 function isForgotten(error: Error | null): boolean {
   return error?.message.startsWith('NOSCRIPT') === true;
 }
 
-/** What became of a step, by the answers to its commands. */
+/** Returns the result of a step from the answers to its commands. */
 function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonly unknown[]): StepAnswer {
   const isRemoval = script === 'remove';
   const decided = isRemoval ? 2 : 0;
@@ -260,7 +277,10 @@ function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonl
   return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, row), bond: bond || undefined };
 }
 
-/** How a script answers: the state forbids the command, BullMQ's step follows, or the process that runs the job does the rest. */
+/**
+ * What a script answers: the state forbids the command, BullMQ's step follows, or the process that
+ * runs the job does the rest.
+ */
 const verdicts = { refused: 0, taken: 1, asked: 2 };
 
 /** The name of a script as a command of ioredis. */

@@ -13,8 +13,9 @@ interface QueuePausesParts {
 }
 
 /**
- * Pauses of queues as users know them. Such a label may stand for several queues of BullMQ, which are paused one by one. Who
- * paused it, and why, is in a hash; `QueueCatalog` looks there before a queue joins the label.
+ * Pauses queues by the label that users know. A label may stand for several BullMQ queues, which
+ * are paused one by one. A hash stores who paused a label and why. `QueueCatalog` reads that hash
+ * before a queue joins the label.
  */
 export class QueuePauses {
   readonly #parts: QueuePausesParts;
@@ -25,7 +26,8 @@ export class QueuePauses {
 
   async pause(label: string, { actor, reason }: CommandBy): Promise<void> {
     const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
-    // Noted first: a queue that joins the label meanwhile is either in the list that is read next, or finds the note.
+    // The hash is written first: a queue that joins the label at the same time is either in the
+    // list that is read next, or finds the entry in the hash.
     await this.#parts.redis.hset(this.#parts.keys.pauses, label, JSON.stringify(pause));
     await this.#setAll(label, true);
   }
@@ -41,7 +43,7 @@ export class QueuePauses {
     await Promise.all(catalog.ofLabel(label).map(({ queue }) => steps.setPaused(queue, isPaused)));
   }
 
-  /** All queues that there are, and those that are paused before there is one. */
+  /** Returns all queues, and the labels that were paused before they had a queue. */
   async states(): Promise<QueueState[]> {
     const { redis, keys, catalog } = this.#parts;
     await catalog.refresh();

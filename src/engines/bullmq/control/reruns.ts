@@ -9,13 +9,13 @@ import type { Ask } from '../redis-calls.js';
 import { notesOfJob, type TaskJob, taskPriority } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
 
-/** Tasks that are read and stored in one go. */
+/** Maximum number of tasks that are read and stored per step. */
 const stepSize = 200;
 
 interface RerunsParts {
   steps: JobSteps;
   jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
-  /** JSON text of the arguments of a job. */
+  /** Returns the arguments of a job as JSON text. */
   argumentsOf(place: JobPlace): Promise<string | null>;
   ask: Ask;
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
@@ -28,7 +28,7 @@ interface Rerun {
   task: NewTask;
 }
 
-/** Makes new tasks of ended ones. */
+/** Creates new tasks that repeat ended ones. */
 export class Reruns {
   readonly #parts: RerunsParts;
 
@@ -48,7 +48,8 @@ export class Reruns {
       } catch (error) {
         throw results.length > 0 ? partlyDone(error) : error;
       }
-      // The new tasks are stored, so a failure to link them from the old ones must not make a caller repeat the command.
+      // The new tasks are already stored. If Redis fails before the old tasks are linked to them,
+      // the command still succeeds, so that the caller does not repeat it.
       const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.createdAt, task.id))));
       await linked.catch(unlessUnavailable);
       results.push(...prepared.map((each) => ('place' in each ? resultOf(each) : each)));
@@ -80,7 +81,10 @@ function resultOf({ id, task }: Rerun): CommandResult {
   return { id, ok: true, task: pendingSummary(task) };
 }
 
-/** A new task as the one of a job was. Its deadline is as far away as that of the job was. */
+/**
+ * Returns a new task like that of a job. Its deadline leaves as much time as the deadline of the
+ * job did.
+ */
 function copyOf(job: TaskJob, { label, concurrency }: CatalogEntry, args: string): NewTask {
   const { json } = job;
   const { attempts = 1, delay = 0, backoff } = json.opts ?? {};

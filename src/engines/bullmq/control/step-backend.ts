@@ -15,20 +15,21 @@ export interface StepCommand {
   args: unknown[];
 }
 
-/** What is written as the error of a cancelled job, for other programs. */
+/** The error of a cancelled job, for other programs. */
 const reason = 'the task was cancelled';
 
-/** BullMQ's scripts for one queue, with what they need to move a job. */
+/** Builds the calls of BullMQ's scripts that move the jobs of one queue. */
 export class StepBackend extends RedisQueueBackend {
-  /** Ends a job under our lock as failed. */
+  /** Ends a job that we have locked as failed. */
   fail({ jobId, token, at }: StepJob, kept: KeepJobs): StepCommand[] {
-    // BullMQ tells by an event that a job has used up its attempts, which a cancelled one has not.
+    // BullMQ sends an event if a job has used up its attempts. A cancelled job has not, so its
+    // limit is set to the highest number.
     const ended = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
     const args = this.moveToFinishedArgs(ended, reason, 'failedReason', kept, 'failed', token, at, false);
     return [{ name: 'moveToFinished', args }];
   }
 
-  /** Sends a job under our lock back to wait, for some milliseconds or until its turn. */
+  /** Makes a job that we have locked wait again, for `delay` milliseconds or until its turn. */
   sendBack({ jobId, token, at }: StepJob, delay: number): StepCommand[] {
     if (delay === 0) return [{ name: 'retryJob', args: this.retryJobArgs(jobId, false, token) }];
     return [{ name: 'moveToDelayed', args: this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true }) }];

@@ -1,13 +1,17 @@
 /*
- * Scripts that come before a step of BullMQ in the same transaction. Each decides whether the state of the job allows the
- * command, and writes what BullMQ has no place for. It answers `{0, state}` if the state forbids the command, `{0, state, bond}`
- * if the job belongs to something that would break, `{1, state before}` if BullMQ's step is to follow, and `{2, state}` if the
- * process that runs the job does the rest.
+ * Scripts that run before a step of BullMQ in the same transaction. Each decides whether the state
+ * of the job allows the command, and writes the data that BullMQ has no place for. It answers one
+ * of these:
+ * - `{0, state}` if the state forbids the command
+ * - `{0, state, bond}` if the job belongs to something that would break
+ * - `{1, state before}` if BullMQ's step must follow
+ * - `{2, state}` if the process that runs the job does the rest
  *
- * BullMQ moves a job to an end, or back to the waiting ones, only if the job is active and locked by the process that asks.
- * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under a lock of ours, until
- * BullMQ's own step moves it on in the same transaction. If the script refuses, the job has no such lock, and BullMQ's step
- * does nothing. These lines are the only ones that write keys of BullMQ. They were written for BullMQ 6.7.
+ * BullMQ ends a job, or makes it wait again, only if the job is active and locked by the caller.
+ * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under
+ * our lock, until BullMQ's own step moves it on in the same transaction. If the script refuses, the
+ * job does not have our lock, and BullMQ's step does nothing. These lines are the only ones that
+ * write keys of BullMQ. They were written for BullMQ 6.7.
  */
 
 /** ARGV[1] is BullMQ's prefix of the queue, ARGV[2] the id of the job. */
@@ -26,7 +30,7 @@ local function note(stream, kept, state, member)
   redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', state, member)
 end
 local state = stateOf()
--- What a job belongs to that would break without it: the next run of a job scheduler, or a flow.
+-- What would break without a job: the job scheduler whose next run it is, or its flow.
 local function bondOf()
   local scheduler, parent = unpack(redis.call('HMGET', job, 'rjk', 'parentKey'))
   local nextAt = scheduler and redis.call('ZSCORE', prefix .. 'repeat', scheduler)
@@ -45,7 +49,7 @@ local function isReplaced()
 end
 `;
 
-/** Makes the job active under a lock, which ends by itself should BullMQ's step never come. */
+/** Makes the job active under a lock. The lock expires if BullMQ's step never runs. */
 const take = `
 local function take(token)
   redis.call('RPUSH', prefix .. 'active', id)
@@ -57,8 +61,9 @@ end
 `;
 
 /**
- * KEYS: the set of cancelled jobs, the hash of those to be cancelled, the stream of changes.
- * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, who cancels, entries that the stream keeps.
+ * KEYS: the set of cancelled jobs, the hash of jobs to cancel, the stream of changes.
+ * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, who cancels it,
+ * the number of entries that the stream keeps.
  */
 const cancel = `${common}${take}
 local token, at, member, by, kept = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
@@ -90,9 +95,10 @@ return {1, state}
 `;
 
 /**
- * KEYS: the sets of cancelled and of interrupted jobs, the hash of those to be cancelled, the stream of changes.
- * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, milliseconds that it waits, entries that the
- * stream keeps.
+ * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the stream of
+ * changes.
+ * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, the delay in
+ * milliseconds, the number of entries that the stream keeps.
  */
 const retry = `${common}${take}
 local token, at, member, delay, kept = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
@@ -126,23 +132,28 @@ return {1, state}
 `;
 
 /**
- * KEYS: the stream of changes. ARGV: prefix, id, time, name of the job in the stream, entries that the stream keeps.
+ * KEYS: the stream of changes. ARGV: prefix, id, time, the name of the job in the stream, the
+ * number of entries that the stream keeps.
  */
 const run = `${common}
 local at, member, kept = ARGV[3], ARGV[4], ARGV[5]
 if state ~= 'delayed' then return {0, state} end
--- A job that was put back because no handler was there has been due since before.
+-- A job that was returned because its worker had no handler for it is already due, so its time
+-- stays.
 if (tonumber(redis.call('HGET', job, 'tfb')) or 0) == 0 then redis.call('HSET', job, 'tfw', at) end
 note(KEYS[1], kept, 'waiting', member)
 return {1, state}
 `;
 
 /**
- * BullMQ removes a job in any state unless it is locked. A lock of ours is taken before the script, which releases it if the job
- * has ended, so that nothing is removed if the script fails. It is released again after BullMQ's step.
+ * BullMQ removes a job in any state unless it is locked. Our lock is therefore taken before this
+ * script, which releases it only if the job has ended. If the script fails, nothing is removed. The
+ * lock is released again after BullMQ's step.
  *
- * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to be cancelled, the stream of changes.
- * ARGV: prefix, id, token, name of the job in the hash and the stream, entries that the stream keeps.
+ * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the stream of
+ * changes.
+ * ARGV: prefix, id, token, the name of the job in the hash and the stream, the number of entries
+ * that the stream keeps.
  */
 const remove = `${common}
 local token, member, kept = ARGV[3], ARGV[4], ARGV[5]
@@ -157,9 +168,10 @@ return {1, state}
 `;
 
 /**
- * Notes the id of the rerun of a job, if the job is still there.
+ * Stores the id of a job's rerun, if the job still exists.
  *
- * KEYS: the stream of changes. ARGV: prefix, id, id of the rerun, name of the job in the stream, entries that the stream keeps.
+ * KEYS: the stream of changes. ARGV: prefix, id, id of the rerun, the name of the job in the
+ * stream, the number of entries that the stream keeps.
  */
 const rerun = `${common}
 if state == 'gone' then return {0, state} end
@@ -168,7 +180,10 @@ note(KEYS[1], ARGV[5], 'changed', ARGV[4])
 return {1, state}
 `;
 
-/** Returns the state of a job and what it belongs to, and changes nothing. KEYS: any key of this engine, because Redis Cluster needs one. ARGV: prefix, id. */
+/**
+ * Returns the state of a job and what it belongs to, and changes nothing. KEYS: any key of this
+ * engine, because Redis Cluster needs one. ARGV: prefix, id.
+ */
 const look = `${common}
 local bond = bondOf()
 if bond == '' and state == 'failed' and isReplaced() then bond = 'duplicate' end
@@ -176,9 +191,9 @@ return {0, state, bond}
 `;
 
 /**
- * Forgets that a job is to be cancelled, if it has ended or is gone.
+ * Removes the request to cancel a job, if the job has ended or no longer exists.
  *
- * KEYS: the hash of jobs to be cancelled. ARGV: prefix, id, the name of the job in the hash.
+ * KEYS: the hash of jobs to cancel. ARGV: prefix, id, the name of the job in the hash.
  */
 const forget = `${common}
 if state ~= 'completed' and state ~= 'failed' and state ~= 'gone' then return {0, state} end
@@ -186,7 +201,7 @@ redis.call('HDEL', KEYS[1], ARGV[3])
 return {1, state}
 `;
 
-/** The scripts as ioredis takes them, with how many keys each has. */
+/** The scripts in the form that ioredis expects, each with its number of keys. */
 export const stepScripts = {
   cancel: { numberOfKeys: 3, lua: cancel },
   retry: { numberOfKeys: 4, lua: retry },

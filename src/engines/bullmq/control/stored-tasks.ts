@@ -6,13 +6,16 @@ import type { CatalogEntry } from '../queue-catalog.js';
 import { type CountSource, readCounts, send } from '../read/counts.js';
 import { waitingSets } from '../read/source.js';
 
-/** How the first jobs that wait are read: new ones are at the head of BullMQ's list. */
+/** The commands that read the first waiting jobs. BullMQ adds new jobs at the head of its list. */
 const waiting = waitingSets.map(({ type, isList }) => [isList ? 'lrange' : 'zrange', type] as const);
 const markers: readonly Marker[] = ['cancelled', 'interrupted'];
-/** Failed jobs that are read in one go to leave those with a marker out. */
+/** Failed jobs per page when those with a marker are filtered out. */
 const pageSize = 1000;
 
-/** Tasks by queue and state, which BullMQ keeps in sets: all of them, beyond what any process has read. */
+/**
+ * Finds tasks by queue and state in BullMQ's sets: all tasks, including those that no process has
+ * read.
+ */
 export class StoredTasks {
   readonly #source: CountSource;
 
@@ -21,8 +24,9 @@ export class StoredTasks {
   }
 
   /**
-   * The tasks that a filter finds, and how many there are. If there are more than `limit`, these are the ones that BullMQ would
-   * run first, or that ended first. Nothing if the filter has other conditions than queue and state.
+   * Returns the ids of the tasks that match a filter, and their number. If there are more than
+   * `limit`, these are the tasks that BullMQ would run first, or that ended first. Returns
+   * undefined if the filter has other conditions than queue and state.
    */
   async oldest(filter: TaskFilter, limit: number): Promise<{ ids: string[]; count: number } | undefined> {
     if (!isStored(filter)) return undefined;
@@ -30,7 +34,7 @@ export class StoredTasks {
     await this.#source.catalog.refresh();
     const entries = this.#source.catalog.all().filter(({ label }) => queue === undefined || label === queue);
     const found = (await Promise.all(entries.map((entry) => this.#idsOf(entry, status, limit)))).flat();
-    // Ids of this package begin with the time; jobs of other programs come after them.
+    // Ids of this package begin with the time. Ids of other programs come after them.
     const ids = [...new Set(found)].sort();
     if (ids.length <= limit) return { ids, count: ids.length };
     const counts = await readCounts(this.#source, entries);
@@ -38,7 +42,10 @@ export class StoredTasks {
     return { ids: ids.slice(0, limit), count: Math.max(count, limit) };
   }
 
-  /** Ids of a queue in some states, of each one more than `limit` at most. */
+  /**
+   * Returns the task ids of a queue in some states. It reads one more than `limit` per set, which
+   * shows whether there are more.
+   */
   async #idsOf({ queue }: CatalogEntry, statuses: readonly TaskStatus[], limit: number): Promise<string[]> {
     const ofStatus = {
       pending: () => this.#read(queue, waiting, limit),
@@ -62,7 +69,7 @@ export class StoredTasks {
     return (answers as string[][]).flat();
   }
 
-  /** Failed jobs without a marker, the first that failed first. */
+  /** Returns failed jobs without a marker, oldest first. */
   async #failed(queue: string, limit: number): Promise<string[]> {
     const { redis, keys } = this.#source;
     const failed: string[] = [];
@@ -78,7 +85,10 @@ export class StoredTasks {
     return failed;
   }
 
-  /** Jobs with a marker. BullMQ tells nothing when it removes old jobs, so markers before the oldest failed job are of none. */
+  /**
+   * Returns jobs with a marker. BullMQ sends no event when it removes old jobs, so a marker that is
+   * older than the oldest failed job has no job.
+   */
   async #marked(queue: string, marker: Marker, limit: number): Promise<string[]> {
     const { redis, keys } = this.#source;
     const [, oldest] = await redis.zrange(keys.ofQueue(queue, 'failed'), '0', '0', 'WITHSCORES');
@@ -87,7 +97,7 @@ export class StoredTasks {
   }
 }
 
-/** Whether BullMQ's sets tell which tasks a filter finds. */
+/** Whether BullMQ's sets alone show which tasks match a filter. */
 function isStored({ name, tags = [], fingerprint, schedule, text, from, to }: TaskFilter): boolean {
   return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && tags.length === 0;
 }

@@ -16,29 +16,32 @@ import type { StoredTasks } from './stored-tasks.js';
 interface TaskCommandsParts {
   steps: JobSteps;
   reruns: Reruns;
-  /** Where the jobs of some tasks are. */
+  /** Finds the jobs of some tasks. */
   jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
-  /** For filters that only the read model knows. */
+  /** For filters that BullMQ's sets cannot answer. */
   reader: ReadModel;
-  /** For filters that BullMQ's sets know. */
+  /** For filters that BullMQ's sets can answer. */
   stored: StoredTasks;
   ask: Ask;
   observer(): TransitionObserver | undefined;
   /** Called for each task that a command ended. */
   ended(task: EndedTask): void;
-  /** Called with running jobs that are to be cancelled, by their names; this process may run some of them. */
+  /** Called with the names of running jobs to cancel. This process may run some of them. */
   cancelling(members: ReadonlySet<string>): void;
 }
 
-/** Milliseconds that a command waits until the read model has read what it can hold. */
+/** Maximum milliseconds that a command waits for the read model to be filled. */
 const longestFill = 10_000;
-/** Tasks that are read in one go. */
+/** Maximum number of tasks that are read per step. */
 const readAtOnce = 200;
 
-/** One command as it is done to each job. */
+/** A command in the form that is applied to each job. */
 interface JobCommand {
   act(place: JobPlace, n: number): Promise<StepAnswer>;
-  /** The state of a job afterwards; for a job that waits, any state that stands for `pending`. */
+  /**
+   * Returns the state of a job after the command. For a waiting job, that is any state that stands
+   * for `pending`.
+   */
   after(before: JobState): JobState;
 }
 
@@ -62,7 +65,7 @@ function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {
   return { id, ok: false, code: 'TASK_STATE_CONFLICT', status, ...(bond && { detail: bonds[bond] }) };
 }
 
-/** Commands to tasks, by id or by filter. */
+/** Runs commands on tasks, by id or by filter. */
 export class TaskCommands {
   readonly #parts: TaskCommandsParts;
 
@@ -82,7 +85,7 @@ export class TaskCommands {
     return {
       oldest: (filter, limit) => ask(() => stored.oldest(filter, limit)),
       find: async (query) => {
-        // Only before the first page: what comes after it is a matter of moments.
+        // It waits only before the first page, because the next pages follow within moments.
         if (query.after === undefined) await Promise.race([reader.filled(), wait(longestFill, undefined, { ref: false })]);
         return ask(() => reader.find(query));
       },
@@ -110,13 +113,13 @@ export class TaskCommands {
     }
   }
 
-  /** A job that waits for its turn alone is due already. */
+  /** Ends the delay of a job. A job that waits only for its turn is already due. */
   async #runNow(place: JobPlace, at: number): Promise<StepAnswer> {
     const answer = await this.#parts.steps.run(place, at);
     return answer.state === 'waiting' || answer.state === 'prioritized' ? { ...answer, done: true } : answer;
   }
 
-  /** Does the command to a few jobs, in two round trips. */
+  /** Applies a command to a few jobs, in two round trips. */
   async #act(command: JobCommand, ids: readonly string[], sending: () => void): Promise<CommandResult[]> {
     const at = Date.now();
     const found = await this.#parts.jobsOf(ids);
@@ -164,7 +167,7 @@ export class TaskCommands {
 
   #tell(results: readonly CommandResult[]): void {
     const observer = this.#parts.observer();
-    // A running task that is to be cancelled has made no transition yet.
+    // A running task that is being cancelled has not changed its state yet.
     for (const result of results)
       if (result.ok && result.task.status !== 'running' && observer?.wants(result.task.status)) observer.tell(result.task);
   }

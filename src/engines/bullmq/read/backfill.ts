@@ -5,23 +5,29 @@ import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from '.
 import type { Window } from './window.js';
 import type { WindowFeed, WindowLimits } from './window-feed.js';
 
-/** Jobs of each set that are read before the first answer, of all queues about, and of each at least; then those of one step. */
+/**
+ * Jobs per set in the first read: `first` divided by the number of queues, but at least `least` and
+ * at most `most`. Then jobs per step.
+ */
 const chunk = { first: 1200, least: 20, most: 100, step: 250 };
-/** Running jobs of a queue that are read: as many as there are slots. */
+/** Maximum number of running jobs that are read per queue. */
 const mostRunning = 10_000;
 
-/** A set or list of BullMQ, and how far it is read. */
+/** A set or list of BullMQ, and how far it has been read. */
 interface Cursor {
   readonly queue: string;
   readonly type: string;
   readonly state: JobState;
   readonly isList: boolean;
   readonly group: Group;
-  /** Jobs that are passed, of all or of those that ended at `score`. */
+  /**
+   * How many jobs to skip: from the start, or of the ended jobs, from the first that ended at
+   * `score`.
+   */
   offset: number;
   /** When the last job that was read ended. */
   score: number;
-  /** Jobs that may still be read. */
+  /** How many more jobs may be read. */
   left: number;
   done: boolean;
 }
@@ -42,8 +48,8 @@ interface BackfillParts {
 }
 
 /**
- * Fills a window with what is in Redis when it is opened: first some of each set, so that the first page can be shown, then the
- * rest in steps with pauses between them. What ended last comes first.
+ * Fills a new window from Redis. It first reads some jobs of each set, so that the first page can
+ * be shown, then the rest in steps with pauses between them. Ended jobs are read newest first.
  */
 export class Backfill {
   readonly #parts: BackfillParts;
@@ -59,7 +65,7 @@ export class Backfill {
     this.#closed = true;
   }
 
-  /** Reads the first jobs of queues that were not read yet. */
+  /** Reads the first jobs of queues that have not been read yet. */
   async begin(queues: readonly string[]): Promise<void> {
     const fresh = queues.filter((queue) => !this.#queues.has(queue));
     if (fresh.length === 0) return;
@@ -71,7 +77,7 @@ export class Backfill {
     for (const queue of fresh) this.#queues.add(queue);
   }
 
-  /** Makes `rest` read the ended jobs of a queue again, from the newest one on, because some are missing. */
+  /** Makes `rest` read the ended jobs of a queue again, newest first, because some are missing. */
   again(queue: string, group: 'completed' | 'failed'): void {
     for (const cursor of this.#cursors) if (cursor.queue === queue && cursor.group === group) Object.assign(cursor, this.#start());
   }
@@ -81,29 +87,35 @@ export class Backfill {
     return { offset: 0, score: Number.POSITIVE_INFINITY, left: history, done: false };
   }
 
-  /** Whether there is more to read that the window can hold. */
+  /** Whether there are more jobs to read that fit into the window. */
   get hasMore(): boolean {
     return !this.#closed && this.#next() !== undefined;
   }
 
-  /** Reads the rest, as much as the window may hold. */
+  /** Reads the rest, as far as it fits into the window. */
   async rest(): Promise<void> {
     for (let cursor = this.#next(); cursor && !this.#closed; cursor = this.#next()) {
       const one = cursor;
       const began = performance.now();
       await this.#parts.feed.inTurn(() => this.#read([one], chunk.step));
-      // Half of the time is left to everything else in the process.
+      // The pause is as long as the step, so half of the time is left for the rest of the process.
       await wait(performance.now() - began, undefined, { ref: false });
     }
   }
 
-  /** The set to go on with: what has not ended, then what ended last. */
+  /**
+   * Returns the set to read next: a set of waiting or running jobs, or else the set of ended jobs
+   * that was read least far back.
+   */
   #next(): Cursor | undefined {
     const left = this.#cursors.filter((cursor) => !cursor.done && this.#hasRoom(cursor));
     return left.find(({ group }) => group === 'pending' || group === 'running') ?? left.sort((a, b) => b.score - a.score)[0];
   }
 
-  /** A full window has room for what ended after its oldest task. */
+  /**
+   * Whether there is room for more jobs of a set. A full window still takes ended jobs if their
+   * group is the smaller one, or if they ended after the oldest task of their group.
+   */
   #hasRoom({ group, score, left }: Cursor): boolean {
     const { window, limits } = this.#parts;
     if (group === 'running') return true;
@@ -127,7 +139,8 @@ export class Backfill {
         if (isEnded(cursor)) cursor.left -= ids.length;
         return wanted.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
       });
-      // First, because the window may leave some of them out again.
+      // This comes before `fill`, because `fill` may make the window leave out some of the jobs
+      // again.
       const all = [...new Set([...this.#cursors, ...cursors])];
       for (const { queue, group, score } of cursors) {
         const isWhole = all.every((each) => each.done || each.queue !== queue || each.group !== group);
@@ -155,12 +168,15 @@ function isEnded({ group }: Cursor): boolean {
   return group === 'completed' || group === 'failed';
 }
 
-/** How many jobs are asked for: one more than may be read, which tells whether there are more, and what the window has. */
+/**
+ * Returns how many jobs to request. For ended jobs, one extra job is requested: it shows whether
+ * there are more, and since when the window has all ended jobs.
+ */
 function sizeOf(cursor: Cursor, size: number): number {
   return isEnded(cursor) ? Math.min(size, cursor.left + 1) : size;
 }
 
-/** The ids that a command answered. Moves the cursor behind them. */
+/** Returns the ids in an answer, and moves the cursor past them. */
 function idsOf(cursor: Cursor, answer: unknown): string[] {
   const values = answer as string[];
   if (!isEnded(cursor)) {

@@ -5,7 +5,7 @@ import type { EngineKeys, Marker } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import { waitingSets } from './source.js';
 
-/** Where what BullMQ knows of all queues is read. */
+/** What is needed to read BullMQ's counts of all queues. */
 export interface CountSource {
   redis: Redis;
   keys: EngineKeys;
@@ -15,12 +15,12 @@ export interface CountSource {
 const markers: readonly Marker[] = ['cancelled', 'interrupted'];
 
 /**
- * Milliseconds for which a marker stays whose job seems to be gone: clocks of processes differ a little, and a job may have
- * been added to the failed ones between two commands.
+ * Milliseconds for which the marker of a missing job is kept. The clocks of processes differ
+ * slightly, and the job may have been added to the failed set between two commands.
  */
 const markerGrace = 60_000;
 
-/** How many tasks of some queues are in each state, by BullMQ's own counts and the sets of markers. */
+/** Counts the tasks of some queues by state, from BullMQ's own counts and the sets of markers. */
 export async function readCounts(source: CountSource, entries: readonly CatalogEntry[]): Promise<Counts> {
   const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
   if (entries.length === 0) return counts;
@@ -56,7 +56,10 @@ export async function readCounts(source: CountSource, entries: readonly CatalogE
   return counts;
 }
 
-/** Counts the markers of jobs that are still there, and drops those of jobs that BullMQ has removed, of which it tells nothing. */
+/**
+ * Counts the markers of existing jobs, and drops the markers of jobs that BullMQ has removed,
+ * because BullMQ sends no event when it removes old jobs.
+ */
 async function countMarked(
   { redis, keys }: CountSource,
   marked: readonly { entry: CatalogEntry; marker: Marker; oldest: number }[],
@@ -76,10 +79,12 @@ async function countMarked(
   return marked.map(({ marker }, n) => [marker, Number(answers[2 * n + 1])]);
 }
 
-/** Of a queue that another program has paused, which says neither who did it nor when. */
+/**
+ * The pause of a queue that another program paused. BullMQ stores neither who paused it nor when.
+ */
 const unknownPause: Pause = { by: '', at: new Date(0).toISOString(), reason: null };
 
-/** The small numbers that the stream sends, which no process must keep anything for. */
+/** Reads the stats snapshot that the change stream sends. It needs no state in the process. */
 export async function readPulse(source: CountSource, queues: readonly QueueState[]): Promise<Pulse> {
   const { redis, keys, catalog } = source;
   const entries = catalog.all();
@@ -101,7 +106,7 @@ export async function readPulse(source: CountSource, queues: readonly QueueState
   };
 }
 
-/** Sends commands in one go. @throws the first error that Redis answers. */
+/** Sends commands in one pipeline. @throws the first error that Redis answers. */
 export async function send(redis: Redis, commands: readonly (readonly (string | number)[])[]): Promise<unknown[]> {
   if (commands.length === 0) return [];
   const answers = await redis.pipeline(commands.map((command) => [...command])).exec();

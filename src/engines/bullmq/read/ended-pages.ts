@@ -19,24 +19,33 @@ interface EndedParts extends Naming {
   feed: WindowFeed;
 }
 
-/** A place in the sets: when a job ended, and the job. Redis sorts jobs of the same time by their ids. */
+/**
+ * A position in the sets: the end time of a job, and the job. Redis sorts jobs with the same time
+ * by their ids.
+ */
 interface Place extends JobRef {
   score: number;
 }
 
 interface Candidate extends Place {
-  /** Its row, if it was found in the window. */
+  /** Its row id, if it was found in the window. */
   row?: string;
 }
 
-/** Stands for a job of which no row is known. */
+/** Stands for a job without a known row. */
 const firstId = '00000000-0000-7000-8000-000000000000';
-/** Stands for the queue of a job whose id is unique over all queues. */
+/** Stands for the queue of a job whose id is unique across all queues. */
 const anyQueue = '\uffff';
-/** How often one page reads on because jobs were passed over, and how often a set is read on within one millisecond. */
+/**
+ * Limits per page: the steps, which repeat if jobs were passed over, and the reads of one set
+ * within the same millisecond.
+ */
 const most = { steps: 10, ties: 50 };
 
-/** Whether a list can be read from BullMQ's sets, however long they are: of one state that ended, by the time of the end, of any queues. */
+/**
+ * Whether a list can be read from BullMQ's sets at any length: it has one ended state, is sorted by
+ * end time, and has no other condition than the queue.
+ */
 export function isEndedList(query: TaskQuery): boolean {
   const { status, sort, name, tags = [], fingerprint, schedule, text, from, to } = query;
   const [state, ...others] = status ?? [];
@@ -45,7 +54,10 @@ export function isEndedList(query: TaskQuery): boolean {
   return isOne && sort === 'endedAt' && isPlain;
 }
 
-/** A page of tasks that ended in one state, in the order of their ends, read from the sets of all queues together. */
+/**
+ * Reads a page of tasks that ended in one state, sorted by end time, from the sets of all queues
+ * together.
+ */
 export async function endedPage(
   parts: EndedParts,
   entries: readonly CatalogEntry[],
@@ -76,7 +88,10 @@ function nextOf(place: Place | undefined): string | null {
 
 const ownForm = /^at:(-?[\d.e+-]{1,30}):([^:]+):(.+)$/s;
 
-/** The place after which a page begins. The page before may have been one of the window. */
+/**
+ * Returns the position after which a page begins. The page before it may have been read from the
+ * window.
+ */
 function placeOf(after: string, ids: RowIds): Place {
   const [, score, queue, jobId] = ownForm.exec(after) ?? [];
   if (queue !== undefined && jobId !== undefined && Number.isFinite(Number(score))) return { score: Number(score), queue, jobId };
@@ -85,7 +100,10 @@ function placeOf(after: string, ids: RowIds): Place {
   return { score: value ?? 0, ...(isOwnId(name) ? { queue: anyQueue, jobId: name } : partsOf(name)) };
 }
 
-/** The position of the window that a page of it begins after. The page before may have been read from the sets. */
+/**
+ * Converts a cursor to a position in the window. The page before it may have been read from the
+ * sets.
+ */
 export function windowPosition(after: string, ids: RowIds): string {
   const [, score, queue = '', jobId = ''] = ownForm.exec(after) ?? [];
   if (score === undefined) return after;
@@ -104,7 +122,7 @@ async function show(parts: EndedParts, candidates: readonly Candidate[], status:
   return candidates.map(({ queue, jobId }) => shown.get(ids.nameOf(queue, jobId)));
 }
 
-/** Reads the sets of several queues as one. */
+/** Reads the sets of several queues as one sorted list. */
 class SetReader {
   readonly #parts: EndedParts;
   readonly #status: TaskStatus;
@@ -118,7 +136,7 @@ class SetReader {
     this.#size = size;
   }
 
-  /** The next jobs after a place. */
+  /** Returns the next jobs after a position. */
   async next(entries: readonly CatalogEntry[], after: Place | undefined): Promise<Candidate[]> {
     const found: Candidate[] = entries.flatMap(({ queue }) => this.#kept(queue, after));
     let left = entries.map(({ queue }) => ({ queue, offset: 0, n: 0 }));
@@ -126,7 +144,8 @@ class SetReader {
       const answers = await this.#parts.source.send(left.map((set) => this.#command(set, after)));
       left = left.flatMap(({ queue, offset, n }, index) => {
         const all = placesOf(queue, answers[index] as string[]);
-        // Jobs that ended in the same millisecond as the last one of the page before may be on that page.
+        // Jobs that ended in the same millisecond as the last job of the page before may be on that
+        // page.
         const beyond = all.filter((place) => !after || this.#compare(after, place) < 0);
         found.push(...beyond);
         const isEnough = all.length < this.#size || n + beyond.length >= this.#size;
@@ -136,7 +155,7 @@ class SetReader {
     return found.sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
   }
 
-  /** Jobs of a queue that the window has, if it has jobs that BullMQ has removed. */
+  /** Returns jobs of a queue from the window, if the window keeps jobs that BullMQ has removed. */
   #kept(queue: string, after: Place | undefined): Candidate[] {
     const { window, rules } = this.#parts;
     if (!rules.keepsEnded) return [];
@@ -147,7 +166,7 @@ class SetReader {
       .filter((place) => !after || this.#compare(after, place) < 0);
   }
 
-  /** Since when tasks ended that are read from the window. */
+  /** Returns the end time after which tasks are read from the window. */
   #wholeAfter(queue: string): number {
     const group = groupOf(this.#status);
     if (!this.#parts.rules.keepsEnded || (group !== 'completed' && group !== 'failed')) return Number.POSITIVE_INFINITY;

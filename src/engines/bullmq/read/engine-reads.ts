@@ -14,7 +14,7 @@ import { readWaits } from './waits.js';
 
 interface EngineReadsParts {
   ask: Ask;
-  /** Where what is not in the window is read. */
+  /** Where jobs and counts outside the window are read. */
   source: CountSource;
   window: ReadModel;
   queues: Queues;
@@ -24,7 +24,7 @@ interface EngineReadsParts {
   workers(): Promise<Worker[]>;
 }
 
-/** Answers what users ask of a single task, and what they ask of all tasks together. */
+/** Answers queries about one task, and aggregates over all tasks. */
 export class EngineReads {
   readonly #parts: EngineReadsParts;
 

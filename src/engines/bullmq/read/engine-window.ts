@@ -13,7 +13,7 @@ interface EngineWindowParts extends CountSource {
   limits?: WindowLimits;
 }
 
-/** The sizes of a window unless something else is said. */
+/** The default limits of a window. */
 export const usualLimits: WindowLimits = { ended: 100_000, pending: 20_000 };
 /** Milliseconds that answers wait for the window to be filled. */
 const fillTimes = { first: 400, list: 10_000 };

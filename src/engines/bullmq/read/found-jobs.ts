@@ -8,10 +8,10 @@ interface FindParts extends Naming {
   keys: KeyNames;
 }
 
-/** Commands of one pipeline. */
+/** The approximate number of commands per pipeline. */
 const stepSize = 2000;
 
-/** Reads tasks of some ids that are not in the window, those that there are. */
+/** Reads tasks that are not in the window by their ids. Ids without a job are left out. */
 export async function readByIds(parts: FindParts, ids: readonly string[]): Promise<TaskSummary[]> {
   const { source, keys, catalog } = parts;
   const tasks: TaskSummary[] = [];

@@ -1,16 +1,19 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import { stateCode } from '../../embedded/rows.js';
 
-/** Which tasks of a queue are counted together: those that BullMQ keeps in the same set, or lets wait. */
+/**
+ * The groups in which the tasks of a queue are counted: BullMQ keeps the jobs of a group in the
+ * same set, or in the sets of waiting jobs.
+ */
 export type Group = 'pending' | 'running' | 'completed' | 'failed';
 
-/** The group of a state. */
+/** Returns the group of a state. */
 export function groupOf(status: TaskStatus): Group {
   if (status === 'pending' || status === 'running') return status;
   return status === 'success' ? 'completed' : 'failed';
 }
 
-/** States of a group, as they are stored. */
+/** The stored state codes of each group. */
 export const codes: Record<Group, readonly number[]> = {
   pending: [stateCode.pending],
   running: [stateCode.running],

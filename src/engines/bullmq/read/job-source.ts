@@ -14,24 +14,33 @@ import {
 } from './source.js';
 import { jobOfHash } from './stored-jobs.js';
 
-/** Fields of a job's hash that a list shows. `data` and `returnvalue`, which may be large, are not among them. */
+/**
+ * The fields of a job's hash that lists show. `data` and `returnvalue` are not among them, because
+ * they may be large.
+ */
 export const listFields: readonly string[] = [
   ...['name', 'opts', 'timestamp', 'delay', 'priority', 'processedOn', 'finishedOn', 'atm', 'failedReason', 'progress', 'rjk'],
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.marker, jobFields.error],
   ...[jobFields.cancelling, jobFields.runAt, jobFields.returned],
 ];
-/** Stands before all entries of a stream. */
+/** The position before the first entry of a stream. */
 const none = '0-0';
-/** Longest message of an error that is kept; other programs store messages of any length. */
+/**
+ * Maximum characters that are kept of an error message. Other programs store messages of any
+ * length.
+ */
 const longestMessage = 10_000;
-/** Stream entries that are read at once. */
+/** Maximum number of stream entries per read. */
 const entriesAtOnce = 500;
 
-/** The jobs of `bullmqEngine`, all on one Redis, and its change notes. Commands are sent together in one pipeline. */
+/**
+ * Reads the jobs of `bullmqEngine`, all from one Redis, and its change notes. Commands are sent
+ * together in one pipeline.
+ */
 export class EngineSource implements JobSource {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
-  /** Id of the last stream entry that was read. */
+  /** The id of the last stream entry that was read. */
   #position: string = none;
   #hasMissed = false;
 
@@ -50,14 +59,14 @@ export class EngineSource implements JobSource {
     return this.#hasMissed || (await this.#isGone(this.#position));
   }
 
-  /** Whether the stream no longer holds all that follows an entry, or is another one by now. */
+  /** Whether entries after a position were trimmed, or the stream is a different one by now. */
   async #isGone(position: string): Promise<boolean> {
     if (position === none) return false;
     const [[first], [last]] = await Promise.all([
       this.#redis.xrange(this.#keys.changes, '-', '+', 'COUNT', 1),
       this.#redis.xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1),
     ]);
-    // After a failover the stream may have lost its last entries.
+    // After a failover, the stream may have lost its last entries.
     return !first || !last || isAfter(first[0], position) || isAfter(position, last[0]);
   }
 
@@ -71,7 +80,7 @@ export class EngineSource implements JobSource {
     const entries = stream?.[0]?.[1] ?? [];
     this.#position = entries.at(-1)?.[0] ?? before;
     const more = entries.length === entriesAtOnce;
-    // A process that is so far behind may find that the stream was trimmed.
+    // A process that is this far behind may have missed entries that were trimmed.
     const missed = more && (await this.#isGone(before));
     if (missed) this.#hasMissed = true;
     return { found: answers, notes: entries.flatMap(([, fields]) => notesOfEntry(fields)), more, missed };
@@ -113,7 +122,7 @@ function readJobs(jobs: readonly UnreadJob[], answers: readonly unknown[]): Read
   return jobs.map((job, n) => ({ ...job, job: jobOfRow(job.jobId, answers[n] as (string | null)[]), dueAt: due.get(job) }));
 }
 
-/** The job of the values of those fields; none if it is gone. */
+/** Builds a job from the values of `listFields`. Returns undefined if the job no longer exists. */
 export function jobOfRow(id: string, values: readonly (string | null)[]): TaskJob | undefined {
   const hash: Record<string, string> = {};
   for (const [n, field] of listFields.entries()) {

@@ -3,7 +3,10 @@ import type { TaskSummary } from '../../../tasks/types.js';
 import type { Live } from '../../figures.js';
 import type { ReadModel } from './read-model.js';
 
-/** A read model that is opened by the first call, so that a process which never reads has none. */
+/**
+ * A read model that the first call opens, so that a process that never reads does not fill a
+ * window.
+ */
 export class LazyReadModel implements ReadModel {
   readonly #open: () => Promise<ReadModel>;
   #opened: Promise<ReadModel> | undefined;

@@ -4,8 +4,8 @@ import { type CountSource, readCounts } from './counts.js';
 import type { ReadModel } from './read-model.js';
 
 /**
- * How many tasks of each name and queue are in each state now. BullMQ counts by queue and not by name, so what it has beyond the
- * window is counted for the queue without a name.
+ * Counts the present tasks by name, queue and state. BullMQ counts by queue and not by name, so
+ * tasks outside the window are counted under an empty name.
  */
 export async function readLive(source: CountSource, reading: ReadModel): Promise<Live[]> {
   const inWindow = await reading.live();
@@ -25,14 +25,14 @@ export async function readLive(source: CountSource, reading: ReadModel): Promise
   return live;
 }
 
-/** The name of tasks that are only counted. No task has an empty name. */
+/** The name under which tasks outside the window are counted. No task has an empty name. */
 const beyondWindow = '';
 
 function countOf(live: readonly Live[], queue: string, status: TaskStatus): number {
   return live.reduce((sum, each) => (each.queue === queue && each.status === status ? sum + each.n : sum), 0);
 }
 
-/** How many tasks of some groups of failures are failed now, as far as the window knows. */
+/** Counts the tasks of some failure groups that are failed now, in the window only. */
 export async function countFailed(reading: ReadModel, fingerprints: readonly string[]): Promise<ReadonlyMap<string, number>> {
   const counts = await Promise.all(fingerprints.map((fingerprint) => reading.count({ fingerprint, status: ['failed'] })));
   return new Map(fingerprints.map((fingerprint, n) => [fingerprint, counts[n]?.n ?? 0]));

@@ -2,17 +2,20 @@ import type { Queue } from 'bullmq';
 import type { LogQuery } from '../../../tasks/engine.js';
 import { type LogLevel, type LogLine, logLevels } from '../../../tasks/types.js';
 
-/** Lines of one task that are looked at. */
+/** Maximum number of log lines that a filtered query searches. */
 const mostLines = 10_000;
 
-/** The lines of one log as they are stored. */
+/** The stored lines of one log. */
 export interface LineSource {
   count(): Promise<number>;
-  /** Lines from an index up to another, fewer if they are long. `first` is the index of the first one. */
+  /**
+   * Reads the lines from index `start` up to, but not including, `end`, or fewer if they are long.
+   * `first` is the index of the first line returned.
+   */
   lines(start: number, end: number): Promise<{ lines: readonly string[]; first: number }>;
 }
 
-/** The log that BullMQ keeps of a job. */
+/** Returns the log that BullMQ stores for a job. */
 export function logOf(queue: Queue, id: string): LineSource {
   return {
     count: async () => (await queue.getJobLogs(id, 0, 0)).count,
@@ -20,7 +23,10 @@ export function logOf(queue: Queue, id: string): LineSource {
   };
 }
 
-/** Reads lines of a task's log. A line of this package is a JSON object, one of another program is text. */
+/**
+ * Reads lines of a task's log. This package stores a line as a JSON object. A line of another
+ * program is text.
+ */
 export async function readLines(log: LineSource, query: LogQuery): Promise<LogLine[]> {
   const { after = 0, before, limit = 500, attempt, level, text } = query;
   const isFiltered = attempt !== undefined || level !== undefined || text !== undefined;

@@ -19,16 +19,22 @@ interface ReconcilerParts {
   again(queue: string, group: 'completed' | 'failed'): void;
 }
 
-/** Running jobs of a queue that are compared, ended ones that are looked at when something is missing, and rows of one step. */
+/**
+ * Limits: running jobs that are compared per queue, ended jobs that are compared if some are
+ * missing, ended tasks that are checked per comparison, and waiting jobs per sample.
+ */
 const most = { running: 10_000, ended: 1000, step: 500, sample: 50 };
-/** Milliseconds after which a queue is compared in full again, when that found nothing: doubled each time up to the longest. */
+/**
+ * Milliseconds between two full comparisons of a queue. If a comparison finds nothing, the pause is
+ * doubled, up to `longest`.
+ */
 const pause = { first: 2000, longest: 60_000 };
 
-/** What BullMQ says of a queue at one moment. */
+/** The state of a queue in BullMQ at one moment. */
 interface QueueFacts {
   queue: string;
   active: readonly string[];
-  /** Jobs that wait, in each of BullMQ's sets and in all. */
+  /** The number of waiting jobs, in each of BullMQ's sets and (`waiting`) in total. */
   counts: readonly number[];
   waiting: number;
   completed: EndedFacts;
@@ -38,30 +44,32 @@ interface QueueFacts {
 interface EndedFacts {
   n: number;
   newest: string | undefined;
-  /** When the newest and the oldest one ended. */
+  /** When the newest and the oldest ended job ended. */
   newestEnd: number | undefined;
   oldest: number | undefined;
 }
 
 /**
- * Compares the window with BullMQ from time to time, because BullMQ tells nothing of jobs that its retention removes, other
- * programs write no notes, and a process may end before it has sent one. The cost of one comparison grows with running jobs
- * and with queues. Only if it finds a difference are the ids of a queue read, as many as the window may hold.
+ * Compares the window with BullMQ from time to time, because some changes leave no note: BullMQ
+ * sends no event when its retention removes jobs, other programs write no notes, and a process may
+ * end before it has sent one. The cost of a comparison grows with the number of running jobs and
+ * queues. Only if it finds a difference, it reads the ids of a queue, as many as fit into the
+ * window.
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  /** When a queue may be compared in full again, and how long the next pause is. */
+  /** When a queue may be compared in full again, and the length of that pause. */
   readonly #pauses = new Map<string, { until: number; next: number }>();
-  /** How far the ended tasks of a queue are checked that other programs may have deleted. */
+  /** The last ended task that was checked for deletion by other programs, by group and queue. */
   readonly #checked = new Map<string, string>();
-  /** Where the last sample of the waiting tasks of a queue ended. */
+  /** The last waiting task of the last sample, by queue. */
   readonly #sampled = new Map<string, string>();
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
   }
 
-  /** One comparison. In a turn of the feed only, after it has caught up. */
+  /** Runs one comparison. Call it only in a turn of the feed, after the feed has caught up. */
   async run(): Promise<void> {
     const { feed, catalog, source, rules } = this.#parts;
     const queues = catalog.all().map(({ queue }) => queue);
@@ -112,7 +120,8 @@ export class Reconciler {
         failed: endedFacts(rest.slice(3)),
       };
     });
-    // If something was noted and not read, the counts are of another moment than the window.
+    // If there are notes that were not applied, the counts and the window are from different
+    // moments.
     return { facts, isQuiet: notes.length === 0 && !this.#parts.feed.hasNoted };
   }
 
@@ -122,7 +131,7 @@ export class Reconciler {
     return answer;
   }
 
-  /** Notes changes that no note was written of. */
+  /** Notes changes for which no note was written. Returns whether there are any. */
   #noteLost(changes: readonly NotedChange[]): boolean {
     const { feed } = this.#parts;
     const lost = changes.filter((change) => !feed.isNoted(change));
@@ -136,7 +145,10 @@ export class Reconciler {
     return this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
   }
 
-  /** The tasks of a group that are open in the window and in none of BullMQ's sets of that group. */
+  /**
+   * Returns the tasks that the window has in a group, but that are in none of BullMQ's sets of that
+   * group.
+   */
   #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): NotedChange[] {
     return this.#parts.window
       .jobIdsOf(queue, group)
@@ -153,7 +165,10 @@ export class Reconciler {
     };
   }
 
-  /** Whether the counts of a queue differ from those of the window, as far as the window has all of it. */
+  /**
+   * Whether the counts of a queue differ from those of the window, for the groups that the window
+   * has in full.
+   */
   #isApart(facts: QueueFacts): boolean {
     const { window, feed } = this.#parts;
     const { queue, waiting } = facts;
@@ -163,8 +178,8 @@ export class Reconciler {
   }
 
   /**
-   * The counts of a busy queue always differ from those of the window, because its jobs move while they are counted. So some waiting
-   * jobs are compared: other ones each time.
+   * Compares some waiting jobs of a busy queue, different ones each time. Its counts always differ
+   * from those of the window, because its jobs move while they are counted.
    */
   async #isApartBySample({ queue, counts, waiting }: QueueFacts): Promise<boolean> {
     const { window, feed, keys, ids } = this.#parts;
@@ -184,7 +199,8 @@ export class Reconciler {
       queue,
       present.map(({ jobId }) => jobId),
     );
-    // Where one is gone, others beside it may be, so the next sample begins at the same place.
+    // If one job is gone, its neighbours may be gone too, so the next sample begins at the same
+    // place.
     const last = rows.length < most.sample ? undefined : rows.at(-1);
     if (gone.length === 0 && last === undefined) this.#sampled.delete(queue);
     else if (gone.length === 0 && last !== undefined) this.#sampled.set(queue, last);
@@ -199,7 +215,7 @@ export class Reconciler {
     return feed.isWhole(facts.queue, group) && window.size(group, facts.queue) < facts[group].n;
   }
 
-  /** Whether the job of a queue that ended last is not in the window as one that ended. */
+  /** Whether the last job that ended in a queue is not an ended task in the window. */
   #lacksNewest({ queue, completed, failed }: QueueFacts): boolean {
     const newest = [completed.newest, failed.newest].filter((jobId) => jobId !== undefined);
     const states = this.#statesOf(queue, newest);
@@ -210,10 +226,13 @@ export class Reconciler {
     return (this.#pauses.get(queue)?.until ?? 0) <= Date.now();
   }
 
-  /** Compares the ids of a queue: all that wait, as many as the window may hold, and those that ended last. */
+  /**
+   * Compares the ids of a queue: of the jobs that ended last, and of all waiting jobs if they fit
+   * into the window.
+   */
   async #compareAll(facts: QueueFacts, isQuiet: boolean): Promise<void> {
     const { queue, waiting } = facts;
-    // More may be missing than those that ended last.
+    // More jobs may be missing than the newest ones, which are compared below.
     for (const group of ['completed', 'failed'] as const) if (isQuiet && this.#lacks(facts, group)) this.#parts.again(queue, group);
     const hasFound = [await this.#compareEnded(queue), waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue))];
     const last = this.#pauses.get(queue);
@@ -240,34 +259,41 @@ export class Reconciler {
     const commands = sets.map((set): QueueCommand => [queue, 'zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1, 'WITHSCORES']);
     const { found } = await this.#ask(commands);
     const missing = sets.flatMap((state, n) => {
-      // The window leaves out what ended earlier.
+      // The window does not hold jobs that ended earlier.
       const oldest = feed.wholeAfter(queue, state);
       const jobIds = scored(found[n] as string[]).flatMap(([jobId, score]) => (score > oldest ? [jobId] : []));
       const states = this.#statesOf(queue, jobIds);
-      // The one that ended first is noted first.
+      // The newest end comes first here. The list is reversed below, so that the oldest end is
+      // noted first.
       return jobIds.filter((jobId) => states(jobId) !== state).map((jobId): NotedChange => ({ queue, jobId, state }));
     });
     return this.#noteLost(missing.reverse());
   }
 
-  /** Drops tasks that ended after the newest one that BullMQ has: Redis has lost them with all of its data, or with the last of them. */
+  /**
+   * Drops tasks that ended after the newest ended job in BullMQ: Redis has lost them, with all of
+   * its data or with its latest changes.
+   */
   async #dropLost({ queue, completed, failed }: QueueFacts): Promise<void> {
-    // Each step takes some milliseconds, in which nothing else can happen.
+    // Each step blocks the event loop for some milliseconds, so other work runs between the steps.
     for (const [group, { newestEnd }] of [['completed', completed] as const, ['failed', failed] as const])
       while (this.#parts.window.dropEnded(queue, group, { after: newestEnd }) > 0) await setImmediate();
   }
 
-  /** Drops tasks that ended before the oldest one that BullMQ has kept. */
+  /** Drops tasks that ended before the oldest ended job in BullMQ. */
   #dropRemoved({ queue, completed, failed }: QueueFacts): void {
     const { window } = this.#parts;
     for (const [group, { n, oldest }] of [['completed', completed] as const, ['failed', failed] as const]) {
       if (window.size(group, queue) === 0) continue;
-      // An empty set was emptied by a user: the check of single tasks finds that.
+      // If the set is empty, a user has emptied it, and `#checkEnded` drops its tasks.
       if (n > 0 && oldest !== undefined) window.dropEnded(queue, group, { before: oldest });
     }
   }
 
-  /** If the window has more ended tasks of a queue than BullMQ, some were deleted by another program. A few are checked each time. */
+  /**
+   * Checks a few ended tasks each time, if the window has more of them than BullMQ, because another
+   * program must have deleted some.
+   */
   async #checkEnded({ queue, completed, failed }: QueueFacts): Promise<void> {
     const { window, keys, ids } = this.#parts;
     for (const [group, { n }] of [['completed', completed] as const, ['failed', failed] as const]) {

@@ -4,8 +4,9 @@ import { idBytes, idOf } from '../../embedded/rows.js';
 import { idOfJob, isOwnId, keyOf, partsOf } from '../job-ids.js';
 
 /**
- * What the jobs of a window are called outside, if that is not the id of the row, and BullMQ's word for their states. A name is
- * kept as long as the tombstone of its row, because the change that reports the delete has the name.
+ * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id
+ * is kept as long as the tombstone of its row, because the change that reports the deletion
+ * contains it.
  */
 const layout = `
 CREATE TABLE job (id BLOB PRIMARY KEY, key TEXT NOT NULL, state TEXT, gone INTEGER) WITHOUT ROWID;
@@ -23,13 +24,13 @@ interface NamedJob {
   id: string;
   queue: string;
   jobId: string;
-  /** BullMQ's word for its state, if that is shown. */
+  /** BullMQ's name of its state, if that is shown. */
   engineState?: string | undefined;
 }
 
 /**
- * The ids under which jobs are kept in a window. A job that `bullmqEngine` added has a UUIDv7, which it keeps. Any other job is
- * called by its queue and id, and kept under a UUIDv7 made of them.
+ * Maps the row ids of a window to public ids. A job that `bullmqEngine` added has a UUIDv7, which
+ * is both. Any other job has the public id `queue:jobId`, and a UUIDv7 made from it as the row id.
  */
 export class RowIds {
   readonly #database: Database;
@@ -47,17 +48,17 @@ export class RowIds {
     return this.#hasOwn && isOwnId(jobId);
   }
 
-  /** The row of a job that was created at some time, in Unix milliseconds. */
+  /** Returns the row id of a job. `createdAt`: Unix milliseconds. */
   make(queue: string, jobId: string, createdAt: number): string {
     return this.#isOwn(jobId) ? jobId : idOfJob(keyOf(queue, jobId), createdAt);
   }
 
-  /** What a job is called outside. */
+  /** Returns the public id of a job. */
   nameOf(queue: string, jobId: string): string {
     return this.#isOwn(jobId) ? jobId : keyOf(queue, jobId);
   }
 
-  /** Remembers the job of a row that is new in the window. */
+  /** Stores the public id of a row that is new in the window. */
   add({ id, queue, jobId, engineState }: NamedJob): void {
     if (this.#isOwn(jobId)) return;
     this.#arePlain = false;
@@ -69,17 +70,20 @@ export class RowIds {
     );
   }
 
-  /** Notes the state of a job of the window, if it is shown. */
+  /** Stores BullMQ's name of a job's state, if that is shown. */
   setState({ id, engineState }: NamedJob): void {
     if (engineState !== undefined) this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
   }
 
-  /** The row of a job; none for a job of another program that is not in the window. */
+  /**
+   * Returns the row id of a job, or undefined for a job of another program that is not in the
+   * window.
+   */
   of(queue: string, jobId: string): string | undefined {
     return this.#isOwn(jobId) ? jobId : this.#rowOf(keyOf(queue, jobId));
   }
 
-  /** The row of what a job is called outside. */
+  /** Returns the row id of a public id. */
   rowOf(name: string): string | undefined {
     return this.#isOwn(name) ? name : this.#rowOf(name);
   }
@@ -90,25 +94,25 @@ export class RowIds {
     return row && idOf(row.id);
   }
 
-  /** BullMQ's word for the state of a job of the window. */
+  /** Returns BullMQ's name of the state of a job in the window. */
   stateOf(queue: string, jobId: string): string | undefined {
     const state = this.#database.get('SELECT state FROM job WHERE key = ? AND gone IS NULL', keyOf(queue, jobId))?.state;
     return typeof state === 'string' ? state : undefined;
   }
 
-  /** The id of the job of a row. */
+  /** Returns the id of a row's job. */
   jobId(id: string): string {
     const key = this.#names([id]).get(id)?.key;
     return key === undefined ? id : partsOf(key).jobId;
   }
 
-  /** What the jobs of rows are called outside. */
+  /** Returns the public ids of rows. */
   names(ids: readonly string[]): readonly string[] {
     const names = this.#names(ids);
     return ids.map((id) => names.get(id)?.key ?? id);
   }
 
-  /** Tasks of the window under the names of their jobs. */
+  /** Returns tasks of the window with their public ids and BullMQ's names of their states. */
   named<T extends TaskSummary>(tasks: readonly T[]): readonly T[] {
     const names = this.#names(tasks.map(({ id }) => id));
     if (names.size === 0) return tasks;

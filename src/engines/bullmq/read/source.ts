@@ -13,14 +13,14 @@ export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'refresh'>;
 /** A command of Redis about one queue: the queue, the name of the command, and its arguments. */
 export type QueueCommand = [queue: string, name: string, ...args: (string | number)[]];
 
-/** Where a job is. */
+/** The queue and the id of a job. */
 export interface JobRef {
   /** BullMQ's name of the queue. */
   queue: string;
   jobId: string;
 }
 
-/** What a note says about a job that may be gone before it is read. */
+/** What a note says about a job, which may be removed before it is read. */
 export interface JobHint {
   name?: string;
   failedReason?: string;
@@ -28,10 +28,10 @@ export interface JobHint {
   at: number;
 }
 
-/** The state that a job is said to be in. */
+/** The state of a job according to its last note. */
 export type SaidState = NotedState | JobState;
 
-/** That a job changed. */
+/** A note that a job changed. */
 export interface JobNote extends JobRef {
   state: SaidState;
   hint?: JobHint;
@@ -42,54 +42,60 @@ export type UnreadJob = Omit<ReadJob, 'job' | 'dueAt'>;
 
 /** A job that was read. */
 export interface ReadJob extends JobRef {
-  /** The state in which it was said to be. */
+  /** The state of the job before it was read, from a note or a set. */
   state: SaidState;
-  /** None if the job is gone. */
+  /** Undefined if the job no longer exists. */
   job: TaskJob | undefined;
-  /** Until when it is delayed, Unix milliseconds. */
+  /** When its delay ends, in Unix milliseconds. */
   dueAt: number | undefined;
 }
 
-/** What was read, and what changed until after it was read. */
+/** What was read, and the notes that were new after the read. */
 export interface Answer<T> {
   found: T;
   notes: JobNote[];
-  /** There are more notes than were read. */
+  /** There are more notes to read. */
   more: boolean;
-  /** Notes were lost before these. */
+  /** Notes before these were lost. */
   missed: boolean;
 }
 
-/** Reads jobs and the notes of their changes. Notes are read after what they may be about. */
+/**
+ * Reads jobs and the notes of their changes. Notes are read after the jobs, so that no change of a
+ * job is missed.
+ */
 export interface JobSource {
-  /** Notes from now on. */
+  /** Begins to read notes, from now on. */
   start(): Promise<void>;
   /** Whether notes were lost since `start`. */
   hasMissed(): Promise<boolean>;
-  /** Sends commands, and reads the notes of what changed until after they were answered. */
+  /** Sends commands, then reads the new notes. */
   ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>>;
   /** Sends commands. @throws the first error that Redis answers. */
   send(commands: readonly QueueCommand[]): Promise<unknown[]>;
-  /** Reads what lists show of jobs, and the notes of what changed until after they were read. */
+  /** Reads what lists show of jobs, then the new notes. */
   read(jobs: readonly UnreadJob[]): Promise<Answer<ReadJob[]>>;
   /** Reads what lists show of jobs that are not in the window. */
   peek(jobs: readonly UnreadJob[]): Promise<ReadJob[]>;
 }
 
-/** Where BullMQ keeps jobs that wait. */
+/** The sets and lists in which BullMQ keeps waiting jobs. */
 export const waitingSets = [
   { type: 'wait', state: 'waiting', isList: true },
-  // Where versions before 6 kept the jobs of a paused queue.
+  // Versions before 6 kept the jobs of a paused queue here.
   { type: 'paused', state: 'waiting', isList: true },
   { type: 'prioritized', state: 'prioritized', isList: false },
   { type: 'delayed', state: 'delayed', isList: false },
   { type: 'waiting-children', state: 'waiting-children', isList: false },
 ] as const;
 
-/** The sets of BullMQ, by the time that it takes to ask them. Waiting jobs without a priority are in a list, which may be long. */
+/**
+ * BullMQ's sorted sets. Waiting jobs without a priority are in a list, which may be long and is not
+ * searched.
+ */
 const sets = ['completed', 'failed', 'delayed', 'prioritized', 'waiting-children'] as const;
 
-/** The states of jobs by the sets of BullMQ; nothing for one that is gone. */
+/** Finds the states of jobs in BullMQ's sets. A job that no longer exists has none. */
 export async function findStates(
   { source, keys }: { source: JobSource; keys: KeyNames },
   jobs: readonly JobRef[],
@@ -98,7 +104,7 @@ export async function findStates(
   const answers = await source.send(
     jobs.flatMap((job): QueueCommand[] => [
       ...sets.map((set): QueueCommand => [job.queue, 'zscore', key(job, set), job.jobId]),
-      // As long as workers have slots.
+      // The list of running jobs is short enough to be searched.
       [job.queue, 'lpos', key(job, 'active'), job.jobId],
       [job.queue, 'exists', key(job, job.jobId)],
     ]),
@@ -113,15 +119,17 @@ export async function findStates(
   });
 }
 
-/** BullMQ's delayed set is sorted by time and a number of 12 bits. */
+/**
+ * A score of BullMQ's delayed set is the time multiplied by this number, plus a counter of 12 bits.
+ */
 const delayedUnit = 4096;
 
-/** Asks until when jobs are delayed. */
+/** Returns the commands that ask when the delays of jobs end. */
 export function delayCommands(keys: KeyNames, jobs: readonly UnreadJob[]): QueueCommand[] {
   return jobs.filter(isDelayed).map(({ queue, jobId }) => [queue, 'zscore', keys.ofQueue(queue, 'delayed'), jobId]);
 }
 
-/** Until when the delayed ones among jobs are delayed, by what {@link delayCommands} answered. */
+/** Returns when the delays of jobs end, from the answers to {@link delayCommands}. */
 export function dueTimes(jobs: readonly UnreadJob[], answers: readonly unknown[]): ReadonlyMap<UnreadJob, number | undefined> {
   return new Map(jobs.filter(isDelayed).map((job, n) => [job, dueTime(answers[n])]));
 }
@@ -130,19 +138,19 @@ function isDelayed({ state }: UnreadJob): boolean {
   return state === 'delayed';
 }
 
-/** The time of a score of the delayed set. */
+/** Returns the time in a score of the delayed set, in Unix milliseconds. */
 export function dueTime(score: unknown): number | undefined {
   const time = typeof score === 'string' ? Math.floor(Number(score) / delayedUnit) : Number.NaN;
   return Number.isFinite(time) ? time : undefined;
 }
 
-/** Whether an id of a stream entry is greater than another. */
+/** Whether the id of a stream entry is greater than another. */
 export function isAfter(id: string, other: string): boolean {
   const [[a = 0, n = 0], [b = 0, m = 0]] = [id, other].map((text) => text.split('-').map(Number)) as [number[], number[]];
   return a > b || (a === b && n > m);
 }
 
-/** The queue that is shown under a name of BullMQ. */
+/** Returns the queue as it is shown. An unknown queue is shown under BullMQ's name. */
 export function entryOf(queues: KnownQueues, queue: string): CatalogEntry {
   return queues.get(queue) ?? { queue, label: queue };
 }

@@ -6,7 +6,7 @@ import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import type { TaskJob } from '../task-job.js';
 import type { KnownQueues } from './source.js';
 
-/** Parses the hash of a job; none for a job that is gone. */
+/** Parses the hash of a job. Returns undefined if the job no longer exists. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
   if (hash.name === undefined) return undefined;
   const json: JobJson = {
@@ -34,7 +34,7 @@ export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): T
   return { json, fields: hash };
 }
 
-/** Other programs store any text. */
+/** Other programs may store any text. */
 function optionsOf(text: string | undefined): JobJson['opts'] {
   try {
     return Job.optsFromJSON(text ?? '{}');
@@ -56,26 +56,27 @@ function parsed(text: string | undefined): JobJson['progress'] | undefined {
   }
 }
 
-/** A job that was found by its id, with the queue that it is in. */
+/** A job that was found by its id, and its queue. */
 export interface LocatedJob extends CatalogEntry {
   readonly jobId: string;
 }
 
-/** Where jobs are looked for. */
+/** What is needed to find jobs. */
 export interface JobPlaces {
   redis: Redis;
   keys: EngineKeys;
   catalog: QueueCatalog;
 }
 
-/** Finds the job of an id. */
+/** Finds the job with an id. */
 export async function findJob(places: JobPlaces, id: string): Promise<LocatedJob | undefined> {
   return (await findJobs(places, [id])).get(id);
 }
 
 /**
- * Finds the jobs of some ids, in one round trip, or in two if a queue is new to this process. The id of a task is unique over all
- * queues of an engine. A job of another program, whose id may be any text, is called by its queue and its id.
+ * Finds the jobs with some ids, in one round trip, or in two if a job may be in a queue that is new
+ * to this process. The id of a task is unique across all queues of an engine. A job of another
+ * program may have any id, so its task has the id `queue:jobId`.
  */
 export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonly string[]): Promise<Map<string, LocatedJob>> {
   const found = new Map<string, LocatedJob>();
@@ -91,7 +92,7 @@ export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonl
     if (!answers) throw new Error('the pipeline was dropped');
     for (const [n, { id, job }] of places.entries()) {
       const [error, exists] = answers[n] ?? [];
-      // An id may be the name of one of BullMQ's own keys, which is no hash.
+      // An id may be the name of one of BullMQ's own keys, which is not a hash.
       if (error && !error.message.startsWith('WRONGTYPE')) throw error;
       if (exists === 1 && !found.has(id)) found.set(id, job);
     }
@@ -99,7 +100,7 @@ export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonl
   return found;
 }
 
-/** Where a job of an id may be. */
+/** Returns the queues in which the job with an id may be. */
 export function placesOf(catalog: KnownQueues, id: string): LocatedJob[] {
   if (isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
   const { queue, jobId } = partsOf(id);

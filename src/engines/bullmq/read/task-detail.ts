@@ -8,22 +8,23 @@ import { logOf, readLines } from './log-lines.js';
 import { dueTime } from './source.js';
 import { jobOfHash } from './stored-jobs.js';
 
-/** Attempts that are shown, the last ones. */
+/** Maximum number of attempts that are shown. The last ones are shown. */
 const mostAttempts = 1000;
 
 /** A job with the state it is in. */
 export interface FoundJob {
   job: TaskJob;
   state: JobState;
-  /** Until when it is delayed, Unix milliseconds. */
+  /** When its delay ends, in Unix milliseconds. */
   dueAt: number | undefined;
 }
 
-/** Reads a job and its state; none if it is gone. */
+/** Reads a job and its state. Returns undefined if the job no longer exists. */
 export async function readJob(queues: Queues, name: string, id: string): Promise<FoundJob | undefined> {
   const queue = queues.get(name);
   const client = await queue.getBackend().client;
-  // The state is asked first: a job that moves meanwhile is shown as it was, with more than it had.
+  // The state is read first. If the job moves before its fields are read, it is shown in the
+  // earlier state, with newer fields.
   const state = await queue.getJobState(id);
   const [hash, score] = await Promise.all([
     client.hgetall(queue.toKey(id)),
@@ -37,7 +38,7 @@ function isJobState(state: string): state is JobState {
   return (jobStates as readonly string[]).includes(state);
 }
 
-/** Everything that is kept of a task. */
+/** Reads the details of a task. */
 export async function readTask(queues: Queues, entry: CatalogEntry, id: string, logLines: number): Promise<TaskDetail | undefined> {
   const found = await readJob(queues, entry.queue, id);
   if (!found) return undefined;
@@ -80,8 +81,8 @@ function attemptsOfJob(job: TaskJob): Attempt[] {
 }
 
 /**
- * The attempt that only BullMQ's own fields tell of: one that runs, one that succeeded, or one that failed in a worker of another
- * program.
+ * Returns the attempt that only BullMQ's own fields describe: a running one, a successful one, or
+ * one that failed in a worker of another program.
  */
 function lastAttempt(job: TaskJob, status: TaskStatus): Attempt[] {
   const { processedOn, finishedOn, timestamp, stacktrace, failedReason } = job.json;
@@ -99,14 +100,17 @@ function recordOf(text: string | undefined): AttemptRecord | undefined {
   return text === undefined ? undefined : (JSON.parse(text) as AttemptRecord);
 }
 
-/** The last error of the attempts, if it is the task's error: an attempt of another program, or a deadline, has no record. */
+/**
+ * Returns the last error of the attempts, if it is the error of the task. An attempt of another
+ * program, or an expired deadline, has no record.
+ */
 function lastError(attempts: readonly Attempt[], message: string): TaskError | undefined {
   const error = attempts.findLast((attempt) => attempt.error !== null)?.error ?? undefined;
-  // As bytes, because Redis has no half surrogate pairs.
+  // The messages are compared as bytes, because Redis cannot store half of a surrogate pair.
   return error && Buffer.from(error.message).equals(Buffer.from(message)) ? error : undefined;
 }
 
-/** The stack that BullMQ has of an error without a record. */
+/** Returns BullMQ's stack of an error without a record. */
 function stackOf({ stacktrace, failedReason }: TaskJob['json']): string | null {
   const stack = stacksOf(stacktrace).at(-1);
   return stack?.includes(failedReason) ? stack : null;
@@ -121,7 +125,9 @@ function detailsOf({
   return details;
 }
 
-/** A job of another program may hold anything. */
+/**
+ * Returns the arguments of a job. The data of a job from another program may be any value or text.
+ */
 function argumentsOf(data: string): readonly unknown[] {
   const value = parsed(data);
   if (typeof value === 'string') return value as unknown as readonly unknown[];

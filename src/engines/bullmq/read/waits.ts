@@ -2,9 +2,12 @@ import { isoTime } from '../job-view.js';
 import { count, jobFields, type TaskJob } from '../task-job.js';
 import type { JobRef, JobSource, KeyNames, KnownQueues, QueueCommand } from './source.js';
 
-/** Priorities of one queue that are looked at. */
+/** Maximum number of priorities that are read per queue. */
 const mostPriorities = 10;
-/** BullMQ's prioritized set is sorted by priority and a number of 32 bits. */
+/**
+ * A score of BullMQ's prioritized set is the priority multiplied by this number, plus a counter of
+ * 32 bits.
+ */
 const priorityUnit = 2 ** 32;
 
 interface WaitParts {
@@ -13,14 +16,14 @@ interface WaitParts {
   catalog: KnownQueues;
 }
 
-/** A job that is the first to run of its queue, or of its queue and priority. */
+/** The next job to run in a queue, or in a queue and priority. */
 interface First extends JobRef {
   label: string;
 }
 
 /**
- * Since when the first task that could run now has been waiting, of each queue that has one. Only the first job of each queue and
- * priority is read.
+ * Returns since when the first task that could run now has been waiting, for each queue that has
+ * such a task. Only the first job of each queue and priority is read.
  */
 export async function readWaits({ source, keys, catalog }: WaitParts): Promise<{ queue: string; since: string }[]> {
   await catalog.refresh();
@@ -55,7 +58,10 @@ export async function readWaits({ source, keys, catalog }: WaitParts): Promise<{
   return [...since].sort(([a], [b]) => (a < b ? -1 : 1)).map(([queue, at]) => ({ queue, since: isoTime(at) }));
 }
 
-/** Since when a job could run: its delay was over, its last attempt had begun, after which it waits again, or a retry was due. */
+/**
+ * Returns since when a job could run: the latest of the end of its delay, the start of its last
+ * attempt, and the time when a retry was due.
+ */
 function readyTime({ json, fields }: TaskJob): number {
   const delay = Number(json.opts?.delay ?? 0) || 0;
   return Math.max(json.timestamp + delay, json.processedOn ?? 0, count(fields[jobFields.runAt]));

@@ -4,15 +4,18 @@ import { idBytes, idOf, stateCode } from '../../embedded/rows.js';
 import { codes } from './groups.js';
 import type { JobRef } from './source.js';
 
-/** When a task ended, and its job. */
+/** An ended task: when it ended, its job and its row. */
 export interface EndedJob extends JobRef {
   /** Unix milliseconds. */
   endedAt: number;
-  /** Its row. */
+  /** Its row id. */
   id: string;
 }
 
-/** Which ended tasks of a queue are wanted: those that ended after `from`, in one order, beginning at a place. */
+/**
+ * A query for ended tasks of a queue: those that ended after `from`, in one order, beginning at
+ * `start`.
+ */
 interface EndedQuery {
   queue: string;
   status: TaskStatus;
@@ -23,7 +26,7 @@ interface EndedQuery {
   limit: number;
 }
 
-/** Reads the ended tasks of a window by the time of their end. */
+/** Reads the ended tasks of a window by end time. */
 export class WindowEnds {
   readonly #database: Database;
 
@@ -31,7 +34,7 @@ export class WindowEnds {
     this.#database = database;
   }
 
-  /** When the task of a group ended that ended first, in Unix milliseconds. */
+  /** Returns when the oldest ended task of a group ended, in Unix milliseconds. */
   oldest(group: 'completed' | 'failed'): number | undefined {
     const ends = codes[group].flatMap((code) => {
       const end = this.#database.get(
@@ -43,7 +46,10 @@ export class WindowEnds {
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
-  /** Ids of some ended tasks of a queue and group, after one in the order of ids. */
+  /**
+   * Returns the row ids of some ended tasks of a queue and group, in the order of ids, after
+   * `after`.
+   */
   idsAfter(queue: string, group: 'completed' | 'failed', after: string | undefined, limit: number): string[] {
     const start = after === undefined ? new Uint8Array() : idBytes(after);
     return codes[group]
@@ -61,7 +67,7 @@ export class WindowEnds {
       .slice(0, limit);
   }
 
-  /** Some ended tasks of a queue and state, by the time of their end and by the id of the job. */
+  /** Returns some ended tasks of a queue and state, sorted by end time, then by job id. */
   page({ queue, status, from, isDescending, start, limit }: EndedQuery): EndedJob[] {
     const [sign, order] = isDescending ? ['<=', 'DESC'] : ['>=', 'ASC'];
     const place = start ? [start.score, `${queue}:${start.jobId}`] : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
@@ -75,7 +81,7 @@ export class WindowEnds {
       .map((row) => ({ queue, id: idOf(row.id), jobId: String(row.key).slice(queue.length + 1), endedAt: Number(row.ended_at) }));
   }
 
-  /** How many tasks of a queue and group ended until a time, in Unix milliseconds. */
+  /** Counts the tasks of a queue and group that ended until a time, in Unix milliseconds. */
   countUntil(queue: string, group: 'completed' | 'failed', end: number): number {
     const counts = codes[group].map(
       (code) =>

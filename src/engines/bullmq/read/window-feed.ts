@@ -5,24 +5,27 @@ import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
 
-/** What a window holds at most: ended tasks in all, and waiting ones. */
+/** The limits of a window: how many ended tasks in total, and how many waiting tasks. */
 export interface WindowLimits {
   ended: number;
   pending: number;
-  /** How many of the newest ended tasks of each queue and group are read when it is opened. Default all that it holds. */
+  /**
+   * How many of the newest ended tasks of each queue and group are read when the window is opened.
+   * Default: as many as the window holds.
+   */
   history?: number;
 }
 
-/** That a job changed. */
+/** A change of a job. */
 export interface NotedChange extends JobRef {
-  /** `unknown`: the sets of BullMQ are to be asked. */
+  /** `unknown`: BullMQ's sets must be read to find the state. */
   state: SaidState | 'unknown';
   hint?: JobHint;
 }
 
-/** A job that changed and was not read since. */
+/** A job that changed and has not been read since. */
 interface Noted extends NotedChange {
-  /** How many notes came. */
+  /** The number of notes since the last read. */
   changes: number;
 }
 
@@ -33,40 +36,49 @@ interface FeedParts extends Naming {
   limits: WindowLimits;
 }
 
-/** Jobs that are read in one step. */
+/** Maximum number of jobs that are read per step. */
 const stepSize = 250;
-/** How often notes are read before an answer, and how often a job that changes again meanwhile is read. */
+/**
+ * Limits per catch-up: reads of notes, and passes over jobs that change again while they are read.
+ */
 const most = { reads: 40, passes: 3 };
 
 /**
- * Brings changed jobs into the window. Everything happens in turns, one after the other. A job is read after the note of its
- * change. What was noted until then is read after the job, in the same pipeline: a job with a newer note may have been read in
- * a later state than its note says, so it is read again.
+ * Writes changed jobs to the window. All work is done in turns, one after the other. A job is read
+ * after the note of its change. New notes are read after the job, in the same pipeline. If there is
+ * a newer note for the job, it may have been read in a later state than its first note says, so it
+ * is read again.
  */
 export class WindowFeed {
   readonly #parts: FeedParts;
   readonly #noted = new Map<string, Noted>();
-  /** Groups of queues of which the window may lack tasks, and since when tasks ended of which it has all. */
+  /**
+   * The groups of queues that may be incomplete in the window, and the end time after which they
+   * are complete.
+   */
   readonly #partial = new Map<string, number>();
-  /** When the last of the tasks ended that gave way to others, of groups of queues that never lose tasks in another way. */
+  /**
+   * When the last task ended that was left out to stay within the limits, for groups of queues that
+   * lose tasks in no other way.
+   */
   readonly #leftOut = new Map<string, number>();
   #turn: Promise<unknown> = Promise.resolve();
   #next: Promise<void> | undefined;
-  /** Notes were lost, or may have been. */
+  /** Whether notes were lost, or may have been lost. */
   isStale = false;
 
   constructor(parts: FeedParts) {
     this.#parts = parts;
   }
 
-  /** Does work when nothing else is under way. */
+  /** Runs work after all turns that were requested before. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(work);
     this.#turn = turn.catch(() => undefined);
     return turn;
   }
 
-  /** Brings the window up to date with everything that had changed when this was called. */
+  /** Brings the window up to date with every change that was made before the call. */
   catchUp(): Promise<void> {
     this.#next ??= this.inTurn(() => {
       this.#next = undefined;
@@ -75,7 +87,7 @@ export class WindowFeed {
     return this.#next;
   }
 
-  /** Reads what was noted. In a turn only. */
+  /** Reads the jobs that were noted. Call it only in a turn. */
   async apply(): Promise<void> {
     await this.#readNotes();
     let keys = [...this.#noted.keys()];
@@ -97,12 +109,13 @@ export class WindowFeed {
     }
   }
 
-  /** Takes in notes. The jobs are read later. */
+  /** Records notes. The jobs are read later. */
   note(notes: readonly NotedChange[]): void {
     for (const { queue, jobId, state, hint } of notes) {
       const key = keyOf({ queue, jobId });
       const before = this.#noted.get(key);
-      // The job that changed last is the last one, because watchers get the changes in their order.
+      // The key is deleted first, so that the job that changed last is last in the map: watchers
+      // get the changes in this order.
       this.#noted.delete(key);
       const last = state === 'changed' ? (before?.state ?? state) : state;
       const noted: Noted = { queue, jobId, state: last, changes: (before?.changes ?? 0) + 1 };
@@ -111,12 +124,12 @@ export class WindowFeed {
     }
   }
 
-  /** Whether a job changed that was not read since. */
+  /** Whether a job changed and has not been read since. */
   isNoted(job: JobRef): boolean {
     return this.#noted.has(keyOf(job));
   }
 
-  /** Whether any job changed that was not read since. */
+  /** Whether any job changed and has not been read since. */
   get hasNoted(): boolean {
     return this.#noted.size > 0;
   }
@@ -132,7 +145,7 @@ export class WindowFeed {
       const now = this.#noted.get(keyOf(job));
       return read && (isLast || now === job) ? [{ job, read, now }] : [];
     });
-    // What the sets of BullMQ say is so.
+    // A state that was read from BullMQ's sets is taken as it is.
     const isOdd = (job: Noted, read: ReadJob): boolean => job.state !== 'unknown' && isContradictory(read);
     this.#parts.window.write(() => {
       for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job);
@@ -145,13 +158,19 @@ export class WindowFeed {
     this.#leaveOut();
   }
 
-  /** The queues of jobs must be known, because their labels are shown. */
+  /**
+   * Refreshes the catalog if it lacks a queue of these jobs, because lists show the labels of
+   * queues.
+   */
   async #knowQueues(jobs: readonly JobRef[]): Promise<void> {
     const { catalog } = this.#parts;
     if (jobs.some(({ queue }) => !catalog.get(queue))) await catalog.refresh();
   }
 
-  /** The states that jobs are said to be in; `removed` for one that is in no set. */
+  /**
+   * Returns the states of jobs according to their notes, the window or BullMQ's sets; `removed` for
+   * a job that is in no set.
+   */
   async #statesOf(jobs: readonly Noted[]): Promise<SaidState[]> {
     const { window, ids } = this.#parts;
     const changed = jobs.filter(({ state }) => state === 'changed');
@@ -168,7 +187,7 @@ export class WindowFeed {
     return states.map((state) => state ?? found.shift() ?? 'removed');
   }
 
-  /** Brings a job into the window as it was read. */
+  /** Writes a job to the window as it was read. */
   #put(read: ReadJob, noted: Noted): void {
     const { window, ids } = this.#parts;
     const row = ids.of(read.queue, read.jobId);
@@ -181,14 +200,14 @@ export class WindowFeed {
   #gone({ job, state }: ReadJob, noted: Noted, row: string | undefined): WindowTask | 'same' | undefined {
     const { window, rules } = this.#parts;
     if (job || state === 'removed' || !rules.gone) return undefined;
-    // That it changed says nothing about an end.
+    // Such a note does not say how the job ended.
     if (noted.state === 'changed' || noted.state === 'unknown') return 'same';
     return rules.gone({ ...noted, state: noted.state }, row === undefined ? undefined : window.summaries([row])[0]);
   }
 
   /**
-   * Brings in jobs that were found in a set and have not changed, unless they are in the window. One that is noted is left to
-   * its note. In a turn only.
+   * Adds jobs that were found in a set, unless they are in the window. A job with a note is
+   * skipped, because `apply` reads it. Call it only in a turn.
    */
   async fill(jobs: readonly (JobRef & { state: JobState })[]): Promise<void> {
     const { source, window, ids } = this.#parts;
@@ -207,7 +226,10 @@ export class WindowFeed {
     this.#leaveOut();
   }
 
-  /** Keeps the window within its limits. Of what has ended, the larger group gives way, so that many successes leave room for failures. */
+  /**
+   * Keeps the window within its limits. Ended tasks are left out of the larger group, so that many
+   * successes leave room for failures.
+   */
   #leaveOut(): void {
     const { window, limits } = this.#parts;
     const leave = (group: Group, n: number): void => {
@@ -223,13 +245,17 @@ export class WindowFeed {
 
   #noteLeftOut(queue: string, group: Group, endedAt: number): void {
     const key = `${group}:${queue}`;
-    // Where BullMQ removes old jobs from the window too, it may be whole again later.
+    // If the window does not keep ended tasks that BullMQ removes, the group may become complete
+    // again later.
     const isForGood = this.#parts.rules.keepsEnded && group !== 'pending';
     const map = isForGood ? this.#leftOut : this.#partial;
     map.set(key, Math.max(map.get(key) ?? 0, endedAt));
   }
 
-  /** Whether a task was in the window and gave way to others: its end is counted already. */
+  /**
+   * Whether a task was in the window and was left out to stay within the limits. Its end is already
+   * counted.
+   */
   #wasLeftOut({ queue, status, facts }: WindowTask): boolean {
     const left = this.#leftOut.get(`${groupOf(status)}:${queue}`);
     return left !== undefined && facts.endedAt !== null && facts.endedAt <= left;
@@ -241,27 +267,35 @@ export class WindowFeed {
     return !this.#partial.has(key) && !this.#leftOut.has(key);
   }
 
-  /** The time after which the window has all tasks of a group of a queue that ended; Unix milliseconds. */
+  /**
+   * Returns the end time after which the window has all tasks of a group of a queue, in Unix
+   * milliseconds.
+   */
   wholeAfter(queue: string, group: Group): number {
     const key = `${group}:${queue}`;
     return Math.max(this.#partial.get(key) ?? -1, this.#leftOut.get(key) ?? -1);
   }
 
-  /** Notes that the window has all tasks of a group of a queue, or all of those that ended after a time. */
+  /**
+   * Records that the window has all tasks of a group of a queue, or all that ended after a time.
+   */
   setWhole(queue: string, group: Group, after?: number): void {
     if (after === undefined) this.#partial.delete(`${group}:${queue}`);
     else this.#partial.set(`${group}:${queue}`, after);
   }
 }
 
-/** A state of jobs of a group. */
+/** BullMQ's state that is assumed for the jobs of a group. */
 const stateOfGroup = { pending: 'waiting', running: 'active', completed: 'completed', failed: 'failed' } as const;
 
 function keyOf({ queue, jobId }: JobRef): string {
   return `${queue}:${jobId}`;
 }
 
-/** Whether a job cannot be in the state that it is said to be in: another program moved it, which tells of nothing. */
+/**
+ * Whether the fields of a job contradict its noted state, because another program moved the job and
+ * left no note.
+ */
 function isContradictory({ job, state }: ReadJob): boolean {
   if (!job || state === 'removed' || state === 'changed') return false;
   return (job.json.finishedOn !== undefined) !== (state === 'completed' || state === 'failed');

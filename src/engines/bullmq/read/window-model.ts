@@ -20,15 +20,18 @@ import { Window } from './window.js';
 import { WindowFeed, type WindowLimits } from './window-feed.js';
 import type { JobRules } from './window-task.js';
 
-/** Milliseconds between two looks at what changed, while there are readers of changes and while there are none. */
+/** Milliseconds between two reads of the notes, with and without watchers. */
 const lookInterval = { watched: 200, unwatched: 1000 };
-/** Milliseconds between two comparisons with BullMQ's sets, while there are readers and while there are none. */
+/** Milliseconds between two comparisons with BullMQ's sets, with and without readers. */
 const compareInterval = { read: 2000, unread: 10_000 };
-/** Milliseconds after an answer for which there are readers. */
+/** Milliseconds after an answer for which the window counts as having readers. */
 const readFor = 10_000;
-/** Milliseconds between two looks for deletes that are too old to be reported. */
+/** Milliseconds between two cleanups of expired data. */
 const expireInterval = 60_000;
-/** Milliseconds and failures that one look spends on the word index. */
+/**
+ * Limits for the word index at each read of the notes: the number of steps, and the pause between
+ * two steps in milliseconds.
+ */
 const search = { steps: 20, pause: 5 };
 
 /** What a window model needs. */
@@ -39,22 +42,26 @@ export interface WindowModelParts {
   rules: JobRules;
   limits: WindowLimits;
   /**
-   * Milliseconds that the first answer, and a list in another order than the newest first, wait for the window to be filled. With a
-   * long history it is filled later.
+   * Milliseconds to wait for the window to be filled: before the first answer, and before a list
+   * that is not sorted newest first. A long history is filled later.
    */
   fillTimes: { first: number; list: number };
-  /** What reads changes, and what fills the window, while no caller waits. */
+  /** The background work: reading changes, and filling the window. */
   work: { looking: Background; filling: Background };
-  /** How many tasks of some queues are in each state. */
+  /** Counts the tasks of some queues by state. */
   countTasks(entries: readonly CatalogEntry[], windowParts: { window: Window; feed: WindowFeed }): Promise<Counts>;
-  /** Calls a function each time that Redis is connected again and may be another one by now. Returns a function that ends that. */
+  /**
+   * Calls `listener` after each reconnect, because it may be a different Redis by now. Returns a
+   * function that removes the listener.
+   */
   onReconnect(listener: () => void): () => void;
 }
 
 /**
- * The read model of a process: a window of the newest tasks (`Window`), which is filled from BullMQ's sets (`Backfill`) and
- * kept current by the change notes (`WindowFeed`). Before each answer the notes are read. A timer reads them for watchers. What
- * is different between `bullmqEngine` and attached queues is in the parts: where jobs and notes are read (`JobSource`), how a job
+ * The read model of a process: a window of the newest tasks (`Window`), which is filled from
+ * BullMQ's sets (`Backfill`) and kept current by the change notes (`WindowFeed`). The notes are
+ * read before each answer, and by a timer for watchers. The parts hold the differences between
+ * `bullmqEngine` and attached queues: where jobs and notes are read (`JobSource`), how a job
  * becomes a task (`JobRules`), and how tasks are counted.
  */
 export class WindowModel implements ReadModel {
@@ -83,13 +90,14 @@ export class WindowModel implements ReadModel {
       ...this.#parts,
       again: (queue, group) => this.#backfill.again(queue, group),
     });
-    // Whatever was written while Redis could not be reached is compared, since it may be another Redis by now.
+    // After a reconnect, the window is compared with BullMQ, because it may be a different Redis by
+    // now.
     this.#endReconnect = parts.onReconnect(() => {
       this.#feed.isStale = true;
     });
   }
 
-  /** Opens a window and reads the first of each set. */
+  /** Opens a window and reads the first jobs of each set. */
   static async open(parts: WindowModelParts): Promise<WindowModel> {
     await Promise.all([parts.catalog.refresh(), parts.source.start()]);
     const model = new WindowModel(parts, await Window.open(parts.rules));
@@ -105,7 +113,7 @@ export class WindowModel implements ReadModel {
     return model;
   }
 
-  /** Goes on to fill the window, unless that is under way. */
+  /** Continues to fill the window, unless that is in progress. */
   #fillRest(): void {
     if (this.#filled || !this.#backfill.hasMore) return;
     const filled = runInEmptyContext(() => this.#backfill.rest()).finally(() => {
@@ -154,13 +162,13 @@ export class WindowModel implements ReadModel {
     this.#fillRest();
   }
 
-  /** Before an answer. */
+  /** Brings the window up to date before an answer. */
   #upToDate(): Promise<void> {
     this.#answered = performance.now();
     return this.#catchUp();
   }
 
-  /** Brings the window up to date with everything that had changed when this was called. */
+  /** Brings the window up to date with every change that was made before the call. */
   async #catchUp(): Promise<void> {
     if (this.#closed) throw new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped');
     await this.#feed.catchUp();
@@ -181,7 +189,7 @@ export class WindowModel implements ReadModel {
       const page = await endedPage(this.#parts, this.#entries(query), query);
       return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
-    // The newest tasks are read first. Any other order needs the others too.
+    // The newest tasks are read first. Any other order needs the older tasks too.
     if (!isNewestFirst(query) && !this.#isWhole(query))
       await Promise.race([this.filled(), wait(this.#parts.fillTimes.list, undefined, { ref: false })]);
     const after = query.after !== undefined && query.sort === 'endedAt' ? windowPosition(query.after, this.#ids) : query.after;
@@ -196,7 +204,10 @@ export class WindowModel implements ReadModel {
     await this.#filled?.catch(() => undefined);
   }
 
-  /** BullMQ counts what it keeps together. Anything else is counted in the window, and there may be more. */
+  /**
+   * Returns the total of a list. BullMQ's sets count tasks by queue and state. With any other
+   * condition, the window is counted, and there may be more tasks.
+   */
   async #total(query: TaskQuery, page: TaskPage): Promise<Pick<TaskPage, 'total' | 'totalRelation'>> {
     if (query.counted === false || !isCounted(query)) return { total: page.total, totalRelation: 'gte' };
     return { total: await this.#countOf(query), totalRelation: 'eq' };
@@ -207,12 +218,12 @@ export class WindowModel implements ReadModel {
     return (filter.status ?? taskStatuses).reduce((sum, each) => sum + counts[each], 0);
   }
 
-  /** How many tasks are in each state, of one queue or of all. */
+  /** Counts the tasks by state, of one queue or of all. */
   counts(filter: Pick<TaskFilter, 'queue'>): Promise<Counts> {
     return this.#parts.countTasks(this.#entries(filter), this.#parts);
   }
 
-  /** The queues that a filter is about. */
+  /** Returns the queues that a filter covers. */
   #entries({ queue }: TaskFilter): CatalogEntry[] {
     return this.#parts.catalog.all().filter(({ label }) => queue === undefined || label === queue);
   }
@@ -269,23 +280,29 @@ export class WindowModel implements ReadModel {
     await this.#upToDate();
   }
 
-  /** Since when the first task that could run now has been waiting, of each queue that has one. */
+  /**
+   * Returns since when the first task that could run now has been waiting, for each queue that has
+   * such a task.
+   */
   waits(): Promise<{ queue: string; since: string }[]> {
     return readWaits(this.#parts);
   }
 
-  /** What the window keeps of a task, for when BullMQ has removed its job. */
+  /** Returns what the window keeps of a task, even if BullMQ has removed its job. */
   kept(id: string): TaskDetail | undefined {
     const row = this.#ids.rowOf(id);
     return row === undefined ? undefined : this.#window.detail(row);
   }
 
-  /** The tasks of the window that a query finds, as far as the window is up to date. */
+  /** Returns the tasks of the window that match a query, without reading new changes. */
   inWindow(query: TaskQuery): readonly TaskSummary[] {
     return this.#window.find(query).items;
   }
 
-  /** What was counted as tasks ended, if the window counts that. */
+  /**
+   * Returns an aggregate of the tasks in the window. Ends of tasks are counted only with
+   * `keepsEnded`.
+   */
   async aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     await this.#upToDate();
     return this.#window.aggregate(kind, query);
@@ -296,7 +313,7 @@ function isNewestFirst({ sort = 'createdAt', order = 'descending' }: TaskQuery):
   return sort === 'createdAt' && order === 'descending';
 }
 
-/** Whether a filter has no other conditions than those by which BullMQ keeps jobs apart. */
+/** Whether a filter has no other conditions than queue and state, which BullMQ's sets can count. */
 function isCounted({ name, tags, fingerprint, schedule, text, from, to }: TaskFilter): boolean {
   return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && (tags ?? []).length === 0;
 }

@@ -13,12 +13,12 @@ import type { RowIds } from './row-ids.js';
 export interface WindowTask {
   readonly id: string;
   readonly name: string;
-  /** The queue as users know it, and BullMQ's name of it. */
+  /** The label of the queue, as users know it, and BullMQ's name of the queue. */
   readonly label: string;
   readonly queue: string;
   readonly jobId: string;
   readonly status: TaskStatus;
-  /** BullMQ's word for its state, if that is shown. */
+  /** BullMQ's name of its state, if that is shown. */
   readonly engineState?: string;
   readonly priority: number;
   readonly tags: Readonly<Record<string, string>>;
@@ -30,26 +30,29 @@ export interface WindowTask {
   readonly progressText: string | null;
 }
 
-/** A task that came into a state, or left it. */
+/** A task that entered (`by` is 1) or left (`by` is -1) a state. */
 export interface Resized {
   queue: string;
   status: TaskStatus;
   by: 1 | -1;
 }
 
-/** Unix milliseconds from which row ids count, and ids of one millisecond. */
+/** The time at which row ids begin, in Unix milliseconds, and the number of ids per millisecond. */
 const firstTime = 1_500_000_000_000;
 const perMillisecond = 4096;
-/** Milliseconds from then on that row ids can tell apart as safe integers: until the year 2087. Other programs write any time. */
+/**
+ * The last millisecond after `firstTime` for which row ids are safe integers, in the year 2087.
+ * Other programs may write any time.
+ */
 const lastTime = 2 ** 41 - 1;
 
-/** The columns of a task that a change of it needs. */
+/** Selects the columns that a change of a task needs. */
 export const known = 'SELECT seq, id, lane, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
 
 interface RowsParts {
   transaction: Transaction;
   ids: RowIds;
-  /** Whether the ends of tasks are counted, and their attempts kept. */
+  /** Whether the ends of tasks are counted, and their attempts stored. */
   countsEnds: boolean;
 }
 
@@ -60,7 +63,7 @@ interface Before {
   endedAt: number | null;
 }
 
-/** Writes the rows of a window. What belongs to a row is counted as in the tables of the embedded engine. */
+/** Writes the rows of a window, and updates the counts in the tables of the embedded engine. */
 export class WindowRows {
   readonly #transaction: Transaction;
   readonly #ids: RowIds;
@@ -73,7 +76,7 @@ export class WindowRows {
     this.#countsEnds = countsEnds;
   }
 
-  /** What came into a state, or left it, since this was called last. */
+  /** Returns the changes of state since the last call. */
   takeResized(): Resized[] {
     return this.#resized.splice(0);
   }
@@ -82,7 +85,7 @@ export class WindowRows {
     return this.#transaction.database.get(`${known} WHERE id = ?`, idBytes(id));
   }
 
-  /** Deletes a task. Watchers learn of it by a tombstone. */
+  /** Deletes a task. A tombstone reports the deletion to watchers. */
   forget(row: Row): void {
     deleteTask(this.#transaction, row);
     this.#resized.push({ queue: String(row.owner), status: statusOf(row), by: -1 });
@@ -136,7 +139,7 @@ export class WindowRows {
       move(this.#transaction, Number(row.lane), from, status);
       this.#resized.push({ queue: String(row.owner), status: from, by: -1 }, { queue, status, by: 1 });
     }
-    // The index has the words of the error, so one that failed again is added again.
+    // The word index has the words of the error, so a task that failed again is indexed again.
     const isSame = from === status && row.ended_at === facts.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
     if (row.searchable === 1 && searchable !== 1) this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
@@ -156,7 +159,7 @@ export class WindowRows {
     if (this.#countsEnds) this.#count(task, { seq, lane: Number(row.lane) }, before);
   }
 
-  /** Counts the end of a task, and keeps the attempt that has ended. */
+  /** Counts the end of a task, and stores the attempt that ended. */
   #count({ status, facts, stack = null }: WindowTask, { seq, lane }: { seq: number; lane: number }, before: Before): void {
     const { startedAt, endedAt, attempt, error, runAt } = facts;
     const stored = error && { ...error, stack };
@@ -166,16 +169,19 @@ export class WindowRows {
       this.#transaction.rollups.add(endedAt, lane, status, ms);
       if (status === 'failed' && stored?.fingerprint) this.#transaction.failures.add(stored, { seq, lane, at: endedAt });
     }
-    // A job may have run and failed between two looks: then the number of the attempt has changed.
+    // A job may have run and failed between two reads. Then its attempt number has increased.
     const isRetried = status === 'pending' && error !== null && (before.status === 'running' || attempt > before.attempt);
     if (!(hasEnded || isRetried) || startedAt === null || attempt === 0) return;
-    // The task itself tells of a success at the first try.
+    // If the first attempt succeeded, the row of the task describes it.
     if (status === 'success' && attempt === 1) return;
     const as = status === 'pending' ? 'failed' : status;
     recordAttempt(this.#transaction, { seq, attempt, started_at: startedAt }, as, endedAt ?? runAt, stored ?? undefined);
   }
 
-  /** Row ids go up with the time of creation, since the word index gives what it finds in their order. */
+  /**
+   * Returns a row id. Row ids increase with the creation time, because the word index returns its
+   * matches in the order of row ids.
+   */
   #newSeq(id: string): number {
     const first = Math.max(1, Math.min(lastTime, timeOfTaskId(id) - firstTime)) * perMillisecond;
     const last = this.#transaction.database.get(
@@ -184,13 +190,13 @@ export class WindowRows {
       first + perMillisecond,
     )?.seq;
     let seq = typeof last === 'number' ? last + 1 : first;
-    // More than fit into one millisecond go on in the next ones.
+    // If all ids of a millisecond are used, those of the next milliseconds follow.
     while (seq >= first + perMillisecond && this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)) seq += 1;
     return seq;
   }
 }
 
-/** The columns that change, in the order in which the statements name them. */
+/** Returns the values of the columns that change, in the order of the statements above. */
 function valuesOf({ facts, progress, progressText, stack = null }: WindowTask): (string | number | null)[] {
   const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
   return [

@@ -13,31 +13,31 @@ export interface Naming {
   rules: JobRules;
 }
 
-/** A job that was read and is there, in one of BullMQ's states. */
+/** A job that was read and exists, in one of BullMQ's states. */
 export interface PresentJob extends ReadJob {
   state: JobState;
   job: TaskJob;
 }
 
-/** What is different between the jobs of `bullmqEngine` and those of attached queues. */
+/** The differences between the jobs of `bullmqEngine` and those of attached queues. */
 export interface JobRules {
-  /** Whether a job whose id is a UUIDv7 is called by that alone. */
+  /** Whether a job whose id is a UUIDv7 has it as its public id, without the queue. */
   readonly hasOwnIds: boolean;
   /**
-   * Whether an ended job stays in the window when BullMQ has removed it, and whether the ends of jobs are counted in the window,
-   * because nothing in Redis counts them.
+   * Whether an ended job stays in the window after BullMQ has removed it. The window then counts
+   * the ends of jobs too, because nothing in Redis counts them.
    */
   readonly keepsEnded: boolean;
-  /** A job as a row of the window. */
+  /** Converts a job to a row of the window. */
   taskOf(read: PresentJob, naming: Naming): WindowTask;
   /**
-   * A job that was gone before it could be read, by its last note, or `same` if its row stays as it is. Without this, the row is
-   * dropped.
+   * Builds the row of a job that was removed before it could be read, from its last note. Returns
+   * `same` if the row stays as it is. Without this method, the row is dropped.
    */
   gone?(note: JobNote, before: TaskSummary | undefined): WindowTask | 'same';
 }
 
-/** The jobs of `bullmqEngine`. */
+/** The rules for the jobs of `bullmqEngine`. */
 export const engineJobs: JobRules = {
   hasOwnIds: true,
   keepsEnded: false,
@@ -57,7 +57,7 @@ export const engineJobs: JobRules = {
   },
 };
 
-/** A job that was read as a row of the window; none if it is gone. */
+/** Converts a job to a row of the window. Returns undefined if the job no longer exists. */
 export function taskOf(read: ReadJob, naming: Naming): WindowTask | undefined {
   return isPresent(read) ? naming.rules.taskOf(read, naming) : undefined;
 }
@@ -66,7 +66,7 @@ function isPresent(read: ReadJob): read is PresentJob {
   return read.job !== undefined && read.state !== 'removed' && read.state !== 'changed';
 }
 
-/** A job that was read as lists show it; none if it is gone. */
+/** Converts a job to a task as lists show it. Returns undefined if the job no longer exists. */
 export function shownJob(read: ReadJob, naming: Naming): TaskSummary | undefined {
   const task = taskOf(read, naming);
   return task && summaryOf(task, naming.ids.nameOf(task.queue, task.jobId));

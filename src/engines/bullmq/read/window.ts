@@ -22,27 +22,36 @@ import { WindowEnds } from './window-ends.js';
 import { known, WindowRows, type WindowTask } from './window-rows.js';
 import type { JobRules } from './window-task.js';
 
-/** Times between which tasks ended, in Unix milliseconds. */
+/** The times between which tasks ended, in Unix milliseconds. */
 interface EndRange {
   after?: number | undefined;
   before?: number | undefined;
 }
 
-/** Rows of one step: failures that are added to the word index, expired rows, tasks that BullMQ has removed, and old sums. */
+/**
+ * Maximum rows per step: failures that are added to the word index, expired rows, tasks that BullMQ
+ * has removed, old statistics, and partitions.
+ */
 const steps = { search: 100, expired: 500, dropped: 2000, statistics: 500, partitions: 100 };
-/** Milliseconds that sums of minutes and of hours are kept, and between two looks for partitions without tasks. */
+/**
+ * How long statistics per minute and per hour are kept, and the time between two cleanups of
+ * partitions without tasks, in milliseconds.
+ */
 const kept = { minutes: 7 * levels.day, hours: 400 * levels.day, partitions: levels.hour };
 
-/** Indexes by which tasks are claimed, which a window does not do. `owner` holds BullMQ's name of the queue. */
+/**
+ * Drops the indexes for claiming tasks, which a window does not do. `owner` holds BullMQ's name of
+ * the queue.
+ */
 const layout = `
 DROP INDEX task_ready; DROP INDEX task_waiting; DROP INDEX task_delayed;
 CREATE INDEX window_ended ON task (owner, status, ended_at) WHERE status > 1;
 `;
 
 /**
- * The newest tasks in memory, in the tables of the embedded engine, which can be asked for any list. It holds what a list
- * shows, and neither arguments nor results. Each change has the next number; tasks that come into the window without a change
- * have none.
+ * Holds the newest tasks in memory, in the tables of the embedded engine, which can answer any
+ * list. It holds what lists show, but neither arguments nor results. Each change gets the next
+ * revision. Tasks that are added without a change have the revision 0.
  */
 export class Window {
   readonly #database: Database;
@@ -52,9 +61,9 @@ export class Window {
   readonly #ids: RowIds;
   readonly #ends: WindowEnds;
   readonly #changed = new Bell();
-  /** When partitions are looked at again. */
+  /** When partitions are cleaned up next, in Unix milliseconds. */
   #nextPartitions = 0;
-  /** Tasks of each queue and group. */
+  /** The number of tasks of each queue and group. */
   readonly #sizes = new Map<string, number>();
 
   private constructor(database: Database, { hasOwnIds, keepsEnded }: JobRules) {
@@ -74,7 +83,8 @@ export class Window {
     const database = await openDatabase(inMemory);
     layOut(database, inMemory);
     database.exec(layout);
-    // A number of another window, which another process may have given, is most likely outside the range of this one.
+    // Revisions start at a random number, so a revision of another process's window is most likely
+    // outside the range of this one.
     database.run("UPDATE meta SET value = ? WHERE key IN ('rev', 'first_rev')", randomInt(1, 2 ** 48 - 1));
     return new Window(database, rules);
   }
@@ -84,17 +94,17 @@ export class Window {
     this.#database.close();
   }
 
-  /** What its rows are called outside. */
+  /** Maps its rows to public ids. */
   get ids(): RowIds {
     return this.#ids;
   }
 
-  /** Its ended tasks. */
+  /** Reads its ended tasks. */
   get ends(): WindowEnds {
     return this.#ends;
   }
 
-  /** How many tasks of each name and queue are in each state. */
+  /** Counts the tasks by name, queue and state. */
   live(): Live[] {
     return readLive(this.#database);
   }
@@ -106,7 +116,7 @@ export class Window {
     try {
       ledger.open();
       work();
-      // No task is claimed here.
+      // Tasks are never claimed from a window.
       ledger.ready.discard();
       rollups.write();
       failures.write();
@@ -131,7 +141,7 @@ export class Window {
     this.#changed.ring();
   }
 
-  /** Stores a task as it is now, after this number of changes. */
+  /** Stores a task as it is now, after `changes` changes since it was last stored. */
   put(task: WindowTask, changes: number): void {
     this.#forgetFormer(task);
     const row = this.#rows.get(task.id);
@@ -140,19 +150,19 @@ export class Window {
     else this.#rows.insert(task, rev);
   }
 
-  /** Takes in a task that has not changed, unless it is here. */
+  /** Adds a task that has not changed, unless it is in the window. */
   fill(task: WindowTask): void {
     this.#forgetFormer(task);
     if (!this.#rows.get(task.id)) this.#rows.insert(task, 0);
   }
 
-  /** Drops the task of a job whose id BullMQ has given again, to another job. */
+  /** Drops the task of a former job that had the same id. */
   #forgetFormer({ id, queue, jobId }: WindowTask): void {
     const former = this.#ids.of(queue, jobId);
     if (former !== undefined && former !== id) this.forget(former);
   }
 
-  /** Drops a task that is gone. */
+  /** Drops a task that no longer exists. */
   forget(id: string): void {
     const row = this.#rows.get(id);
     if (row) this.#rows.forget(row);
@@ -175,8 +185,9 @@ export class Window {
   }
 
   /**
-   * Drops the oldest tasks of a group from the window: those that ended, or were created, first. They still exist, so watchers are
-   * not notified. Returns their queues, and when the last one of each ended.
+   * Drops the oldest tasks of a group from the window, by end time or by creation time. They still
+   * exist, so watchers are not notified. Returns their queues, and for each when its last dropped
+   * task ended.
    */
   leaveOut(group: Group, n: number): Map<string, number> {
     const order = group === 'completed' || group === 'failed' ? 'ended_at, id' : 'id';
@@ -193,7 +204,7 @@ export class Window {
     return left;
   }
 
-  /** How many tasks there are, of one group or of all, and of one queue or of all. */
+  /** Counts the tasks, of one group or of all, and of one queue or of all. */
   size(group?: Group, queue?: string): number {
     if (group !== undefined && queue !== undefined) return this.#sizes.get(sizeKey(queue, group)) ?? 0;
     let sum = 0;
@@ -201,7 +212,7 @@ export class Window {
     return sum;
   }
 
-  /** The states of some tasks, those that are here. */
+  /** Returns the states of some tasks. Tasks that are not in the window are left out. */
   states(ids: readonly string[]): Map<string, TaskStatus> {
     const rows = this.#database.all(
       "SELECT id, status FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))",
@@ -210,7 +221,7 @@ export class Window {
     return new Map(rows.map((row) => [idOf(row.id), statusOf(row)]));
   }
 
-  /** Ids of the jobs of a queue that wait, or that run. */
+  /** Returns the ids of the waiting or of the running jobs of a queue. */
   jobIdsOf(queue: string, group: 'pending' | 'running'): string[] {
     const [index, condition] = group === 'running' ? ['task_running', 'status = 1'] : ['task_status', 'status = 0 AND status <> 1'];
     return this.#database
@@ -218,7 +229,7 @@ export class Window {
       .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
   }
 
-  /** Rows of some tasks of a queue that wait, after one in the order of ids. */
+  /** Returns the row ids of some waiting tasks of a queue, in the order of ids, after `after`. */
   pendingAfter(queue: string, after: string | undefined, limit: number): string[] {
     return this.#database
       .all(
@@ -233,13 +244,13 @@ export class Window {
     return { ...page, items: this.#ids.named(page.items) };
   }
 
-  /** What is kept of a task, without what only its job has. */
+  /** Returns what the window has of a task: all but what only its job has. */
   detail(id: string): TaskDetail | undefined {
     const task = this.#reader.get(id, 0);
     return task && this.#ids.named([task])[0];
   }
 
-  /** What was counted of the tasks of the window, as they ended. */
+  /** Returns an aggregate of the tasks in the window. */
   aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Aggregates[K]['answer'] {
     const parts = { database: this.#database, reader: this.#reader, now: Date.now(), lastSign: () => 0 };
     const answer = aggregate(parts, kind, query);
@@ -254,7 +265,7 @@ export class Window {
     return this.#reader.count(filter);
   }
 
-  /** The tasks of some rows, those that are here. */
+  /** Returns the tasks of some rows. Rows that are not in the window are left out. */
   summaries(ids: readonly string[]): readonly TaskSummary[] {
     return this.#ids.named(this.#reader.summaries(ids));
   }
@@ -269,7 +280,7 @@ export class Window {
     return { rev, oldestRev };
   }
 
-  /** Whether there are failures that a search does not find yet. */
+  /** Whether some failures are not in the word index yet. */
   hasUnsearchable(): boolean {
     return this.#reader.hasUnsearchable();
   }
@@ -279,7 +290,7 @@ export class Window {
     this.write(() => void makeSearchable(this.#transaction, { kind: 'makeSearchable', limit: steps.search }, Date.now()));
   }
 
-  /** Drops some of the deletes that are too old to be reported to watchers, and some old sums. */
+  /** Drops some deletions that are too old to be reported to watchers, and some old statistics. */
   dropExpired(): void {
     const at = Date.now();
     if (this.#reader.hasExpired(at))
@@ -302,7 +313,10 @@ function sizeKey(queue: string, group: Group): string {
   return `${group}:${queue}`;
 }
 
-/** What makes SQLite use the index in which the oldest tasks of a group come first. */
+/**
+ * Returns the condition that makes SQLite use the index in which the oldest tasks of a group come
+ * first.
+ */
 function indexed(group: Group): string {
   return group === 'completed' || group === 'failed' ? 'status > 1' : group === 'pending' ? 'status <> 1' : 'TRUE';
 }
