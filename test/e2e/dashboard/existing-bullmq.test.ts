@@ -8,7 +8,7 @@ import { type Child, startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('the dashboard of queues that BullMQ had before', () => {
+(hasRedis ? describe : describe.skip)('the dashboard of existing BullMQ queues', () => {
   let browser: Browser;
   let page: Page;
   let redis: RedisServer;
@@ -66,7 +66,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
   const row = (name: string) => page.locator('tr[data-task]', { hasText: name });
   const panel = () => page.locator('.panel');
 
-  it('shows what a plain producer and a plain worker do, live, behind the login, and controls it', async () => {
+  it('shows and controls the jobs of plain BullMQ programs live, behind a login', async () => {
     await signIn('?view=tasks');
     await page.getByText('Three lines make the first one').waitFor();
     const worker = run('worker.js');
@@ -92,7 +92,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     expect(await accessibilityFaults(page)).toEqual([]);
   });
 
-  it('shows a flow as a tree, and the way through it', async () => {
+  it('shows a flow as a tree with links between its jobs', async () => {
     run('worker.js');
     await signIn('?view=tasks');
     await row('bind_book').locator('.badge', { hasText: 'completed' }).waitFor();
@@ -107,7 +107,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     expect(await accessibilityFaults(page)).toEqual([]);
   });
 
-  it('pauses a queue for its workers, shows its schedulers and starts one, and hides what BullMQ cannot do', async () => {
+  it('pauses a queue, shows and runs its schedulers, and hides actions that BullMQ does not support', async () => {
     run('worker.js');
     await signIn('?view=queues');
     const mail = page.locator('tr', { hasText: 'mail' }).first();
@@ -129,7 +129,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await queue.close();
   });
 
-  it('shows that a job was removed, and that it is there when it is added again under its id', async () => {
+  it('marks a removed job, and shows it again when it is added with the same id', async () => {
     await signIn('?view=tasks');
     const queue = new Queue('mail', { connection: redis.connection });
     const add = () => queue.add('send_once', {}, { jobId: 'order-1042' });
@@ -142,7 +142,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await queue.close();
   });
 
-  it('shows a job of one queue that is older than a job of another queue, and comes later', async () => {
+  it('sorts a job by its creation time even if it arrives later', async () => {
     await signIn('?view=tasks');
     const [pages, mail] = ['pages', 'mail'].map((name) => new Queue(name, { connection: redis.connection }));
     await pages?.add('newest', {});
@@ -153,12 +153,12 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await Promise.all([pages?.close(), mail?.close()]);
   });
 
-  it('is one dashboard in several processes: what is done in one is seen in the other at once, and so is a logout', async () => {
+  it('shows the actions and the logout of one process in another', async () => {
     run('worker.js');
     const second = await addressOf(run('web.js'));
     await signIn('?view=tasks');
     await row('send_invoice').locator('.badge', { hasText: 'failed' }).waitFor();
-    // Cookies know no ports: the session of the one is that of the other.
+    // Cookies ignore ports, so both processes get the same session.
     const other = await page.context().newPage();
     await other.goto(`${second}?view=tasks`);
     await other.waitForSelector('.connection.live');
@@ -179,7 +179,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await page.locator('tbody tr', { hasText: 'run' }).filter({ hasText: 'admin' }).first().waitFor();
   });
 
-  it('says that the engine is away while Redis is, and goes on by itself when it is back', async () => {
+  it('reports an outage while Redis is down, and recovers when it is back', async () => {
     run('worker.js');
     await signIn('?view=tasks');
     await row('send_welcome').waitFor();
@@ -190,13 +190,13 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await page.keyboard.press('f');
     await page.locator('.banner', { hasText: 'The tasks cannot be reached' }).waitFor();
     await page.getByText('_UNAVAILABLE').first().waitFor();
-    // A session that cannot be checked lets nobody in.
+    // A request is rejected if its session cannot be checked.
     const answers = await Promise.all(Array.from({ length: 20 }, () => page.request.get(url.replace('/dashboard', ''))));
     expect(new Set(answers.map((answer) => answer.status()))).toEqual(new Set([503]));
     await redis.start();
     await page.locator('tbody tr', { hasText: 'no address for order' }).waitFor();
     await page.locator('.banner', { hasText: 'The tasks cannot' }).waitFor({ state: 'detached' });
-    // For the queues and for the sessions, each one line when it went and one when it came back, whatever was asked meanwhile.
+    // The queues and the sessions each log one line for the outage and one for the recovery, however many requests fail.
     expect(
       web.lines
         .filter((line) => /"level":[56]0/.test(line))

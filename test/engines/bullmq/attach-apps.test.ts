@@ -16,7 +16,7 @@ import { waitFor } from '../../helpers/wait.js';
 const keys = { shop: 'abcdefghijklmnopqrstuvwxyz0123456789', bank: '9876543210zyxwvutsrqponmlkjihgfedcba' };
 const passwordOf = (app: string): string => `password-of-the-${app}-1`;
 
-(hasRedis ? describe : describe.skip)('two apps with attached queues on one Redis', () => {
+(hasRedis ? describe : describe.skip)('two apps that attach queues on the same Redis', () => {
   let redis: RedisServer;
   let client: Redis;
   const keep = closeAfterEach();
@@ -58,7 +58,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     return { call, login, signIn, errors: () => log.lines.filter(({ level }) => Number(level) >= 50) };
   }
 
-  it('share neither sessions nor audit nor throttle if each has a namespace', async () => {
+  it('share no sessions, audit log or throttle if their namespaces differ', async () => {
     const shop = await start('shop', { namespace: 'shop', secretKey: keys.shop });
     const bank = await start('bank', { namespace: 'bank', secretKey: keys.bank });
     const [shopToken, bankToken] = [await shop.signIn(), await bank.signIn()];
@@ -72,7 +72,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect(new Set(stored.map((key) => key.slice(0, key.indexOf(':'))))).toEqual(new Set(['{shop}', '{bank}']));
   });
 
-  it('let only the first app in if both have one namespace and each has a secretKey of its own', async () => {
+  it('let only the first app sign users in if the namespace is the same but the secretKeys differ', async () => {
     const shop = await start('shop', { namespace: 'same', secretKey: keys.shop });
     const token = await shop.signIn();
     const bank = await start('bank', { namespace: 'same', secretKey: keys.bank });
@@ -89,13 +89,13 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect(JSON.stringify(bank.errors())).not.toContain(keys.bank);
     expect((await shop.call('/auth/sessions', token)).status).toBe(200);
     expect(shop.errors()).toEqual([]);
-    // The way out that the message names.
+    // The remedy that the log message names.
     await client.hdel('{same}:owners', '/tasks');
     expect((await bank.call('/health')).status).toBe(200);
     expect((await bank.login()).status).toBe(200);
   });
 
-  it('keep their places when Redis has lost its data, while no request comes', async () => {
+  it('keep the namespace for the first app after Redis loses its data, even without requests', async () => {
     const own = await RedisServer.start();
     keep({ close: () => own.remove() });
     const shop = await start('shop', { namespace: 'lost', secretKey: keys.shop, connection: own.connection });
@@ -116,7 +116,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     await waitFor(async () => (await shop.login()).status === 200);
   });
 
-  it('report at once that the Redis user may not use the keys or a command of the sessions, until it may', async () => {
+  it('report at startup that the Redis user lacks the session keys or a command, and recover when it gets them', async () => {
     const right = [
       '~bull:*',
       '-@all',
@@ -157,7 +157,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     }
   });
 
-  it('are one app if they have a secretKey in common, also while it is replaced', async () => {
+  it('count as the same app if they have a secretKey in common, also while it is replaced', async () => {
     const login = { namespace: 'one', password: passwordOf('one') };
     const first = await start('mail', { ...login, secretKey: keys.shop });
     const token = await first.signIn();
@@ -169,7 +169,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     await waitFor(async () => (await first.call('/auth/sessions', token)).status === 401);
   });
 
-  it('are refused in the same way on a redisStore of the same prefix, and at another path are not', async () => {
+  it('get the same answers from redisStore with the same prefix, unless their login paths differ', async () => {
     const open = (): RedisStore => keep(redisStore(redis.connection, { prefix: 'login', logger: false }));
     const body = JSON.stringify({ username: 'admin', password: passwordOf('shop') });
     const login = async (path: string, secretKey: string): Promise<number> => {
@@ -181,7 +181,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect(await login('/b', keys.bank)).toBe(200);
   });
 
-  it.each(['', 'a b', '{a}', 'a'.repeat(101)])('is refused as a namespace: %j', async (namespace) => {
+  it.each(['', 'a b', '{a}', 'a'.repeat(101)])('reject the namespace %j', async (namespace) => {
     const queue = keep(new Queue('mail', { connection: redis.connection }));
     expect(() => attachQueues([queue], { namespace })).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
     await queue.waitUntilReady();

@@ -13,7 +13,7 @@ import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { type Served, serve } from '../../helpers/serve.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('attached queues', () => {
+(hasRedis ? describe : describe.skip)('attachQueues with hostile data and connections', () => {
   let redis: RedisServer;
   let client: Redis;
   let queue: Queue;
@@ -42,7 +42,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
   it.each([
     ['a short', 'orders'],
     ['a long', 'ö'.repeat(300)],
-  ])('take ids of jobs as they are in a queue with %s name', async (_case, name) => {
+  ])('opens and deletes jobs with any characters in their ids, in a queue with %s name', async (_case, name) => {
     queue = keep(new Queue(name, { connection: redis.connection }));
     const ids = ['order/42?x=1&y=#2', 'é ü 漢字', '..%2f..', "'; DROP TABLE task; --", '👩‍👩‍👧\t\u200b', 'a'.repeat(3000)];
     for (const jobId of ids) await queue.add('odd', { jobId }, { jobId });
@@ -62,7 +62,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect(await queue.getJobCountByTypes('wait')).toBe(0);
   });
 
-  it('are found by names that are longer than those of tasks, and paused, and run again', async () => {
+  it('filters, pauses and reruns by names that are too long for tasks', async () => {
     const [name, jobName] = [`${'ö'.repeat(200)}/€`, 'j'.repeat(300)];
     queue = keep(new Queue(name, { connection: redis.connection }));
     const worker = keep(new Worker(name, async () => 1, { connection: redis.connection }));
@@ -90,12 +90,12 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     ['a job without a queue', ':1'],
     ['a queue without a job', 'q:'],
     ['a path', '../x:1'],
-  ])('answer 404 for what is no job of theirs: %s', async (_case, id) => {
+  ])('answers 404 for an id that is not a job of an attached queue: %s', async (_case, id) => {
     const { url } = await admin(attach());
     expect((await ask(`${url}/tasks/${encodeURIComponent(id)}`)).status).toBe(404);
   });
 
-  it('show hostile names and errors as they are, cut where they are long', async () => {
+  it('shows hostile names and errors unchanged, and truncates long ones', async () => {
     const name = '<img src=x onerror=alert(1)>';
     keep(
       new Worker(
@@ -117,7 +117,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect(JSON.stringify(detail?.args).length).toBeGreaterThan(1_000_000);
   });
 
-  it('show jobs whose options are of no use, and take no other key of BullMQ for a job', async () => {
+  it('shows jobs with invalid options, and does not mistake another key of BullMQ for a job', async () => {
     await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *' }, { name: 'night' });
     for (const [n, opts] of ['not JSON', '{"attempts":"many"}', '[]'].entries()) {
       await client.hset(queue.toKey(`odd${n}`), { name: 'odd', data: '{}', opts, timestamp: 8.7e15, delay: 0, priority: 0 });
@@ -132,7 +132,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     for (const key of ['repeat:nightly', 'meta', 'wait']) expect(await tasks.get(`${queue.name}:${key}`)).toBeUndefined();
   });
 
-  it('use one connection of the app for many queues, and leave it open', async () => {
+  it('shares one connection of the app between queues, and leaves it open', async () => {
     const shared = new Redis({ ...redis.connection, maxRetriesPerRequest: null });
     const queues = ['a', 'b', 'c'].map((name) => keep(new Queue(`${queue.name}-${name}`, { connection: shared })));
     await queues[1]?.add('x', {});
@@ -146,7 +146,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     shared.disconnect();
   });
 
-  it('go on after an error that came without a lost connection, and when they are closed while events come', async () => {
+  it('recovers after an error without a lost connection, and closes while events arrive', async () => {
     const tasks = attach();
     await tasks.describe();
     queue.emit('error', new Error('something else'));
@@ -165,7 +165,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     await pausing;
   });
 
-  it('find queues under a prefix of their own', async () => {
+  it('reads a queue with its own BullMQ prefix', async () => {
     const other = keep(new Queue('mail', { connection: redis.connection, prefix: 'shop' }));
     await other.add('x', {});
     const tasks = attach([other]);
@@ -174,7 +174,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     await waitFor(async () => (await tasks.find({ limit: 5 })).total === 2);
   });
 
-  it('lose nothing when all connections are cut again and again while jobs are added', async () => {
+  it('counts every job even if all connections are killed repeatedly while jobs are added', async () => {
     const tasks = attach();
     await tasks.describe();
     const adding = (async () => {
@@ -197,7 +197,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     });
   });
 
-  it('show a job whose worker was killed as it is taken up by another', async () => {
+  it('shows that another worker completes the job of a killed worker', async () => {
     const program = `
       import { Worker } from 'bullmq';
       new Worker(${JSON.stringify(queue.name)}, () => new Promise(() => {}), { connection: ${JSON.stringify(redis.connection)}, lockDuration: 500, stalledInterval: 300 });
@@ -213,7 +213,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect(await tasks.get(id)).toMatchObject({ result: 'done', attempt: expect.any(Number) });
   });
 
-  it('say that the Redis is away where it does not answer at all, and go on when it does', async () => {
+  it('answers ENGINE_UNAVAILABLE while Redis does not answer, and recovers when it does', async () => {
     const own = await RedisServer.start();
     const stuck = new Queue('mail', { connection: own.connection });
     await stuck.add('x', {});
@@ -228,7 +228,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     await own.remove();
   });
 
-  it('are emptied when a queue is obliterated', async () => {
+  it('shows no jobs after a queue is obliterated', async () => {
     await queue.addBulk(Array.from({ length: 20 }, (_, n) => ({ name: 'x', data: { n } })));
     const tasks = attach();
     expect((await tasks.aggregate('pulse')).pending).toBe(20);
@@ -236,7 +236,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     await waitFor(async () => (await tasks.aggregate('pulse')).pending === 0);
   });
 
-  it('say once in the log what is wrong where the password is, and nothing of the password', async () => {
+  it('logs a wrong password once, without the password', async () => {
     const own = await RedisServer.start('--requirepass', 'right');
     const { logger, lines, text } = recordingLogger();
     const locked = new Queue('mail', { connection: { ...own.connection, password: 'wr0ng-one' } });
@@ -246,19 +246,19 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect(text()).toMatch(/WRONGPASS|NOAUTH/);
     expect(text()).not.toContain('wr0ng-one');
     await tasks.close();
-    // BullMQ itself waits for ever for one that is never let in.
+    // BullMQ's own `close` never ends if Redis rejects the password.
     void locked.disconnect();
     await own.remove();
   });
 
-  it('can be detached at once, and refuse what is asked afterwards', async () => {
+  it('can be closed immediately, and rejects later calls', async () => {
     const tasks = attachQueues([queue], { logger: false });
     await tasks.close();
     await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
     await queue.add('still', {});
   });
 
-  it('let a process that has closed everything end by itself', async () => {
+  it('lets a process exit after it has closed everything', async () => {
     const index = fileURLToPath(new URL('../../../dist/engines/bullmq/index.js', import.meta.url));
     const program = `
       import { Queue } from 'bullmq';
@@ -274,7 +274,7 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     expect([await child.ended, child.lines]).toEqual([0, ['bullmq']]);
   });
 
-  it('hold nothing open after they are closed while Redis is unreachable', async () => {
+  it('lets a process exit if it is closed while Redis is unreachable', async () => {
     const own = await RedisServer.start();
     const index = fileURLToPath(new URL('../../../dist/engines/bullmq/index.js', import.meta.url));
     const program = `

@@ -7,7 +7,7 @@ import { waitFor } from '../../helpers/wait.js';
 const megabyte = 1_000_000;
 const text = (bytes: number): string => 'x'.repeat(bytes);
 
-(hasRedis ? describe : describe.skip)('attached queues with large jobs', () => {
+(hasRedis ? describe : describe.skip)('attachQueues with large jobs', () => {
   const server = new RedisForEach();
   const { keep } = server;
 
@@ -15,7 +15,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
   const attach = (...queues: Queue[]): AttachedQueues => keep(attachQueues(queues, { logger: false }));
   const counts = async (tasks: AttachedQueues) => (await tasks.aggregate('pulse')).counts;
 
-  /** Bytes that Redis sends while something goes on. */
+  /** Returns how many bytes Redis sends while `run` runs. */
   async function sentWhile(run: () => Promise<void>): Promise<number> {
     const sent = async (): Promise<number> => Number(/total_net_output_bytes:(\d+)/.exec(await server.client.info('stats'))?.[1]);
     const before = await sent();
@@ -36,7 +36,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
     await worker.close();
   }
 
-  it('read neither data nor results nor stacks nor logs of them for lists, from the start on', async () => {
+  it('reads no data, results, stacks or logs for lists, from startup on', async () => {
     const queue = open('reports');
     const amount = 12;
     await queue.addBulk(Array.from({ length: amount }, (_, n) => ({ name: n % 2 === 0 ? 'good' : 'bad', data: { text: text(megabyte) } })));
@@ -59,7 +59,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
     expect(sent).toBeLessThan(megabyte);
   });
 
-  it('read neither the results that events carry nor the jobs of commands', async () => {
+  it('reads no results from events and no job data for commands', async () => {
     const queue = open('reports');
     const tasks = attach(queue);
     await tasks.describe();
@@ -88,7 +88,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
     expect(await queue.getJobCountByTypes('wait', 'delayed', 'completed')).toBe(0);
   });
 
-  it('show what is large in the open job up to 2 MiB, and above that its size', async () => {
+  it('shows data and results of an open job up to 2 MiB, and only their sizes above that', async () => {
     const queue = open('reports');
     const [some, much] = await queue.addBulk(
       [2 * megabyte, 3 * megabyte].map((size) => ({ name: 'job', data: text(size), opts: { attempts: 3 } })),
@@ -108,7 +108,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
     expect(sent).toBeLessThan(megabyte / 10);
   });
 
-  it('show the end of a long log, read on from any line of it, and cut long lines', async () => {
+  it('shows the end of a long log, resumes from any line, and truncates long lines', async () => {
     const queue = open('reports');
     const { id = '' } = await queue.add('job', {});
     for (let n = 1; n <= 400; n++) await queue.addJobLog(id, `${n} ${text(50_000)}`);
@@ -128,7 +128,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
     expect(await tasks.logs(key, { q: '7 x', limit: 3 })).toMatchObject([{ n: 7 }, { n: 17 }, { n: 27 }]);
   });
 
-  it('show a flow without the results of its children', async () => {
+  it('shows a flow without reading the results of its children', async () => {
     const queue = open('reports');
     const parent = open('books');
     const flows = keep(new FlowProducer({ connection: server.redis.connection }));

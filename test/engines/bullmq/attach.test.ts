@@ -9,7 +9,7 @@ import { gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 
-(hasRedis ? describe : describe.skip)('queues of BullMQ that are attached', () => {
+(hasRedis ? describe : describe.skip)('attachQueues', () => {
   let redis: RedisServer;
   let queue: Queue;
   let tasks: AttachedQueues;
@@ -28,7 +28,7 @@ const by = { actor: 'ada' };
     return tasks;
   }
 
-  /** A worker as any app has one. */
+  /** Starts a plain BullMQ worker. */
   function work(run: (job: Job) => Promise<unknown>, on = queue): Worker {
     return keep(new Worker(on.name, run, { connection: redis.connection, concurrency: 10 }));
   }
@@ -41,7 +41,7 @@ const by = { actor: 'ada' };
     return (await tasks.get(id)) as TaskDetail;
   };
 
-  /** The tasks of a list, over all of its pages. */
+  /** Returns the tasks of a list from all of its pages. */
   async function pagesOf(query: FindQuery): Promise<TaskSummary[]> {
     const items: TaskSummary[] = [];
     for (let cursor: string | undefined; ; ) {
@@ -52,7 +52,7 @@ const by = { actor: 'ada' };
     }
   }
 
-  it('show jobs of every state under its own name, those from before and those that come', async () => {
+  it('shows existing and new jobs with the name of their BullMQ state', async () => {
     const waiting = await add('waits');
     const prioritized = await add('first', {}, { priority: 5 });
     const delayed = await add('later', {}, { delay: 60_000 });
@@ -86,7 +86,7 @@ const by = { actor: 'ada' };
     expect(counts).toMatchObject({ pending: 1, running: 0, success: 2, failed: 1 });
   });
 
-  it('keep what BullMQ removes as soon as it has ended', async () => {
+  it('keeps jobs that BullMQ removes when they end', async () => {
     attach();
     await tasks.find({ limit: 1 });
     const kept = await add('gone', { a: 1 }, { removeOnComplete: true });
@@ -103,7 +103,7 @@ const by = { actor: 'ada' };
     expect(await queue.getJob(kept.split(':')[1] ?? '')).toBeUndefined();
   });
 
-  it('know the name of a job that was gone before it could be read, of many at once', async () => {
+  it('knows the names of many jobs that were removed before they could be read', async () => {
     attach();
     await tasks.find({ limit: 1 });
     work(async () => 'quick');
@@ -116,7 +116,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find({ name: 'fleeting', limit: 1 })).total).toBe(300);
   });
 
-  it('tell each attempt that was seen, with its error, and retry as BullMQ does', async () => {
+  it('lists each attempt with its error, and retries a failed job', async () => {
     attach();
     let healthy = false;
     const id = await add('flaky', {}, { attempts: 2, backoff: { type: 'fixed', delay: 300 } });
@@ -141,7 +141,7 @@ const by = { actor: 'ada' };
     ]);
   });
 
-  it('promote what is delayed, delete what waits or has ended, and none that runs', async () => {
+  it('promotes a delayed job, deletes a job that has ended, and does not delete a running one', async () => {
     attach();
     const delayed = await add('later', {}, { delay: 60_000 });
     await becomes(delayed, 'delayed');
@@ -160,7 +160,7 @@ const by = { actor: 'ada' };
     expect(await queue.getJob(delayed.split(':')[1] ?? '')).toBeUndefined();
   });
 
-  it('act on all that a filter finds, as counted: cleaned, drained, retried', async () => {
+  it('applies a command to exactly the jobs that its filter counted', async () => {
     await queue.addBulk(Array.from({ length: 300 }, (_, n) => ({ name: n % 3 === 0 ? 'odd' : 'even', data: { n } })));
     attach();
     const filter = { name: 'odd', status: ['pending'] as const };
@@ -175,7 +175,7 @@ const by = { actor: 'ada' };
     await expect(tasks.control({ action: 'retry', filter: 'all', spread: 60 }, by)).resolves.toMatchObject({ results: [] });
   });
 
-  it('refuse a command without exactly one target and an invalid query, and touch no job', async () => {
+  it('rejects an invalid query and a command without exactly one target, and changes no job', async () => {
     const id = await add('send', { to: 'a@x.org' });
     attach();
     const refused = { code: 'INVALID_INPUT' };
@@ -195,7 +195,7 @@ const by = { actor: 'ada' };
     expect(await queue.getJobCountByTypes('wait')).toBe(1);
   });
 
-  it('pause and resume, with who and why, and see what others pause', async () => {
+  it('pauses and resumes a queue with actor and reason, and shows pauses by other programs', async () => {
     attach();
     await tasks.control({ action: 'pause', queue: queue.name }, { actor: 'ada', reason: 'the bank is down' });
     expect(await queue.isPaused()).toBe(true);
@@ -211,7 +211,7 @@ const by = { actor: 'ada' };
     await expect(tasks.control({ action: 'pause', queue: 'other' }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  it('make a new job of one that has ended, with other data', async () => {
+  it('reruns a job that has ended as a new job with other data', async () => {
     attach();
     const id = await add('send', { to: 'a@x.org' }, { jobId: 'order-7', attempts: 3 });
     const seen: unknown[] = [];
@@ -228,7 +228,7 @@ const by = { actor: 'ada' };
     await expect(tasks.control({ action: 'rerun', ids: [id], args: [1, 2] }, by)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
   });
 
-  it('show the lines that a job logs, its progress, and find it by its id or a word of its error', async () => {
+  it('shows the log and the progress of a job, and finds it by its id or a word of its error', async () => {
     attach();
     const { passed, open } = gate();
     const id = await add('long', { a: 1 });
@@ -256,7 +256,7 @@ const by = { actor: 'ada' };
     expect(items).toMatchObject([{ name: 'long', count: 1, lastTaskId: id }]);
   });
 
-  it('show flows as a tree, from whichever job of it', async () => {
+  it('shows a flow as a tree from any of its jobs', async () => {
     const other = keep(new Queue(`${queue.name}-pages`, { connection: redis.connection }));
     attach([queue, other]);
     const flows = keep(new FlowProducer({ connection: redis.connection }));
@@ -290,7 +290,7 @@ const by = { actor: 'ada' };
     expect(after?.children.map(({ status }) => status)).toEqual(['success', 'success']);
   });
 
-  it('show job schedulers with their next run, and start one now', async () => {
+  it('shows job schedulers with their next runs, and runs one now', async () => {
     attach();
     await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *', tz: 'Europe/Berlin' }, { name: 'report', data: { region: 'eu' } });
     await queue.upsertJobScheduler('often', { every: 60_000 }, { name: 'clean' });
@@ -317,7 +317,7 @@ const by = { actor: 'ada' };
     expect(scheduled).toMatchObject({ name: 'report', source: 'scheduled', engineState: 'delayed' });
   });
 
-  it('name the workers by their connections', async () => {
+  it('lists the connections of workers', async () => {
     attach();
     work(async () => {});
     await waitFor(async () => (await tasks.aggregate('workers')).length === 1);
@@ -326,7 +326,7 @@ const by = { actor: 'ada' };
     ]);
   });
 
-  it('tell whoever watches of each change, and of what is gone', async () => {
+  it('reports changes and removals to watchers', async () => {
     attach();
     const { rev } = await tasks.describe();
     const stop = new AbortController();
@@ -343,7 +343,7 @@ const by = { actor: 'ada' };
     await watching;
   });
 
-  it('notice what no event tells: that a queue is drained, a quiet one and a busy one, and that a job is there', async () => {
+  it('notices without an event that a quiet or a busy queue is drained and that a job was added', async () => {
     const [drained, silent] = ['drained', 'silent'].map((name) =>
       keep(new Queue(`${queue.name}-${name}`, { connection: redis.connection })),
     );
@@ -371,7 +371,7 @@ const by = { actor: 'ada' };
     }
   });
 
-  it('read only the newest of the past at the start, count and list all of it, and find the rest by id', async () => {
+  it('reads only the newest ended jobs at startup, but counts and lists all and finds any by id', async () => {
     const worker = work(async ({ data }) => {
       if (data.n < 2) throw new Error('too early');
     });
@@ -390,7 +390,7 @@ const by = { actor: 'ada' };
     expect(first).not.toHaveProperty('limited');
     expect(await tasks.find({ limit: 50, status: ['success'] })).toMatchObject({ total: 28, limited: true, searched: 12 });
     expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 28, failed: 2 });
-    // Nothing is missing of those that failed.
+    // All failed jobs are in memory.
     expect(await tasks.find({ status: ['failed'] })).not.toHaveProperty('limited');
     expect(await tasks.find({ name: 'past' })).toMatchObject({ limited: true, totalRelation: 'gte' });
     const old = (await queue.getCompleted(20, 27)).map(({ id }) => `${queue.name}:${id}`);
@@ -403,9 +403,9 @@ const by = { actor: 'ada' };
     expect(await tasks.get(`${queue.name}:none`)).toBeUndefined();
   });
 
-  it('list by their ends also the jobs that BullMQ has removed, before the older ones that are not in memory', async () => {
+  it('lists removed jobs by end time, together with older ones that are not in memory', async () => {
     const other = keep(new Queue(`${queue.name}-other`, { connection: redis.connection }));
-    // Equal ids in two queues, and all within few milliseconds.
+    // The jobs have the same ids in both queues, and end within a few milliseconds.
     for (const each of [queue, other]) {
       work(async () => {}, each);
       await each.addBulk(Array.from({ length: 15 }, () => ({ name: 'past', data: {} })));
@@ -431,7 +431,7 @@ const by = { actor: 'ada' };
     expect((await tasks.aggregate('pulse')).counts.success).toBe(35);
   });
 
-  it('count each end once, also after events were lost and beyond what is kept', async () => {
+  it('counts each end once, even if events are lost or the job is no longer kept', async () => {
     attach([queue], { keep: 8 });
     const ended = async (): Promise<number> => (await tasks.aggregate('metrics', { from: '-1h' })).counts.success;
     expect(await ended()).toBe(0);
@@ -448,7 +448,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find({ limit: 5, sort: '-endedAt', status: ['success'] })).total).toBe(15);
   });
 
-  it('show a new job in place of one that had the same id', async () => {
+  it('replaces a job by a new one with the same id', async () => {
     attach();
     const worker = work(async () => {});
     const id = await add('first', {}, { jobId: 'same', removeOnComplete: true });
@@ -459,7 +459,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find()).items).toMatchObject([{ id, name: 'second' }]);
   });
 
-  it('sum up the past by when it was', async () => {
+  it('counts the jobs that ended before the start in the statistics', async () => {
     const worker = work(async (job) => {
       if (job.data.n % 4 === 0) throw new Error(`no address for order ${job.data.n}`);
     });
@@ -479,11 +479,11 @@ const by = { actor: 'ada' };
     ['nothing', undefined],
     ['no queue', []],
     ['something else', [{ name: 'mail' }]],
-  ])('refuse %s at once', (_, queues) => {
+  ])('rejects %s immediately', (_, queues) => {
     expect(() => attachQueues(queues as never)).toThrow('it must be a list of BullMQ queues');
   });
 
-  it('refuse two queues of one name, and options that there are not', () => {
+  it('rejects two queues with the same name, and unknown options', () => {
     expect(() => attachQueues([queue, queue])).toThrow(`queues has more than one queue of the name '${queue.name}'`);
     expect(() => attachQueues([queue], { histroy: 5 } as never)).toThrow('histroy');
   });

@@ -45,7 +45,7 @@ function manager({ concurrency = 10 } = {}): TaskManager {
   return made;
 }
 
-/** The queue as any program that uses BullMQ sees it. */
+/** Opens a queue as any other program that uses BullMQ does. */
 function plainQueue(name = 'default'): Queue {
   const queue = new Queue(name, { connection: server.connection, prefix: `{${prefix}}` });
   closing.push(() => queue.close());
@@ -56,8 +56,8 @@ async function statusOf(tasks: TaskManager, id: string): Promise<string | undefi
   return (await tasks.get(id))?.status;
 }
 
-describe('a cancelled job of BullMQ 6.7', () => {
-  it('is a failed job to a plain queue, whichever set it waited in', async () => {
+describe('a waiting task that is cancelled', () => {
+  it('is a failed job for a plain BullMQ queue, whichever set it waited in', async () => {
     const tasks = manager();
     const [plain, urgent] = [tasks.define('plain'), tasks.define('urgent', { queue: 'urgent', priority: 5 })];
     const ids = [await plain.enqueue(), await plain.with({ runIn: 60 }).enqueue(), await urgent.enqueue()];
@@ -77,7 +77,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
     for (const id of rest) expect(await statusOf(tasks, id)).toBe('pending');
   });
 
-  it('is told by the event of a failed job', async () => {
+  it('sends the event that BullMQ sends for a failed job', async () => {
     const tasks = manager();
     const id = await tasks.define('plain').enqueue();
     await tasks.control({ action: 'cancel', ids: [id] }, by);
@@ -87,7 +87,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
     expect(told.some((text) => text.includes('retries-exhausted'))).toBe(false);
   });
 
-  it('leaves its queue working: the next job is fetched, of a prioritized queue too', async () => {
+  it('does not stop its queue: the next job runs, also in a queue with priorities', async () => {
     const tasks = manager();
     const ran: string[] = [];
     const plain = tasks.task('plain', (name: string) => {
@@ -105,7 +105,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
     await waitFor(async () => (await statusOf(tasks, first)) === 'success');
   });
 
-  it('is cancelled in a paused queue, which stays paused', async () => {
+  it('is cancelled in a paused queue, and the queue stays paused', async () => {
     const tasks = manager();
     const ran: string[] = [];
     const plain = tasks.task('plain', (name: string) => {
@@ -117,7 +117,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
     await tasks.control({ action: 'cancel', ids: [first] }, by);
     expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual(['cancelled', 'pending']);
     expect(await queue.isPaused()).toBe(true);
-    // A marker would wake a worker, which then found nothing that it may run.
+    // A marker would wake a worker although there is nothing to run.
     expect(await redis.zcard(`{${prefix}}:default:marker`)).toBe(0);
     await tasks.start();
     await queue.resume();
@@ -125,7 +125,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
     expect([ran, await statusOf(tasks, first)]).toEqual([['second'], 'cancelled']);
   });
 
-  it('runs when it is retried, and by a plain worker too', async () => {
+  it('can be retried, and then runs on a plain BullMQ worker', async () => {
     const tasks = manager();
     const plain = tasks.define('plain', { retries: 1 });
     const id = await plain.enqueue();
@@ -142,7 +142,7 @@ describe('a cancelled job of BullMQ 6.7', () => {
     expect(seen).toEqual([id]);
   });
 
-  it('is refused for a parent and a child of a flow', async () => {
+  it('is not cancelled if it is a parent or a child in a flow', async () => {
     const tasks = manager();
     await tasks.define('plain').enqueue();
     const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
@@ -161,8 +161,8 @@ describe('a cancelled job of BullMQ 6.7', () => {
   });
 });
 
-describe('a running job that is cancelled', () => {
-  it('ends within a second in another process, and is shown as one that is to be cancelled until then', async () => {
+describe('a running task that is cancelled', () => {
+  it('ends in another process within seconds, and is shown as cancelling until then', async () => {
     const [web, worker] = [manager(), manager()];
     const task = worker.task('deaf', () => new Promise(() => undefined), { cancelGrace: 0.01 });
     await worker.start();
@@ -178,14 +178,14 @@ describe('a running job that is cancelled', () => {
     expect((await web.get(id))?.engineState).toBeUndefined();
   });
 
-  it('is not started by a worker that fetches it with the order to cancel', async () => {
+  it('does not run if its worker fetches it with a request to cancel it', async () => {
     const [web, worker] = [manager(), manager()];
     let runs = 0;
     const task = worker.task('counted', () => {
       runs += 1;
     });
     const id = await task.enqueue();
-    // As a worker leaves it that has fetched a job and not begun with it.
+    // This is the state of a job that a worker has fetched but not started.
     const key = `{${prefix}}:default`;
     await redis.hset(`${key}:${id}`, 'tfx', Date.now());
     await worker.start();
@@ -194,7 +194,7 @@ describe('a running job that is cancelled', () => {
     expect(await web.get(id)).toMatchObject({ attempt: 0, attempts: [], error: null });
   });
 
-  it('is not tried again when its attempt had failed before the order arrived', async () => {
+  it('is not retried if its attempt failed before the request arrived', async () => {
     const [web, worker] = [manager(), manager()];
     const id = await web.define('flaky', { retries: 3 }).with({ runIn: 60 }).enqueue();
     const member = `default:${id}`;
@@ -205,7 +205,7 @@ describe('a running job that is cancelled', () => {
     expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
   });
 
-  it('leaves no entry behind when it ends another way', async () => {
+  it('leaves no request behind if it ends in another way', async () => {
     const tasks = manager();
     const done = tasks.task('done', () => 1);
     await tasks.start();
@@ -219,7 +219,7 @@ describe('a running job that is cancelled', () => {
 });
 
 describe('a retry', () => {
-  it('begins a series of its own: attempts, deadline and interrupts start again', async () => {
+  it('starts a new series with new attempts, a new deadline and no interrupts', async () => {
     const tasks = manager();
     let failing = true;
     const flaky = tasks.task(
@@ -239,7 +239,7 @@ describe('a retry', () => {
     expect((await tasks.get(id))?.attempts.map(({ status }) => status)).toEqual(['failed', 'success']);
   });
 
-  it('with a spread delays the jobs in BullMQ, which runs them when they are due', async () => {
+  it('delays the jobs in BullMQ if it has a spread, and they run when due', async () => {
     const tasks = manager();
     const noop = tasks.task('noop', () => 1);
     const ids = await noop.enqueueMany([[], []]);
@@ -251,7 +251,7 @@ describe('a retry', () => {
     expect(await statusOf(tasks, ids[0] ?? '')).toBe('success');
   });
 
-  it('takes the idempotency key back for the rest of its window', async () => {
+  it('claims the idempotency key again for the rest of its window', async () => {
     const tasks = manager();
     const once = tasks.define('once').with({ idempotencyKey: 'k' });
     const id = await once.enqueue();
@@ -264,7 +264,7 @@ describe('a retry', () => {
 });
 
 describe('a deletion', () => {
-  it('leaves nothing of a job in Redis, and frees its idempotency key', async () => {
+  it('leaves no key of the job in Redis, and frees its idempotency key', async () => {
     const tasks = manager();
     const once = tasks.define('once').with({ idempotencyKey: 'k' });
     const id = await once.enqueue();
@@ -276,7 +276,7 @@ describe('a deletion', () => {
     expect(await once.enqueue()).not.toBe(id);
   });
 
-  it('is refused for a job that waits or runs, and takes no lock from it', async () => {
+  it('is rejected for a waiting or running job, and keeps its lock', async () => {
     const tasks = manager();
     let open = (): void => undefined;
     const passed = new Promise<void>((resolve) => {
@@ -299,8 +299,8 @@ describe('a deletion', () => {
   });
 });
 
-describe('a command after Redis has forgotten its scripts', () => {
-  it('is carried out as ever, and deletes nothing that waits', async () => {
+describe('a command after the scripts in Redis were flushed', () => {
+  it('works as usual, and deletes no waiting task', async () => {
     const tasks = manager();
     const plain = tasks.define('plain');
     const [first = '', second = '', third = ''] = await plain.enqueueMany([[], [], []]);
@@ -308,7 +308,7 @@ describe('a command after Redis has forgotten its scripts', () => {
       await redis.script('FLUSH');
       return (await tasks.control({ action, ids }, by)).results.map(({ ok }) => ok);
     };
-    // Each script has been sent once.
+    // Send each script once.
     for (const action of ['cancel', 'retry', 'delete', 'run'] as const) await tasks.control({ action, ids: [third] }, by);
     expect(await all('cancel', [first, second])).toEqual([true, true]);
     expect(await all('retry', [first])).toEqual([true]);
@@ -321,7 +321,7 @@ describe('a command after Redis has forgotten its scripts', () => {
 });
 
 describe('a command by filter', () => {
-  it('by queue and state acts on all tasks, also on those that no process has read', async () => {
+  it('acts on all tasks of a queue and state, including those that no process has read', async () => {
     const tasks = manager();
     const [mail, other] = [tasks.define('mail', { queue: 'bulk' }), tasks.define('other', { queue: 'bulk', concurrency: 1 })];
     const ids = [...(await mail.enqueueMany([[], []])), await other.enqueue(), await mail.with({ runIn: 60 }).enqueue()];
@@ -338,7 +338,7 @@ describe('a command by filter', () => {
     expect(await plainQueue('bulk').getJobCounts()).toMatchObject({ waiting: 3, failed: 0 });
   });
 
-  it('tells failed, cancelled and interrupted tasks apart', async () => {
+  it('distinguishes failed, cancelled and interrupted tasks', async () => {
     const tasks = manager();
     const bad = tasks.task('bad', () => {
       throw new Error('no');
@@ -355,7 +355,7 @@ describe('a command by filter', () => {
 });
 
 describe('a paused queue', () => {
-  it('holds the queues of its tasks with a concurrency of their own, also one that joins later', async () => {
+  it('also stops tasks with their own concurrency, even if they are first enqueued during the pause', async () => {
     const [web, worker] = [manager(), manager()];
     const ran: string[] = [];
     const note = (name: string) => (): void => {
@@ -379,7 +379,7 @@ describe('a paused queue', () => {
     expect(await state(web)).toMatchObject({ paused: false, pause: null });
   });
 
-  it('is shown as paused without a reason when another program paused it', async () => {
+  it('is shown as paused without a reason if another program paused it', async () => {
     const tasks = manager();
     await tasks.define('plain').enqueue();
     await plainQueue().pause();
@@ -388,7 +388,7 @@ describe('a paused queue', () => {
 });
 
 describe('listeners', () => {
-  it('hear what commands of their process did', async () => {
+  it('are notified of what commands of their process changed', async () => {
     const tasks = manager();
     const heard: string[] = [];
     for (const status of ['pending', 'running', 'cancelled'] as const) tasks.on(status, ({ id }) => void heard.push(`${status} ${id}`));
@@ -403,7 +403,7 @@ describe('listeners', () => {
 });
 
 describe('the statistics', () => {
-  it('count a task that is cancelled while it waits, also between two attempts', async () => {
+  it('count a task that is cancelled while it waits, also between attempts', async () => {
     const [web, worker] = [manager(), manager()];
     let attempts = 0;
     worker.task(

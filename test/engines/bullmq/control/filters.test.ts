@@ -9,7 +9,7 @@ import { waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
 
-/** Gives a command by filter, and checks that the count, the preview and what is done are the same tasks. */
+/** Runs a command by filter, and checks that the count, the preview and the result have the same tasks. */
 async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | 'run', filter: 'all' | object = 'all'): Promise<string[]> {
   const command = { action, filter } as Parameters<TaskSource['control']>[0];
   const preview = await tasks.control(command, { ...by, dryRun: true });
@@ -33,7 +33,7 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
   });
   afterAll(() => redis.remove());
 
-  /** A scheduler and a flow, and a job that belongs to neither. Returns the ids of the jobs. */
+  /** Adds a scheduler, a flow, and a job that belongs to neither. Returns the ids of the jobs. */
   async function addJobs(prefix: string): Promise<{ next: string; child: string; parent: string; alone: string }> {
     const connection = redis.connection;
     const next = await queue.upsertJobScheduler('nightly', { pattern: '0 4 * * *' }, { name: 'report', data: {} });
@@ -60,7 +60,7 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
       queue = keep(new Queue(name, { connection: redis.connection, prefix: `{p${queues}}` }));
     });
 
-    it('cancels and counts neither the next run of a job scheduler nor a job of a flow, and says why for their ids', async () => {
+    it('skips the next run of a job scheduler and jobs of a flow when cancelling, and gives the reason by id', async () => {
       const { next, child, parent, alone } = await addJobs(`{p${queues}}`);
       expect(await done(tasks, 'cancel', { name: 'report' })).toEqual([]);
       const ids = await done(tasks, 'cancel');
@@ -74,12 +74,12 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
         ]);
     });
 
-    it('runs no job that waits for others of its flow', async () => {
+    it('does not run a job that waits for its children', async () => {
       const { parent } = await addJobs(`{p${queues}}`);
       expect(await done(tasks, 'run')).not.toContain(parent);
     });
 
-    it('retries no task whose idempotency key another task has now', async () => {
+    it('does not retry a task if another task now has its idempotency key', async () => {
       const work = tasks.define('work').with({ idempotencyKey: 'k', idempotencyWindow: 3600 });
       const first = await work.enqueue();
       expect(await done(tasks, 'cancel', { name: 'work' })).toEqual([first]);
@@ -98,7 +98,7 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
       queue = keep(new Queue(name, { connection: redis.connection }));
     });
 
-    it('deletes and counts no next run of a job scheduler, and says why for its id', async () => {
+    it('skips the next run of a job scheduler when deleting, and rejects its id', async () => {
       const { next, child, parent, alone } = await addJobs('bull');
       const tasks = attach();
       expect(await done(tasks, 'delete')).toEqual([alone, child, parent].sort());
@@ -107,13 +107,13 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
       expect(await queue.getDelayedCount()).toBe(1);
     });
 
-    it('runs jobs that wait for their turn or their time, and none that waits for others of its flow', async () => {
+    it('runs waiting and delayed jobs, but no job that waits for its children', async () => {
       const { next, child, alone } = await addJobs('bull');
       expect(await done(attach(), 'run')).toEqual([alone, child, next].sort());
       expect(await queue.getDelayedCount()).toBe(0);
     });
 
-    it('retries no job that BullMQ has removed, and deletes it from the lists', async () => {
+    it('does not retry a job that BullMQ has removed, but can delete it from the lists', async () => {
       const tasks = attach();
       await tasks.find();
       const worker = new Worker(name, () => Promise.reject(new Error('no')), { connection: redis.connection });

@@ -44,7 +44,7 @@ function manager(options: Partial<JobEngineOptions> = {}): TaskManager {
   return tasks;
 }
 
-/** Stores jobs that have ended as BullMQ would, one every ten milliseconds. */
+/** Stores ended jobs as BullMQ does, with end times ten milliseconds apart. */
 async function seed(n: number, set: 'completed' | 'failed', marker?: 'cancelled'): Promise<void> {
   const script = `
     local first = tonumber(ARGV[1])
@@ -68,7 +68,7 @@ async function seed(n: number, set: 'completed' | 'failed', marker?: 'cancelled'
   await client.eval(script, 3, ...used, first, n, set, `seeded-${marker ?? set}`, marker ?? '');
 }
 
-/** The ids of a list, over all of its pages. */
+/** Returns the ids of a list from all of its pages. */
 async function idsOf(tasks: TaskManager, query: FindQuery): Promise<{ ids: string[]; limited: boolean }> {
   const ids: string[] = [];
   let cursor: string | undefined;
@@ -80,7 +80,7 @@ async function idsOf(tasks: TaskManager, query: FindQuery): Promise<{ ids: strin
   }
 }
 
-/** All commands that Redis gets. */
+/** Records all commands that Redis receives. */
 async function monitored(): Promise<string[][]> {
   const commands: string[][] = [];
   const monitor = await new Redis(redis.connection).monitor();
@@ -89,8 +89,8 @@ async function monitored(): Promise<string[][]> {
   return commands;
 }
 
-describe('the window of a process that reads', () => {
-  it('shows the first page beside a long history soon, with exact counts', async () => {
+describe('the window of a process that reads tasks', () => {
+  it('shows the first page and exact counts within seconds despite a long history', async () => {
     await seed(20_000, 'completed');
     await seed(500, 'failed');
     const tasks = manager();
@@ -103,14 +103,14 @@ describe('the window of a process that reads', () => {
     expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 20_000, failed: 500, pending: 0 });
   });
 
-  it('holds no more than its limits, and says of a list that it covers the newest tasks only', async () => {
+  it('stays within its limits, and marks a list that covers only the newest tasks', async () => {
     await seed(900, 'completed');
     await seed(400, 'failed');
     const tasks = manager({ window: { ended: 500, pending: 50 } });
     await tasks.define('noop').enqueueMany(Array.from({ length: 120 }, () => []));
     await waitFor(async () => (await idsOf(tasks, { limit: 100 })).ids.length === 550);
     expect(await tasks.find({ limit: 10 })).toMatchObject({ total: 1420, totalRelation: 'eq', limited: true, searched: 550 });
-    // Many successes leave room for failures, once the window has read both.
+    // Once the window has read both, many successes leave room for failures.
     await eventually(async () => {
       const failed = await idsOf(tasks, { limit: 100, status: ['failed'] });
       expect(failed).toMatchObject({ limited: true });
@@ -122,7 +122,7 @@ describe('the window of a process that reads', () => {
     expect(await tasks.find({ limit: 10, status: ['pending'] })).toMatchObject({ total: 120, totalRelation: 'eq' });
   });
 
-  it('lists all tasks that ended in one state by the time of their end, beyond the window', async () => {
+  it('lists all tasks of an ended state by end time, beyond the window', async () => {
     await seed(700, 'completed');
     await seed(150, 'failed');
     await seed(130, 'failed', 'cancelled');
@@ -139,7 +139,7 @@ describe('the window of a process that reads', () => {
     expect(await tasks.get(id)).toMatchObject({ id, status: 'success', result: 'secret' });
   });
 
-  it('lists jobs of other programs beyond the window once, also those that ended in the same millisecond', async () => {
+  it('lists each job of another program once, even if many ended in the same millisecond', async () => {
     const at = Date.now();
     for (const queue of ['default', 'mail']) {
       await client.hset(keys.queues, queue, JSON.stringify({ label: queue }));
@@ -156,7 +156,7 @@ describe('the window of a process that reads', () => {
     }
   });
 
-  it('reads neither arguments nor results nor logs for lists', async () => {
+  it('reads no arguments, results or logs for lists', async () => {
     await seed(300, 'completed');
     await seed(30, 'failed');
     const commands = await monitored();
@@ -172,13 +172,13 @@ describe('the window of a process that reads', () => {
     ).toEqual([]);
     const fields = commands.flatMap((args) => args.slice(1));
     expect(fields.filter((field) => ['data', 'returnvalue', 'stacktrace'].includes(field) || field.endsWith(':logs'))).toEqual([]);
-    // Only the lists of queues and of pauses are read whole.
+    // Only the hashes of queues and of pauses are read in full.
     expect(new Set(commands.filter(([name]) => name?.toLowerCase() === 'hgetall').map(([, key]) => key))).toEqual(
       new Set([keys.queues, keys.pauses]),
     );
   });
 
-  it('is opened by the first call that reads, so that a worker has none', async () => {
+  it('is opened by the first call that reads, so a worker has none', async () => {
     const worker = manager();
     const noop = worker.task('noop', () => 1);
     await worker.start();
@@ -190,7 +190,7 @@ describe('the window of a process that reads', () => {
     await waitFor(() => commands.some(([name]) => /^xread$/i.test(name ?? '')));
   });
 
-  it('shows in every reading process what another one has done, at once', async () => {
+  it('shows the changes of one process in every other process immediately', async () => {
     const [worker, one, two] = [manager(), manager(), manager()];
     const noop = worker.task('noop', () => 1);
     for (const reader of [one, two]) expect((await reader.find({ limit: 10 })).total).toBe(0);
@@ -202,13 +202,13 @@ describe('the window of a process that reads', () => {
     for (const reader of [one, two]) await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === 5);
   });
 
-  it('gives each process numbers of its own, which another one does not take for its own', async () => {
+  it('gives each process revisions that another process does not mistake for its own', async () => {
     const [one, two] = [await manager().describe(), await manager().describe()];
-    // Numbers that began at the time would be near each other.
+    // Revisions that started at the current time would be close to each other.
     expect(Math.abs(one.rev - two.rev)).toBeGreaterThan(1_000_000);
   });
 
-  it('notices tasks that BullMQ has removed, which it tells nobody of', async () => {
+  it('notices tasks that BullMQ removed without an event', async () => {
     const [worker, reader] = [manager({ kept: { age: 604_800, count: 5 } }), manager()];
     const noop = worker.task('noop', () => 1);
     const { rev } = await reader.describe();
@@ -231,7 +231,7 @@ describe('the window of a process that reads', () => {
     expect(removed.sort()).toEqual(ids.slice(0, 7));
   });
 
-  it('corrects what no note has told of: jobs of another program, run and deleted by it', async () => {
+  it('shows jobs that another program adds, runs and deletes without notes', async () => {
     const reader = manager();
     await seed(3, 'completed');
     expect((await reader.find({ limit: 10 })).total).toBe(3);
@@ -251,7 +251,7 @@ describe('the window of a process that reads', () => {
     await waitFor(async () => (await idsOf(reader, { limit: 10 })).ids.length === 2);
   });
 
-  it('reads the queues again if notes were trimmed before it read them', async () => {
+  it('reads the queues again if notes were trimmed before they were read', async () => {
     const [writer, reader] = [manager(), manager()];
     const noop = writer.define('noop');
     await noop.enqueue();
@@ -264,7 +264,7 @@ describe('the window of a process that reads', () => {
     expect((await reader.find({ limit: 30 })).items.map(({ id }) => id)).toEqual([...ids].reverse());
   });
 
-  it('shows the present state after the stream of notes was deleted', async () => {
+  it('shows the current state after the stream of notes was deleted', async () => {
     const [worker, reader] = [manager(), manager()];
     const noop = worker.task('noop', () => 1);
     const ids = await noop.enqueueMany(Array.from({ length: 30 }, () => []));
@@ -279,7 +279,7 @@ describe('the window of a process that reads', () => {
 });
 
 describe('a window whose Redis is restarted', () => {
-  it('refuses while Redis is unreachable, and shows the present state afterwards', async () => {
+  it('rejects calls while Redis is unreachable, and shows the current state afterwards', async () => {
     const own = await RedisServer.start();
     keep({ close: () => own.remove() });
     const [writer, reader] = [manager({ connection: own.connection }), manager({ connection: own.connection })];
