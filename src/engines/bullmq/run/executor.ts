@@ -33,6 +33,7 @@ import { HandlerOutput } from './handler-output.js';
 import { type EndNotes, TaskBackend } from './task-backend.js';
 import { claimedOf, endedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
+import { returnUnanswered } from './unanswered-fetches.js';
 
 /** Seconds for which a job that has no handler here is delayed. The delay doubles each time, up to `longest`. */
 export const returned = { first: 1, longest: 60 };
@@ -88,7 +89,14 @@ export class Executor {
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
     this.#output = new HandlerOutput({ logger, changes, backend: (queue) => this.#workers.get(queue)?.worker.getBackend() });
     this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
+    parts.redis.on('ready', this.#reconnected);
   }
+
+  /** The connection was made again, so answers may have been lost. */
+  readonly #reconnected = (): void => {
+    const { redis, name } = this.#parts;
+    for (const { worker } of this.#workers.values()) this.#fetching.run(() => returnUnanswered(worker.getBackend(), redis, name));
+  };
 
   /** How many attempts run, without those that are over although their handlers still run. */
   get running(): number {
@@ -305,6 +313,7 @@ export class Executor {
 
   /** Takes no more jobs, and waits for those that run. Jobs that still run after `timeout` seconds are handed back. */
   async stop(timeout: number): Promise<void> {
+    this.#parts.redis.off('ready', this.#reconnected);
     const workers = [...this.#workers.values()].map(({ worker }) => worker);
     const closed = Promise.allSettled(workers.map((worker) => worker.close()));
     const isDrained = await this.#drained(timeout * 1000, closed);

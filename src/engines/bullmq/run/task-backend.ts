@@ -117,6 +117,11 @@ export class TaskBackend extends WaitingBackend {
     return this.#fetched.takeFields(jobId);
   }
 
+  /** Whether this process has got a running job as the answer of a fetch. */
+  hasFetched(jobId: string): boolean {
+    return this.#fetched.starts(jobId) !== undefined;
+  }
+
   override execCommand(client: RedisClient | IRedisTransaction, command: string, args: unknown[]): unknown {
     const answer: unknown = super.execCommand(client, command, args);
     if (command !== 'moveToActive' || !(answer instanceof Promise)) return answer;
@@ -263,7 +268,7 @@ export class TaskBackend extends WaitingBackend {
     if ((await redis.hget(this.toKey(jobId), jobFields.endMark)) === mark) return 'stored';
     if (code === refusals.noJob) return 'gone';
     if (code !== refusals.noLock || starts === undefined) return 'lost';
-    const { taken, gone } = await takeLocks(redis, this.#scope(), [{ jobId, token, starts }]);
+    const { taken, gone } = await takeLocks(redis, this.lockScope, [{ jobId, token, starts }]);
     if (taken.has(jobId)) return 'again';
     return gone.has(jobId) ? 'gone' : 'lost';
   }
@@ -277,7 +282,8 @@ export class TaskBackend extends WaitingBackend {
     notes?.dropped?.(isGone);
   }
 
-  #scope(): LockScope {
+  /** The keys of the locks of this queue. */
+  get lockScope(): LockScope {
     return { active: this.toKey('active'), jobKey: (jobId) => this.toKey(jobId), duration: this.#parts.lockDuration };
   }
 
@@ -288,7 +294,7 @@ export class TaskBackend extends WaitingBackend {
       .filter((jobId) => !this.#lost.has(jobId))
       .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#fetched.starts(jobId) }));
     if (missing.length === 0) return [];
-    const { taken, gone } = await takeLocks(this.#parts.redis, this.#scope(), missing);
+    const { taken, gone } = await takeLocks(this.#parts.redis, this.lockScope, missing);
     for (const { jobId } of missing) {
       if (taken.has(jobId)) continue;
       this.#lost.add(jobId);

@@ -114,6 +114,27 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await line.close();
   });
 
+  it('runs each task once although answers to fetches are lost', async () => {
+    const line = await cuttable(processes.redis.port);
+    const tasks = processes.manager(undefined, 'jobs', line.port);
+    const began: number[] = [];
+    const work = tasks.task('work', async (n: number) => {
+      began.push(n);
+      await sleep(0.01);
+    });
+    await tasks.start();
+    const numbers = Array.from({ length: 200 }, (_, n) => n);
+    const ids = await work.enqueueMany(numbers.map((n) => [n] as [number]));
+    await waitFor(() => began.length > 20);
+    line.loseAnswers();
+    await sleep(0.3);
+    line.cut();
+    for (const id of ids) await inState(tasks, id, 'success');
+    expect(began.sort((a, b) => a - b)).toEqual(numbers);
+    await tasks.stop({ timeout: 1 });
+    await line.close();
+  });
+
   it('stops soon, with or without a running task', async () => {
     const [idle, busy] = [await processes.worker(), await processes.worker({ prefix: 'others' })];
     const tasks = processes.manager(undefined, 'others');
