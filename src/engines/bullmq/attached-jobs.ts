@@ -4,7 +4,8 @@ import type { TaskStatus, TaskSummary } from '../../tasks/types.js';
 import { idOfJob, keyOf } from './job-ids.js';
 import { stacksOf } from './job-stacks.js';
 import { attemptLimit, type JobState, time } from './job-view.js';
-import type { JobHint, JobNote } from './read/source.js';
+import { addHint, type JobHint } from './read/job-hint.js';
+import type { JobNote } from './read/source.js';
 import type { WindowTask } from './read/window-rows.js';
 import type { JobRules, Naming, PresentJob } from './read/window-task.js';
 
@@ -37,6 +38,8 @@ export class AttachedJobs implements JobRules {
   readonly #unread = new Map<string, JobHint>();
 
   taskOf({ queue, jobId, job: { json }, state, dueAt }: PresentJob, { ids }: Naming): WindowTask {
+    // An existing job is shown as it is, and hints about it are out of date.
+    this.#unread.delete(keyOf(queue, jobId));
     const status = statusOfState[state];
     const { timestamp, processedOn, finishedOn, attemptsStarted = 0, attemptsMade = 0, repeatJobKey } = json;
     const delayedUntil = state === 'delayed' ? (dueAt ?? Math.max(timestamp, processedOn ?? 0) + (json.delay ?? 0)) : undefined;
@@ -67,41 +70,48 @@ export class AttachedJobs implements JobRules {
   }
 
   /**
-   * Builds the row of a job that was removed before it could be read, from its last note and from
-   * what was known of it. Returns `same` if the note does not say how the job ended.
+   * Builds the row of a job that was removed before it could be read, from its notes and from what
+   * was known of it. Returns `same` if the notes do not say how the job ended.
    */
-  gone({ queue, jobId, state, hint }: JobNote, before: TaskSummary | undefined): WindowTask | 'same' {
+  gone({ queue, jobId, state, hint = {} }: JobNote, row: TaskSummary | undefined): WindowTask | 'same' {
     const key = keyOf(queue, jobId);
-    if (!hint || (state !== 'completed' && state !== 'failed')) {
-      if (hint) this.#remember(key, hint);
+    const hints = addHint(this.#unread.get(key), hint);
+    this.#unread.delete(key);
+    const { endedAt } = hints;
+    if ((state !== 'completed' && state !== 'failed') || endedAt === undefined) {
+      this.#remember(key, hints);
       return 'same';
     }
-    const unread = this.#unread.get(key);
-    this.#unread.delete(key);
-    const { at, failedReason = '' } = hint;
-    const name = before?.name ?? unread?.name ?? hint.name ?? 'unknown';
-    const createdAt = before ? Date.parse(before.createdAt) : (unread?.at ?? at);
-    const error = state === 'failed' ? storedError(name, failedReason, null) : null;
+    // If a job was added since, the row is of an earlier job with the same id.
+    const before = hints.isNew ? undefined : row;
+    const name = before?.name ?? hints.name ?? 'unknown';
+    const createdAt = before ? Date.parse(before.createdAt) : (hints.createdAt ?? hints.startedAt ?? endedAt);
+    const attempt = Math.max(1, (before?.attempt ?? 0) + (hints.starts ?? 0));
     return {
       ...{ id: idOfJob(key, createdAt), name, label: queue, queue, jobId, engineState: state, status: statusOfState[state] },
       ...{ priority: before?.priority ?? 0, tags: {}, schedule: null, progress: null, progressText: null, stack: null },
       facts: {
         runAt: before ? Date.parse(before.runAt) : createdAt,
-        startedAt: typeof before?.startedAt === 'string' ? Date.parse(before.startedAt) : at,
-        endedAt: at,
-        attempt: Math.max(1, before?.attempt ?? 0),
-        maxAttempts: before?.maxAttempts ?? 1,
-        error,
+        startedAt: hints.startedAt ?? startOf(before),
+        endedAt,
+        attempt,
+        maxAttempts: Math.max(attempt, before?.maxAttempts ?? 1),
+        error: state === 'failed' ? storedError(name, hints.failedReason ?? '', null) : null,
         isCancelling: false,
       },
     };
   }
 
   #remember(key: string, hint: JobHint): void {
-    this.#unread.set(key, { ...hint, ...this.#unread.get(key) });
+    this.#unread.set(key, hint);
     const [oldest] = this.#unread.keys();
     if (oldest !== undefined && this.#unread.size > mostUnread) this.#unread.delete(oldest);
   }
+}
+
+/** Returns when a running task started. The start of an earlier run does not count. */
+function startOf(before: TaskSummary | undefined): number | null {
+  return before?.status === 'running' && before.startedAt !== null ? Date.parse(before.startedAt) : null;
 }
 
 /** BullMQ's progress is a number up to 100. Any other value is shown as text. */

@@ -1,5 +1,6 @@
 import type { CatalogEntry } from './queue-catalog.js';
 import type { QueueEvent, QueueReads } from './queue-reads.js';
+import type { JobHint } from './read/job-hint.js';
 import {
   type Answer,
   delayCommands,
@@ -142,10 +143,17 @@ export class AttachedSource implements JobSource {
   }
 }
 
-function noteOf(queue: string, { event, jobId, name, failedReason, at }: QueueEvent): JobNote[] {
-  const state = stateOfEvent.get(event);
-  if (state === undefined || jobId === '') return [];
-  return [{ queue, jobId, state, hint: { at, ...(name !== undefined && { name }), ...(failedReason !== undefined && { failedReason }) } }];
+function noteOf(queue: string, event: QueueEvent): JobNote[] {
+  const state = stateOfEvent.get(event.event);
+  return state === undefined || event.jobId === '' ? [] : [{ queue, jobId: event.jobId, state, hint: hintOf(event) }];
+}
+
+function hintOf({ event, name, failedReason = '', at }: QueueEvent): JobHint {
+  if (event === 'added') return { isNew: true, createdAt: at, ...(name !== undefined && { name }) };
+  if (event === 'waiting') return { createdAt: at };
+  if (event === 'active') return { startedAt: at, starts: 1 };
+  if (event === 'completed') return { endedAt: at };
+  return event === 'failed' ? { endedAt: at, failedReason } : {};
 }
 
 /** Builds the names of the Redis keys of attached queues. */

@@ -3,6 +3,7 @@ import type { JobState } from '../job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
 import type { TaskJob } from '../task-job.js';
+import type { JobHint } from './job-hint.js';
 
 /** Builds the names of BullMQ's keys. */
 export type KeyNames = Pick<EngineKeys, 'ofQueue' | 'marked'>;
@@ -18,14 +19,6 @@ export interface JobRef {
   /** BullMQ's name of the queue. */
   queue: string;
   jobId: string;
-}
-
-/** What a note says about a job, which may be removed before it is read. */
-export interface JobHint {
-  name?: string;
-  failedReason?: string;
-  /** When the last note was written, by the clock of Redis; Unix milliseconds. */
-  at: number;
 }
 
 /** The state of a job according to its last note. */

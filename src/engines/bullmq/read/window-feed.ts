@@ -1,6 +1,7 @@
 import type { JobState } from '../job-view.js';
 import { type Group, groupOf } from './groups.js';
-import { findStates, type JobHint, type JobRef, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';
+import { addHint, hintSince, type JobHint } from './job-hint.js';
+import { findStates, type JobRef, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';
 import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
@@ -119,7 +120,8 @@ export class WindowFeed {
       this.#noted.delete(key);
       const last = state === 'changed' ? (before?.state ?? state) : state;
       const noted: Noted = { queue, jobId, state: last, changes: (before?.changes ?? 0) + 1 };
-      if (hint) noted.hint = { ...before?.hint, ...hint };
+      const hints = hint ? addHint(before?.hint, hint) : before?.hint;
+      if (hints) noted.hint = hints;
       this.#noted.set(key, noted);
     }
   }
@@ -153,7 +155,11 @@ export class WindowFeed {
     for (const { job, read, now } of certain) {
       if (isOdd(job, read)) this.#noted.set(keyOf(job), { ...job, state: 'unknown' });
       else if (now === job) this.#noted.delete(keyOf(job));
-      else if (now) this.#noted.set(keyOf(job), { ...now, changes: now.changes - job.changes });
+      else if (now) {
+        const rest: Noted = { ...now, changes: now.changes - job.changes };
+        if (now.hint) rest.hint = hintSince(job.hint, now.hint);
+        this.#noted.set(keyOf(job), rest);
+      }
     }
     this.#leaveOut();
   }
