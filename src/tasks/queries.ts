@@ -61,8 +61,10 @@ export const time = z
 const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
 const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as const;
 
-/** Where the page before ended. */
-export const cursor = z.string({ error: 'must be the nextCursor of a list' }).max(2000, { error: 'must be the nextCursor of a list' });
+const aCursor = 'must be the nextCursor of a list';
+
+/** Where the page before ended. It may hold the id of a BullMQ job with its queue, four characters for three bytes. */
+export const cursor = z.string({ error: aCursor }).max(Math.ceil((mostNameBytes * 4) / 3) + 200, { error: aCursor });
 
 /** Makes a list of a single string: code may write `status: 'failed'`, as an address has `status=failed`. */
 const asList = <T extends string>(given: T | readonly T[]): readonly T[] => (typeof given === 'string' ? [given] : given);

@@ -39,6 +39,23 @@ import { sleep, waitFor } from '../../helpers/wait.js';
     return keep(await serve(app));
   }
 
+  it('lists older jobs page by page, whatever the length of their ids', async () => {
+    const worker = keep(new Worker(queue.name, async () => 1, { connection: redis.connection }));
+    const ids = [1, 2, 3].map((n) => `${'é'.repeat(2000)}-${n}`);
+    for (const jobId of ids) await queue.add('long', {}, { jobId });
+    await waitFor(async () => (await queue.getCompletedCount()) === 3);
+    await worker.close();
+    const tasks = keep(attachQueues([queue], { logger: false, history: 0 }));
+    const listed: string[] = [];
+    for (let cursor: string | undefined; listed.length < 4; ) {
+      const page = await tasks.find({ status: 'success', sort: '-endedAt', limit: 1, ...(cursor !== undefined && { cursor }) });
+      listed.push(...page.items.map(({ id }) => id));
+      if (page.nextCursor === null) break;
+      cursor = page.nextCursor;
+    }
+    expect(listed.sort()).toEqual(ids.map((jobId) => `${queue.name}:${jobId}`));
+  });
+
   it.each([
     ['a short', 'orders'],
     ['a long', 'ö'.repeat(300)],
