@@ -14,6 +14,14 @@ const fillTimes = { first: 4000, list: 3000 };
 /** The lowest limit for the number of waiting jobs in memory. */
 const leastPending = 100_000;
 
+const endedGroups = ['completed', 'failed'] as const;
+type EndedGroup = (typeof endedGroups)[number];
+const statusOfGroup = { completed: 'success', failed: 'failed' } as const;
+/** Maximum number of ended tasks, per queue and group, of which BullMQ is asked for each count. */
+const mostChecked = 200;
+/** Sorts after any job id. */
+const lastText = '\u{10ffff}';
+
 interface AttachedWindowParts {
   queues: ReadonlyMap<string, QueueReads>;
   /** How many of the newest ended jobs are read, per queue and outcome. */
@@ -49,11 +57,12 @@ interface CountParts {
  * Counts the tasks by state: the jobs that BullMQ has, and ended tasks that only the window still
  * has.
  */
-async function countTasks({ source, keys, window, feed }: CountParts, entries: readonly CatalogEntry[]): Promise<Counts> {
+async function countTasks(parts: CountParts, entries: readonly CatalogEntry[]): Promise<Counts> {
+  const { source, keys, window, feed } = parts;
   const sets = entries.map(({ queue }): QueueCommand[] => [
     ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', keys.ofQueue(queue, type)]),
     [queue, 'llen', keys.ofQueue(queue, 'active')],
-    ...(['completed', 'failed'] as const).map((group): QueueCommand => {
+    ...endedGroups.map((group): QueueCommand => {
       const newest = feed.wholeAfter(queue, group);
       return [queue, 'zcount', keys.ofQueue(queue, group), '-inf', newest === Number.POSITIVE_INFINITY ? '+inf' : newest];
     }),
@@ -66,10 +75,37 @@ async function countTasks({ source, keys, window, feed }: CountParts, entries: r
     const [running = 0, completed = 0, failed = 0] = of.splice(waitingSets.length);
     counts.pending += of.reduce((sum, each) => sum + each, 0);
     counts.running += running;
-    const kept = (group: 'completed' | 'failed'): number =>
+    const kept = (group: EndedGroup): number =>
       window.size(group, queue) - window.ends.countUntil(queue, group, feed.wholeAfter(queue, group));
     counts.success += completed + kept('completed');
     counts.failed += failed + kept('failed');
   }
+  const removed = await countRemoved(parts, entries);
+  counts.success += removed.completed;
+  counts.failed += removed.failed;
   return counts;
+}
+
+/**
+ * Counts the tasks of the window that BullMQ has removed, and that ended when the window does not
+ * have all tasks. Most of them ended in the same millisecond as the last task that was left out.
+ */
+async function countRemoved(
+  { source, keys, window, feed }: CountParts,
+  entries: readonly CatalogEntry[],
+): Promise<Record<EndedGroup, number>> {
+  const found = entries.flatMap(({ queue }) =>
+    endedGroups.flatMap((group) => {
+      const start = { score: feed.wholeAfter(queue, group), jobId: lastText };
+      const query = { queue, status: statusOfGroup[group], from: -1, isDescending: true, start, limit: mostChecked };
+      return window.ends.page(query).map(({ jobId }) => ({ queue, group, jobId }));
+    }),
+  );
+  const removed = { completed: 0, failed: 0 };
+  if (found.length === 0) return removed;
+  const scores = await source.send(
+    found.map(({ queue, group, jobId }): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]),
+  );
+  for (const [n, { group }] of found.entries()) if (typeof scores[n] !== 'string') removed[group] += 1;
+  return removed;
 }

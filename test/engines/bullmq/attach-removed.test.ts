@@ -89,6 +89,33 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
     );
   });
 
+  it.each([
+    ['all', 1],
+    ['some', 2],
+  ])('counts exactly the tasks that its lists show after older ones were left out: BullMQ removes %s', async (_, every) => {
+    const size = 40;
+    const small = keep(attachQueues([queue], { logger: false, keep: size, history: 10 }));
+    await small.find({ limit: 1 });
+    await queue.addBulk(Array.from({ length: 150 }, (_none, n) => ({ name: 'quick', data: {}, opts: n % every === 0 ? removed : {} })));
+    work(async () => undefined);
+    await waitFor(async () => (await queue.getJobCountByTypes('wait', 'active')) === 0);
+    await sleep(0.05);
+    const { success } = (await small.aggregate('pulse')).counts;
+    const { total, items } = await small.find({ limit: 100 });
+    expect([total, items.length]).toEqual([success, size]);
+    if (every === 1) expect(success).toBe(size);
+    for (const sort of ['endedAt', '-endedAt'] as const) {
+      const ids: string[] = [];
+      for (let cursor: string | undefined | null; cursor !== null; ) {
+        const page = await small.find({ status: ['success'], sort, limit: 7, cursor: cursor ?? undefined });
+        expect(page.total).toBe(success);
+        ids.push(...page.items.map(({ id }) => id));
+        cursor = page.nextCursor;
+      }
+      expect([ids.length, new Set(ids).size]).toEqual([success, success]);
+    }
+  });
+
   it('shows the second job with an id if the first was last read while it ran', async () => {
     const { passed, open } = gate();
     work(async ({ name }) => (name === 'first' ? passed : undefined));

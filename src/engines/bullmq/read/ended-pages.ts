@@ -152,21 +152,23 @@ class SetReader {
         return isEnough ? [] : [{ queue, offset: offset + all.length, n: n + beyond.length }];
       });
     }
-    return found.sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
+    // A job may be in the window and in a set. Those of the window come first in `found`.
+    const known = new Map(found.reverse().map((each) => [`${each.queue}:${each.jobId}`, each]));
+    return [...known.values()].sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
   }
 
   /** Returns jobs of a queue from the window, if the window keeps jobs that BullMQ has removed. */
   #kept(queue: string, after: Place | undefined): Candidate[] {
     const { window, rules } = this.#parts;
     if (!rules.keepsEnded) return [];
-    const range = { queue, status: this.#status, from: this.#wholeAfter(queue), isDescending: this.#isDescending };
+    const range = { queue, status: this.#status, from: -1, isDescending: this.#isDescending };
     return window.ends
       .page({ ...range, start: after, limit: this.#size + 1 })
       .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
       .filter((place) => !after || this.#compare(after, place) < 0);
   }
 
-  /** Returns the end time after which tasks are read from the window. */
+  /** Returns the end time after which tasks are read from the window alone. */
   #wholeAfter(queue: string): number {
     const group = groupOf(this.#status);
     if (!this.#parts.rules.keepsEnded || (group !== 'completed' && group !== 'failed')) return Number.POSITIVE_INFINITY;
