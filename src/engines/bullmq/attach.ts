@@ -68,9 +68,9 @@ export interface AttachOptions {
 /** BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes` accept this in place of a `TaskManager`. */
 export interface AttachedQueues extends TaskSource {
   /**
-   * The store of the login: its sessions, failed logins and audit log. It uses the Redis of the
-   * first queue, so all processes share it. If that queue is on Redis Cluster, or if its client is
-   * not ioredis, the store is in the memory of this process.
+   * Stores what the login needs: sessions, failed logins and the audit log. All processes share it,
+   * because it uses the server of the first queue. If that queue is on Redis Cluster, or if its
+   * client is not ioredis, the store is in the memory of this process.
    */
   readonly store: SharedStore;
   /** Stops following the queues and closes the connections that were opened for that. The queues themselves stay open. */

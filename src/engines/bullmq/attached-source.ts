@@ -156,7 +156,7 @@ function hintOf({ event, name, failedReason = '', at }: QueueEvent): JobHint {
   return event === 'failed' ? { endedAt: at, failedReason } : {};
 }
 
-/** Builds the names of the Redis keys of attached queues. */
+/** Builds the names of the keys that attached queues have in Redis. */
 export function attachedKeys(queues: ReadonlyMap<string, QueueReads>): KeyNames {
   const ofQueue = (queue: string, type: string): string => `${queues.get(queue)?.base ?? ''}${type}`;
   return { ofQueue, marked: (queue, marker) => ofQueue(queue, `~${marker}`) };

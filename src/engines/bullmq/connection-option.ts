@@ -41,7 +41,7 @@ const known: Readonly<Record<keyof AnyRedisOptions | 'url' | 'skipVersionCheck',
 /** Options that say where Redis is. Without any of them ioredis would silently use localhost. */
 const places = ['host', 'path', 'sentinels', 'url', 'Connector'] as const;
 
-const accepted = 'options of ioredis such as { host, port }, a redis:// or rediss:// URL, or an ioredis client';
+const accepted = 'ioredis options such as { host, port }, a redis:// or rediss:// URL, or an ioredis client';
 const acceptedUrl = 'a redis:// or rediss:// URL, such as redis://127.0.0.1:6379';
 
 /**
@@ -73,7 +73,9 @@ function isClient(connection: RedisOptions | Redis): connection is Redis {
   const { duplicate, defineCommand, isCluster } = connection as Partial<Redis>;
   if (typeof duplicate !== 'function') return false;
   if (typeof defineCommand === 'function' && isCluster !== true) return true;
-  throw typeError(`connection is a client of ${isCluster === true ? 'a Redis Cluster' : 'another library'}; it must be ${accepted}`);
+  throw typeError(
+    `connection is ${isCluster === true ? 'a client of Redis Cluster' : 'a client of another library'}; it must be ${accepted}`,
+  );
 }
 
 function checkNames(where: string, names: readonly string[]): void {

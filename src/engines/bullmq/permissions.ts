@@ -5,7 +5,7 @@ import { plainError } from './redis-connection.js';
 export class UnusableRedis extends Error {}
 
 /*
- * Commands that the Redis user must be allowed to run, each with as many arguments as it needs. `k` stands for a key. Scripts of
+ * Commands that the user must be allowed to run, each with as many arguments as it needs. `k` stands for a key. Scripts of
  * BullMQ 6.7 and of this package call most of them, and Redis checks the permissions of calls in scripts too.
  */
 const neededCommands = [
@@ -26,7 +26,7 @@ export const storeCommands: readonly (readonly string[])[] = [
   ...['xadd k * f v', 'xdel k 0', 'xrange k - +', 'xrevrange k + -', 'xread streams k 0'],
 ].map((line) => line.split(' '));
 
-/** Names of the commands that the user of the Redis connection must be allowed to run, in lower case and in order. */
+/** Names of the commands that the user must be allowed to run, in lower case and sorted. */
 export const neededCommandNames: readonly string[] = [
   ...new Set([...neededCommands.map(([name = '']) => name), 'multi', 'exec', 'discard']),
 ].sort();

@@ -166,13 +166,13 @@ export class QueueReads {
     return fromEnd ? { lines: found.reverse(), first: end - found.length } : { lines: found, first: start };
   }
 
-  /** Returns the Redis key of a job's parent. */
+  /** Returns the key of a job's parent. */
   async parentOf(id: string): Promise<string | undefined> {
     const client = await this.queue.getBackend().client;
     return (await withinTime(client.hget(this.queue.toKey(id), 'parentKey'), patience)) ?? undefined;
   }
 
-  /** Returns the Redis keys of some children of a job, and the number of all its children. */
+  /** Returns the keys of some of a job's children, and how many children it has. */
   async children(id: string, limit: number): Promise<{ keys: string[]; total: number }> {
     const [total, ...keys] = (await this.#run('children', this.queue.toKey(id), [limit])) as [number, ...string[]];
     return { keys, total };

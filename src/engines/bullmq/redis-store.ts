@@ -187,7 +187,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       throw unusable(cause, isSent && !isAnswer(cause) && !isUnsent(cause));
     }
   };
-  /** @throws TaskflowError STORE_UNAVAILABLE if the store is another app's, or if the Redis user lacks a permission. */
+  /** @throws TaskflowError STORE_UNAVAILABLE if the store belongs to another app, or if the user lacks a permission. */
   const checkOwner = async (): Promise<void> => {
     // A request that needs the store finds out that Redis is unreachable.
     if (redis.status === 'reconnecting' || redis.status === 'end') return;

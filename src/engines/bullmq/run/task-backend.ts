@@ -23,7 +23,7 @@ import { type LockScope, takeLocks } from './locks.js';
 export interface EndNotes {
   /** Fields of the job's hash. */
   fields: Readonly<Record<string, string | number>>;
-  /** The state that processes which read are told. */
+  /** The state in the note for processes that read. */
   state: 'waiting' | 'delayed' | 'completed' | 'failed';
   /** How the task ended, if BullMQ's state `failed` does not say it. */
   marker?: Marker | undefined;
