@@ -75,7 +75,7 @@ async function move(args: string[]): Promise<void> {
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
   if (!/^[^{}\s:]{1,100}$/.test(prefix)) throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');
   // Loaded here, because hash needs neither a database nor BullMQ.
-  const { moveToRedis } = await import('./engines/bullmq/move.js');
+  const { moveToRedis } = await import('./engines/bullmq/move/move.js');
   const moved = await moveToRedis({ from, to, prefix, concurrency: new Map(concurrency.map(readLimit)) });
   const parts = [
     counted(moved.tasks, 'pending task', 'pending tasks'),

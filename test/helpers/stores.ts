@@ -1,4 +1,4 @@
-import { redisStore } from '../../src/engines/bullmq/redis-store.js';
+import { redisStore } from '../../src/engines/bullmq/store/redis-store.js';
 import { TaskManager } from '../../src/manager.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import type { SharedStore } from '../../src/store/shared-store.js';

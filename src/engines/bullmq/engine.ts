@@ -1,7 +1,7 @@
 import { durationWarnings, type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption } from '../../options.js';
 import type { TaskEngine } from '../../tasks/engine.js';
 import { type StatsOptions, statsOption } from '../stats-option.js';
-import type { RedisConnection } from './connection-option.js';
+import type { RedisConnection } from './connection/connection-option.js';
 import { JobEngine } from './job-engine.js';
 
 /** Options of {@link bullmqEngine}. */

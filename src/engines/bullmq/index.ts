@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export { type AttachedQueues, type AttachOptions, attachQueues } from './attach.js';
-export type { RedisConnection } from './connection-option.js';
+export { type AttachedQueues, type AttachOptions, attachQueues } from './attached/attach-queues.js';
+export type { RedisConnection } from './connection/connection-option.js';
 export { type BullmqEngineOptions, bullmqEngine } from './engine.js';
-export { type RedisStore, type RedisStoreOptions, redisStore } from './redis-store.js';
+export { type RedisStore, type RedisStoreOptions, redisStore } from './store/redis-store.js';

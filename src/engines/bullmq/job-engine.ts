@@ -25,34 +25,42 @@ import type {
 } from '../../tasks/engine.js';
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
-import { ChangeNotes, memberOf } from './change-notes.js';
-import type { RedisConnection } from './connection-option.js';
-import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections, RedisWork } from './connections.js';
+import type { RedisConnection } from './connection/connection-option.js';
+import {
+  type Connections,
+  endConnection,
+  isAnswer,
+  isConnectionError,
+  logOutages,
+  openConnections,
+  RedisWork,
+} from './connection/connections.js';
+import { RedisHealth } from './connection/health.js';
+import { commanding, type Effect, hasStopped, RedisCalls, storing } from './connection/redis-calls.js';
+import { withinTime } from './connection/redis-connection.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
-import { Enqueuer } from './enqueuer.js';
-import { RedisHealth } from './health.js';
-import { pendingSummary, statusOf } from './job-view.js';
+import { ChangeNotes, memberOf } from './jobs/change-notes.js';
+import { Enqueuer } from './jobs/enqueuer.js';
+import { pendingSummary, statusOf } from './jobs/job-view.js';
 import { EngineKeys } from './keys.js';
-import { LimitWarnings } from './limit-warnings.js';
-import { Presence } from './presence.js';
+import { Presence } from './processes/presence.js';
 import { redisPromises } from './promises.js';
-import { QueueCatalog } from './queue-catalog.js';
-import { Queues } from './queues.js';
+import { LimitWarnings } from './queues/limit-warnings.js';
+import { QueueCatalog } from './queues/queue-catalog.js';
+import { Queues } from './queues/queues.js';
+import { Retention } from './queues/retention.js';
 import { EngineReads } from './read/engine-reads.js';
 import { openEngineWindow } from './read/engine-window.js';
 import { LazyReadModel } from './read/lazy-read-model.js';
 import type { ReadModel } from './read/read-model.js';
 import { readJob } from './read/task-detail.js';
 import type { WindowLimits } from './read/window-feed.js';
-import { commanding, type Effect, hasStopped, RedisCalls, storing } from './redis-calls.js';
-import { withinTime } from './redis-connection.js';
-import { openRedisStore } from './redis-store.js';
-import { Retention } from './retention.js';
 import { Executor, type KeptJobs } from './run/executor.js';
 import { Settler } from './run/settler.js';
 import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
+import { openRedisStore } from './store/redis-store.js';
 
 /** Options of a {@link JobEngine}, checked. */
 export interface JobEngineOptions {

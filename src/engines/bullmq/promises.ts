@@ -1,7 +1,7 @@
 import type { EnginePromises } from '../../tasks/promises.js';
-import { mostAtOnce } from './enqueuer.js';
 import type { JobEngineOptions } from './job-engine.js';
-import { mostLabels } from './queue-catalog.js';
+import { mostAtOnce } from './jobs/enqueuer.js';
+import { mostLabels } from './queues/queue-catalog.js';
 import { usualLimits } from './read/engine-window.js';
 import { returned } from './run/executor.js';
 

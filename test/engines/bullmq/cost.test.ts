@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { describe, expect, it, jest } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
 import { attachQueues, bullmqEngine } from '../../../src/engines/bullmq/index.js';
-import { QueueReads } from '../../../src/engines/bullmq/queue-reads.js';
+import { QueueReads } from '../../../src/engines/bullmq/queues/queue-reads.js';
 import { TaskManager } from '../../../src/index.js';
 import type { TaskSource } from '../../../src/tasks/source.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';

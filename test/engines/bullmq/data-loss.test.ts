@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { followRevocations } from '../../../src/auth/revocations.js';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
-import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
+import { redisStore } from '../../../src/engines/bullmq/store/redis-store.js';
 import { TaskManager } from '../../../src/manager.js';
 import { quickTimers } from '../../helpers/clock.js';
 import { recordingLogger } from '../../helpers/logs.js';

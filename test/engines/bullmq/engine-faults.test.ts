@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { neededCommandNames } from '../../../src/engines/bullmq/connection/permissions.js';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
-import { neededCommandNames } from '../../../src/engines/bullmq/permissions.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
 import { quickTimers } from '../../helpers/clock.js';

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Cluster, Redis } from 'ioredis';
 import { type BullmqEngineOptions, bullmqEngine } from '../../../src/engines/bullmq/engine.js';
-import { redisStore } from '../../../src/engines/bullmq/redis-store.js';
+import { redisStore } from '../../../src/engines/bullmq/store/redis-store.js';
 import { TaskManager } from '../../../src/manager.js';
 import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';

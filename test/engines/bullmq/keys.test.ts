@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
-import { moveToRedis } from '../../../src/engines/bullmq/move.js';
+import { moveToRedis } from '../../../src/engines/bullmq/move/move.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskLog, taskProgress } from '../../../src/tasks/context.js';
 import { temporaryFolder } from '../../helpers/folder.js';

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
-import { jobOfMember } from '../change-notes.js';
+import { jobOfMember } from '../jobs/change-notes.js';
+import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import type { TaskJob } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
 
 /**

@@ -1,12 +1,12 @@
 import type { KeepJobs } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Action, Command, CommandBy, NewTask, Outcome, QueueState, TransitionObserver } from '../../../tasks/engine.js';
-import { summaryOf } from '../job-view.js';
+import { type Ask, commanding } from '../connection/redis-calls.js';
+import { summaryOf } from '../jobs/job-view.js';
 import type { EngineKeys } from '../keys.js';
-import type { QueueCatalog } from '../queue-catalog.js';
+import type { QueueCatalog } from '../queues/queue-catalog.js';
 import type { ReadModel } from '../read/read-model.js';
 import { findJobs } from '../read/stored-jobs.js';
-import { type Ask, commanding } from '../redis-calls.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Cancellations } from './cancellations.js';
 import { JobSteps } from './job-steps.js';

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { keptEntries, memberOf } from '../change-notes.js';
-import { lentConnection } from '../connections.js';
-import type { JobState } from '../job-view.js';
+import { lentConnection } from '../connection/connections.js';
+import { keptEntries, memberOf } from '../jobs/change-notes.js';
+import type { JobState } from '../jobs/job-view.js';
+import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
-import type { TaskJob } from '../task-job.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
 import { type StepScript, stepScripts } from './step-scripts.js';
 

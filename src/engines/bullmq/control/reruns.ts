@@ -2,11 +2,11 @@ import { partlyDone, TaskflowError } from '../../../errors.js';
 import type { CommandResult, NewTask } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
-import { pendingSummary, statusOf } from '../job-view.js';
-import type { CatalogEntry } from '../queue-catalog.js';
+import type { Ask } from '../connection/redis-calls.js';
+import { pendingSummary, statusOf } from '../jobs/job-view.js';
+import { notesOfJob, type TaskJob, taskPriority } from '../jobs/task-job.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { LocatedJob } from '../read/stored-jobs.js';
-import type { Ask } from '../redis-calls.js';
-import { notesOfJob, type TaskJob, taskPriority } from '../task-job.js';
 import type { JobPlace, JobSteps } from './job-steps.js';
 
 /** Maximum number of tasks that are read and stored per step. */

@@ -1,5 +1,5 @@
 import type { KeepJobs, MinimalJob } from 'bullmq';
-import { RedisQueueBackend } from '../bullmq-version.js';
+import { RedisQueueBackend } from '../connection/bullmq-version.js';
 
 /** A job that a step moves, with the token of the lock that our script took. */
 export interface StepJob {

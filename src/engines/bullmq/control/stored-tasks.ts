@@ -1,8 +1,8 @@
 import type { TaskFilter } from '../../../tasks/engine.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
-import { taskIdOf } from '../job-ids.js';
+import { taskIdOf } from '../jobs/job-ids.js';
 import type { Marker } from '../keys.js';
-import type { CatalogEntry } from '../queue-catalog.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { type CountSource, readCounts, send } from '../read/counts.js';
 import { waitingSets } from '../read/source.js';
 

@@ -3,11 +3,11 @@ import type { Command, CommandBy, CommandResult, Outcome, TransitionObserver } f
 import type { TaskStatus } from '../../../tasks/types.js';
 import { type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { allowedStates } from '../../embedded/bulk-parts.js';
-import { memberOf } from '../change-notes.js';
-import { type JobState, statusOf, summaryOf } from '../job-view.js';
+import { type Ask, commanding } from '../connection/redis-calls.js';
+import { memberOf } from '../jobs/change-notes.js';
+import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
 import type { ReadModel } from '../read/read-model.js';
 import type { LocatedJob } from '../read/stored-jobs.js';
-import { type Ask, commanding } from '../redis-calls.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import type { Bond, JobPlace, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';

@@ -2,11 +2,11 @@ import type { JobJson } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Database } from '../../embedded/database.js';
 import { idOf } from '../../embedded/rows.js';
-import { ChangeNotes } from '../change-notes.js';
-import { JobAdder } from '../job-adder.js';
+import { ChangeNotes } from '../jobs/change-notes.js';
+import { JobAdder } from '../jobs/job-adder.js';
+import { deduplicationId, jobPriority, type TaskJobOptions } from '../jobs/task-job.js';
 import { type EngineKeys, queueName } from '../keys.js';
-import { type CatalogEntry, QueueCatalog } from '../queue-catalog.js';
-import { deduplicationId, jobPriority, type TaskJobOptions } from '../task-job.js';
+import { type CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { type MoveProgress, type MoveTransaction, unusable } from './progress.js';
 import { optionsWithKey, type PendingTask, readPending } from './stored-tasks.js';
 

@@ -1,8 +1,8 @@
 import { type IRedisTransaction, RedisConnection } from 'bullmq';
 import type { ChainableCommander, Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
+import { withinTime } from '../connection/redis-connection.js';
 import type { EngineKeys } from '../keys.js';
-import { withinTime } from '../redis-connection.js';
 
 /** What was moved so far, over all runs of the command. */
 export interface MovedCounts {

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Database, Row } from '../../embedded/database.js';
 import type { EngineKeys } from '../keys.js';
-import { addIfAbsent, logKey } from '../redis-store.js';
+import { addIfAbsent, logKey } from '../store/redis-store.js';
 import type { MoveProgress } from './progress.js';
 
 interface SharedParts {

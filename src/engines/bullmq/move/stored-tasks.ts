@@ -10,7 +10,7 @@ import {
   jobFields,
   type TaskJobOptions,
   type TaskNotes,
-} from '../task-job.js';
+} from '../jobs/task-job.js';
 
 /** A pending task of the file. */
 export interface PendingTask {

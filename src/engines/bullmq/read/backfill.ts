@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { JobState } from '../job-view.js';
+import type { JobState } from '../jobs/job-view.js';
 import type { Group } from './groups.js';
 import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from './source.js';
 import type { Window } from './window.js';

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Pause, QueueState } from '../../../tasks/engine.js';
 import { type Counts, type Pulse, taskStatuses } from '../../../tasks/types.js';
 import type { EngineKeys, Marker } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
+import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { waitingSets } from './source.js';
 
 /** What is needed to read BullMQ's counts of all queues. */

@@ -1,7 +1,7 @@
 import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
 import type { LogLine, TaskDetail, Worker } from '../../../tasks/types.js';
-import type { Queues } from '../queues.js';
-import type { Ask } from '../redis-calls.js';
+import type { Ask } from '../connection/redis-calls.js';
+import type { Queues } from '../queues/queues.js';
 import type { Statistics } from '../statistics/statistics.js';
 import { type CountSource, readPulse } from './counts.js';
 import { EngineSource } from './job-source.js';

@@ -1,5 +1,5 @@
 import type { Logger } from '../../../options.js';
-import { RedisWork } from '../connections.js';
+import { RedisWork } from '../connection/connections.js';
 import type { EngineKeys } from '../keys.js';
 import { type CountSource, readCounts } from './counts.js';
 import { EngineSource } from './job-source.js';

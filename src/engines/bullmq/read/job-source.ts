@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
-import { notesOfEntry } from '../change-notes.js';
+import { notesOfEntry } from '../jobs/change-notes.js';
+import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import { jobFields, type TaskJob } from '../task-job.js';
 import {
   type Answer,
   delayCommands,

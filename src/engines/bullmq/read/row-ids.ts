@@ -1,7 +1,7 @@
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../../embedded/database.js';
 import { idBytes, idOf } from '../../embedded/rows.js';
-import { idOfJob, isOwnId, keyOf, partsOf } from '../job-ids.js';
+import { idOfJob, isOwnId, keyOf, partsOf } from '../jobs/job-ids.js';
 
 /**
  * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id

@@ -1,8 +1,8 @@
-import type { NotedState } from '../change-notes.js';
-import type { JobState } from '../job-view.js';
+import type { NotedState } from '../jobs/change-notes.js';
+import type { JobState } from '../jobs/job-view.js';
+import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
-import type { TaskJob } from '../task-job.js';
+import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
 
 /** Builds the names of BullMQ's keys. */

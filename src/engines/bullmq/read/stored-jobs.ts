@@ -1,9 +1,9 @@
 import { Job, type JobJson } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { isOwnId, partsOf } from '../job-ids.js';
+import { isOwnId, partsOf } from '../jobs/job-ids.js';
+import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queue-catalog.js';
-import type { TaskJob } from '../task-job.js';
+import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { KnownQueues } from './source.js';
 
 /** Parses the hash of a job. Returns undefined if the job no longer exists. */

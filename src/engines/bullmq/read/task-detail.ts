@@ -1,9 +1,9 @@
 import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
-import { stacksOf } from '../job-stacks.js';
-import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../job-view.js';
-import type { CatalogEntry } from '../queue-catalog.js';
-import type { Queues } from '../queues.js';
-import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
+import { stacksOf } from '../jobs/job-stacks.js';
+import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../jobs/job-view.js';
+import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
+import type { Queues } from '../queues/queues.js';
 import { logOf, readLines } from './log-lines.js';
 import { dueTime } from './source.js';
 import { jobOfHash } from './stored-jobs.js';

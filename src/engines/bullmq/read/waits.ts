@@ -1,5 +1,5 @@
-import { isoTime } from '../job-view.js';
-import { count, jobFields, type TaskJob } from '../task-job.js';
+import { isoTime } from '../jobs/job-view.js';
+import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { JobRef, JobSource, KeyNames, KnownQueues, QueueCommand } from './source.js';
 
 /** Maximum number of priorities that are read per queue. */

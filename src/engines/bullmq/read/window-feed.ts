@@ -1,4 +1,4 @@
-import type { JobState } from '../job-view.js';
+import type { JobState } from '../jobs/job-view.js';
 import { type Group, groupOf } from './groups.js';
 import { addHint, hintSince, type JobHint } from './job-hint.js';
 import { findStates, type JobRef, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';

@@ -6,7 +6,7 @@ import { deleteTask } from '../../embedded/commands.js';
 import type { Row } from '../../embedded/database.js';
 import { idBytes, stateCode } from '../../embedded/rows.js';
 import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
-import type { JobFacts } from '../job-view.js';
+import type { JobFacts } from '../jobs/job-view.js';
 import type { RowIds } from './row-ids.js';
 
 /** A job as a row of the window. */

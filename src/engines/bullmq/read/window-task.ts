@@ -1,7 +1,7 @@
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskSummary } from '../../../tasks/types.js';
-import { factsOf, isoTime, type JobState, progressOf, statusOf } from '../job-view.js';
-import { notesOfJob, type TaskJob, taskPriority } from '../task-job.js';
+import { factsOf, isoTime, type JobState, progressOf, statusOf } from '../jobs/job-view.js';
+import { notesOfJob, type TaskJob, taskPriority } from '../jobs/task-job.js';
 import type { RowIds } from './row-ids.js';
 import { entryOf, type JobNote, type KnownQueues, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';

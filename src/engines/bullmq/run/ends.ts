@@ -9,7 +9,7 @@ import {
   jobFields,
   notesOfJob,
   type TaskJob,
-} from '../task-job.js';
+} from '../jobs/task-job.js';
 import type { EndNotes } from './task-backend.js';
 
 /** The attempt that ends. */

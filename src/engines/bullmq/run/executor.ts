@@ -8,16 +8,16 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
-import { type ChangeNotes, memberOf } from '../change-notes.js';
-import { closeTimeout, untilClosed } from '../closing.js';
-import { RedisWork } from '../connections.js';
-import { taskIdOf } from '../job-ids.js';
-import { jobProgress, summaryAfter } from '../job-view.js';
+import { closeTimeout, untilClosed } from '../connection/closing.js';
+import { RedisWork } from '../connection/connections.js';
+import { type ChangeNotes, memberOf } from '../jobs/change-notes.js';
+import { taskIdOf } from '../jobs/job-ids.js';
+import { jobProgress, summaryAfter } from '../jobs/job-view.js';
+import { count, deadlineOf, jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import type { LimitWarnings } from '../limit-warnings.js';
-import type { CatalogEntry } from '../queue-catalog.js';
+import type { LimitWarnings } from '../queues/limit-warnings.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import { count, deadlineOf, jobFields, type TaskJob } from '../task-job.js';
 import { Attempt } from './attempt.js';
 import {
   cancelledBeforeNotes,

@@ -1,4 +1,4 @@
-import { ownFieldPrefix } from '../task-job.js';
+import { ownFieldPrefix } from '../jobs/task-job.js';
 
 /** Keeps parts of fetched jobs that BullMQ's parser drops: this package's fields, and the count of starts. */
 export class FetchedJobs {

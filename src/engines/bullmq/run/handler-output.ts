@@ -1,9 +1,9 @@
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import type { ChangeNotes } from '../change-notes.js';
-import { RedisWork } from '../connections.js';
-import { jobProgress } from '../job-view.js';
+import { RedisWork } from '../connection/connections.js';
+import type { ChangeNotes } from '../jobs/change-notes.js';
+import { jobProgress } from '../jobs/job-view.js';
 import type { Attempt } from './attempt.js';
 import type { TaskBackend } from './task-backend.js';
 

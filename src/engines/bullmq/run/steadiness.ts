@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { withinTime } from '../redis-connection.js';
+import { withinTime } from '../connection/redis-connection.js';
 
 /** Milliseconds for which Redis may take to answer. */
 const longestAnswer = 5000;

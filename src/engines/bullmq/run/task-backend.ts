@@ -11,11 +11,11 @@ import {
   type RetryJobOpts,
   raw2NextJobData,
 } from 'bullmq';
-import { type ChangeNotes, memberOf, type Transaction } from '../change-notes.js';
-import { persistently, untilRepeatable } from '../connections.js';
+import { persistently, untilRepeatable } from '../connection/connections.js';
+import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
+import { type ChangeNotes, memberOf, type Transaction } from '../jobs/change-notes.js';
+import { endMarks, jobFields } from '../jobs/task-job.js';
 import type { Marker } from '../keys.js';
-import { endMarks, jobFields } from '../task-job.js';
-import { WaitingBackend, type WorkerParts, workerArguments } from '../waiting-backend.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
 

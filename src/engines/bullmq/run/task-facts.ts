@@ -1,9 +1,9 @@
 import type { ClaimedTask, StoredError } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { taskIdOf } from '../job-ids.js';
-import type { CatalogEntry } from '../queue-catalog.js';
+import { taskIdOf } from '../jobs/job-ids.js';
+import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../task-job.js';
 import { nextAttempt } from './ends.js';
 
 /** Returns what statistics count of a task that has ended. */

@@ -1,5 +1,5 @@
 import { type Job, type JobJson, Worker } from 'bullmq';
-import type { TaskJob } from '../task-job.js';
+import type { TaskJob } from '../jobs/task-job.js';
 import type { TaskBackend } from './task-backend.js';
 
 /** The text with which BullMQ marks a job that its stalled check has put back too often. */

@@ -1,5 +1,5 @@
 import type { Command, CommandBy, Outcome } from '../../../tasks/engine.js';
-import { pendingSummary } from '../job-view.js';
+import { pendingSummary } from '../jobs/job-view.js';
 import type { Scheduler } from './scheduler.js';
 
 /** Carries out what users ask of a schedule. */

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/engine.js';
+import { redisScript, runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
-import { redisScript, runScript } from '../redis-script.js';
 
 /** What a schedule is, as it is stored for the processes that do not define it. */
 export interface ScheduleRecord {

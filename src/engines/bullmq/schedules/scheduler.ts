@@ -9,11 +9,11 @@ import type { CommandBy, NewTask, Schedule, ScheduleState } from '../../../tasks
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { closeTimeout, untilClosed } from '../closing.js';
-import { RedisWork } from '../connections.js';
+import { closeTimeout, untilClosed } from '../connection/closing.js';
+import { RedisWork } from '../connection/connections.js';
+import { WaitingBackend } from '../connection/waiting-backend.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
-import { openQueue } from '../queues.js';
-import { WaitingBackend } from '../waiting-backend.js';
+import { openQueue } from '../queues/queues.js';
 import { repeatOptions, repeatStrategy } from './rules.js';
 import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undefinedSince } from './schedule-records.js';
 

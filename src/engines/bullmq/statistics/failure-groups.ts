@@ -2,8 +2,8 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
 import type { FailureKind } from '../../../tasks/types.js';
+import { runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
-import { runScript } from '../redis-script.js';
 import { mergeFailures } from './merge-scripts.js';
 
 /** The parts of a failure that its group needs. */

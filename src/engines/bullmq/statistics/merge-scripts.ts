@@ -1,4 +1,4 @@
-import { redisScript } from '../redis-script.js';
+import { redisScript } from '../connection/redis-script.js';
 
 /**
  * Adds sums of ended tasks to the stored ones. KEYS: one hash for each level. ARGV: for each hash, the milliseconds for which it

@@ -7,9 +7,9 @@ import type { Metrics, TaskStatus } from '../../../tasks/types.js';
 import { levelFor } from '../../embedded/metrics.js';
 import { addEnded, type Figures, type Level, levels, noFigures, startOf } from '../../embedded/rollup.js';
 import { histogramsOf, type Live, metricsOf, type Summed } from '../../figures.js';
-import { RedisWork } from '../connections.js';
+import { RedisWork } from '../connection/connections.js';
+import { runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
-import { runScript } from '../redis-script.js';
 import { type Failure, FailureGroups } from './failure-groups.js';
 import { mergeFigures } from './merge-scripts.js';
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { jobFields } from '../../../../src/engines/bullmq/task-job.js';
+import { jobFields } from '../../../../src/engines/bullmq/jobs/task-job.js';
 import type { TaskManager } from '../../../../src/manager.js';
 import { taskContext, taskLog } from '../../../../src/tasks/context.js';
 import type { TaskStatus } from '../../../../src/tasks/types.js';

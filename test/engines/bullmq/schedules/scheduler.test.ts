@@ -1,7 +1,7 @@
 import { describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { Enqueuer } from '../../../../src/engines/bullmq/enqueuer.js';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
+import { Enqueuer } from '../../../../src/engines/bullmq/jobs/enqueuer.js';
 import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { ScheduleRecords } from '../../../../src/engines/bullmq/schedules/schedule-records.js';
 import { TaskManager } from '../../../../src/manager.js';

@@ -1,0 +1,336 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Queue } from 'bullmq';
+import { runInEmptyContext } from '../../../empty-context.js';
+import { TaskflowError } from '../../../errors.js';
+import { type Logger, loggerOption, numberOption, optionsObject, typeError, wrongType } from '../../../options.js';
+import { memoryStore } from '../../../store/memory-store.js';
+import type { SharedStore } from '../../../store/shared-store.js';
+import { checkedReader } from '../../../tasks/checked-source.js';
+import type {
+  Action,
+  Aggregates,
+  Changes,
+  Command,
+  CommandBy,
+  Definitions,
+  EngineControl,
+  EngineDescription,
+  EngineReader,
+  LogQuery,
+  Outcome,
+  TaskPage,
+  TaskQuery,
+} from '../../../tasks/engine.js';
+import { readCommand } from '../../../tasks/read-command.js';
+import { runsAfter, type Timetable } from '../../../tasks/schedule.js';
+import type { TaskSource } from '../../../tasks/source.js';
+import type { LogLine, Pulse, TaskDetail } from '../../../tasks/types.js';
+import { knownTarget } from '../../../tasks/unknown-target.js';
+import { successRate } from '../../figures.js';
+import { connectionOfQueue, type RedisConnection } from '../connection/connection-option.js';
+import { plainError, withinTime } from '../connection/redis-connection.js';
+import { keyOf, partsOf } from '../jobs/job-ids.js';
+import { listWorkers } from '../processes/workers.js';
+import { QueueReads } from '../queues/queue-reads.js';
+import type { WindowModel } from '../read/window-model.js';
+import { openRedisStore, type RedisStore, storePrefixOption } from '../store/redis-store.js';
+import { readDetail, readLog } from './detail.js';
+import { attachedActions, JobControl } from './job-control.js';
+import { AttachedPauses } from './pauses.js';
+import { cannotUse, Reach, ReachingWork } from './reach.js';
+import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
+import { findById } from './search.js';
+import { openAttachedWindow } from './window.js';
+
+/** Options of {@link attachQueues}. */
+export interface AttachOptions {
+  /**
+   * How many of the newest ended jobs are read when the queues are attached, per queue and outcome.
+   * 0 to 1,000,000, default 10,000.
+   */
+  history?: number | undefined;
+  /**
+   * How many ended jobs are kept in memory, including jobs that BullMQ has removed since. 1 to 10,000,000, default 100,000.
+   */
+  keep?: number | undefined;
+  /**
+   * The prefix of this app's Redis keys for sessions, revocations, login throttle and audit log,
+   * which begin with `{namespace}:`. Give each app on the same Redis its own namespace. All
+   * processes of one app use the same one. If a login with another `secretKey` already uses the
+   * namespace, requests get 503 and the log says why. It is independent of BullMQ's `prefix`.
+   * Default `koa-taskflow`.
+   */
+  namespace?: string | undefined;
+  /** The app's pino logger. `false` turns logging off. */
+  logger?: Logger | false | undefined;
+}
+
+/** BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes` accept this in place of a `TaskManager`. */
+export interface AttachedQueues extends TaskSource {
+  /**
+   * Stores what the login needs: sessions, failed logins and the audit log. All processes share it,
+   * because it uses the server of the first queue. If that queue is on Redis Cluster, or if its
+   * client is not ioredis, the store is in the memory of this process.
+   */
+  readonly store: SharedStore;
+  /** Stops following the queues and closes the connections that were opened for that. The queues themselves stay open. */
+  close(): Promise<void>;
+}
+
+/** Timeouts in milliseconds: for one answer of BullMQ, and for a command to many jobs. */
+const patience = { answer: 5000, command: 120_000 };
+/** Milliseconds that the first answers wait for the queues to be read. */
+const firstRead = 5000;
+/** Milliseconds between two attempts to read the queues for the first time. */
+const openInterval = 500;
+/** Milliseconds that `close` waits for Redis. */
+const closeTime = 1000;
+
+/**
+ * Shows and controls BullMQ queues that other programs fill and process. It reads the queues once,
+ * then follows their events, and writes nothing to a queue until a user runs a command. Lists read
+ * only what they show. When a user opens a job, its data, its result and its log are read, at most
+ * 2 MiB of each.
+ *
+ * @throws TypeError if `queues` is not a list of BullMQ queues on Redis, or if two queues have the
+ * same name. TypeError or RangeError for a wrong option.
+ * @example
+ * ```ts
+ * const tasks = attachQueues([new Queue('mail', { connection })]);
+ * app.use(taskAdmin(tasks, { auth: ['admin', 'secret'] }));
+ * ```
+ */
+export function attachQueues(queues: readonly Queue[], options?: AttachOptions): AttachedQueues {
+  const given = optionsObject<AttachOptions>('attachQueues', options, ['history', 'keep', 'namespace', 'logger']);
+  const history = numberOption('history', given.history, 10_000, { min: 0, max: 1_000_000, integer: true });
+  const keep = numberOption('keep', given.keep, 100_000, { min: 1, max: 10_000_000, integer: true });
+  const namespace = storePrefixOption('namespace', given.namespace);
+  const attached = new Attached(checkQueues(queues), { history, keep, namespace, logger: loggerOption('logger', given.logger) });
+  return {
+    ...checkedReader(attached, () => Date.now()),
+    can: attached.can,
+    get store() {
+      return attached.store;
+    },
+    definitions: () => attached.definitions(),
+    control: async (command, by) => {
+      const [checked, who] = await readCommand(command, by, Date.now());
+      return knownTarget(checked, await attached.control(checked, who), () => attached.describe());
+    },
+    close: () => attached.close(),
+  };
+}
+
+function checkQueues(queues: readonly Queue[]): readonly Queue[] {
+  const isQueue = (queue: unknown): boolean =>
+    typeof queue === 'object' && queue !== null && ['getRanges', 'getJobCounts', 'getBackend'].every((name) => name in queue);
+  if (!Array.isArray(queues) || queues.length === 0 || !queues.every(isQueue)) throw wrongType('queues', queues, 'a list of BullMQ queues');
+  const other = queues.find((queue) => !('client' in (queue.getBackend() as object)));
+  if (other) throw typeError(`queue '${other.name}' is not on Redis; attachQueues can show queues on Redis only`);
+  const names = queues.map(({ name }) => name);
+  const twice = names.find((name, n) => names.indexOf(name) !== n);
+  if (twice !== undefined) throw typeError(`queues has more than one queue of the name '${twice}'`);
+  return queues;
+}
+
+/** The connection of a queue, if an ioredis client can be created from it. */
+function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
+  const connection = queue?.opts.connection;
+  if (typeof connection !== 'object' || connection === null) return undefined;
+  const isOther = 'runCommand' in connection || ('isCluster' in connection && connection.isCluster === true);
+  if (isOther) return undefined;
+  return 'duplicate' in connection ? (connection as RedisConnection) : connectionOfQueue(connection);
+}
+
+/** The validated options of {@link attachQueues}. */
+interface AttachedParts {
+  history: number;
+  keep: number;
+  namespace: string;
+  logger: Logger;
+}
+
+/**
+ * The engine of attached queues: it answers lists from the window, and sends commands to BullMQ.
+ */
+class Attached implements EngineReader, EngineControl {
+  readonly can: ReadonlySet<Action> = attachedActions;
+  readonly #queues: ReadonlyMap<string, QueueReads>;
+  readonly #options: AttachedParts;
+  readonly #reach: Reach;
+  readonly #pauses: AttachedPauses;
+  readonly #opening: Promise<WindowModel>;
+  readonly #firstRead: Promise<void>;
+  #settleFirstRead = (): void => {};
+  #model: WindowModel | undefined;
+  #closed = false;
+  /** The recurrence rules of the schedulers that the last `describe` found. */
+  #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
+  #store: SharedStore | undefined;
+  #redis: RedisStore | undefined;
+  readonly #endListening: (() => void)[] = [];
+
+  constructor(queues: readonly Queue[], options: AttachedParts) {
+    this.#queues = new Map(queues.map((queue) => [queue.name, new QueueReads(queue)]));
+    this.#options = options;
+    this.#reach = new Reach(options.logger);
+    this.#pauses = new AttachedPauses(this.#queues);
+    this.#firstRead = new Promise((resolve) => {
+      this.#settleFirstRead = resolve;
+    });
+    setTimeout(this.#settleFirstRead, firstRead).unref();
+    for (const queue of queues) this.#listen(queue);
+    this.#opening = runInEmptyContext(() => this.#open());
+    this.#opening.catch(() => undefined);
+  }
+
+  /** Opened on first use, because an app with its own login does not need it. */
+  get store(): SharedStore {
+    if (!this.#store) {
+      const { namespace, logger } = this.#options;
+      const connection = connectionOf([...this.#queues.values()][0]?.queue);
+      const options = { prefix: namespace, logger, option: 'namespace of attachQueues', claimsAtOnce: true };
+      this.#redis = connection === undefined ? undefined : openRedisStore(connection, options);
+      this.#store = this.#redis ?? memoryStore();
+    }
+    return this.#store;
+  }
+
+  #listen(queue: Queue): void {
+    const lose = (error: unknown): void => {
+      this.#reach.lose(error, queue.name);
+      this.#settleFirstRead();
+    };
+    // This listener stays after `close`. Without a listener, BullMQ prints the whole error, and
+    // some errors contain a password.
+    queue.on('error', lose);
+    const onClose = (): void => lose(new Error('the connection was closed'));
+    queue.getBackend().on('close', onClose);
+    this.#endListening.push(() => queue.getBackend().off('close', onClose));
+  }
+
+  /**
+   * Reads the queues as soon as Redis can be used. From then on, the window follows their events.
+   */
+  async #open(): Promise<WindowModel> {
+    const { history, keep, logger } = this.#options;
+    const work = {
+      looking: new ReachingWork(logger, 'reading the events of attached queues', this.#reach),
+      filling: new ReachingWork(logger, 'reading attached queues', this.#reach),
+    };
+    while (!this.#closed) {
+      try {
+        const model = await openAttachedWindow({
+          queues: this.#queues,
+          history,
+          keep,
+          work,
+          resumed: (queue) => this.#pauses.resumed(queue),
+        });
+        if (this.#closed) await model.close();
+        else this.#model = model;
+        this.#reach.regain();
+      } catch (error) {
+        this.#reach.lose(error);
+      }
+      this.#settleFirstRead();
+      if (this.#model) return this.#model;
+      if (!this.#closed) await wait(openInterval, undefined, { ref: false });
+    }
+    throw isClosed();
+  }
+
+  async #ready(): Promise<WindowModel> {
+    if (this.#closed) throw isClosed();
+    await this.#firstRead;
+    const { lost } = this.#reach;
+    if (lost) throw cannotUse(lost, true);
+    if (!this.#model) throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'), false);
+    return this.#model;
+  }
+
+  /** Asks BullMQ. If Redis fails or does not answer in time, the error has the code ENGINE_UNAVAILABLE. */
+  async #ask<T>(call: (model: WindowModel) => Promise<T>, milliseconds = patience.answer): Promise<T> {
+    const model = await this.#ready();
+    try {
+      return await withinTime(call(model), milliseconds);
+    } catch (error) {
+      throw error instanceof TaskflowError ? error : cannotUse(plainError(error), false);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#reach.close();
+    this.#settleFirstRead();
+    for (const end of this.#endListening) end();
+    // Closing the model can take forever if Redis never answers, so the wait has a limit. A model
+    // that is still closing does no more work.
+    await Promise.race([this.#model?.close(), wait(closeTime, undefined, { ref: false })]);
+    await this.#redis?.close();
+  }
+
+  find(query: TaskQuery): Promise<TaskPage> {
+    return this.#ask(async (model) => (await findById(model, [...this.#queues.keys()], query)) ?? model.find(query));
+  }
+
+  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+    return this.#ask((model) => readDetail({ model, queues: this.#queues }, id, logLines));
+  }
+
+  async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
+    const { queue, jobId } = partsOf(id);
+    const reads = this.#queues.get(queue);
+    return this.#ask(async () => (reads ? readLog(reads, jobId, query) : []));
+  }
+
+  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+    return this.#ask(async (model): Promise<Aggregates[K]['answer']> => {
+      if (kind === 'workers') return (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer'];
+      if (kind === 'waits') return (await model.waits()) as Aggregates[K]['answer'];
+      if (kind === 'pulse') return (await this.#pulse(model)) as Aggregates[K]['answer'];
+      return model.aggregate(kind, query);
+    });
+  }
+
+  async #pulse(model: WindowModel): Promise<Pulse> {
+    const { perMinute } = await model.aggregate('pulse', []);
+    const [counts, queues] = await Promise.all([model.counts({}), this.#pauses.states()]);
+    const paused = queues.flatMap(({ name, pause }) => (pause ? [{ queue: name, ...pause }] : []));
+    const { running, pending } = counts;
+    return { counts, running, pending, successRate: successRate(counts), perMinute, paused };
+  }
+
+  describe(): Promise<EngineDescription> {
+    return this.#ask(async (model) => {
+      const revs = await model.revs();
+      const reading = [...this.#queues].map(([name, reads]) => listSchedulers(name, reads));
+      const [queues, ...lists] = await Promise.all([this.#pauses.states(), ...reading]);
+      const schedulers = lists.flat();
+      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.fields.id), timetableOf(scheduler)]));
+      return { engine: 'bullmq', ...revs, queues, schedules: schedulers.map((scheduler) => toScheduleState(scheduler, model)) };
+    });
+  }
+
+  /** Defines no functions. The runs of the known schedulers follow their rules. */
+  definitions(): Definitions {
+    return { functions: [], runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count) };
+  }
+
+  async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
+    await this.#ask((model) => model.revs());
+    yield* (await this.#opening).watch(after, signal);
+  }
+
+  control(command: Command, by: CommandBy): Promise<Outcome> {
+    return this.#ask(
+      (model) => new JobControl({ queues: this.#queues, model, pauses: this.#pauses }).control(command, by),
+      patience.command,
+    );
+  }
+}
+
+function isClosed(): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', 'the queues are no longer attached');
+}

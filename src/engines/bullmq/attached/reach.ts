@@ -1,0 +1,65 @@
+import { Background } from '../../../background.js';
+import { TaskflowError } from '../../../errors.js';
+import type { Logger } from '../../../options.js';
+import { plainError } from '../connection/redis-connection.js';
+
+/** Tracks whether Redis can be used for the attached queues, and logs one line for each change. */
+export class Reach {
+  readonly #logger: Logger;
+  #lost: Error | undefined;
+  #isClosed = false;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** Why Redis cannot be used, or undefined if it can. */
+  get lost(): Error | undefined {
+    return this.#lost;
+  }
+
+  /** Records that Redis cannot be used. */
+  lose(thrown: unknown, queue?: string): void {
+    if (this.#isClosed || this.#lost) return;
+    this.#lost = plainError(thrown ?? 'it does not answer');
+    this.#logger.error({ err: this.#lost, ...(queue !== undefined && { queue }) }, 'Redis cannot be used for the attached queues');
+  }
+
+  /** Records that Redis can be used again. */
+  regain(): void {
+    if (this.#isClosed || !this.#lost) return;
+    this.#lost = undefined;
+    this.#logger.info({}, 'Redis can be used for the attached queues again');
+  }
+
+  /** Stops recording and logging. */
+  close(): void {
+    this.#isClosed = true;
+  }
+}
+
+/** Background work that reports its failures and successes to {@link Reach}. */
+export class ReachingWork extends Background {
+  readonly #reach: Reach;
+
+  constructor(logger: Logger, job: string, reach: Reach) {
+    super(logger, job);
+    this.#reach = reach;
+  }
+
+  override failed(error: unknown): void {
+    this.#reach.lose(error);
+  }
+
+  override worked(): void {
+    this.#reach.regain();
+  }
+}
+
+/**
+ * Creates the error of a call that failed because Redis cannot be used. `reported`: it is already
+ * in the log.
+ */
+export function cannotUse(cause: Error, reported: boolean): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', `Redis cannot be used for the attached queues: ${cause.message}`, { cause, reported });
+}

@@ -1,0 +1,111 @@
+import type { Background } from '../../../background.js';
+import { type Counts, taskStatuses } from '../../../tasks/types.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
+import type { QueueReads } from '../queues/queue-reads.js';
+import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from '../read/source.js';
+import type { Window } from '../read/window.js';
+import type { WindowFeed } from '../read/window-feed.js';
+import { WindowModel } from '../read/window-model.js';
+import { AttachedJobs } from './jobs.js';
+import { AttachedSource, attachedKeys, attachedQueues } from './source.js';
+
+/** Milliseconds that answers wait for the window to be filled. */
+const fillTimes = { first: 4000, list: 3000 };
+/** The lowest limit for the number of waiting jobs in memory. */
+const leastPending = 100_000;
+
+const endedGroups = ['completed', 'failed'] as const;
+type EndedGroup = (typeof endedGroups)[number];
+const statusOfGroup = { completed: 'success', failed: 'failed' } as const;
+/** Maximum number of ended tasks, per queue and group, of which BullMQ is asked for each count. */
+const mostChecked = 200;
+/** Sorts after any job id. */
+const lastText = '\u{10ffff}';
+
+interface AttachedWindowParts {
+  queues: ReadonlyMap<string, QueueReads>;
+  /** How many of the newest ended jobs are read, per queue and outcome. */
+  history: number;
+  /** How many ended jobs are kept. */
+  keep: number;
+  /** Called when an event says that a queue is no longer paused. */
+  resumed(queue: string): void;
+  work: { looking: Background; filling: Background };
+}
+
+/** Opens the window of a process that shows attached queues. */
+export function openAttachedWindow({ queues, history, keep, resumed, work }: AttachedWindowParts): Promise<WindowModel> {
+  const [source, keys] = [new AttachedSource(queues, resumed), attachedKeys(queues)];
+  return WindowModel.open({
+    ...{ source, keys, work, fillTimes, rules: new AttachedJobs(), catalog: attachedQueues(queues) },
+    limits: { ended: keep, pending: Math.max(keep, leastPending), history },
+    countTasks: (entries, parts) => countTasks({ source, keys, ...parts }, entries),
+    // No listener is needed: the ids of the last events that were read show whether Redis was
+    // replaced or has lost its data.
+    onReconnect: () => () => undefined,
+  });
+}
+
+interface CountParts {
+  source: JobSource;
+  keys: KeyNames;
+  window: Window;
+  feed: WindowFeed;
+}
+
+/**
+ * Counts the tasks by state: the jobs that BullMQ has, and ended tasks that only the window still
+ * has.
+ */
+async function countTasks(parts: CountParts, entries: readonly CatalogEntry[]): Promise<Counts> {
+  const { source, keys, window, feed } = parts;
+  const sets = entries.map(({ queue }): QueueCommand[] => [
+    ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', keys.ofQueue(queue, type)]),
+    [queue, 'llen', keys.ofQueue(queue, 'active')],
+    ...endedGroups.map((group): QueueCommand => {
+      const newest = feed.wholeAfter(queue, group);
+      return [queue, 'zcount', keys.ofQueue(queue, group), '-inf', newest === Number.POSITIVE_INFINITY ? '+inf' : newest];
+    }),
+  ]);
+  const answers = (await source.send(sets.flat())).map(Number);
+  const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
+  const width = sets[0]?.length ?? 0;
+  for (const [n, { queue }] of entries.entries()) {
+    const of = answers.slice(n * width, (n + 1) * width);
+    const [running = 0, completed = 0, failed = 0] = of.splice(waitingSets.length);
+    counts.pending += of.reduce((sum, each) => sum + each, 0);
+    counts.running += running;
+    const kept = (group: EndedGroup): number =>
+      window.size(group, queue) - window.ends.countUntil(queue, group, feed.wholeAfter(queue, group));
+    counts.success += completed + kept('completed');
+    counts.failed += failed + kept('failed');
+  }
+  const removed = await countRemoved(parts, entries);
+  counts.success += removed.completed;
+  counts.failed += removed.failed;
+  return counts;
+}
+
+/**
+ * Counts the tasks of the window that BullMQ has removed, and that ended when the window does not
+ * have all tasks. Most of them ended in the same millisecond as the last task that was left out.
+ */
+async function countRemoved(
+  { source, keys, window, feed }: CountParts,
+  entries: readonly CatalogEntry[],
+): Promise<Record<EndedGroup, number>> {
+  const found = entries.flatMap(({ queue }) =>
+    endedGroups.flatMap((group) => {
+      const start = { score: feed.wholeAfter(queue, group), jobId: lastText };
+      const query = { queue, status: statusOfGroup[group], from: -1, isDescending: true, start, limit: mostChecked };
+      return window.ends.page(query).map(({ jobId }) => ({ queue, group, jobId }));
+    }),
+  );
+  const removed = { completed: 0, failed: 0 };
+  if (found.length === 0) return removed;
+  const scores = await source.send(
+    found.map(({ queue, group, jobId }): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]),
+  );
+  for (const [n, { group }] of found.entries()) if (typeof scores[n] !== 'string') removed[group] += 1;
+  return removed;
+}

@@ -1,0 +1,24 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { EngineKeys } from '../keys.js';
+import { answersOf } from '../run/locks.js';
+
+/** Notices if Redis has lost its data or has other data, for example after a restart without a file or after FLUSHALL. */
+export class DataMark {
+  readonly #redis: Redis;
+  readonly #key: string;
+  #last: string | undefined;
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#key = keys.dataMark;
+  }
+
+  /** Whether Redis has other data than at the last call. */
+  async isOther(): Promise<boolean> {
+    const [, mark] = await answersOf(this.#redis.pipeline().set(this.#key, randomUUID(), 'NX').get(this.#key));
+    const last = this.#last;
+    this.#last = String(mark);
+    return last !== undefined && last !== this.#last;
+  }
+}

@@ -1,0 +1,177 @@
+import type { Redis } from 'ioredis';
+import { runInEmptyContext } from '../../../empty-context.js';
+import { TaskflowError } from '../../../errors.js';
+import type { Logger } from '../../../options.js';
+import { isAnswer } from './connections.js';
+import { checkPermissions, UnusableRedis } from './permissions.js';
+import { warnIfVolatile } from './persistence.js';
+import { explain, placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
+
+/** Milliseconds. */
+const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
+/** Oldest version of Redis that has every command. */
+export const oldestVersion = [6, 2] as const;
+
+interface RedisHealthParts {
+  /** A command fails soon if Redis is unreachable. */
+  redis: Redis;
+  /** A key of this package for the check whether Redis can be written. */
+  probe: string;
+  logger: Logger;
+}
+
+/**
+ * Checks whether the engine can use Redis. `logOutages` reports lost connections. If Redis hangs, is full or has become a replica, its
+ * connections stay open. This class therefore writes a small key every few seconds. It logs one `error` line when the write
+ * begins to fail, and one `info` line when it works again.
+ */
+export class RedisHealth {
+  readonly #parts: RedisHealthParts;
+  /** Why Redis cannot be used although it is connected. */
+  #problem: Error | undefined;
+  #policy = 'noeviction';
+  #isExamined = false;
+  #examining: Promise<void> | undefined;
+  #isLooking = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: RedisHealthParts) {
+    this.#parts = parts;
+  }
+
+  /** Where Redis is, for people. */
+  get place(): string {
+    return placeOf(this.#parts.redis);
+  }
+
+  /**
+   * Checks everything that the engine needs, and watches from then on. If Redis is unreachable, that is in the log already, and
+   * the check follows when it is back.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if Redis refuses something that the engine needs.
+   */
+  async start(): Promise<void> {
+    const { redis } = this.#parts;
+    try {
+      await whenReady(redis, times.connect);
+      await this.#check();
+    } catch (error) {
+      if (isAnswer(error) || error instanceof UnusableRedis) throw this.unavailable(error);
+      if (redis.status === 'ready') this.#lost(plainError(error));
+    }
+    if (this.#timer) return;
+    this.#timer = runInEmptyContext(() => setInterval(() => this.#look(), times.look).unref());
+    redis.on('ready', this.#look);
+  }
+
+  /** The error of a call that failed because of Redis. `effect`: what is known about what the call was to change. */
+  unavailable(
+    thrown: unknown,
+    { maybeDone = false, effect = '' }: { maybeDone?: boolean; effect?: string | undefined } = {},
+  ): TaskflowError {
+    if (thrown instanceof TaskflowError) return thrown;
+    const cause = plainError(thrown);
+    const also = effect ? ` ${effect}` : '';
+    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${explain(this.#parts.redis, thrown)}${also}`, {
+      ...{ cause, maybeDone, reported: this.#problem !== undefined },
+      detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
+    });
+  }
+
+  readonly #look = (): void => {
+    const { redis } = this.#parts;
+    if (this.#isLooking || redis.status !== 'ready') return;
+    this.#isLooking = true;
+    this.#check()
+      .then(
+        () => this.#back(),
+        (error: unknown) => {
+          if (redis.status === 'ready') this.#lost(plainError(error));
+        },
+      )
+      .finally(() => {
+        this.#isLooking = false;
+      });
+  };
+
+  async #check(): Promise<void> {
+    await this.examine();
+    await this.#probe();
+  }
+
+  /** Whether {@link examine} has succeeded. */
+  get isExamined(): boolean {
+    return this.#isExamined;
+  }
+
+  /** Checks the version, the kind and the permissions of Redis, until it succeeds once. */
+  async examine(): Promise<void> {
+    if (this.#isExamined) return;
+    this.#examining ??= this.#examine().finally(() => {
+      this.#examining = undefined;
+    });
+    await this.#examining;
+  }
+
+  async #examine(): Promise<void> {
+    const { redis, probe, logger } = this.#parts;
+    checkServer(await withinTime(redis.info('server'), times.answer));
+    await withinTime(checkPermissions(redis, probe), times.answer);
+    this.#isExamined = true;
+    void warnIfVolatile(redis, logger);
+  }
+
+  /** Checks whether Redis can be written, and whether it may drop keys when its memory is full. */
+  async #probe(): Promise<void> {
+    const { redis, probe } = this.#parts;
+    const [, memory] = await withinTime(Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]), times.answer);
+    const policy = fieldOf(memory, 'maxmemory_policy') ?? 'noeviction';
+    if (policy !== this.#policy && policy !== 'noeviction')
+      this.#parts.logger.error(
+        { policy, redis: this.place },
+        'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may drop tasks and logouts when its memory is full',
+      );
+    this.#policy = policy;
+  }
+
+  #lost(err: Error): void {
+    if (this.#problem) return;
+    this.#problem = err;
+    this.#parts.logger.error({ err, redis: this.place }, 'Redis cannot be used');
+  }
+
+  #back(): void {
+    if (!this.#problem) return;
+    this.#problem = undefined;
+    this.#parts.logger.info({ redis: this.place }, 'Redis can be used again');
+  }
+
+  /** Ends the watch. `start` begins it again. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#parts.redis.off('ready', this.#look);
+  }
+}
+
+/** What is wrong with Redis, without anything that a stranger must not see. */
+function whatFailed(error: unknown): string {
+  if (error instanceof RedisTimeout) return 'does not answer';
+  return isAnswer(error) || error instanceof UnusableRedis ? 'rejects commands' : 'cannot be reached';
+}
+
+/** @throws UnusableRedis if Redis is too old or a node of a cluster. */
+function checkServer(info: string): void {
+  // A node has only some of the keys, and which ones can change at any time.
+  if (fieldOf(info, 'redis_mode') === 'cluster')
+    throw new UnusableRedis('it is a node of Redis Cluster, which is not supported; use one Redis server, or Sentinel');
+  const version = fieldOf(info, 'redis_version') ?? '';
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const [oldestMajor, oldestMinor] = oldestVersion;
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+    throw new UnusableRedis(`version ${version} is too old; it must be ${oldestVersion.join('.')} or newer`);
+}
+
+function fieldOf(info: string, name: string): string | undefined {
+  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
+}

@@ -1,0 +1,168 @@
+import type { Redis } from 'ioredis';
+import { runInEmptyContext } from '../../../empty-context.js';
+import { TaskflowError } from '../../../errors.js';
+import { isAnswer, isUnsent } from './connections.js';
+import type { RedisHealth } from './health.js';
+import { RedisTimeout, whenReady } from './redis-connection.js';
+
+/** What the error of a call says about its effect. */
+export interface Effect {
+  /** If it may have happened: the command was sent, and its answer did not arrive. */
+  maybe: string;
+  /** If it has not happened. */
+  none?: string;
+  /** Milliseconds that Redis may take longer for its answer, because it has much to do. Default 0. */
+  longer?: number;
+}
+
+/** The effect of storing tasks. */
+export const storing: Effect = {
+  maybe: 'The tasks may have been stored all the same; if they have an idempotencyKey, it is safe to enqueue them again.',
+  none: 'Nothing was stored.',
+};
+
+/** The effect of a command of a user. */
+export const commanding: Effect = { maybe: 'The command may have been carried out all the same.' };
+
+/**
+ * Asks Redis within the time that one call may take. A call that has an effect calls `sending` just before it sends the first
+ * command of that effect; this throws if the caller was given an error meanwhile, so that nothing happens behind its back.
+ */
+export type Ask = <T>(call: (sending: () => void) => Promise<T>, effect?: Effect) => Promise<T>;
+
+/**
+ * Milliseconds: how long a call waits for the connection, for any answer of Redis, and for all of its own answers; how often
+ * this process looks for calls that wait too long, and after what time it asks Redis whether it answers at all.
+ */
+const patience = { connect: 700, answer: 5000, whole: 60_000, look: 100, ask: 1000 };
+
+/** A call without an answer. */
+interface OpenCall {
+  /** Milliseconds since this process began. */
+  readonly since: number;
+  /** Milliseconds that Redis may take longer for it. */
+  readonly longer: number;
+  fail(error: Error): void;
+}
+
+/** The calls of the users of an engine to Redis. */
+export class RedisCalls {
+  readonly #redis: Redis;
+  readonly #health: RedisHealth;
+  readonly #open = new Set<OpenCall>();
+  #timer: NodeJS.Timeout | undefined;
+  /** When Redis last answered; milliseconds since this process began. */
+  #answered = 0;
+  #isAsking = false;
+  #whenSettled: (() => void)[] = [];
+  #closed = false;
+
+  constructor(redis: Redis, health: RedisHealth) {
+    this.#redis = redis;
+    this.#health = health;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Refuses calls from now on. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Waits for the calls under way. */
+  async settled(): Promise<void> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#whenSettled.push(resolve));
+  }
+
+  /** Calls. A failure of Redis is no fault of the caller: it rejects with ENGINE_UNAVAILABLE. */
+  readonly ask: Ask = async (call, effect) => {
+    if (this.#closed) throw hasStopped();
+    let [isSent, isOver] = [false, false];
+    const sending = (): void => {
+      if (isOver) throw hasStopped();
+      isSent = true;
+    };
+    try {
+      if (this.#redis.status !== 'ready') await whenReady(this.#redis, patience.connect);
+      // A process that only enqueues may never call start().
+      if (!this.#health.isExamined) await this.#health.examine();
+      return await this.#inTime(call(sending), effect?.longer);
+    } catch (error) {
+      isOver = true;
+      const maybeDone = isSent && !isAnswer(error) && !isUnsent(error);
+      throw this.#health.unavailable(error, { maybeDone, effect: maybeDone ? effect?.maybe : effect?.none });
+    }
+  };
+
+  /**
+   * The answer of a call, or an error if Redis answers nothing. A call of many steps may take long on a busy machine although
+   * Redis answers. One timer serves all calls, because a timer costs as much as a call.
+   */
+  #inTime<T>(answer: Promise<T>, longer = 0): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const call: OpenCall = { since: performance.now(), longer, fail: reject };
+      this.#open.add(call);
+      this.#timer ??= runInEmptyContext(() => setInterval(() => this.#look(), patience.look));
+      answer.then(
+        (value) => {
+          this.#end(call);
+          resolve(value);
+        },
+        (error) => {
+          this.#end(call);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  #end(call: OpenCall): void {
+    this.#open.delete(call);
+    if (this.#open.size === 0) for (const resolve of this.#whenSettled.splice(0)) resolve();
+  }
+
+  #look(): void {
+    const [oldest] = this.#open;
+    if (!oldest) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      return;
+    }
+    const now = performance.now();
+    if (now - oldest.since > patience.ask) this.#ask();
+    // Redis answers no call while it works on another one.
+    let mostSilence = patience.answer;
+    for (const { longer } of this.#open) mostSilence = Math.max(mostSilence, patience.answer + longer);
+    // They are in the order in which they began.
+    for (const call of this.#open) {
+      const silence = now - Math.max(call.since, this.#answered);
+      if (silence <= mostSilence && now - call.since <= patience.whole) return;
+      this.#end(call);
+      call.fail(new RedisTimeout(silence > mostSilence ? mostSilence : patience.whole));
+    }
+  }
+
+  /** Asks Redis whether it answers. */
+  #ask(): void {
+    if (this.#isAsking || this.#redis.status !== 'ready') return;
+    this.#isAsking = true;
+    const asked = (isAnswered: boolean): void => {
+      this.#isAsking = false;
+      if (isAnswered) this.#answered = performance.now();
+    };
+    this.#redis.ping().then(
+      () => asked(true),
+      // That this user may not ask is an answer too.
+      (error: unknown) => asked(isAnswer(error)),
+    );
+  }
+}
+
+/** The error of a call after the stop. */
+export function hasStopped(): TaskflowError {
+  return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped', {
+    detail: 'This process is stopping. Try again in a moment.',
+  });
+}

@@ -1,0 +1,171 @@
+import { Redis } from 'ioredis';
+import { rangeError, wrongType } from '../../../options.js';
+import { checkWhole, type PlainOptions, type RedisConnection, readConnection } from './connection-option.js';
+
+/** Milliseconds that a command waits for the connection, and for its answer. A request waits longer than both for its session. */
+const patience = { connect: 700, answer: 900 };
+
+/** What this package sets, whatever the connection says. */
+const fixed = {
+  // An engine or a store that is never used must not keep the process alive.
+  lazyConnect: true,
+  // A command fails at once if Redis is unreachable, because a request must not wait for minutes to know that.
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  connectTimeout: 5000,
+  // ioredis waits so long for Redis to close its end too, and keeps the process alive meanwhile.
+  disconnectTimeout: 100,
+  retryStrategy: (tries: number) => Math.min(50 * 2 ** tries, 2000),
+  // Some commands wait for seconds until there is a job or a change. Calls have a time limit of their own, see `withinTime`.
+  ...{ commandTimeout: undefined, socketTimeout: undefined },
+  // Answers and their order are read as ioredis gives them by default.
+  replyMapping: 'legacy',
+  ...{ stringNumbers: false, enableAutoPipelining: false, monitor: false },
+} as const;
+
+/** What ioredis says of a command that it did not send. */
+export const unsent = "Stream isn't writeable and enableOfflineQueue options is false";
+
+/** The last error of each lost connection. A command that cannot wait any longer for the connection rejects with it. */
+const lastErrors = new WeakMap<Redis, Error>();
+/** Connections that have been there. What then goes wrong is not a matter of options. */
+const succeeded = new WeakSet<Redis>();
+
+/**
+ * Makes a connection of its own, which connects when {@link whenReady} first waits for it. Its commands fail soon if Redis is
+ * unreachable, and it reconnects by itself.
+ *
+ * @throws TypeError or RangeError if this is no connection. The error never holds a password.
+ */
+export function connectRedis(connection: RedisConnection): Redis {
+  const redis = clientOf(connection);
+  const { keyPrefix, port, db, protocol } = redis.options;
+  // A URL and a client may have them too.
+  if (keyPrefix)
+    throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
+  checkWhole('connection.port', port, { min: 1, max: 65_535 });
+  // ioredis would silently use database 0.
+  checkWhole('connection.db', db, { min: 0 });
+  if (protocol !== 2 && protocol !== 3) throw wrongType('connection.protocol', protocol, '2 or 3');
+  // Each command reports its own failure. Without a listener the event would end the process.
+  redis.on('error', (error: Error) => {
+    // It follows the error that ended the connection.
+    if (error.message !== unsent) lastErrors.set(redis, error);
+  });
+  redis.on('ready', () => {
+    lastErrors.delete(redis);
+    succeeded.add(redis);
+  });
+  return keepDatabase(redis);
+}
+
+function clientOf(connection: RedisConnection): Redis {
+  const checked = readConnection(connection, Object.keys(fixed));
+  if ('client' in checked) return checked.client.duplicate(fixed);
+  const options: PlainOptions = checked.options;
+  return checked.url === undefined ? new Redis({ ...options, ...fixed }) : new Redis(checked.url, { ...options, ...fixed });
+}
+
+/**
+ * Keeps a connection from being used if Redis has no database of its number: ioredis would continue in database 0. It connects
+ * again until Redis has the database.
+ */
+export function keepDatabase(redis: Redis): Redis {
+  return redis.on('error', (error: Error & { command?: { name?: string } }) => {
+    if (error.command?.name === 'select') redis.disconnect(true);
+  });
+}
+
+const waiting = new WeakMap<Redis, Promise<void>>();
+
+/** Why a connection is lost, as far as ioredis knows. */
+export function lastErrorOf(redis: Redis): Error | undefined {
+  return lastErrors.get(redis);
+}
+
+/** Where Redis is, for people. It never has a password. */
+export function placeOf(redis: Redis): string {
+  const { host, port, path, sentinels, name } = redis.options;
+  if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
+  return path ?? `${host}:${port}`;
+}
+
+/** The sentences of an error message about Redis: what it answered, and what may be wrong. */
+export function explain(redis: Redis, error: unknown): string {
+  return `${plainError(error).message.replace(/\.$/, '')}.${hintFor(redis, error)}`;
+}
+
+/** What may be wrong if Redis cannot be used, as a sentence with a space before it. Empty if the error says enough. */
+export function hintFor(redis: Redis, error: unknown): string {
+  const { message } = plainError(error);
+  const { db, tls } = redis.options;
+  if (/DB index is out of range/.test(message))
+    return ` This Redis has no database ${db}; "databases" in its configuration sets how many it has.`;
+  if (/NOAUTH/.test(message)) return ' Give the connection the password of this Redis.';
+  if (/self-signed|unable to verify|unable to get .*issuer/i.test(message))
+    return ' If you trust this Redis, give its certificate in tls: { ca }, or set NODE_EXTRA_CA_CERTS.';
+  if (succeeded.has(redis)) return '';
+  if (tls && (error instanceof RedisTimeout || /wrong version number|packet length|secure TLS connection|ECONNRESET/.test(message)))
+    return ' If this Redis does not use TLS, connect with redis:// or without the option tls.';
+  if (!tls && /ECONNRESET|EPIPE|Connection is closed/.test(message))
+    return ' If this Redis uses TLS, connect with rediss:// or with the option tls.';
+  return '';
+}
+
+/** Connects if that has not begun, and waits some milliseconds until the connection is there. @throws Error if it is not. */
+export function whenReady(redis: Redis, milliseconds = patience.connect): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve();
+  let wait = waiting.get(redis);
+  if (!wait) {
+    wait = untilReady(redis, milliseconds).finally(() => waiting.delete(redis));
+    waiting.set(redis, wait);
+  }
+  return wait;
+}
+
+function untilReady(redis: Redis, milliseconds: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (error?: Error): void => {
+      clearTimeout(timer);
+      redis.off('ready', ready).off('end', ended);
+      if (error) reject(error);
+      else resolve();
+    };
+    const ready = (): void => settle();
+    const ended = (): void => settle(lastErrors.get(redis) ?? new Error('the connection to Redis is closed'));
+    const timer = setTimeout(() => settle(lastErrors.get(redis) ?? new RedisTimeout(milliseconds)), milliseconds);
+    redis.on('ready', ready).on('end', ended);
+    if (redis.status === 'end') ended();
+    // If this first attempt fails, ioredis tries again by itself.
+    if (redis.status === 'wait') redis.connect().catch(() => undefined);
+  });
+}
+
+/** Redis did not answer in time. */
+export class RedisTimeout extends Error {
+  constructor(milliseconds: number) {
+    super(`Redis did not answer within ${milliseconds / 1000} s`);
+  }
+}
+
+/** Resolves to the answer, or rejects with RedisTimeout: a connection may be dead although neither end has closed it. */
+export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new RedisTimeout(milliseconds)), milliseconds);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Copies an error of Redis without the command that caused it, because the command that signs in has the password. */
+export function plainError(thrown: unknown): Error {
+  if (!(thrown instanceof Error)) return new Error(String(thrown));
+  const plain = new Error(thrown.message);
+  plain.name = thrown.name;
+  if (thrown.stack !== undefined) plain.stack = thrown.stack;
+  return plain;
+}

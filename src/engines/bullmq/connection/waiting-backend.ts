@@ -1,0 +1,56 @@
+import { type BackendFactory, QueueKeys } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { EngineKeys } from '../keys.js';
+import { RedisQueueBackend } from './bullmq-version.js';
+import { endConnection } from './connections.js';
+import { EngineConnection } from './engine-connection.js';
+import { keepDatabase } from './redis-connection.js';
+
+/** What the backend of a worker is connected with. */
+export interface WorkerParts {
+  /** Shared by all queues of this process. Its commands wait for a Redis that is unreachable. */
+  redis: Redis;
+  keys: EngineKeys;
+  /** What this process is called in lists of workers. */
+  name: string;
+}
+
+type BackendArguments = ConstructorParameters<typeof RedisQueueBackend>;
+
+/**
+ * BullMQ's own backend for a worker, with a connection of its own that waits for jobs. BullMQ waits for the end of that connection
+ * when a worker closes, which ioredis never reports while it connects. This backend ends it in any state.
+ */
+export class WaitingBackend extends RedisQueueBackend {
+  readonly #waiting: Redis | undefined;
+
+  constructor(waiting: Redis | undefined, ...rest: BackendArguments) {
+    super(...rest);
+    this.#waiting = waiting;
+  }
+
+  /** Makes the backends of workers that need nothing else. */
+  static factoryFor(parts: WorkerParts): BackendFactory<WaitingBackend> {
+    return (queue, opts) => new WaitingBackend(...workerArguments(parts, queue, opts));
+  }
+
+  override async disconnectBlocking(wait = true): Promise<void> {
+    if (this.#waiting?.status === 'ready') return super.disconnectBlocking(wait);
+    if (this.#waiting && this.#waiting.status !== 'end') endConnection(this.#waiting);
+  }
+}
+
+/** The connections and keys of a worker's backend: the first one waits for jobs. */
+export function workerArguments(
+  { redis, keys, name }: WorkerParts,
+  queue: string,
+  opts: BackendArguments[4],
+): [waiting: Redis, ...rest: BackendArguments] {
+  const names = new QueueKeys(keys.prefix);
+  // The name by which BullMQ lists workers.
+  const connectionName = `${names.prefix}:${Buffer.from(queue).toString('base64')}:w:${name}`;
+  const waiting = keepDatabase(redis.duplicate({ connectionName }));
+  const main = new EngineConnection(redis, { shared: true, blocking: false });
+  const blocking = new EngineConnection(waiting, { shared: false, blocking: true });
+  return [waiting, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, blocking];
+}

@@ -1,0 +1,106 @@
+import type { RedisClient } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { TaskflowError } from '../../../errors.js';
+import type { NewTask } from '../../../tasks/engine.js';
+import type { EngineKeys } from '../keys.js';
+import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
+import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
+import { JobAdder } from './job-adder.js';
+import { isDelayed, toJob } from './task-job.js';
+
+const mebibyte = 1024 * 1024;
+/** Tasks of one call, and their size in bytes: Redis does nothing else while it stores them. */
+export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
+
+interface EnqueuerParts {
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+  changes: ChangeNotes;
+}
+
+/**
+ * Adds tasks as jobs. All tasks of a call are in one transaction. A single task, which needs none, is one command.
+ */
+export class Enqueuer {
+  readonly #parts: EnqueuerParts;
+  readonly #adder: JobAdder;
+  /** The connection, once BullMQ's scripts are defined on it. To await it for each task would cost more than to find its queue. */
+  #client: RedisClient | undefined;
+
+  constructor(parts: EnqueuerParts) {
+    this.#parts = parts;
+    this.#adder = new JobAdder(parts.redis, parts.keys);
+  }
+
+  /**
+   * Stores tasks, all or none, and resolves to their ids; of a task whose idempotency key is taken, to the id of the task that
+   * has it. `sending` is called just before they are sent.
+   *
+   * @throws TaskflowError INVALID_INPUT if they are too many for one transaction.
+   */
+  async enqueue(tasks: readonly NewTask[], sending: () => void = () => undefined): Promise<string[]> {
+    checkSize(tasks);
+    this.#client ??= await this.#adder.client;
+    const { catalog } = this.#parts;
+    const entries: CatalogEntry[] = [];
+    for (const task of tasks) entries.push(catalog.known(task) ?? (await catalog.route(task)));
+    const [task] = tasks;
+    const [entry] = entries;
+    if (tasks.length > 1 || !task || !entry) return this.#storeAll(this.#client, tasks, entries, sending);
+    return [await this.#storeOne(this.#client, task, entry, sending)];
+  }
+
+  /** A single task needs no transaction, which would cost more than the rest. */
+  #storeOne(client: RedisClient, task: NewTask, entry: CatalogEntry, sending: () => void): Promise<string> {
+    const job = toJob(task, entry.prioritized === true);
+    sending();
+    // It is written behind the job.
+    this.#parts.changes.soon(noteOf(task, entry));
+    return this.#adder.add(client, entry.queue, job);
+  }
+
+  /** All tasks of one call, or none. */
+  async #storeAll(
+    client: RedisClient,
+    tasks: readonly NewTask[],
+    entries: readonly CatalogEntry[],
+    sending: () => void,
+  ): Promise<string[]> {
+    // It is a transaction of ioredis, of which BullMQ's type shows a part.
+    const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
+    const notes: ChangeNote[] = [];
+    for (const [n, task] of tasks.entries()) {
+      const entry = entries[n];
+      if (!entry) continue;
+      const job = toJob(task, entry.prioritized === true);
+      // The promise belongs to a single command; those of a transaction are answered together.
+      void this.#adder.add(transaction, entry.queue, job);
+      notes.push(noteOf(task, entry));
+    }
+    this.#parts.changes.addTo(transaction, notes);
+    sending();
+    const answers = await transaction.exec();
+    if (!answers) throw new Error('the transaction was dropped');
+    return answers.slice(0, tasks.length).map(([error, id]) => {
+      if (error) throw error;
+      if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
+      return id;
+    });
+  }
+}
+
+function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
+  return { queue, jobId: task.id, state: isDelayed(task) ? 'delayed' : 'waiting' };
+}
+
+function checkSize(tasks: readonly NewTask[]): void {
+  const bytes = tasks.reduce((sum, { args }) => sum + Buffer.byteLength(args), 0);
+  if (tasks.length <= mostAtOnce.tasks && bytes <= mostAtOnce.bytes) return;
+  // Rounded up, so that it is never shown as the limit itself.
+  const mebibytes = Math.ceil((bytes / mebibyte) * 10) / 10;
+  throw new TaskflowError(
+    'INVALID_INPUT',
+    `on Redis, one call can store at most 10,000 tasks with 16 MiB of arguments; this one has ${tasks.length.toLocaleString('en')} tasks with ${mebibytes} MiB. Use several calls.`,
+  );
+}

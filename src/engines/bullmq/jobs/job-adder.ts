@@ -1,0 +1,42 @@
+import { type IRedisTransaction, type JobJson, QueueKeys, type RedisClient, RedisConnection } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { RedisQueueBackend } from '../connection/bullmq-version.js';
+import { lentConnection } from '../connection/connections.js';
+import type { EngineKeys } from '../keys.js';
+
+/** Adds jobs to any queue of an engine by BullMQ's own scripts, over one connection that belongs to the caller. */
+export class JobAdder {
+  readonly #connection: RedisConnection;
+  readonly #backend: RedisQueueBackend;
+  readonly #names: QueueKeys;
+  readonly #keysOf = new Map<string, ReturnType<QueueKeys['getKeys']>>();
+
+  constructor(redis: Redis, { prefix }: EngineKeys) {
+    this.#names = new QueueKeys(prefix);
+    this.#connection = new RedisConnection(redis, lentConnection);
+    this.#connection.on('error', () => undefined);
+    const toKey = (type: string): string => this.#names.toKey('', type);
+    // This backend only lends its scripts, so it needs no queue and no connection of its own.
+    const scripts = [this.#connection, '', this.#names.getKeys(''), toKey, { connection: redis }, undefined, false] as const;
+    this.#backend = new RedisQueueBackend(...scripts);
+  }
+
+  /** The connection, once BullMQ's scripts are defined on it. */
+  get client(): Promise<RedisClient> {
+    return this.#connection.client;
+  }
+
+  /** Adds a job and resolves to its id. In a transaction the promise says nothing: `exec` has the answer. */
+  add(client: RedisClient | IRedisTransaction, queue: string, job: JobJson): Promise<string> {
+    return this.#backend.addJobToTransaction(client, job, job.id, {}, this.#queueKeys(queue));
+  }
+
+  #queueKeys(queue: string): ReturnType<QueueKeys['getKeys']> {
+    let keys = this.#keysOf.get(queue);
+    if (!keys) {
+      keys = this.#names.getKeys(queue);
+      this.#keysOf.set(queue, keys);
+    }
+    return keys;
+  }
+}

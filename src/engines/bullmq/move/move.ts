@@ -1,0 +1,96 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { TaskflowError } from '../../../errors.js';
+import type { RedisConnection } from '../connection/connection-option.js';
+import { connectRedis, explain, whenReady } from '../connection/redis-connection.js';
+import { EngineKeys, queueName } from '../keys.js';
+import { mostLabels } from '../queues/queue-catalog.js';
+import { PendingTasks, partitionsOf } from './pending-tasks.js';
+import { type MovedCounts, MoveProgress, unusable } from './progress.js';
+import { readSchedulesAndPauses } from './schedules-and-pauses.js';
+import { moveLogs, moveShared } from './shared-entries.js';
+import { SourceFile } from './source-file.js';
+
+/** What is moved, and where to. */
+export interface Move {
+  /** Path of the file. */
+  from: string;
+  to: RedisConnection;
+  prefix: string;
+  /** How many tasks of a name run at once over all processes, for tasks that are defined with such a limit. */
+  concurrency?: ReadonlyMap<string, number>;
+}
+
+/** What was moved, by all runs of the command together. */
+export interface Moved extends MovedCounts {
+  /** Path of the file that has the history now. */
+  file: string;
+}
+
+/** Milliseconds that the first answer of Redis may take: no request waits here, and Redis may be far away. */
+const connectTimeout = 5000;
+
+/**
+ * Moves what a file has to do to a prefix of Redis: pending tasks with what they have been through, schedules, pauses, the audit,
+ * and all shared entries, such as revoked sessions. Ended tasks stay in the file, which is renamed to `.moved` in the end. If the
+ * move is interrupted, call it again: it resumes, and each task is in Redis once.
+ *
+ * The parts are: `SourceFile` keeps other processes away from the file, `MoveProgress` makes each step happen once, and each other
+ * class moves one kind of thing in steps.
+ *
+ * @throws TaskflowError ENGINE_UNAVAILABLE if the file is in use or is not a task database, if Redis cannot be used, or if the prefix has
+ * tasks already.
+ */
+export async function moveToRedis({ from, to, prefix, concurrency = new Map() }: Move): Promise<Moved> {
+  const redis = connectRedis(to);
+  let file: SourceFile | undefined;
+  try {
+    await whenReady(redis, connectTimeout);
+    file = await SourceFile.open(from);
+    return await moveFile({ file, redis, prefix, concurrency });
+  } catch (error) {
+    if (error instanceof TaskflowError) throw error;
+    throw unusable(`the move stopped: ${explain(redis, error)} Run the command again to resume it.`);
+  } finally {
+    file?.close();
+    redis.disconnect();
+  }
+}
+
+interface FileMove {
+  file: SourceFile;
+  redis: Redis;
+  prefix: string;
+  concurrency: ReadonlyMap<string, number>;
+}
+
+async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise<Moved> {
+  const keys = new EngineKeys(prefix);
+  checkQueues(file);
+  const { origin, begun } = file.nameMove(prefix, randomUUID());
+  const progress = new MoveProgress(redis, keys, origin);
+  const isThere = await progress.hasBegun();
+  if (begun && !isThere)
+    throw unusable('a part of this file was moved before, and this Redis does not have it: give --to the same Redis as before');
+  await file.takeAway();
+  const { database } = file;
+  const { write, ...counts } = readSchedulesAndPauses(database, keys, concurrency);
+  await progress.begin(counts, write);
+  file.begun();
+  const parts = { database, redis, keys, prefix, progress, concurrency };
+  // Before the tasks, so that a task that starts already finds who is signed out.
+  await moveShared(parts);
+  await moveLogs(parts);
+  await new PendingTasks(parts).move();
+  const moved = await progress.counts();
+  file.finish();
+  return { ...moved, file: file.moved };
+}
+
+/** Refuses queues that cannot be on Redis before anything is moved. */
+function checkQueues({ database }: SourceFile): void {
+  const labels = new Set(partitionsOf(database).map(({ label }) => label));
+  if (labels.size > mostLabels)
+    throw unusable(`the pending tasks have ${labels.size} queues; on Redis there can be ${mostLabels}. Let some of them run first.`);
+  for (const label of labels) queueName(label);
+}

@@ -1,0 +1,56 @@
+import type { Redis } from 'ioredis';
+import type { Worker } from '../../../tasks/types.js';
+import type { WorkerRow } from '../../embedded/write.js';
+import type { EngineKeys } from '../keys.js';
+
+/** What a process says about itself. Times are Unix milliseconds. */
+interface Instance extends WorkerRow {
+  running: number;
+  lastSeen: number;
+}
+
+/** Milliseconds without a heartbeat after which a process is taken off the list. No task depends on that list. */
+const forgottenAfter = 60_000;
+
+/** The processes that have started this engine. */
+export class Instances {
+  readonly #redis: Redis;
+  readonly #keys: EngineKeys;
+
+  constructor(redis: Redis, keys: EngineKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Tells the other processes about this one. */
+  async heartbeat(self: WorkerRow, running: number): Promise<void> {
+    const instance: Instance = { ...self, running, lastSeen: Date.now() };
+    await this.#redis.hset(this.#keys.instances, self.owner, JSON.stringify(instance));
+  }
+
+  /** Takes this process off the list. */
+  async leave(owner: string): Promise<void> {
+    await this.#redis.hdel(this.#keys.instances, owner);
+  }
+
+  /** Lists the processes, and removes those without a heartbeat for a minute. */
+  async list(): Promise<Worker[]> {
+    const stored = await this.#redis.hgetall(this.#keys.instances);
+    const now = Date.now();
+    const all = Object.values(stored).map((text) => JSON.parse(text) as Instance);
+    const gone = all.filter(({ lastSeen }) => now - lastSeen > forgottenAfter);
+    if (gone.length > 0) await this.#redis.hdel(this.#keys.instances, ...gone.map(({ owner }) => owner));
+    return all
+      .filter((instance) => !gone.includes(instance))
+      .sort((one, other) => one.startedAt - other.startedAt)
+      .map((instance) => toWorker(instance, now));
+  }
+}
+
+function toWorker({ owner, host, pid, version, slots, running, stuck, stuckAttempts, startedAt, lastSeen }: Instance, now: number): Worker {
+  return {
+    ...{ id: owner, host, pid, version, slots, running, stuck, stuckAttempts },
+    startedAt: new Date(startedAt).toISOString(),
+    lastSign: Math.max(0, now - lastSeen) / 1000,
+  };
+}

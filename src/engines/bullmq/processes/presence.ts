@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { Background } from '../../../background.js';
+import type { Logger } from '../../../options.js';
+import type { Worker } from '../../../tasks/types.js';
+import { type Definitions, describeWorker } from '../../embedded/workers.js';
+import type { WorkerRow } from '../../embedded/write.js';
+import { RedisWork } from '../connection/connections.js';
+import { DataMark } from '../connection/data-mark.js';
+import { placeOf } from '../connection/redis-connection.js';
+import type { EngineKeys } from '../keys.js';
+import { Instances } from './instances.js';
+
+interface PresenceParts {
+  redis: Redis;
+  keys: EngineKeys;
+  logger: Logger;
+  /** Attempts under way in this process. */
+  running(): number;
+  /** Whether this process sends nothing more. */
+  isClosed(): boolean;
+  /** Stores again what this process defines if Redis has lost it. */
+  restore(): Promise<unknown>;
+}
+
+/** Milliseconds between two heartbeats. */
+const interval = 5000;
+
+const dataLost =
+  'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process has stored its queues and schedules again';
+
+/** This process in the list of processes. With each heartbeat it checks that Redis still has what it stored. */
+export class Presence {
+  readonly #parts: PresenceParts;
+  readonly #owner = randomUUID();
+  readonly #instances: Instances;
+  readonly #mark: DataMark;
+  readonly #beating: Background;
+  #self: WorkerRow | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: PresenceParts) {
+    this.#parts = parts;
+    const { redis, keys, logger } = parts;
+    this.#instances = new Instances(redis, keys);
+    this.#mark = new DataMark(redis, keys);
+    this.#beating = new RedisWork(logger, 'the heartbeat of this process');
+  }
+
+  /** Lists the processes. */
+  list(): Promise<Worker[]> {
+    return this.#instances.list();
+  }
+
+  /** Puts this process on the list with the next heartbeat. */
+  enter(slots: number, defined: Definitions): void {
+    this.#self = describeWorker(this.#owner, slots, defined);
+  }
+
+  /** Changes what the list says of this process. */
+  update(change: Partial<WorkerRow>): void {
+    if (this.#self) this.#self = { ...this.#self, ...change };
+  }
+
+  /** Sends a heartbeat now, every few seconds, and whenever Redis is reachable again. The timer never keeps the process alive. */
+  start(): void {
+    this.#timer = setInterval(this.beatSoon, interval).unref();
+    this.#parts.redis.on('ready', this.beatSoon);
+  }
+
+  /** Sends a heartbeat in the background. */
+  readonly beatSoon = (): void => this.#beating.run(() => this.beat());
+
+  async beat(): Promise<void> {
+    const { running, isClosed, restore, logger, redis } = this.#parts;
+    if (!this.#self || isClosed()) return;
+    const heartbeat = this.#instances.heartbeat(this.#self, running());
+    const [isOther] = await Promise.all([this.#mark.isOther(), restore(), heartbeat]);
+    if (isOther) logger.error({ redis: placeOf(redis) }, dataLost);
+  }
+
+  /** Sends no more heartbeats. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#parts.redis.off('ready', this.beatSoon);
+  }
+
+  /** Takes this process off the list. */
+  async leave(): Promise<void> {
+    if (!this.#self) return;
+    this.#self = undefined;
+    await this.#instances.leave(this.#owner);
+  }
+}

@@ -1,0 +1,37 @@
+import type { Logger } from '../../../options.js';
+import type { CatalogEntry } from './queue-catalog.js';
+
+/** Tasks whose warnings are remembered. */
+const mostWarned = 10_000;
+
+/**
+ * Warns if processes define a different `concurrency` for the same task. BullMQ keeps one limit for a queue, and a task that is stored
+ * without a limit goes to a queue that has none, so one of the definitions has no effect. One line for each task and process.
+ */
+export class LimitWarnings {
+  readonly #logger: Logger;
+  readonly #warned = new Set<string>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** Compares the limit that this process defines for a task with the one that its queue has, if both have one. */
+  compare({ task, label, concurrency: stored }: CatalogEntry, defined: number | undefined): void {
+    if (task === undefined || stored === undefined || defined === undefined || stored === defined) return;
+    this.#warn(task, { queue: label, concurrency: defined, stored }, 'processes define a different concurrency for a task');
+  }
+
+  /** Notes that a task runs which was stored without the limit that this process defines for it. */
+  missing(task: string, { label }: CatalogEntry, defined: number): void {
+    const message = 'a task runs without its concurrency, because the process that enqueued it does not define one';
+    this.#warn(task, { queue: label, concurrency: defined, stored: null }, message);
+  }
+
+  #warn(task: string, fields: { queue: string; concurrency: number; stored: number | null }, message: string): void {
+    if (this.#warned.has(task)) return;
+    if (this.#warned.size >= mostWarned) this.#warned.clear();
+    this.#warned.add(task);
+    this.#logger.warn({ task, ...fields }, message);
+  }
+}

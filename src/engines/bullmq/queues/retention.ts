@@ -1,0 +1,95 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
+import { RedisWork } from '../connection/connections.js';
+import type { ChangeNotes } from '../jobs/change-notes.js';
+import type { EngineKeys, Marker } from '../keys.js';
+import type { KeptJobs } from '../run/executor.js';
+import type { QueueCatalog } from './queue-catalog.js';
+import type { Queues } from './queues.js';
+
+interface RetentionParts {
+  /** A command fails soon if Redis is unreachable. */
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+  queues: Queues;
+  changes: ChangeNotes;
+  kept: KeptJobs;
+  /** What this process is called in lists of workers. */
+  name: string;
+  logger: Logger;
+}
+
+/** Milliseconds. `clean`: between two rounds over all processes; `look`: between two attempts of one process to be elected. */
+const intervals = { clean: 3_600_000, look: 300_000 };
+/** Jobs that BullMQ removes in one step: Redis does nothing else meanwhile. */
+const stepSize = 1000;
+/** Milliseconds between two steps. */
+const pause = 20;
+/** Milliseconds for which a marker stays whose job seems to be gone; see `readCounts`. */
+const markerGrace = 60_000;
+const outcomes = ['completed', 'failed'] as const;
+const markers: readonly Marker[] = ['cancelled', 'interrupted'];
+
+/**
+ * Removes jobs whose time is over. BullMQ does so only when a later job of the queue ends the same way, so the jobs of a queue
+ * that is no longer used would stay. Every started process takes part; each hour one of them cleans.
+ */
+export class Retention {
+  readonly #parts: RetentionParts;
+  readonly #cleaning: RedisWork;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
+
+  constructor(parts: RetentionParts) {
+    this.#parts = parts;
+    this.#cleaning = new RedisWork(parts.logger, 'removing old tasks');
+  }
+
+  start(): void {
+    this.#timer ??= runInEmptyContext(() => setInterval(() => this.#cleaning.run(() => this.#cleanIfElected()), intervals.look).unref());
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearInterval(this.#timer);
+  }
+
+  async #cleanIfElected(): Promise<void> {
+    const { redis, keys, name } = this.#parts;
+    // Held for a little less than the interval, so that the process that cleaned is not too early the next time.
+    const held = intervals.clean - intervals.look / 2;
+    if ((await redis.set(keys.cleaning, name, 'PX', held, 'NX')) === 'OK') await this.clean();
+  }
+
+  /** Removes the jobs of all queues that ended too long ago, and markers without a job. */
+  async clean(): Promise<void> {
+    const { catalog } = this.#parts;
+    await catalog.refresh();
+    for (const { queue } of catalog.all()) {
+      for (const outcome of outcomes) await this.#cleanOutcome(queue, outcome);
+      await this.#cleanMarkers(queue);
+    }
+  }
+
+  async #cleanOutcome(queue: string, outcome: (typeof outcomes)[number]): Promise<void> {
+    const { queues, kept, changes } = this.#parts;
+    while (!this.#isStopped) {
+      const removed = await queues.get(queue).clean(kept.age * 1000, stepSize, outcome);
+      for (const jobId of removed) changes.soon({ queue, jobId, state: 'removed' });
+      if (removed.length < stepSize) return;
+      await wait(pause, undefined, { ref: false });
+    }
+  }
+
+  /** Drops the markers of jobs older than the oldest failed one: BullMQ removes jobs without telling. */
+  async #cleanMarkers(queue: string): Promise<void> {
+    const { redis, keys } = this.#parts;
+    const past = Date.now() - markerGrace;
+    const [, score] = await redis.zrangebyscore(keys.ofQueue(queue, 'failed'), '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1);
+    const oldest = score === undefined ? past : Math.min(Number(score), past);
+    for (const marker of markers) await redis.zremrangebyscore(keys.marked(queue, marker), '-inf', `(${oldest}`);
+  }
+}

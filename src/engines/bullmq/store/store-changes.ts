@@ -1,0 +1,126 @@
+import type { Redis } from 'ioredis';
+import type { StoreEntry, StoreValue } from '../../../store/shared-store.js';
+import { endConnection } from '../connection/connections.js';
+import { whenReady, withinTime } from '../connection/redis-connection.js';
+
+/** Milliseconds that Redis may hold one read of changes, and after which a read without an answer counts as failed. */
+const patience = { block: 5000, dead: 8000 };
+
+interface Watcher {
+  prefix: string;
+  /** Changes that the watcher has not read yet. */
+  pending: StoreEntry[];
+  failed: Error | undefined;
+  wake(): void;
+}
+
+type StreamEntry = [id: string, fields: string[]];
+
+/** Reads the changes of a store on one connection, for all watchers of this process. */
+export class StoreChanges {
+  readonly #redis: Redis;
+  readonly #keys: { changes: string; serial: string };
+  readonly #watchers = new Set<Watcher>();
+  #reading: Promise<void> | undefined;
+  #closed = false;
+
+  /** `redis` is blocked while it waits for changes, so nothing else may use it. */
+  constructor(redis: Redis, keys: { changes: string; serial: string }) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  close(): void {
+    this.#closed = true;
+    endConnection(this.#redis);
+    this.#fail(new Error('the store is closed'));
+  }
+
+  /**
+   * Yields what `list` finds, then each change under the prefix. @throws Error if Redis is unreachable, because changes may have
+   * been missed then.
+   */
+  async *watch(prefix: string, signal: AbortSignal, list: () => Promise<StoreEntry[]>): AsyncGenerator<readonly StoreEntry[]> {
+    const watcher: Watcher = { prefix, pending: [], failed: undefined, wake: () => {} };
+    const wake = (): void => watcher.wake();
+    signal.addEventListener('abort', wake);
+    this.#watchers.add(watcher);
+    try {
+      if (this.#closed) throw new Error('the store is closed');
+      // The watch begins before the list is read, so that no change between the two is missed.
+      await this.#start();
+      yield await list();
+      while (!signal.aborted) {
+        if (watcher.failed) throw watcher.failed;
+        if (watcher.pending.length > 0) yield watcher.pending.splice(0);
+        else
+          await new Promise<void>((resolve) => {
+            watcher.wake = resolve;
+          });
+      }
+    } finally {
+      this.#watchers.delete(watcher);
+      signal.removeEventListener('abort', wake);
+    }
+  }
+
+  /** Resolves when this process reads changes. */
+  #start(): Promise<void> {
+    this.#reading ??= this.#begin().catch((error: unknown) => {
+      this.#reading = undefined;
+      throw error;
+    });
+    return this.#reading;
+  }
+
+  async #begin(): Promise<void> {
+    await whenReady(this.#redis);
+    // Both are read at one moment. A change between two reads would look like a missed one.
+    const [last, serial] = (await withinTime(
+      this.#redis.multi().xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1).get(this.#keys.serial).exec(),
+    )) as [[null, StreamEntry[]], [null, string | null]];
+    void this.#read(last[1][0]?.[0] ?? '0-0', Number(serial[1] ?? 0)).catch((error: unknown) => {
+      this.#reading = undefined;
+      this.#fail(error as Error);
+    });
+  }
+
+  async #read(from: string, known: number): Promise<void> {
+    let [id, serial] = [from, known];
+    while (!this.#closed) {
+      const answer = (await withinTime(this.#redis.xread('BLOCK', patience.block, 'STREAMS', this.#keys.changes, id), patience.dead)) as
+        | [key: string, entries: StreamEntry[]][]
+        | null;
+      // A store that has lost its data says nothing until the next change.
+      if (!answer && Number((await withinTime(this.#redis.get(this.#keys.serial))) ?? 0) < serial)
+        throw new Error('the store has lost its data');
+      for (const [entryId, fields] of answer?.[0]?.[1] ?? []) {
+        const { n, key = '', value = 'null', expiresAt } = fieldsOf(fields);
+        if (Number(n) !== serial + 1) throw new Error('changes of the store were cut off before they were read');
+        [id, serial] = [entryId, Number(n)];
+        this.#tell({ key, value: JSON.parse(value) as StoreValue, expiresAt: Number(expiresAt) });
+      }
+    }
+  }
+
+  #tell(entry: StoreEntry): void {
+    for (const watcher of this.#watchers) {
+      if (!entry.key.startsWith(watcher.prefix)) continue;
+      watcher.pending.push(entry);
+      watcher.wake();
+    }
+  }
+
+  #fail(error: Error): void {
+    for (const watcher of this.#watchers) {
+      watcher.failed = error;
+      watcher.wake();
+    }
+  }
+}
+
+function fieldsOf(fields: readonly string[]): Partial<Record<string, string>> {
+  const named: Partial<Record<string, string>> = {};
+  for (let n = 0; n + 1 < fields.length; n += 2) named[fields[n] ?? ''] = fields[n + 1] ?? '';
+  return named;
+}

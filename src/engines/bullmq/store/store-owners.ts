@@ -1,0 +1,110 @@
+import type { Redis } from 'ioredis';
+import { checkPermissions, storeCommands, UnusableRedis } from '../connection/permissions.js';
+import { redisScript, runScript } from '../connection/redis-script.js';
+
+/** A login that uses a store: the path it is mounted at, and a check value of each of its secret keys. */
+interface Claim {
+  path: string;
+  owners: readonly string[];
+}
+
+/** Another app, with another secret key, uses the store for a login at the same path. */
+export class ForeignStore extends Error {}
+
+/**
+ * Stores who owns the entries of a path, unless another app does. KEYS: the hash of owners. ARGV: the path, the check values as
+ * a list in JSON. A list with one value in common is the same app, which has added or dropped a key.
+ */
+const claimPath = redisScript(`
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+if stored == ARGV[2] then return 1 end
+if stored then
+  local known = {}
+  for _, owner in ipairs(cjson.decode(stored)) do known[owner] = true end
+  local isSame = false
+  for _, owner in ipairs(cjson.decode(ARGV[2])) do isSame = isSame or known[owner] end
+  if not isSame then return 0 end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+`);
+
+/**
+ * Keeps two apps from sharing sessions, revocations, throttle and audit by accident. Processes of one app have a secret key in
+ * common, so a store whose owner has another key belongs to another app. Redis may lose the claims with all other data, so the
+ * store repeats them on each new connection and every second.
+ */
+export class StoreOwners {
+  readonly #key: string;
+  readonly #setting: string;
+  readonly #claims: Claim[] = [];
+  #state: 'unknown' | 'held' | 'refused' = 'unknown';
+  #isAllowed = false;
+  #checking: Promise<void> | undefined;
+
+  /** @param setting The option that names the store, with its value, for the error message. */
+  constructor(key: string, setting: string) {
+    this.#key = key;
+    this.#setting = setting;
+  }
+
+  /** Whether this app may use the store (`held`) or not (`refused`), by the last look on this connection. */
+  get state(): 'unknown' | 'held' | 'refused' {
+    return this.#state;
+  }
+
+  /** A login without a key of its own claims nothing. */
+  add(claim: Claim): void {
+    if (claim.owners.length > 0) this.#claims.push(claim);
+    this.doubt();
+  }
+
+  /** Redis may have other data than at the last look. */
+  doubt(): void {
+    [this.#state, this.#isAllowed] = ['unknown', false];
+  }
+
+  /**
+   * Repeats the claims. The first time on a connection, it also checks that the Redis user may run the commands of a store.
+   *
+   * @throws ForeignStore if another app owns one of the paths. UnusableRedis if a command is not allowed.
+   */
+  async check(redis: Redis): Promise<void> {
+    this.#checking ??= this.#check(redis).finally(() => {
+      this.#checking = undefined;
+    });
+    await this.#checking;
+  }
+
+  async #check(redis: Redis): Promise<void> {
+    try {
+      if (!this.#isAllowed) await checkPermissions(redis, this.#key, storeCommands).catch(unlessForbidden);
+      this.#isAllowed = true;
+      await this.#claimAll(redis);
+    } catch (error) {
+      if (error instanceof ForeignStore || error instanceof UnusableRedis) this.#state = 'refused';
+      throw error;
+    }
+  }
+
+  async #claimAll(redis: Redis): Promise<void> {
+    const claims = [...this.#claims];
+    const answers = await Promise.all(
+      claims.map(({ path, owners }) => runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners)])),
+    );
+    const foreign = claims.find((_claim, n) => answers[n] !== 1);
+    if (foreign)
+      throw new ForeignStore(
+        `another app on this Redis, with another secretKey, uses the same ${this.#setting} for its login at '${foreign.path}'. ` +
+          'Give each app a value of its own. If this app has a new secretKey, list the old one after it, ' +
+          `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
+      );
+    // A claim that came meanwhile has yet to be made.
+    this.#state = claims.length === this.#claims.length ? 'held' : 'unknown';
+  }
+}
+
+/** A replica that cannot be written, or a Redis without memory, refuses some commands and answers others. */
+function unlessForbidden(error: unknown): void {
+  if (error instanceof UnusableRedis) throw error;
+}

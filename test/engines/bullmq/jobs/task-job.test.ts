@@ -1,0 +1,30 @@
+import { describe, expect, it } from '@jest/globals';
+import { attemptField, jobFields, toJob } from '../../../../src/engines/bullmq/jobs/task-job.js';
+
+describe('the fields of this package in a job', () => {
+  it('have names of their own, which no record of an attempt has', () => {
+    const names = Object.values(jobFields);
+    expect(new Set(names).size).toBe(names.length);
+    expect(names.filter((name) => attemptField(1).startsWith(name))).toEqual([]);
+  });
+});
+
+describe('the job of a task', () => {
+  it('is delayed only if the time of the task is to come, so that tasks without a delay keep their order', () => {
+    const task = {
+      name: 'mail',
+      args: '[]',
+      queue: 'default',
+      priority: 0,
+      tags: {},
+      source: 'manual',
+      attempts: 1,
+      interrupts: 0,
+    } as const;
+    const now = Date.now();
+    const id = '01900000-0000-7000-8000-000000000000';
+    // The id may be of the millisecond before.
+    expect(toJob({ ...task, id, createdAt: now - 1, runAt: now }, false).opts.delay).toBeUndefined();
+    expect(toJob({ ...task, id, createdAt: now - 1, runAt: now + 60_000 }, false).opts.delay).toBe(60_001);
+  });
+});
