@@ -119,6 +119,15 @@ export class RedisServer {
   }
 }
 
+/**
+ * Waits until a replica has all that was written to this Redis so far. WAIT covers only what its own
+ * connection has written, and everything before that, so this writes first.
+ */
+export async function replicated(client: Redis): Promise<void> {
+  await client.set('written-before', 1);
+  if ((await client.wait(1, 20_000)) < 1) throw new Error('no replica has confirmed the writes');
+}
+
 /** A Redis for each test, with a client; what is kept is closed before it is gone. */
 export class RedisForEach {
   redis!: RedisServer;

@@ -8,7 +8,7 @@ import { taskContext } from '../../../src/tasks/context.js';
 import { quickTimers } from '../../helpers/clock.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
-import { hasRedis, RedisServer, startSentinel } from '../../helpers/redis.js';
+import { hasRedis, RedisServer, replicated, startSentinel } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
@@ -399,7 +399,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       await web.define('slow').enqueueMany(Array.from({ length: 300 }, () => [] as []));
       await client.connect();
       // What a Redis that died had not yet told its replica is lost: that is its setting, not the engine's.
-      await client.wait(1, 5000);
+      await replicated(client);
       await redis.stop('SIGKILL');
       await whenBack(async () => Boolean(await slow.enqueue()));
       await succeeded(web, 301);

@@ -6,7 +6,7 @@ import { taskContext, taskLog } from '../../../../src/tasks/context.js';
 import type { TaskStatus } from '../../../../src/tasks/types.js';
 import { type Cutter, cuttable } from '../../../helpers/cutter.js';
 import { inState, useJobProcesses } from '../../../helpers/job-processes.js';
-import { hasRedis, RedisServer } from '../../../helpers/redis.js';
+import { hasRedis, RedisServer, replicated } from '../../../helpers/redis.js';
 import { gate, sleep, waitFor } from '../../../helpers/wait.js';
 
 const processes = useJobProcesses();
@@ -53,7 +53,7 @@ class Failover {
 
   /** From now on the replica learns nothing. What was written before is there. */
   async cutOff(): Promise<void> {
-    await this.#clients[0].wait(1, 5000);
+    await replicated(this.#clients[0]);
     this.#copying.loseAnswers();
   }
 
