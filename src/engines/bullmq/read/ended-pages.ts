@@ -36,11 +36,13 @@ interface Candidate extends Place {
 const firstId = '00000000-0000-7000-8000-000000000000';
 /** Stands for the queue of a job whose id is unique across all queues. */
 const anyQueue = '\uffff';
+/** Maximum number of steps per page. A step is repeated if jobs were passed over. */
+const mostSteps = 10;
 /**
- * Limits per page: the steps, which repeat if jobs were passed over, and the reads of one set
- * within the same millisecond.
+ * Number of jobs that are read in addition to a page, because earlier pages often have some jobs
+ * that ended in the same millisecond.
  */
-const most = { steps: 10, ties: 50 };
+const spare = 20;
 
 /**
  * Whether a list can be read from BullMQ's sets at any length: it has one ended state, is sorted by
@@ -67,7 +69,7 @@ export async function endedPage(
   const status = query.status?.[0] ?? 'success';
   let place = after === undefined ? undefined : placeOf(after, parts.ids);
   const items: TaskSummary[] = [];
-  for (let step = 0; step < most.steps; step++) {
+  for (let step = 0; step < mostSteps; step++) {
     const reader = new SetReader(parts, { status, isDescending: order !== 'ascending', size: limit + 1 });
     const candidates = await reader.next(entries, place);
     const shown = await show(parts, candidates, status);
@@ -139,19 +141,16 @@ class SetReader {
   /** Returns the next jobs after a position. */
   async next(entries: readonly CatalogEntry[], after: Place | undefined): Promise<Candidate[]> {
     const found: Candidate[] = entries.flatMap(({ queue }) => this.#kept(queue, after));
-    let left = entries.map(({ queue }) => ({ queue, offset: 0, n: 0 }));
-    for (let tie = 0; tie < most.ties && left.length > 0; tie++) {
-      const answers = await this.#parts.source.send(left.map((set) => this.#command(set, after)));
-      left = left.flatMap(({ queue, offset, n }, index) => {
-        const all = placesOf(queue, answers[index] as string[]);
-        // Jobs that ended in the same millisecond as the last job of the page before may be on that
-        // page.
-        const beyond = all.filter((place) => !after || this.#compare(after, place) < 0);
-        found.push(...beyond);
-        const isEnough = all.length < this.#size || n + beyond.length >= this.#size;
-        return isEnough ? [] : [{ queue, offset: offset + all.length, n: n + beyond.length }];
-      });
-    }
+    const n = this.#size + (after ? spare : 0);
+    const answers = await this.#parts.source.send(entries.map(({ queue }) => this.#command(queue, after, 0, n)));
+    await Promise.all(
+      entries.map(async ({ queue }, index) => {
+        const first = placesOf(queue, answers[index] as string[]);
+        const beyond = first.filter((place) => this.#isBeyond(place, after));
+        const isEnough = !after || beyond.length >= this.#size || first.length < n;
+        found.push(...(isEnough ? beyond : await this.#afterTies(queue, after)));
+      }),
+    );
     // A job may be in the window and in a set. Those of the window come first in `found`.
     const known = new Map(found.reverse().map((each) => [`${each.queue}:${each.jobId}`, each]));
     return [...known.values()].sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
@@ -165,7 +164,30 @@ class SetReader {
     return window.ends
       .page({ ...range, start: after, limit: this.#size + 1 })
       .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
-      .filter((place) => !after || this.#compare(after, place) < 0);
+      .filter((place) => this.#isBeyond(place, after));
+  }
+
+  /**
+   * Reads the next jobs of a queue if earlier pages have jobs that ended in the same millisecond. It
+   * finds the first of the next jobs by binary search, because any number of jobs may have ended
+   * then.
+   */
+  async #afterTies(queue: string, after: Place): Promise<Place[]> {
+    const { source } = this.#parts;
+    const key = this.#key(queue);
+    let [low, high] = [0, Number((await source.send([[queue, 'zcount', key, after.score, after.score]]))[0])];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const [place] = await this.#read(queue, after, middle, 1);
+      if (place && !this.#isBeyond(place, after)) low = middle + 1;
+      else high = middle;
+    }
+    return (await this.#read(queue, after, low, this.#size)).filter((place) => this.#isBeyond(place, after));
+  }
+
+  async #read(queue: string, after: Place, offset: number, n: number): Promise<Place[]> {
+    const [values] = await this.#parts.source.send([this.#command(queue, after, offset, n)]);
+    return placesOf(queue, values as string[]);
   }
 
   /** Returns the end time after which tasks are read from the window alone. */
@@ -175,17 +197,30 @@ class SetReader {
     return this.#parts.feed.wholeAfter(queue, group);
   }
 
-  #command({ queue, offset }: { queue: string; offset: number }, after: Place | undefined): QueueCommand {
+  #key(queue: string): string {
     const { keys } = this.#parts;
     const status = this.#status;
-    const marker = status === 'cancelled' || status === 'interrupted' ? status : undefined;
-    const key = marker ? keys.marked(queue, marker) : keys.ofQueue(queue, status === 'success' ? 'completed' : 'failed');
-    const page = ['WITHSCORES', 'LIMIT', offset, this.#size] as const;
+    if (status === 'cancelled' || status === 'interrupted') return keys.marked(queue, status);
+    return keys.ofQueue(queue, status === 'success' ? 'completed' : 'failed');
+  }
+
+  /**
+   * Returns the command that reads `n` jobs of a queue. `offset` counts from the first job that
+   * ended in the millisecond of a position.
+   */
+  #command(queue: string, after: Place | undefined, offset: number, n: number): QueueCommand {
+    const key = this.#key(queue);
+    const page = ['WITHSCORES', 'LIMIT', offset, n] as const;
     const newest = this.#wholeAfter(queue);
     const start = after?.score ?? Number.POSITIVE_INFINITY;
     return this.#isDescending
       ? [queue, 'zrevrangebyscore', key, bound(Math.min(newest, start)), '-inf', ...page]
       : [queue, 'zrangebyscore', key, after?.score ?? '-inf', bound(newest), ...page];
+  }
+
+  /** Whether a job comes after a position in the list. */
+  #isBeyond(place: Place, after: Place | undefined): boolean {
+    return !after || this.#compare(after, place) < 0;
   }
 
   #compare(a: Place, b: Place): number {
@@ -198,8 +233,9 @@ function bound(score: number): number | string {
   return score === Number.POSITIVE_INFINITY ? '+inf' : score;
 }
 
+/** Compares two texts as Redis and SQLite do: by their bytes in UTF-8. */
 function compareText(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 function placesOf(queue: string, values: readonly string[]): Place[] {
