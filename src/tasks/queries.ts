@@ -20,7 +20,7 @@ export const whole = (min: number, max: number) => {
 
 /** Makes a schema of a text that is not empty. SQLite ends text at a NUL, so a name with one would count as the part before it. */
 export const words = (max: number) => {
-  const message = `must be a string of 1 to ${max} characters`;
+  const message = `must be a string of 1 to ${max.toLocaleString('en')} characters`;
   return z
     .string({ error: message })
     .min(1, { error: message })
@@ -102,8 +102,11 @@ export const filters = {
     .optional(),
   /** Name of the schedule that made the task. */
   schedule: name.optional(),
-  /** Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an id. */
-  q: words(200).optional(),
+  /**
+   * Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an id. It may be as long as
+   * the id of a BullMQ job.
+   */
+  q: words(mostNameBytes).optional(),
   /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */
   from: time.optional(),
   /** Created before this time. */
@@ -136,7 +139,7 @@ export const logQuery = strict({
   after: whole(0, 999_999_999).optional(),
   /** The last lines before this number, instead of the first ones after another. */
   before: whole(1, 999_999_999).optional(),
-  /** Lines of this attempt. */
+  /** Lines of this attempt, and lines of other programs, whose attempt is not known. */
   attempt: whole(1, 999_999_999).optional(),
   /** Lines of this level, or of a worse one. */
   level: oneOf(logLevels).optional(),

@@ -84,7 +84,9 @@ export const wholeView: View = {
 const aTime = /^(-\d{1,6}[smhd]|\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?)$/;
 const text = (most: number) => (value: string) => value.length > 0 && value.length <= most;
 /** Longest id or name in an address. BullMQ does not bound them. */
-const longestName = 4096;
+export const longestName = 4096;
+/** Longest cursor: it may hold such an id, in base64. */
+const longestCursor = 6000;
 const among = (values: readonly string[]) => (value: string) => values.includes(value);
 const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, ''));
 
@@ -97,11 +99,11 @@ const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean>
   tag: (value) => /^[^:]{1,64}(:.{1,256})?$/su.test(value),
   fingerprint: (value) => /^[0-9a-f]{16}$/.test(value),
   schedule: text(longestName),
-  q: text(200),
+  q: text(longestName),
   from: (value) => aTime.test(value),
   to: (value) => aTime.test(value),
   sort: isSort,
-  cursor: text(2000),
+  cursor: text(longestCursor),
   task: text(longestName),
   tab: among(tabs),
   attempt: (value) => /^[1-9]\d{0,5}$/.test(value),

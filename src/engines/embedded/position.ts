@@ -16,7 +16,7 @@ export function writePosition(sort: string, { group, value, id }: Position): str
 
 /** Reads a position that a list gave. @throws TaskflowError INVALID_CURSOR for any other. */
 export function readPosition(text: string, sort: string): Position {
-  const parts = /^(?:([^:]{1,1000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
+  const parts = /^(?:([^:]{1,4000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
   const [, group, value, id] = parts ?? [];
   if (id === undefined || (sort === 'createdAt') !== (group === undefined)) throw invalidPosition();
   return { group: decode(group ?? ''), value: value === undefined ? null : Number(value), id: id.replaceAll('-', '').toUpperCase() };

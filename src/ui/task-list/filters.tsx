@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { filterOf, isFiltered, noFilter, type Sort, sortKeys } from '../address.js';
+import { filterOf, isFiltered, longestName, noFilter, type Sort, sortKeys } from '../address.js';
 import { client, may } from '../facts.js';
 import { PageLink } from '../links.js';
 import { pageSize } from '../preferences.js';
@@ -36,7 +36,7 @@ function Search() {
         aria-label="Search id, name, tag, error"
         placeholder="Search id, name, tag, error…"
         value={text}
-        maxLength={200}
+        maxLength={longestName}
         onInput={(event) => {
           const { value } = event.currentTarget;
           setText(value);
