@@ -229,7 +229,7 @@ export interface LogQuery {
   after?: number | undefined;
   /** The last lines before this number, as many as `limit`, instead of the first ones after another. */
   before?: number | undefined;
-  /** Of this attempt. */
+  /** Of this attempt, or of an unknown one. */
   attempt?: number | undefined;
   /** Of this level, or of a worse one. */
   level?: LogLevel | undefined;

@@ -93,9 +93,10 @@ export interface Attempt {
 export interface LogLine {
   /** Number of the line within its task, from 1. */
   n: number;
-  /** Null where the engine does not keep it. */
+  /** Null if it is not known, because another program wrote the line. */
   at: string | null;
-  attempt: number;
+  /** Null if it is not known, because another program wrote the line. */
+  attempt: number | null;
   level: LogLevel;
   message: string;
   fields: Readonly<Record<string, unknown>> | null;

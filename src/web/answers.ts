@@ -75,7 +75,7 @@ export const taskSummary = z.strictObject(summaryFields) satisfies z.ZodType<Tas
 export const logLine = z.strictObject({
   n: z.int().min(1),
   at: time.nullable(),
-  attempt: count,
+  attempt: count.nullable(),
   level: z.enum(logLevels),
   message: z.string(),
   fields: z.record(z.string(), z.unknown()).nullable(),

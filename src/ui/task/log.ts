@@ -143,7 +143,7 @@ function isShown({ level, message, fields, attempt }: LogLine): boolean {
   const text = wanted.text.toLowerCase();
   return (
     levels.indexOf(level) >= levels.indexOf(wanted.level) &&
-    (wanted.attempt === undefined || attempt === wanted.attempt) &&
+    (wanted.attempt === undefined || attempt === null || attempt === wanted.attempt) &&
     (text === '' || `${message} ${fields ? JSON.stringify(fields) : ''}`.toLowerCase().includes(text))
   );
 }

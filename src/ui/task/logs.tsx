@@ -128,6 +128,9 @@ export function Logs({ task }: { task: ShownTask }) {
     <section aria-label="Log">
       <Tools task={task} />
       {logError.value !== undefined && <Failure error={logError.value} what="The log" again={() => openLog(task.id, true)} />}
+      {filter.value.attempt !== undefined && shown.some((line) => line.attempt === null) && (
+        <p class="faint">BullMQ does not store the attempt of all lines. Lines without an attempt are shown too.</p>
+      )}
       {hasEarlier.value && (
         <button
           type="button"

@@ -25,7 +25,7 @@ export function logOf(queue: Queue, id: string): LineSource {
 
 /**
  * Reads lines of a task's log. This package stores a line as a JSON object. A line of another
- * program is text.
+ * program is text, whose attempt is not known, so a query for any attempt returns it.
  */
 export async function readLines(log: LineSource, query: LogQuery): Promise<LogLine[]> {
   const { after = 0, before, limit = 500, attempt, level, text } = query;
@@ -45,14 +45,14 @@ function lineOf(stored: string, n: number): LogLine {
     const { at, level, message, fields, attempt, late } = JSON.parse(stored) as Partial<Record<string, unknown>>;
     if (typeof at === 'number' && typeof message === 'string' && isLevel(level))
       return {
-        ...{ n, at: new Date(at).toISOString(), attempt: Number(attempt) || 1, level, message },
+        ...{ n, at: new Date(at).toISOString(), attempt: Number(attempt) || null, level, message },
         fields: typeof fields === 'string' ? (JSON.parse(fields) as Record<string, unknown>) : null,
         ...(late === true && { late }),
       };
   } catch {
     // A line of another program is text.
   }
-  return { n, at: null, attempt: 1, level: 'info', message: stored, fields: null };
+  return { n, at: null, attempt: null, level: 'info', message: stored, fields: null };
 }
 
 function isLevel(level: unknown): level is LogLevel {
@@ -60,7 +60,7 @@ function isLevel(level: unknown): level is LogLevel {
 }
 
 function isWanted(line: LogLine, { attempt, level, text }: LogQuery): boolean {
-  if (attempt !== undefined && line.attempt !== attempt) return false;
+  if (attempt !== undefined && line.attempt !== null && line.attempt !== attempt) return false;
   if (level !== undefined && logLevels.indexOf(line.level) < logLevels.indexOf(level)) return false;
   if (text === undefined) return true;
   const searched = `${line.message}\n${line.fields === null ? '' : JSON.stringify(line.fields)}`;

@@ -241,8 +241,8 @@ const by = { actor: 'ada' };
     });
     await waitFor(async () => (await tasks.get(id))?.progress === 0.42);
     expect(await tasks.logs(id, {})).toEqual([
-      { n: 1, at: null, attempt: 1, level: 'info', message: 'first line', fields: null },
-      { n: 2, at: null, attempt: 1, level: 'info', message: 'second line', fields: null },
+      { n: 1, at: null, attempt: null, level: 'info', message: 'first line', fields: null },
+      { n: 2, at: null, attempt: null, level: 'info', message: 'second line', fields: null },
     ]);
     expect(await tasks.logs(id, { after: 1 })).toMatchObject([{ n: 2 }]);
     expect(await tasks.logs(id, { before: 2, limit: 10 })).toMatchObject([{ n: 1 }]);
