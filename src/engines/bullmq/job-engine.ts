@@ -50,9 +50,7 @@ import { QueueCatalog } from './queues/queue-catalog.js';
 import { Queues } from './queues/queues.js';
 import { Retention } from './queues/retention.js';
 import { EngineReads } from './read/engine-reads.js';
-import { openEngineWindow } from './read/engine-window.js';
-import { LazyReadModel } from './read/lazy-read-model.js';
-import type { ReadModel } from './read/read-model.js';
+import { EngineWindow } from './read/engine-window.js';
 import { readJob } from './read/task-detail.js';
 import type { WindowLimits } from './read/window-feed.js';
 import { Executor, type KeptJobs } from './run/executor.js';
@@ -96,7 +94,7 @@ export class JobEngine implements TaskEngine {
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
   readonly #queues: Queues;
-  readonly #window: ReadModel;
+  readonly #window: EngineWindow;
   readonly #reads: EngineReads;
   readonly #commands: EngineCommands;
   readonly #polling: Background;
@@ -133,11 +131,11 @@ export class JobEngine implements TaskEngine {
     this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
     this.#queues = new Queues(redis, this.#keys);
     const source = { redis, keys: this.#keys, catalog: this.#catalog };
-    this.#window = new LazyReadModel(() => openEngineWindow({ ...source, logger, ...(window && { limits: window }) }));
+    this.#window = new EngineWindow({ ...source, logger, limits: window });
     this.#commands = new EngineCommands({
       ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
       ask: this.#calls.ask,
-      reader: this.#window,
+      reader: () => this.#window.open(),
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
@@ -164,7 +162,8 @@ export class JobEngine implements TaskEngine {
       },
     });
     this.#reads = new EngineReads({
-      ...{ ask: this.#calls.ask, source, window: this.#window, queues: this.#queues, statistics: this.#statistics },
+      ...{ ask: this.#calls.ask, source, queues: this.#queues, statistics: this.#statistics },
+      window: () => this.#window.open(),
       queueStates: () => this.#commands.queueStates(),
       workers: () => this.#presence.list(),
     });
@@ -303,7 +302,7 @@ export class JobEngine implements TaskEngine {
   }
 
   find(query: TaskQuery): Promise<TaskPage> {
-    return this.#calls.ask(() => this.#window.find(query));
+    return this.#calls.ask(async () => (await this.#window.open()).find(query));
   }
 
   get(id: string, options: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
@@ -320,14 +319,15 @@ export class JobEngine implements TaskEngine {
 
   describe(): Promise<EngineDescription> {
     return this.#calls.ask(async () => {
-      const [revs, queues, schedules] = await Promise.all([this.#window.revs(), this.#commands.queueStates(), this.#scheduler.states()]);
-      return { engine: 'bullmq', ...revs, queues, schedules };
+      const revs = this.#window.open().then((window) => window.revs());
+      const [{ rev, oldestRev }, queues, schedules] = await Promise.all([revs, this.#commands.queueStates(), this.#scheduler.states()]);
+      return { engine: 'bullmq', rev, oldestRev, queues, schedules };
     });
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
-    await this.#calls.ask(() => this.#window.revs());
-    yield* this.#window.watch(after, signal);
+    await this.#calls.ask(async () => (await this.#window.open()).revs());
+    yield* (await this.#window.open()).watch(after, signal);
   }
 
   control(command: Command, by: CommandBy): Promise<Outcome> {

@@ -1,7 +1,7 @@
 import type { FlowNode, TaskSummary } from '../../../tasks/types.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';
 import type { QueueReads } from '../queues/queue-reads.js';
-import type { ReadModel } from '../read/read-model.js';
+import type { WindowModel } from '../read/window-model.js';
 
 /**
  * Limits of the tree that is shown: levels above the job, levels below the topmost job, children
@@ -10,7 +10,7 @@ import type { ReadModel } from '../read/read-model.js';
 const most = { above: 10, below: 5, children: 50, jobs: 200 };
 
 interface Parts {
-  model: ReadModel;
+  model: WindowModel;
   queues: ReadonlyMap<string, QueueReads>;
 }
 

@@ -1,13 +1,13 @@
 import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { keyOf } from '../jobs/job-ids.js';
-import type { ReadModel } from '../read/read-model.js';
+import type { WindowModel } from '../read/window-model.js';
 
 /**
  * Returns the first page of a search if its text is the id of a job, with or without the queue.
  * Returns undefined for any other text.
  */
-export async function findById(model: ReadModel, queues: readonly string[], query: TaskQuery): Promise<TaskPage | undefined> {
+export async function findById(model: WindowModel, queues: readonly string[], query: TaskQuery): Promise<TaskPage | undefined> {
   const { text, after } = query;
   if (text === undefined || after !== undefined) return undefined;
   const found = await model.summaries([text, ...queues.map((queue) => keyOf(queue, text))]);

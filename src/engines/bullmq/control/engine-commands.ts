@@ -5,8 +5,8 @@ import { type Ask, commanding } from '../connection/redis-calls.js';
 import { summaryOf } from '../jobs/job-view.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queues/queue-catalog.js';
-import type { ReadModel } from '../read/read-model.js';
 import { findJobs } from '../read/stored-jobs.js';
+import type { WindowModel } from '../read/window-model.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Cancellations } from './cancellations.js';
 import { JobSteps } from './job-steps.js';
@@ -21,7 +21,7 @@ interface EngineCommandsParts {
   catalog: QueueCatalog;
   kept: KeepJobs;
   ask: Ask;
-  reader: ReadModel;
+  reader(): Promise<WindowModel>;
   observer(): TransitionObserver | undefined;
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
   /** Called for each task that a command ended. */

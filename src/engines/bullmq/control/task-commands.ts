@@ -6,8 +6,8 @@ import { allowedStates } from '../../embedded/bulk-parts.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { memberOf } from '../jobs/change-notes.js';
 import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
-import type { ReadModel } from '../read/read-model.js';
 import type { LocatedJob } from '../read/stored-jobs.js';
+import type { WindowModel } from '../read/window-model.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import type { Bond, JobPlace, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';
@@ -19,7 +19,7 @@ interface TaskCommandsParts {
   /** Finds the jobs of some tasks. */
   jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
   /** For filters that BullMQ's sets cannot answer. */
-  reader: ReadModel;
+  reader(): Promise<WindowModel>;
   /** For filters that BullMQ's sets can answer. */
   stored: StoredTasks;
   ask: Ask;
@@ -86,10 +86,11 @@ export class TaskCommands {
       oldest: (filter, limit) => ask(() => stored.oldest(filter, limit)),
       find: async (query) => {
         // It waits only before the first page, because the next pages follow within moments.
-        if (query.after === undefined) await Promise.race([reader.filled(), wait(longestFill, undefined, { ref: false })]);
-        return ask(() => reader.find(query));
+        if (query.after === undefined)
+          await Promise.race([reader().then((window) => window.filled()), wait(longestFill, undefined, { ref: false })]);
+        return ask(async () => (await reader()).find(query));
       },
-      count: (filter) => ask(() => reader.count(filter)),
+      count: (filter) => ask(async () => (await reader()).count(filter)),
       preview: (action, ids) => this.#preview(action, ids),
       allowed: (action, status) => allowedStates[action](status),
       act: ({ action }, ids, delays) => ask((sending) => this.#act(this.#commandOf(action, by, delays), ids, sending), commanding),

@@ -7,16 +7,16 @@ import { type CountSource, readPulse } from './counts.js';
 import { EngineSource } from './job-source.js';
 import { countFailed, readLive } from './live-counts.js';
 import { logOf, readLines } from './log-lines.js';
-import type { ReadModel } from './read-model.js';
 import { findJob } from './stored-jobs.js';
 import { readTask } from './task-detail.js';
 import { readWaits } from './waits.js';
+import type { WindowModel } from './window-model.js';
 
 interface EngineReadsParts {
   ask: Ask;
   /** Where jobs and counts outside the window are read. */
   source: CountSource;
-  window: ReadModel;
+  window(): Promise<WindowModel>;
   queues: Queues;
   statistics: Statistics;
   /** The queues, and which of them are paused. */
@@ -55,8 +55,8 @@ export class EngineReads {
       pulse: async () => readPulse(source, await queueStates()),
       waits: () => readWaits({ ...source, source: new EngineSource(source.redis, source.keys) }),
       workers,
-      metrics: async (range) => statistics.metrics(range, await readLive(source, window), Date.now()),
-      failures: (failures) => statistics.failures.read(failures, (fingerprints) => countFailed(window, fingerprints)),
+      metrics: async (range) => statistics.metrics(range, await readLive(source, await window()), Date.now()),
+      failures: (failures) => statistics.failures.read(failures, async (fingerprints) => countFailed(await window(), fingerprints)),
       histograms: (bounds) => statistics.histograms(bounds),
     };
     return ask(async () => {

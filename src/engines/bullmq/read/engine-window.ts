@@ -10,7 +10,7 @@ import { engineJobs } from './window-task.js';
 interface EngineWindowParts extends CountSource {
   keys: EngineKeys;
   logger: Logger;
-  limits?: WindowLimits;
+  limits?: WindowLimits | undefined;
 }
 
 /** The default limits of a window. */
@@ -18,8 +18,34 @@ export const usualLimits: WindowLimits = { ended: 100_000, pending: 20_000 };
 /** Milliseconds that answers wait for the window to be filled. */
 const fillTimes = { first: 400, list: 10_000 };
 
-/** Opens the window of a process that reads the tasks of `bullmqEngine`. */
-export function openEngineWindow({ redis, keys, catalog, logger, limits = usualLimits }: EngineWindowParts): Promise<WindowModel> {
+/**
+ * The window of a process that reads the tasks of `bullmqEngine`. The first read opens it, so that
+ * a process that never reads does not fill a window.
+ */
+export class EngineWindow {
+  readonly #parts: EngineWindowParts;
+  #opened: Promise<WindowModel> | undefined;
+
+  constructor(parts: EngineWindowParts) {
+    this.#parts = parts;
+  }
+
+  /** Opens the window unless it is open. After a failure, the next call tries again. */
+  open(): Promise<WindowModel> {
+    this.#opened ??= open(this.#parts).catch((error: unknown) => {
+      this.#opened = undefined;
+      throw error;
+    });
+    return this.#opened;
+  }
+
+  async close(): Promise<void> {
+    const model = await this.#opened?.catch(() => undefined);
+    await model?.close();
+  }
+}
+
+function open({ redis, keys, catalog, logger, limits = usualLimits }: EngineWindowParts): Promise<WindowModel> {
   return WindowModel.open({
     ...{ keys, catalog, limits, fillTimes, rules: engineJobs },
     source: new EngineSource(redis, keys),

@@ -1,14 +1,14 @@
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import type { Live } from '../../figures.js';
 import { type CountSource, readCounts } from './counts.js';
-import type { ReadModel } from './read-model.js';
+import type { WindowModel } from './window-model.js';
 
 /**
  * Counts the present tasks by name, queue and state. BullMQ counts by queue and not by name, so
  * tasks outside the window are counted under an empty name.
  */
-export async function readLive(source: CountSource, reading: ReadModel): Promise<Live[]> {
-  const inWindow = await reading.live();
+export async function readLive(source: CountSource, window: WindowModel): Promise<Live[]> {
+  const inWindow = await window.live();
   const entries = source.catalog.all();
   const labels = [...new Set(entries.map(({ label }) => label))];
   const live: Live[] = [...inWindow];
@@ -33,7 +33,7 @@ function countOf(live: readonly Live[], queue: string, status: TaskStatus): numb
 }
 
 /** Counts the tasks of some failure groups that are failed now, in the window only. */
-export async function countFailed(reading: ReadModel, fingerprints: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const counts = await Promise.all(fingerprints.map((fingerprint) => reading.count({ fingerprint, status: ['failed'] })));
+export async function countFailed(window: WindowModel, fingerprints: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const counts = await Promise.all(fingerprints.map((fingerprint) => window.count({ fingerprint, status: ['failed'] })));
   return new Map(fingerprints.map((fingerprint, n) => [fingerprint, counts[n]?.n ?? 0]));
 }

@@ -11,7 +11,6 @@ import { Backfill } from './backfill.js';
 import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { readByIds } from './found-jobs.js';
 import { groupOf } from './groups.js';
-import type { ReadModel } from './read-model.js';
 import { Reconciler } from './reconciler.js';
 import type { RowIds } from './row-ids.js';
 import type { JobSource, KeyNames, KnownQueues } from './source.js';
@@ -58,13 +57,14 @@ export interface WindowModelParts {
 }
 
 /**
- * The read model of a process: a window of the newest tasks (`Window`), which is filled from
- * BullMQ's sets (`Backfill`) and kept current by the change notes (`WindowFeed`). The notes are
- * read before each answer, and by a timer for watchers. The parts hold the differences between
+ * What a process that reads tasks knows of all jobs: a bounded window of the newest ones in memory
+ * (`Window`), which is filled from BullMQ's sets (`Backfill`) and kept current by the change notes
+ * (`WindowFeed`). The notes are read before each answer, so that it includes every change that was
+ * made before the call, and by a timer for watchers. The parts hold the differences between
  * `bullmqEngine` and attached queues: where jobs and notes are read (`JobSource`), how a job
  * becomes a task (`JobRules`), and how tasks are counted.
  */
-export class WindowModel implements ReadModel {
+export class WindowModel {
   readonly #parts: WindowModelParts & { window: Window; ids: RowIds; feed: WindowFeed };
   readonly #window: Window;
   readonly #ids: RowIds;
@@ -200,6 +200,7 @@ export class WindowModel implements ReadModel {
     return { ...page, ...(await this.#total(query, page)), ...limits };
   }
 
+  /** Resolves when the window holds as much as it can, or cannot be filled. */
   async filled(): Promise<void> {
     await this.#filled?.catch(() => undefined);
   }
@@ -228,6 +229,10 @@ export class WindowModel implements ReadModel {
     return this.#parts.catalog.all().filter(({ label }) => queue === undefined || label === queue);
   }
 
+  /**
+   * Counts the tasks that match a filter. `more`: there may be more. `limited`: only the window was
+   * searched.
+   */
   async count(filter: TaskFilter): Promise<{ n: number; more: boolean; limited?: boolean }> {
     await this.#upToDate();
     const isWhole = this.#isWhole(filter);
@@ -236,6 +241,7 @@ export class WindowModel implements ReadModel {
     return { n, more: more || !isWhole, limited: !isWhole };
   }
 
+  /** Returns the tasks with some ids. Ids without a task are left out. */
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
     const rows = ids.flatMap((id) => this.#ids.rowOf(id) ?? []);
@@ -248,6 +254,7 @@ export class WindowModel implements ReadModel {
     return [...known, ...others];
   }
 
+  /** Counts the tasks of the window by name, queue and state. */
   async live(): Promise<readonly Live[]> {
     await this.#upToDate();
     return this.#window.live();
@@ -263,6 +270,9 @@ export class WindowModel implements ReadModel {
     }
   }
 
+  /**
+   * Returns the revision of the last change, and the oldest revision that a stream can resume from.
+   */
   async revs(): Promise<{ rev: number; oldestRev: number }> {
     await this.#upToDate();
     return this.#window.revs();
