@@ -8,7 +8,7 @@ import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
-import { type StepScript, stepScripts } from './step-scripts.js';
+import { commandOf, defineSteps, type StepScript } from './step-scripts.js';
 
 /** The queue and the id of a job. */
 export interface JobPlace {
@@ -47,15 +47,16 @@ interface JobStepsParts {
 /** One step: the script that decides, and the commands of BullMQ that follow. */
 interface Step {
   script: StepScript;
-  keys: readonly string[];
-  args: readonly (string | number)[];
+  /** Unix milliseconds. Default: 0, for scripts that use no time. */
+  at?: number;
+  /** The value of the command for the script. */
+  given?: string | number;
   move?(backend: StepBackend, job: StepJob): StepCommand[];
 }
 
 /** A step, and the promise of its caller. */
 interface Call {
   place: JobPlace;
-  at: number;
   step: Step;
   resolve(answer: StepAnswer): void;
   reject(error: unknown): void;
@@ -104,7 +105,7 @@ export class JobSteps {
     this.#names = new QueueKeys(keys.prefix);
     this.#connection = new RedisConnection(redis, lentConnection);
     this.#connection.on('error', () => undefined);
-    for (const [name, script] of Object.entries(stepScripts)) redis.defineCommand(commandOf(name as StepScript), script);
+    defineSteps(redis);
   }
 
   /**
@@ -112,62 +113,39 @@ export class JobSteps {
    * text.
    */
   cancel(place: JobPlace, at: number, by: string): Promise<StepAnswer> {
-    const { cancelling, changes } = this.#keys;
-    return this.#step(place, at, {
-      script: 'cancel',
-      keys: [this.#keys.marked(place.queue, 'cancelled'), cancelling, changes],
-      args: [this.#token, at, memberOf(place), by, keptEntries],
-      move: (backend, job) => backend.fail(job, this.#kept),
-    });
+    return this.#step(place, { script: 'cancel', at, given: by, move: (backend, job) => backend.fail(job, this.#kept) });
   }
 
   /**
    * Makes a failed job wait for a new series of attempts, which begins after `delay` milliseconds.
    */
   retry(place: JobPlace, at: number, delay: number): Promise<StepAnswer> {
-    const { cancelling, changes } = this.#keys;
-    return this.#step(place, at, {
-      script: 'retry',
-      keys: [...this.#marked(place), cancelling, changes],
-      args: [this.#token, at, memberOf(place), delay, keptEntries],
-      move: (backend, job) => backend.sendBack(job, delay),
-    });
+    return this.#step(place, { script: 'retry', at, given: delay, move: (backend, job) => backend.sendBack(job, delay) });
   }
 
   /** Ends the delay of a job. */
   run(place: JobPlace, at: number): Promise<StepAnswer> {
-    return this.#step(place, at, {
-      script: 'run',
-      keys: [this.#keys.changes],
-      args: [at, memberOf(place), keptEntries],
-      move: (backend, job) => backend.endDelay(job),
-    });
+    return this.#step(place, { script: 'run', at, move: (backend, job) => backend.endDelay(job) });
   }
 
   /** Removes a job that has ended. */
-  remove(place: JobPlace, at: number): Promise<StepAnswer> {
-    const { cancelling, changes } = this.#keys;
-    return this.#step(place, at, {
-      script: 'remove',
-      keys: [...this.#marked(place), cancelling, changes],
-      args: [this.#token, memberOf(place), keptEntries],
-      move: (backend, job) => backend.removeUnlocked(job),
-    });
+  remove(place: JobPlace): Promise<StepAnswer> {
+    return this.#step(place, { script: 'remove', move: (backend, job) => backend.removeUnlocked(job) });
   }
 
   /** Stores the id of a job's rerun. */
-  noteRerun(place: JobPlace, at: number, rerunId: string): Promise<StepAnswer> {
-    return this.#step(place, at, { script: 'rerun', keys: [this.#keys.changes], args: [rerunId, memberOf(place), keptEntries] });
+  noteRerun(place: JobPlace, rerunId: string): Promise<StepAnswer> {
+    return this.#step(place, { script: 'rerun', given: rerunId });
   }
 
   /** Returns the state of a job, and what it belongs to. */
   look(place: JobPlace): Promise<StepAnswer> {
-    return this.#step(place, 0, { script: 'look', keys: [this.#keys.changes], args: [] });
+    return this.#step(place, { script: 'look' });
   }
 
   /** Removes the request to cancel a job, if the job has ended. */
   forgetCancel(place: JobPlace): Promise<StepAnswer> {
-    return this.#step(place, 0, { script: 'forget', keys: [this.#keys.cancelling], args: [memberOf(place)] });
+    return this.#step(place, { script: 'forget' });
   }
 
   /** Pauses or resumes a queue of BullMQ. */
@@ -176,14 +154,10 @@ export class JobSteps {
     await this.#backend(queue).pause(isPaused);
   }
 
-  #marked({ queue }: JobPlace): string[] {
-    return [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted')];
-  }
-
-  #step(place: JobPlace, at: number, step: Step): Promise<StepAnswer> {
+  #step(place: JobPlace, step: Step): Promise<StepAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#waiting.push({ place, at, step, resolve, reject });
+      this.#waiting.push({ place, step, resolve, reject });
     });
   }
 
@@ -215,11 +189,15 @@ export class JobSteps {
   }
 
   /** The commands of a step. */
-  #commandsOf({ place: { queue, jobId }, at, step: { script, keys, args, move } }: Call): Send[] {
+  #commandsOf({ place, step: { script, at = 0, given = '', move } }: Call): Send[] {
+    const { queue, jobId } = place;
+    const { cancelling, changes } = this.#keys;
     const backend = this.#backend(queue);
     const read: Send = (target) => target.hmget(backend.toKey(jobId), ...listFields);
     const lock: Send = (target) => target.set(backend.toKey(`${jobId}:lock`), this.#token, 'PX', 10_000, 'NX');
-    const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, backend.toKey(''), jobId, ...args]);
+    const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes];
+    const args = [backend.toKey(''), jobId, this.#token, at, memberOf(place), keptEntries, given];
+    const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, ...args]);
     const moves = move?.(backend, { jobId, token: this.#token, at }) ?? [];
     const sent = moves.map(
       ({ name, args: own }): Send =>
@@ -282,8 +260,3 @@ function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonl
  * runs the job does the rest.
  */
 const verdicts = { refused: 0, taken: 1, asked: 2 };
-
-/** The name of a script as a command of ioredis. */
-function commandOf(script: StepScript): string {
-  return `taskflow:${script}`;
-}

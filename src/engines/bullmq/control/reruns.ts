@@ -50,7 +50,7 @@ export class Reruns {
       }
       // The new tasks are already stored. If Redis fails before the old tasks are linked to them,
       // the command still succeeds, so that the caller does not repeat it.
-      const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.createdAt, task.id))));
+      const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.id))));
       await linked.catch(unlessUnavailable);
       results.push(...prepared.map((each) => ('place' in each ? resultOf(each) : each)));
     }

@@ -1,3 +1,5 @@
+import type { Redis } from 'ioredis';
+
 /*
  * Scripts that run before a step of BullMQ in the same transaction. Each decides whether the state
  * of the job allows the command, and writes the data that BullMQ has no place for. It answers one
@@ -14,9 +16,17 @@
  * write keys of BullMQ. They were written for BullMQ 6.7.
  */
 
-/** ARGV[1] is BullMQ's prefix of the queue, ARGV[2] the id of the job. */
+/**
+ * The beginning of each script.
+ * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the stream of
+ * changes.
+ * ARGV: BullMQ's prefix of the queue, the id of the job, the token of our lock, the time, the name
+ * of the job in the hash and the stream, the number of entries that the stream keeps, and one value
+ * of the command.
+ */
 const common = `
-local prefix, id = ARGV[1], ARGV[2]
+local cancelled, interrupted, cancelling, changes = unpack(KEYS)
+local prefix, id, token, at, member, kept, given = unpack(ARGV)
 local job = prefix .. id
 local function stateOf()
   if redis.call('EXISTS', job) == 0 then return 'gone' end
@@ -26,8 +36,8 @@ local function stateOf()
   if redis.call('LPOS', prefix .. 'active', id) then return 'active' end
   return 'waiting'
 end
-local function note(stream, kept, state, member)
-  redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', state, member)
+local function note(change)
+  redis.call('XADD', changes, 'MAXLEN', '~', kept, '*', change, member)
 end
 local state = stateOf()
 -- What would break without a job: the job scheduler whose next run it is, or its flow.
@@ -47,30 +57,28 @@ local function isReplaced()
   local holder = deduplication and redis.call('GET', prefix .. 'de:' .. deduplication)
   return holder and holder ~= id
 end
-`;
-
-/** Makes the job active under a lock. The lock expires if BullMQ's step never runs. */
-const take = `
-local function take(token)
+-- Makes the job active under a lock. The lock expires if BullMQ's step never runs.
+local function take()
   redis.call('RPUSH', prefix .. 'active', id)
   redis.call('SET', job .. ':lock', token, 'PX', 10000)
 end
 local function attempts()
   return redis.call('HGET', job, 'tfn') or redis.call('HGET', job, 'atm') or '0'
 end
+-- Drops the marker of an end, and the request to cancel the job.
+local function unmark()
+  redis.call('ZREM', cancelled, id)
+  redis.call('ZREM', interrupted, id)
+  redis.call('HDEL', cancelling, member)
+end
 `;
 
-/**
- * KEYS: the set of cancelled jobs, the hash of jobs to cancel, the stream of changes.
- * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, who cancels it,
- * the number of entries that the stream keeps.
- */
-const cancel = `${common}${take}
-local token, at, member, by, kept = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+/** Cancels a waiting job, or requests that a running job is cancelled. Given: who cancels it. */
+const cancel = `
 if state == 'active' then
   redis.call('HSET', job, 'tfx', at)
-  redis.call('HSET', KEYS[2], member, by)
-  note(KEYS[3], kept, 'changed', member)
+  redis.call('HSET', cancelling, member, given)
+  note('changed')
   return {2, state}
 end
 local bond = bondOf()
@@ -81,27 +89,22 @@ elseif state ~= 'waiting' or
   (redis.call('LREM', prefix .. 'wait', -1, id) == 0 and redis.call('LREM', prefix .. 'paused', -1, id) == 0) then
   return {0, state}
 end
-take(token)
+take()
 redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled', 'tfe', '', 'tfx', '')
 redis.call('HDEL', job, 'processedOn')
 local deduplication = redis.call('HGET', job, 'deid')
 if deduplication and redis.call('GET', prefix .. 'de:' .. deduplication) == id then
   redis.call('DEL', prefix .. 'de:' .. deduplication)
 end
-redis.call('ZADD', KEYS[1], at, id)
-redis.call('HDEL', KEYS[2], member)
-note(KEYS[3], kept, 'failed', member)
+redis.call('ZADD', cancelled, at, id)
+redis.call('HDEL', cancelling, member)
+note('failed')
 return {1, state}
 `;
 
-/**
- * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the stream of
- * changes.
- * ARGV: prefix, id, token, time, the name of the job in the hash and the stream, the delay in
- * milliseconds, the number of entries that the stream keeps.
- */
-const retry = `${common}${take}
-local token, at, member, delay, kept = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+/** Makes a failed job wait for a new series of attempts. Given: the delay in milliseconds. */
+const retry = `
+local now, delay = tonumber(at), tonumber(given)
 if state ~= 'failed' then return {0, state} end
 if bondOf() == 'parent' then return {0, state, 'parent'} end
 if isReplaced() then return {0, state, 'duplicate'} end
@@ -110,106 +113,82 @@ local opts = cjson.decode(text or '{}')
 if deduplication then
   local key = prefix .. 'de:' .. deduplication
   local holder = redis.call('GET', key)
-  local left = created + ((opts['de'] or {})['ttl'] or 0) - at
+  local left = created + ((opts['de'] or {})['ttl'] or 0) - now
   if not holder and left > 0 then redis.call('SET', key, id, 'PX', string.format('%.0f', left)) end
 end
 redis.call('ZREM', prefix .. 'failed', id)
-take(token)
-local made, due = attempts(), string.format('%.0f', at + delay)
+take()
+local made, due = attempts(), string.format('%.0f', now + delay)
 redis.call('HSET', job, 'tfn', made, 'tfs', made, 'tfw', due)
 local deadline = (opts['taskflow'] or {})['deadline']
 if deadline then
   local allowed = deadline - created - (opts['delay'] or 0)
-  redis.call('HSET', job, 'tfd', string.format('%.0f', at + delay + allowed))
+  redis.call('HSET', job, 'tfd', string.format('%.0f', now + delay + allowed))
 end
 redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfm', 'tfx', 'tfo', 'tfb')
 if marker == 'cancelled' then redis.call('HDEL', job, 'failedReason', 'tfe') end
-redis.call('ZREM', KEYS[1], id)
-redis.call('ZREM', KEYS[2], id)
-redis.call('HDEL', KEYS[3], member)
-note(KEYS[4], kept, delay > 0 and 'delayed' or 'waiting', member)
+unmark()
+note(delay > 0 and 'delayed' or 'waiting')
 return {1, state}
 `;
 
-/**
- * KEYS: the stream of changes. ARGV: prefix, id, time, the name of the job in the stream, the
- * number of entries that the stream keeps.
- */
-const run = `${common}
-local at, member, kept = ARGV[3], ARGV[4], ARGV[5]
+/** Ends the delay of a job. */
+const run = `
 if state ~= 'delayed' then return {0, state} end
 -- A job that was returned because its worker had no handler for it is already due, so its time
 -- stays.
 if (tonumber(redis.call('HGET', job, 'tfb')) or 0) == 0 then redis.call('HSET', job, 'tfw', at) end
-note(KEYS[1], kept, 'waiting', member)
+note('waiting')
 return {1, state}
 `;
 
 /**
- * BullMQ removes a job in any state unless it is locked. Our lock is therefore taken before this
- * script, which releases it only if the job has ended. If the script fails, nothing is removed. The
- * lock is released again after BullMQ's step.
- *
- * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the stream of
- * changes.
- * ARGV: prefix, id, token, the name of the job in the hash and the stream, the number of entries
- * that the stream keeps.
+ * Removes a job that has ended. BullMQ removes a job in any state unless it is locked. Our lock is
+ * therefore taken before this script, which releases it only if the job has ended. If the script
+ * fails, nothing is removed. The lock is released again after BullMQ's step.
  */
-const remove = `${common}
-local token, member, kept = ARGV[3], ARGV[4], ARGV[5]
+const remove = `
 if state ~= 'completed' and state ~= 'failed' then return {0, state} end
 if bondOf() == 'scheduler' then return {0, state, 'scheduler'} end
 if redis.call('GET', job .. ':lock') == token then redis.call('DEL', job .. ':lock') end
-redis.call('ZREM', KEYS[1], id)
-redis.call('ZREM', KEYS[2], id)
-redis.call('HDEL', KEYS[3], member)
-note(KEYS[4], kept, 'removed', member)
+unmark()
+note('removed')
 return {1, state}
 `;
 
-/**
- * Stores the id of a job's rerun, if the job still exists.
- *
- * KEYS: the stream of changes. ARGV: prefix, id, id of the rerun, the name of the job in the
- * stream, the number of entries that the stream keeps.
- */
-const rerun = `${common}
+/** Stores the id of a job's rerun, if the job still exists. Given: that id. */
+const rerun = `
 if state == 'gone' then return {0, state} end
-redis.call('HSET', job, 'tfr', ARGV[3])
-note(KEYS[1], ARGV[5], 'changed', ARGV[4])
+redis.call('HSET', job, 'tfr', given)
+note('changed')
 return {1, state}
 `;
 
-/**
- * Returns the state of a job and what it belongs to, and changes nothing. KEYS: any key of this
- * engine, because Redis Cluster needs one. ARGV: prefix, id.
- */
-const look = `${common}
+/** Returns the state of a job and what it belongs to, and changes nothing. */
+const look = `
 local bond = bondOf()
 if bond == '' and state == 'failed' and isReplaced() then bond = 'duplicate' end
 return {0, state, bond}
 `;
 
-/**
- * Removes the request to cancel a job, if the job has ended or no longer exists.
- *
- * KEYS: the hash of jobs to cancel. ARGV: prefix, id, the name of the job in the hash.
- */
-const forget = `${common}
+/** Removes the request to cancel a job, if the job has ended or no longer exists. */
+const forget = `
 if state ~= 'completed' and state ~= 'failed' and state ~= 'gone' then return {0, state} end
-redis.call('HDEL', KEYS[1], ARGV[3])
+redis.call('HDEL', cancelling, member)
 return {1, state}
 `;
 
-/** The scripts in the form that ioredis expects, each with its number of keys. */
-export const stepScripts = {
-  cancel: { numberOfKeys: 3, lua: cancel },
-  retry: { numberOfKeys: 4, lua: retry },
-  run: { numberOfKeys: 1, lua: run },
-  remove: { numberOfKeys: 4, lua: remove },
-  rerun: { numberOfKeys: 1, lua: rerun },
-  look: { numberOfKeys: 1, lua: look },
-  forget: { numberOfKeys: 1, lua: forget },
-} as const;
+const steps = { cancel, retry, run, remove, rerun, look, forget };
 
-export type StepScript = keyof typeof stepScripts;
+export type StepScript = keyof typeof steps;
+
+/** Defines the scripts as commands of ioredis. */
+export function defineSteps(redis: Redis): void {
+  for (const [name, step] of Object.entries(steps))
+    redis.defineCommand(commandOf(name as StepScript), { numberOfKeys: 4, lua: common + step });
+}
+
+/** The name of a script as a command of ioredis. */
+export function commandOf(script: StepScript): string {
+  return `taskflow:${script}`;
+}

@@ -110,7 +110,7 @@ export class TaskCommands {
       case 'run':
         return { act: (place) => this.#runNow(place, at), after: () => 'waiting' };
       case 'delete':
-        return { act: (place) => steps.remove(place, at), after: (before) => before };
+        return { act: (place) => steps.remove(place), after: (before) => before };
     }
   }
 
