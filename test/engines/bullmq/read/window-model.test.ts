@@ -83,7 +83,7 @@ async function idsOf(tasks: TaskManager, query: FindQuery): Promise<{ ids: strin
 /** Records all commands that Redis receives. */
 async function monitored(): Promise<string[][]> {
   const commands: string[][] = [];
-  const monitor = await new Redis(redis.connection).monitor();
+  const monitor = await client.monitor();
   keep({ close: async () => monitor.disconnect() });
   monitor.on('monitor', (_time: string, args: string[]) => commands.push(args));
   return commands;
