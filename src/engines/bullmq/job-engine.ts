@@ -39,8 +39,9 @@ import { RedisHealth } from './connection/health.js';
 import { commanding, type Effect, hasStopped, RedisCalls, storing } from './connection/redis-calls.js';
 import { withinTime } from './connection/redis-connection.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
-import { ChangeNotes, memberOf } from './jobs/change-notes.js';
+import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
+import { keyOf } from './jobs/job-ids.js';
 import { pendingSummary, statusOf } from './jobs/job-view.js';
 import { EngineKeys } from './keys.js';
 import { Presence } from './processes/presence.js';
@@ -139,7 +140,7 @@ export class JobEngine implements TaskEngine {
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
-      cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(memberOf({ queue, jobId }))),
+      cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
     });
     this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
     this.#presence = new Presence({

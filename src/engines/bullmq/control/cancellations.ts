@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
-import { jobOfMember } from '../jobs/change-notes.js';
+import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import type { JobPlace, JobSteps } from './job-steps.js';
+import type { JobSteps } from './job-steps.js';
 
 /**
  * Milliseconds that the process that runs a job has to cancel it. After that, any process checks
@@ -17,7 +17,7 @@ interface CancellationsParts {
   /** Cancels the attempts of these jobs that this process runs. */
   cancelHere(members: ReadonlySet<string>): void;
   /** Called when a waiting job was cancelled. */
-  cancelled(place: JobPlace, job: TaskJob): void;
+  cancelled(place: JobRef, job: TaskJob): void;
 }
 
 /**
@@ -46,8 +46,8 @@ export class Cancellations {
 
   async #settle(member: string, by: string): Promise<void> {
     const { redis, keys, steps, cancelled } = this.#parts;
-    const place: JobPlace | undefined = jobOfMember(member);
-    if (!place) {
+    const place = partsOf(member);
+    if (place.queue === '') {
       await redis.hdel(keys.cancelling, member);
       return;
     }

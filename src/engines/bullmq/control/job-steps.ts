@@ -2,19 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/connections.js';
-import { keptEntries, memberOf } from '../jobs/change-notes.js';
+import { keptEntries } from '../jobs/change-notes.js';
+import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
 import { commandOf, defineSteps, type StepScript } from './step-scripts.js';
-
-/** The queue and the id of a job. */
-export interface JobPlace {
-  queue: string;
-  jobId: string;
-}
 
 /** The result of a command to one job. */
 export interface StepAnswer {
@@ -56,7 +51,7 @@ interface Step {
 
 /** A step, and the promise of its caller. */
 interface Call {
-  place: JobPlace;
+  place: JobRef;
   step: Step;
   resolve(answer: StepAnswer): void;
   reject(error: unknown): void;
@@ -112,39 +107,39 @@ export class JobSteps {
    * Cancels a waiting job, or requests that a running job is cancelled. `by`: who cancels it, as
    * text.
    */
-  cancel(place: JobPlace, at: number, by: string): Promise<StepAnswer> {
+  cancel(place: JobRef, at: number, by: string): Promise<StepAnswer> {
     return this.#step(place, { script: 'cancel', at, given: by, move: (backend, job) => backend.fail(job, this.#kept) });
   }
 
   /**
    * Makes a failed job wait for a new series of attempts, which begins after `delay` milliseconds.
    */
-  retry(place: JobPlace, at: number, delay: number): Promise<StepAnswer> {
+  retry(place: JobRef, at: number, delay: number): Promise<StepAnswer> {
     return this.#step(place, { script: 'retry', at, given: delay, move: (backend, job) => backend.sendBack(job, delay) });
   }
 
   /** Ends the delay of a job. */
-  run(place: JobPlace, at: number): Promise<StepAnswer> {
+  run(place: JobRef, at: number): Promise<StepAnswer> {
     return this.#step(place, { script: 'run', at, move: (backend, job) => backend.endDelay(job) });
   }
 
   /** Removes a job that has ended. */
-  remove(place: JobPlace): Promise<StepAnswer> {
+  remove(place: JobRef): Promise<StepAnswer> {
     return this.#step(place, { script: 'remove', move: (backend, job) => backend.removeUnlocked(job) });
   }
 
   /** Stores the id of a job's rerun. */
-  noteRerun(place: JobPlace, rerunId: string): Promise<StepAnswer> {
+  noteRerun(place: JobRef, rerunId: string): Promise<StepAnswer> {
     return this.#step(place, { script: 'rerun', given: rerunId });
   }
 
   /** Returns the state of a job, and what it belongs to. */
-  look(place: JobPlace): Promise<StepAnswer> {
+  look(place: JobRef): Promise<StepAnswer> {
     return this.#step(place, { script: 'look' });
   }
 
   /** Removes the request to cancel a job, if the job has ended. */
-  forgetCancel(place: JobPlace): Promise<StepAnswer> {
+  forgetCancel(place: JobRef): Promise<StepAnswer> {
     return this.#step(place, { script: 'forget' });
   }
 
@@ -154,7 +149,7 @@ export class JobSteps {
     await this.#backend(queue).pause(isPaused);
   }
 
-  #step(place: JobPlace, step: Step): Promise<StepAnswer> {
+  #step(place: JobRef, step: Step): Promise<StepAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(() => this.#flush());
       this.#waiting.push({ place, step, resolve, reject });
@@ -196,7 +191,7 @@ export class JobSteps {
     const read: Send = (target) => target.hmget(backend.toKey(jobId), ...listFields);
     const lock: Send = (target) => target.set(backend.toKey(`${jobId}:lock`), this.#token, 'PX', 10_000, 'NX');
     const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes];
-    const args = [backend.toKey(''), jobId, this.#token, at, memberOf(place), keptEntries, given];
+    const args = [backend.toKey(''), jobId, this.#token, at, keyOf(queue, jobId), keptEntries, given];
     const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, ...args]);
     const moves = move?.(backend, { jobId, token: this.#token, at }) ?? [];
     const sent = moves.map(

@@ -3,11 +3,12 @@ import type { CommandResult, NewTask } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Ask } from '../connection/redis-calls.js';
+import type { JobRef } from '../jobs/job-ids.js';
 import { pendingSummary, statusOf } from '../jobs/job-view.js';
 import { notesOfJob, type TaskJob, taskPriority } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { LocatedJob } from '../read/stored-jobs.js';
-import type { JobPlace, JobSteps } from './job-steps.js';
+import type { JobSteps } from './job-steps.js';
 
 /** Maximum number of tasks that are read and stored per step. */
 const stepSize = 200;
@@ -16,7 +17,7 @@ interface RerunsParts {
   steps: JobSteps;
   jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
   /** Returns the arguments of a job as JSON text. */
-  argumentsOf(place: JobPlace): Promise<string | null>;
+  argumentsOf(place: JobRef): Promise<string | null>;
   ask: Ask;
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
 }
@@ -24,7 +25,7 @@ interface RerunsParts {
 /** An ended task, and the new one that repeats it. */
 interface Rerun {
   id: string;
-  place: JobPlace;
+  place: JobRef;
   task: NewTask;
 }
 

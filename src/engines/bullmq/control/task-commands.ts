@@ -4,12 +4,12 @@ import type { TaskStatus } from '../../../tasks/types.js';
 import { type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { allowedStates } from '../../embedded/bulk-parts.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
-import { memberOf } from '../jobs/change-notes.js';
+import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
 import type { LocatedJob } from '../read/stored-jobs.js';
 import type { WindowModel } from '../read/window-model.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import type { Bond, JobPlace, JobSteps, StepAnswer } from './job-steps.js';
+import type { Bond, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';
 import type { StoredTasks } from './stored-tasks.js';
 
@@ -37,7 +37,7 @@ const readAtOnce = 200;
 
 /** A command in the form that is applied to each job. */
 interface JobCommand {
-  act(place: JobPlace, n: number): Promise<StepAnswer>;
+  act(place: JobRef, n: number): Promise<StepAnswer>;
   /**
    * Returns the state of a job after the command. For a waiting job, that is any state that stands
    * for `pending`.
@@ -115,7 +115,7 @@ export class TaskCommands {
   }
 
   /** Ends the delay of a job. A job that waits only for its turn is already due. */
-  async #runNow(place: JobPlace, at: number): Promise<StepAnswer> {
+  async #runNow(place: JobRef, at: number): Promise<StepAnswer> {
     const answer = await this.#parts.steps.run(place, at);
     return answer.state === 'waiting' || answer.state === 'prioritized' ? { ...answer, done: true } : answer;
   }
@@ -134,7 +134,7 @@ export class TaskCommands {
         if (state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
         if (!done) return conflict(id, statusOf(job, state), bond);
         const after = command.after(state);
-        if (after === 'active') cancelling.add(memberOf(place));
+        if (after === 'active') cancelling.add(keyOf(place.queue, place.jobId));
         const status = statusOf(job, after);
         if (status === 'cancelled' && state !== after) this.#parts.ended({ id, name: job.json.name, queue: place.label, status, at });
         return { id, ok: true, task: summaryOf(job, place, status) };

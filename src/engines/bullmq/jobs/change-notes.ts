@@ -1,13 +1,12 @@
 import type { ChainableCommander, Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
+import { type JobRef, keyOf, partsOf } from './job-ids.js';
 
 /** The state of a job in a note: BullMQ's name of it, or that the job was removed. */
 export type NotedState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'removed' | 'changed';
 
 /** A job that changed. The state `changed` means that its state is the same as before. */
-export interface ChangeNote {
-  queue: string;
-  jobId: string;
+export interface ChangeNote extends JobRef {
   state: NotedState;
 }
 
@@ -44,7 +43,7 @@ export class ChangeNotes {
   soon(note: ChangeNote): void {
     // Before the write of this turn ends, if this is called before a command.
     if (this.#waiting.size === 0) process.nextTick(() => this.flush());
-    const key = `${note.queue}:${note.jobId}`;
+    const key = keyOf(note.queue, note.jobId);
     // The last state is enough.
     this.#waiting.delete(key);
     this.#waiting.set(key, note);
@@ -62,27 +61,16 @@ export class ChangeNotes {
 function entriesOf(notes: readonly ChangeNote[]): string[][] {
   const entries: string[][] = [];
   for (let from = 0; from < notes.length; from += jobsOfEntry)
-    entries.push(notes.slice(from, from + jobsOfEntry).flatMap((note) => [note.state, memberOf(note)]));
+    entries.push(notes.slice(from, from + jobsOfEntry).flatMap(({ queue, jobId, state }) => [state, keyOf(queue, jobId)]));
   return entries;
-}
-
-/** The name of a job over all queues. */
-export function memberOf({ queue, jobId }: Pick<ChangeNote, 'queue' | 'jobId'>): string {
-  return `${queue}:${jobId}`;
-}
-
-/** The job of such a name; none for a text of another form. */
-export function jobOfMember(member: string): Pick<ChangeNote, 'queue' | 'jobId'> | undefined {
-  const colon = member.indexOf(':');
-  return colon > 0 ? { queue: member.slice(0, colon), jobId: member.slice(colon + 1) } : undefined;
 }
 
 /** The notes of a stream entry. Fields of another shape are skipped. */
 export function notesOfEntry(fields: readonly string[]): ChangeNote[] {
   const notes: ChangeNote[] = [];
   for (let n = 0; n + 1 < fields.length; n += 2) {
-    const [state, job] = [fields[n], jobOfMember(fields[n + 1] ?? '')];
-    if (job && isNotedState(state)) notes.push({ state, ...job });
+    const [state, job] = [fields[n], partsOf(fields[n + 1] ?? '')];
+    if (job.queue !== '' && isNotedState(state)) notes.push({ state, ...job });
   }
   return notes;
 }

@@ -1,36 +1,52 @@
 import { createHash } from 'node:crypto';
 
-/** A UUIDv7, as ids of tasks are. */
+/** A job: its queue and its id, which is unique only within the queue. */
+export interface JobRef {
+  /** BullMQ's name of the queue. */
+  queue: string;
+  jobId: string;
+}
+
+/** The form of task ids: UUIDv7. */
 const taskIdForm = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** Whether an id has the form of those that this package gives. */
+/** Whether an id has the form of a task id. */
 export function isOwnId(id: string): boolean {
   return taskIdForm.test(id);
 }
 
 /**
- * The id of a task whose job is in a queue of `bullmqEngine`. A job that another program added may have any id, which is unique
- * within its queue alone, so the name of the queue is in front.
+ * Returns the id of the task whose job is in a queue of `bullmqEngine`. A job that another program
+ * added may have any id, so its task has the key of the job as its id.
  */
 export function taskIdOf(queue: string, jobId: string): string {
   return isOwnId(jobId) ? jobId : keyOf(queue, jobId);
 }
 
-/** What a job is called outside: ids of jobs are unique within their queue alone. */
+/** Returns the key of a job, which is unique across all queues. */
 export function keyOf(queue: string, jobId: string): string {
   return `${queue}:${jobId}`;
 }
 
-/** The queue and the job of a key: names of queues have no colon, ids of jobs may. */
-export function partsOf(key: string): { queue: string; jobId: string } {
-  const at = key.indexOf(':');
-  return { queue: key.slice(0, at), jobId: key.slice(at + 1) };
+/**
+ * Splits the key of a job. The name of a queue has no colon, but the id of a job may have some. The
+ * queue is empty if the text has no colon.
+ */
+export function partsOf(key: string): JobRef {
+  const colon = key.indexOf(':');
+  return colon < 0 ? { queue: '', jobId: key } : { queue: key.slice(0, colon), jobId: key.slice(colon + 1) };
 }
 
-/** The end of the year 9999, in Unix milliseconds. Other programs write any time, and no list looks for the largest ids. */
+/**
+ * The end of the year 9999, in Unix milliseconds. Another program may store any time for a job. A
+ * later one is stored as this one, because no list depends on the order of such jobs.
+ */
 const latest = 253_402_300_799_999;
 
-/** The UUIDv7 under which a job is kept: always the same for a job, and in the order of creation. `createdAt` is Unix milliseconds. */
+/**
+ * Returns the UUIDv7 under which a window stores a job. A job always has the same one, and the
+ * UUIDv7 of jobs are in the order of creation. `createdAt`: Unix milliseconds.
+ */
 export function idOfJob(key: string, createdAt: number): string {
   const time = Math.max(0, Math.min(latest, Math.floor(createdAt)))
     .toString(16)

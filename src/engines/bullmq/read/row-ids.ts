@@ -1,7 +1,7 @@
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../../embedded/database.js';
 import { idBytes, idOf } from '../../embedded/rows.js';
-import { idOfJob, isOwnId, keyOf, partsOf } from '../jobs/job-ids.js';
+import { idOfJob, isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
 
 /**
  * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id
@@ -20,10 +20,8 @@ END;
 `;
 
 /** A job of a window. */
-interface NamedJob {
+interface NamedJob extends JobRef {
   id: string;
-  queue: string;
-  jobId: string;
   /** BullMQ's name of its state, if that is shown. */
   engineState?: string | undefined;
 }
@@ -80,17 +78,14 @@ export class RowIds {
    * window.
    */
   of(queue: string, jobId: string): string | undefined {
-    return this.#isOwn(jobId) ? jobId : this.#rowOf(keyOf(queue, jobId));
+    return this.rowOf(this.nameOf(queue, jobId));
   }
 
   /** Returns the row id of a public id. */
   rowOf(name: string): string | undefined {
-    return this.#isOwn(name) ? name : this.#rowOf(name);
-  }
-
-  #rowOf(key: string): string | undefined {
+    if (this.#isOwn(name)) return name;
     if (this.#arePlain) return undefined;
-    const row = this.#database.get('SELECT id FROM job WHERE key = ? AND gone IS NULL', key);
+    const row = this.#database.get('SELECT id FROM job WHERE key = ? AND gone IS NULL', name);
     return row && idOf(row.id);
   }
 

@@ -1,4 +1,5 @@
 import type { NotedState } from '../jobs/change-notes.js';
+import type { JobRef } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
@@ -13,13 +14,6 @@ export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'refresh'>;
 
 /** A command of Redis about one queue: the queue, the name of the command, and its arguments. */
 export type QueueCommand = [queue: string, name: string, ...args: (string | number)[]];
-
-/** The queue and the id of a job. */
-export interface JobRef {
-  /** BullMQ's name of the queue. */
-  queue: string;
-  jobId: string;
-}
 
 /** The state of a job according to its last note. */
 export type SaidState = NotedState | JobState;

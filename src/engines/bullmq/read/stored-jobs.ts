@@ -4,7 +4,6 @@ import { isOwnId, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
-import type { KnownQueues } from './source.js';
 
 /** Parses the hash of a job. Returns undefined if the job no longer exists. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
@@ -101,7 +100,7 @@ export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonl
 }
 
 /** Returns the queues in which the job with an id may be. */
-export function placesOf(catalog: KnownQueues, id: string): LocatedJob[] {
+function placesOf(catalog: QueueCatalog, id: string): LocatedJob[] {
   if (isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
   const { queue, jobId } = partsOf(id);
   const entry = catalog.get(queue);

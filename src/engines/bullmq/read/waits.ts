@@ -1,6 +1,7 @@
+import type { JobRef } from '../jobs/job-ids.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
-import type { JobRef, JobSource, KeyNames, KnownQueues, QueueCommand } from './source.js';
+import type { JobSource, KeyNames, KnownQueues, QueueCommand } from './source.js';
 
 /** Maximum number of priorities that are read per queue. */
 const mostPriorities = 10;

@@ -1,8 +1,8 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database } from '../../embedded/database.js';
 import { idBytes, idOf, stateCode } from '../../embedded/rows.js';
+import type { JobRef } from '../jobs/job-ids.js';
 import { codes } from './groups.js';
-import type { JobRef } from './source.js';
 
 /** An ended task: when it ended, its job and its row. */
 export interface EndedJob extends JobRef {

@@ -1,7 +1,8 @@
+import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import { type Group, groupOf } from './groups.js';
 import { addHint, hintSince, type JobHint } from './job-hint.js';
-import { findStates, type JobRef, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';
+import { findStates, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';
 import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
@@ -113,7 +114,7 @@ export class WindowFeed {
   /** Records notes. The jobs are read later. */
   note(notes: readonly NotedChange[]): void {
     for (const { queue, jobId, state, hint } of notes) {
-      const key = keyOf({ queue, jobId });
+      const key = keyOf(queue, jobId);
       const before = this.#noted.get(key);
       // The key is deleted first, so that the job that changed last is last in the map: watchers
       // get the changes in this order.
@@ -128,7 +129,7 @@ export class WindowFeed {
 
   /** Whether a job changed and has not been read since. */
   isNoted(job: JobRef): boolean {
-    return this.#noted.has(keyOf(job));
+    return this.#noted.has(keyOf(job.queue, job.jobId));
   }
 
   /** Whether any job changed and has not been read since. */
@@ -144,7 +145,7 @@ export class WindowFeed {
     this.note(notes);
     const certain = noted.flatMap((job, n) => {
       const read = found[n];
-      const now = this.#noted.get(keyOf(job));
+      const now = this.#noted.get(keyOf(job.queue, job.jobId));
       return read && (isLast || now === job) ? [{ job, read, now }] : [];
     });
     // A state that was read from BullMQ's sets is taken as it is.
@@ -153,12 +154,12 @@ export class WindowFeed {
       for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job);
     });
     for (const { job, read, now } of certain) {
-      if (isOdd(job, read)) this.#noted.set(keyOf(job), { ...job, state: 'unknown' });
-      else if (now === job) this.#noted.delete(keyOf(job));
+      if (isOdd(job, read)) this.#noted.set(keyOf(job.queue, job.jobId), { ...job, state: 'unknown' });
+      else if (now === job) this.#noted.delete(keyOf(job.queue, job.jobId));
       else if (now) {
         const rest: Noted = { ...now, changes: now.changes - job.changes };
         if (now.hint) rest.hint = hintSince(job.hint, now.hint);
-        this.#noted.set(keyOf(job), rest);
+        this.#noted.set(keyOf(job.queue, job.jobId), rest);
       }
     }
     this.#leaveOut();
@@ -293,10 +294,6 @@ export class WindowFeed {
 
 /** BullMQ's state that is assumed for the jobs of a group. */
 const stateOfGroup = { pending: 'waiting', running: 'active', completed: 'completed', failed: 'failed' } as const;
-
-function keyOf({ queue, jobId }: JobRef): string {
-  return `${queue}:${jobId}`;
-}
 
 /**
  * Whether the fields of a job contradict its noted state, because another program moved the job and

@@ -9,15 +9,14 @@ import { partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { Backfill } from './backfill.js';
 import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
-import { readByIds } from './found-jobs.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
 import type { RowIds } from './row-ids.js';
-import type { JobSource, KeyNames, KnownQueues } from './source.js';
+import { findStates, type JobSource, type KeyNames, type KnownQueues } from './source.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
 import { WindowFeed, type WindowLimits } from './window-feed.js';
-import type { JobRules } from './window-task.js';
+import { type JobRules, shownJob } from './window-task.js';
 
 /** Milliseconds between two reads of the notes, with and without watchers. */
 const lookInterval = { watched: 200, unwatched: 1000 };
@@ -241,17 +240,20 @@ export class WindowModel {
     return { n, more: more || !isWhole, limited: !isWhole };
   }
 
-  /** Returns the tasks with some ids. Ids without a task are left out. */
+  /**
+   * Returns the tasks with some ids. Ids without a task are left out. A task outside the window is
+   * found if its id names its queue.
+   */
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
-    const rows = ids.flatMap((id) => this.#ids.rowOf(id) ?? []);
-    const known = this.#window.summaries(rows);
+    const { source, catalog } = this.#parts;
+    const known = this.#window.summaries(ids.flatMap((id) => this.#ids.rowOf(id) ?? []));
     const isKnown = new Set(known.map(({ id }) => id));
-    const others = await readByIds(
-      this.#parts,
-      ids.filter((id) => !isKnown.has(id)),
-    );
-    return [...known, ...others];
+    const others = ids.filter((id) => !isKnown.has(id)).map(partsOf);
+    const jobs = others.filter(({ queue }) => catalog.get(queue) !== undefined);
+    const states = await findStates(this.#parts, jobs);
+    const read = await source.peek(jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })));
+    return [...known, ...read.flatMap((job) => shownJob(job, this.#parts) ?? [])];
   }
 
   /** Counts the tasks of the window by name, queue and state. */

@@ -10,8 +10,8 @@ import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
 import { closeTimeout, untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
-import { type ChangeNotes, memberOf } from '../jobs/change-notes.js';
-import { taskIdOf } from '../jobs/job-ids.js';
+import type { ChangeNotes } from '../jobs/change-notes.js';
+import { keyOf, taskIdOf } from '../jobs/job-ids.js';
 import { jobProgress, summaryAfter } from '../jobs/job-view.js';
 import { count, deadlineOf, jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
@@ -109,7 +109,7 @@ export class Executor {
   }
 
   #find(queue: string, jobId: string): Attempt | undefined {
-    return this.#byJob.get(memberOf({ queue, jobId }));
+    return this.#byJob.get(keyOf(queue, jobId));
   }
 
   /** Starts a worker for each queue that has none yet. */
@@ -198,7 +198,7 @@ export class Executor {
     const claimed = claimedOf(task, entry);
     const attempt = new Attempt({ task: claimed, queue: entry.queue, logger, wrote: (each) => this.#output.soon(each) });
     this.#running.add(attempt);
-    this.#byJob.set(memberOf({ queue: entry.queue, jobId: claimed.id }), attempt);
+    this.#byJob.set(keyOf(entry.queue, claimed.id), attempt);
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
     const { result, ended } = runner.run(named(claimed, entry), attempt);
@@ -305,7 +305,7 @@ export class Executor {
 
   #release(attempt: Attempt, worker: TaskWorker): void {
     this.#running.delete(attempt);
-    const member = memberOf({ queue: attempt.queue, jobId: attempt.id });
+    const member = keyOf(attempt.queue, attempt.id);
     if (this.#byJob.get(member) === attempt) this.#byJob.delete(member);
     if (this.#holding.delete(attempt)) worker.freeSlot();
     this.#stuck.remove(attempt);

@@ -13,7 +13,8 @@ import {
 } from 'bullmq';
 import { persistently, untilRepeatable } from '../connection/connections.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
-import { type ChangeNotes, memberOf, type Transaction } from '../jobs/change-notes.js';
+import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
+import { keyOf } from '../jobs/job-ids.js';
 import { endMarks, jobFields } from '../jobs/task-job.js';
 import type { Marker } from '../keys.js';
 import { FetchedJobs } from './fetched-jobs.js';
@@ -328,7 +329,7 @@ export class TaskBackend extends WaitingBackend {
     this.execCommand(transaction, command, args);
     changes.addTo(transaction, [{ queue: this.name, jobId, state }]);
     if (marker) transaction.zadd(keys.marked(this.name, marker), at, jobId);
-    if (marker === 'cancelled') transaction.hdel(keys.cancelling, memberOf({ queue: this.name, jobId }));
+    if (marker === 'cancelled') transaction.hdel(keys.cancelling, keyOf(this.name, jobId));
     const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
     if (error) throw error;
     return raw;

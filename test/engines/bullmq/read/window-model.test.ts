@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
+import { attachQueues } from '../../../../src/engines/bullmq/attached/attach-queues.js';
 import { JobEngine, type JobEngineOptions } from '../../../../src/engines/bullmq/job-engine.js';
 import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import type { FindQuery } from '../../../../src/tasks/source.js';
+import { newTaskId } from '../../../../src/tasks/task-id.js';
 import { closeAfterEach } from '../../../helpers/closing.js';
 import { RedisServer } from '../../../helpers/redis.js';
 import { eventually, waitFor } from '../../../helpers/wait.js';
@@ -275,6 +277,18 @@ describe('the window of a process that reads tasks', () => {
     const id = await noop.enqueue();
     await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === ids.length + 1);
     expect((await reader.find({ limit: 1 })).items[0]).toMatchObject({ id });
+  });
+});
+
+describe('a window of attached queues', () => {
+  it('finds a job by its id once, whatever form the id has', async () => {
+    const queues = ['mail', 'mai'].map((name) => keep(new Queue(name, { connection: redis.connection, prefix })));
+    const tasks = keep(attachQueues(queues, { logger: false }));
+    for (const jobId of [newTaskId(), 'mail', 'mai']) {
+      await queues[1]?.add('work', {}, { jobId });
+      const { items, total } = await tasks.find({ q: jobId, limit: 10 });
+      expect([items.map(({ id }) => id), total]).toEqual([[`mai:${jobId}`], 1]);
+    }
   });
 });
 
