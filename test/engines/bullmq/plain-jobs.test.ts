@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { FlowProducer, Queue } from 'bullmq';
+import { FlowProducer, type JobsOptions, Queue } from 'bullmq';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
@@ -156,6 +156,33 @@ const by = { actor: 'test' };
       const refused = { ok: false, code: 'TASK_STATE_CONFLICT', detail: expect.stringMatching(/flow/) };
       expect(results).toEqual([expect.objectContaining(refused), expect.objectContaining(refused)]);
     }
+  });
+
+  it.each<[string, JobsOptions, string]>([
+    ['waits for it', {}, 'pending'],
+    ['has failed with it', { failParentOnFailure: true }, 'failed'],
+    ['went on without it', { ignoreDependencyOnFailure: true }, 'success'],
+  ])('is a failed child and is retried, if its parent %s', async (_, opts, parentStatus) => {
+    let healthy = false;
+    tasks.task('part', () => {
+      if (!healthy) throw new Error('not this time');
+    });
+    tasks.task('sum', () => 1);
+    await tasks.start();
+    const { connection } = forEach.redis;
+    const flows = forEach.keep(new FlowProducer({ connection, prefix: '{koa-taskflow}' }));
+    const { job, children = [] } = await flows.add({
+      ...{ name: 'sum', queueName: 'default', opts: { jobId: 'sum' } },
+      children: [{ name: 'part', queueName: 'default', opts }],
+    });
+    const [sum, part] = [`default:${job.id}`, `default:${children[0]?.job.id}`];
+    await waitFor(async () => (await statusOf(part)) === 'failed' && (await statusOf(sum)) === parentStatus);
+    healthy = true;
+    for (const how of [{ ...by, dryRun: true }, by])
+      expect((await tasks.control({ action: 'retry', ids: [part] }, how)).results).toMatchObject([{ id: part, ok: true }]);
+    await waitFor(async () => (await statusOf(part)) === 'success');
+    if (parentStatus === 'failed') await tasks.control({ action: 'retry', ids: [sum] }, by);
+    await waitFor(async () => (await statusOf(sum)) === 'success');
   });
 
   it('never shows a tick of a schedule, and commands leave it alone', async () => {

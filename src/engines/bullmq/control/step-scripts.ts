@@ -106,7 +106,6 @@ return {1, state}
 const retry = `
 local now, delay = tonumber(at), tonumber(given)
 if state ~= 'failed' then return {0, state} end
-if bondOf() == 'parent' then return {0, state, 'parent'} end
 if isReplaced() then return {0, state, 'duplicate'} end
 local created, text, deduplication, marker = unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'tfm'))
 local opts = cjson.decode(text or '{}')
@@ -118,6 +117,12 @@ if deduplication then
 end
 redis.call('ZREM', prefix .. 'failed', id)
 take()
+-- The parent in a flow waits for this job again, as after a retry of BullMQ.
+local parent = redis.call('HGET', job, 'parentKey')
+if parent and redis.call('EXISTS', parent) == 1 and
+  (redis.call('ZREM', parent .. ':unsuccessful', job) == 1 or redis.call('HDEL', parent .. ':failed', job) == 1) then
+  redis.call('SADD', parent .. ':dependencies', job)
+end
 local made, due = attempts(), string.format('%.0f', now + delay)
 redis.call('HSET', job, 'tfn', made, 'tfs', made, 'tfw', due)
 local deadline = (opts['taskflow'] or {})['deadline']
@@ -166,9 +171,7 @@ return {1, state}
 
 /** Returns the state of a job and what it belongs to, and changes nothing. */
 const look = `
-local bond = bondOf()
-if bond == '' and state == 'failed' and isReplaced() then bond = 'duplicate' end
-return {0, state, bond}
+return {0, state, state == 'failed' and isReplaced() and 'duplicate' or bondOf()}
 `;
 
 /** Removes the request to cancel a job, if the job has ended or no longer exists. */

@@ -47,7 +47,7 @@ interface JobCommand {
 
 /** Whether a step refuses the action because of what the job belongs to. */
 function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer): boolean {
-  if (action === 'retry') return bond === 'parent' || bond === 'duplicate';
+  if (action === 'retry') return bond === 'duplicate';
   if (action === 'run') return state === 'waiting-children';
   return action === 'delete' ? bond === 'scheduler' : state !== 'active' && bond !== undefined;
 }

@@ -290,6 +290,30 @@ const by = { actor: 'ada' };
     expect(after?.children.map(({ status }) => status)).toEqual(['success', 'success']);
   });
 
+  it.each<[string, JobsOptions, string]>([
+    ['waits for it', {}, 'waiting-children'],
+    ['has failed with it', { failParentOnFailure: true }, 'failed'],
+    ['went on without it', { ignoreDependencyOnFailure: true }, 'completed'],
+  ])('retries a failed child whose parent %s, as BullMQ does', async (_, opts, parentState) => {
+    attach();
+    let healthy = false;
+    work(async ({ name }) => {
+      if (name === 'page' && !healthy) throw new Error('no paper');
+    });
+    const flows = keep(new FlowProducer({ connection: redis.connection }));
+    const children = [{ name: 'page', queueName: queue.name, opts }];
+    const { job, children: added = [] } = await flows.add({ name: 'book', queueName: queue.name, children });
+    const [book, page] = [`${queue.name}:${job.id}`, `${queue.name}:${added[0]?.job.id}`];
+    await becomes(page, 'failed');
+    await becomes(book, parentState);
+    healthy = true;
+    for (const how of [{ ...by, dryRun: true }, by])
+      expect((await tasks.control({ action: 'retry', ids: [page] }, how)).results).toMatchObject([{ id: page, ok: true }]);
+    await becomes(page, 'completed');
+    if (parentState === 'failed') await tasks.control({ action: 'retry', ids: [book] }, by);
+    await becomes(book, 'completed');
+  });
+
   it('shows job schedulers with their next runs, and runs one now', async () => {
     attach();
     await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *', tz: 'Europe/Berlin' }, { name: 'report', data: { region: 'eu' } });
