@@ -103,7 +103,8 @@ export class EngineKeys {
 export const tickQueue = '~ticks';
 
 /** Ends that BullMQ does not know: such a job is a failed one with a marker. */
-export type Marker = 'cancelled' | 'interrupted';
+export const markers = ['cancelled', 'interrupted'] as const;
+export type Marker = (typeof markers)[number];
 
 /** Longest name of a BullMQ queue that is made here. */
 const longestName = 800;

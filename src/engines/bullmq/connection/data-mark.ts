@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
-import { answersOf } from '../run/locks.js';
+import { answersOf } from './pipelines.js';
 
 /** Notices if Redis has lost its data or has other data, for example after a restart without a file or after FLUSHALL. */
 export class DataMark {

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { CommandBy, Pause, QueueState } from '../../../tasks/engine.js';
+import { send } from '../connection/pipelines.js';
 import type { EngineKeys } from '../keys.js';
 import type { QueueCatalog } from '../queues/queue-catalog.js';
-import { send } from '../read/counts.js';
 import type { JobSteps } from './job-steps.js';
 
 interface QueuePausesParts {

@@ -1,14 +1,14 @@
 import type { TaskFilter } from '../../../tasks/engine.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
+import { send } from '../connection/pipelines.js';
 import { taskIdOf } from '../jobs/job-ids.js';
-import type { Marker } from '../keys.js';
+import { type Marker, markers } from '../keys.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
-import { type CountSource, readCounts, send } from '../read/counts.js';
+import { type CountSource, isOfSets, readCounts } from '../read/counts.js';
 import { waitingSets } from '../read/source.js';
 
 /** The commands that read the first waiting jobs. BullMQ adds new jobs at the head of its list. */
 const waiting = waitingSets.map(({ type, isList }) => [isList ? 'lrange' : 'zrange', type] as const);
-const markers: readonly Marker[] = ['cancelled', 'interrupted'];
 /** Failed jobs per page when those with a marker are filtered out. */
 const pageSize = 1000;
 
@@ -29,7 +29,7 @@ export class StoredTasks {
    * undefined if the filter has other conditions than queue and state.
    */
   async oldest(filter: TaskFilter, limit: number): Promise<{ ids: string[]; count: number } | undefined> {
-    if (!isStored(filter)) return undefined;
+    if (!isOfSets(filter)) return undefined;
     const { queue, status = taskStatuses } = filter;
     await this.#source.catalog.refresh();
     const entries = this.#source.catalog.all().filter(({ label }) => queue === undefined || label === queue);
@@ -95,9 +95,4 @@ export class StoredTasks {
     if (oldest === undefined) return [];
     return redis.zrangebyscore(keys.marked(queue, marker), oldest, '+inf', 'LIMIT', 0, limit + 1);
   }
-}
-
-/** Whether BullMQ's sets alone show which tasks match a filter. */
-function isStored({ name, tags = [], fingerprint, schedule, text, from, to }: TaskFilter): boolean {
-  return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && tags.length === 0;
 }

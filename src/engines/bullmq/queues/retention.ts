@@ -4,7 +4,8 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
-import type { EngineKeys, Marker } from '../keys.js';
+import { type EngineKeys, markers } from '../keys.js';
+import { beforeMarkers } from '../read/counts.js';
 import type { KeptJobs } from '../run/executor.js';
 import type { QueueCatalog } from './queue-catalog.js';
 import type { Queues } from './queues.js';
@@ -28,10 +29,7 @@ const intervals = { clean: 3_600_000, look: 300_000 };
 const stepSize = 1000;
 /** Milliseconds between two steps. */
 const pause = 20;
-/** Milliseconds for which a marker stays whose job seems to be gone; see `readCounts`. */
-const markerGrace = 60_000;
 const outcomes = ['completed', 'failed'] as const;
-const markers: readonly Marker[] = ['cancelled', 'interrupted'];
 
 /**
  * Removes jobs whose time is over. BullMQ does so only when a later job of the queue ends the same way, so the jobs of a queue
@@ -84,12 +82,10 @@ export class Retention {
     }
   }
 
-  /** Drops the markers of jobs older than the oldest failed one: BullMQ removes jobs without telling. */
   async #cleanMarkers(queue: string): Promise<void> {
     const { redis, keys } = this.#parts;
-    const past = Date.now() - markerGrace;
-    const [, score] = await redis.zrangebyscore(keys.ofQueue(queue, 'failed'), '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1);
-    const oldest = score === undefined ? past : Math.min(Number(score), past);
-    for (const marker of markers) await redis.zremrangebyscore(keys.marked(queue, marker), '-inf', `(${oldest}`);
+    const [, oldest] = await redis.zrange(keys.ofQueue(queue, 'failed'), '0', '0', 'WITHSCORES');
+    const bound = beforeMarkers(oldest === undefined ? undefined : Number(oldest));
+    for (const marker of markers) await redis.zremrangebyscore(keys.marked(queue, marker), '-inf', bound);
   }
 }

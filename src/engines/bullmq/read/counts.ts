@@ -1,7 +1,9 @@
 import type { Redis } from 'ioredis';
-import type { Pause, QueueState } from '../../../tasks/engine.js';
-import { type Counts, type Pulse, taskStatuses } from '../../../tasks/types.js';
-import type { EngineKeys, Marker } from '../keys.js';
+import type { Pause, QueueState, TaskFilter } from '../../../tasks/engine.js';
+import type { Counts, Pulse } from '../../../tasks/types.js';
+import { noCounts, successRate } from '../../figures.js';
+import { send } from '../connection/pipelines.js';
+import { type EngineKeys, type Marker, markers } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { waitingSets } from './source.js';
 
@@ -12,17 +14,32 @@ export interface CountSource {
   catalog: QueueCatalog;
 }
 
-const markers: readonly Marker[] = ['cancelled', 'interrupted'];
-
 /**
  * Milliseconds for which the marker of a missing job is kept. The clocks of processes differ
  * slightly, and the job may have been added to the failed set between two commands.
  */
 const markerGrace = 60_000;
 
+/**
+ * Returns the end time before which markers have no job, as a bound of a range in Redis. BullMQ
+ * sends no event when it removes old jobs. `oldest`: when the oldest failed job ended, in Unix
+ * milliseconds.
+ */
+export function beforeMarkers(oldest = Number.POSITIVE_INFINITY): string {
+  return `(${Math.min(oldest, Date.now() - markerGrace)}`;
+}
+
+/**
+ * Whether a filter has no other conditions than queue and state, for which BullMQ's sets have all
+ * tasks.
+ */
+export function isOfSets({ name, tags = [], fingerprint, schedule, text, from, to }: TaskFilter): boolean {
+  return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && tags.length === 0;
+}
+
 /** Counts the tasks of some queues by state, from BullMQ's own counts and the sets of markers. */
 export async function readCounts(source: CountSource, entries: readonly CatalogEntry[]): Promise<Counts> {
-  const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
+  const counts = noCounts();
   if (entries.length === 0) return counts;
   const key = ({ queue }: CatalogEntry, type: string): string => source.keys.ofQueue(queue, type);
   const answers = await send(
@@ -56,26 +73,19 @@ export async function readCounts(source: CountSource, entries: readonly CatalogE
   return counts;
 }
 
-/**
- * Counts the markers of existing jobs, and drops the markers of jobs that BullMQ has removed,
- * because BullMQ sends no event when it removes old jobs.
- */
+/** Counts the markers of existing jobs, and drops the other markers. */
 async function countMarked(
   { redis, keys }: CountSource,
   marked: readonly { entry: CatalogEntry; marker: Marker; oldest: number }[],
 ): Promise<[Marker, number][]> {
-  if (marked.length === 0) return [];
-  const past = Date.now() - markerGrace;
-  const answers = await send(
-    redis,
-    marked.flatMap(({ entry, marker, oldest }) => {
-      const key = keys.marked(entry.queue, marker);
-      return [
-        ['zremrangebyscore', key, '-inf', `(${Math.min(oldest, past)}`],
-        ['zcount', key, oldest, '+inf'],
-      ];
-    }),
-  );
+  const commands = marked.flatMap(({ entry, marker, oldest }) => {
+    const key = keys.marked(entry.queue, marker);
+    return [
+      ['zremrangebyscore', key, '-inf', beforeMarkers(oldest)],
+      ['zcount', key, oldest, '+inf'],
+    ];
+  });
+  const answers = await send(redis, commands);
   return marked.map(({ marker }, n) => [marker, Number(answers[2 * n + 1])]);
 }
 
@@ -96,23 +106,11 @@ export async function readPulse(source: CountSource, queues: readonly QueueState
       entries.flatMap(({ queue }) => ['completed', 'failed'].map((type) => ['zcount', keys.ofQueue(queue, type), since, '+inf'])),
     ),
   ]);
-  const { success, failed, interrupted, running, pending } = counts;
-  const over = success + failed + interrupted;
+  const { running, pending } = counts;
   return {
     ...{ counts, running, pending },
-    successRate: over === 0 ? null : success / over,
+    successRate: successRate(counts),
     perMinute: ended.reduce<number>((sum, n) => sum + Number(n), 0),
     paused: queues.filter(({ paused }) => paused).map(({ name, pause }) => ({ queue: name, ...(pause ?? unknownPause) })),
   };
-}
-
-/** Sends commands in one pipeline. @throws the first error that Redis answers. */
-export async function send(redis: Redis, commands: readonly (readonly (string | number)[])[]): Promise<unknown[]> {
-  if (commands.length === 0) return [];
-  const answers = await redis.pipeline(commands.map((command) => [...command])).exec();
-  if (!answers) throw new Error('the pipeline was dropped');
-  return answers.map(([error, answer]) => {
-    if (error) throw error;
-    return answer;
-  });
 }

@@ -5,6 +5,7 @@ import { type Position, readPosition, writePosition } from '../../embedded/posit
 import { idOf } from '../../embedded/rows.js';
 import { isOwnId, type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
+import { isOfSets } from './counts.js';
 import { groupOf } from './groups.js';
 import type { RowIds } from './row-ids.js';
 import type { JobSource, KeyNames, QueueCommand } from './source.js';
@@ -49,11 +50,8 @@ const spare = 20;
  * end time, and has no other condition than the queue.
  */
 export function isEndedList(query: TaskQuery): boolean {
-  const { status, sort, name, tags = [], fingerprint, schedule, text, from, to } = query;
-  const [state, ...others] = status ?? [];
-  const isOne = state !== undefined && others.length === 0 && isEnded(state);
-  const isPlain = [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && tags.length === 0;
-  return isOne && sort === 'endedAt' && isPlain;
+  const [state, ...others] = query.status ?? [];
+  return state !== undefined && others.length === 0 && isEnded(state) && query.sort === 'endedAt' && isOfSets(query);
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { send } from '../connection/pipelines.js';
 import { notesOfEntry } from '../jobs/change-notes.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
@@ -72,7 +73,7 @@ export class EngineSource implements JobSource {
 
   async ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
     const before = this.#position;
-    const answers = await this.#sendAll([
+    const answers = await send(this.#redis, [
       ...commands.map(([, ...command]) => command),
       ['xread', 'COUNT', entriesAtOnce, 'STREAMS', this.#keys.changes, before],
     ]);
@@ -87,17 +88,10 @@ export class EngineSource implements JobSource {
   }
 
   send(commands: readonly QueueCommand[]): Promise<unknown[]> {
-    return this.#sendAll(commands.map(([, ...command]) => command));
-  }
-
-  async #sendAll(commands: (string | number)[][]): Promise<unknown[]> {
-    if (commands.length === 0) return [];
-    const answers = await this.#redis.pipeline(commands).exec();
-    if (!answers) throw new Error('the pipeline was dropped');
-    return answers.map(([error, answer]) => {
-      if (error) throw error;
-      return answer;
-    });
+    return send(
+      this.#redis,
+      commands.map(([, ...command]) => command),
+    );
   }
 
   async read(jobs: readonly UnreadJob[]): Promise<Answer<ReadJob[]>> {

@@ -8,6 +8,7 @@ import type { Live } from '../../figures.js';
 import { partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { Backfill } from './backfill.js';
+import { isOfSets } from './counts.js';
 import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
@@ -209,7 +210,7 @@ export class WindowModel {
    * condition, the window is counted, and there may be more tasks.
    */
   async #total(query: TaskQuery, page: TaskPage): Promise<Pick<TaskPage, 'total' | 'totalRelation'>> {
-    if (query.counted === false || !isCounted(query)) return { total: page.total, totalRelation: 'gte' };
+    if (query.counted === false || !isOfSets(query)) return { total: page.total, totalRelation: 'gte' };
     return { total: await this.#countOf(query), totalRelation: 'eq' };
   }
 
@@ -235,7 +236,7 @@ export class WindowModel {
   async count(filter: TaskFilter): Promise<{ n: number; more: boolean; limited?: boolean }> {
     await this.#upToDate();
     const isWhole = this.#isWhole(filter);
-    if (!isWhole && isCounted(filter)) return { n: await this.#countOf(filter), more: false };
+    if (!isWhole && isOfSets(filter)) return { n: await this.#countOf(filter), more: false };
     const { n, more } = this.#window.count(filter);
     return { n, more: more || !isWhole, limited: !isWhole };
   }
@@ -323,9 +324,4 @@ export class WindowModel {
 
 function isNewestFirst({ sort = 'createdAt', order = 'descending' }: TaskQuery): boolean {
   return sort === 'createdAt' && order === 'descending';
-}
-
-/** Whether a filter has no other conditions than queue and state, which BullMQ's sets can count. */
-function isCounted({ name, tags, fingerprint, schedule, text, from, to }: TaskFilter): boolean {
-  return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && (tags ?? []).length === 0;
 }

@@ -1,4 +1,5 @@
-import type { ChainableCommander, Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
+import { answersOf } from '../connection/pipelines.js';
 
 /** The keys of the BullMQ queue whose locks are taken. */
 export interface LockScope {
@@ -69,13 +70,4 @@ async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unloc
 
 export function lockKey(scope: Pick<LockScope, 'jobKey'>, jobId: string): string {
   return `${scope.jobKey(jobId)}:lock`;
-}
-
-/** The answers of a pipeline. @throws the first error among them. */
-export async function answersOf(pipeline: ChainableCommander): Promise<unknown[]> {
-  const answers = (await pipeline.exec()) ?? [];
-  return answers.map(([error, value]) => {
-    if (error) throw error;
-    return value;
-  });
 }

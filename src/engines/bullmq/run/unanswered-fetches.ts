@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { answersOf, lockKey, takeLocks } from './locks.js';
+import { answersOf } from '../connection/pipelines.js';
+import { lockKey, takeLocks } from './locks.js';
 import type { TaskBackend } from './task-backend.js';
 
 /**
