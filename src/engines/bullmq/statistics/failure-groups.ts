@@ -30,9 +30,9 @@ interface Group {
 
 const hour = 3_600_000;
 const trendHours = 24;
-/** How many groups are kept: the most recent ones. */
+/** Maximum number of groups that are kept. The oldest ones are dropped. */
 const mostGroups = 1000;
-/** Most characters of a group's message that are kept. */
+/** Maximum characters that are kept of a group's message. */
 const longestMessage = 1000;
 
 /** Counts failures by their fingerprint. */
@@ -54,7 +54,7 @@ export class FailureGroups {
     group.hours[present] = (group.hours[present] ?? 0) + 1;
   }
 
-  /** Writes the failures that were added. Those that cannot be written now are kept for the next time. */
+  /** Writes the failures that were added. If Redis fails, they are kept for the next time. */
   async flush(): Promise<void> {
     if (this.#gathered.size === 0) return;
     const gathered = this.#gathered;
@@ -65,12 +65,15 @@ export class FailureGroups {
     try {
       await runScript(this.#redis, mergeFailures, [failures, failureTimes], [mostGroups, present, present - trendHours + 1, ...groups]);
     } catch (error) {
-      for (const [fingerprint, group] of gathered) if (!this.#gathered.has(fingerprint)) this.#gathered.set(fingerprint, group);
+      for (const [fingerprint, group] of gathered) this.#gathered.set(fingerprint, merged(group, this.#gathered.get(fingerprint)));
       throw error;
     }
   }
 
-  /** Reads groups, the most recent first. `failedNow` returns how many tasks of each group are failed at present. */
+  /**
+   * Reads groups, the most recent first. `failedNow` returns how many tasks of each group are failed
+   * now.
+   */
   async read(
     { name, from = 0, limit, after }: FailureQuery,
     failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,
@@ -91,6 +94,14 @@ export class FailureGroups {
       next: groups.length > limit && last ? `${last.last}.${last.fingerprint}` : null,
     };
   }
+}
+
+/** Adds the failures of a later group to those of an earlier one. */
+function merged(group: Group, later: Group | undefined): Group {
+  if (!later) return group;
+  const hours = { ...group.hours };
+  for (const [at, n] of Object.entries(later.hours)) hours[at] = (hours[at] ?? 0) + n;
+  return { ...later, first: group.first, count: group.count + later.count, hours };
 }
 
 function newGroup({ id, name, at }: { id: string; name: string; at: number }, error: string): Group {

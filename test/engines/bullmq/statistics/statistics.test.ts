@@ -36,20 +36,27 @@ const minute = 60_000;
       ['bulk', 0],
       ['default', 3],
     ]);
-    expect(await statistics().perMinute(now)).toBe(5);
     expect(await statistics().histograms([0.011, 1])).toEqual([{ name: 'mail', counts: [2, 4], count: 4, sum: 0.435 }]);
   });
 
   it('keep what could not be written for the next time', async () => {
     const now = Date.now();
     const sums = statistics();
-    sums.ended({ ...task, status: 'success', at: now, ms: 1 });
-    await forEach.client.set(keys.statistics('minute', now - (now % minute)), 'not a hash');
-    await expect(sums.flush()).rejects.toThrow();
-    sums.ended({ ...task, status: 'success', at: now, ms: 2 });
-    await forEach.client.del(keys.statistics('minute', now - (now % minute)));
+    const failed = { ...task, status: 'failed', at: now, failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' } } as const;
+    for (const [key, written] of [
+      [keys.statistics('minute', now - (now % minute)), sums] as const,
+      [keys.failures, sums.failures] as const,
+    ]) {
+      sums.ended(failed);
+      await forEach.client.set(key, 'not a hash');
+      const flushed = written.flush();
+      sums.ended(failed);
+      await expect(flushed).rejects.toThrow();
+      await forEach.client.del(key);
+    }
     await sums.flush();
-    expect((await sums.metrics({ from: now - minute }, [], now)).counts.success).toBe(2);
+    expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(4);
+    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 4, trend: { 23: 4 } }]);
   });
 
   it('expire with their stretch of time, except the sums of all time', async () => {
