@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { TaskManager } from '../../src/manager.js';
 import { startBrowser } from '../helpers/browser.js';
-import { type Cutter, cuttable, freePort } from '../helpers/cutter.js';
+import { type Cutter, cuttable } from '../helpers/cutter.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { freePort } from '../helpers/free-port.js';
 import { type Child, startScript } from '../helpers/process.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 

@@ -1,25 +1,17 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { closeAfterEach } from './closing.js';
 import { temporaryFolder } from './folder.js';
+import { freePort } from './free-port.js';
 import { waitFor } from './wait.js';
 
 /** Whether there is a Redis on this machine; with `CI=true` there must be. */
 export const hasRedis = process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** What a Sentinel of a test's own watches, and how a client finds by it which Redis is written. */
 export interface Sentinel {
