@@ -157,7 +157,7 @@ export class TaskBackend extends WaitingBackend {
     await this.#finish({ id, opts } as MinimalJob, reason, 'failedReason', keep, 'failed', token, false, {});
   }
 
-  async #finish<T, R, N extends string>(
+  #finish<T, R, N extends string>(
     job: MinimalJob<T, R, N>,
     value: string,
     property: 'returnvalue' | 'failedReason',
@@ -168,11 +168,10 @@ export class TaskBackend extends WaitingBackend {
     fields: Record<string, unknown>,
   ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
     const jobId = job.id ?? '';
-    const finishedOn = Date.now();
+    const at = Date.now();
     const { mark, all } = this.#fields(jobId, fields);
-    const args = this.moveToFinishedArgs(job, value, property, keep, status, token, finishedOn, fetchNext, all);
-    const result = await this.#step({ command: 'moveToFinished', jobId, token, mark, args, at: finishedOn });
-    return { result, finishedOn };
+    const args = this.moveToFinishedArgs(job, value, property, keep, status, token, at, fetchNext, all);
+    return this.#step({ command: 'moveToFinished', jobId, token, mark, args, at });
   }
 
   override async moveToDelayed(
@@ -187,7 +186,7 @@ export class TaskBackend extends WaitingBackend {
     const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
     const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
     const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, { ...opts, fieldsToUpdate: all });
-    return this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp });
+    return (await this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp })).result;
   }
 
   override async retryJob(jobId: string, lifo: boolean, token = '0', opts: RetryJobOpts = {}): Promise<void> {
@@ -210,9 +209,9 @@ export class TaskBackend extends WaitingBackend {
     return { mark, all };
   }
 
-  /** Runs a step together with what is stored beside it, and repeats it until Redis has answered. */
-  async #step(step: Step): Promise<undefined | unknown[]> {
-    const { jobId } = step;
+  /** Runs a step together with what is stored beside it, and repeats it until Redis has answered. Returns the next job. */
+  async #step(step: Step): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
+    const { jobId, at } = step;
     const notes = this.#ends.get(jobId);
     const starts = this.#fetched.starts(jobId);
     const { redis } = this.#parts;
@@ -227,15 +226,15 @@ export class TaskBackend extends WaitingBackend {
           continue;
         }
         if (typeof raw !== 'number' || raw >= 0) {
-          notes?.stored?.(step.at);
-          return Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined;
+          notes?.stored?.(at);
+          return { result: Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined, finishedOn: at };
         }
         const verdict = await persistently(redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
         mayTakeLock = false;
         if (verdict === 'again') continue;
-        if (verdict === 'stored') notes?.stored?.(step.at);
+        if (verdict === 'stored') notes?.stored?.(at);
         else await this.#drop(jobId, notes, verdict === 'gone');
-        return undefined;
+        return { result: undefined, finishedOn: at };
       }
     } finally {
       // These functions refer to the task, which can be freed even if a map still holds the notes.

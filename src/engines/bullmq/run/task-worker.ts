@@ -14,8 +14,23 @@ interface FetchedJob extends Job {
 
 /** BullMQ's worker, which leaves jobs as they are stored: the runner parses their arguments and, if need be, decrypts them. */
 export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
+  #ready: Promise<void> | undefined;
   #slots: number | undefined;
   #held = 0;
+
+  /**
+   * Resolves once the connections have been ready for the first time. BullMQ asks this for every job, through three functions;
+   * later outages do not matter here, because the backend repeats its steps until Redis answers.
+   */
+  override waitUntilReady(): Promise<void> {
+    this.#ready ??= super.waitUntilReady();
+    return this.#ready;
+  }
+
+  /** Calls the function. BullMQ's own method does the same without telemetry, but costs several promises for each job. */
+  override trace<T>(...[, , , call]: Parameters<Worker['trace']>): Promise<T> {
+    return Promise.resolve(call() as T | Promise<T>);
+  }
 
   protected override createJob(json: JobJson, jobId: string): Job {
     const task = { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} };
