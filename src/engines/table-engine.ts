@@ -14,6 +14,7 @@ import type {
   NewTask,
   Outcome,
   Schedule,
+  StoredEnd,
   TaskEngine,
   TaskRunner,
   TransitionObserver,
@@ -30,7 +31,7 @@ import { forReading, type Row } from './embedded/database.js';
 import { GroupCommit } from './embedded/group-commit.js';
 import { otherApp } from './embedded/other-apps.js';
 import { Reader } from './embedded/reader.js';
-import { idOf, stateOf, toSummary } from './embedded/rows.js';
+import { idOf, stateOf, storedEnd, toSummary } from './embedded/rows.js';
 import { ScheduleTimers } from './embedded/schedule-timers.js';
 import { type AttemptKey, type LeftToWrite, Slots } from './embedded/slots.js';
 import { embeddedStore } from './embedded/store.js';
@@ -139,7 +140,7 @@ export class TableEngine implements TaskEngine {
       runner,
       logger: this.#logger,
       finished: (key, result, rest) => this.#record(key, result, rest),
-      abandoned: (key) => void this.#abandon(key),
+      abandoned: (key) => this.#abandon(key),
       logged: () => this.#writeLogsSoon(),
       freed: () => this.#poke(),
       stuckChanged: (stuck) => this.#updateSelf(stuck),
@@ -231,7 +232,9 @@ export class TableEngine implements TaskEngine {
     this.#lastChance.ring();
     await new Promise((resolve) => setImmediate(resolve));
     try {
-      this.#tell(await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() }));
+      const rows = await commits.submit<'recover'>({ kind: 'recover', owner: this.#owner, at: Date.now() });
+      this.#slots?.handedBack(new Map(rows.map(({ seq, status }) => [Number(seq), stateOf(status)])));
+      this.#tell(rows);
     } catch (err) {
       this.#report(err, 'tasks that ran could not be handed back; another process does that once this one has ended');
     }
@@ -439,8 +442,15 @@ export class TableEngine implements TaskEngine {
     this.#poke();
   }
 
-  /** Records how an attempt ended. If that fails, because the disk is full say, it is tried again until this engine has stopped. */
-  async #record(key: AttemptKey & { id: string }, result: AttemptResult, { logs, progress }: LeftToWrite): Promise<void> {
+  /**
+   * Records how an attempt ended. If that fails, for example because the disk is full, it is tried again until this engine has
+   * stopped.
+   */
+  async #record(
+    key: AttemptKey & { id: string },
+    result: AttemptResult,
+    { logs, progress }: LeftToWrite,
+  ): Promise<StoredEnd | 'lost' | undefined> {
     const { id, seq, attempt } = key;
     const finish = {
       ...({ kind: 'finish', seq, owner: this.#owner, attempt, at: Date.now(), result } as const),
@@ -449,10 +459,10 @@ export class TableEngine implements TaskEngine {
     };
     for (let again = false; this.#opened && !this.#stopped; again = true) {
       try {
-        const row = await this.#opened.commits.submit<'finish'>(again ? { ...finish, again } : finish);
+        const end = await this.#opened.commits.submit<'finish'>(again ? { ...finish, again } : finish);
         this.#recording.worked();
-        if (row) this.#tell([row]);
-        return;
+        if (typeof end === 'object') this.#tell([end]);
+        return storedEnd(end);
       } catch (err) {
         this.#recording.failed(err, { taskId: id, attempt });
         await this.#lastChance.wait(AbortSignal.timeout(recordDelay));
@@ -460,12 +470,15 @@ export class TableEngine implements TaskEngine {
     }
   }
 
-  async #abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<void> {
+  /** Records that an attempt was cancelled although its handler still runs. Resolves to whether that is stored. */
+  async #abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<boolean> {
     try {
-      const row = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', seq, owner: this.#owner, attempt, at: Date.now() });
-      if (row) this.#tell([row]);
+      const end = await this.#opened?.commits.submit<'abandon'>({ kind: 'abandon', seq, owner: this.#owner, attempt, at: Date.now() });
+      if (typeof end === 'object') this.#tell([end]);
+      return end !== undefined && end !== 'lost';
     } catch (err) {
       this.#report(err, 'a cancelled task could not be recorded; it will be when it ends', { taskId: id, attempt });
+      return false;
     }
   }
 

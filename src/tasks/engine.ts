@@ -88,12 +88,20 @@ export interface AttemptIo {
   progress(value: number, text: string | null): void;
 }
 
+/**
+ * What an engine has stored of an attempt: the result that the runner reported, or else the state of the task. `pending` means
+ * that the task runs again because the process stops.
+ */
+export type StoredEnd = 'reported' | Extract<TaskStatus, 'cancelled' | 'interrupted' | 'pending'>;
+
 /** An attempt under way. Neither promise rejects. */
 export interface RunningAttempt {
   /** How it ended, which may be known before its handler ends: a time-out does not wait for one that ignores its signal. */
   result: Promise<AttemptResult>;
   /** Resolves when the handler has ended; the same promise as `result` where the one is known with the other. */
   ended: Promise<unknown>;
+  /** Writes the log line of its end. The engine calls this once, after the end is stored. It does not call it if that fails. */
+  logEnd(stored: StoredEnd): void;
 }
 
 /** What runs the tasks of an engine in this process. */

@@ -6,7 +6,7 @@ import { decodeArguments, encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
 import type { Definition, Settings } from './definition.js';
 import { describeError } from './describe-error.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from './engine.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, StoredEnd, TaskRunner } from './engine.js';
 import { type RetryDecision, retryDecision } from './retrying.js';
 import type { Sealer } from './sealing.js';
 import type { LogLevel } from './types.js';
@@ -36,22 +36,23 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
   const decide = retryDecision(logger);
   const outOfRange = progressWarnings(logger);
 
-  const told = (task: ClaimedTask, result: AttemptResult, started: number, io: AttemptIo): AttemptResult => {
-    // Read only after a failure, because a signal costs more than the rest of an attempt.
-    const reason = result.status === 'failed' ? stopReason(io.signal) : undefined;
-    const { id, name, attempt } = task;
-    const fields = { taskId: id, task: name, attempt, durationMs: Math.round(performance.now() - started) };
-    if (result.status === 'success') logger.info(fields, 'task succeeded');
-    else if (reason) logger.info({ ...fields, reason }, 'task stopped');
+  const logEnd = ({ id, name, attempt }: ClaimedTask, stored: StoredEnd, { result, milliseconds }: Ended): void => {
+    const fields = { taskId: id, task: name, attempt, durationMs: Math.round(milliseconds) };
+    if (stored !== 'reported') logger.info({ ...fields, status: stored, reason: stopReason(stored) }, 'task stopped');
+    else if (result?.status !== 'failed') logger.info(fields, 'task succeeded');
     else if (result.retryIn === undefined) logger.error({ ...fields, err: loggedError(result.error) }, 'task failed');
     else logger.warn({ ...fields, retryIn: result.retryIn, err: loggedError(result.error) }, 'task failed and will be retried');
-    return result;
   };
 
   const run: TaskRunner['run'] = (task, io) => {
     const definition = definitions.get(task.name);
     const started = performance.now();
-    const report = (result: AttemptResult): AttemptResult => told(task, result, started, io);
+    let end: Ended | undefined;
+    const report = (result: AttemptResult): AttemptResult => {
+      end = { result, milliseconds: performance.now() - started };
+      return result;
+    };
+    const log = (stored: StoredEnd): void => logEnd(task, stored, end ?? { milliseconds: performance.now() - started });
     const fail = (thrown: unknown): AttemptResult => failure(definition, task, thrown, decide);
     const succeed = (value: unknown): AttemptResult =>
       isGenerator(value)
@@ -65,7 +66,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
         (value) => report(succeed(value)),
         (thrown) => report(fail(thrown)),
       );
-      return { result, ended: result };
+      return { result, ended: result, logEnd: log };
     }
     let overdue: DOMException | undefined;
     // An error that a handler throws after its time limit is a consequence of the limit.
@@ -81,7 +82,7 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
       };
       limit.timer = setTimeout(expire, limit.milliseconds).unref();
     });
-    return { result: Promise.race([work, givenUp]).then(report), ended };
+    return { result: Promise.race([work, givenUp]).then(report), ended, logEnd: log };
   };
 
   return {
@@ -102,6 +103,12 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
     },
     run: (task, io) => runInEmptyContext(() => run(task, io)),
   };
+}
+
+/** How an attempt ended. The result is missing if its handler still runs. */
+interface Ended {
+  result?: AttemptResult;
+  milliseconds: number;
 }
 
 interface TimeLimit {
@@ -167,9 +174,9 @@ async function callHandler(
   return runInTask({ context, log: logWriter(task, io, logLines), progress }, () => handler(...args));
 }
 
-/** Why a handler was asked to stop, unless its time limit was over. An error that it then throws is not a failure. */
-function stopReason({ aborted, reason }: AbortSignal): string | undefined {
-  return aborted && reason instanceof DOMException && reason.name === 'AbortError' ? reason.message : undefined;
+/** Why an attempt ended other than by its own result. */
+function stopReason(stored: Exclude<StoredEnd, 'reported'>): string {
+  return stored === 'cancelled' ? 'the task was cancelled' : 'the process stops';
 }
 
 type ProgressWarning = (task: ClaimedTask, value: number) => void;

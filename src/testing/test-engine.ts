@@ -7,7 +7,7 @@ import { embeddedParts, rerunOf } from '../engines/embedded/bulk-parts.js';
 import type { Row } from '../engines/embedded/database.js';
 import { memoryPromises } from '../engines/embedded/promises.js';
 import { Reader } from '../engines/embedded/reader.js';
-import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/embedded/rows.js';
+import { type ClaimedRow, stateOf, storedEnd, toClaimed, toSummary } from '../engines/embedded/rows.js';
 import { embeddedStore } from '../engines/embedded/store.js';
 import { packTasks, type Write, type Written } from '../engines/embedded/write.js';
 import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
@@ -194,11 +194,14 @@ class InlineEngine implements TestEngine {
       log,
       progress,
     };
-    const result = await this.#runner?.run({ ...claimed, deadlineAt }, io).result;
+    const running = this.#runner?.run({ ...claimed, deadlineAt }, io);
+    const result = await running?.result;
     over = true;
-    if (!result) return;
+    if (!running || !result) return;
     const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result });
-    if (done) this.#tell([done]);
+    if (typeof done === 'object') this.#tell([done]);
+    const end = storedEnd(done);
+    if (end !== 'lost') running.logEnd(end);
   }
 
   async advance(seconds: number): Promise<void> {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
 import { TaskManager } from '../../src/manager.js';
 import { loggerOption } from '../../src/options.js';
@@ -35,6 +36,11 @@ export class JobProcesses {
     const made = new TaskManager({ engine, logger });
     this.managers.push(made);
     return made;
+  }
+
+  /** A client of the same Redis, which the caller disconnects. */
+  client(): Redis {
+    return new Redis(this.redis.connection);
   }
 
   /** Ends a process without a chance to do anything. */

@@ -1,10 +1,10 @@
 import type { StoredError } from '../../tasks/engine.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { Row } from './database.js';
-import { detailsText, stateCode } from './rows.js';
+import { detailsText, stateCode, stateOf } from './rows.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 import { introduce } from './workers.js';
-import type { LogEntry, ProgressEntry, Write } from './write.js';
+import type { LogEntry, ProgressEntry, Write, Written } from './write.js';
 
 type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
@@ -46,16 +46,17 @@ export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[
 }
 
 /** Ends an attempt, if it is still this owner's. */
-export function finish(transaction: Transaction, write: Of<'finish'>): Row | undefined {
+export function finish(transaction: Transaction, write: Of<'finish'>): Written['finish'] {
   const { seq, owner, attempt, at, result, logs, progress, again } = write;
   const row = heldRow(transaction, seq, owner, attempt);
-  // It was stored before with its lines, and only the answer was lost.
-  if (!row && again) return undefined;
+  const before = !row && again ? storedBefore(transaction, write) : undefined;
+  // It was stored with its lines, and only the answer was lost.
+  if (before) return before === 'cancelled' ? before : undefined;
   if (logs) writeLog(transaction, logs);
   if (progress) writeProgress(transaction, owner, [progress]);
-  if (!row) return undefined;
-  // Whatever a cancelled handler still returns or throws is not what was asked of it any more.
-  if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at, undefined, {});
+  if (!row) return 'lost';
+  // The result of a cancelled handler is no longer wanted.
+  if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled';
   if (result.status === 'success') return endAttempt(transaction, row, 'success', at, undefined, result);
   if (result.retryIn === undefined) return endAttempt(transaction, row, 'failed', at, result.error, {});
   recordAttempt(transaction, row, 'failed', at, result.error);
@@ -63,9 +64,21 @@ export function finish(transaction: Transaction, write: Of<'finish'>): Row | und
 }
 
 /** Gives up a cancelled attempt whose handler goes on. */
-export function abandon(transaction: Transaction, { seq, owner, attempt, at }: Of<'abandon'>): Row | undefined {
+export function abandon(transaction: Transaction, { seq, owner, attempt, at }: Of<'abandon'>): Written['abandon'] {
   const row = heldRow(transaction, seq, owner, attempt);
-  return row && endAttempt(transaction, row, 'cancelled', at, undefined, {});
+  return row ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled') : 'lost';
+}
+
+/** The state in which an earlier submission of the same write has ended the attempt, if it has. */
+function storedBefore({ database }: Transaction, { seq, attempt, at }: Of<'finish'>): TaskStatus | undefined {
+  const row = database.get(
+    `SELECT status FROM attempt WHERE task = ?1 AND number = ?2 AND ended_at = ?3
+     UNION ALL SELECT status FROM task WHERE seq = ?1 AND attempt = ?2 AND ended_at = ?3`,
+    seq,
+    attempt,
+    at,
+  );
+  return row && stateOf(row.status);
 }
 
 function heldRow({ database }: Transaction, seq: number, owner: string, attempt: number): Row | undefined {

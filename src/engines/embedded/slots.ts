@@ -1,7 +1,8 @@
 import { runInEmptyContext } from '../../empty-context.js';
 import type { Logger } from '../../options.js';
 import { thrownForLog } from '../../tasks/describe-error.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, TaskRunner } from '../../tasks/engine.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, RunningAttempt, StoredEnd, TaskRunner } from '../../tasks/engine.js';
+import type { TaskStatus } from '../../tasks/types.js';
 import { AttemptSignal } from './attempt-signal.js';
 import { type ClaimedRow, toClaimed } from './rows.js';
 import { type Stuck, StuckAttempts } from './stuck-attempts.js';
@@ -30,11 +31,14 @@ class Slot implements AttemptKey, AttemptIo {
   /** Its end is recorded, or about to be, though its handler may go on. */
   over = false;
   stored = false;
+  /** Its end is logged, or it was given up. */
+  logged = false;
+  running: RunningAttempt | undefined;
   grace: NodeJS.Timeout | undefined;
   /** Log lines and progress not yet on their way to the database. */
   logs: LogEntry[] = [];
   latest: ProgressEntry | undefined;
-  readonly #logged: (slot: Slot) => void;
+  readonly #wrote: (slot: Slot) => void;
   readonly #signal: AttemptSignal;
 
   constructor(seq: number, { id, name, attempt }: ClaimedTask, { logged, listenerFailed }: SlotEvents) {
@@ -42,7 +46,7 @@ class Slot implements AttemptKey, AttemptIo {
     this.attempt = attempt;
     this.id = id;
     this.name = name;
-    this.#logged = logged;
+    this.#wrote = logged;
     this.#signal = new AttemptSignal((err) => listenerFailed(this, err));
   }
 
@@ -56,13 +60,20 @@ class Slot implements AttemptKey, AttemptIo {
 
   log(line: NewLogLine): void {
     this.logs.push({ ...line, task: this.seq, attempt: this.attempt, late: this.over });
-    this.#logged(this);
+    this.#wrote(this);
   }
 
   progress(value: number, text: string | null): void {
     if (this.over) return;
     this.latest = { task: this.seq, attempt: this.attempt, value, text };
-    this.#logged(this);
+    this.#wrote(this);
+  }
+
+  /** Writes the log line of its end, once. */
+  logEnd(stored: StoredEnd): void {
+    if (this.logged) return;
+    this.logged = true;
+    this.running?.logEnd(stored);
   }
 
   takeLogs(): LogEntry[] {
@@ -89,10 +100,13 @@ function isSame(one: AttemptKey, other: AttemptKey): boolean {
 interface SlotsParts {
   runner: TaskRunner;
   logger: Logger;
-  /** The attempt is over. Resolves when that is recorded. */
-  finished(key: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<void>;
-  /** A cancelled attempt did not end in time. */
-  abandoned(key: AttemptKey & { id: string }): void;
+  /**
+   * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another process has the task, and
+   * `undefined` for nothing, because this process stops.
+   */
+  finished(key: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<StoredEnd | 'lost' | undefined>;
+  /** Called when a cancelled attempt did not end in time. Resolves to whether its end is stored. */
+  abandoned(key: AttemptKey & { id: string }): Promise<boolean>;
   /** Lines or progress wait to be written. */
   logged(): void;
   /** A slot is free that no end of an attempt made so. */
@@ -107,6 +121,8 @@ export class Slots {
   readonly #running = new Set<Slot>();
   /** Attempts whose end is known, but not yet stored. */
   readonly #ending = new Set<Slot>();
+  /** Attempts that failed because this process stops. */
+  readonly #returned = new Set<Slot>();
   #stopping = false;
   /** Attempts that were cancelled after their claim was stored and before they begin here. */
   #cancelledEarly: readonly AttemptKey[] = [];
@@ -148,7 +164,8 @@ export class Slots {
     const task = toClaimed(row);
     const slot = new Slot(row[0], task, this.#events);
     this.#running.add(slot);
-    const { result, ended } = runner.run(task, slot);
+    slot.running = runner.run(task, slot);
+    const { result, ended } = slot.running;
     void result.then((outcome) => {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
@@ -177,15 +194,36 @@ export class Slots {
       this.#rest();
     };
     if (this.#stopping && result.status === 'failed') {
-      // It failed because it was told to stop: that is handed back like what never ends, and not a failure of the task.
+      // It failed because its signal was aborted, so it is handed back like an attempt that does not end.
+      this.#returned.add(slot);
       stored();
       return;
     }
     this.#ending.add(slot);
-    void this.#parts.finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest }).then(() => {
-      this.#ending.delete(slot);
+    void this.#parts.finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest }).then((end) => {
+      // An end that is not stored yet is handed back by the stop.
+      if (end) this.#ending.delete(slot);
+      if (end === 'lost') this.#warnLost(slot);
+      else if (end) slot.logEnd(end);
       stored();
     });
+  }
+
+  #warnLost(slot: Slot): void {
+    if (slot.logged) return;
+    const { id, name, attempt } = slot;
+    this.#parts.logger.warn(
+      { taskId: id, task: name, attempt },
+      'the result of a task was dropped, because another process took over the task',
+    );
+  }
+
+  /** Logs the ends of attempts that this process has handed back: the states of their tasks, by `seq`. */
+  handedBack(states: ReadonlyMap<number, TaskStatus>): void {
+    for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
+      const status = states.get(slot.seq);
+      if (status === 'pending' || status === 'interrupted' || status === 'cancelled') slot.logEnd(status);
+    }
   }
 
   /**
@@ -221,7 +259,9 @@ export class Slots {
     if (slot.grace || slot.over) return;
     const giveUp = (): void => {
       slot.over = true;
-      this.#parts.abandoned(slot);
+      void this.#parts.abandoned(slot).then((isStored) => {
+        if (isStored) slot.logEnd('cancelled');
+      });
       this.#noteStuck(slot);
     };
     slot.grace = runInEmptyContext(() => setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000));

@@ -116,9 +116,12 @@ export type Write =
 export interface Written {
   /** Ids of the tasks that stand for them, where that is not all as given. */
   enqueue: readonly string[] | undefined;
-  /** The task's row afterwards; `undefined` where the attempt was not its owner's to end any more, or nobody listens. */
-  finish: Row | undefined;
-  abandon: Row | undefined;
+  /**
+   * What was stored: `undefined` for the given result, `cancelled` if the task was to be cancelled, `lost` for nothing, because
+   * another process has the task. The task's row stands for either of the first two if this process listens to the new state.
+   */
+  finish: Row | 'cancelled' | 'lost' | undefined;
+  abandon: Row | 'cancelled' | 'lost';
   log: undefined;
   progress: undefined;
   retry: readonly CommandResult[];

@@ -17,14 +17,14 @@ describe('the attempts under way in a process', () => {
     const run = (_task: ClaimedTask, io: AttemptIo) => {
       signals.push(io.signal);
       const result = new Promise<AttemptResult>((resolve) => ends.push(() => resolve(success)));
-      return { result, ended: result };
+      return { result, ended: result, logEnd: () => {} };
     };
     const runner = { concurrency: 10, cancelGrace: () => 0.01, run } as unknown as TaskRunner;
     const abandoned: number[] = [];
     const slots = new Slots({
       runner,
-      finished: async () => {},
-      abandoned: ({ seq }) => void abandoned.push(seq),
+      finished: async () => 'reported',
+      abandoned: async ({ seq }) => abandoned.push(seq) > 0,
       logged: () => {},
       freed: () => {},
       stuckChanged: () => {},

@@ -1,4 +1,4 @@
-import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
+import type { AttemptResult, RunningAttempt, StoredError } from '../../../tasks/engine.js';
 import {
   type AttemptRecord,
   attemptField,
@@ -21,6 +21,8 @@ interface EndingAttempt {
   now: number;
   /** Log lines of the task so far, if the attempt ran here: all attempts share one limit. */
   lines?: number;
+  /** Writes the log line of the attempt, if it ran here. */
+  logEnd?: RunningAttempt['logEnd'];
 }
 
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
@@ -40,20 +42,21 @@ const interrupted: StoredError = {
 };
 
 /** What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs no record. */
-export function successNotes({ job, attempt }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
+export function successNotes({ job, attempt, logEnd }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
   const fields: Record<string, string | number> = {};
   // BullMQ counts the first attempt itself. A task that was cancelled and run again already has this count.
   if (attempt > 1 || job.fields[jobFields.attempts] !== undefined) fields[jobFields.attempts] = attempt;
   // The task succeeded, so the error of an earlier attempt is no longer the task's error.
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
   if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
-  return { state: 'completed', result: result.result, fields };
+  return { state: 'completed', result: result.result, fields, log: () => logEnd?.('reported') };
 }
 
 /** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */
 export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn: number | undefined): EndNotes {
   return {
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
+    log: () => ending.logEnd?.('reported'),
     fields: {
       ...recordOf(ending, 'failed', error),
       ...errorField(error),
@@ -86,7 +89,11 @@ export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
 
 /** What is written when a running task is cancelled. */
 export function cancelNotes(ending: EndingAttempt): EndNotes {
-  return { state: 'failed', marker: 'cancelled', fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled } };
+  return {
+    ...{ state: 'failed', marker: 'cancelled' },
+    fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled },
+    log: () => ending.logEnd?.('cancelled'),
+  };
 }
 
 /** What is written when a task is cancelled after a worker fetched it and before its attempt began. */
@@ -107,13 +114,17 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
     ...errorField(interrupted),
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
+  const log = (): void => ending.logEnd?.(again ? 'pending' : 'interrupted');
   return again
     ? {
-        ...{ again, error: interrupted, state: 'waiting' as const },
+        ...{ again, error: interrupted, state: 'waiting' as const, log },
         // BullMQ itself writes the reason only if a job fails.
         fields: { ...fields, ...dueAt(now), failedReason: interrupted.message, [jobFields.interrupts]: died + 1 },
       }
-    : { again, error: interrupted, state: 'failed', marker: 'interrupted', fields: { ...fields, [jobFields.marker]: 'interrupted' } };
+    : {
+        ...{ again, error: interrupted, state: 'failed', marker: 'interrupted', log },
+        fields: { ...fields, [jobFields.marker]: 'interrupted' },
+      };
 }
 
 /** Returns the number of the attempt that a fetched job is about to begin. */

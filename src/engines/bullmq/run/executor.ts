@@ -156,8 +156,7 @@ export class Executor {
     const limit = entry.task === undefined ? runner.names().get(job.name) : undefined;
     if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
     // Redis has lost the start of an attempt that still runs here. BullMQ renews only one lock per job, so the new attempt must wait.
-    const underWay = this.#find(entry.queue, job.id ?? '');
-    if (underWay && !underWay.over) return this.#putBack(backend, job, task, token);
+    if (this.#find(entry.queue, job.id ?? '')?.over === false) return this.#putBack(backend, job, task, token);
     if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
     // Another program's stalled check has put the job back, although its handler may have been called.
     if (job.stalledCounter > count(task.fields[jobFields.stalls]))
@@ -201,7 +200,7 @@ export class Executor {
     this.#byJob.set(keyOf(entry.queue, claimed.id), attempt);
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
-    const { result, ended } = runner.run(named(claimed, entry), attempt);
+    const { result, ended, logEnd } = runner.run(named(claimed, entry), attempt);
     if (ended !== result) void ended.then(() => this.#release(attempt, worker));
     const how = await attempt.outcome(result);
     if (ended === result) {
@@ -214,7 +213,7 @@ export class Executor {
     this.#output.write(attempt);
     // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is held before that.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
-    const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount };
+    const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount, logEnd };
     if (how === 'cancelled' || attempt.cancelled) return this.#fail(backend, entry, job, task, cancelNotes(ending), undefined, 'cancelled');
     if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(backend, entry, job, task, ending);
     if (how.status === 'success') {
@@ -264,6 +263,7 @@ export class Executor {
   /** Adds to notes what is done once the end is stored: listeners are called, and the end is counted. */
   #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
     notes.stored = (at: number): void => {
+      notes.log?.();
       this.#tell(task, entry, status, notes.fields, error?.message, at);
       if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error, started: !('processedOn' in notes.fields) }));
     };

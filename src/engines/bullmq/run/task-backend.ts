@@ -32,6 +32,8 @@ export interface EndNotes {
   result?: string | undefined;
   /** Called once the end is stored, with its time in Unix milliseconds. */
   stored?: ((at: number) => void) | undefined;
+  /** Writes the log line of the attempt. Called once the end is stored. */
+  log?: (() => void) | undefined;
   /** Called instead if the end is not stored because the attempt no longer has the job. `isGone`: the job no longer exists. */
   dropped?: ((isGone: boolean) => void) | undefined;
   /** Called instead if this process stops before Redis has confirmed the end. */
@@ -214,7 +216,6 @@ export class TaskBackend extends WaitingBackend {
     const { jobId, at } = step;
     const notes = this.#ends.get(jobId);
     const starts = this.#fetched.starts(jobId);
-    const { redis } = this.#parts;
     try {
       for (let mayTakeLock = true; ; ) {
         let raw: unknown;
@@ -222,14 +223,14 @@ export class TaskBackend extends WaitingBackend {
           this.#client ??= await this.client;
           raw = await this.#send(this.#client, step, notes);
         } catch (error) {
-          await untilRepeatable(redis, error);
+          await untilRepeatable(this.#parts.redis, error);
           continue;
         }
         if (typeof raw !== 'number' || raw >= 0) {
           notes?.stored?.(at);
           return { result: Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined, finishedOn: at };
         }
-        const verdict = await persistently(redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
+        const verdict = await persistently(this.#parts.redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
         mayTakeLock = false;
         if (verdict === 'again') continue;
         if (verdict === 'stored') notes?.stored?.(at);
@@ -238,7 +239,7 @@ export class TaskBackend extends WaitingBackend {
       }
     } finally {
       // These functions refer to the task, which can be freed even if a map still holds the notes.
-      if (notes) notes.stored = notes.dropped = notes.abandoned = undefined;
+      if (notes) notes.stored = notes.log = notes.dropped = notes.abandoned = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
       this.#fetched.forget(jobId, starts);
