@@ -2,6 +2,7 @@ import type { Background } from '../../../background.js';
 import { type Counts, taskStatuses } from '../../../tasks/types.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
+import { type EndedGroup, endedGroups } from '../read/groups.js';
 import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from '../read/source.js';
 import type { Window } from '../read/window.js';
 import type { WindowFeed } from '../read/window-feed.js';
@@ -14,8 +15,6 @@ const fillTimes = { first: 4000, list: 3000 };
 /** The lowest limit for the number of waiting jobs in memory. */
 const leastPending = 100_000;
 
-const endedGroups = ['completed', 'failed'] as const;
-type EndedGroup = (typeof endedGroups)[number];
 const statusOfGroup = { completed: 'success', failed: 'failed' } as const;
 /** Maximum number of ended tasks, per queue and group, of which BullMQ is asked for each count. */
 const mostChecked = 200;
@@ -97,7 +96,7 @@ async function countRemoved(
   const found = entries.flatMap(({ queue }) =>
     endedGroups.flatMap((group) => {
       const start = { score: feed.wholeAfter(queue, group), jobId: lastText };
-      const query = { queue, status: statusOfGroup[group], from: -1, isDescending: true, start, limit: mostChecked };
+      const query = { queue, status: statusOfGroup[group], isDescending: true, start, limit: mostChecked };
       return window.ends.page(query).map(({ jobId }) => ({ queue, group, jobId }));
     }),
   );

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../jobs/job-view.js';
-import type { Group } from './groups.js';
-import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from './source.js';
+import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
+import { type JobSource, type KeyNames, type QueueCommand, scored, waitingSets } from './source.js';
 import type { Window } from './window.js';
 import type { WindowFeed, WindowLimits } from './window-feed.js';
 
@@ -35,8 +35,7 @@ interface Cursor {
 const lists: readonly Pick<Cursor, 'type' | 'state' | 'group' | 'isList'>[] = [
   { type: 'active', state: 'active', group: 'running', isList: true },
   ...waitingSets.map((set) => ({ ...set, group: 'pending' as const })),
-  { type: 'completed', state: 'completed', group: 'completed', isList: false },
-  { type: 'failed', state: 'failed', group: 'failed', isList: false },
+  ...endedGroups.map((group) => ({ type: group, state: group, group, isList: false })),
 ];
 
 interface BackfillParts {
@@ -78,7 +77,7 @@ export class Backfill {
   }
 
   /** Makes `rest` read the ended jobs of a queue again, newest first, because some are missing. */
-  again(queue: string, group: 'completed' | 'failed'): void {
+  again(queue: string, group: EndedGroup): void {
     for (const cursor of this.#cursors) if (cursor.queue === queue && cursor.group === group) Object.assign(cursor, this.#start());
   }
 
@@ -135,8 +134,8 @@ export class Backfill {
         const asked = sizeOf(cursor, size);
         const ids = idsOf(cursor, found[n]);
         cursor.done = cursor.group === 'running' || ids.length < asked;
-        const wanted = isEnded(cursor) ? ids.slice(0, Math.max(0, cursor.left)) : ids;
-        if (isEnded(cursor)) cursor.left -= ids.length;
+        const wanted = isEndedGroup(cursor.group) ? ids.slice(0, Math.max(0, cursor.left)) : ids;
+        if (isEndedGroup(cursor.group)) cursor.left -= ids.length;
         return wanted.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
       });
       // This comes before `fill`, because `fill` may make the window leave out some of the jobs
@@ -164,32 +163,25 @@ export class Backfill {
   }
 }
 
-function isEnded({ group }: Cursor): boolean {
-  return group === 'completed' || group === 'failed';
-}
-
 /**
  * Returns how many jobs to request. For ended jobs, one extra job is requested: it shows whether
  * there are more, and since when the window has all ended jobs.
  */
 function sizeOf(cursor: Cursor, size: number): number {
-  return isEnded(cursor) ? Math.min(size, cursor.left + 1) : size;
+  return isEndedGroup(cursor.group) ? Math.min(size, cursor.left + 1) : size;
 }
 
 /** Returns the ids in an answer, and moves the cursor past them. */
 function idsOf(cursor: Cursor, answer: unknown): string[] {
-  const values = answer as string[];
-  if (!isEnded(cursor)) {
-    cursor.offset += values.length;
-    return values;
+  if (!isEndedGroup(cursor.group)) {
+    const ids = answer as string[];
+    cursor.offset += ids.length;
+    return ids;
   }
-  const ids: string[] = [];
-  for (let n = 0; n + 1 < values.length; n += 2) {
-    ids.push(values[n] ?? '');
-    const score = Number(values[n + 1]);
+  return scored(answer).map(([jobId, score]) => {
     // Several jobs may have ended in the same millisecond.
     if (score === cursor.score) cursor.offset += 1;
     else [cursor.score, cursor.offset] = [score, 1];
-  }
-  return ids;
+    return jobId;
+  });
 }

@@ -3,12 +3,12 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { type Position, readPosition, writePosition } from '../../embedded/position.js';
 import { idOf } from '../../embedded/rows.js';
-import { isOwnId, type JobRef, partsOf } from '../jobs/job-ids.js';
+import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets } from './counts.js';
-import { groupOf } from './groups.js';
+import { groupOf, isEndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
-import type { JobSource, KeyNames, QueueCommand } from './source.js';
+import { type JobSource, type KeyNames, type QueueCommand, scored } from './source.js';
 import type { Window } from './window.js';
 import type { WindowFeed } from './window-feed.js';
 import { type Naming, shownJob } from './window-task.js';
@@ -143,14 +143,14 @@ class SetReader {
     const answers = await this.#parts.source.send(entries.map(({ queue }) => this.#command(queue, after, 0, n)));
     await Promise.all(
       entries.map(async ({ queue }, index) => {
-        const first = placesOf(queue, answers[index] as string[]);
+        const first = placesOf(queue, answers[index]);
         const beyond = first.filter((place) => this.#isBeyond(place, after));
         const isEnough = !after || beyond.length >= this.#size || first.length < n;
         found.push(...(isEnough ? beyond : await this.#afterTies(queue, after)));
       }),
     );
     // A job may be in the window and in a set. Those of the window come first in `found`.
-    const known = new Map(found.reverse().map((each) => [`${each.queue}:${each.jobId}`, each]));
+    const known = new Map(found.reverse().map((each) => [keyOf(each.queue, each.jobId), each]));
     return [...known.values()].sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
   }
 
@@ -158,7 +158,7 @@ class SetReader {
   #kept(queue: string, after: Place | undefined): Candidate[] {
     const { window, rules } = this.#parts;
     if (!rules.keepsEnded) return [];
-    const range = { queue, status: this.#status, from: -1, isDescending: this.#isDescending };
+    const range = { queue, status: this.#status, isDescending: this.#isDescending };
     return window.ends
       .page({ ...range, start: after, limit: this.#size + 1 })
       .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
@@ -185,13 +185,13 @@ class SetReader {
 
   async #read(queue: string, after: Place, offset: number, n: number): Promise<Place[]> {
     const [values] = await this.#parts.source.send([this.#command(queue, after, offset, n)]);
-    return placesOf(queue, values as string[]);
+    return placesOf(queue, values);
   }
 
   /** Returns the end time after which tasks are read from the window alone. */
   #wholeAfter(queue: string): number {
     const group = groupOf(this.#status);
-    if (!this.#parts.rules.keepsEnded || (group !== 'completed' && group !== 'failed')) return Number.POSITIVE_INFINITY;
+    if (!this.#parts.rules.keepsEnded || !isEndedGroup(group)) return Number.POSITIVE_INFINITY;
     return this.#parts.feed.wholeAfter(queue, group);
   }
 
@@ -236,8 +236,6 @@ function compareText(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-function placesOf(queue: string, values: readonly string[]): Place[] {
-  const places: Place[] = [];
-  for (let n = 0; n + 1 < values.length; n += 2) places.push({ queue, jobId: values[n] ?? '', score: Number(values[n + 1]) });
-  return places;
+function placesOf(queue: string, answer: unknown): Place[] {
+  return scored(answer).map(([jobId, score]) => ({ queue, jobId, score }));
 }

@@ -7,6 +7,14 @@ import { stateCode } from '../../embedded/rows.js';
  */
 export type Group = 'pending' | 'running' | 'completed' | 'failed';
 
+/** The groups of ended tasks, which have the names of BullMQ's sets. */
+export const endedGroups = ['completed', 'failed'] as const;
+export type EndedGroup = (typeof endedGroups)[number];
+
+export function isEndedGroup(group: Group | undefined): group is EndedGroup {
+  return group === 'completed' || group === 'failed';
+}
+
 /** Returns the group of a state. */
 export function groupOf(status: TaskStatus): Group {
   if (status === 'pending' || status === 'running') return status;

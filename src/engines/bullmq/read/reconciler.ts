@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Group, groupOf } from './groups.js';
+import { type JobRef, partsOf } from '../jobs/job-ids.js';
+import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
-import { type Answer, type JobSource, type KeyNames, type KnownQueues, type QueueCommand, waitingSets } from './source.js';
+import { type Answer, type JobSource, type KeyNames, type KnownQueues, type QueueCommand, scored, waitingSets } from './source.js';
 import type { Window } from './window.js';
 import type { NotedChange, WindowFeed, WindowLimits } from './window-feed.js';
 import type { JobRules } from './window-task.js';
@@ -16,7 +17,7 @@ interface ReconcilerParts {
   rules: JobRules;
   limits: WindowLimits;
   /** Reads the ended jobs of a queue again. */
-  again(queue: string, group: 'completed' | 'failed'): void;
+  again(queue: string, group: EndedGroup): void;
 }
 
 /**
@@ -31,14 +32,12 @@ const most = { running: 10_000, ended: 1000, step: 500, sample: 50 };
 const pause = { first: 2000, longest: 60_000 };
 
 /** The state of a queue in BullMQ at one moment. */
-interface QueueFacts {
+interface QueueFacts extends Record<EndedGroup, EndedFacts> {
   queue: string;
   active: readonly string[];
   /** The number of waiting jobs, in each of BullMQ's sets and (`waiting`) in total. */
   counts: readonly number[];
   waiting: number;
-  completed: EndedFacts;
-  failed: EndedFacts;
 }
 
 interface EndedFacts {
@@ -60,9 +59,7 @@ export class Reconciler {
   readonly #parts: ReconcilerParts;
   /** When a queue may be compared in full again, and the length of that pause. */
   readonly #pauses = new Map<string, { until: number; next: number }>();
-  /** The last ended task that was checked for deletion by other programs, by group and queue. */
-  readonly #checked = new Map<string, string>();
-  /** The last waiting task of the last sample, by queue. */
+  /** The last task of the last sample, by group and queue. */
   readonly #sampled = new Map<string, string>();
 
   constructor(parts: ReconcilerParts) {
@@ -81,7 +78,7 @@ export class Reconciler {
       const isApart = isQuiet ? this.#isApart(each) : await this.#isApartBySample(each);
       if (isStale) {
         if (!rules.keepsEnded) await this.#dropLost(each);
-        for (const group of ['completed', 'failed'] as const) this.#parts.again(each.queue, group);
+        for (const group of endedGroups) this.#parts.again(each.queue, group);
       }
       if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue))) await this.#compareAll(each, isQuiet);
       if (rules.keepsEnded) continue;
@@ -99,7 +96,7 @@ export class Reconciler {
       return [
         [queue, 'lrange', key('active'), 0, most.running - 1],
         ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)]),
-        ...['completed', 'failed'].flatMap((type): QueueCommand[] => [
+        ...endedGroups.flatMap((type): QueueCommand[] => [
           [queue, 'zcard', key(type)],
           [queue, 'zrevrange', key(type), 0, 0, 'WITHSCORES'],
           [queue, 'zrange', key(type), 0, 0, 'WITHSCORES'],
@@ -139,10 +136,10 @@ export class Reconciler {
     return lost.length > 0;
   }
 
-  #compareRunning({ queue, active }: QueueFacts): boolean {
+  #compareRunning({ queue, active }: QueueFacts): void {
     const states = this.#statesOf(queue, active);
     const begun = active.filter((jobId) => states(jobId) !== 'running').map((jobId): NotedChange => ({ queue, jobId, state: 'active' }));
-    return this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
+    this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
   }
 
   /**
@@ -182,35 +179,45 @@ export class Reconciler {
    * from those of the window, because its jobs move while they are counted.
    */
   async #isApartBySample({ queue, counts, waiting }: QueueFacts): Promise<boolean> {
-    const { window, feed, keys, ids } = this.#parts;
+    const { window, feed, keys } = this.#parts;
     if (!feed.isWhole(queue, 'pending') || window.size('pending', queue) === waiting) return false;
-    const rows = window.pendingAfter(queue, this.#sampled.get(queue), most.sample);
-    const known = rows.map((id) => ids.jobId(id));
+    const { jobIds: known, moveOn } = this.#sample(queue, 'pending', most.sample);
     const sets = waitingSets.map(({ type, isList }, n): QueueCommand => {
       const start = Math.floor(Math.random() * Math.max(1, (counts[n] ?? 0) - most.sample));
       return [queue, isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), start, start + most.sample - 1];
     });
     const { found } = await this.#ask([...known.map((jobId): QueueCommand => [queue, 'exists', keys.ofQueue(queue, jobId)]), ...sets]);
     const gone = known.filter((_, n) => found[n] !== 1);
-    const present = waitingSets.flatMap(({ state }, n) =>
-      (found[known.length + n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })),
-    );
-    const states = this.#statesOf(
-      queue,
-      present.map(({ jobId }) => jobId),
-    );
+    const present = waitingJobs(queue, found.slice(known.length));
+    const states = this.#statesOf(queue, jobIdsOf(present));
     // If one job is gone, its neighbours may be gone too, so the next sample begins at the same
     // place.
-    const last = rows.length < most.sample ? undefined : rows.at(-1);
-    if (gone.length === 0 && last === undefined) this.#sampled.delete(queue);
-    else if (gone.length === 0 && last !== undefined) this.#sampled.set(queue, last);
+    if (gone.length === 0) moveOn();
     return this.#noteLost([
       ...gone.map((jobId): NotedChange => ({ queue, jobId, state: 'unknown' })),
       ...present.filter(({ jobId }) => states(jobId) === undefined),
     ]);
   }
 
-  #lacks(facts: QueueFacts, group: 'completed' | 'failed'): boolean {
+  /**
+   * Returns the jobs of some tasks of a group in the window: those after the last sample, or the
+   * first ones after all have been checked. `moveOn` makes the next sample begin after this one.
+   */
+  #sample(queue: string, group: 'pending' | EndedGroup, size: number): { jobIds: string[]; moveOn(): void } {
+    const { window, ids } = this.#parts;
+    const key = `${group}:${queue}`;
+    const rows = window.idsAfter(queue, group, this.#sampled.get(key), size);
+    const last = rows.length < size ? undefined : rows.at(-1);
+    return {
+      jobIds: ids.names(rows).map((name) => partsOf(name).jobId),
+      moveOn: () => {
+        if (last === undefined) this.#sampled.delete(key);
+        else this.#sampled.set(key, last);
+      },
+    };
+  }
+
+  #lacks(facts: QueueFacts, group: EndedGroup): boolean {
     const { window, feed } = this.#parts;
     return feed.isWhole(facts.queue, group) && window.size(group, facts.queue) < facts[group].n;
   }
@@ -219,7 +226,7 @@ export class Reconciler {
   #lacksNewest({ queue, completed, failed }: QueueFacts): boolean {
     const newest = [completed.newest, failed.newest].filter((jobId) => jobId !== undefined);
     const states = this.#statesOf(queue, newest);
-    return newest.some((jobId) => !isOver(states(jobId)) && !this.#parts.feed.isNoted({ queue, jobId }));
+    return newest.some((jobId) => !isEndedGroup(states(jobId)) && !this.#parts.feed.isNoted({ queue, jobId }));
   }
 
   #mayCompare(queue: string): boolean {
@@ -233,7 +240,7 @@ export class Reconciler {
   async #compareAll(facts: QueueFacts, isQuiet: boolean): Promise<void> {
     const { queue, waiting } = facts;
     // More jobs may be missing than the newest ones, which are compared below.
-    for (const group of ['completed', 'failed'] as const) if (isQuiet && this.#lacks(facts, group)) this.#parts.again(queue, group);
+    for (const group of endedGroups) if (isQuiet && this.#lacks(facts, group)) this.#parts.again(queue, group);
     const hasFound = [await this.#compareEnded(queue), waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue))];
     const last = this.#pauses.get(queue);
     const next = hasFound.includes(true) ? pause.first : Math.min(pause.longest, 2 * (last?.next ?? pause.first / 2));
@@ -246,8 +253,8 @@ export class Reconciler {
       ({ type, isList }): QueueCommand => [queue, isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), 0, limits.pending - 1],
     );
     const { found } = await this.#ask(commands);
-    const jobs = waitingSets.flatMap(({ state }, n) => (found[n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })));
-    const jobIds = jobs.map(({ jobId }) => jobId);
+    const jobs = waitingJobs(queue, found);
+    const jobIds = jobIdsOf(jobs);
     const states = this.#statesOf(queue, jobIds);
     const missing = jobs.filter(({ jobId }) => states(jobId) !== 'pending');
     return this.#noteLost([...missing, ...this.#absent(queue, 'pending', new Set(jobIds))]);
@@ -255,13 +262,14 @@ export class Reconciler {
 
   async #compareEnded(queue: string): Promise<boolean> {
     const { keys, feed } = this.#parts;
-    const sets = ['completed', 'failed'] as const;
-    const commands = sets.map((set): QueueCommand => [queue, 'zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1, 'WITHSCORES']);
+    const commands = endedGroups.map(
+      (set): QueueCommand => [queue, 'zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1, 'WITHSCORES'],
+    );
     const { found } = await this.#ask(commands);
-    const missing = sets.flatMap((state, n) => {
+    const missing = endedGroups.flatMap((state, n) => {
       // The window does not hold jobs that ended earlier.
       const oldest = feed.wholeAfter(queue, state);
-      const jobIds = scored(found[n] as string[]).flatMap(([jobId, score]) => (score > oldest ? [jobId] : []));
+      const jobIds = scored(found[n]).flatMap(([jobId, score]) => (score > oldest ? [jobId] : []));
       const states = this.#statesOf(queue, jobIds);
       // The newest end comes first here. The list is reversed below, so that the oldest end is
       // noted first.
@@ -274,19 +282,20 @@ export class Reconciler {
    * Drops tasks that ended after the newest ended job in BullMQ: Redis has lost them, with all of
    * its data or with its latest changes.
    */
-  async #dropLost({ queue, completed, failed }: QueueFacts): Promise<void> {
+  async #dropLost(facts: QueueFacts): Promise<void> {
     // Each step blocks the event loop for some milliseconds, so other work runs between the steps.
-    for (const [group, { newestEnd }] of [['completed', completed] as const, ['failed', failed] as const])
-      while (this.#parts.window.dropEnded(queue, group, { after: newestEnd }) > 0) await setImmediate();
+    for (const group of endedGroups)
+      while (this.#parts.window.dropEnded(facts.queue, group, { after: facts[group].newestEnd }) > 0) await setImmediate();
   }
 
-  /** Drops tasks that ended before the oldest ended job in BullMQ. */
-  #dropRemoved({ queue, completed, failed }: QueueFacts): void {
-    const { window } = this.#parts;
-    for (const [group, { n, oldest }] of [['completed', completed] as const, ['failed', failed] as const]) {
-      if (window.size(group, queue) === 0) continue;
-      // If the set is empty, a user has emptied it, and `#checkEnded` drops its tasks.
-      if (n > 0 && oldest !== undefined) window.dropEnded(queue, group, { before: oldest });
+  /**
+   * Drops tasks that ended before the oldest ended job in BullMQ. If a set is empty, a user has
+   * emptied it, and `#checkEnded` drops its tasks.
+   */
+  #dropRemoved(facts: QueueFacts): void {
+    for (const group of endedGroups) {
+      const { oldest } = facts[group];
+      if (oldest !== undefined) this.#parts.window.dropEnded(facts.queue, group, { before: oldest });
     }
   }
 
@@ -294,37 +303,28 @@ export class Reconciler {
    * Checks a few ended tasks each time, if the window has more of them than BullMQ, because another
    * program must have deleted some.
    */
-  async #checkEnded({ queue, completed, failed }: QueueFacts): Promise<void> {
-    const { window, keys, ids } = this.#parts;
-    for (const [group, { n }] of [['completed', completed] as const, ['failed', failed] as const]) {
-      const key = `${group}:${queue}`;
-      if (window.size(group, queue) <= n) continue;
-      const rows = window.ends.idsAfter(queue, group, this.#checked.get(key), most.step);
-      const jobs = rows.map((id) => ids.jobId(id));
-      const { found } = await this.#ask(jobs.map((jobId): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]));
-      this.#noteLost(jobs.filter((_, m) => found[m] === null).map((jobId) => ({ queue, jobId, state: 'unknown' })));
-      const last = rows.length < most.step ? undefined : rows.at(-1);
-      if (last === undefined) this.#checked.delete(key);
-      else this.#checked.set(key, last);
+  async #checkEnded({ queue, ...facts }: QueueFacts): Promise<void> {
+    const { window, keys } = this.#parts;
+    for (const group of endedGroups) {
+      if (window.size(group, queue) <= facts[group].n) continue;
+      const { jobIds, moveOn } = this.#sample(queue, group, most.step);
+      const { found } = await this.#ask(jobIds.map((jobId): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]));
+      this.#noteLost(jobIds.filter((_, n) => found[n] === null).map((jobId) => ({ queue, jobId, state: 'unknown' })));
+      moveOn();
     }
   }
 }
 
-function isOver(group: Group | undefined): boolean {
-  return group === 'completed' || group === 'failed';
+/** Returns the jobs in the answers to the commands that read BullMQ's waiting sets. */
+function waitingJobs(queue: string, answers: readonly unknown[]): NotedChange[] {
+  return waitingSets.flatMap(({ state }, n) => (answers[n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })));
+}
+
+function jobIdsOf(jobs: readonly JobRef[]): string[] {
+  return jobs.map(({ jobId }) => jobId);
 }
 
 function endedFacts([n, last, first]: readonly unknown[]): EndedFacts {
-  const [newest, newestEnd] = last as string[];
-  const [, oldest] = first as string[];
-  return { n: Number(n), newest, newestEnd: timeOf(newestEnd), oldest: timeOf(oldest) };
-}
-
-/** The members of a sorted set with their scores, as Redis answers them. */
-function scored(values: readonly string[]): [member: string, score: number][] {
-  return values.flatMap((value, n) => (n % 2 === 0 ? [[value, Number(values[n + 1])]] : []));
-}
-
-function timeOf(score: string | undefined): number | undefined {
-  return score === undefined ? undefined : Number(score);
+  const [[newest, newestEnd] = [], [, oldest] = []] = [scored(last)[0], scored(first)[0]];
+  return { n: Number(n), newest, newestEnd, oldest };
 }

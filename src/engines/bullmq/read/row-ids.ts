@@ -1,7 +1,7 @@
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../../embedded/database.js';
 import { idBytes, idOf } from '../../embedded/rows.js';
-import { idOfJob, isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
+import { idOfJob, isOwnId, type JobRef, keyOf } from '../jobs/job-ids.js';
 
 /**
  * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id
@@ -93,12 +93,6 @@ export class RowIds {
   stateOf(queue: string, jobId: string): string | undefined {
     const state = this.#database.get('SELECT state FROM job WHERE key = ? AND gone IS NULL', keyOf(queue, jobId))?.state;
     return typeof state === 'string' ? state : undefined;
-  }
-
-  /** Returns the id of a row's job. */
-  jobId(id: string): string {
-    const key = this.#names([id]).get(id)?.key;
-    return key === undefined ? id : partsOf(key).jobId;
   }
 
   /** Returns the public ids of rows. */

@@ -82,6 +82,12 @@ export const waitingSets = [
  */
 const sets = ['completed', 'failed', 'delayed', 'prioritized', 'waiting-children'] as const;
 
+/** Returns the members of a sorted set with their scores, from the answer of Redis. */
+export function scored(answer: unknown): [member: string, score: number][] {
+  const values = answer as string[];
+  return values.flatMap((value, n) => (n % 2 === 0 ? [[value, Number(values[n + 1])]] : []));
+}
+
 /** Finds the states of jobs in BullMQ's sets. A job that no longer exists has none. */
 export async function findStates(
   { source, keys }: { source: JobSource; keys: KeyNames },

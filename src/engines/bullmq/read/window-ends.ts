@@ -1,8 +1,8 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database } from '../../embedded/database.js';
-import { idBytes, idOf, stateCode } from '../../embedded/rows.js';
+import { idOf, stateCode } from '../../embedded/rows.js';
 import type { JobRef } from '../jobs/job-ids.js';
-import { codes } from './groups.js';
+import { codes, type EndedGroup } from './groups.js';
 
 /** An ended task: when it ended, its job and its row. */
 export interface EndedJob extends JobRef {
@@ -12,15 +12,10 @@ export interface EndedJob extends JobRef {
   id: string;
 }
 
-/**
- * A query for ended tasks of a queue: those that ended after `from`, in one order, beginning at
- * `start`.
- */
+/** A query for ended tasks of a queue, in one order, beginning at `start`. */
 interface EndedQuery {
   queue: string;
   status: TaskStatus;
-  /** Unix milliseconds. */
-  from: number;
   isDescending: boolean;
   start: { score: number; jobId: string } | undefined;
   limit: number;
@@ -35,7 +30,7 @@ export class WindowEnds {
   }
 
   /** Returns when the oldest ended task of a group ended, in Unix milliseconds. */
-  oldest(group: 'completed' | 'failed'): number | undefined {
+  oldest(group: EndedGroup): number | undefined {
     const ends = codes[group].flatMap((code) => {
       const end = this.#database.get(
         'SELECT min(ended_at) AS at FROM task INDEXED BY task_ended WHERE status = ? AND status > 1',
@@ -46,43 +41,22 @@ export class WindowEnds {
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
-  /**
-   * Returns the row ids of some ended tasks of a queue and group, in the order of ids, after
-   * `after`.
-   */
-  idsAfter(queue: string, group: 'completed' | 'failed', after: string | undefined, limit: number): string[] {
-    const start = after === undefined ? new Uint8Array() : idBytes(after);
-    return codes[group]
-      .flatMap((code) =>
-        this.#database.all(
-          'SELECT id FROM task INDEXED BY task_status WHERE status = ? AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?',
-          code,
-          queue,
-          start,
-          limit,
-        ),
-      )
-      .map(({ id }) => idOf(id))
-      .sort()
-      .slice(0, limit);
-  }
-
   /** Returns some ended tasks of a queue and state, sorted by end time, then by job id. */
-  page({ queue, status, from, isDescending, start, limit }: EndedQuery): EndedJob[] {
+  page({ queue, status, isDescending, start, limit }: EndedQuery): EndedJob[] {
     const [sign, order] = isDescending ? ['<=', 'DESC'] : ['>=', 'ASC'];
     const place = start ? [start.score, `${queue}:${start.jobId}`] : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
     return this.#database
       .all(
         `SELECT task.id, key, ended_at FROM task INDEXED BY window_ended JOIN job ON job.id = task.id
-        WHERE owner = ? AND status = ? AND status > 1 AND ended_at > ? AND (ended_at, key) ${sign} (?, ?)
+        WHERE owner = ? AND status = ? AND status > 1 AND (ended_at, key) ${sign} (?, ?)
         ORDER BY ended_at ${order}, key ${order} LIMIT ?`,
-        ...[queue, stateCode[status], from, ...place, limit],
+        ...[queue, stateCode[status], ...place, limit],
       )
       .map((row) => ({ queue, id: idOf(row.id), jobId: String(row.key).slice(queue.length + 1), endedAt: Number(row.ended_at) }));
   }
 
   /** Counts the tasks of a queue and group that ended until a time, in Unix milliseconds. */
-  countUntil(queue: string, group: 'completed' | 'failed', end: number): number {
+  countUntil(queue: string, group: EndedGroup, end: number): number {
     const counts = codes[group].map(
       (code) =>
         this.#database.get(

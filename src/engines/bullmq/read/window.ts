@@ -16,7 +16,7 @@ import { dropPartitions, dropStatistics } from '../../embedded/statistics.js';
 import { statusOf, type Transaction } from '../../embedded/transaction.js';
 import { dropExpired, makeSearchable } from '../../embedded/upkeep-writes.js';
 import type { Live } from '../../figures.js';
-import { codes, type Group, groupOf } from './groups.js';
+import { codes, type EndedGroup, type Group, groupOf, isEndedGroup } from './groups.js';
 import { RowIds } from './row-ids.js';
 import { WindowEnds } from './window-ends.js';
 import { known, WindowRows, type WindowTask } from './window-rows.js';
@@ -169,7 +169,7 @@ export class Window {
   }
 
   /** Drops some of the tasks of a queue and group that ended between two times. Returns how many. */
-  dropEnded(queue: string, group: 'completed' | 'failed', { after = -1, before = Number.MAX_SAFE_INTEGER }: EndRange): number {
+  dropEnded(queue: string, group: EndedGroup, { after = -1, before = Number.MAX_SAFE_INTEGER }: EndRange): number {
     const rows = codes[group].flatMap((code) =>
       this.#database.all(
         `${known} INDEXED BY window_ended
@@ -190,7 +190,7 @@ export class Window {
    * task ended.
    */
   leaveOut(group: Group, n: number): Map<string, number> {
-    const order = group === 'completed' || group === 'failed' ? 'ended_at, id' : 'id';
+    const order = isEndedGroup(group) ? 'ended_at, id' : 'id';
     const rows = codes[group]
       .flatMap((code) => this.#database.all(`${known} WHERE status = ? AND ${indexed(group)} ORDER BY ${order} LIMIT ?`, code, n))
       .sort((a, b) => Number(a.ended_at) - Number(b.ended_at) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array))
@@ -229,14 +229,19 @@ export class Window {
       .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
   }
 
-  /** Returns the row ids of some waiting tasks of a queue, in the order of ids, after `after`. */
-  pendingAfter(queue: string, after: string | undefined, limit: number): string[] {
-    return this.#database
-      .all(
-        'SELECT id FROM task INDEXED BY task_status WHERE status = 0 AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?',
-        ...[queue, after === undefined ? new Uint8Array() : idBytes(after), limit],
-      )
-      .map(({ id }) => idOf(id));
+  /**
+   * Returns the row ids of some waiting or ended tasks of a queue and group, in the order of ids,
+   * after `after`.
+   */
+  idsAfter(queue: string, group: 'pending' | EndedGroup, after: string | undefined, limit: number): string[] {
+    const start = after === undefined ? new Uint8Array() : idBytes(after);
+    const query =
+      'SELECT id FROM task INDEXED BY task_status WHERE status = ? AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?';
+    const rows = codes[group].flatMap((code) => this.#database.all(query, code, queue, start, limit));
+    return rows
+      .map(({ id }) => idOf(id))
+      .sort()
+      .slice(0, limit);
   }
 
   find(query: TaskQuery): TaskPage {
@@ -318,5 +323,5 @@ function sizeKey(queue: string, group: Group): string {
  * first.
  */
 function indexed(group: Group): string {
-  return group === 'completed' || group === 'failed' ? 'status > 1' : group === 'pending' ? 'status <> 1' : 'TRUE';
+  return isEndedGroup(group) ? 'status > 1' : group === 'pending' ? 'status <> 1' : 'TRUE';
 }
