@@ -1,11 +1,10 @@
 import type { Background } from '../../../background.js';
-import { type Counts, taskStatuses } from '../../../tasks/types.js';
+import type { Counts } from '../../../tasks/types.js';
+import { noCounts } from '../../figures.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';
-import { type JobSource, type KeyNames, type QueueCommand, waitingSets } from '../read/source.js';
-import type { Window } from '../read/window.js';
-import type { WindowFeed } from '../read/window-feed.js';
+import { type ModelParts, type QueueCommand, waitingSets } from '../read/source.js';
 import { WindowModel } from '../read/window-model.js';
 import { AttachedJobs } from './jobs.js';
 import { AttachedSource, attachedKeys, attachedQueues } from './source.js';
@@ -34,29 +33,22 @@ interface AttachedWindowParts {
 
 /** Opens the window of a process that shows attached queues. */
 export function openAttachedWindow({ queues, history, keep, resumed, work }: AttachedWindowParts): Promise<WindowModel> {
-  const [source, keys] = [new AttachedSource(queues, resumed), attachedKeys(queues)];
   return WindowModel.open({
-    ...{ source, keys, work, fillTimes, rules: new AttachedJobs(), catalog: attachedQueues(queues) },
+    ...{ source: new AttachedSource(queues, resumed), keys: attachedKeys(queues), catalog: attachedQueues(queues) },
+    ...{ work, fillTimes, rules: new AttachedJobs() },
     limits: { ended: keep, pending: Math.max(keep, leastPending), history },
-    countTasks: (entries, parts) => countTasks({ source, keys, ...parts }, entries),
+    countTasks,
     // No listener is needed: the ids of the last events that were read show whether Redis was
     // replaced or has lost its data.
     onReconnect: () => () => undefined,
   });
 }
 
-interface CountParts {
-  source: JobSource;
-  keys: KeyNames;
-  window: Window;
-  feed: WindowFeed;
-}
-
 /**
  * Counts the tasks by state: the jobs that BullMQ has, and ended tasks that only the window still
  * has.
  */
-async function countTasks(parts: CountParts, entries: readonly CatalogEntry[]): Promise<Counts> {
+async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): Promise<Counts> {
   const { source, keys, window, feed } = parts;
   const sets = entries.map(({ queue }): QueueCommand[] => [
     ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', keys.ofQueue(queue, type)]),
@@ -67,7 +59,7 @@ async function countTasks(parts: CountParts, entries: readonly CatalogEntry[]): 
     }),
   ]);
   const answers = (await source.send(sets.flat())).map(Number);
-  const counts = Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
+  const counts = noCounts();
   const width = sets[0]?.length ?? 0;
   for (const [n, { queue }] of entries.entries()) {
     const of = answers.slice(n * width, (n + 1) * width);
@@ -90,7 +82,7 @@ async function countTasks(parts: CountParts, entries: readonly CatalogEntry[]): 
  * have all tasks. Most of them ended in the same millisecond as the last task that was left out.
  */
 async function countRemoved(
-  { source, keys, window, feed }: CountParts,
+  { source, keys, window, feed }: ModelParts,
   entries: readonly CatalogEntry[],
 ): Promise<Record<EndedGroup, number>> {
   const found = entries.flatMap(({ queue }) =>

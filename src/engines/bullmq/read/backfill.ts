@@ -1,9 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
-import { type JobSource, type KeyNames, type QueueCommand, scored, waitingSets } from './source.js';
-import type { Window } from './window.js';
-import type { WindowFeed, WindowLimits } from './window-feed.js';
+import { type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
 
 /**
  * Jobs per set in the first read: `first` divided by the number of queues, but at least `least` and
@@ -38,25 +36,17 @@ const lists: readonly Pick<Cursor, 'type' | 'state' | 'group' | 'isList'>[] = [
   ...endedGroups.map((group) => ({ type: group, state: group, group, isList: false })),
 ];
 
-interface BackfillParts {
-  source: JobSource;
-  feed: WindowFeed;
-  window: Window;
-  keys: KeyNames;
-  limits: WindowLimits;
-}
-
 /**
  * Fills a new window from Redis. It first reads some jobs of each set, so that the first page can
  * be shown, then the rest in steps with pauses between them. Ended jobs are read newest first.
  */
 export class Backfill {
-  readonly #parts: BackfillParts;
+  readonly #parts: ModelParts;
   readonly #cursors: Cursor[] = [];
   readonly #queues = new Set<string>();
   #closed = false;
 
-  constructor(parts: BackfillParts) {
+  constructor(parts: ModelParts) {
     this.#parts = parts;
   }
 

@@ -8,17 +8,8 @@ import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets } from './counts.js';
 import { groupOf, isEndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
-import { type JobSource, type KeyNames, type QueueCommand, scored } from './source.js';
-import type { Window } from './window.js';
-import type { WindowFeed } from './window-feed.js';
-import { type Naming, shownJob } from './window-task.js';
-
-interface EndedParts extends Naming {
-  source: JobSource;
-  keys: KeyNames;
-  window: Window;
-  feed: WindowFeed;
-}
+import { type ModelParts, type QueueCommand, scored } from './source.js';
+import { shownJob } from './window-task.js';
 
 /**
  * A position in the sets: the end time of a job, and the job. Redis sorts jobs with the same time
@@ -59,7 +50,7 @@ export function isEndedList(query: TaskQuery): boolean {
  * together.
  */
 export async function endedPage(
-  parts: EndedParts,
+  parts: ModelParts,
   entries: readonly CatalogEntry[],
   query: TaskQuery,
 ): Promise<Pick<TaskPage, 'items' | 'next'>> {
@@ -112,7 +103,7 @@ export function windowPosition(after: string, ids: RowIds): string {
   return writePosition('endedAt', position);
 }
 
-async function show(parts: EndedParts, candidates: readonly Candidate[], status: TaskStatus): Promise<(TaskSummary | undefined)[]> {
+async function show(parts: ModelParts, candidates: readonly Candidate[], status: TaskStatus): Promise<(TaskSummary | undefined)[]> {
   const { source, window, ids } = parts;
   const state = status === 'success' ? 'completed' : 'failed';
   const beyond = candidates.filter(({ row }) => row === undefined);
@@ -124,12 +115,12 @@ async function show(parts: EndedParts, candidates: readonly Candidate[], status:
 
 /** Reads the sets of several queues as one sorted list. */
 class SetReader {
-  readonly #parts: EndedParts;
+  readonly #parts: ModelParts;
   readonly #status: TaskStatus;
   readonly #isDescending: boolean;
   readonly #size: number;
 
-  constructor(parts: EndedParts, { status, isDescending, size }: { status: TaskStatus; isDescending: boolean; size: number }) {
+  constructor(parts: ModelParts, { status, isDescending, size }: { status: TaskStatus; isDescending: boolean; size: number }) {
     this.#parts = parts;
     this.#status = status;
     this.#isDescending = isDescending;

@@ -1,23 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
+import type { Backfill } from './backfill.js';
 import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
-import type { RowIds } from './row-ids.js';
-import { type Answer, type JobSource, type KeyNames, type KnownQueues, type QueueCommand, scored, waitingSets } from './source.js';
-import type { Window } from './window.js';
-import type { NotedChange, WindowFeed, WindowLimits } from './window-feed.js';
-import type { JobRules } from './window-task.js';
+import { type Answer, type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
+import type { NotedChange } from './window-feed.js';
 
-interface ReconcilerParts {
-  source: JobSource;
-  feed: WindowFeed;
-  window: Window;
-  catalog: KnownQueues;
-  ids: RowIds;
-  keys: KeyNames;
-  rules: JobRules;
-  limits: WindowLimits;
-  /** Reads the ended jobs of a queue again. */
-  again(queue: string, group: EndedGroup): void;
+interface ReconcilerParts extends ModelParts {
+  backfill: Backfill;
 }
 
 /**
@@ -78,7 +67,7 @@ export class Reconciler {
       const isApart = isQuiet ? this.#isApart(each) : await this.#isApartBySample(each);
       if (isStale) {
         if (!rules.keepsEnded) await this.#dropLost(each);
-        for (const group of endedGroups) this.#parts.again(each.queue, group);
+        for (const group of endedGroups) this.#parts.backfill.again(each.queue, group);
       }
       if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue))) await this.#compareAll(each, isQuiet);
       if (rules.keepsEnded) continue;
@@ -240,7 +229,7 @@ export class Reconciler {
   async #compareAll(facts: QueueFacts, isQuiet: boolean): Promise<void> {
     const { queue, waiting } = facts;
     // More jobs may be missing than the newest ones, which are compared below.
-    for (const group of endedGroups) if (isQuiet && this.#lacks(facts, group)) this.#parts.again(queue, group);
+    for (const group of endedGroups) if (isQuiet && this.#lacks(facts, group)) this.#parts.backfill.again(queue, group);
     const hasFound = [await this.#compareEnded(queue), waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue))];
     const last = this.#pauses.get(queue);
     const next = hasFound.includes(true) ? pause.first : Math.min(pause.longest, 2 * (last?.next ?? pause.first / 2));

@@ -1,7 +1,7 @@
 import type { JobRef } from '../jobs/job-ids.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
-import type { JobSource, KeyNames, KnownQueues, QueueCommand } from './source.js';
+import type { ModelParts, QueueCommand } from './source.js';
 
 /** Maximum number of priorities that are read per queue. */
 const mostPriorities = 10;
@@ -10,12 +10,6 @@ const mostPriorities = 10;
  * 32 bits.
  */
 const priorityUnit = 2 ** 32;
-
-interface WaitParts {
-  source: JobSource;
-  keys: KeyNames;
-  catalog: KnownQueues;
-}
 
 /** The next job to run in a queue, or in a queue and priority. */
 interface First extends JobRef {
@@ -26,7 +20,11 @@ interface First extends JobRef {
  * Returns since when the first task that could run now has been waiting, for each queue that has
  * such a task. Only the first job of each queue and priority is read.
  */
-export async function readWaits({ source, keys, catalog }: WaitParts): Promise<{ queue: string; since: string }[]> {
+export async function readWaits({
+  source,
+  keys,
+  catalog,
+}: Pick<ModelParts, 'source' | 'keys' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
   await catalog.refresh();
   const entries = catalog.all();
   const heads = await source.send(entries.map(({ queue }): QueueCommand => [queue, 'lindex', keys.ofQueue(queue, 'wait'), -1]));

@@ -2,21 +2,9 @@ import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import { type Group, groupOf } from './groups.js';
 import { addHint, hintSince, type JobHint } from './job-hint.js';
-import { findStates, type JobSource, type KeyNames, type ReadJob, type SaidState } from './source.js';
-import type { Window } from './window.js';
+import { findStates, type ModelParts, type ReadJob, type SaidState } from './source.js';
 import type { WindowTask } from './window-rows.js';
-import { type Naming, taskOf } from './window-task.js';
-
-/** The limits of a window: how many ended tasks in total, and how many waiting tasks. */
-export interface WindowLimits {
-  ended: number;
-  pending: number;
-  /**
-   * How many of the newest ended tasks of each queue and group are read when the window is opened.
-   * Default: as many as the window holds.
-   */
-  history?: number;
-}
+import { taskOf } from './window-task.js';
 
 /** A change of a job. */
 export interface NotedChange extends JobRef {
@@ -29,13 +17,6 @@ export interface NotedChange extends JobRef {
 interface Noted extends NotedChange {
   /** The number of notes since the last read. */
   changes: number;
-}
-
-interface FeedParts extends Naming {
-  source: JobSource;
-  keys: KeyNames;
-  window: Window;
-  limits: WindowLimits;
 }
 
 /** Maximum number of jobs that are read per step. */
@@ -52,7 +33,7 @@ const most = { reads: 40, passes: 3 };
  * is read again.
  */
 export class WindowFeed {
-  readonly #parts: FeedParts;
+  readonly #parts: Omit<ModelParts, 'feed'>;
   readonly #noted = new Map<string, Noted>();
   /**
    * The groups of queues that may be incomplete in the window, and the end time after which they
@@ -69,7 +50,7 @@ export class WindowFeed {
   /** Whether notes were lost, or may have been lost. */
   isStale = false;
 
-  constructor(parts: FeedParts) {
+  constructor(parts: Omit<ModelParts, 'feed'>) {
     this.#parts = parts;
   }
 

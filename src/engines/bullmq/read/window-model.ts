@@ -13,11 +13,11 @@ import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
 import type { RowIds } from './row-ids.js';
-import { findStates, type JobSource, type KeyNames, type KnownQueues } from './source.js';
+import { findStates, type ModelParts } from './source.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
-import { WindowFeed, type WindowLimits } from './window-feed.js';
-import { type JobRules, shownJob } from './window-task.js';
+import { WindowFeed } from './window-feed.js';
+import { shownJob } from './window-task.js';
 
 /** Milliseconds between two reads of the notes, with and without watchers. */
 const lookInterval = { watched: 200, unwatched: 1000 };
@@ -34,12 +34,7 @@ const expireInterval = 60_000;
 const search = { steps: 20, pause: 5 };
 
 /** What a window model needs. */
-export interface WindowModelParts {
-  source: JobSource;
-  keys: KeyNames;
-  catalog: KnownQueues;
-  rules: JobRules;
-  limits: WindowLimits;
+export interface WindowModelParts extends Omit<ModelParts, 'window' | 'ids' | 'feed'> {
   /**
    * Milliseconds to wait for the window to be filled: before the first answer, and before a list
    * that is not sorted newest first. A long history is filled later.
@@ -48,7 +43,7 @@ export interface WindowModelParts {
   /** The background work: reading changes, and filling the window. */
   work: { looking: Background; filling: Background };
   /** Counts the tasks of some queues by state. */
-  countTasks(entries: readonly CatalogEntry[], windowParts: { window: Window; feed: WindowFeed }): Promise<Counts>;
+  countTasks(entries: readonly CatalogEntry[], parts: ModelParts): Promise<Counts>;
   /**
    * Calls `listener` after each reconnect, because it may be a different Redis by now. Returns a
    * function that removes the listener.
@@ -65,7 +60,7 @@ export interface WindowModelParts {
  * becomes a task (`JobRules`), and how tasks are counted.
  */
 export class WindowModel {
-  readonly #parts: WindowModelParts & { window: Window; ids: RowIds; feed: WindowFeed };
+  readonly #parts: WindowModelParts & ModelParts;
   readonly #window: Window;
   readonly #ids: RowIds;
   readonly #feed: WindowFeed;
@@ -86,10 +81,7 @@ export class WindowModel {
     this.#feed = new WindowFeed({ ...parts, window, ids: window.ids });
     this.#parts = { ...parts, window, ids: window.ids, feed: this.#feed };
     this.#backfill = new Backfill(this.#parts);
-    this.#reconciler = new Reconciler({
-      ...this.#parts,
-      again: (queue, group) => this.#backfill.again(queue, group),
-    });
+    this.#reconciler = new Reconciler({ ...this.#parts, backfill: this.#backfill });
     // After a reconnect, the window is compared with BullMQ, because it may be a different Redis by
     // now.
     this.#endReconnect = parts.onReconnect(() => {

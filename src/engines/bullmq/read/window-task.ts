@@ -2,16 +2,11 @@ import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { factsOf, isoTime, type JobState, progressOf, statusOf } from '../jobs/job-view.js';
 import { notesOfJob, type TaskJob, taskPriority } from '../jobs/task-job.js';
-import type { RowIds } from './row-ids.js';
-import { entryOf, type JobNote, type KnownQueues, type ReadJob } from './source.js';
+import { entryOf, type JobNote, type ModelParts, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
 
 /** What is needed to show a job as a task. */
-export interface Naming {
-  catalog: KnownQueues;
-  ids: RowIds;
-  rules: JobRules;
-}
+export type Naming = Pick<ModelParts, 'catalog' | 'ids' | 'rules'>;
 
 /** A job that was read and exists, in one of BullMQ's states. */
 export interface PresentJob extends ReadJob {
