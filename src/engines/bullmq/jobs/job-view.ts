@@ -1,5 +1,6 @@
 import type { NewTask } from '../../../tasks/engine.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { taskIdOf } from './job-ids.js';
 import { attemptsOf, count, errorNoteOf, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority, toJob } from './task-job.js';
 
@@ -18,12 +19,14 @@ export function statusOf(job: TaskJob, state: JobState): TaskStatus {
  * Reads the progress of a job. This package stores a percentage, with a text if there is one. Other
  * programs may store anything.
  */
-export function progressOf(progress: unknown): Pick<TaskSummary, 'progress' | 'progressText'> {
+function progressOf(progress: unknown): Pick<ShownJob, 'progress' | 'progressText'> {
   const { percent, text } =
     typeof progress === 'object' && progress !== null ? (progress as { percent?: unknown; text?: unknown }) : { percent: progress };
-  // BullMQ sets the progress of a new job to 0.
-  const value = typeof percent === 'number' && percent > 0 ? Math.min(1, percent / 100) : null;
-  return { progress: value, ...(typeof text === 'string' && { progressText: text.slice(0, 256) }) };
+  return {
+    // BullMQ sets the progress of a new job to 0.
+    progress: typeof percent === 'number' && percent > 0 ? Math.min(1, percent / 100) : null,
+    progressText: typeof text === 'string' ? text.slice(0, 256) : null,
+  };
 }
 
 /** Returns the last error of a job, or null if a task in this state is shown without an error. */
@@ -50,7 +53,7 @@ export interface JobFacts {
  * Reads the attempts of a job. `dueAt`: when its delay ends according to BullMQ's delayed set, in
  * Unix milliseconds.
  */
-export function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
+function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
   const { json, fields } = job;
   const ended = attemptsOf(job);
   const isRunning = status === 'running';
@@ -89,34 +92,60 @@ export function attemptLimit(attempts: unknown): number {
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
 }
 
-/** A BullMQ queue, and the label under which users know it. */
-export interface LabelledQueue {
-  readonly queue: string;
+/** What lists show of a job, besides its id and the time of its creation. */
+export interface ShownJob {
+  readonly name: string;
+  /** The label of its queue, as users know it. */
   readonly label: string;
+  readonly status: TaskStatus;
+  /** BullMQ's name of its state, if that is shown. */
+  readonly engineState?: string;
+  readonly priority: number;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly schedule: string | null;
+  readonly facts: JobFacts;
+  readonly progress: number | null;
+  readonly progressText: string | null;
 }
 
 /**
- * Returns a job as lists show it. `dueAt`: when its delay ends according to BullMQ's delayed set,
+ * Reads what lists show of a job. `dueAt`: when its delay ends according to BullMQ's delayed set,
  * in Unix milliseconds.
  */
-export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status: TaskStatus, dueAt?: number): TaskSummary {
+export function shownJobOf(job: TaskJob, label: string, status: TaskStatus, dueAt?: number): ShownJob {
   const { json } = job;
-  const { tags = {}, schedule } = notesOfJob(job);
-  const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = factsOf(job, status, dueAt);
+  const { tags = {}, schedule = null } = notesOfJob(job);
+  const facts = factsOf(job, status, dueAt);
+  const { name, progress } = json;
+  return { name, label, status, priority: taskPriority(json.priority), tags, schedule, facts, ...progressOf(progress) };
+}
+
+/** Returns a job as lists show it. `createdAt`: Unix milliseconds. */
+export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskSummary {
+  const { name, label, status, priority, tags, schedule, facts, progress, progressText, engineState } = shown;
+  const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = facts;
+  const state = engineState ?? (isCancelling ? 'cancelling' : undefined);
   return {
-    ...{ id: taskIdOf(queue, json.id), name: json.name, status, queue: label, priority: taskPriority(json.priority), tags },
-    ...(isCancelling && { engineState: 'cancelling' }),
-    source: schedule === undefined ? 'manual' : 'scheduled',
-    createdAt: isoTime(json.timestamp),
+    ...{ id, name, status, queue: label, priority, tags, attempt, maxAttempts, progress },
+    ...(state !== undefined && { engineState: state }),
+    source: schedule === null ? 'manual' : 'scheduled',
+    createdAt: isoTime(createdAt),
     runAt: isoTime(runAt),
     startedAt: startedAt === null ? null : isoTime(startedAt),
     endedAt: endedAt === null ? null : isoTime(endedAt),
     duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
-    ...{ attempt, maxAttempts },
-    ...progressOf(json.progress),
+    ...(progressText !== null && { progressText }),
     error: error && { name: error.name, message: error.message },
     fingerprint: error?.fingerprint || null,
   };
+}
+
+/** A BullMQ queue, and the label under which users know it. */
+type LabelledQueue = Pick<CatalogEntry, 'queue' | 'label'>;
+
+/** Returns a job as lists show it. `dueAt`: see {@link shownJobOf}. */
+export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status: TaskStatus, dueAt?: number): TaskSummary {
+  return toSummary(shownJobOf(job, label, status, dueAt), taskIdOf(queue, job.json.id), job.json.timestamp);
 }
 
 /**

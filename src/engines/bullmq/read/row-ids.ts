@@ -1,7 +1,8 @@
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../../embedded/database.js';
 import { idBytes, idOf } from '../../embedded/rows.js';
-import { idOfJob, isOwnId, type JobRef, keyOf } from '../jobs/job-ids.js';
+import { idOfJob, isOwnId, keyOf } from '../jobs/job-ids.js';
+import type { WindowTask } from './window-rows.js';
 
 /**
  * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id
@@ -18,13 +19,6 @@ CREATE TRIGGER job_forgotten AFTER DELETE ON tombstone BEGIN
   DELETE FROM job WHERE id = OLD.id AND gone = OLD.rev;
 END;
 `;
-
-/** A job of a window. */
-interface NamedJob extends JobRef {
-  id: string;
-  /** BullMQ's name of its state, if that is shown. */
-  engineState?: string | undefined;
-}
 
 /**
  * Maps the row ids of a window to public ids. A job that `bullmqEngine` added has a UUIDv7, which
@@ -57,7 +51,7 @@ export class RowIds {
   }
 
   /** Stores the public id of a row that is new in the window. */
-  add({ id, queue, jobId, engineState }: NamedJob): void {
+  add({ id, queue, jobId, engineState }: WindowTask): void {
     if (this.#isOwn(jobId)) return;
     this.#arePlain = false;
     this.#database.run(
@@ -69,7 +63,7 @@ export class RowIds {
   }
 
   /** Stores BullMQ's name of a job's state, if that is shown. */
-  setState({ id, engineState }: NamedJob): void {
+  setState({ id, engineState }: WindowTask): void {
     if (engineState !== undefined) this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
   }
 

@@ -6,28 +6,16 @@ import { deleteTask } from '../../embedded/commands.js';
 import type { Row } from '../../embedded/database.js';
 import { idBytes, stateCode } from '../../embedded/rows.js';
 import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
-import type { JobFacts } from '../jobs/job-view.js';
+import type { JobRef } from '../jobs/job-ids.js';
+import type { ShownJob } from '../jobs/job-view.js';
 import type { RowIds } from './row-ids.js';
 
 /** A job as a row of the window. */
-export interface WindowTask {
+export interface WindowTask extends ShownJob, JobRef {
+  /** The row id. */
   readonly id: string;
-  readonly name: string;
-  /** The label of the queue, as users know it, and BullMQ's name of the queue. */
-  readonly label: string;
-  readonly queue: string;
-  readonly jobId: string;
-  readonly status: TaskStatus;
-  /** BullMQ's name of its state, if that is shown. */
-  readonly engineState?: string;
-  readonly priority: number;
-  readonly tags: Readonly<Record<string, string>>;
-  readonly schedule: string | null;
-  readonly facts: JobFacts;
   /** The stack of its error, if it is kept. */
   readonly stack?: string | null;
-  readonly progress: number | null;
-  readonly progressText: string | null;
 }
 
 /** A task that entered (`by` is 1) or left (`by` is -1) a state. */

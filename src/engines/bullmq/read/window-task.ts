@@ -1,7 +1,7 @@
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskSummary } from '../../../tasks/types.js';
-import { factsOf, isoTime, type JobState, progressOf, statusOf } from '../jobs/job-view.js';
-import { notesOfJob, type TaskJob, taskPriority } from '../jobs/task-job.js';
+import { type JobState, shownJobOf, statusOf, toSummary } from '../jobs/job-view.js';
+import type { TaskJob } from '../jobs/task-job.js';
 import { entryOf, type JobNote, type ModelParts, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
 
@@ -37,17 +37,10 @@ export const engineJobs: JobRules = {
   hasOwnIds: true,
   keepsEnded: false,
   taskOf({ queue, jobId, job, state, dueAt }, { catalog, ids }) {
-    const { json } = job;
-    const { tags = {}, schedule = null } = notesOfJob(job);
-    const status = statusOf(job, state);
-    const { progress, progressText = null } = progressOf(json.progress);
+    const { label } = entryOf(catalog, queue);
     return {
-      id: ids.make(queue, jobId, json.timestamp),
-      name: json.name,
-      label: entryOf(catalog, queue).label,
-      priority: taskPriority(json.priority),
-      facts: factsOf(job, status, dueAt),
-      ...{ queue, jobId, status, tags, schedule, progress, progressText },
+      ...{ id: ids.make(queue, jobId, job.json.timestamp), queue, jobId },
+      ...shownJobOf(job, label, statusOf(job, state), dueAt),
     };
   },
 };
@@ -64,24 +57,5 @@ function isPresent(read: ReadJob): read is PresentJob {
 /** Converts a job to a task as lists show it. Returns undefined if the job no longer exists. */
 export function shownJob(read: ReadJob, naming: Naming): TaskSummary | undefined {
   const task = taskOf(read, naming);
-  return task && summaryOf(task, naming.ids.nameOf(task.queue, task.jobId));
-}
-
-function summaryOf(task: WindowTask, id: string): TaskSummary {
-  const { name, label, status, priority, tags, schedule, facts, progress, progressText, engineState } = task;
-  const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = facts;
-  const state = engineState ?? (isCancelling ? 'cancelling' : undefined);
-  return {
-    ...{ id, name, status, queue: label, priority, tags, attempt, maxAttempts, progress },
-    ...(state !== undefined && { engineState: state }),
-    source: schedule === null ? 'manual' : 'scheduled',
-    createdAt: isoTime(timeOfTaskId(task.id)),
-    runAt: isoTime(runAt),
-    startedAt: startedAt === null ? null : isoTime(startedAt),
-    endedAt: endedAt === null ? null : isoTime(endedAt),
-    duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
-    ...(progressText !== null && { progressText }),
-    error: error && { name: error.name, message: error.message },
-    fingerprint: error?.fingerprint || null,
-  };
+  return task && toSummary(task, naming.ids.nameOf(task.queue, task.jobId), timeOfTaskId(task.id));
 }
