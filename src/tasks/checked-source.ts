@@ -49,8 +49,8 @@ async function aggregated(engine: EngineReader, kind: keyof Aggregates, asked: u
   if (kind === 'metrics') return engine.aggregate(kind, await readRangeQuery(asked, now));
   if (kind === 'failures') {
     const { query, cursors } = await readFailureQuery(asked, now);
-    const { items, next } = await engine.aggregate(kind, query);
-    return { items, nextCursor: cursors.write(next) };
+    const { next, ...page } = await engine.aggregate(kind, query);
+    return { ...page, nextCursor: cursors.write(next) };
   }
   if (kind === 'histograms') return engine.aggregate(kind, boundsArgument(asked));
   if (asked !== undefined) throw wrongType(`query of '${kind}'`, asked, 'left out');

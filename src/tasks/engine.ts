@@ -1,7 +1,19 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { SharedStore } from '../store/shared-store.js';
 import type { EnginePromises } from './promises.js';
-import type { FailureKind, LogLevel, LogLine, Metrics, Pulse, TaskDetail, TaskError, TaskStatus, TaskSummary, Worker } from './types.js';
+import type {
+  Coverage,
+  FailureKind,
+  LogLevel,
+  LogLine,
+  Metrics,
+  Pulse,
+  TaskDetail,
+  TaskError,
+  TaskStatus,
+  TaskSummary,
+  Worker,
+} from './types.js';
 
 /** A task to be stored, complete: whoever enqueues made its id. */
 export interface NewTask {
@@ -269,7 +281,7 @@ export interface FailureQuery {
 }
 
 /** One page of the kinds of failure. */
-export interface FailurePage {
+export interface FailurePage extends Coverage {
   items: readonly FailureKind[];
   next: string | null;
 }

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Action, Changes, CommandBy, Definitions, Aggregates as EngineAggregates, EngineDescription, Outcome } from './engine.js';
 import type * as Queries from './queries.js';
-import type { FailureKind, LogLine, TaskDetail, TaskSummary } from './types.js';
+import type { Coverage, FailureKind, LogLine, TaskDetail, TaskSummary } from './types.js';
 
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
@@ -88,7 +88,7 @@ export interface TaskList {
 }
 
 /** One page of failure groups. */
-export interface FailureList {
+export interface FailureList extends Coverage {
   readonly items: readonly FailureKind[];
   readonly nextCursor: string | null;
 }

@@ -159,8 +159,17 @@ export interface Figures {
   durations: Durations;
 }
 
+/** Which tasks some figures include. */
+export interface Coverage {
+  /**
+   * ISO 8601. Present if the figures may lack tasks. They include every task that ended since this time, and of the tasks that
+   * ended before only those that the process has read.
+   */
+  completeSince?: string;
+}
+
 /** Figures of all tasks, of each function and queue, and over time. */
-export interface Metrics extends Figures {
+export interface Metrics extends Figures, Coverage {
   functions: readonly (Figures & { name: string })[];
   queues: readonly (Figures & { name: string })[];
   series: readonly { at: string; success: number; failed: number; p95: number | null }[];

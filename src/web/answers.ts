@@ -143,11 +143,13 @@ const durations = z.strictObject({
   p99: seconds,
 }) satisfies z.ZodType<Durations>;
 
+const coverage = { completeSince: time.exactOptional() };
 const figureFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
 const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<Figures & { name: string }>;
 
 export const metrics = z.strictObject({
   ...figureFields,
+  ...coverage,
   functions: z.array(named),
   queues: z.array(named),
   series: z.array(z.strictObject({ at: time, success: count, failed: count, p95: seconds })),
@@ -175,13 +177,17 @@ const functionSettings = z.strictObject({
 /** `settings` is null for a function that this process has no definition of. */
 export const functionList = z.strictObject({
   items: z.array(z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...figureFields })),
+  ...coverage,
 });
 
 const pause = z.strictObject({ by: z.string(), at: time, reason: z.string().nullable() }) satisfies z.ZodType<Pause>;
 const queue = z.strictObject({ name: z.string(), paused: z.boolean(), pause: pause.nullable() }) satisfies z.ZodType<QueueState>;
 
 /** `oldestReadyAt`: since when its first task that could run now has been waiting; null when none is. */
-export const queueList = z.strictObject({ items: z.array(queue.extend({ oldestReadyAt: time.nullable(), ...figureFields })) });
+export const queueList = z.strictObject({
+  items: z.array(queue.extend({ oldestReadyAt: time.nullable(), ...figureFields })),
+  ...coverage,
+});
 
 const scheduleFields = {
   name: z.string(),
@@ -229,7 +235,7 @@ const failureKind = z.strictObject({
   trend: z.array(count),
 }) satisfies z.ZodType<FailureKind>;
 
-export const failureList = z.strictObject({ items: z.array(failureKind), nextCursor: z.string().nullable() });
+export const failureList = z.strictObject({ items: z.array(failureKind), nextCursor: z.string().nullable(), ...coverage });
 
 /** What became of one thing done to many tasks: a reason for each one that was skipped. */
 export const bulkAnswer = z.strictObject({

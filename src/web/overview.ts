@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { ScheduleState } from '../tasks/engine.js';
 import type { RangeQuery, TaskSource } from '../tasks/source.js';
 import {
+  type Coverage,
   type Durations,
   type FailureKind,
   type Figures,
@@ -24,15 +25,16 @@ export async function listTasks(tasks: TaskSource, querystring: string): Promise
 
 /** The functions that are known, by their definitions here or their tasks, with their figures. */
 export async function listFunctions(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.functionList>> {
-  const { functions } = await tasks.aggregate('metrics', { ...range, series: false });
+  const metrics = await tasks.aggregate('metrics', { ...range, series: false });
   const settings = new Map((tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]));
-  const figures = byName(functions);
+  const figures = byName(metrics.functions);
   const names = [...new Set([...settings.keys(), ...figures.keys()])].sort();
   return {
     items: names.map((name) => {
       const { tags, ...own } = settings.get(name) ?? { tags: {} };
       return { name, settings: 'handled' in own ? { ...own, tags: { ...tags } } : null, ...figuresOf(figures, name) };
     }),
+    ...coverageOf(metrics),
   };
 }
 
@@ -51,19 +53,20 @@ export function totalsOf(workers: readonly Worker[]): WorkerTotals {
 
 /** The queues that are known, whether each is paused, with their figures. */
 export async function listQueues(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.queueList>> {
-  const [{ queues }, described, waits] = await Promise.all([
+  const [metrics, described, waits] = await Promise.all([
     tasks.aggregate('metrics', { ...range, series: false }),
     tasks.describe(),
     tasks.aggregate('waits'),
   ]);
   const oldest = new Map(waits.map(({ queue, since }) => [queue, since]));
-  const figures = byName(queues);
+  const figures = byName(metrics.queues);
   return {
     items: described.queues.map((queue) => ({
       ...queue,
       oldestReadyAt: oldest.get(queue.name) ?? null,
       ...figuresOf(figures, queue.name),
     })),
+    ...coverageOf(metrics),
   };
 }
 
@@ -102,6 +105,10 @@ export async function readOverview(tasks: TaskSource): Promise<Overview> {
     tasks.describe(),
   ]);
   return { hour, failures, queues, workers, schedules };
+}
+
+function coverageOf({ completeSince }: Coverage): Coverage {
+  return completeSince === undefined ? {} : { completeSince };
 }
 
 function byName(list: readonly (Figures & { name: string })[]): Map<string, Figures> {

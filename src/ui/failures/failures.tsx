@@ -1,3 +1,4 @@
+import { Coverage } from '../coverage.js';
 import { client, may } from '../facts.js';
 import { plural } from '../format.js';
 import { loaded } from '../live/loaded.js';
@@ -65,6 +66,7 @@ export function FailuresPage() {
           </button>
         )}
       </div>
+      <Coverage since={list.value.value?.completeSince} />
       <When source={list} what="The failures">
         {() => {
           const kinds = items.filter(({ failed }) => which === 'all' || failed > 0);

@@ -1,6 +1,7 @@
 import { useEffect } from 'preact/hooks';
 import type { FunctionList } from '../../client/client.js';
 import { Strip } from '../charts/strip.js';
+import { Coverage } from '../coverage.js';
 import { client, may } from '../facts.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
 import { duration, percent, whole } from '../format.js';
@@ -86,19 +87,22 @@ export function FunctionsPage() {
         <RangeChoice />
       </div>
       <When source={functions} what="The functions">
-        {({ items }) =>
+        {({ items, completeSince }) =>
           items.length === 0 ? (
             <p class="empty">No function is known yet.</p>
           ) : (
-            <table>
-              <caption>Functions, with the figures of the last {words}</caption>
-              <Heads names={['Function', 'Ended', 'Failed', 'Success', 'Waiting', 'Running', 'p50', 'p95', 'p99', 'Last runs', '']} />
-              <tbody>
-                {items.map((item) => (
-                  <FunctionRow key={item.name} item={item} />
-                ))}
-              </tbody>
-            </table>
+            <>
+              <Coverage since={completeSince} />
+              <table>
+                <caption>Functions, with the figures of the last {words}</caption>
+                <Heads names={['Function', 'Ended', 'Failed', 'Success', 'Waiting', 'Running', 'p50', 'p95', 'p99', 'Last runs', '']} />
+                <tbody>
+                  {items.map((item) => (
+                    <FunctionRow key={item.name} item={item} />
+                  ))}
+                </tbody>
+              </table>
+            </>
           )
         }
       </When>

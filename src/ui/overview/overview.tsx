@@ -5,6 +5,7 @@ import type { View } from '../address.js';
 import { type Bar, fill, OutcomeBars } from '../charts/bars.js';
 import { Sparkline } from '../charts/sparkline.js';
 import { now, serverNow } from '../clock.js';
+import { Coverage } from '../coverage.js';
 import { client, facts, may } from '../facts.js';
 import { KindTable } from '../failures/kinds.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
@@ -189,6 +190,7 @@ function Throughput() {
           <span class="key success">succeeded</span> <span class="key failed">failed</span>
         </span>
       </div>
+      <Coverage since={data?.completeSince} />
       {error !== undefined && <Failure error={error} what="The chart" again={() => void chart.load()} />}
       {data ? (
         <OutcomeBars

@@ -1,6 +1,7 @@
 import { useEffect } from 'preact/hooks';
 import type { QueueList, WorkerList } from '../../client/client.js';
 import { now } from '../clock.js';
+import { Coverage } from '../coverage.js';
 import { client } from '../facts.js';
 import { age, duration, percent, stuckText, whole } from '../format.js';
 import { Heads } from '../heads.js';
@@ -106,19 +107,22 @@ export function QueuesPage() {
   return (
     <>
       <When source={queues} what="The queues">
-        {({ items }) =>
+        {({ items, completeSince }) =>
           items.length === 0 ? (
             <p class="empty">There is no queue yet: the first task makes one.</p>
           ) : (
-            <table>
-              <caption>Queues, with the figures of the last hour</caption>
-              <Heads names={['Queue', 'Waiting', 'Oldest', 'Running', 'Ended a minute', 'Done in', 'Success, 1 h', 'p95', '']} />
-              <tbody>
-                {items.map((queue) => (
-                  <QueueRow key={queue.name} queue={queue} />
-                ))}
-              </tbody>
-            </table>
+            <>
+              <Coverage since={completeSince} />
+              <table>
+                <caption>Queues, with the figures of the last hour</caption>
+                <Heads names={['Queue', 'Waiting', 'Oldest', 'Running', 'Ended a minute', 'Done in', 'Success, 1 h', 'p95', '']} />
+                <tbody>
+                  {items.map((queue) => (
+                    <QueueRow key={queue.name} queue={queue} />
+                  ))}
+                </tbody>
+              </table>
+            </>
           )
         }
       </When>

@@ -36,6 +36,7 @@ import type { WindowModel } from '../read/window-model.js';
 import { openRedisStore, type RedisStore, storePrefixOption } from '../store/redis-store.js';
 import { readDetail, readLog } from './detail.js';
 import { attachedActions, JobControl } from './job-control.js';
+import { coverageOf, readMetrics } from './metrics.js';
 import { AttachedPauses } from './pauses.js';
 import { cannotUse, Reach, ReachingWork } from './reach.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
@@ -164,6 +165,8 @@ class Attached implements EngineReader, EngineControl {
   #settleFirstRead = (): void => {};
   #model: WindowModel | undefined;
   #closed = false;
+  /** Since when every event is read, in Unix milliseconds. */
+  #readSince = 0;
   /** The recurrence rules of the schedulers that the last `describe` found. */
   #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
   #store: SharedStore | undefined;
@@ -225,7 +228,12 @@ class Attached implements EngineReader, EngineControl {
           history,
           keep,
           work,
-          resumed: (queue) => this.#pauses.resumed(queue),
+          on: {
+            started: (at) => {
+              this.#readSince = at;
+            },
+            resumed: (queue) => this.#pauses.resumed(queue),
+          },
         });
         if (this.#closed) await model.close();
         else this.#model = model;
@@ -290,7 +298,10 @@ class Attached implements EngineReader, EngineControl {
       if (kind === 'workers') return (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer'];
       if (kind === 'waits') return (await model.waits()) as Aggregates[K]['answer'];
       if (kind === 'pulse') return (await this.#pulse(model)) as Aggregates[K]['answer'];
-      return model.aggregate(kind, query);
+      if (kind === 'histograms') return model.aggregate(kind, query);
+      const [range] = query as Aggregates['metrics' | 'failures']['query'];
+      const read = kind === 'metrics' ? readMetrics(model, [...this.#queues.keys()], range) : model.aggregate(kind, query);
+      return { ...(await read), ...coverageOf(range.from, this.#readSince) } as Aggregates[K]['answer'];
     });
   }
 

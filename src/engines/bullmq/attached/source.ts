@@ -29,6 +29,17 @@ const stateOfEvent: ReadonlyMap<string, SaidState> = new Map([
   ...(['added', 'progress'] as const).map((event) => [event, 'changed'] as const),
 ]);
 
+/** Is notified of what the events of attached queues say. */
+export interface SourceListeners {
+  /**
+   * Every event since `at`, in Unix milliseconds, is read. It is called again after events were
+   * lost.
+   */
+  started(at: number): void;
+  /** A queue is no longer paused. */
+  resumed(queue: string): void;
+}
+
 /**
  * Reads the jobs of attached queues, and BullMQ's events about them. Each queue may be on a
  * different Redis.
@@ -37,20 +48,21 @@ export class AttachedSource implements JobSource {
   readonly #queues: ReadonlyMap<string, QueueReads>;
   /** The id of the last event that was read, by queue. */
   readonly #positions = new Map<string, string>();
-  readonly #resumed: (queue: string) => void;
+  readonly #on: SourceListeners;
   #hasMissed = false;
   #started = Number.NEGATIVE_INFINITY;
 
-  /** @param resumed Called when an event says that a queue is no longer paused. */
-  constructor(queues: ReadonlyMap<string, QueueReads>, resumed: (queue: string) => void) {
+  constructor(queues: ReadonlyMap<string, QueueReads>, on: SourceListeners) {
     this.#queues = queues;
-    this.#resumed = resumed;
+    this.#on = on;
   }
 
   async start(): Promise<void> {
+    const at = Date.now();
     await Promise.all([...this.#queues].map(async ([name, reads]) => this.#positions.set(name, await reads.newestEvent())));
     this.#hasMissed = false;
     this.#started = performance.now();
+    this.#on.started(at);
   }
 
   async hasMissed(): Promise<boolean> {
@@ -138,7 +150,7 @@ export class AttachedSource implements JobSource {
     const { events, last, more, missed } = await reads.eventsAfter(this.#positions.get(queue) ?? '0-0');
     this.#positions.set(queue, last);
     if (missed) this.#hasMissed = true;
-    if (events.some(({ event }) => event === 'resumed')) this.#resumed(queue);
+    if (events.some(({ event }) => event === 'resumed')) this.#on.resumed(queue);
     return { notes: events.flatMap((event) => noteOf(queue, event)), more };
   }
 }

@@ -7,7 +7,7 @@ import { type EndedGroup, endedGroups } from '../read/groups.js';
 import { type ModelParts, type QueueCommand, waitingSets } from '../read/source.js';
 import { WindowModel } from '../read/window-model.js';
 import { AttachedJobs } from './jobs.js';
-import { AttachedSource, attachedKeys, attachedQueues } from './source.js';
+import { AttachedSource, attachedKeys, attachedQueues, type SourceListeners } from './source.js';
 
 /** Milliseconds that answers wait for the window to be filled. */
 const fillTimes = { first: 4000, list: 3000 };
@@ -26,15 +26,14 @@ interface AttachedWindowParts {
   history: number;
   /** How many ended jobs are kept. */
   keep: number;
-  /** Called when an event says that a queue is no longer paused. */
-  resumed(queue: string): void;
+  on: SourceListeners;
   work: { looking: Background; filling: Background };
 }
 
 /** Opens the window of a process that shows attached queues. */
-export function openAttachedWindow({ queues, history, keep, resumed, work }: AttachedWindowParts): Promise<WindowModel> {
+export function openAttachedWindow({ queues, history, keep, on, work }: AttachedWindowParts): Promise<WindowModel> {
   return WindowModel.open({
-    ...{ source: new AttachedSource(queues, resumed), keys: attachedKeys(queues), catalog: attachedQueues(queues) },
+    ...{ source: new AttachedSource(queues, on), keys: attachedKeys(queues), catalog: attachedQueues(queues) },
     ...{ work, fillTimes, rules: new AttachedJobs() },
     limits: { ended: keep, pending: Math.max(keep, leastPending), history },
     countTasks,
