@@ -43,7 +43,7 @@ import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
 import { keyOf } from './jobs/job-ids.js';
 import { pendingSummary, statusOf } from './jobs/job-view.js';
-import { EngineKeys } from './keys.js';
+import { type EngineKeys, engineKeys } from './keys.js';
 import { Presence } from './processes/presence.js';
 import { redisPromises } from './promises.js';
 import { LimitWarnings } from './queues/limit-warnings.js';
@@ -120,7 +120,7 @@ export class JobEngine implements TaskEngine {
     const { connection, prefix, logger, window } = options;
     this.#options = options;
     this.promises = redisPromises(options);
-    this.#keys = new EngineKeys(prefix);
+    this.#keys = engineKeys(prefix);
     this.#connections = openConnections(connection);
     const redis = this.#connections.asking;
     this.#endOutageLog = logOutages(redis, logger);

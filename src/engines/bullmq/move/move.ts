@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import type { RedisConnection } from '../connection/connection-option.js';
 import { connectRedis, explain, whenReady } from '../connection/redis-connection.js';
-import { EngineKeys, queueName } from '../keys.js';
+import { engineKeys, queueName } from '../keys.js';
 import { mostLabels } from '../queues/queue-catalog.js';
 import { PendingTasks, partitionsOf } from './pending-tasks.js';
 import { type MovedCounts, MoveProgress, unusable } from './progress.js';
@@ -65,7 +65,7 @@ interface FileMove {
 }
 
 async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise<Moved> {
-  const keys = new EngineKeys(prefix);
+  const keys = engineKeys(prefix);
   checkQueues(file);
   const { origin, begun } = file.nameMove(prefix, randomUUID());
   const progress = new MoveProgress(redis, keys, origin);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { ChangeNotes } from '../../../../src/engines/bullmq/jobs/change-notes.js';
-import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { QueueCatalog } from '../../../../src/engines/bullmq/queues/queue-catalog.js';
 import { Queues } from '../../../../src/engines/bullmq/queues/queues.js';
 import { Retention } from '../../../../src/engines/bullmq/queues/retention.js';
@@ -28,7 +28,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await tasks.control({ action: 'cancel', ids: [cancelled] }, { actor: 'test' });
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1500, 20);
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1);
-    const keys = new EngineKeys('old');
+    const keys = engineKeys('old');
     // The marker of a job that is gone stays for a minute, which is over.
     await redis.zadd(keys.marked('default', 'cancelled'), Date.now() - 120_000, cancelled);
     await sleep(1.1);

@@ -3,7 +3,7 @@ import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { attachQueues } from '../../../../src/engines/bullmq/attached/attach-queues.js';
 import { JobEngine, type JobEngineOptions } from '../../../../src/engines/bullmq/job-engine.js';
-import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { type EngineKeys, engineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import type { FindQuery } from '../../../../src/tasks/source.js';
@@ -31,7 +31,7 @@ beforeEach(async () => {
   await client.flushall();
   prefixes += 1;
   prefix = `read-${prefixes}`;
-  keys = new EngineKeys(prefix);
+  keys = engineKeys(prefix);
 });
 
 function manager(options: Partial<JobEngineOptions> = {}): TaskManager {

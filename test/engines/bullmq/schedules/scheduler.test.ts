@@ -2,7 +2,7 @@ import { describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
 import { Enqueuer } from '../../../../src/engines/bullmq/jobs/enqueuer.js';
-import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { ScheduleRecords } from '../../../../src/engines/bullmq/schedules/schedule-records.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
@@ -120,7 +120,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
   it('make no second task while one is being made', async () => {
     const redis = new Redis(forEach.redis.connection);
     forEach.keep({ close: () => redis.quit() });
-    const [records, other] = [1, 2].map(() => new ScheduleRecords(redis, new EngineKeys('ticks')));
+    const [records, other] = [1, 2].map(() => new ScheduleRecords(redis, engineKeys('ticks')));
     const last = { at: 1, id: 'first', queue: 'q' };
     expect(await Promise.all([records?.claim('s', 'first', undefined), other?.claim('s', 'second', undefined)])).toEqual([true, false]);
     // A tick that is tried again goes on.

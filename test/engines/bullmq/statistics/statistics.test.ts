@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { EngineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { Statistics } from '../../../../src/engines/bullmq/statistics/statistics.js';
 import { loggerOption } from '../../../../src/options.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
@@ -9,7 +9,7 @@ const minute = 60_000;
 
 (hasRedis ? describe : describe.skip)('statistics in Redis', () => {
   const forEach = new RedisForEach();
-  const keys = new EngineKeys('sums');
+  const keys = engineKeys('sums');
   const statistics = (): Statistics => new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', false), kept });
   const task = { id: 'a', name: 'mail', queue: 'default' };
 
