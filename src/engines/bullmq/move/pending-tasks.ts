@@ -1,21 +1,23 @@
-import type { JobJson } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Database } from '../../embedded/database.js';
 import { idOf } from '../../embedded/rows.js';
-import { ChangeNotes } from '../jobs/change-notes.js';
+import { type ChangeNote, ChangeNotes } from '../jobs/change-notes.js';
 import { JobAdder } from '../jobs/job-adder.js';
-import { deduplicationId, jobPriority, type TaskJobOptions } from '../jobs/task-job.js';
+import { deduplicationId, jobFields, type TaskJobOptions, toJob } from '../jobs/task-job.js';
 import { type EngineKeys, queueName } from '../keys.js';
 import { type CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { type MoveProgress, type MoveTransaction, unusable } from './progress.js';
-import { optionsWithKey, type PendingTask, readPending } from './stored-tasks.js';
+import { type PendingTask, readPending } from './stored-tasks.js';
 
 interface PendingParts {
   database: Database;
   redis: Redis;
   keys: EngineKeys;
   progress: MoveProgress;
-  /** Tasks with a concurrency of their own over all processes, which have a BullMQ queue of their own. */
+  /**
+   * The tasks that have a concurrency of their own over all processes, and so a BullMQ queue of
+   * their own.
+   */
   concurrency: ReadonlyMap<string, number>;
 }
 
@@ -23,8 +25,9 @@ interface PendingParts {
 const completeCommand = 'taskflow:complete';
 
 /**
- * Completes a job that was just added; one that has run is left as it is. KEYS: the job, its log. ARGV: the number of fields, the
- * fields with their values, the lines of the log. `ats` is BullMQ's count of starts, `tfn` the count of ended attempts.
+ * Completes a job that was just added. A job that has run is left as it is.
+ * KEYS: the job, its log. ARGV: the number of fields, the fields with their values, the lines of
+ * the log. `ats` is BullMQ's count of starts, `tfn` is the count of ended attempts.
  */
 const completeScript = `
 if redis.call('HEXISTS', KEYS[1], 'ats') == 1 or redis.call('HEXISTS', KEYS[1], 'tfn') == 1 then return 0 end
@@ -58,19 +61,18 @@ export class PendingTasks {
     await this.#listQueues();
     await this.#moveKeys();
     for (let after = await progress.at('tasks'); ; ) {
-      const now = Date.now();
-      const tasks = readPending(database, after, now);
-      const to = tasks.at(-1)?.id;
+      const tasks = readPending(database, after);
+      const to = tasks.at(-1)?.task.id;
       if (to === undefined) return;
       const counted = { what: 'tasks', n: tasks.length } as const;
-      await progress.step({ part: 'tasks', from: after, to, counted, write: (transaction) => this.#write(transaction, tasks, now) });
+      await progress.step({ part: 'tasks', from: after, to, counted, write: (transaction) => this.#write(transaction, tasks) });
       after = to;
     }
   }
 
   /**
-   * Adds the queues of the pending tasks to the list of the engine. A queue in which one task has a priority has priorities for
-   * all, since BullMQ runs jobs without one first.
+   * Adds the queues of the pending tasks to the catalog of the engine. If one task in a queue has a
+   * priority, all get one, because BullMQ runs jobs without a priority first.
    */
   async #listQueues(): Promise<void> {
     const { database, redis, keys, concurrency } = this.#parts;
@@ -82,7 +84,10 @@ export class PendingTasks {
     }
   }
 
-  /** Moves the idempotency keys that are taken, those of ended tasks too. BullMQ then answers with the id of the task. */
+  /**
+   * Moves the idempotency keys that are in use, also those of ended tasks. BullMQ then answers with
+   * the id of the task.
+   */
   async #moveKeys(): Promise<void> {
     const { database, progress, keys } = this.#parts;
     for (let from = await progress.at('keys'); ; ) {
@@ -113,35 +118,42 @@ export class PendingTasks {
     }
   }
 
-  #write(transaction: MoveTransaction, tasks: readonly PendingTask[], now: number): void {
-    const notes = tasks.map((task) => {
-      const { queue, prioritized } = this.#entryOf(task);
-      const json = jobOf(task, prioritized === true, now);
-      // The promise belongs to a single command; those of a transaction are answered together.
-      void this.#adder.add(transaction, queue, json);
-      this.#complete(transaction, task, json);
-      return { queue, jobId: task.id, state: task.runAt > now ? ('delayed' as const) : ('waiting' as const) };
+  #write(transaction: MoveTransaction, tasks: readonly PendingTask[]): void {
+    const notes = tasks.map(({ task, fields, lines }): ChangeNote => {
+      const { id, name, queue: label, runAt, createdAt, idempotency } = task;
+      const entry = this.#entries.get(this.#queueOf(name, label));
+      if (!entry) throw unusable(`the queue '${label}' appeared while its tasks were moved: run the command again`);
+      const { queue } = entry;
+      // BullMQ must not check the idempotency key, because the task already has it.
+      const { deduplicationId: deid, ...job } = toJob(task, entry.prioritized === true);
+      const { deduplication: de, ...opts } = job.opts as TaskJobOptions;
+      // The promise belongs to a single command. The commands of a transaction are answered
+      // together.
+      void this.#adder.add(transaction, queue, { ...job, opts });
+      const isDelayed = opts.delay !== undefined;
+      const hasKey = deid !== undefined && idempotency !== undefined && idempotency.until > Date.now();
+      this.#complete(transaction, this.#parts.keys.ofQueue(queue, id), {
+        fields: {
+          ...fields,
+          // No set of BullMQ says since when a task is due.
+          ...(!isDelayed && runAt !== createdAt && { [jobFields.runAt]: runAt }),
+          ...(hasKey && { deid, opts: JSON.stringify({ ...opts, de }) }),
+        },
+        lines,
+      });
+      return { queue, jobId: id, state: isDelayed ? 'delayed' : 'waiting' };
     });
     this.#changes.addTo(transaction, notes);
   }
 
-  /** Adds what BullMQ's step does not store. In the same transaction, so that no worker takes the job before. */
-  #complete(transaction: MoveTransaction, task: PendingTask, { opts }: JobJson): void {
-    const { id, name, notes, keyUntil, lines } = task;
-    const withKey = keyUntil !== undefined && {
-      deid: deduplicationId(name, notes.key ?? ''),
-      opts: JSON.stringify(optionsWithKey(task, opts as TaskJobOptions)),
-    };
-    const fields = Object.entries({ ...task.fields, ...withKey });
-    if (fields.length === 0 && lines.length === 0) return;
-    const job = this.#parts.keys.ofQueue(this.#entryOf(task).queue, id);
-    transaction.runCommand(completeCommand, [job, `${job}:logs`, fields.length, ...fields.flat(), ...lines]);
-  }
-
-  #entryOf({ name, label }: PendingTask): CatalogEntry {
-    const entry = this.#entries.get(this.#queueOf(name, label));
-    if (!entry) throw unusable(`the queue '${label}' appeared while its tasks were moved: run the command again`);
-    return entry;
+  /**
+   * Adds what BullMQ's step does not store, in the same transaction, so that no worker takes the job
+   * before.
+   */
+  #complete(transaction: MoveTransaction, job: string, { fields, lines }: Omit<PendingTask, 'task'>): void {
+    const all = Object.entries(fields);
+    if (all.length === 0 && lines.length === 0) return;
+    transaction.runCommand(completeCommand, [job, `${job}:logs`, all.length, ...all.flat(), ...lines]);
   }
 
   #queueOf(name: string, label: string): string {
@@ -157,19 +169,4 @@ export function partitionsOf(database: Database): { name: string; label: string;
        WHERE status = 0 GROUP BY lane ORDER BY prioritized, queue, name`,
     )
     .map(({ name, queue, prioritized }) => ({ name: String(name), label: String(queue), prioritized: prioritized === 1 }));
-}
-
-/** The job of a task. BullMQ must not look at its idempotency key, which the task has already. */
-function jobOf({ id, name, args, createdAt, runAt, attempts, priority, notes }: PendingTask, prioritized: boolean, now: number): JobJson {
-  const delay = runAt > now ? runAt - createdAt : 0;
-  const opts: TaskJobOptions = {
-    attempts,
-    ...(delay > 0 && { delay }),
-    ...(prioritized && { priority: jobPriority(priority) }),
-    ...(Object.keys(notes).length > 0 && { taskflow: notes }),
-  };
-  return {
-    ...{ id, name, data: args, opts, timestamp: createdAt },
-    ...{ progress: 0, attemptsMade: 0, attemptsStarted: 0, stalledCounter: 0, failedReason: '', returnvalue: '' },
-  };
 }

@@ -1,40 +1,20 @@
-import type { StoredError } from '../../../tasks/engine.js';
+import type { NewTask, StoredError } from '../../../tasks/engine.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Database, Row } from '../../embedded/database.js';
 import { detailsOf, idBytes, idOf, stateOf } from '../../embedded/rows.js';
-import {
-  type AttemptRecord,
-  attemptField,
-  deduplicationId,
-  errorNote,
-  jobFields,
-  type TaskJobOptions,
-  type TaskNotes,
-} from '../jobs/task-job.js';
+import { type AttemptRecord, attemptField, errorNote, jobFields } from '../jobs/task-job.js';
 
 /** A pending task of the file. */
 export interface PendingTask {
-  id: string;
-  name: string;
-  /** The queue as users know it. */
-  label: string;
-  priority: number;
-  /** JSON text of the arguments, perhaps encrypted. */
-  args: string;
-  /** Unix milliseconds. */
-  createdAt: number;
-  runAt: number;
-  attempts: number;
-  notes: TaskNotes;
-  /** Until when it has its idempotency key, Unix milliseconds; none if it has none any more. */
-  keyUntil: number | undefined;
+  /** It has its idempotency key until `idempotency.until`, which may have passed. */
+  task: NewTask;
   /** Fields of the job's hash that a new job does not have. */
   fields: Readonly<Record<string, string | number>>;
   /** Its log, in the form of a log of BullMQ. */
   lines: readonly string[];
 }
 
-/** Tasks, and bytes of them, that are read at once. */
+/** Maximum number of tasks that are read at once, and of their bytes. */
 const atOnce = { tasks: 500, bytes: 8 * 1024 * 1024 };
 
 const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack), 0)
@@ -44,8 +24,11 @@ const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack),
 const columns = `seq, task.id, lane.name, lane.queue, priority, tags, run_at, deadline_at, attempts, max_attempts, max_interrupts, args,
   task.idempotency_key, schedule, rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
 
-/** Reads the next pending tasks, the oldest first. `after`: the id of the last one of the call before; empty for the first call. */
-export function readPending(database: Database, after: string, now: number): PendingTask[] {
+/**
+ * Reads the next pending tasks, the oldest first. `after`: the id of the last task of the previous
+ * call, or empty for the first call.
+ */
+export function readPending(database: Database, after: string): PendingTask[] {
   const sizes = database.all(
     `SELECT hex(id) AS id, ${size} AS size FROM task WHERE status = 0 AND id > ? ORDER BY id LIMIT ?`,
     ...[idBytes(after), atOnce.tasks],
@@ -77,7 +60,7 @@ export function readPending(database: Database, after: string, now: number): Pen
       seqs,
     ),
   );
-  return rows.map((row) => taskOf(row, { attempts: attempts.get(row.seq) ?? [], lines: lines.get(row.seq) ?? [], now }));
+  return rows.map((row) => taskOf(row, attempts.get(row.seq) ?? [], lines.get(row.seq) ?? []));
 }
 
 function byTask(rows: readonly Row[]): Map<unknown, Row[]> {
@@ -90,36 +73,29 @@ function byTask(rows: readonly Row[]): Map<unknown, Row[]> {
   return tasks;
 }
 
-function taskOf(row: Row, { attempts, lines, now }: { attempts: readonly Row[]; lines: readonly Row[]; now: number }): PendingTask {
-  const [id, runAt] = [idOf(row.id), Number(row.run_at)];
-  const createdAt = timeOfTaskId(id);
-  const notes = notesOf(row);
-  const keyUntil = row.expires_at !== null && Number(row.expires_at) > now ? Number(row.expires_at) : undefined;
+function taskOf(row: Row, attempts: readonly Row[], lines: readonly Row[]): PendingTask {
+  const id = idOf(row.id);
+  const { tags, schedule, deadline_at: deadline, rerun_of: rerunOf, idempotency_key: key } = row;
   return {
-    ...{ id, name: String(row.name), label: String(row.queue), priority: Number(row.priority), args: String(row.args) },
-    ...{ createdAt, runAt, attempts: Number(row.attempts), notes, keyUntil },
-    fields: {
-      ...historyOf(row, attempts),
-      ...(lines.length > 0 && { [jobFields.logLines]: lines.length }),
-      // A task that is due waits in no set that says since when.
-      ...(runAt <= now && runAt !== createdAt && { [jobFields.runAt]: runAt }),
+    task: {
+      ...{ id, name: String(row.name), queue: String(row.queue), priority: Number(row.priority), args: String(row.args) },
+      ...{ source: schedule === null ? 'manual' : 'scheduled', createdAt: timeOfTaskId(id), runAt: Number(row.run_at) },
+      ...{ attempts: Number(row.attempts), interrupts: Number(row.max_interrupts) },
+      tags: tags === null ? {} : (JSON.parse(String(tags)) as Record<string, string>),
+      ...(schedule !== null && { schedule: String(schedule) }),
+      ...(deadline !== null && { deadlineAt: Number(deadline) }),
+      ...(rerunOf !== null && { rerunOf: idOf(rerunOf) }),
+      ...(key !== null && { idempotency: { key: String(key), until: Number(row.expires_at) } }),
     },
+    fields: { ...historyOf(row, attempts), ...(lines.length > 0 && { [jobFields.logLines]: lines.length }) },
     lines: lines.map(lineOf),
   };
 }
 
-function notesOf(row: Row): TaskNotes {
-  return {
-    ...(row.tags !== null && { tags: JSON.parse(String(row.tags)) as Record<string, string> }),
-    ...(row.schedule !== null && { schedule: String(row.schedule) }),
-    ...(row.deadline_at !== null && { deadline: Number(row.deadline_at) }),
-    ...(Number(row.max_interrupts) > 0 && { interrupts: Number(row.max_interrupts) }),
-    ...(row.rerun_of !== null && { rerunOf: idOf(row.rerun_of) }),
-    ...(row.idempotency_key !== null && { key: String(row.idempotency_key) }),
-  };
-}
-
-/** What a task has that ran before: the numbers of its attempts, their records and the last error. */
+/**
+ * Returns the fields of a task that ran before: the numbers of its attempts, their records and the
+ * last error.
+ */
 function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
   const attempt = Number(row.attempt);
   if (attempt === 0) return {};
@@ -159,9 +135,4 @@ function recordOf(row: Row): AttemptRecord {
 
 function lineOf({ at, attempt, level, late, message, fields }: Row): string {
   return JSON.stringify({ at, level, message, fields, late: late === 1, attempt });
-}
-
-/** The options of a job that has an idempotency key, as BullMQ stores them. */
-export function optionsWithKey({ name, createdAt, keyUntil, notes }: PendingTask, options: TaskJobOptions): object {
-  return { ...options, de: { id: deduplicationId(name, notes.key ?? ''), ttl: Math.max(1, (keyUntil ?? createdAt) - createdAt) } };
 }
