@@ -60,14 +60,12 @@ export class PendingTasks {
     await this.#adder.client;
     await this.#listQueues();
     await this.#moveKeys();
-    for (let after = await progress.at('tasks'); ; ) {
-      const tasks = readPending(database, after);
-      const to = tasks.at(-1)?.task.id;
-      if (to === undefined) return;
+    await progress.each('tasks', (from) => {
+      const tasks = readPending(database, from);
+      const last = tasks.at(-1);
       const counted = { what: 'tasks', n: tasks.length } as const;
-      await progress.step({ part: 'tasks', from: after, to, counted, write: (transaction) => this.#write(transaction, tasks) });
-      after = to;
-    }
+      return last && { to: last.task.id, counted, write: (transaction) => this.#write(transaction, tasks) };
+    });
   }
 
   /**
@@ -90,7 +88,7 @@ export class PendingTasks {
    */
   async #moveKeys(): Promise<void> {
     const { database, progress, keys } = this.#parts;
-    for (let from = await progress.at('keys'); ; ) {
+    await progress.each('keys', (from) => {
       const [name, key] = from === '' ? ['', ''] : (JSON.parse(from) as [string, string]);
       const now = Date.now();
       const rows = database.all(
@@ -100,8 +98,6 @@ export class PendingTasks {
         ...[name, key],
       );
       const last = rows.at(-1);
-      if (!last) return;
-      const to = JSON.stringify([last.name, last.key]);
       const write = (transaction: MoveTransaction): void => {
         for (const row of rows) {
           const left = Number(row.expires_at) - now;
@@ -113,9 +109,8 @@ export class PendingTasks {
           transaction.set(at, idOf(row.id), 'PX', left, 'NX');
         }
       };
-      await progress.step({ part: 'keys', from, to, write });
-      from = to;
-    }
+      return last && { to: JSON.stringify([last.name, last.key]), write };
+    });
   }
 
   #write(transaction: MoveTransaction, tasks: readonly PendingTask[]): void {

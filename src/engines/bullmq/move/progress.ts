@@ -12,12 +12,8 @@ export interface MovedCounts {
   entries: number;
 }
 
-/** A step of a move: what it writes, and how far the move is then. */
+/** A step of a part of a move: what it writes, and how far the part is then. */
 export interface MoveStep {
-  /** Which part of the move it belongs to. */
-  part: string;
-  /** Where the part was before, as the step before left it; empty at its beginning. */
-  from: string;
   to: string;
   /** Added to a count. */
   counted?: { what: keyof MovedCounts; n: number };
@@ -77,15 +73,22 @@ export class MoveProgress {
     await this.#execute(transaction);
   }
 
-  /** Where a part of the move is. */
-  async at(part: string): Promise<string> {
-    return (await inTime(this.#redis.hget(this.#keys.moved, `part:${part}`))) ?? '';
+  /**
+   * Does the steps of a part of the move, until `next` returns none. `from`: how far the part is, or
+   * empty at its beginning.
+   */
+  async each(part: string, next: (from: string) => MoveStep | undefined): Promise<void> {
+    const field = `part:${part}`;
+    let from = (await inTime(this.#redis.hget(this.#keys.moved, field))) ?? '';
+    for (let step = next(from); step; step = next(from)) {
+      await this.#step(field, from, step);
+      from = step.to;
+    }
   }
 
   /** Does a step. @throws TaskflowError ENGINE_UNAVAILABLE if another process has moved on meanwhile. */
-  async step({ part, from, to, counted, write }: MoveStep): Promise<void> {
+  async #step(field: string, from: string, { to, counted, write }: MoveStep): Promise<void> {
     const { moved } = this.#keys;
-    const field = `part:${part}`;
     const [, [origin, at]] = await inTime(Promise.all([this.#redis.watch(moved), this.#redis.hmget(moved, 'origin', field)]));
     if (origin !== this.#origin || (at ?? '') !== from) throw changed();
     const transaction = await this.#transaction();

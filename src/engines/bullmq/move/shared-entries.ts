@@ -13,29 +13,33 @@ interface SharedParts {
   progress: MoveProgress;
 }
 
-/** Rows that are read at once. */
+/** Maximum number of rows that are read at once. */
 const atOnce = 500;
 
-/** Moves sessions, revocations and everything else in the shared store that has not expired. What Redis has under the same key stays. */
+/**
+ * Moves all entries of the shared store that have not expired, such as sessions and revocations. If
+ * Redis has an entry with the same key, that one stays.
+ */
 export async function moveShared({ database, prefix, progress }: SharedParts): Promise<void> {
-  for (let from = await progress.at('shared'); ; ) {
+  await progress.each('shared', (from) => {
     const rows = database.all('SELECT key, value, expires_at FROM shared WHERE key > ? ORDER BY key LIMIT ?', from, atOnce);
-    const to = rows.at(-1)?.key;
-    if (to === undefined) return;
-    await progress.step({
-      ...{ part: 'shared', from, to: String(to) },
-      write(transaction) {
-        for (const { key, value, expires_at: end } of rows)
-          if (Number(end) > Date.now())
-            addIfAbsent(transaction, prefix, { key: String(key), value: String(value), expiresAt: Number(end) });
-      },
-    });
-    from = String(to);
-  }
+    const last = rows.at(-1);
+    return (
+      last && {
+        to: String(last.key),
+        write(transaction) {
+          for (const { key, value, expires_at: end } of rows)
+            if (Number(end) > Date.now())
+              addIfAbsent(transaction, prefix, { key: String(key), value: String(value), expiresAt: Number(end) });
+        },
+      }
+    );
+  });
 }
 
 /**
- * Puts what a log has in Redis behind what was moved, and gives the result the name of the log. KEYS: the moved entries, the log.
+ * Puts the entries that Redis has of a log behind the moved ones, and gives the result the name of
+ * the log. KEYS: the moved entries, the log.
  */
 const joinLogs = `
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -46,33 +50,34 @@ redis.call('RENAME', KEYS[1], KEYS[2])
 return 1
 `;
 
-/** Moves the audit and other logs. Their ids are small numbers, so that whatever Redis has of the same log comes after them. */
+/**
+ * Moves the audit and other logs. The ids of moved entries are small numbers, so the entries that
+ * Redis has of the same log come after them.
+ */
 export async function moveLogs(parts: SharedParts): Promise<void> {
   for (const { log } of parts.database.all('SELECT DISTINCT log FROM journal ORDER BY log')) await moveLog(parts, String(log));
 }
 
 async function moveLog({ database, keys, prefix, progress }: SharedParts, log: string): Promise<void> {
-  const part = `log:${log}`;
-  // Apart at first, because entries of a stream cannot be added before others.
+  // The entries have their own key at first, because a stream takes no entries before others.
   const apart = `${keys.moved}:${log}`;
-  let from = await progress.at(part);
-  while (from !== 'joined') {
+  await progress.each(`log:${log}`, (from) => {
+    if (from === 'joined') return undefined;
     const rows = database.all(
       'SELECT n, entry, expires_at FROM journal WHERE log = ? AND n > ? ORDER BY n LIMIT ?',
       ...[log, Number(from), atOnce],
     );
     const last = rows.at(-1);
-    const to = last === undefined ? 'joined' : String(last.n);
     const left = rows.filter(({ expires_at: end }) => Number(end) > Date.now());
-    await progress.step({
-      ...{ part, from, to, counted: { what: 'entries', n: left.length } },
+    return {
+      to: last === undefined ? 'joined' : String(last.n),
+      counted: { what: 'entries', n: left.length },
       write(transaction) {
         for (const row of left) transaction.xadd(apart, `${row.n}-0`, ...fieldsOf(row));
-        if (to === 'joined') transaction.eval(joinLogs, 2, apart, logKey(prefix, log));
+        if (last === undefined) transaction.eval(joinLogs, 2, apart, logKey(prefix, log));
       },
-    });
-    from = to;
-  }
+    };
+  });
 }
 
 function fieldsOf({ entry, expires_at: end }: Row): string[] {

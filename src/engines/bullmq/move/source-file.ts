@@ -8,12 +8,12 @@ import { unusable } from './progress.js';
 
 /** SQLite's code for a file that another connection has locked. */
 const busy = 5;
-/** Milliseconds that a lock of another connection is waited for. */
+/** Maximum milliseconds to wait for the lock of another connection. */
 const lockTimeout = 1000;
 
 /**
- * The file that is moved. It gets two other names on the way: `.moving` as soon as something of it is in Redis, so that no process
- * runs its tasks any more, and `.moved` in the end.
+ * The file that is moved. It is renamed twice: to `.moving` before a part of it is in Redis, so that
+ * no process runs its tasks, and to `.moved` in the end.
  */
 export class SourceFile {
   readonly #path: string;
@@ -24,7 +24,8 @@ export class SourceFile {
   }
 
   /**
-   * Opens the file, so that no other process can. The tasks that a dead process ran are settled first, so none is `running`.
+   * Opens the file and locks it for other processes. The tasks of processes that died are settled
+   * first, so that no task is `running`.
    *
    * @throws TaskflowError ENGINE_UNAVAILABLE if there is no such file, it is in use, or it is not a task database.
    */
@@ -37,7 +38,7 @@ export class SourceFile {
     try {
       if (!isMoving) settle(database, path);
       database.exec('CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL, prefix TEXT NOT NULL, begun INTEGER NOT NULL)');
-      // A file that was renamed back begins again.
+      // If a user has renamed the file back, the move begins again.
       if (!isMoving) database.exec('DELETE FROM moving');
       return file;
     } catch (error) {
@@ -62,7 +63,7 @@ export class SourceFile {
     return `${this.#path}.moving`;
   }
 
-  /** What the file is called in the end. */
+  /** The name of the file after the move. */
   get moved(): string {
     return `${this.#path}.moved`;
   }
@@ -87,37 +88,33 @@ export class SourceFile {
     return { origin: String(present.origin), begun };
   }
 
-  /** Takes the file away from processes that would run its tasks. */
+  /** Renames the file, so that no process runs its tasks. */
   async takeAway(): Promise<void> {
     if (existsSync(this.#moving)) return;
-    this.#close();
+    this.close();
     renameSync(this.#path, this.#moving);
     rmSync(`${this.#path}-owners`, { recursive: true, force: true });
     this.#database = await this.#useAlone(this.#moving);
   }
 
-  /** Notes that something of the file is in Redis. */
+  /** Records that a part of the file is in Redis. */
   begun(): void {
     this.database.run('UPDATE moving SET begun = 1');
   }
 
-  /** Leaves only the history in the file, and gives it its last name. */
+  /** Removes all but the history from the file, and renames it for the last time. */
   finish(): void {
     removePending(this.database);
-    this.#close();
+    this.close();
     renameSync(this.#moving, this.moved);
   }
 
   close(): void {
-    this.#close();
-  }
-
-  #close(): void {
     if (this.#database) release(this.#database);
     this.#database = undefined;
   }
 
-  /** Opens a file under its name, and keeps others from opening it until the connection is closed. */
+  /** Opens a file and locks it for other processes until the connection is closed. */
   async #useAlone(name: string): Promise<Database> {
     const database = await openDatabase(name);
     try {
@@ -134,7 +131,10 @@ export class SourceFile {
   }
 }
 
-/** Closes a connection that kept others away. Its lock is given up first, because the driver may close it later than it says. */
+/**
+ * Closes a connection that has locked the file. The lock is released first, because the driver may
+ * close the connection later than it reports.
+ */
 function release(database: Database): void {
   database.exec('PRAGMA locking_mode = NORMAL; SELECT count(*) FROM sqlite_schema');
   database.close();
@@ -143,8 +143,9 @@ function release(database: Database): void {
 const inUse = (path: string): string => `'${path}' is in use: stop every process that has it open first`;
 
 /**
- * Ends or requeues what was running, as the engine of the file does when a process has died. No process has the file open, so all
- * that were running have. A file of an older version gets the present layout before.
+ * Ends or requeues the running tasks, as the engine of the file does after a crash. No process has
+ * the file open, so the processes of all running tasks have ended. A file of an older version is
+ * migrated first.
  */
 function settle(database: Database, path: string): void {
   layOut(database, path);
