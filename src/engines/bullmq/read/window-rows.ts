@@ -3,7 +3,7 @@ import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { recordAttempt } from '../../embedded/attempts.js';
 import { deleteTask } from '../../embedded/commands.js';
-import type { Row } from '../../embedded/database.js';
+import type { Row, SqlValue } from '../../embedded/database.js';
 import { idBytes, stateCode } from '../../embedded/rows.js';
 import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
 import type { JobRef } from '../jobs/job-ids.js';
@@ -81,28 +81,16 @@ export class WindowRows {
 
   insert(task: WindowTask, rev: number): void {
     const { ledger } = this.#transaction;
-    const { id, name, label, queue, status, tags, priority, schedule } = task;
+    const { id, name, label, queue, status, tags, schedule } = task;
     const fingerprint = task.facts.error?.fingerprint;
     const lane = ledger.lane(name, label);
     const hasTags = Object.keys(tags).length > 0;
     const seq = this.#newSeq(id);
     this.#ids.add(task);
     this.#transaction.database.run(
-      `INSERT INTO task (seq, id, rev, lane, status, priority, tags, source, schedule, owner, attempts, max_interrupts, args, searchable,
-         run_at, max_attempts, attempt, started_at, ended_at, duration, progress, progress_text, error_name, error_message, fingerprint, stack, cancelling)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, '[]', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      seq,
-      idBytes(id),
-      rev,
-      lane,
-      stateCode[status],
-      priority,
-      hasTags ? JSON.stringify(tags) : null,
-      schedule === null ? 0 : 1,
-      schedule,
-      queue,
-      status === 'failed' ? 0 : null,
-      ...valuesOf(task),
+      insertTask,
+      ...[seq, idBytes(id), lane, hasTags ? JSON.stringify(tags) : null, schedule === null ? 0 : 1, schedule],
+      ...valuesOf(task, rev, status === 'failed' ? 0 : null),
     );
     for (const [key, value] of Object.entries(tags)) {
       this.#transaction.database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
@@ -116,13 +104,12 @@ export class WindowRows {
 
   update(row: Row, task: WindowTask, rev: number): void {
     const { ledger } = this.#transaction;
-    const { queue, status, priority, facts } = task;
+    const { queue, status, facts } = task;
     const fingerprint = facts.error?.fingerprint;
     const from = statusOf(row);
     const seq = Number(row.seq);
     if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
     if (fingerprint) ledger.countKind(fingerprint, status, 1);
-    const values = valuesOf(task);
     if (from !== status) {
       move(this.#transaction, Number(row.lane), from, status);
       this.#resized.push({ queue: String(row.owner), status: from, by: -1 }, { queue, status, by: 1 });
@@ -131,17 +118,7 @@ export class WindowRows {
     const isSame = from === status && row.ended_at === facts.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
     if (row.searchable === 1 && searchable !== 1) this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
-    this.#transaction.database.run(
-      `UPDATE task SET status = ?, rev = ?, priority = ?, owner = ?, searchable = ?, run_at = ?, max_attempts = ?, attempt = ?, started_at = ?,
-         ended_at = ?, duration = ?, progress = ?, progress_text = ?, error_name = ?, error_message = ?, fingerprint = ?, stack = ?, cancelling = ? WHERE seq = ?`,
-      stateCode[status],
-      rev,
-      priority,
-      queue,
-      searchable,
-      ...values,
-      seq,
-    );
+    this.#transaction.database.run(updateTask, ...valuesOf(task, rev, searchable), seq);
     this.#ids.setState(task);
     const before = { status: from, attempt: Number(row.attempt), endedAt: row.ended_at === null ? null : Number(row.ended_at) };
     if (this.#countsEnds) this.#count(task, { seq, lane: Number(row.lane) }, before);
@@ -184,22 +161,22 @@ export class WindowRows {
   }
 }
 
-/** Returns the values of the columns that change, in the order of the statements above. */
-function valuesOf({ facts, progress, progressText, stack = null }: WindowTask): (string | number | null)[] {
+/** The columns that are written once, and those that change, in the order of `valuesOf`. */
+const fixed = ['seq', 'id', 'lane', 'tags', 'source', 'schedule'];
+const changing = [
+  ...['status', 'rev', 'searchable', 'priority', 'owner', 'run_at', 'max_attempts', 'attempt', 'started_at', 'ended_at', 'duration'],
+  ...['progress', 'progress_text', 'error_name', 'error_message', 'fingerprint', 'stack', 'cancelling'],
+];
+const insertTask = `INSERT INTO task (attempts, max_interrupts, args, ${[...fixed, ...changing].join(', ')})
+  VALUES (1, 0, '[]'${', ?'.repeat(fixed.length + changing.length)})`;
+const updateTask = `UPDATE task SET ${changing.map((column) => `${column} = ?`).join(', ')} WHERE seq = ?`;
+
+function valuesOf(task: WindowTask, rev: number, searchable: SqlValue): SqlValue[] {
+  const { status, priority, queue, facts, progress, progressText, stack = null } = task;
   const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
+  const duration = endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt);
   return [
-    runAt,
-    maxAttempts,
-    attempt,
-    startedAt,
-    endedAt,
-    endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt),
-    progress,
-    progressText,
-    error?.name ?? null,
-    error?.message ?? null,
-    error?.fingerprint || null,
-    stack,
-    isCancelling ? 1 : 0,
+    ...[stateCode[status], rev, searchable, priority, queue, runAt, maxAttempts, attempt, startedAt, endedAt, duration],
+    ...[progress, progressText, error?.name ?? null, error?.message ?? null, error?.fingerprint || null, stack, isCancelling ? 1 : 0],
   ];
 }
