@@ -9,10 +9,9 @@ import {
   type JobSource,
   type KeyNames,
   type KnownQueues,
+  type KnownState,
   type QueueCommand,
   type ReadJob,
-  type SaidState,
-  type UnreadJob,
 } from '../read/source.js';
 
 /**
@@ -22,7 +21,7 @@ import {
 const missedInterval = 5000;
 
 /** The job state that each event reports. Other events change nothing that is shown. */
-const stateOfEvent: ReadonlyMap<string, SaidState> = new Map([
+const stateOfEvent: ReadonlyMap<string, KnownState> = new Map([
   ...(['waiting', 'active', 'completed', 'failed', 'waiting-children', 'delayed', 'removed'] as const).map(
     (state) => [state, state] as const,
   ),
@@ -86,12 +85,12 @@ export class AttachedSource implements JobSource {
     );
   }
 
-  async read(jobs: readonly UnreadJob[]): Promise<Answer<ReadJob[]>> {
+  async read(jobs: readonly JobNote[]): Promise<Answer<ReadJob[]>> {
     const found = await this.peek(jobs);
     return { found, ...(await this.#readNotes(jobs.map(({ queue }) => queue))) };
   }
 
-  async peek(jobs: readonly UnreadJob[]): Promise<ReadJob[]> {
+  async peek(jobs: readonly JobNote[]): Promise<ReadJob[]> {
     const [found, times] = await Promise.all([
       this.#eachQueue(
         jobs,

@@ -5,8 +5,12 @@ import { taskIdOf } from './job-ids.js';
 import { attemptsOf, count, errorNoteOf, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority, toJob } from './task-job.js';
 
 /** BullMQ's states of a job. */
-export const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
+const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
 export type JobState = (typeof jobStates)[number];
+
+export function isJobState(state: string): state is JobState {
+  return (jobStates as readonly string[]).includes(state);
+}
 
 /** Returns the state of a task from the BullMQ state of its job. */
 export function statusOf(job: TaskJob, state: JobState): TaskStatus {

@@ -3,16 +3,7 @@ import { send } from '../connection/pipelines.js';
 import { notesOfEntry } from '../jobs/change-notes.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import {
-  type Answer,
-  delayCommands,
-  dueTimes,
-  isAfter,
-  type JobSource,
-  type QueueCommand,
-  type ReadJob,
-  type UnreadJob,
-} from './source.js';
+import { type Answer, delayCommands, dueTimes, isAfter, type JobNote, type JobSource, type QueueCommand, type ReadJob } from './source.js';
 import { jobOfHash } from './stored-jobs.js';
 
 /**
@@ -94,16 +85,16 @@ export class EngineSource implements JobSource {
     );
   }
 
-  async read(jobs: readonly UnreadJob[]): Promise<Answer<ReadJob[]>> {
+  async read(jobs: readonly JobNote[]): Promise<Answer<ReadJob[]>> {
     const { found, ...rest } = await this.ask(this.#readCommands(jobs));
     return { found: readJobs(jobs, found), ...rest };
   }
 
-  async peek(jobs: readonly UnreadJob[]): Promise<ReadJob[]> {
+  async peek(jobs: readonly JobNote[]): Promise<ReadJob[]> {
     return readJobs(jobs, await this.send(this.#readCommands(jobs)));
   }
 
-  #readCommands(jobs: readonly UnreadJob[]): QueueCommand[] {
+  #readCommands(jobs: readonly JobNote[]): QueueCommand[] {
     return [
       ...jobs.map(({ queue, jobId }): QueueCommand => [queue, 'hmget', this.#keys.ofQueue(queue, jobId), ...listFields]),
       ...delayCommands(this.#keys, jobs),
@@ -111,7 +102,7 @@ export class EngineSource implements JobSource {
   }
 }
 
-function readJobs(jobs: readonly UnreadJob[], answers: readonly unknown[]): ReadJob[] {
+function readJobs(jobs: readonly JobNote[], answers: readonly unknown[]): ReadJob[] {
   const due = dueTimes(jobs, answers.slice(jobs.length));
   return jobs.map((job, n) => ({ ...job, job: jobOfRow(job.jobId, answers[n] as (string | null)[]), dueAt: due.get(job) }));
 }

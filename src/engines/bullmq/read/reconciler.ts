@@ -2,8 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { Backfill } from './backfill.js';
 import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
-import { type Answer, type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
-import type { NotedChange } from './window-feed.js';
+import { type Answer, type JobNote, type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
 
 interface ReconcilerParts extends ModelParts {
   backfill: Backfill;
@@ -118,7 +117,7 @@ export class Reconciler {
   }
 
   /** Notes changes for which no note was written. Returns whether there are any. */
-  #noteLost(changes: readonly NotedChange[]): boolean {
+  #noteLost(changes: readonly JobNote[]): boolean {
     const { feed } = this.#parts;
     const lost = changes.filter((change) => !feed.isNoted(change));
     feed.note(lost);
@@ -127,7 +126,7 @@ export class Reconciler {
 
   #compareRunning({ queue, active }: QueueFacts): void {
     const states = this.#statesOf(queue, active);
-    const begun = active.filter((jobId) => states(jobId) !== 'running').map((jobId): NotedChange => ({ queue, jobId, state: 'active' }));
+    const begun = active.filter((jobId) => states(jobId) !== 'running').map((jobId): JobNote => ({ queue, jobId, state: 'active' }));
     this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
   }
 
@@ -135,7 +134,7 @@ export class Reconciler {
    * Returns the tasks that the window has in a group, but that are in none of BullMQ's sets of that
    * group.
    */
-  #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): NotedChange[] {
+  #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): JobNote[] {
     return this.#parts.window
       .jobIdsOf(queue, group)
       .filter((jobId) => !present.has(jobId))
@@ -183,7 +182,7 @@ export class Reconciler {
     // place.
     if (gone.length === 0) moveOn();
     return this.#noteLost([
-      ...gone.map((jobId): NotedChange => ({ queue, jobId, state: 'unknown' })),
+      ...gone.map((jobId): JobNote => ({ queue, jobId, state: 'unknown' })),
       ...present.filter(({ jobId }) => states(jobId) === undefined),
     ]);
   }
@@ -262,7 +261,7 @@ export class Reconciler {
       const states = this.#statesOf(queue, jobIds);
       // The newest end comes first here. The list is reversed below, so that the oldest end is
       // noted first.
-      return jobIds.filter((jobId) => states(jobId) !== state).map((jobId): NotedChange => ({ queue, jobId, state }));
+      return jobIds.filter((jobId) => states(jobId) !== state).map((jobId): JobNote => ({ queue, jobId, state }));
     });
     return this.#noteLost(missing.reverse());
   }
@@ -305,8 +304,8 @@ export class Reconciler {
 }
 
 /** Returns the jobs in the answers to the commands that read BullMQ's waiting sets. */
-function waitingJobs(queue: string, answers: readonly unknown[]): NotedChange[] {
-  return waitingSets.flatMap(({ state }, n) => (answers[n] as string[]).map((jobId): NotedChange => ({ queue, jobId, state })));
+function waitingJobs(queue: string, answers: readonly unknown[]): JobNote[] {
+  return waitingSets.flatMap(({ state }, n) => (answers[n] as string[]).map((jobId): JobNote => ({ queue, jobId, state })));
 }
 
 function jobIdsOf(jobs: readonly JobRef[]): string[] {

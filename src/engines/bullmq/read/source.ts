@@ -19,22 +19,20 @@ export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'refresh'>;
 /** A command of Redis about one queue: the queue, the name of the command, and its arguments. */
 export type QueueCommand = [queue: string, name: string, ...args: (string | number)[]];
 
-/** The state of a job according to its last note. */
-export type SaidState = NotedState | JobState;
+/**
+ * What is known of the state of a job: its state, that it was removed or changed, or nothing. Then
+ * BullMQ's sets must be read to find the state.
+ */
+export type KnownState = NotedState | JobState | 'unknown';
 
-/** A note that a job changed. */
+/** A job with what a note or a set says about it. */
 export interface JobNote extends JobRef {
-  state: SaidState;
+  state: KnownState;
   hint?: JobHint;
 }
 
-/** A job that is to be read, with its state. */
-export type UnreadJob = Omit<ReadJob, 'job' | 'dueAt'>;
-
-/** A job that was read. */
-export interface ReadJob extends JobRef {
-  /** The state of the job before it was read, from a note or a set. */
-  state: SaidState;
+/** A job that was read. `state`: what was known before. */
+export interface ReadJob extends JobNote {
   /** Undefined if the job no longer exists. */
   job: TaskJob | undefined;
   /** When its delay ends, in Unix milliseconds. */
@@ -65,9 +63,9 @@ export interface JobSource {
   /** Sends commands. @throws the first error that Redis answers. */
   send(commands: readonly QueueCommand[]): Promise<unknown[]>;
   /** Reads what lists show of jobs, then the new notes. */
-  read(jobs: readonly UnreadJob[]): Promise<Answer<ReadJob[]>>;
+  read(jobs: readonly JobNote[]): Promise<Answer<ReadJob[]>>;
   /** Reads what lists show of jobs that are not in the window. */
-  peek(jobs: readonly UnreadJob[]): Promise<ReadJob[]>;
+  peek(jobs: readonly JobNote[]): Promise<ReadJob[]>;
 }
 
 /** The parts of a read model. */
@@ -145,16 +143,16 @@ export async function findStates(
 const delayedUnit = 4096;
 
 /** Returns the commands that ask when the delays of jobs end. */
-export function delayCommands(keys: KeyNames, jobs: readonly UnreadJob[]): QueueCommand[] {
+export function delayCommands(keys: KeyNames, jobs: readonly JobNote[]): QueueCommand[] {
   return jobs.filter(isDelayed).map(({ queue, jobId }) => [queue, 'zscore', keys.ofQueue(queue, 'delayed'), jobId]);
 }
 
 /** Returns when the delays of jobs end, from the answers to {@link delayCommands}. */
-export function dueTimes(jobs: readonly UnreadJob[], answers: readonly unknown[]): ReadonlyMap<UnreadJob, number | undefined> {
+export function dueTimes(jobs: readonly JobNote[], answers: readonly unknown[]): ReadonlyMap<JobNote, number | undefined> {
   return new Map(jobs.filter(isDelayed).map((job, n) => [job, dueTime(answers[n])]));
 }
 
-function isDelayed({ state }: UnreadJob): boolean {
+function isDelayed({ state }: JobNote): boolean {
   return state === 'delayed';
 }
 

@@ -1,6 +1,6 @@
 import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
 import { stacksOf } from '../jobs/job-stacks.js';
-import { isoTime, type JobState, jobStates, statusOf, summaryOf } from '../jobs/job-view.js';
+import { isJobState, isoTime, type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
 import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { Queues } from '../queues/queues.js';
@@ -32,10 +32,6 @@ export async function readJob(queues: Queues, name: string, id: string): Promise
   ]);
   const job = jobOfHash(id, hash);
   return job && isJobState(state) ? { job, state, dueAt: dueTime(score) } : undefined;
-}
-
-function isJobState(state: string): state is JobState {
-  return (jobStates as readonly string[]).includes(state);
 }
 
 /** Reads the details of a task. */

@@ -1,20 +1,13 @@
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
-import type { JobState } from '../jobs/job-view.js';
+import { isJobState, type JobState } from '../jobs/job-view.js';
 import { type Group, groupOf } from './groups.js';
-import { addHint, hintSince, type JobHint } from './job-hint.js';
-import { findStates, type ModelParts, type ReadJob, type SaidState } from './source.js';
+import { addHint, hintSince } from './job-hint.js';
+import { findStates, type JobNote, type KnownState, type ModelParts, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
 import { taskOf } from './window-task.js';
 
-/** A change of a job. */
-export interface NotedChange extends JobRef {
-  /** `unknown`: BullMQ's sets must be read to find the state. */
-  state: SaidState | 'unknown';
-  hint?: JobHint;
-}
-
 /** A job that changed and has not been read since. */
-interface Noted extends NotedChange {
+interface Noted extends JobNote {
   /** The number of notes since the last read. */
   changes: number;
 }
@@ -93,7 +86,7 @@ export class WindowFeed {
   }
 
   /** Records notes. The jobs are read later. */
-  note(notes: readonly NotedChange[]): void {
+  note(notes: readonly JobNote[]): void {
     for (const { queue, jobId, state, hint } of notes) {
       const key = keyOf(queue, jobId);
       const before = this.#noted.get(key);
@@ -159,11 +152,11 @@ export class WindowFeed {
    * Returns the states of jobs according to their notes, the window or BullMQ's sets; `removed` for
    * a job that is in no set.
    */
-  async #statesOf(jobs: readonly Noted[]): Promise<SaidState[]> {
+  async #statesOf(jobs: readonly Noted[]): Promise<KnownState[]> {
     const { window, ids } = this.#parts;
     const changed = jobs.filter(({ state }) => state === 'changed');
     const rows = window.states(changed.flatMap(({ queue, jobId }) => ids.of(queue, jobId) ?? []));
-    const states = jobs.map(({ queue, jobId, state }): SaidState | undefined => {
+    const states = jobs.map(({ queue, jobId, state }): KnownState | undefined => {
       if (state === 'unknown') return undefined;
       if (state !== 'changed') return state;
       const id = ids.of(queue, jobId);
@@ -190,7 +183,7 @@ export class WindowFeed {
     if (job || state === 'removed' || !rules.gone) return undefined;
     // Such a note does not say how the job ended.
     if (noted.state === 'changed' || noted.state === 'unknown') return 'same';
-    return rules.gone({ ...noted, state: noted.state }, row === undefined ? undefined : window.summaries([row])[0]);
+    return rules.gone(noted, row === undefined ? undefined : window.summaries([row])[0]);
   }
 
   /**
@@ -281,7 +274,7 @@ const stateOfGroup = { pending: 'waiting', running: 'active', completed: 'comple
  * left no note.
  */
 function isContradictory({ job, state }: ReadJob): boolean {
-  if (!job || state === 'removed' || state === 'changed') return false;
+  if (!job || !isJobState(state)) return false;
   return (job.json.finishedOn !== undefined) !== (state === 'completed' || state === 'failed');
 }
 

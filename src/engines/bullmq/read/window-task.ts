@@ -1,6 +1,6 @@
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskSummary } from '../../../tasks/types.js';
-import { type JobState, shownJobOf, statusOf, toSummary } from '../jobs/job-view.js';
+import { isJobState, type JobState, shownJobOf, statusOf, toSummary } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import { entryOf, type JobNote, type ModelParts, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
@@ -51,7 +51,7 @@ export function taskOf(read: ReadJob, naming: Naming): WindowTask | undefined {
 }
 
 function isPresent(read: ReadJob): read is PresentJob {
-  return read.job !== undefined && read.state !== 'removed' && read.state !== 'changed';
+  return read.job !== undefined && isJobState(read.state);
 }
 
 /** Converts a job to a task as lists show it. Returns undefined if the job no longer exists. */
