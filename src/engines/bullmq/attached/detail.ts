@@ -5,6 +5,7 @@ import { partsOf } from '../jobs/job-ids.js';
 import { stacksOf } from '../jobs/job-stacks.js';
 import type { JobPart, QueueReads } from '../queues/queue-reads.js';
 import { type LineSource, readLines } from '../read/log-lines.js';
+import { jsonOrText } from '../read/stored-jobs.js';
 import type { WindowModel } from '../read/window-model.js';
 import { readFlow } from './flow.js';
 import { storedError } from './jobs.js';
@@ -55,17 +56,8 @@ function tooLong(what: string, bytes: number): string {
   return `${what} of the job has ${bytes} bytes, and no more than 2 MiB are shown`;
 }
 
-/**
- * Parses a part of a job. BullMQ writes JSON. What another client wrote may be any text, which is
- * returned as it is.
- */
 function parsed({ text }: JobPart): unknown {
-  if (text === undefined) return null;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
+  return text === undefined ? null : jsonOrText(text);
 }
 
 /**

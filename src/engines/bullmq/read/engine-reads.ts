@@ -1,11 +1,11 @@
 import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
-import type { LogLine, TaskDetail, Worker } from '../../../tasks/types.js';
+import { type LogLine, type TaskDetail, taskStatuses, type Worker } from '../../../tasks/types.js';
+import type { Live } from '../../figures.js';
 import type { Ask } from '../connection/redis-calls.js';
 import type { Queues } from '../queues/queues.js';
 import type { Statistics } from '../statistics/statistics.js';
-import { type CountSource, readPulse } from './counts.js';
+import { type CountSource, readCounts, readPulse } from './counts.js';
 import { EngineSource } from './job-source.js';
-import { countFailed, readLive } from './live-counts.js';
 import { logOf, readLines } from './log-lines.js';
 import { findJob } from './stored-jobs.js';
 import { readTask } from './task-detail.js';
@@ -64,4 +64,28 @@ export class EngineReads {
       return kinds[kind](...query);
     });
   }
+}
+
+/** The name under which tasks outside the window are counted. No task has an empty name. */
+const beyondWindow = '';
+
+/**
+ * Counts the present tasks by name, queue and state. BullMQ counts by queue and not by name, so
+ * tasks outside the window are counted under an empty name.
+ */
+async function readLive(source: CountSource, window: WindowModel): Promise<Live[]> {
+  const inWindow = await window.live();
+  const live: Live[] = [...inWindow];
+  for (const queue of new Set(source.catalog.all().map(({ label }) => label))) {
+    const counts = await readCounts(source, source.catalog.ofLabel(queue));
+    for (const each of inWindow) if (each.queue === queue) counts[each.status] -= each.n;
+    for (const status of taskStatuses) if (counts[status] !== 0) live.push({ name: beyondWindow, queue, status, n: counts[status] });
+  }
+  return live;
+}
+
+/** Counts the tasks of some failure groups that are failed now, in the window only. */
+async function countFailed(window: WindowModel, fingerprints: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const counts = await Promise.all(fingerprints.map((fingerprint) => window.count({ fingerprint, status: ['failed'] })));
+  return new Map(fingerprints.map((fingerprint, n) => [fingerprint, counts[n]?.n ?? 0]));
 }

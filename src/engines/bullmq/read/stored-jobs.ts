@@ -13,7 +13,7 @@ export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): T
     name: hash.name,
     data: hash.data ?? '[]',
     opts: optionsOf(hash.opts),
-    progress: parsed(hash.progress) ?? 0,
+    progress: (hash.progress === undefined ? 0 : jsonOrText(hash.progress)) as JobJson['progress'],
     timestamp: number(hash.timestamp) ?? 0,
     delay: number(hash.delay) ?? 0,
     attemptsMade: number(hash.atm) ?? 0,
@@ -47,9 +47,13 @@ function number(text: string | undefined): number | undefined {
   return text === undefined || text === '' || !Number.isFinite(n) ? undefined : n;
 }
 
-function parsed(text: string | undefined): JobJson['progress'] | undefined {
+/**
+ * Parses a part of a job. BullMQ writes JSON. What another program wrote may be any text, which is
+ * returned as it is.
+ */
+export function jsonOrText(text: string): unknown {
   try {
-    return text === undefined ? undefined : (JSON.parse(text) as JobJson['progress']);
+    return JSON.parse(text) as unknown;
   } catch {
     return text;
   }

@@ -6,7 +6,7 @@ import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { Queues } from '../queues/queues.js';
 import { logOf, readLines } from './log-lines.js';
 import { dueTime } from './source.js';
-import { jobOfHash } from './stored-jobs.js';
+import { jobOfHash, jsonOrText } from './stored-jobs.js';
 
 /** Maximum number of attempts that are shown. The last ones are shown. */
 const mostAttempts = 1000;
@@ -53,7 +53,7 @@ export async function readTask(queues: Queues, entry: CatalogEntry, id: string, 
     args: argumentsOf(json.data),
     attempts,
     logs,
-    result: status === 'success' ? parsed(json.returnvalue) : null,
+    result: status === 'success' && json.returnvalue !== '' ? jsonOrText(json.returnvalue) : null,
     ...(omitted && { resultOmitted: omitted }),
     stack: summary.error ? (last ? last.stack : stackOf(json)) : null,
     rerunOf: notesOfJob(job).rerunOf ?? null,
@@ -125,16 +125,7 @@ function detailsOf({
  * Returns the arguments of a job. The data of a job from another program may be any value or text.
  */
 function argumentsOf(data: string): readonly unknown[] {
-  const value = parsed(data);
+  const value = data === '' ? null : jsonOrText(data);
   if (typeof value === 'string') return value as unknown as readonly unknown[];
   return Array.isArray(value) ? value : [value];
-}
-
-function parsed(text: string): unknown {
-  if (text === '') return null;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
 }
