@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Queue } from 'bullmq';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import { type Logger, loggerOption, numberOption, optionsObject, typeError, wrongType } from '../../../options.js';
+import { type Logger, loggerOption, numberOption, optionsObject } from '../../../options.js';
 import { memoryStore } from '../../../store/memory-store.js';
 import type { SharedStore } from '../../../store/shared-store.js';
 import { checkedReader } from '../../../tasks/checked-source.js';
@@ -27,7 +27,6 @@ import type { TaskSource } from '../../../tasks/source.js';
 import type { LogLine, Pulse, TaskDetail } from '../../../tasks/types.js';
 import { knownTarget } from '../../../tasks/unknown-target.js';
 import { successRate } from '../../figures.js';
-import { connectionOfQueue, type RedisConnection } from '../connection/connection-option.js';
 import { plainError, withinTime } from '../connection/redis-connection.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';
 import { listWorkers } from '../processes/workers.js';
@@ -38,6 +37,7 @@ import { readDetail, readLog } from './detail.js';
 import { attachedActions, JobControl } from './job-control.js';
 import { coverageOf, readMetrics } from './metrics.js';
 import { AttachedPauses } from './pauses.js';
+import { connectionOf, queuesOption } from './queues-option.js';
 import { cannotUse, Reach, ReachingWork } from './reach.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
 import { findById } from './search.js';
@@ -51,7 +51,8 @@ export interface AttachOptions {
    */
   history?: number | undefined;
   /**
-   * How many ended jobs are kept in memory, including jobs that BullMQ has removed since. 1 to 10,000,000, default 100,000.
+   * How many ended jobs are kept in memory, including jobs that BullMQ has removed since.
+   * 1 to 10,000,000, default 100,000.
    */
   keep?: number | undefined;
   /**
@@ -66,7 +67,10 @@ export interface AttachOptions {
   logger?: Logger | false | undefined;
 }
 
-/** BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes` accept this in place of a `TaskManager`. */
+/**
+ * The jobs of attached BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes`
+ * accept this in place of a `TaskManager`.
+ */
 export interface AttachedQueues extends TaskSource {
   /**
    * Stores what the login needs: sessions, failed logins and the audit log. All processes share it,
@@ -74,12 +78,15 @@ export interface AttachedQueues extends TaskSource {
    * client is not ioredis, the store is in the memory of this process.
    */
   readonly store: SharedStore;
-  /** Stops following the queues and closes the connections that were opened for that. The queues themselves stay open. */
+  /**
+   * Stops reading the queues and closes the connections that `attachQueues` has opened. The queues
+   * stay open.
+   */
   close(): Promise<void>;
 }
 
 /** Timeouts in milliseconds: for one answer of BullMQ, and for a command to many jobs. */
-const patience = { answer: 5000, command: 120_000 };
+const timeouts = { answer: 5000, command: 120_000 };
 /** Milliseconds that the first answers wait for the queues to be read. */
 const firstRead = 5000;
 /** Milliseconds between two attempts to read the queues for the first time. */
@@ -106,7 +113,7 @@ export function attachQueues(queues: readonly Queue[], options?: AttachOptions):
   const history = numberOption('history', given.history, 10_000, { min: 0, max: 1_000_000, integer: true });
   const keep = numberOption('keep', given.keep, 100_000, { min: 1, max: 10_000_000, integer: true });
   const namespace = storePrefixOption('namespace', given.namespace);
-  const attached = new Attached(checkQueues(queues), { history, keep, namespace, logger: loggerOption('logger', given.logger) });
+  const attached = new Attached(queuesOption(queues), { history, keep, namespace, logger: loggerOption('logger', given.logger) });
   return {
     ...checkedReader(attached, () => Date.now()),
     can: attached.can,
@@ -120,27 +127,6 @@ export function attachQueues(queues: readonly Queue[], options?: AttachOptions):
     },
     close: () => attached.close(),
   };
-}
-
-function checkQueues(queues: readonly Queue[]): readonly Queue[] {
-  const isQueue = (queue: unknown): boolean =>
-    typeof queue === 'object' && queue !== null && ['getRanges', 'getJobCounts', 'getBackend'].every((name) => name in queue);
-  if (!Array.isArray(queues) || queues.length === 0 || !queues.every(isQueue)) throw wrongType('queues', queues, 'a list of BullMQ queues');
-  const other = queues.find((queue) => !('client' in (queue.getBackend() as object)));
-  if (other) throw typeError(`queue '${other.name}' is not on Redis; attachQueues can show queues on Redis only`);
-  const names = queues.map(({ name }) => name);
-  const twice = names.find((name, n) => names.indexOf(name) !== n);
-  if (twice !== undefined) throw typeError(`queues has more than one queue of the name '${twice}'`);
-  return queues;
-}
-
-/** The connection of a queue, if an ioredis client can be created from it. */
-function connectionOf(queue: Queue | undefined): RedisConnection | undefined {
-  const connection = queue?.opts.connection;
-  if (typeof connection !== 'object' || connection === null) return undefined;
-  const isOther = 'runCommand' in connection || ('isCluster' in connection && connection.isCluster === true);
-  if (isOther) return undefined;
-  return 'duplicate' in connection ? (connection as RedisConnection) : connectionOfQueue(connection);
 }
 
 /** The validated options of {@link attachQueues}. */
@@ -200,14 +186,14 @@ class Attached implements EngineReader, EngineControl {
   }
 
   #listen(queue: Queue): void {
-    const lose = (error: unknown): void => {
-      this.#reach.lose(error, queue.name);
+    const onError = (error: unknown): void => {
+      this.#reach.setLost(error, queue.name);
       this.#settleFirstRead();
     };
     // This listener stays after `close`. Without a listener, BullMQ prints the whole error, and
     // some errors contain a password.
-    queue.on('error', lose);
-    const onClose = (): void => lose(new Error('the connection was closed'));
+    queue.on('error', onError);
+    const onClose = (): void => onError(new Error('the connection was closed'));
     queue.getBackend().on('close', onClose);
     this.#endListening.push(() => queue.getBackend().off('close', onClose));
   }
@@ -237,9 +223,9 @@ class Attached implements EngineReader, EngineControl {
         });
         if (this.#closed) await model.close();
         else this.#model = model;
-        this.#reach.regain();
+        this.#reach.setUsable();
       } catch (error) {
-        this.#reach.lose(error);
+        this.#reach.setLost(error);
       }
       this.#settleFirstRead();
       if (this.#model) return this.#model;
@@ -257,8 +243,11 @@ class Attached implements EngineReader, EngineControl {
     return this.#model;
   }
 
-  /** Asks BullMQ. If Redis fails or does not answer in time, the error has the code ENGINE_UNAVAILABLE. */
-  async #ask<T>(call: (model: WindowModel) => Promise<T>, milliseconds = patience.answer): Promise<T> {
+  /**
+   * Asks BullMQ. If Redis fails or does not answer in time, the error has the code
+   * ENGINE_UNAVAILABLE.
+   */
+  async #ask<T>(call: (model: WindowModel) => Promise<T>, milliseconds = timeouts.answer): Promise<T> {
     const model = await this.#ready();
     try {
       return await withinTime(call(model), milliseconds);
@@ -324,7 +313,10 @@ class Attached implements EngineReader, EngineControl {
     });
   }
 
-  /** Defines no functions. The runs of the known schedulers follow their rules. */
+  /**
+   * Returns no functions. `runsAfter` calculates the runs of the schedulers that the last
+   * `describe` found.
+   */
   definitions(): Definitions {
     return { functions: [], runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count) };
   }
@@ -337,7 +329,7 @@ class Attached implements EngineReader, EngineControl {
   control(command: Command, by: CommandBy): Promise<Outcome> {
     return this.#ask(
       (model) => new JobControl({ queues: this.#queues, model, pauses: this.#pauses }).control(command, by),
-      patience.command,
+      timeouts.command,
     );
   }
 }

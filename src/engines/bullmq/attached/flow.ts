@@ -7,7 +7,7 @@ import type { WindowModel } from '../read/window-model.js';
  * Limits of the tree that is shown: levels above the job, levels below the topmost job, children
  * per job, and jobs in total.
  */
-const most = { above: 10, below: 5, children: 50, jobs: 200 };
+const max = { above: 10, below: 5, children: 50, jobs: 200 };
 
 interface Parts {
   model: WindowModel;
@@ -28,13 +28,13 @@ interface Branch {
  */
 export async function readFlow({ model, queues }: Parts, key: string): Promise<FlowNode | undefined> {
   let top = key;
-  for (let level = 0; level < most.above; level++) {
+  for (let level = 0; level < max.above; level++) {
     const parent = await parentOf(queues, top);
     if (parent === undefined) break;
     top = parent;
   }
   const keys: string[] = [];
-  const tree = await readBranch(queues, top, most.below, keys);
+  const tree = await readBranch(queues, top, max.below, keys);
   if (top === key && tree.children.length === 0) return undefined;
   const tasks = new Map((await model.summaries(keys)).map((task) => [task.id, task]));
   return nodeOf(tree, tasks);
@@ -57,7 +57,7 @@ function taskOfKey(queues: Parts['queues'], key: string): string {
 /** Reads a job and its descendants. `keys` collects the ids of the jobs that were read. */
 async function readBranch(queues: Parts['queues'], key: string, levels: number, keys: string[]): Promise<Branch> {
   keys.push(key);
-  const left = (): number => Math.max(0, most.jobs - keys.length);
+  const left = (): number => Math.max(0, max.jobs - keys.length);
   const { found, more } = levels === 0 || left() === 0 ? { found: [], more: 0 } : await childrenOf(queues, key);
   const shown = found.slice(0, left());
   const children: Branch[] = [];
@@ -81,6 +81,6 @@ function nodeOf({ key, children, more }: Branch, tasks: ReadonlyMap<string, Task
 /** Returns the children of a job, whether they have ended or not, up to the limit. */
 async function childrenOf(queues: Parts['queues'], key: string): Promise<{ found: string[]; more: number }> {
   const { queue, jobId } = partsOf(key);
-  const { keys, total } = (await queues.get(queue)?.children(jobId, most.children)) ?? { keys: [], total: 0 };
+  const { keys, total } = (await queues.get(queue)?.children(jobId, max.children)) ?? { keys: [], total: 0 };
   return { found: keys.sort().map((child) => taskOfKey(queues, child)), more: Math.max(0, total - keys.length) };
 }

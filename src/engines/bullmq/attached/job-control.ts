@@ -7,7 +7,7 @@ import { keyOf, partsOf } from '../jobs/job-ids.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import type { WindowModel } from '../read/window-model.js';
 import type { AttachedPauses } from './pauses.js';
-import { withHindrances } from './preview.js';
+import { withRejections } from './preview.js';
 
 /** The actions that attached queues support. */
 export const attachedActions: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
@@ -58,12 +58,13 @@ export class JobControl {
     if ('queue' in command) return this.#pause(command.queue, command.action === 'pause', by);
     if ('schedule' in command) return this.#schedule(command);
     if (command.action === 'rerun') return { results: await this.#rerun(command) };
-    if (!attachedActions.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `BullMQ cannot ${command.action} a job.`);
+    if (!attachedActions.has(command.action))
+      throw new TaskflowError('NOT_SUPPORTED', `attachQueues does not support '${command.action}' for jobs.`);
     const parts = {
       find: (query: TaskQuery) => this.#model.find(query),
       count: (filter: TaskFilter) => this.#model.count(filter),
       preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
-        withHindrances(
+        withRejections(
           this.#queues,
           action,
           previewByState(ids, tasks ?? (await this.#model.summaries(ids)), (status) => isAllowed(action, status)),
@@ -86,7 +87,8 @@ export class JobControl {
   }
 
   async #schedule({ action, schedule }: Extract<Command, { schedule: string }>): Promise<Outcome> {
-    if (action !== 'run') throw new TaskflowError('NOT_SUPPORTED', 'BullMQ cannot pause a job scheduler.');
+    if (action !== 'run')
+      throw new TaskflowError('NOT_SUPPORTED', `attachQueues does not support '${action}' for job schedulers. Supported: run.`);
     const { queue: name, jobId: key } = partsOf(schedule);
     const reads = this.#queues.get(name);
     const scheduler = await reads?.queue.getJobScheduler(key);
@@ -115,7 +117,7 @@ export class JobControl {
   }
 
   async #act({ action }: TasksCommand, ids: readonly string[], delays: readonly number[] | undefined): Promise<CommandResult[]> {
-    if (delays) throw new TaskflowError('NOT_SUPPORTED', 'BullMQ retries jobs at once; they cannot be spread over time.');
+    if (delays) throw new TaskflowError('NOT_SUPPORTED', 'attachQueues does not support spread: BullMQ retries jobs immediately.');
     return this.#onJobs(ids, async (reads, jobId, task) => {
       if (!isAllowed(action, task.status)) return undefined;
       const [json] = await reads.jobs([jobId]);
@@ -149,7 +151,7 @@ export class JobControl {
 
   /**
    * Applies `act` to each job. If BullMQ rejects it, the result is a conflict: the job has changed
-   * its state, or a worker holds it.
+   * its state, or a worker runs it.
    */
   async #onJobs(ids: readonly string[], act: Act): Promise<CommandResult[]> {
     const known = new Map((await this.#model.summaries(ids)).map((task) => [task.id, task]));
@@ -181,13 +183,16 @@ function dataOf(job: Job, args: string | undefined): unknown {
   if (args === undefined) return job.data;
   const list = JSON.parse(args) as unknown[];
   if (list.length !== 1)
-    throw new TaskflowError('INVALID_INPUT', `args must be a list of one value, the data of the job; it has ${list.length}.`);
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      `args has ${list.length} values; it must be a list of one value, which becomes the data of the job.`,
+    );
   return list[0];
 }
 
 /**
  * Whether BullMQ rejected an action. Errors of its scripts have a negative code. Only the message
- * says that a lock is held.
+ * says that the job is locked.
  */
 function isRefusal(error: unknown): boolean {
   const { code, message } = error as { code?: unknown; message?: unknown };

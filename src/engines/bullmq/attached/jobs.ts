@@ -21,11 +21,11 @@ const statusOfState = {
 } as const satisfies Record<JobState, TaskStatus>;
 
 /** Maximum characters that are kept of a progress text. */
-const mostProgressText = 200;
+const maxProgressText = 200;
 /** Maximum characters that are kept of an error's message and stack. */
-const mostError = { message: 10_000, stack: 20_000 };
+const maxError = { message: 10_000, stack: 20_000 };
 /** Maximum number of hints that are kept about jobs that were removed before they could be read. */
-const mostUnread = 10_000;
+const maxUnread = 10_000;
 
 /** Converts the jobs of attached queues to rows of the window. */
 export class AttachedJobs implements JobRules {
@@ -105,7 +105,7 @@ export class AttachedJobs implements JobRules {
   #remember(key: string, hint: JobHint): void {
     this.#unread.set(key, hint);
     const [oldest] = this.#unread.keys();
-    if (oldest !== undefined && this.#unread.size > mostUnread) this.#unread.delete(oldest);
+    if (oldest !== undefined && this.#unread.size > maxUnread) this.#unread.delete(oldest);
   }
 }
 
@@ -120,7 +120,7 @@ function progressOf(progress: unknown): { progress: number | null; progressText:
     return { progress: progress === 0 ? null : Math.max(0, Math.min(1, progress / 100)), progressText: null };
   if (progress === undefined || progress === null || progress === '' || progress === '0') return { progress: null, progressText: null };
   const text = typeof progress === 'string' ? progress : JSON.stringify(progress);
-  return { progress: null, progressText: text.slice(0, mostProgressText) };
+  return { progress: null, progressText: text.slice(0, maxProgressText) };
 }
 
 /** Returns the error of the last attempt, or null if the job runs again or has succeeded. */
@@ -135,6 +135,6 @@ function errorOf({ name, failedReason, stacktrace }: PresentJob['job']['json'], 
  */
 export function storedError(jobName: string, message: string, stack: string | null): StoredError {
   const name = /^([A-Za-z_$][\w$]*)(?::|$)/.exec(stack?.split('\n', 1)[0] ?? '')?.[1] ?? 'Error';
-  const error = { name, message: message.slice(0, mostError.message), stack: stack?.slice(0, mostError.stack) ?? null };
+  const error = { name, message: message.slice(0, maxError.message), stack: stack?.slice(0, maxError.stack) ?? null };
   return { ...error, fingerprint: fingerprint(jobName, error) };
 }

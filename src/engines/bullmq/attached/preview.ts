@@ -4,15 +4,15 @@ import { partsOf } from '../jobs/job-ids.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 
 /**
- * Returns what prevents an action on each of some jobs. KEYS: the key prefix of the queue. ARGV:
- * the action, then the ids of the jobs. The answer for a job is one of these:
- * - empty: nothing prevents it
+ * Returns why BullMQ would reject an action on each of some jobs. KEYS: the key prefix of the
+ * queue. ARGV: the action, then the ids of the jobs. The answer for a job is one of these:
+ * - empty: BullMQ would not reject it
  * - `gone`: the job does not exist
  * - `scheduler`: it is the next run of a job scheduler
- * - `locked`: a worker holds it or one of its children
+ * - `locked`: a worker runs it or one of its children
  * - `state`: its state does not allow the action
  */
-export const hindrancesScript = `
+export const rejectionsScript = `
 local base, action, answer = KEYS[1], ARGV[1], {}
 local function isLocked(key)
   if redis.call('EXISTS', key .. ':lock') == 1 then return true end
@@ -21,7 +21,7 @@ local function isLocked(key)
   end
   return false
 end
-local function hindranceOf(id)
+local function rejectionOf(id)
   local key = base .. id
   -- An id may be the name of one of BullMQ's own keys, which is not a job.
   local name = redis.pcall('HGET', key, 'name')
@@ -33,44 +33,44 @@ local function hindranceOf(id)
   if next and id == 'repeat:' .. scheduler .. ':' .. next then return 'scheduler' end
   return isLocked(key) and 'locked' or ''
 end
-for n = 2, #ARGV do answer[#answer + 1] = hindranceOf(ARGV[n]) end
+for n = 2, #ARGV do answer[#answer + 1] = rejectionOf(ARGV[n]) end
 return answer
 `;
 
-/** What {@link hindrancesScript} answers for a job. */
-export type Hindrance = '' | 'gone' | 'scheduler' | 'locked' | 'state';
+/** What {@link rejectionsScript} answers for a job. */
+export type Rejection = '' | 'gone' | 'scheduler' | 'locked' | 'state';
 
 /** Maximum number of jobs per script call. */
 const atOnce = 200;
 
-const details: Partial<Record<Hindrance, string>> = {
+const details: Partial<Record<Rejection, string>> = {
   scheduler:
     'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.',
-  locked: 'A worker holds it, or a job of its flow.',
+  locked: 'A worker runs it, or a child of it.',
 };
 
 /** Rejects in a preview what BullMQ would reject, so that previews, counts and commands agree. */
-export async function withHindrances(
+export async function withRejections(
   queues: ReadonlyMap<string, QueueReads>,
   action: TasksCommand['action'],
   results: readonly CommandResult[],
 ): Promise<CommandResult[]> {
-  const found = new Map<string, Hindrance>();
+  const found = new Map<string, Rejection>();
   for (const [queue, reads] of queues) {
     const ids = results.flatMap(({ id, ok }) => (ok && partsOf(id).queue === queue ? [partsOf(id).jobId] : []));
     for (let from = 0; from < ids.length; from += atOnce) {
       const some = ids.slice(from, from + atOnce);
-      for (const [n, hindrance] of (await reads.hindrances(action, some)).entries()) found.set(`${queue}:${some[n]}`, hindrance);
+      for (const [n, rejection] of (await reads.rejections(action, some)).entries()) found.set(`${queue}:${some[n]}`, rejection);
     }
   }
   return results.map((result) => (result.ok ? refused(result, action, found.get(result.id) ?? 'gone') : result));
 }
 
-function refused(result: Extract<CommandResult, { ok: true }>, action: TasksCommand['action'], hindrance: Hindrance): CommandResult {
+function refused(result: Extract<CommandResult, { ok: true }>, action: TasksCommand['action'], rejection: Rejection): CommandResult {
   const { id, task } = result;
   // A job that BullMQ has removed is still in lists. A deletion only has to drop it from the lists.
-  if (hindrance === '' || (hindrance === 'gone' && action === 'delete')) return result;
-  if (hindrance === 'gone') return { id, ok: false, code: 'TASK_NOT_FOUND' };
-  const detail = details[hindrance];
+  if (rejection === '' || (rejection === 'gone' && action === 'delete')) return result;
+  if (rejection === 'gone') return { id, ok: false, code: 'TASK_NOT_FOUND' };
+  const detail = details[rejection];
   return { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status, ...(detail && { detail }) };
 }

@@ -19,14 +19,14 @@ export class Reach {
   }
 
   /** Records that Redis cannot be used. */
-  lose(thrown: unknown, queue?: string): void {
+  setLost(thrown: unknown, queue?: string): void {
     if (this.#isClosed || this.#lost) return;
     this.#lost = plainError(thrown ?? 'it does not answer');
     this.#logger.error({ err: this.#lost, ...(queue !== undefined && { queue }) }, 'Redis cannot be used for the attached queues');
   }
 
   /** Records that Redis can be used again. */
-  regain(): void {
+  setUsable(): void {
     if (this.#isClosed || !this.#lost) return;
     this.#lost = undefined;
     this.#logger.info({}, 'Redis can be used for the attached queues again');
@@ -38,7 +38,7 @@ export class Reach {
   }
 }
 
-/** Background work that reports its failures and successes to {@link Reach}. */
+/** Runs background work, and reports its failures and successes to {@link Reach}. */
 export class ReachingWork extends Background {
   readonly #reach: Reach;
 
@@ -48,11 +48,11 @@ export class ReachingWork extends Background {
   }
 
   override failed(error: unknown): void {
-    this.#reach.lose(error);
+    this.#reach.setLost(error);
   }
 
   override worked(): void {
-    this.#reach.regain();
+    this.#reach.setUsable();
   }
 }
 

@@ -5,7 +5,7 @@ import type { QueueReads, SchedulerFields } from '../queues/queue-reads.js';
 import type { WindowModel } from '../read/window-model.js';
 
 /** Maximum number of schedulers that are shown per queue. */
-const most = 500;
+const maxSchedulers = 500;
 
 /** A BullMQ job scheduler and its queue. */
 interface Scheduler {
@@ -13,8 +13,9 @@ interface Scheduler {
   fields: SchedulerFields;
 }
 
+/** Lists the job schedulers of a queue that run next. */
 export async function listSchedulers(queue: string, reads: QueueReads): Promise<Scheduler[]> {
-  const schedulers = await reads.schedulers(most);
+  const schedulers = await reads.schedulers(maxSchedulers);
   return schedulers.map((fields) => ({ queue, fields }));
 }
 

@@ -16,7 +16,7 @@ const leastPending = 100_000;
 
 const statusOfGroup = { completed: 'success', failed: 'failed' } as const;
 /** Maximum number of ended tasks, per queue and group, of which BullMQ is asked for each count. */
-const mostChecked = 200;
+const maxChecked = 200;
 /** Sorts after any job id. */
 const lastText = '\u{10ffff}';
 
@@ -87,7 +87,7 @@ async function countRemoved(
   const found = entries.flatMap(({ queue }) =>
     endedGroups.flatMap((group) => {
       const start = { score: feed.wholeAfter(queue, group), jobId: lastText };
-      const query = { queue, status: statusOfGroup[group], isDescending: true, start, limit: mostChecked };
+      const query = { queue, status: statusOfGroup[group], isDescending: true, start, limit: maxChecked };
       return window.ends.page(query).map(({ jobId }) => ({ queue, group, jobId }));
     }),
   );

@@ -1,5 +1,5 @@
 import type { JobJson, Queue } from 'bullmq';
-import { type Hindrance, hindrancesScript } from '../attached/preview.js';
+import { type Rejection, rejectionsScript } from '../attached/preview.js';
 import { withinTime } from '../connection/redis-connection.js';
 import { isAfter } from '../read/source.js';
 import { jobOfHash } from '../read/stored-jobs.js';
@@ -16,7 +16,7 @@ const listFields = {
  */
 const longestTrace = 16_384;
 /** The approximate maximum bytes of one script's answer. Further calls read the rest. */
-const mostAtOnce = 1_000_000;
+const maxAtOnce = 1_000_000;
 /** Maximum number of events and of commands per script call. */
 const eventsAtOnce = 500;
 const commandsAtOnce = 1000;
@@ -26,7 +26,7 @@ const commandsAtOnce = 1000;
  */
 const longest = { part: 2 * 1024 * 1024, line: 16_384, log: 2 * 1024 * 1024 };
 /** The timeout of one answer, in milliseconds. */
-const patience = 5000;
+const timeout = 5000;
 
 /** An event about a job, or about the queue if `jobId` is empty. */
 export interface QueueEvent {
@@ -63,7 +63,7 @@ const commands = {
   lines: linesScript,
   children: childrenScript,
   schedulers: schedulersScript,
-  hindrances: hindrancesScript,
+  rejections: rejectionsScript,
 };
 
 /** The clients on which the scripts are defined. */
@@ -85,7 +85,7 @@ export class QueueReads {
   }
 
   #run(command: keyof typeof commands, key: string, args: readonly (string | number)[]): Promise<unknown> {
-    return withinTime(this.#send(command, key, args), patience);
+    return withinTime(this.#send(command, key, args), timeout);
   }
 
   async #send(command: keyof typeof commands, key: string, args: readonly (string | number)[]): Promise<unknown> {
@@ -112,7 +112,7 @@ export class QueueReads {
     const jobs: (JobJson | undefined)[] = [];
     while (jobs.length < ids.length) {
       const left = ids.slice(jobs.length);
-      const rows = (await this.#run('jobs', this.base, [mostAtOnce, ...left])) as ((string | null)[] | null)[];
+      const rows = (await this.#run('jobs', this.base, [maxAtOnce, ...left])) as ((string | null)[] | null)[];
       jobs.push(...rows.map((row, n) => (row ? jobOf(left[n] ?? '', row) : undefined)));
     }
     return jobs;
@@ -129,7 +129,7 @@ export class QueueReads {
    * events in this Redis.
    */
   async eventsAfter(id: string): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
-    const [newest = '', oldest = '', ...rows] = (await this.#run('events', this.queue.toKey('events'), [id, eventsAtOnce, mostAtOnce])) as [
+    const [newest = '', oldest = '', ...rows] = (await this.#run('events', this.queue.toKey('events'), [id, eventsAtOnce, maxAtOnce])) as [
       string,
       string,
       ...string[][],
@@ -169,7 +169,7 @@ export class QueueReads {
   /** Returns the key of a job's parent. */
   async parentOf(id: string): Promise<string | undefined> {
     const client = await this.queue.getBackend().client;
-    return (await withinTime(client.hget(this.queue.toKey(id), 'parentKey'), patience)) ?? undefined;
+    return (await withinTime(client.hget(this.queue.toKey(id), 'parentKey'), timeout)) ?? undefined;
   }
 
   /** Returns the keys of some of a job's children, and how many children it has. */
@@ -187,9 +187,9 @@ export class QueueReads {
     }));
   }
 
-  /** Returns what prevents an action on each of some jobs. */
-  async hindrances(action: string, ids: readonly string[]): Promise<Hindrance[]> {
-    return (await this.#run('hindrances', this.base, [action, ...ids])) as Hindrance[];
+  /** Returns why BullMQ would reject an action on each of some jobs. */
+  async rejections(action: string, ids: readonly string[]): Promise<Rejection[]> {
+    return (await this.#run('rejections', this.base, [action, ...ids])) as Rejection[];
   }
 }
 

@@ -89,7 +89,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect(JSON.stringify(bank.errors())).not.toContain(keys.bank);
     expect((await shop.call('/auth/sessions', token)).status).toBe(200);
     expect(shop.errors()).toEqual([]);
-    // The remedy that the log message names.
+    // The solution that the log message suggests.
     await client.hdel('{same}:owners', '/tasks');
     expect((await bank.call('/health')).status).toBe(200);
     expect((await bank.login()).status).toBe(200);

@@ -220,7 +220,7 @@ const by = { actor: 'ada' };
     });
     await becomes(id, 'completed');
     const [result] = (await tasks.control({ action: 'rerun', ids: [id], args: [{ to: 'b@x.org' }] }, by)).results;
-    if (!result?.ok) throw new Error('not run again');
+    if (!result?.ok) throw new Error('the job was not rerun');
     expect(result.task.id).not.toBe(id);
     const made = await becomes(result.task.id, 'completed');
     expect(made).toMatchObject({ args: [{ to: 'b@x.org' }], maxAttempts: 3 });
@@ -367,7 +367,7 @@ const by = { actor: 'ada' };
     await watching;
   });
 
-  it('notices without an event that a quiet or a busy queue is drained and that a job was added', async () => {
+  it('detects without events that a queue is drained and that a job is added, in idle and busy queues', async () => {
     const [drained, silent] = ['drained', 'silent'].map((name) =>
       keep(new Queue(`${queue.name}-${name}`, { connection: redis.connection })),
     );
@@ -388,14 +388,13 @@ const by = { actor: 'ada' };
     const known = async (name: string): Promise<number> => (await tasks.find({ name, limit: 1 })).total;
     const end = Date.now() + 40_000;
     while ((await known('never')) > 0 || (await known('silent')) === 0) {
-      if (Date.now() > end)
-        throw new Error(`not noticed: ${await known('never')} that are gone, ${1 - (await known('silent'))} that is there`);
+      if (Date.now() > end) throw new Error(`${await known('never')} removed jobs are shown, and ${await known('silent')} of 1 added job`);
       await Promise.all(busy.map((each) => each.add('flows', {})));
       await sleep(0.01);
     }
   });
 
-  it('reads only the newest ended jobs at startup, but counts and lists all and finds any by id', async () => {
+  it('reads only the newest ended jobs at startup, but counts and lists all, and finds any job by its id', async () => {
     const worker = work(async ({ data }) => {
       if (data.n < 2) throw new Error('too early');
     });
@@ -472,7 +471,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find({ limit: 5, sort: '-endedAt', status: ['success'] })).total).toBe(15);
   });
 
-  it('replaces a job by a new one with the same id', async () => {
+  it('shows a new job in place of an earlier one with the same id', async () => {
     attach();
     const worker = work(async () => {});
     const id = await add('first', {}, { jobId: 'same', removeOnComplete: true });
@@ -483,7 +482,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find()).items).toMatchObject([{ id, name: 'second' }]);
   });
 
-  it('counts the jobs that ended before the start in the statistics', async () => {
+  it('includes jobs that ended before startup in the metrics', async () => {
     const worker = work(async (job) => {
       if (job.data.n % 4 === 0) throw new Error(`no address for order ${job.data.n}`);
     });
@@ -500,15 +499,15 @@ const by = { actor: 'ada' };
   });
 
   it.each([
-    ['nothing', undefined],
-    ['no queue', []],
-    ['something else', [{ name: 'mail' }]],
+    ['no list', undefined],
+    ['an empty list', []],
+    ['an object that is not a queue', [{ name: 'mail' }]],
   ])('rejects %s immediately', (_, queues) => {
     expect(() => attachQueues(queues as never)).toThrow('it must be a list of BullMQ queues');
   });
 
   it('rejects two queues with the same name, and unknown options', () => {
-    expect(() => attachQueues([queue, queue])).toThrow(`queues has more than one queue of the name '${queue.name}'`);
+    expect(() => attachQueues([queue, queue])).toThrow(`two queues with the name '${queue.name}'`);
     expect(() => attachQueues([queue], { histroy: 5 } as never)).toThrow('histroy');
   });
 });

@@ -163,7 +163,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     shared.disconnect();
   });
 
-  it('recovers after an error without a lost connection, and closes while events arrive', async () => {
+  it('recovers after an error that did not close the connection, and can be closed while events arrive', async () => {
     const tasks = attach();
     await tasks.describe();
     queue.emit('error', new Error('something else'));

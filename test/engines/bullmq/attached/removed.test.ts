@@ -6,10 +6,10 @@ import { closeAfterEach } from '../../../helpers/closing.js';
 import { hasRedis, RedisServer } from '../../../helpers/redis.js';
 import { gate, sleep, waitFor } from '../../../helpers/wait.js';
 
-/** Milliseconds of a time that a task has. */
+/** Returns a time of a task in Unix milliseconds. */
 const at = (time: string | null | undefined): number => Date.parse(time ?? '');
 
-(hasRedis ? describe : describe.skip)('attachQueues, of jobs that BullMQ removes when they end', () => {
+(hasRedis ? describe : describe.skip)('attachQueues with jobs that BullMQ removes when they end', () => {
   const removed: JobsOptions = { removeOnComplete: true, removeOnFail: true };
   let redis: RedisServer;
   let queue: Queue;
@@ -69,7 +69,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
     expect(at(task.createdAt)).toBe(timestamp);
   });
 
-  it('shows the second job with an id as that job, and not with what the first had', async () => {
+  it('shows the second job with the same id without any data of the first', async () => {
     work(async ({ name }) => {
       throw new Error(name === 'bill' ? 'no money' : 'no network');
     });
@@ -92,7 +92,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
   it.each([
     ['all', 1],
     ['some', 2],
-  ])('counts exactly the tasks that its lists show after older ones were left out: BullMQ removes %s', async (_, every) => {
+  ])('counts exactly the tasks that its lists show after it has dropped older ones, if BullMQ removes %s jobs', async (_, every) => {
     const size = 40;
     const small = keep(attachQueues([queue], { logger: false, keep: size, history: 10 }));
     await small.find({ limit: 1 });
@@ -116,7 +116,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
     }
   });
 
-  it('shows the second job with an id if the first was last read while it ran', async () => {
+  it('shows the second job with the same id if the first was last read while it ran', async () => {
     const { passed, open } = gate();
     work(async ({ name }) => (name === 'first' ? passed : undefined));
     await queue.add('first', {}, { ...removed, jobId: 'job-8' });
