@@ -27,15 +27,18 @@ export class JobProcesses {
 
   /** Tasks of this process, which runs none unless it is started to. */
   manager(logger: Parameters<typeof loggerOption>[1] = false, prefix = 'jobs', port = this.redis.port): TaskManager {
-    const engine = new JobEngine({
+    const made = new TaskManager({ engine: this.engine(logger, prefix, port), logger });
+    this.managers.push(made);
+    return made;
+  }
+
+  engine(logger: Parameters<typeof loggerOption>[1] = false, prefix = 'jobs', port = this.redis.port): JobEngine {
+    return new JobEngine({
       connection: { host: '127.0.0.1', port },
       ...{ prefix, logger: loggerOption('logger', logger), ...quickLocks },
       kept: { age: 604_800, count: 100_000 },
       statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
     });
-    const made = new TaskManager({ engine, logger });
-    this.managers.push(made);
-    return made;
   }
 
   /** A client of the same Redis, which the caller disconnects. */

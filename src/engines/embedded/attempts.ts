@@ -217,7 +217,8 @@ export function handBack(transaction: Transaction, { owner, held, at }: Of<'hand
     if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
     else {
       database.run(
-        `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1, started_at = CASE attempt WHEN 1 THEN NULL ELSE started_at END
+        `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1,
+           started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq AND last.number = task.attempt - 1)
          WHERE seq = ?`,
         ledger.nextRev(),
         row.seq ?? null,

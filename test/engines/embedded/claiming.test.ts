@@ -86,6 +86,31 @@ describe('an idle process', () => {
     expect((await tasks.find({ limit: 5 })).items.map(({ attempt }) => attempt)).toEqual([1, 1]);
   });
 
+  it('shows when the last attempt of a task began whose next attempt was claimed in a commit without an answer', async () => {
+    let [lose, isLost] = [false, false];
+    const apply: Commit = async (batch, commit) => {
+      const result = await commit(isLost ? { ...batch, claim: undefined } : batch);
+      if (!lose || result.claimed.length === 0) return result;
+      isLost = true;
+      throw new Error('the answer was lost');
+    };
+    tasks = new TaskManager({ engine: engineWithCommits(apply), logger: false });
+    const flaky = tasks.task('flaky', () => Promise.reject(new Error('once')), { retries: 1, delay: 0.2, jitter: 0 });
+    await tasks.start();
+    const id = await flaky.enqueue();
+    const first = await waitFor(async () => {
+      const task = await tasks?.get(id);
+      return task?.attempts.length === 1 ? task : undefined;
+    });
+    lose = true;
+    await waitFor(() => isLost);
+    const after = await waitFor(async () => {
+      const task = await tasks?.get(id);
+      return task?.status === 'pending' ? task : undefined;
+    });
+    expect(after).toMatchObject({ attempt: 1, startedAt: first.startedAt, attempts: [{ startedAt: first.startedAt }] });
+  });
+
   it('uses the slot of an attempt that was given up and whose handler ends while that is stored', async () => {
     let end = (): void => {};
     let ended = Promise.resolve();

@@ -70,10 +70,20 @@ function dueAt(time: number): EndNotes['fields'] {
   return { [jobFields.runAt]: time, [jobFields.returned]: '' };
 }
 
-/** What is written when a worker puts back a job that it has no handler for. The job's attempts and times stay as they are. */
-export function returnNotes(job: TaskJob, times: number): EndNotes {
+/**
+ * Returns what is written when a job that was fetched is put back before an attempt begins. Its
+ * attempts stay as they are. BullMQ has replaced the start of the last attempt with the time of
+ * the fetch, so this restores it.
+ */
+export function unstartedNotes(job: TaskJob): EndNotes {
   const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
-  return { state: 'delayed', fields: { [jobFields.returned]: times, processedOn: last ?? '' } };
+  return { state: 'delayed', fields: { processedOn: last ?? '' } };
+}
+
+/** Returns what is written when a worker puts back a job that it has no handler for. */
+export function returnNotes(job: TaskJob, times: number): EndNotes {
+  const { state, fields } = unstartedNotes(job);
+  return { state, fields: { ...fields, [jobFields.returned]: times } };
 }
 
 /** When a recorded attempt began; Unix milliseconds. */

@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { answersOf } from '../connection/pipelines.js';
+import { attemptField, attemptsOf, jobFields, type TaskJob } from '../jobs/task-job.js';
+import { jobOfHash } from '../read/stored-jobs.js';
+import { unstartedNotes } from './ends.js';
 import { lockKey, takeLocks } from './locks.js';
 import type { TaskBackend } from './task-backend.js';
 
@@ -20,27 +23,42 @@ export async function returnUnanswered(backend: TaskBackend, redis: Redis, name:
   if (jobIds.length === 0) return;
   const pipeline = redis.pipeline();
   for (const jobId of jobIds) {
-    pipeline.hmget(backend.lockScope.jobKey(jobId), 'pb', 'ats');
+    pipeline.hmget(backend.lockScope.jobKey(jobId), ...readFields);
     pipeline.get(lockKey(backend.lockScope, jobId));
   }
   const answers = await answersOf(pipeline);
   for (const [n, jobId] of jobIds.entries()) {
-    const [[worker, starts], token] = answers.slice(2 * n, 2 * n + 2) as [(string | null)[], string | null];
-    if (worker === name && starts != null) await putBack(backend, redis, { jobId, starts, token });
+    const [values, token] = answers.slice(2 * n, 2 * n + 2) as [(string | null)[], string | null];
+    const job = jobOfHash(jobId, hashOf(values));
+    if (job?.fields.pb === name) await putBack(backend, redis, { job, token });
   }
 }
 
+/** Fields of a job's hash: which worker has it, how often it was started, and how many attempts have ended. */
+const readFields = [
+  ...['name', 'pb', 'ats', 'atm', 'failedReason'],
+  ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.error],
+];
+
+function hashOf(values: readonly (string | null)[]): Record<string, string> {
+  const hash: Record<string, string> = {};
+  for (const [n, field] of readFields.entries()) if (values[n] != null) hash[field] = values[n];
+  return hash;
+}
+
 interface Unanswered {
-  jobId: string;
-  /** BullMQ's count of starts. */
-  starts: string;
+  job: TaskJob;
   /** What the lock holds; null if it has expired. */
   token: string | null;
 }
 
-async function putBack(backend: TaskBackend, redis: Redis, { jobId, starts, token: held }: Unanswered): Promise<void> {
+async function putBack(backend: TaskBackend, redis: Redis, { job, token: held }: Unanswered): Promise<void> {
+  const { id: jobId, attemptsStarted } = job.json;
   const token = held ?? `returned:${randomUUID()}`;
+  const starts = String(attemptsStarted);
   if (held === null && !(await takeLocks(redis, backend.lockScope, [{ jobId, token, starts }])).taken.has(jobId)) return;
-  backend.willEnd(jobId, { state: 'delayed', fields: { processedOn: '' } });
+  const field = attemptField(attemptsOf(job));
+  const record = await redis.hget(backend.lockScope.jobKey(jobId), field);
+  backend.willEnd(jobId, unstartedNotes(record === null ? job : { ...job, fields: { ...job.fields, [field]: record } }));
   await backend.moveToDelayed(jobId, Date.now(), 0, token, { skipAttempt: true });
 }

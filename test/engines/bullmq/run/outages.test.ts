@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
+import { TaskManager } from '../../../../src/manager.js';
 import { taskContext } from '../../../../src/tasks/context.js';
 import { cuttable } from '../../../helpers/cutter.js';
 import { inState, said, useJobProcesses } from '../../../helpers/job-processes.js';
@@ -131,6 +132,33 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     line.cut();
     for (const id of ids) await inState(tasks, id, 'success');
     expect(began.sort((a, b) => a - b)).toEqual(numbers);
+    await tasks.stop({ timeout: 1 });
+    await line.close();
+  });
+
+  it('keeps when the last attempt of a task began if the answer to the fetch of its retry is lost', async () => {
+    const line = await cuttable(processes.redis.port);
+    const [reading, engine] = [processes.manager(), processes.engine(false, 'jobs', line.port)];
+    const tasks = new TaskManager({ engine, logger: false, concurrency: 1 });
+    const { passed, open } = gate();
+    const flaky = tasks.task('flaky', () => Promise.reject(new Error('once')), { retries: 1, delay: 0.5, jitter: 0 });
+    const blocker = tasks.task('blocker', () => passed);
+    await tasks.start();
+    const id = await flaky.enqueue();
+    const { attempts: before } = await waitFor(async () => {
+      const task = await reading.get(id);
+      return task?.attempts.length === 1 ? task : undefined;
+    });
+    await inState(reading, await blocker.enqueue(), 'running');
+    await sleep(0.6);
+    // Redis starts the retry together with the end of the other task.
+    line.loseAnswers();
+    open();
+    await inState(reading, id, 'running');
+    await reading.control({ action: 'pause', queue: 'default' }, { actor: 'test' });
+    line.cut();
+    const after = await inState(reading, id, 'pending');
+    expect(after).toMatchObject({ attempt: 1, startedAt: before[0]?.startedAt, attempts: before });
     await tasks.stop({ timeout: 1 });
     await line.close();
   });
