@@ -18,8 +18,10 @@ export interface BullmqEngineOptions {
    */
   prefix?: string | undefined;
   /**
-   * Seconds after which a running task counts as crashed if its worker has not renewed its lock, 1 to 3,600. A handler that
-   * blocks the event loop for longer counts as crashed too. Default 20.
+   * Seconds after which a running task counts as crashed if its worker has not renewed its lock, 5
+   * to 3,600. A handler that blocks the event loop for longer counts as crashed too. A worker waits
+   * up to 2 seconds before it connects to Redis again, so a shorter lock would expire during a
+   * reconnect. Default 20.
    */
   lockDuration?: number | undefined;
   /** Seconds between two checks for crashed tasks, over all processes, 1 to 3,600. Default 5. */
@@ -76,7 +78,7 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
       accepted: 'text of 1 to 100 characters without braces, colons and spaces',
     }),
     logger,
-    lockDuration: secondsOption('lockDuration', given.lockDuration, 20, { warn, min: 1, max: 3600 }) * 1000,
+    lockDuration: secondsOption('lockDuration', given.lockDuration, 20, { warn, min: 5, max: 3600 }) * 1000,
     stalledInterval: secondsOption('stalledInterval', given.stalledInterval, 5, { warn, min: 1, max: 3600 }) * 1000,
     kept: {
       age: numberOption('retentionDays', given.retentionDays, 7, { above: true, max: 36_500, unit: 'days' }) * 86_400,

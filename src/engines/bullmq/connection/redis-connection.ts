@@ -15,6 +15,7 @@ const fixed = {
   connectTimeout: 5000,
   // ioredis waits so long for Redis to close its end too, and keeps the process alive meanwhile.
   disconnectTimeout: 100,
+  // The longest pause is well below the smallest `lockDuration`: a worker must be able to take its locks again in time.
   retryStrategy: (tries: number) => Math.min(50 * 2 ** tries, 2000),
   // Some commands wait for seconds until there is a job or a change. Calls have a time limit of their own, see `withinTime`.
   ...{ commandTimeout: undefined, socketTimeout: undefined },
