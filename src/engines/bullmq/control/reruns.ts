@@ -38,24 +38,27 @@ export class Reruns {
   }
 
   async rerun({ ids, args }: { ids: readonly string[]; args?: string | undefined }): Promise<CommandResult[]> {
-    const { ask, enqueue, steps } = this.#parts;
     const results: CommandResult[] = [];
     for (let from = 0; from < ids.length; from += stepSize) {
-      const some = ids.slice(from, from + stepSize);
-      const prepared = await ask(() => this.#prepare(some, args));
-      const reruns = prepared.filter((each): each is Rerun => 'place' in each);
       try {
-        await enqueue(reruns.map(({ task }) => task));
+        results.push(...(await this.#step(ids.slice(from, from + stepSize), args)));
       } catch (error) {
-        throw results.length > 0 ? partlyDone(error) : error;
+        throw from > 0 ? partlyDone(error) : error;
       }
-      // The new tasks are already stored. If Redis fails before the old tasks are linked to them,
-      // the command still succeeds, so that the caller does not repeat it.
-      const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.id))));
-      await linked.catch(unlessUnavailable);
-      results.push(...prepared.map((each) => ('place' in each ? resultOf(each) : each)));
     }
     return results;
+  }
+
+  async #step(ids: readonly string[], args: string | undefined): Promise<CommandResult[]> {
+    const { ask, enqueue, steps } = this.#parts;
+    const prepared = await ask(() => this.#prepare(ids, args));
+    const reruns = prepared.filter((each): each is Rerun => 'place' in each);
+    await enqueue(reruns.map(({ task }) => task));
+    // The new tasks are already stored. If Redis fails before the old tasks are linked to them,
+    // the command still succeeds, so that the caller does not repeat it.
+    const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.id))));
+    await linked.catch(unlessUnavailable);
+    return prepared.map((each) => ('place' in each ? resultOf(each) : each));
   }
 
   async #prepare(ids: readonly string[], args: string | undefined): Promise<(Rerun | CommandResult)[]> {
