@@ -10,7 +10,7 @@ const pollInterval = 100;
 const answerTimeout = 2000;
 
 interface Closing {
-  /** Resolves when the workers are closed. */
+  /** Resolves when the workers are closed. It must not reject. */
   closed: Promise<unknown>;
   /** The connection of the workers. */
   redis: Redis;
