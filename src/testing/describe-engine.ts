@@ -4,6 +4,7 @@ import { describeDeclaring } from './contract/declaring.js';
 import { describeEnqueueing } from './contract/enqueueing.js';
 import { describeFailing } from './contract/failing.js';
 import { describeIsolating } from './contract/isolating.js';
+import { describeKeys } from './contract/keys.js';
 import { describeOutliving } from './contract/outliving.js';
 import { describeReading } from './contract/reading.js';
 import { describeRunning } from './contract/running.js';
@@ -62,6 +63,7 @@ export function describeEngine(name: string, make: () => EngineUnderTest, runner
     describe('cancels: it', () => describeCancelling(suite));
     describe('commands many: it', () => describeCommanding(suite));
     describe('enqueues: it', () => describeEnqueueing(suite));
+    describe('keeps idempotency keys: it', () => describeKeys(suite));
     describe('keeps contexts apart: it', () => describeIsolating(suite));
     describe('follows handlers that outlive their attempt: it', () => describeOutliving(suite));
     describe('keeps schedules: it', () => describeScheduling(suite));

@@ -73,11 +73,22 @@ local function unmark()
 end
 `;
 
-/** Cancels a waiting job, or requests that a running job is cancelled. Given: who cancels it. */
+/**
+ * Cancels a waiting job, or requests that a running job is cancelled. Given: who cancels it. Both
+ * free its idempotency key, as on the embedded engine: the work may be enqueued again at once,
+ * however the attempt ends.
+ */
 const cancel = `
+local function freeKey()
+  local deduplication = redis.call('HGET', job, 'deid')
+  if deduplication and redis.call('GET', prefix .. 'de:' .. deduplication) == id then
+    redis.call('DEL', prefix .. 'de:' .. deduplication)
+  end
+end
 if state == 'active' then
   redis.call('HSET', job, 'tfx', at)
   redis.call('HSET', cancelling, member, given)
+  freeKey()
   note('changed')
   return {2, state}
 end
@@ -92,10 +103,7 @@ end
 take()
 redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled', 'tfe', '', 'tfx', '')
 redis.call('HDEL', job, 'processedOn')
-local deduplication = redis.call('HGET', job, 'deid')
-if deduplication and redis.call('GET', prefix .. 'de:' .. deduplication) == id then
-  redis.call('DEL', prefix .. 'de:' .. deduplication)
-end
+freeKey()
 redis.call('ZADD', cancelled, at, id)
 redis.call('HDEL', cancelling, member)
 note('failed')

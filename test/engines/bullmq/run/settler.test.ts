@@ -7,20 +7,25 @@ import { eventually, waitFor } from '../../../helpers/wait.js';
 const processes = useJobProcesses();
 
 (hasRedis ? describe : describe.skip)('a process that dies', () => {
-  it('leaves tasks that another process ends as interrupted, although it runs none', async () => {
+  it('leaves tasks that another process ends as interrupted or as cancelled, although it runs none', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
     const told: string[] = [];
     for (const status of ['interrupted', 'pending'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     const worker = await processes.worker();
     await tasks.start({ run: false });
-    const [once, again] = await Promise.all([
-      tasks.define('once').enqueue(60_000),
+    const defined = tasks.define('once');
+    const keyed = defined.with({ idempotencyKey: 'k' });
+    const [once, cancelled, again] = await Promise.all([
+      defined.enqueue(60_000),
+      keyed.enqueue(60_000),
       tasks.define('again', { requeueOnInterrupt: true, maxInterrupts: 20 }).enqueue(60_000),
     ]);
-    await waitFor(() => said(worker, 'began').length === 2);
+    await waitFor(() => said(worker, 'began').length === 3);
     told.length = 0;
     await processes.kill(worker);
+    await tasks.control({ action: 'cancel', ids: [cancelled] }, { actor: 'test' });
+    await inState(tasks, cancelled, 'cancelled');
     expect(await inState(tasks, once, 'interrupted')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
     expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
     await eventually(async () => expect(told.sort()).toEqual(['again pending', 'once interrupted']));
@@ -28,13 +33,15 @@ const processes = useJobProcesses();
     expect(tookOver.map(({ taskId, task, attempt, status }) => [taskId, task, attempt, status]).sort()).toEqual(
       [
         [once, 'once', 1, 'interrupted'],
+        [cancelled, 'once', 1, 'cancelled'],
         [again, 'again', 1, 'pending'],
       ].sort(),
     );
     const { counts } = await tasks.aggregate('metrics', { from: '-5m' });
-    expect(counts).toMatchObject({ interrupted: 1, failed: 0 });
+    expect(counts).toMatchObject({ interrupted: 1, cancelled: 1, failed: 0 });
     const next = await processes.worker();
     await waitFor(() => said(next, 'began').length === 1);
     expect(said(next, 'began')).toEqual([again]);
+    expect(await keyed.enqueue(1)).not.toBe(cancelled);
   });
 });
