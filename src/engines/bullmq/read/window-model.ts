@@ -12,7 +12,6 @@ import { isOfSets } from './counts.js';
 import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
-import type { RowIds } from './row-ids.js';
 import { findStates, type ModelParts } from './source.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
@@ -62,7 +61,6 @@ export interface WindowModelParts extends Omit<ModelParts, 'window' | 'ids' | 'f
 export class WindowModel {
   readonly #parts: WindowModelParts & ModelParts;
   readonly #window: Window;
-  readonly #ids: RowIds;
   readonly #feed: WindowFeed;
   readonly #backfill: Backfill;
   readonly #reconciler: Reconciler;
@@ -77,7 +75,6 @@ export class WindowModel {
 
   private constructor(parts: WindowModelParts, window: Window) {
     this.#window = window;
-    this.#ids = window.ids;
     this.#feed = new WindowFeed({ ...parts, window, ids: window.ids });
     this.#parts = { ...parts, window, ids: window.ids, feed: this.#feed };
     this.#backfill = new Backfill(this.#parts);
@@ -129,10 +126,8 @@ export class WindowModel {
   async #look(): Promise<void> {
     await this.#catchUp();
     if (this.#closed) return;
-    for (let step = 0; step < search.steps && !this.#closed && this.#window.hasUnsearchable(); step++) {
-      this.#window.makeSearchable();
+    for (let step = 0; step < search.steps && !this.#closed && this.#window.makeSearchable(); step++)
       await wait(search.pause, undefined, { ref: false });
-    }
     if (this.#closed) return;
     const now = performance.now();
     const isRead = this.#watchers > 0 || now - this.#answered < readFor;
@@ -184,26 +179,19 @@ export class WindowModel {
     // The newest tasks are read first. Any other order needs the older tasks too.
     if (!isNewestFirst(query) && !this.#isWhole(query))
       await Promise.race([this.filled(), wait(this.#parts.fillTimes.list, undefined, { ref: false })]);
-    const after = query.after !== undefined && query.sort === 'endedAt' ? windowPosition(query.after, this.#ids) : query.after;
+    const after = query.after !== undefined && query.sort === 'endedAt' ? windowPosition(query.after, this.#window.ids) : query.after;
     const page = this.#window.find({ ...query, after });
     const isWhole = this.#isWhole(query);
     if (isWhole && page.totalRelation === 'eq') return page;
     const limits = isWhole ? {} : { limited: true as const, searched: this.#window.size() };
-    return { ...page, ...(await this.#total(query, page)), ...limits };
+    // With other conditions than queue and state, the window is counted, and there may be more tasks.
+    const isExact = query.counted !== false && isOfSets(query);
+    return { ...page, total: isExact ? await this.#countOf(query) : page.total, totalRelation: isExact ? 'eq' : 'gte', ...limits };
   }
 
   /** Resolves when the window holds as much as it can, or cannot be filled. */
   async filled(): Promise<void> {
     await this.#filled?.catch(() => undefined);
-  }
-
-  /**
-   * Returns the total of a list. BullMQ's sets count tasks by queue and state. With any other
-   * condition, the window is counted, and there may be more tasks.
-   */
-  async #total(query: TaskQuery, page: TaskPage): Promise<Pick<TaskPage, 'total' | 'totalRelation'>> {
-    if (query.counted === false || !isOfSets(query)) return { total: page.total, totalRelation: 'gte' };
-    return { total: await this.#countOf(query), totalRelation: 'eq' };
   }
 
   async #countOf(filter: TaskFilter): Promise<number> {
@@ -240,7 +228,7 @@ export class WindowModel {
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
     const { source, catalog } = this.#parts;
-    const known = this.#window.summaries(ids.flatMap((id) => this.#ids.rowOf(id) ?? []));
+    const known = this.#window.summaries(ids.flatMap((id) => this.#window.ids.rowOf(id) ?? []));
     const isKnown = new Set(known.map(({ id }) => id));
     const others = ids.filter((id) => !isKnown.has(id)).map(partsOf);
     const jobs = others.filter(({ queue }) => catalog.get(queue) !== undefined);
@@ -295,7 +283,7 @@ export class WindowModel {
 
   /** Returns what the window keeps of a task, even if BullMQ has removed its job. */
   kept(id: string): TaskDetail | undefined {
-    const row = this.#ids.rowOf(id);
+    const row = this.#window.ids.rowOf(id);
     return row === undefined ? undefined : this.#window.detail(row);
   }
 

@@ -22,12 +22,6 @@ import { WindowEnds } from './window-ends.js';
 import { known, WindowRows, type WindowTask } from './window-rows.js';
 import type { JobRules } from './window-task.js';
 
-/** The times between which tasks ended, in Unix milliseconds. */
-interface EndRange {
-  after?: number | undefined;
-  before?: number | undefined;
-}
-
 /**
  * Maximum rows per step: failures that are added to the word index, expired rows, tasks that BullMQ
  * has removed, old statistics, and partitions.
@@ -54,12 +48,14 @@ CREATE INDEX window_ended ON task (owner, status, ended_at) WHERE status > 1;
  * revision. Tasks that are added without a change have the revision 0.
  */
 export class Window {
+  /** Maps its rows to public ids. */
+  readonly ids: RowIds;
+  /** Reads its ended tasks. */
+  readonly ends: WindowEnds;
   readonly #database: Database;
   readonly #reader: Reader;
   readonly #transaction: Transaction;
   readonly #rows: WindowRows;
-  readonly #ids: RowIds;
-  readonly #ends: WindowEnds;
   readonly #changed = new Bell();
   /** When partitions are cleaned up next, in Unix milliseconds. */
   #nextPartitions = 0;
@@ -68,15 +64,15 @@ export class Window {
 
   private constructor(database: Database, { hasOwnIds, keepsEnded }: JobRules) {
     this.#database = database;
-    this.#ids = new RowIds(database, hasOwnIds);
-    this.#ends = new WindowEnds(database);
+    this.ids = new RowIds(database, hasOwnIds);
+    this.ends = new WindowEnds(database);
     this.#reader = new Reader(database);
     const ledger = new Ledger(database);
     this.#transaction = {
       ...{ database, ledger, rollups: new Rollups(database), failures: new Failures(database) },
       ...{ inserter: new Inserter(database, ledger), wanted: new Set() },
     };
-    this.#rows = new WindowRows({ transaction: this.#transaction, ids: this.#ids, countsEnds: keepsEnded });
+    this.#rows = new WindowRows({ transaction: this.#transaction, ids: this.ids, countsEnds: keepsEnded });
   }
 
   static async open(rules: JobRules): Promise<Window> {
@@ -92,16 +88,6 @@ export class Window {
   close(): void {
     this.#changed.close();
     this.#database.close();
-  }
-
-  /** Maps its rows to public ids. */
-  get ids(): RowIds {
-    return this.#ids;
-  }
-
-  /** Reads its ended tasks. */
-  get ends(): WindowEnds {
-    return this.#ends;
   }
 
   /** Counts the tasks by name, queue and state. */
@@ -158,7 +144,7 @@ export class Window {
 
   /** Drops the task of a former job that had the same id. */
   #forgetFormer({ id, queue, jobId }: WindowTask): void {
-    const former = this.#ids.of(queue, jobId);
+    const former = this.ids.of(queue, jobId);
     if (former !== undefined && former !== id) this.forget(former);
   }
 
@@ -168,8 +154,15 @@ export class Window {
     if (row) this.#rows.forget(row);
   }
 
-  /** Drops some of the tasks of a queue and group that ended between two times. Returns how many. */
-  dropEnded(queue: string, group: EndedGroup, { after = -1, before = Number.MAX_SAFE_INTEGER }: EndRange): number {
+  /**
+   * Drops some of the tasks of a queue and group that ended between two times, in Unix milliseconds.
+   * Returns how many.
+   */
+  dropEnded(
+    queue: string,
+    group: EndedGroup,
+    { after = -1, before = Number.MAX_SAFE_INTEGER }: { after?: number | undefined; before?: number },
+  ): number {
     const rows = codes[group].flatMap((code) =>
       this.#database.all(
         `${known} INDEXED BY window_ended
@@ -246,13 +239,13 @@ export class Window {
 
   find(query: TaskQuery): TaskPage {
     const page = this.#reader.find(query);
-    return { ...page, items: this.#ids.named(page.items) };
+    return { ...page, items: this.ids.named(page.items) };
   }
 
   /** Returns what the window has of a task: all but what only its job has. */
   detail(id: string): TaskDetail | undefined {
     const task = this.#reader.get(id, 0);
-    return task && this.#ids.named([task])[0];
+    return task && this.ids.named([task])[0];
   }
 
   /** Returns an aggregate of the tasks in the window. */
@@ -261,7 +254,7 @@ export class Window {
     const answer = aggregate(parts, kind, query);
     if (kind !== 'failures') return answer;
     const { items, next } = answer as Aggregates['failures']['answer'];
-    const names = this.#ids.names(items.map(({ lastTaskId }) => lastTaskId));
+    const names = this.ids.names(items.map(({ lastTaskId }) => lastTaskId));
     const named = items.map((item, n) => ({ ...item, lastTaskId: names[n] ?? item.lastTaskId }));
     return { items: named, next } as Aggregates[K]['answer'];
   }
@@ -272,12 +265,12 @@ export class Window {
 
   /** Returns the tasks of some rows. Rows that are not in the window are left out. */
   summaries(ids: readonly string[]): readonly TaskSummary[] {
-    return this.#ids.named(this.#reader.summaries(ids));
+    return this.ids.named(this.#reader.summaries(ids));
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
     for await (const changes of this.#reader.watch(after, this.#changed, signal))
-      yield { ...changes, upserts: this.#ids.named(changes.upserts), removed: this.#ids.names(changes.removed) };
+      yield { ...changes, upserts: this.ids.named(changes.upserts), removed: this.ids.names(changes.removed) };
   }
 
   revs(): { rev: number; oldestRev: number } {
@@ -285,14 +278,11 @@ export class Window {
     return { rev, oldestRev };
   }
 
-  /** Whether some failures are not in the word index yet. */
-  hasUnsearchable(): boolean {
-    return this.#reader.hasUnsearchable();
-  }
-
-  /** Adds some failures to the word index. */
-  makeSearchable(): void {
+  /** Adds some failures to the word index. Returns whether there were any. */
+  makeSearchable(): boolean {
+    if (!this.#reader.hasUnsearchable()) return false;
     this.write(() => void makeSearchable(this.#transaction, { kind: 'makeSearchable', limit: steps.search }, Date.now()));
+    return true;
   }
 
   /** Drops some deletions that are too old to be reported to watchers, and some old statistics. */
