@@ -66,19 +66,19 @@ export interface JobEngineOptions {
   connection: RedisConnection;
   prefix: string;
   logger: Logger;
-  /** Milliseconds after which a job without a sign of its worker counts as crashed. */
+  /** Milliseconds after which a job counts as crashed if its worker has not renewed its lock. */
   lockDuration: number;
-  /** Milliseconds between two looks for crashed jobs, over all processes. Default 5,000. */
+  /** Milliseconds between two checks for crashed jobs, across all processes. Default 5,000. */
   stalledInterval?: number;
   kept: KeptJobs;
   statistics: KeptStatistics;
-  /** How many tasks a process that reads keeps in memory. */
+  /** How many tasks a process that reads has in memory. */
   window?: WindowLimits;
 }
 
-/** Milliseconds between two looks at what other processes asked for: new queues, and running tasks to cancel. */
+/** Milliseconds between two checks for new queues and for running tasks to cancel. */
 const pollInterval = 500;
-/** Milliseconds that a stop waits for Redis. */
+/** Maximum milliseconds that a stop waits for Redis. */
 const leaveTimeout = 2000;
 
 /** Tasks as BullMQ jobs. */
@@ -105,13 +105,13 @@ export class JobEngine implements TaskEngine {
   readonly #statistics: Statistics;
   readonly #closeStore: () => Promise<void>;
   readonly #endOutageLog: () => void;
-  /** What this process is called in lists of workers, the same for its whole life. */
+  /** The name of this process in lists of workers. It never changes. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   #observer: TransitionObserver | undefined;
   #executor: Executor | undefined;
   #settler: Settler | undefined;
   #timers = new Set<NodeJS.Timeout>();
-  /** What callers asked Redis and await. A stop waits for it. */
+  /** The calls to Redis that callers await. A stop waits for them. */
   readonly #calls: RedisCalls;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -168,7 +168,7 @@ export class JobEngine implements TaskEngine {
       queueStates: () => this.#commands.queueStates(),
       workers: () => this.#presence.list(),
     });
-    // The store is on the same Redis, and one line in the log is enough for both.
+    // The store logs nothing, because the engine already logs that the same Redis is unreachable.
     const store = openRedisStore(connection, { prefix, logger: loggerOption('logger', false) });
     [this.store, this.#closeStore] = [store, () => store.close()];
   }
@@ -188,7 +188,7 @@ export class JobEngine implements TaskEngine {
     this.#presence.enter(runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     const { patient } = this.#connections;
     try {
-      // An outage of Redis must not keep a process from starting: it runs tasks as soon as Redis is back.
+      // A process starts during an outage too, and runs tasks as soon as Redis is reachable.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
       await this.#calls.ask(() => Promise.all([this.#presence.beat(), this.#commands.poll()])).catch(unlessUnreachable);
     } catch (error) {
@@ -222,7 +222,7 @@ export class JobEngine implements TaskEngine {
     this.#timers.add(setInterval(work, milliseconds).unref());
   }
 
-  /** Begins to take over from processes that die. */
+  /** Begins to end the jobs of processes that die. */
   #settle(): void {
     const { logger, lockDuration, stalledInterval = 5000, kept } = this.#options;
     this.#settler = new Settler({
@@ -235,7 +235,7 @@ export class JobEngine implements TaskEngine {
     this.#settler.start();
   }
 
-  /** Looks for what other processes asked for. */
+  /** Checks for new queues and for running tasks to cancel. */
   async #poll(): Promise<void> {
     await Promise.all([this.#catalog.refresh(), this.#commands.poll()]);
     this.#executor?.serve(this.#catalog.all());
@@ -253,7 +253,7 @@ export class JobEngine implements TaskEngine {
     this.#health.close();
     this.#presence.stop();
     await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
-    // If Redis hangs, it answers none of these calls. The process must be able to end all the same.
+    // If Redis hangs, it answers none of these calls, and the process must still be able to end.
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
     this.#calls.close();
     await this.#calls.settled();
@@ -263,7 +263,7 @@ export class JobEngine implements TaskEngine {
     await this.#closeStore();
   }
 
-  /** Writes what is still in hand, and ends what uses the connections. */
+  /** Writes pending data, and closes everything that uses the connections. */
   async #leave(): Promise<void> {
     await this.#settler?.stop();
     this.#calls.close();
@@ -277,14 +277,14 @@ export class JobEngine implements TaskEngine {
 
   async #store(tasks: readonly NewTask[], effect: Effect): Promise<readonly string[]> {
     if (tasks.length === 0) return [];
-    // Redis stores them in one transaction, which takes it a fraction of a millisecond for each task.
+    // Redis stores them in one transaction, which takes a fraction of a millisecond per task.
     const longer = tasks.length;
     const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), { ...effect, longer });
     this.#added(tasks, ids);
     return ids;
   }
 
-  /** Enqueues the task of a schedule, and says in which BullMQ queue it is. */
+  /** Enqueues the task of a schedule. Returns its id and its BullMQ queue. */
   async #enqueueRun(task: NewTask): Promise<{ id: string; queue: string }> {
     const [id = task.id] = await this.#enqueuer.enqueue([task]);
     this.#added([task], [id]);
@@ -341,7 +341,7 @@ export class JobEngine implements TaskEngine {
   }
 }
 
-/** Lets an error pass that says that Redis cannot be reached. The log has it. */
+/** Ignores an error that says that Redis is unreachable, because the log already has it. */
 function unlessUnreachable(error: unknown): void {
   const isUnanswered = error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
   if (!isUnanswered && !isConnectionError(error)) throw error;

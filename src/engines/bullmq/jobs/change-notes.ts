@@ -2,7 +2,7 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
 import { type JobRef, keyOf, partsOf } from './job-ids.js';
 
-/** The state of a job in a note: BullMQ's name of it, or that the job was removed. */
+/** The state of a job in a note: BullMQ's name of it, or that the job was removed or changed. */
 export type NotedState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'removed' | 'changed';
 
 /** A job that changed. The state `changed` means that its state is the same as before. */
@@ -13,19 +13,23 @@ export interface ChangeNote extends JobRef {
 /** The commands of a transaction that notes need. */
 export type Transaction = Pick<ChainableCommander, 'xadd' | 'zadd' | 'zrem' | 'hset' | 'hdel'>;
 
-/** Entries of the stream that are kept at least; a reader that is further behind reads the queues again. */
+/**
+ * Minimum number of entries that the stream keeps. A reader that is further behind reads the queues
+ * again.
+ */
 export const keptEntries = 10_000;
-/** Jobs of one entry. */
+/** Maximum number of jobs per entry. */
 const jobsOfEntry = 100;
 
 /**
- * Tells processes that read which jobs changed. BullMQ's own events would do, but each `completed` event carries the whole
- * result. The stream holds names alone: a reader reads what it shows, and only of jobs that it shows.
+ * Notifies processes that read of the jobs that changed. BullMQ's own events are not used, because
+ * each `completed` event carries the whole result. The stream holds only keys of jobs. A reader
+ * reads the fields that it shows, and only of the jobs that it shows.
  */
 export class ChangeNotes {
   readonly #redis: Redis;
   readonly #key: string;
-  /** By queue and id, in the order of the last change. */
+  /** The notes that are not sent yet, by job, in the order of the last change. */
   #waiting = new Map<string, ChangeNote>();
 
   constructor(redis: Redis, keys: EngineKeys) {
@@ -33,18 +37,24 @@ export class ChangeNotes {
     this.#key = keys.changes;
   }
 
-  /** Adds notes to a transaction, so that they are written only if it succeeds. Pending notes are sent first. */
+  /**
+   * Adds notes to a transaction, so that they are written only if it succeeds. Pending notes are
+   * sent first.
+   */
   addTo(transaction: Transaction, notes: readonly ChangeNote[]): void {
     this.flush();
     for (const fields of entriesOf(notes)) transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);
   }
 
-  /** Tells of a job soon, with others of the same turn of the event loop. A note that is lost shows a little later. */
+  /**
+   * Sends a note soon, together with other notes of the same turn of the event loop. If it is lost,
+   * readers notice the change a little later.
+   */
   soon(note: ChangeNote): void {
-    // Before the write of this turn ends, if this is called before a command.
+    // If this is called before a command, the notes are part of the same write to the socket.
     if (this.#waiting.size === 0) process.nextTick(() => this.flush());
     const key = keyOf(note.queue, note.jobId);
-    // The last state is enough.
+    // Only the last state matters.
     this.#waiting.delete(key);
     this.#waiting.set(key, note);
   }
@@ -57,7 +67,7 @@ export class ChangeNotes {
   }
 }
 
-/** Notes as the fields of stream entries: the state, then the queue and the id. */
+/** Converts notes to the fields of stream entries: the state, then the key of the job. */
 function entriesOf(notes: readonly ChangeNote[]): string[][] {
   const entries: string[][] = [];
   for (let from = 0; from < notes.length; from += jobsOfEntry)
@@ -65,7 +75,7 @@ function entriesOf(notes: readonly ChangeNote[]): string[][] {
   return entries;
 }
 
-/** The notes of a stream entry. Fields of another shape are skipped. */
+/** Returns the notes of a stream entry. Fields of another form are skipped. */
 export function notesOfEntry(fields: readonly string[]): ChangeNote[] {
   const notes: ChangeNote[] = [];
   for (let n = 0; n + 1 < fields.length; n += 2) {

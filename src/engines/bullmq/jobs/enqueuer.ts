@@ -9,7 +9,10 @@ import { JobAdder } from './job-adder.js';
 import { isDelayed, toJob } from './task-job.js';
 
 const mebibyte = 1024 * 1024;
-/** Tasks of one call, and their size in bytes: Redis does nothing else while it stores them. */
+/**
+ * Maximum number of tasks per call, and of their bytes. Redis does nothing else while it stores
+ * them.
+ */
 export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 
 interface EnqueuerParts {
@@ -19,13 +22,14 @@ interface EnqueuerParts {
   changes: ChangeNotes;
 }
 
-/**
- * Adds tasks as jobs. All tasks of a call are in one transaction. A single task, which needs none, is one command.
- */
+/** Adds tasks as jobs. All tasks of a call are in one transaction. A single task needs none. */
 export class Enqueuer {
   readonly #parts: EnqueuerParts;
   readonly #adder: JobAdder;
-  /** The connection, once BullMQ's scripts are defined on it. To await it for each task would cost more than to find its queue. */
+  /**
+   * The connection, once BullMQ's scripts are defined on it. It is kept, because an await for each
+   * task would cost more than to find its queue.
+   */
   #client: RedisClient | undefined;
 
   constructor(parts: EnqueuerParts) {
@@ -34,8 +38,8 @@ export class Enqueuer {
   }
 
   /**
-   * Stores tasks, all or none, and resolves to their ids; of a task whose idempotency key is taken, to the id of the task that
-   * has it. `sending` is called just before they are sent.
+   * Stores all tasks or none, and resolves to their ids. If another task has the idempotency key of
+   * a task, that is the id of the other task. `sending` is called just before the tasks are sent.
    *
    * @throws TaskflowError INVALID_INPUT if they are too many for one transaction.
    */
@@ -51,30 +55,31 @@ export class Enqueuer {
     return [await this.#storeOne(this.#client, task, entry, sending)];
   }
 
-  /** A single task needs no transaction, which would cost more than the rest. */
+  /** Stores a single task without a transaction, which would cost more than the rest. */
   #storeOne(client: RedisClient, task: NewTask, entry: CatalogEntry, sending: () => void): Promise<string> {
     const job = toJob(task, entry.prioritized === true);
     sending();
-    // It is written behind the job.
+    // The note is sent after the job, in the next tick.
     this.#parts.changes.soon(noteOf(task, entry));
     return this.#adder.add(client, entry.queue, job);
   }
 
-  /** All tasks of one call, or none. */
+  /** Stores all tasks of one call, or none. */
   async #storeAll(
     client: RedisClient,
     tasks: readonly NewTask[],
     entries: readonly CatalogEntry[],
     sending: () => void,
   ): Promise<string[]> {
-    // It is a transaction of ioredis, of which BullMQ's type shows a part.
+    // This is a transaction of ioredis. BullMQ's type declares only a part of it.
     const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
     const notes: ChangeNote[] = [];
     for (const [n, task] of tasks.entries()) {
       const entry = entries[n];
       if (!entry) continue;
       const job = toJob(task, entry.prioritized === true);
-      // The promise belongs to a single command; those of a transaction are answered together.
+      // The promise belongs to a single command. The commands of a transaction are answered
+      // together.
       void this.#adder.add(transaction, entry.queue, job);
       notes.push(noteOf(task, entry));
     }
@@ -97,7 +102,7 @@ function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
 function checkSize(tasks: readonly NewTask[]): void {
   const bytes = tasks.reduce((sum, { args }) => sum + Buffer.byteLength(args), 0);
   if (tasks.length <= mostAtOnce.tasks && bytes <= mostAtOnce.bytes) return;
-  // Rounded up, so that it is never shown as the limit itself.
+  // The size is rounded up, so that the message never shows the limit itself as too large.
   const mebibytes = Math.ceil((bytes / mebibyte) * 10) / 10;
   throw new TaskflowError(
     'INVALID_INPUT',

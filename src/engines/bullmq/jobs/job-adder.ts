@@ -4,7 +4,10 @@ import { RedisQueueBackend } from '../connection/bullmq-version.js';
 import { lentConnection } from '../connection/connections.js';
 import type { EngineKeys } from '../keys.js';
 
-/** Adds jobs to any queue of an engine by BullMQ's own scripts, over one connection that belongs to the caller. */
+/**
+ * Adds jobs to any queue of an engine with BullMQ's own scripts, over one connection that belongs
+ * to the caller.
+ */
 export class JobAdder {
   readonly #connection: RedisConnection;
   readonly #backend: RedisQueueBackend;
@@ -16,7 +19,7 @@ export class JobAdder {
     this.#connection = new RedisConnection(redis, lentConnection);
     this.#connection.on('error', () => undefined);
     const toKey = (type: string): string => this.#names.toKey('', type);
-    // This backend only lends its scripts, so it needs no queue and no connection of its own.
+    // Only the scripts of this backend are used, so it needs no queue and no connection of its own.
     const scripts = [this.#connection, '', this.#names.getKeys(''), toKey, { connection: redis }, undefined, false] as const;
     this.#backend = new RedisQueueBackend(...scripts);
   }
@@ -26,7 +29,10 @@ export class JobAdder {
     return this.#connection.client;
   }
 
-  /** Adds a job and resolves to its id. In a transaction the promise says nothing: `exec` has the answer. */
+  /**
+   * Adds a job and resolves to its id. In a transaction, ignore the promise: `exec` returns the
+   * answer.
+   */
   add(client: RedisClient | IRedisTransaction, queue: string, job: JobJson): Promise<string> {
     return this.#backend.addJobToTransaction(client, job, job.id, {}, this.#queueKeys(queue));
   }

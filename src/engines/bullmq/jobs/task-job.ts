@@ -4,15 +4,16 @@ import type { NewTask, StoredError } from '../../../tasks/engine.js';
 import type { Marker } from '../keys.js';
 
 /*
- * A task as a BullMQ job. Whatever BullMQ has a field for is in that field: the arguments in `data`, the result in
- * `returnvalue`, the error in `failedReason` and `stacktrace`. What it has none for is in `opts.taskflow`, written once, and in
- * fields of the job's hash that begin with `tf`, which end with the job.
+ * A task as a BullMQ job. BullMQ's own fields are used where possible: `data` for the arguments,
+ * `returnvalue` for the result, `failedReason` and `stacktrace` for the error. The rest is in
+ * `opts.taskflow`, which is written once, and in fields of the job's hash that begin with `tf`.
+ * They are removed together with the job.
  */
 
-/** What a task has and BullMQ's options have not. Written when the job is added. */
+/** The properties of a task that BullMQ's options lack. They are written when the job is added. */
 export interface TaskNotes {
   tags?: Readonly<Record<string, string>>;
-  /** Name of the schedule that made it. */
+  /** Name of the schedule that enqueued it. */
   schedule?: string;
   /** Unix milliseconds. */
   deadline?: number;
@@ -24,52 +25,55 @@ export interface TaskNotes {
   key?: string;
 }
 
-/** Options of a job, with those of this package. */
+/** The options of a job, including those of this package. */
 export interface TaskJobOptions extends JobsOptions {
   taskflow?: TaskNotes;
 }
 
-/** How the fields of this package begin in the hash of a job. */
+/** The prefix of the fields of this package in the hash of a job. */
 export const ownFieldPrefix = 'tf';
 
-/** Fields of this package in the hash of a job. */
+/** The fields of this package in the hash of a job. */
 export const jobFields = {
-  /** Number of the last attempt that has ended, unless that is BullMQ's own count. */
+  /** Number of the last attempt that has ended, if BullMQ's own count differs. */
   attempts: 'tfn',
-  /** Number of the last attempt before the present series, which a retry by a user begins. */
+  /** Number of the last attempt before the current series. A retry by a user begins a series. */
   seriesStart: 'tfs',
   /** How often its process died. */
   interrupts: 'tfi',
-  /** How it ended, if BullMQ's `failed` does not say it. */
+  /** How the job ended, if that is more than BullMQ's `failed`. */
   marker: 'tfm',
-  /** Name, fingerprint and code of the last error: what a list shows besides the message. */
+  /** Name and fingerprint of the last error, which lists show besides the message. */
   error: 'tfe',
   /** Why there is no result. */
   resultOmitted: 'tfo',
-  /** Id of the last rerun of it. */
+  /** Id of its last rerun. */
   rerunAs: 'tfr',
-  /** How often it was put back because no handler was here, since its last attempt. */
+  /** How often workers without a handler for it have put it back since its last attempt. */
   returned: 'tfb',
-  /** Mark of the call that wrote the last end of an attempt, so that its repetition notices that it was executed. */
+  /**
+   * Mark of the call that wrote the last end of an attempt. If the call is repeated, the mark shows
+   * that it was executed.
+   */
   endMark: 'tft',
-  /** BullMQ's count of stalled checks that are accounted for as interrupts. */
+  /** How many of BullMQ's stalled checks are counted as interrupts. */
   stalls: 'tfc',
-  /** Log lines written so far. */
+  /** Number of log lines. */
   logLines: 'tfl',
-  /** Since when it is to be cancelled while it runs; Unix milliseconds, or empty. */
+  /** When a user cancelled it while it ran, in Unix milliseconds, or empty. */
   cancelling: 'tfx',
-  /** When it came due, if a retry or a command changed that; Unix milliseconds. */
+  /** When it is due, if a retry or a command changed that, in Unix milliseconds. */
   runAt: 'tfw',
-  /** The deadline of the present series, if that is not the first; Unix milliseconds. */
+  /** The deadline of the current series, if that is not the first, in Unix milliseconds. */
   deadline: 'tfd',
 } as const;
 
-/** Field of the record of one attempt. */
+/** Returns the field of the record of an attempt. */
 export function attemptField(number: number): string {
   return `tfa${number}`;
 }
 
-/** Makes marks that no other call of any process has. */
+/** Creates marks that are unique across all calls and processes. */
 export const endMarks = {
   process: randomBytes(6).toString('base64url'),
   made: 0,
@@ -79,7 +83,7 @@ export const endMarks = {
   },
 };
 
-/** One attempt that has ended, as it is stored. Bounded, since errors are. */
+/** The stored record of an attempt that has ended. Its size is limited, because errors are. */
 export interface AttemptRecord {
   /** Unix milliseconds. */
   start: number;
@@ -88,11 +92,14 @@ export interface AttemptRecord {
   error?: StoredError;
 }
 
-/** What of an error a list needs besides its message, which is BullMQ's `failedReason`. */
+/** What a list shows of an error besides its message, which is BullMQ's `failedReason`. */
 export interface ErrorNote {
   name: string;
   fingerprint: string;
-  /** Digest of the message. Another message means that a worker of another program has failed an attempt since. */
+  /**
+   * Digest of the message. If it does not match, an attempt has failed since in a worker of another
+   * program.
+   */
   of?: string;
 }
 
@@ -102,38 +109,44 @@ export function errorNote({ name, message, fingerprint }: StoredError): string {
   return JSON.stringify(note);
 }
 
-/** Stands for a message, of which lists may read only the beginning. */
+/** Returns a digest of the beginning of a message. Lists may read no more of it. */
 function digestOf(message: string): string {
   return createHash('sha256').update(message.slice(0, 1000)).digest('base64url').slice(0, 11);
 }
 
-/** A task of priority 0 in a queue that has priorities. BullMQ runs the smaller number first and takes 1 to 2,097,152. */
+/**
+ * The BullMQ priority of a task of priority 0 in a queue that has priorities. BullMQ runs the
+ * smaller number first and accepts 1 to 2,097,152.
+ */
 const middlePriority = 1_048_576;
 
-/** The BullMQ priority of a task in a queue that has priorities. */
+/** Returns the BullMQ priority of a task in a queue that has priorities. */
 export function jobPriority(priority: number): number {
   return middlePriority - priority;
 }
 
-/** The priority of a task whose job has a BullMQ priority; 0 stands for none. */
+/** Returns the priority of a task from the BullMQ priority of its job, where 0 means none. */
 export function taskPriority(priority: number | undefined): number {
   return priority === undefined || priority === 0 ? 0 : middlePriority - priority;
 }
 
-/** The deduplication id of a task with an idempotency key. */
+/** Returns the deduplication id of a task with an idempotency key. */
 export function deduplicationId(task: string, key: string): string {
   return `${task.length}:${task}:${key}`;
 }
 
 /**
- * Whether a task is to wait for its time. A task without a delay may have an id of the millisecond before its time: as a delayed
- * job it would run behind later ones.
+ * Whether a task becomes a delayed job. The `runAt` of a task without a delay may be a millisecond
+ * after its `createdAt`. As a delayed job, it would run after later tasks.
  */
 export function isDelayed({ runAt }: Pick<NewTask, 'runAt'>): boolean {
   return runAt > Date.now();
 }
 
-/** Builds the job of a task. `prioritized`: its queue has priorities. Each enqueue does this, so nothing is copied. */
+/**
+ * Builds the job of a task. `prioritized`: its queue has priorities. This runs for each task that
+ * is enqueued, so it copies nothing.
+ */
 export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const { id, name, args, createdAt, runAt, attempts, idempotency, retryDelay } = task;
   const opts: TaskJobOptions = { attempts };
@@ -142,7 +155,7 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   if (isDelayed(task)) opts.delay = runAt - createdAt;
   if (prioritized) opts.priority = jobPriority(task.priority);
   if (attempts > 1 && retryDelay) opts.backoff = { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds };
-  // Past `timestamp` are fields that the type requires. A new job has none of them.
+  // The fields after `timestamp` are required by the type only.
   const job: JobJson = {
     id,
     name,
@@ -183,18 +196,21 @@ function notesOf({ tags, schedule, deadlineAt, interrupts, idempotency, rerunOf 
   return isEmpty ? undefined : notes;
 }
 
-/** A job of this engine as it is stored: what BullMQ keeps of it, and the fields of this package. */
+/** A stored job: BullMQ's fields, and all fields of its hash, such as those of this package. */
 export interface TaskJob {
   readonly json: JobJson;
   readonly fields: Readonly<Record<string, string>>;
 }
 
-/** Notes of a job; none for one that another program added. */
+/** Returns the notes of a job. A job of another program has none. */
 export function notesOfJob({ json }: TaskJob): TaskNotes {
   return (json.opts as TaskJobOptions | undefined)?.taskflow ?? {};
 }
 
-/** The note about the last error of a job; none if there is none, or if it is about an error before the last one. */
+/**
+ * Returns the note about the last error of a job. Returns undefined if the job has no note, or if
+ * the note is about an earlier error.
+ */
 export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | undefined {
   const text = fields[jobFields.error];
   if (!text) return undefined;
@@ -207,35 +223,44 @@ export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | und
   }
 }
 
-/** Whether the last failed attempt of a job was made by a worker of another program, after one that was made here. */
+/**
+ * Whether the last failed attempt of a job ran in a worker of another program, after one that ran
+ * here.
+ */
 function hasForeignError(job: TaskJob): boolean {
   return Boolean(job.fields[jobFields.error]) && job.json.failedReason !== '' && errorNoteOf(job) === undefined;
 }
 
-/** Number of the last attempt that has ended; 0 before the first. BullMQ's count is right unless something else is stored. */
+/**
+ * Returns the number of the last attempt that has ended, or 0 before the first. BullMQ's count is
+ * right unless another number is stored.
+ */
 export function attemptsOf(job: TaskJob): number {
   const { json, fields } = job;
   const stored = fields[jobFields.attempts];
   const counted = json.attemptsMade ?? 0;
   if (stored === undefined) return counted;
   if (!hasForeignError(job)) return count(stored);
-  // BullMQ's count is the same as that here until a retry by a user or an interrupt.
+  // BullMQ's count is the same until a user retries the task or a process is interrupted.
   const isSame = count(fields[jobFields.seriesStart]) === 0 && count(fields[jobFields.interrupts]) === 0;
   return Math.max(count(stored) + 1, isSame ? counted : 0);
 }
 
-/** Unix milliseconds after which a job is neither started nor tried again; none without a deadline. */
+/**
+ * Returns the time after which a job is neither started nor retried, in Unix milliseconds. Returns
+ * undefined if it has no deadline.
+ */
 export function deadlineOf(job: TaskJob): number | undefined {
   return count(job.fields[jobFields.deadline]) || notesOfJob(job).deadline;
 }
 
-/** How a failed job ended, if not by a failure. */
+/** Returns how a failed job ended, if that was not a failure. */
 export function markerOf({ fields }: TaskJob): Marker | undefined {
   const marker = fields[jobFields.marker];
   return marker === 'cancelled' || marker === 'interrupted' ? marker : undefined;
 }
 
-/** A count that is stored in a field. */
+/** Parses a count that is stored in a field. */
 export function count(text: string | undefined): number {
   if (text === undefined) return 0;
   const n = Number(text);

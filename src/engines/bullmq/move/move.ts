@@ -11,35 +11,38 @@ import { readSchedulesAndPauses } from './schedules-and-pauses.js';
 import { moveLogs, moveShared } from './shared-entries.js';
 import { SourceFile } from './source-file.js';
 
-/** What is moved, and where to. */
+/** A move: the file, and where its tasks go. */
 export interface Move {
   /** Path of the file. */
   from: string;
   to: RedisConnection;
   prefix: string;
-  /** How many tasks of a name run at once over all processes, for tasks that are defined with such a limit. */
+  /**
+   * How many tasks of a name run at once across all processes, for tasks that have such a limit.
+   */
   concurrency?: ReadonlyMap<string, number>;
 }
 
-/** What was moved, by all runs of the command together. */
+/** What all runs of the command have moved together. */
 export interface Moved extends MovedCounts {
-  /** Path of the file that has the history now. */
+  /** Path of the file, which has the history. */
   file: string;
 }
 
-/** Milliseconds that the first answer of Redis may take: no request waits here, and Redis may be far away. */
+/** Timeout of the connection in milliseconds. No request waits, and Redis may be far away. */
 const connectTimeout = 5000;
 
 /**
- * Moves what a file has to do to a prefix of Redis: pending tasks with what they have been through, schedules, pauses, the audit,
- * and all shared entries, such as revoked sessions. Ended tasks stay in the file, which is renamed to `.moved` in the end. If the
- * move is interrupted, call it again: it resumes, and each task is in Redis once.
+ * Moves the work of a file to a prefix of Redis: pending tasks with their attempts, schedules,
+ * pauses, the audit, and all shared entries, such as revoked sessions. Ended tasks stay in the
+ * file, which is renamed to `.moved` in the end. If the move is interrupted, call it again: it
+ * resumes, and each task is in Redis once.
  *
- * The parts are: `SourceFile` keeps other processes away from the file, `MoveProgress` makes each step happen once, and each other
- * class moves one kind of thing in steps.
+ * `SourceFile` locks the file for other processes, `MoveProgress` makes each step happen once, and
+ * each other module moves one kind of data in steps.
  *
- * @throws TaskflowError ENGINE_UNAVAILABLE if the file is in use or is not a task database, if Redis cannot be used, or if the prefix has
- * tasks already.
+ * @throws TaskflowError ENGINE_UNAVAILABLE if the file is in use or is not a task database, if
+ * Redis cannot be used, or if the prefix already has tasks.
  */
 export async function moveToRedis({ from, to, prefix, concurrency = new Map() }: Move): Promise<Moved> {
   const redis = connectRedis(to);
@@ -78,7 +81,7 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
   await progress.begin(counts, write);
   file.begun();
   const parts = { database, redis, keys, prefix, progress, concurrency };
-  // Before the tasks, so that a task that starts already finds who is signed out.
+  // Revoked sessions are moved first, so that the first task that starts finds them.
   await moveShared(parts);
   await moveLogs(parts);
   await new PendingTasks(parts).move();
@@ -87,7 +90,7 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
   return { ...moved, file: file.moved };
 }
 
-/** Refuses queues that cannot be on Redis before anything is moved. */
+/** Checks that Redis can have all queues, before the move begins. */
 function checkQueues({ database }: SourceFile): void {
   const labels = new Set(partitionsOf(database).map(({ label }) => label));
   if (labels.size > mostLabels)

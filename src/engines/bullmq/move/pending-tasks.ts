@@ -142,8 +142,8 @@ export class PendingTasks {
   }
 
   /**
-   * Adds what BullMQ's step does not store, in the same transaction, so that no worker takes the job
-   * before.
+   * Adds what BullMQ's step does not store, in the same transaction, so that no worker takes the
+   * job before.
    */
   #complete(transaction: MoveTransaction, job: string, { fields, lines }: Omit<PendingTask, 'task'>): void {
     const all = Object.entries(fields);

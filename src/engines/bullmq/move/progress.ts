@@ -23,7 +23,7 @@ export interface MoveStep {
 /** A transaction of ioredis that also runs the scripts of BullMQ. */
 export type MoveTransaction = ChainableCommander & IRedisTransaction;
 
-/** Milliseconds that Redis may take for one step. */
+/** Timeout of one step in milliseconds. */
 const stepTimeout = 30_000;
 
 function inTime<T>(answer: Promise<T>): Promise<T> {
@@ -31,15 +31,16 @@ function inTime<T>(answer: Promise<T>): Promise<T> {
 }
 
 /**
- * How far a move is, in a hash beside what is moved. Each step is a transaction that also writes how far the move is then, and it
- * happens only if the hash has not changed since it was read. So a step happens once, whenever the command is killed, and however
- * late Redis executes what a killed one had sent.
+ * Stores how far a move is, in a hash next to the moved data. Each step is a transaction that also
+ * writes how far the move is after the step, and that happens only if the hash has not changed
+ * since it was read. So a step happens once, even if the command is killed, and even if Redis
+ * executes its last transaction later.
  */
 export class MoveProgress {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
   readonly #origin: string;
-  /** BullMQ's view of the same connection, which has its scripts. */
+  /** The same connection with BullMQ's scripts. */
   readonly #connection: RedisConnection;
 
   constructor(redis: Redis, keys: EngineKeys, origin: string) {
@@ -50,7 +51,11 @@ export class MoveProgress {
     this.#connection.on('error', () => undefined);
   }
 
-  /** Whether this file is being moved here already. @throws TaskflowError ENGINE_UNAVAILABLE if the prefix is in use otherwise. */
+  /**
+   * Whether the move of this file has begun.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the prefix has other tasks.
+   */
   async hasBegun(): Promise<boolean> {
     const { moved, queues, schedules } = this.#keys;
     const [origin, used] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.exists(queues, schedules)]));
@@ -59,7 +64,7 @@ export class MoveProgress {
     return false;
   }
 
-  /** Begins the move with what is written at once. */
+  /** Begins the move. `write` adds the data that is moved in this first step. */
   async begin(counts: Partial<MovedCounts>, write: (transaction: MoveTransaction) => void): Promise<void> {
     const { moved, queues, schedules } = this.#keys;
     await inTime(this.#redis.watch(moved, queues, schedules));
@@ -74,8 +79,8 @@ export class MoveProgress {
   }
 
   /**
-   * Does the steps of a part of the move, until `next` returns none. `from`: how far the part is, or
-   * empty at its beginning.
+   * Does the steps of a part of the move, until `next` returns none. `from`: how far the part is,
+   * or empty at its beginning.
    */
   async each(part: string, next: (from: string) => MoveStep | undefined): Promise<void> {
     const field = `part:${part}`;
@@ -86,7 +91,11 @@ export class MoveProgress {
     }
   }
 
-  /** Does a step. @throws TaskflowError ENGINE_UNAVAILABLE if another process has moved on meanwhile. */
+  /**
+   * Does a step.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if another process has changed the hash.
+   */
   async #step(field: string, from: string, { to, counted, write }: MoveStep): Promise<void> {
     const { moved } = this.#keys;
     const [, [origin, at]] = await inTime(Promise.all([this.#redis.watch(moved), this.#redis.hmget(moved, 'origin', field)]));
@@ -98,7 +107,8 @@ export class MoveProgress {
     try {
       await this.#execute(transaction);
     } catch (error) {
-      // Redis does not undo a transaction in which a command failed. The next run repeats this step, which changes no job that is there.
+      // Redis does not undo a transaction in which a command failed. The next run repeats this
+      // step, which does not change jobs that exist.
       if (isReply(error)) await inTime(this.#redis.hset(moved, field, from)).catch(() => undefined);
       throw error;
     }
@@ -134,7 +144,7 @@ function changed(): TaskflowError {
   return unusable('another process moves the same file, or Redis has lost a part of what was moved: run the command again');
 }
 
-/** The error of a move that cannot go on. */
+/** Creates the error of a move that cannot continue. */
 export function unusable(why: string): TaskflowError {
   return new TaskflowError('ENGINE_UNAVAILABLE', why);
 }

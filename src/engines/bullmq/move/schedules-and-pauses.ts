@@ -15,7 +15,7 @@ export interface SchedulesAndPauses {
   write(transaction: ChainableCommander): void;
 }
 
-/** Reads the schedules and the paused queues of a file, which are few. */
+/** Reads all schedules and paused queues of a file at once, because there are few. */
 export function readSchedulesAndPauses(database: Database, keys: EngineKeys, concurrency: ReadonlyMap<string, number>): SchedulesAndPauses {
   const schedules = database.all('SELECT * FROM schedule ORDER BY name');
   const pauses = database.all('SELECT queue, at, paused_by, reason FROM paused ORDER BY queue');
@@ -29,8 +29,8 @@ export function readSchedulesAndPauses(database: Database, keys: EngineKeys, con
 }
 
 /**
- * Stores what a schedule is and what became of it. When it fires next is stored beside: the first process that defines the
- * schedule plans it. Until then nothing fires, so that no process takes a run which only another one can make.
+ * Stores a schedule, its runs and its next time. The first process that defines the schedule plans
+ * its runs. Until then, it does not run, so that no process handles a run without its definition.
  */
 function writeSchedule(
   transaction: ChainableCommander,
@@ -39,7 +39,7 @@ function writeSchedule(
 ): void {
   const name = String(row.name);
   const template = templateOf(row);
-  // The process that defines the schedule says whether it catches up and overlaps.
+  // The process that defines the schedule overwrites `catchUp` and `overlap`.
   const record: ScheduleRecord = { name, task: String(row.task), rule: String(row.rule), catchUp: true, overlap: false, template };
   transaction.hset(keys.schedules, { [name]: JSON.stringify(record) });
   const set = (field: string, value: string | number): void => {
@@ -58,7 +58,7 @@ function writeSchedule(
   } else if (typeof row.next_at === 'number') set('next', row.next_at);
 }
 
-/** The task of one run, which the file has as a list of values. */
+/** Returns the task of one run. The file stores it as a list of values. */
 function templateOf({ template, name: schedule }: Row): NewTask {
   const values = JSON.parse(String(template)) as (string | number | null)[];
   const id = String(values[packedAt.id]);

@@ -12,8 +12,8 @@ const busy = 5;
 const lockTimeout = 1000;
 
 /**
- * The file that is moved. It is renamed twice: to `.moving` before a part of it is in Redis, so that
- * no process runs its tasks, and to `.moved` in the end.
+ * The file that is moved. It is renamed twice: to `.moving` before a part of it is in Redis, so
+ * that no process runs its tasks, and to `.moved` in the end.
  */
 export class SourceFile {
   readonly #path: string;
@@ -27,7 +27,8 @@ export class SourceFile {
    * Opens the file and locks it for other processes. The tasks of processes that died are settled
    * first, so that no task is `running`.
    *
-   * @throws TaskflowError ENGINE_UNAVAILABLE if there is no such file, it is in use, or it is not a task database.
+   * @throws TaskflowError ENGINE_UNAVAILABLE if there is no such file, it is in use, or it is not a
+   * task database.
    */
   static async open(path: string): Promise<SourceFile> {
     const file = new SourceFile(path);
@@ -73,7 +74,11 @@ export class SourceFile {
     return this.#database;
   }
 
-  /** Names the move, and binds it to a prefix. @throws TaskflowError if the move has begun with another prefix. */
+  /**
+   * Names the move, and binds it to a prefix.
+   *
+   * @throws TaskflowError if the move has begun with another prefix.
+   */
   nameMove(prefix: string, newOrigin: string): { origin: string; begun: boolean } {
     const { database } = this;
     const present = database.get('SELECT origin, prefix, begun FROM moving');
@@ -119,7 +124,8 @@ export class SourceFile {
     const database = await openDatabase(name);
     try {
       database.exec(`PRAGMA busy_timeout = ${lockTimeout}; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE`);
-      // It leaves the mode WAL, in which several processes work, only if no other process has it open.
+      // It leaves the mode WAL, in which several processes work, only if no other process has it
+      // open.
       const mode = database.get('PRAGMA journal_mode = DELETE')?.journal_mode;
       if (mode !== 'delete') throw unusable(inUse(this.#path));
       database.exec('BEGIN EXCLUSIVE; COMMIT');

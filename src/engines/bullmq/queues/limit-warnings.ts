@@ -1,12 +1,13 @@
 import type { Logger } from '../../../options.js';
 import type { CatalogEntry } from './queue-catalog.js';
 
-/** Tasks whose warnings are remembered. */
+/** Maximum number of tasks whose warnings are remembered. */
 const mostWarned = 10_000;
 
 /**
- * Warns if processes define a different `concurrency` for the same task. BullMQ keeps one limit for a queue, and a task that is stored
- * without a limit goes to a queue that has none, so one of the definitions has no effect. One line for each task and process.
+ * Warns if processes define a different `concurrency` for the same task. BullMQ has one limit per
+ * queue, and a task that is stored without a limit goes to a queue without a limit, so one of the
+ * definitions has no effect. It logs one line for each task and process.
  */
 export class LimitWarnings {
   readonly #logger: Logger;
@@ -16,13 +17,15 @@ export class LimitWarnings {
     this.#logger = logger;
   }
 
-  /** Compares the limit that this process defines for a task with the one that its queue has, if both have one. */
+  /**
+   * Compares the limit that this process defines for a task with that of its queue, if both exist.
+   */
   compare({ task, label, concurrency: stored }: CatalogEntry, defined: number | undefined): void {
     if (task === undefined || stored === undefined || defined === undefined || stored === defined) return;
     this.#warn(task, { queue: label, concurrency: defined, stored }, 'processes define a different concurrency for a task');
   }
 
-  /** Notes that a task runs which was stored without the limit that this process defines for it. */
+  /** Warns that a task runs without the limit that this process defines for it. */
   missing(task: string, { label }: CatalogEntry, defined: number): void {
     const message = 'a task runs without its concurrency, because the process that enqueued it does not define one';
     this.#warn(task, { queue: label, concurrency: defined, stored: null }, message);

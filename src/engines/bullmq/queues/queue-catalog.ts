@@ -7,31 +7,38 @@ import type { LimitWarnings } from './limit-warnings.js';
 
 /** A BullMQ queue of this engine. */
 export interface CatalogEntry {
-  /** BullMQ's name of it. */
+  /** BullMQ's name of the queue. */
   readonly queue: string;
-  /** The queue as users know it. */
+  /** The label of the queue, as users know it. */
   readonly label: string;
-  /** The only task in it, if that task has a concurrency of its own. */
+  /** The only task in the queue, if that task has a concurrency of its own. */
   readonly task?: string;
-  /** How many of its jobs run at once over all processes. */
+  /** How many of its jobs run at once across all processes. */
   readonly concurrency?: number;
-  /** Whether its jobs have priorities. BullMQ runs jobs without one first, so a queue has them for all jobs or for none. */
+  /**
+   * Whether its jobs have priorities. BullMQ runs jobs without a priority first, so either all jobs
+   * of a queue have one or none has.
+   */
   readonly prioritized?: boolean;
 }
 
-/** What of a task decides its queue. */
+/** The properties of a task that decide its queue. */
 type RoutedTask = Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>;
 
-/** Events that BullMQ keeps of a queue: each `completed` event carries the whole result, and nothing here reads them. */
+/**
+ * How many events BullMQ keeps of a queue. Each `completed` event carries the whole result, and
+ * this engine reads no events.
+ */
 export const keptEvents = 1000;
-/** Queues that users may name. A worker holds a connection for each. */
+/** Maximum number of labels. A worker has a connection for each. */
 export const mostLabels = 100;
-/** Names of queues that are remembered. */
+/** Maximum number of names that are cached. */
 const mostNames = 10_000;
 
 /**
- * Which BullMQ queues this engine has. The list is in Redis, so that workers serve a queue that another process has just
- * named; each process keeps a copy and refreshes it while it runs tasks or shows them.
+ * Lists the BullMQ queues of this engine. The list is in Redis, so that workers serve a queue that
+ * another process has just named. Each process has a copy, which it refreshes while it runs or
+ * shows tasks.
  */
 export class QueueCatalog {
   readonly #redis: Redis;
@@ -46,7 +53,7 @@ export class QueueCatalog {
     this.#warnings = warnings;
   }
 
-  /** All queues that this process knows of. */
+  /** Returns all queues that this process knows. */
   all(): CatalogEntry[] {
     return [...this.#entries.values()];
   }
@@ -55,14 +62,19 @@ export class QueueCatalog {
     return this.#entries.get(queue);
   }
 
-  /** The queues of a label: its own, and those of its tasks with a concurrency of their own. */
+  /**
+   * Returns the queues of a label: its own, and those of its tasks with a concurrency of their own.
+   */
   ofLabel(label: string): CatalogEntry[] {
     return this.all().filter((entry) => entry.label === label);
   }
 
-  /** Reads the list of Redis. No queue is ever taken off it, so what it lacks was lost with the data of Redis, and is added again. */
+  /**
+   * Reads the list from Redis. No queue is ever removed from it, so if it lacks a known queue,
+   * Redis has lost data. The queue is then added again.
+   */
   async refresh(): Promise<void> {
-    // Only these were in the list for certain when it was read.
+    // Queues that are added during the read may be missing from the answer.
     const known = this.all();
     const stored = await this.#redis.hgetall(this.#keys.queues);
     const entries = Object.entries(stored).flatMap(([queue, text]) => entryOf(queue, text));
@@ -72,14 +84,16 @@ export class QueueCatalog {
     await Promise.all(lost.map((entry) => this.#store(entry, 'if absent').catch(() => undefined)));
   }
 
-  /** The queue that a task goes to, if this process knows it and the task changes nothing about it. */
+  /**
+   * Returns the queue of a task, if this process knows it and the task does not change its entry.
+   */
   known(task: RoutedTask): CatalogEntry | undefined {
     const entry = this.#entries.get(this.#queueOf(task));
     if (!entry || (task.priority !== 0 && !entry.prioritized)) return undefined;
     return task.concurrency === undefined || entry.concurrency === task.concurrency ? entry : undefined;
   }
 
-  /** The queue that a task goes to, which is added to the list if it is new. */
+  /** Returns the queue of a task, and adds it to the list if it is new. */
   async route(task: RoutedTask): Promise<CatalogEntry> {
     const same = this.known(task);
     if (same) return same;
@@ -100,7 +114,10 @@ export class QueueCatalog {
     return concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
   }
 
-  /** The two queues that a task may go to. Escaping a name costs more than finding it. */
+  /**
+   * Returns the two queues that a task may go to. They are cached, because escaping a name costs
+   * more than finding it.
+   */
   #namesOf(label: string, name: string): { shared: string; apart: string } {
     const key = `${label}\0${name}`;
     let names = this.#names.get(key);
@@ -136,9 +153,10 @@ export class QueueCatalog {
 }
 
 /**
- * Stores a queue, and pauses it if it is new and its label is paused. One step, so that it cannot miss a pause that is made
- * meanwhile. KEYS: the hash of queues, what BullMQ keeps of this one, the hash of pauses. ARGV: the queue, its entry, its
- * label, its concurrency or nothing, and when to store it.
+ * Stores a queue, and pauses it if it is new and its label is paused. This is one step, so that it
+ * misses no pause that is made at the same time.
+ * KEYS: the hash of queues, BullMQ's settings of this queue, the hash of pauses. ARGV: the queue,
+ * its entry, its label, its concurrency or an empty text, and when to store it.
  */
 const store = redisScript(`
 if ARGV[5] == 'if absent' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return end
@@ -148,7 +166,7 @@ if isNew == 1 then redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ${keptEvents
 if isNew == 1 and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 then redis.call('HSET', KEYS[2], 'paused', 1) end
 `);
 
-/** An entry as it is stored; none for text of another shape. */
+/** Parses a stored entry. Returns no entry for a text of another form. */
 function entryOf(queue: string, text: string): CatalogEntry[] {
   try {
     const { label, task, concurrency, prioritized } = JSON.parse(text) as Partial<CatalogEntry>;

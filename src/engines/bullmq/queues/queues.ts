@@ -5,7 +5,7 @@ import { EngineConnection } from '../connection/engine-connection.js';
 import type { EngineKeys } from '../keys.js';
 import { keptEvents } from './queue-catalog.js';
 
-/** BullMQ's queue objects, made when they are needed. All share one connection. */
+/** BullMQ's queue objects, created when they are needed. All share one connection. */
 export class Queues {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
@@ -30,13 +30,14 @@ export class Queues {
   }
 }
 
-/** Opens a queue of BullMQ on a connection of this package, which stays open when the queue is closed. */
+/** Opens a queue of BullMQ on a connection that stays open when the queue is closed. */
 export function openQueue(name: string, redis: Redis, { prefix }: EngineKeys, opts: Omit<QueueOptions, 'connection' | 'prefix'>): Queue {
   const names = new QueueKeys(prefix);
   const backend: BackendFactory<RedisQueueBackend> = (queue, all) =>
     new RedisQueueBackend(new EngineConnection(redis), queue, names.getKeys(queue), (type) => names.toKey(queue, type), all);
   const queue = new Queue(name, { ...opts, connection: redis, prefix }, backend);
-  // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some hold a password.
+  // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some
+  // contain a password.
   queue.on('error', () => undefined);
   return queue;
 }

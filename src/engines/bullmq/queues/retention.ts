@@ -11,29 +11,33 @@ import type { QueueCatalog } from './queue-catalog.js';
 import type { Queues } from './queues.js';
 
 interface RetentionParts {
-  /** A command fails soon if Redis is unreachable. */
+  /** The connection of callers, whose commands fail soon if Redis is unreachable. */
   redis: Redis;
   keys: EngineKeys;
   catalog: QueueCatalog;
   queues: Queues;
   changes: ChangeNotes;
   kept: KeptJobs;
-  /** What this process is called in lists of workers. */
+  /** The name of this process in lists of workers. */
   name: string;
   logger: Logger;
 }
 
-/** Milliseconds. `clean`: between two rounds over all processes; `look`: between two attempts of one process to be elected. */
+/**
+ * Milliseconds: `clean` is the time between two rounds across all processes, `look` is the time
+ * between two attempts of one process to be elected.
+ */
 const intervals = { clean: 3_600_000, look: 300_000 };
-/** Jobs that BullMQ removes in one step: Redis does nothing else meanwhile. */
+/** How many jobs BullMQ removes per step. Redis does nothing else during a step. */
 const stepSize = 1000;
 /** Milliseconds between two steps. */
 const pause = 20;
 const outcomes = ['completed', 'failed'] as const;
 
 /**
- * Removes jobs whose time is over. BullMQ does so only when a later job of the queue ends the same way, so the jobs of a queue
- * that is no longer used would stay. Every started process takes part; each hour one of them cleans.
+ * Removes jobs that are older than the retention allows. BullMQ removes them only when a later job
+ * of the queue ends in the same state, so jobs of an unused queue would stay. Every hour, one of
+ * the started processes removes them.
  */
 export class Retention {
   readonly #parts: RetentionParts;
@@ -57,7 +61,8 @@ export class Retention {
 
   async #cleanIfElected(): Promise<void> {
     const { redis, keys, name } = this.#parts;
-    // Held for a little less than the interval, so that the process that cleaned is not too early the next time.
+    // The key expires a little before the interval ends, so that this process is not too early for
+    // the next round.
     const held = intervals.clean - intervals.look / 2;
     if ((await redis.set(keys.cleaning, name, 'PX', held, 'NX')) === 'OK') await this.clean();
   }

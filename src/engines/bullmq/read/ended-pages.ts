@@ -157,8 +157,8 @@ class SetReader {
   }
 
   /**
-   * Reads the next jobs of a queue if earlier pages have jobs that ended in the same millisecond. It
-   * finds the first of the next jobs by binary search, because any number of jobs may have ended
+   * Reads the next jobs of a queue if earlier pages have jobs that ended in the same millisecond.
+   * It finds the first of the next jobs by binary search, because any number of jobs may have ended
    * then.
    */
   async #afterTies(queue: string, after: Place): Promise<Place[]> {

@@ -184,7 +184,8 @@ export class WindowModel {
     const isWhole = this.#isWhole(query);
     if (isWhole && page.totalRelation === 'eq') return page;
     const limits = isWhole ? {} : { limited: true as const, searched: this.#window.size() };
-    // With other conditions than queue and state, the window is counted, and there may be more tasks.
+    // With other conditions than queue and state, the window is counted, and there may be more
+    // tasks.
     const isExact = query.counted !== false && isOfSets(query);
     return { ...page, total: isExact ? await this.#countOf(query) : page.total, totalRelation: isExact ? 'eq' : 'gte', ...limits };
   }

@@ -155,8 +155,8 @@ export class Window {
   }
 
   /**
-   * Drops some of the tasks of a queue and group that ended between two times, in Unix milliseconds.
-   * Returns how many.
+   * Drops some of the tasks of a queue and group that ended between two times, in Unix
+   * milliseconds. Returns how many.
    */
   dropEnded(
     queue: string,

@@ -71,8 +71,8 @@ export class FailureGroups {
   }
 
   /**
-   * Reads groups, the most recent first. `failedNow` returns how many tasks of each group are failed
-   * now.
+   * Reads groups, the most recent first. `failedNow` returns how many tasks of each group are
+   * failed now.
    */
   async read(
     { name, from = 0, limit, after }: FailureQuery,

@@ -1,8 +1,9 @@
 import { redisScript } from '../connection/redis-script.js';
 
 /**
- * Adds sums of ended tasks to the stored ones. KEYS: one hash for each level. ARGV: for each hash, the milliseconds for which it
- * is kept (0: for ever), then fields and their sums, which are added to every hash.
+ * Adds sums of ended tasks to the stored sums.
+ * KEYS: one hash for each level. ARGV: for each hash, the milliseconds for which it is kept (0: it
+ * never expires), then fields and their sums, which are added to every hash.
  */
 export const mergeFigures = redisScript(`
 local first = #KEYS + 1
@@ -27,8 +28,9 @@ end
 `);
 
 /**
- * Adds failures to their groups, and drops the oldest groups. KEYS: the groups, their times. ARGV: how many groups are kept, the
- * present hour, the oldest hour of a trend, then fingerprints with their failures.
+ * Adds failures to their groups, and drops the oldest groups.
+ * KEYS: the groups, their times. ARGV: how many groups are kept, the current hour, the oldest hour
+ * of a trend, then fingerprints with their failures.
  */
 export const mergeFailures = redisScript(`
 for at = 4, #ARGV, 2 do

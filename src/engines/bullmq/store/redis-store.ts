@@ -14,31 +14,35 @@ import { ForeignStore, StoreOwners } from './store-owners.js';
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
   /**
-   * What the names of its keys begin with: 1 to 100 characters without braces and spaces. Two apps on one Redis need different
-   * prefixes: if a login with another `secretKey` uses the store at the same path already, every method rejects. Default
-   * `koa-taskflow`.
+   * The prefix of its keys: 1 to 100 characters without braces and spaces. Two apps on one Redis
+   * need different prefixes. If a login with another `secretKey` already uses the store at the same
+   * path, every method rejects. Default `koa-taskflow`.
    */
   prefix?: string | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
 }
 
-/** A `SharedStore` in a Redis. */
+/** A `SharedStore` in Redis. */
 export interface RedisStore extends SharedStore {
   /** Closes its two connections. */
   close(): Promise<void>;
 }
 
-/** Milliseconds between two looks whether Redis still says that the store is this app's. */
+/** Milliseconds between two checks whether this app still owns the store. */
 const ownerInterval = 1000;
-/** Changes that are told to watchers who were away; past them a watcher begins anew. */
+/**
+ * Minimum number of changes that the stream keeps. A watcher that misses one reads all entries
+ * again.
+ */
 const keptChanges = 10_000;
-/** Where a log is. */
+
+/** Returns the key of a log. */
 export function logKey(prefix: string, log: string): string {
   return `{${prefix}}:log:${log}`;
 }
 
-/** Where a value is. */
+/** Returns the key of a value. */
 function valueKey(prefix: string, key: string): string {
   return `{${prefix}}:value:${key}`;
 }
@@ -48,15 +52,16 @@ function storeKeys(prefix: string): { index: string; expiry: string; changes: st
   return { index: at('index'), expiry: at('expiry'), changes: at('changes'), serial: at('serial') };
 }
 
-/** Entries of one log that are kept at most, whatever their end says. */
+/** Maximum number of entries per log, even if none has expired. */
 const keptEntries = 1_000_000;
-/** Keys, and entries of a log, that have expired and are dropped with each write. */
+/** Maximum number of expired keys, or expired entries of a log, that each write removes. */
 const sweptAtOnce = 10;
 
 /**
- * Changes a value and tells it. KEYS: the value, the index by name, the index by expiry, the changes, their number.
- * ARGV: what to do, the name, the JSON, when it expires, now (Unix milliseconds), and for `replace` the JSON that is expected.
- * Empty JSON stands for no value: `replace` with an empty value deletes.
+ * Changes a value and notifies watchers.
+ * KEYS: the value, the index by name, the index by expiry, the changes, their number.
+ * ARGV: what to do, the name, the JSON, when it expires, now (Unix milliseconds), and for `replace`
+ * the expected JSON. Empty JSON stands for no value: `replace` with an empty value deletes.
  */
 const change = redisScript(`
 local what, name, value, expiresAt, now, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
@@ -85,7 +90,7 @@ end
 return value
 `);
 
-/** An entry of another store, which is to be kept as it was there. `value` is JSON text. */
+/** An entry of another store. `value` is JSON text. */
 export interface MovedEntry {
   key: string;
   value: string;
@@ -93,15 +98,17 @@ export interface MovedEntry {
   expiresAt: number;
 }
 
-/** Adds an entry to a transaction, unless the store has one under that key when it is executed. */
+/** Adds an entry in a transaction, unless the store already has one with that key. */
 export function addIfAbsent(transaction: ChainableCommander, prefix: string, { key, value, expiresAt }: MovedEntry): void {
   const { index, expiry, changes, serial } = storeKeys(prefix);
   const keys = [valueKey(prefix, key), index, expiry, changes, serial];
-  // By its text: in a transaction nothing could send it again if Redis did not know the script.
+  // The text of the script is sent, because a transaction cannot be repeated if Redis lacks it.
   transaction.eval(change.text, keys.length, ...keys, 'replace', key, value, expiresAt, Date.now(), '');
 }
 
-/** Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now. */
+/**
+ * Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now (Unix milliseconds).
+ */
 const append = redisScript(`
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${sweptAtOnce})) do
   if tonumber(entry[2][4]) <= tonumber(ARGV[3]) then redis.call('XDEL', KEYS[1], entry[1]) else break end
@@ -110,9 +117,9 @@ return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*', 'entry', 
 `);
 
 /**
- * Stores sessions, revocations, the login throttle and the audit in Redis, so that all processes and hosts share them. Redis must
- * not evict keys, because an evicted logout would be undone: with a `maxmemory-policy` other than `noeviction`, the log gets a
- * warning.
+ * Stores sessions, revocations, the login throttle and the audit in Redis, so that all processes
+ * and hosts share them. Redis must not evict keys, because an evicted logout would be undone. If
+ * its `maxmemory-policy` is not `noeviction`, the store logs a warning.
  *
  * @throws TypeError or RangeError for a wrong option.
  * @example
@@ -139,15 +146,21 @@ export function storePrefixOption(option: string, value: unknown): string {
 interface OpenOptions {
   prefix: string;
   logger: Logger;
-  /** The option that sets the prefix. Absent: the store may serve several apps, and refuses none. */
+  /** The option that sets the prefix. Without it, the store serves any number of apps. */
   option?: string;
-  /** Whether Redis and each login that uses the store are checked at once and not at the first request. Default `false`. */
+  /**
+   * Whether Redis and each login are checked at once instead of at the first request. Default
+   * `false`.
+   */
   claimsAtOnce?: boolean;
 }
 
-/** Opens a store whose options are checked. @throws TypeError for what is no connection. */
+/**
+ * Opens a store whose options are checked.
+ *
+ * @throws TypeError or RangeError for a wrong connection.
+ */
 export function openRedisStore(connection: RedisConnection, { prefix, logger, option, claimsAtOnce = false }: OpenOptions): RedisStore {
-  // In braces, so that a cluster keeps all of them on one node and scripts may use several.
   const keys = storeKeys(prefix);
   const valueAt = (key: string): string => valueKey(prefix, key);
 
@@ -160,7 +173,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
   let closed = false;
 
   let away = false;
-  /** The error of a store that cannot be used: one line in the log for all that meet it. */
+  /** Creates the error of a store that cannot be used. Only the first one is logged. */
   const unusable = (thrown: unknown, maybeDone = false): TaskflowError => {
     const cause = plainError(thrown);
     if (!away && !closed) logger.error({ err: cause }, 'Redis cannot be used for sessions');
@@ -187,16 +200,20 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       throw unusable(cause, isSent && !isAnswer(cause) && !isUnsent(cause));
     }
   };
-  /** @throws TaskflowError STORE_UNAVAILABLE if the store belongs to another app, or if the user lacks a permission. */
+  /**
+   * @throws TaskflowError STORE_UNAVAILABLE if the store belongs to another app, or if the user
+   * lacks a permission.
+   */
   const checkOwner = async (): Promise<void> => {
-    // A request that needs the store finds out that Redis is unreachable.
+    // If Redis is unreachable, a request that needs the store reports it.
     if (redis.status === 'reconnecting' || redis.status === 'end') return;
     await ask(async () => undefined).catch((error: unknown) => {
       if (owners.state === 'refused') throw error;
     });
   };
   const look = (): void => void ask((client) => owners.check(client)).catch(() => undefined);
-  // The log has what fails. Otherwise the first request finds out, because a store that is never used must not connect.
+  // A failure is logged. Without the option, the first request connects, because a store that is
+  // never used must not connect.
   if (claimsAtOnce) look();
   const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
     const now = Date.now();
@@ -228,7 +245,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;
       const rows = await ask((client) => client.xrevrange(logKey(prefix, log), end, '-', 'COUNT', limit + 1));
       const shown = rows.slice(0, limit).filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
-      // Entries expire from the oldest on, so a page that lacks one is the last.
+      // The oldest entries expire first, so a page with an expired entry is the last one.
       const more = rows.length > limit && shown.length === limit;
       return { items: shown.map(([, [, entry = 'null']]) => parse(entry)), nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null };
     },
@@ -244,7 +261,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       claim(path: string, values: readonly string[]) {
         owners.add({ path, owners: values });
         if (claimsAtOnce) look();
-        // If Redis loses its data, another app must not take the place of this one.
+        // If Redis loses its data, this app claims the store again before another app does.
         ownerTimer ??= runInEmptyContext(() => setInterval(() => redis.status === 'ready' && look(), ownerInterval).unref());
         return () => (owners.state === 'held' ? undefined : checkOwner());
       },
@@ -257,7 +274,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     },
   };
 
-  /** Everything under a prefix that has not expired. */
+  /** Returns all entries under a prefix that have not expired. */
   async function valuesUnder(client: Redis, prefix: string): Promise<StoreEntry[]> {
     const entries: StoreEntry[] = [];
     for (;;) {
@@ -267,7 +284,10 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     }
   }
 
-  /** The next entries under a prefix. Names of expired ones are still in the index, so it may take several looks to find one. */
+  /**
+   * Returns the next entries under a prefix. The index may still have names of expired entries, so
+   * several reads may be needed.
+   */
   async function listed(client: Redis, prefix: string, after: string | undefined, limit: number): Promise<StoreEntry[]> {
     for (let from = after === undefined ? `[${prefix}` : `(${after}`; ; ) {
       const names = await client.zrangebylex(keys.index, from, `(${prefix}\u{10ffff}`, 'LIMIT', 0, limit);

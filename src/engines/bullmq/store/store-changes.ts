@@ -3,7 +3,10 @@ import type { StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import { endConnection } from '../connection/connections.js';
 import { whenReady, withinTime } from '../connection/redis-connection.js';
 
-/** Milliseconds that Redis may hold one read of changes, and after which a read without an answer counts as failed. */
+/**
+ * Milliseconds: `block` is how long Redis may hold a read of changes, `dead` is after what time a
+ * read without an answer counts as failed.
+ */
 const patience = { block: 5000, dead: 8000 };
 
 interface Watcher {
@@ -24,7 +27,7 @@ export class StoreChanges {
   #reading: Promise<void> | undefined;
   #closed = false;
 
-  /** `redis` is blocked while it waits for changes, so nothing else may use it. */
+  /** @param redis A connection for this object alone, because it is blocked during a read. */
   constructor(redis: Redis, keys: { changes: string; serial: string }) {
     this.#redis = redis;
     this.#keys = keys;
@@ -37,8 +40,9 @@ export class StoreChanges {
   }
 
   /**
-   * Yields what `list` finds, then each change under the prefix. @throws Error if Redis is unreachable, because changes may have
-   * been missed then.
+   * Yields the entries that `list` returns, then each change under the prefix.
+   *
+   * @throws Error if Redis becomes unreachable, because changes may have been missed.
    */
   async *watch(prefix: string, signal: AbortSignal, list: () => Promise<StoreEntry[]>): AsyncGenerator<readonly StoreEntry[]> {
     const watcher: Watcher = { prefix, pending: [], failed: undefined, wake: () => {} };
@@ -47,7 +51,7 @@ export class StoreChanges {
     this.#watchers.add(watcher);
     try {
       if (this.#closed) throw new Error('the store is closed');
-      // The watch begins before the list is read, so that no change between the two is missed.
+      // The watch begins before the list is read, so that no change in between is missed.
       await this.#start();
       yield await list();
       while (!signal.aborted) {
@@ -64,7 +68,7 @@ export class StoreChanges {
     }
   }
 
-  /** Resolves when this process reads changes. */
+  /** Begins to read changes, unless that has begun. */
   #start(): Promise<void> {
     this.#reading ??= this.#begin().catch((error: unknown) => {
       this.#reading = undefined;
@@ -75,7 +79,7 @@ export class StoreChanges {
 
   async #begin(): Promise<void> {
     await whenReady(this.#redis);
-    // Both are read at one moment. A change between two reads would look like a missed one.
+    // Both are read in one transaction. A change between two reads would look like a missed one.
     const [last, serial] = (await withinTime(
       this.#redis.multi().xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1).get(this.#keys.serial).exec(),
     )) as [[null, StreamEntry[]], [null, string | null]];
@@ -91,7 +95,7 @@ export class StoreChanges {
       const answer = (await withinTime(this.#redis.xread('BLOCK', patience.block, 'STREAMS', this.#keys.changes, id), patience.dead)) as
         | [key: string, entries: StreamEntry[]][]
         | null;
-      // A store that has lost its data says nothing until the next change.
+      // After a loss of data, the stream is silent until the next change, so the number is checked.
       if (!answer && Number((await withinTime(this.#redis.get(this.#keys.serial))) ?? 0) < serial)
         throw new Error('the store has lost its data');
       for (const [entryId, fields] of answer?.[0]?.[1] ?? []) {

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { checkPermissions, storeCommands, UnusableRedis } from '../connection/permissions.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 
-/** A login that uses a store: the path it is mounted at, and a check value of each of its secret keys. */
+/** A login that uses a store: its mount path, and a check value of each of its secret keys. */
 interface Claim {
   path: string;
   owners: readonly string[];
@@ -12,8 +12,9 @@ interface Claim {
 export class ForeignStore extends Error {}
 
 /**
- * Stores who owns the entries of a path, unless another app does. KEYS: the hash of owners. ARGV: the path, the check values as
- * a list in JSON. A list with one value in common is the same app, which has added or dropped a key.
+ * Stores the owner of the entries of a path, unless another app owns them. If the two lists have a
+ * value in common, it is the same app, which has added or removed a key.
+ * KEYS: the hash of owners. ARGV: the path, the check values as a list in JSON.
  */
 const claimPath = redisScript(`
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
@@ -30,9 +31,10 @@ return 1
 `);
 
 /**
- * Keeps two apps from sharing sessions, revocations, throttle and audit by accident. Processes of one app have a secret key in
- * common, so a store whose owner has another key belongs to another app. Redis may lose the claims with all other data, so the
- * store repeats them on each new connection and every second.
+ * Prevents two apps from sharing sessions, revocations, throttle and audit by accident. Processes
+ * of one app have a secret key in common, so if the owner of a store has another key, it is another
+ * app. Redis may lose the claims with all other data, so the store repeats them on each new
+ * connection and every second.
  */
 export class StoreOwners {
   readonly #key: string;
@@ -48,26 +50,28 @@ export class StoreOwners {
     this.#setting = setting;
   }
 
-  /** Whether this app may use the store (`held`) or not (`refused`), by the last look on this connection. */
+  /** Whether this app may use the store (`held`) or not (`refused`), by the last check. */
   get state(): 'unknown' | 'held' | 'refused' {
     return this.#state;
   }
 
-  /** A login without a key of its own claims nothing. */
+  /** Adds a claim. A login without a key of its own claims nothing. */
   add(claim: Claim): void {
     if (claim.owners.length > 0) this.#claims.push(claim);
     this.doubt();
   }
 
-  /** Redis may have other data than at the last look. */
+  /** Makes the next use check the store again, because Redis may have other data now. */
   doubt(): void {
     [this.#state, this.#isAllowed] = ['unknown', false];
   }
 
   /**
-   * Repeats the claims. The first time on a connection, it also checks that the Redis user may run the commands of a store.
+   * Repeats the claims. The first check on a connection includes whether the Redis user may run the
+   * commands of a store.
    *
-   * @throws ForeignStore if another app owns one of the paths. UnusableRedis if a command is not allowed.
+   * @throws ForeignStore if another app owns one of the paths. UnusableRedis if a command is not
+   * allowed.
    */
   async check(redis: Redis): Promise<void> {
     this.#checking ??= this.#check(redis).finally(() => {
@@ -99,12 +103,12 @@ export class StoreOwners {
           'Give each app a value of its own. If this app has a new secretKey, list the old one after it, ' +
           `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
       );
-    // A claim that came meanwhile has yet to be made.
+    // Claims that were added during the check are not made yet.
     this.#state = claims.length === this.#claims.length ? 'held' : 'unknown';
   }
 }
 
-/** A replica that cannot be written, or a Redis without memory, refuses some commands and answers others. */
+/** Ignores other errors, because a read-only replica or a full Redis rejects only some commands. */
 function unlessForbidden(error: unknown): void {
   if (error instanceof UnusableRedis) throw error;
 }
