@@ -36,6 +36,11 @@ export interface EnginePromises {
    * not count them.
    */
   readonly shortestInterval: number;
+  /**
+   * What happens to a delay that is running if a clock is set back by more than a second: it `restarts` in full, or the step of
+   * the clock `extends` it. A delay here is that of `runIn`, of a retry, and of a schedule with `every`.
+   */
+  readonly clockSetBack: 'restarts' | 'extends';
   /** Whose retention options hold: those of the `manager`, or those of the `engine`. */
   readonly retentionOf: 'manager' | 'engine';
   /**

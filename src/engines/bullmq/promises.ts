@@ -25,6 +25,7 @@ export function redisPromises({
     handlerFoundWithin: returned.longest,
     // Redis ends the wait of a worker up to a tenth of a second late, because its timers run ten times per second.
     shortestInterval: 0.2,
+    clockSetBack: 'extends',
     retentionOf: 'engine',
     window,
     resumesIn: 'same',

@@ -15,6 +15,7 @@ export const memoryPromises: EnginePromises = {
   maxBatch: null,
   handlerFoundWithin: 0,
   shortestInterval,
+  clockSetBack: 'restarts',
   retentionOf: 'manager',
   window: null,
   resumesIn: 'same',

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Queue } from 'bullmq';
 import { type BullmqEngineOptions, bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { JobEngine, type JobEngineOptions } from '../../../src/engines/bullmq/job-engine.js';
@@ -7,6 +7,7 @@ import { TaskManager } from '../../../src/manager.js';
 import { loggerOption } from '../../../src/options.js';
 import type { EnginePromises } from '../../../src/tasks/promises.js';
 import type { PromiseOfManager } from '../../../src/testing/contract/declaring.js';
+import { turnableClock } from '../../helpers/clock.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { inState, said, useJobProcesses } from '../../helpers/job-processes.js';
@@ -107,6 +108,29 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       expect((await tasks.describe()).queues.map(({ name }) => name)).toEqual(['default']);
       expect((await tasks.find({ queue: 'default' })).total).toBe(1);
       expect(tasks.promises.limitedTasksApart).toBe(true);
+    },
+  ],
+  clockSetBack: [
+    'extends a delay by the step of a clock that is set back',
+    async () => {
+      const { manager } = share();
+      const [tasks, other] = [manager(), manager()];
+      const noop = tasks.task('noop', () => 1);
+      other.task('noop', () => 1);
+      const clock = turnableClock();
+      try {
+        const id = await noop.with({ runIn: 0.5 }).enqueue();
+        clock.pass(-60);
+        await tasks.start();
+        await sleep(2);
+        expect([(await tasks.get(id))?.status, tasks.promises.clockSetBack]).toEqual(['pending', 'extends']);
+        clock.pass(61);
+        // A worker that waits looks again after ten seconds at the latest; a new one looks at once.
+        await other.start();
+        await inState(tasks, id, 'success');
+      } finally {
+        jest.useRealTimers();
+      }
     },
   ],
   handlerFoundWithin: [
