@@ -1,6 +1,6 @@
 import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import type { TaskSummary } from '../../../tasks/types.js';
-import { keyOf } from '../jobs/job-ids.js';
+import { keyOf, partsOf } from '../jobs/job-ids.js';
 import type { WindowModel } from '../read/window-model.js';
 
 /**
@@ -16,14 +16,22 @@ export async function findById(model: WindowModel, queues: readonly string[], qu
 }
 
 /** Whether a job that was found by its id matches the other conditions of the query. */
-function isWanted({ status, name, queue, createdAt }: TaskSummary, query: TaskQuery): boolean {
+function isWanted({ id, status, name, queue, fingerprint, createdAt }: TaskSummary, query: TaskQuery): boolean {
   const at = Date.parse(createdAt);
   return (
     (query.status === undefined || query.status.includes(status)) &&
     (query.name === undefined || query.name === name) &&
     (query.queue === undefined || query.queue === queue) &&
+    (query.fingerprint === undefined || query.fingerprint === fingerprint) &&
+    (query.schedule === undefined || isOfSchedule(id, query.schedule)) &&
     at >= (query.from ?? 0) &&
     at < (query.to ?? Number.POSITIVE_INFINITY) &&
     (query.tags ?? []).length === 0
   );
+}
+
+/** Whether a job is of a job scheduler: BullMQ makes the ids of its jobs from its key. */
+function isOfSchedule(id: string, schedule: string): boolean {
+  const { queue, jobId: key } = partsOf(schedule);
+  return id.startsWith(keyOf(queue, `repeat:${key}:`));
 }

@@ -57,20 +57,21 @@ import { waitFor } from '../../../helpers/wait.js';
     return ids.map((id) => `${to.name}:${id}`);
   }
 
-  it.each([1, 2])('list every job, %i per page, if hundreds ended in the same millisecond', async (limit) => {
+  it.each([
+    [1, '-endedAt'],
+    [2, 'endedAt'],
+  ] as const)('list every job, %i per page, if hundreds ended in the same millisecond, by %s', async (limit, sort) => {
     const endedAt = Date.now() - 60_000;
     const [other, older] = [open(), open()];
     const ids = [
-      ...(await addEnded(queue, 150 * limit, endedAt)),
+      ...(await addEnded(queue, 110 * limit, endedAt)),
       ...(await addEnded(other, 30, endedAt)),
       ...(await addEnded(older, 3, endedAt - 1)),
     ];
     const tasks = attach([queue, other, older], { history: 0 });
-    for (const sort of ['-endedAt', 'endedAt'] as const) {
-      const listed = await pagesOf(tasks, { status: 'success', sort, limit }, 2 * ids.length);
-      expect(listed).toHaveLength(ids.length);
-      expect(new Set(listed)).toEqual(new Set(ids));
-    }
+    const listed = await pagesOf(tasks, { status: 'success', sort, limit }, 2 * ids.length);
+    expect(listed).toHaveLength(ids.length);
+    expect(new Set(listed)).toEqual(new Set(ids));
   });
 
   it('find a job by an id of 300 characters or of the maximum length, through the API too', async () => {
@@ -87,6 +88,29 @@ import { waitFor } from '../../../helpers/wait.js';
         expect((await ask(`${url}/tasks?q=${q}`)).json).toMatchObject({ items: [{ id }], total: 1 });
       }
     }
+  });
+
+  it('find a job by its id only if it matches every other filter', async () => {
+    await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *' }, { name: 'report' });
+    const [next] = await queue.getDelayed();
+    const { id: jobId = '' } = await queue.add('mail', {}, { jobId: 'order-7' });
+    work(async () => {
+      throw new Error('no address');
+    });
+    await waitFor(async () => (await queue.getFailedCount()) === 1);
+    const tasks = attach();
+    const [mail, report] = [jobId, next?.id].map((id) => `${queue.name}:${id}`);
+    const { fingerprint } = (await tasks.find({ q: jobId })).items[0] ?? {};
+    const found = async (query: FindQuery): Promise<string[]> => (await tasks.find(query)).items.map(({ id }) => id);
+    const schedule = `${queue.name}:nightly`;
+    expect(await found({ q: mail, status: 'failed', name: 'mail', queue: queue.name, fingerprint: String(fingerprint) })).toEqual([mail]);
+    expect(await found({ q: report, schedule })).toEqual([report]);
+    const others: FindQuery[] = [
+      ...[{ status: 'success' } as const, { name: 'report' }, { queue: 'other' }, { tag: 'vip' }, { schedule }],
+      ...[{ fingerprint: '0'.repeat(16) }, { to: '-1h' }],
+    ];
+    for (const filter of others) expect(await found({ ...filter, q: mail })).toEqual([]);
+    expect(await found({ q: report, schedule: `${queue.name}:other` })).toEqual([]);
   });
 
   it('list jobs by name over several pages, whatever the length of the names', async () => {
