@@ -5,6 +5,7 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { endConnection } from '../../src/engines/bullmq/connection/connections.js';
 import { closeAfterEach } from './closing.js';
 import { temporaryFolder } from './folder.js';
 import { freePort } from './free-port.js';
@@ -132,7 +133,8 @@ export class RedisForEach {
       this.client = new Redis(this.redis.connection);
     });
     afterEach(async () => {
-      this.client.disconnect();
+      // While a client waits to reconnect, `disconnect` alone leaves a timer that keeps this process alive.
+      endConnection(this.client);
       await this.redis.remove();
     });
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { untilClosed } from '../../../../src/engines/bullmq/connection/closing.js';
+import { endConnection } from '../../../../src/engines/bullmq/connection/connections.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
@@ -25,7 +26,7 @@ const never = new Promise<never>(() => undefined);
   it('ends before the time limit if Redis is unreachable and nothing is to be written', async () => {
     const lost = new Redis({ ...on.redis.connection, retryStrategy: () => 60_000 });
     lost.on('error', () => undefined);
-    on.keep({ close: async () => lost.disconnect() });
+    on.keep({ close: async () => endConnection(lost) });
     await lost.ping();
     await on.redis.stop('SIGKILL');
     await waitFor(() => lost.status !== 'ready');
