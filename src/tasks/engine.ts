@@ -116,12 +116,17 @@ export interface RunningAttempt {
   logEnd(stored: StoredEnd): void;
 }
 
+/** What decides the queue of a task. */
+export type TaskRoute = Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>;
+
 /** What runs the tasks of an engine in this process. */
 export interface TaskRunner {
   /** Attempts at once. */
   readonly concurrency: number;
   /** Names with a handler here, each with how many of it may run at once over all processes; an engine gives no other task. */
   names(): ReadonlyMap<string, number | undefined>;
+  /** The routes of the tasks with a handler here, as their definitions say. */
+  routes(): readonly TaskRoute[];
   /** Seconds a cancelled task of that name may take to end before it is recorded as cancelled anyway. */
   cancelGrace(name: string): number;
   /** Calls whenever `names` has changed. */

@@ -6,7 +6,7 @@ import { decodeArguments, encodeResult } from './arguments.js';
 import { runInTask } from './context.js';
 import type { Definition, Settings } from './definition.js';
 import { describeError } from './describe-error.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, StoredEnd, TaskRunner } from './engine.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, StoredEnd, TaskRoute, TaskRunner } from './engine.js';
 import { type RetryDecision, retryDecision } from './retrying.js';
 import type { Sealer } from './sealing.js';
 import type { LogLevel } from './types.js';
@@ -32,7 +32,14 @@ const labelLimit = 256;
 /** Runs attempts by calling the handlers of the definitions. */
 export function handlerRunner({ concurrency, definitions, resultBytes, logLines, sealer, logger }: RunnerParts): HandlerRunner {
   let listener = (): void => {};
+  let routes: readonly TaskRoute[] | undefined;
   let names: ReadonlyMap<string, number | undefined> | undefined;
+  const routesHere = (): readonly TaskRoute[] => {
+    routes ??= [...definitions.values()]
+      .filter(({ handler }) => handler)
+      .map(({ name, settings: { queue, priority, concurrency } }) => ({ name, queue, priority, concurrency }));
+    return routes;
+  };
   const decide = retryDecision(logger);
   const outOfRange = progressWarnings(logger);
 
@@ -88,17 +95,16 @@ export function handlerRunner({ concurrency, definitions, resultBytes, logLines,
   return {
     concurrency,
     names() {
-      names ??= new Map(
-        [...definitions.values()].filter(({ handler }) => handler).map(({ name, settings }) => [name, settings.concurrency]),
-      );
+      names ??= new Map(routesHere().map(({ name, concurrency }) => [name, concurrency]));
       return names;
     },
+    routes: routesHere,
     cancelGrace: (name) => graceOf(definitions.get(name)),
     onChange: (added) => {
       listener = added;
     },
     changed: () => {
-      names = undefined;
+      routes = names = undefined;
       listener();
     },
     run: (task, io) => runInEmptyContext(() => run(task, io)),

@@ -110,7 +110,7 @@ export class JobEngine implements TaskEngine {
   #observer: TransitionObserver | undefined;
   #executor: Executor | undefined;
   #settler: Settler | undefined;
-  #timers = new Set<NodeJS.Timeout>();
+  #timer: NodeJS.Timeout | undefined;
   /** The calls to Redis that callers await. A stop waits for them. */
   readonly #calls: RedisCalls;
   #starting: Promise<void> | undefined;
@@ -211,15 +211,12 @@ export class JobEngine implements TaskEngine {
         this.#presence.beatSoon();
       },
     });
-    this.#executor.serve(this.#catalog.all());
-    this.#every(pollInterval, () => this.#polling.run(() => this.#poll()));
-    runner.onChange(() => this.#polling.run(() => this.#poll()));
+    const poll = (): void => this.#polling.run(() => this.#poll(runner));
+    poll();
+    // It never keeps the process alive.
+    this.#timer = setInterval(poll, pollInterval).unref();
+    runner.onChange(poll);
     this.#scheduler.start();
-  }
-
-  /** Timers that never keep the process alive, and end with the engine. */
-  #every(milliseconds: number, work: () => void): void {
-    this.#timers.add(setInterval(work, milliseconds).unref());
   }
 
   /** Begins to end the jobs of processes that die. */
@@ -235,10 +232,15 @@ export class JobEngine implements TaskEngine {
     this.#settler.start();
   }
 
-  /** Checks for new queues and for running tasks to cancel. */
-  async #poll(): Promise<void> {
+  /** Serves new queues and those of the handlers here, and checks for running tasks to cancel. */
+  async #poll(runner: TaskRunner): Promise<void> {
     await Promise.all([this.#catalog.refresh(), this.#commands.poll()]);
-    this.#executor?.serve(this.#catalog.all());
+    await this.#catalog.ensure(runner.routes()).finally(() => this.#serve());
+  }
+
+  /** Runs the tasks of all queues that this process knows of, until it stops. */
+  #serve(): void {
+    if (!this.#stopping) this.#executor?.serve(this.#catalog.all());
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {
@@ -248,7 +250,7 @@ export class JobEngine implements TaskEngine {
 
   async #stop(timeout: number): Promise<void> {
     await this.#starting?.catch(() => undefined);
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#timer);
     this.#retention.stop();
     this.#health.close();
     this.#presence.stop();
@@ -292,7 +294,7 @@ export class JobEngine implements TaskEngine {
   }
 
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {
-    this.#executor?.serve(this.#catalog.all());
+    this.#serve();
     if (this.#observer?.wants('pending'))
       for (const [n, task] of tasks.entries()) if (ids[n] === task.id) this.#observer.tell(pendingSummary(task));
   }

@@ -9,6 +9,49 @@ import { waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'test' };
 
+(hasRedis ? describe : describe.skip)('a worker on an empty prefix', () => {
+  const forEach = new RedisForEach();
+
+  it('runs jobs that plain BullMQ adds for its handlers, also for a handler that is added later', async () => {
+    const { connection } = forEach.redis;
+    const manager = (): TaskManager => {
+      const made = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+      forEach.keep({ close: () => made.stop({ timeout: 0.1 }) });
+      return made;
+    };
+    const [worker, reader] = [manager(), manager()];
+    const ran: string[] = [];
+    const run = (name: string): void => void ran.push(name);
+    worker.task('mail', () => run('mail'));
+    worker.task('call', () => run('call'), { queue: 'limited', concurrency: 1 });
+    worker.define('elsewhere', { queue: 'other' });
+    await Promise.all([worker.start(), reader.start({ run: false })]);
+    worker.task('late', () => run('late'), { queue: 'later' });
+    const queues = ['default', 'limited/call', 'later'].map((name) =>
+      forEach.keep(new Queue(name, { connection, prefix: '{koa-taskflow}' })),
+    );
+    await Promise.all(queues.map((queue, n) => queue.add(['mail', 'call', 'late'][n] ?? '', {})));
+    await waitFor(() => ran.length === 3);
+    expect(ran.sort()).toEqual(['call', 'late', 'mail']);
+    expect((await reader.describe()).queues.map(({ name }) => name)).toEqual(['default', 'later', 'limited']);
+    await waitFor(async () => (await reader.find({ status: 'success' })).items.length === 3);
+  });
+
+  it('leaves the limit of a queue as the process that enqueues has set it', async () => {
+    const { connection } = forEach.redis;
+    const [web, worker] = [5, 2].map((concurrency) => {
+      const made = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+      forEach.keep({ close: () => made.stop({ timeout: 0.1 }) });
+      return [made, made.task('call', () => concurrency, { concurrency })] as const;
+    });
+    if (!web || !worker) throw new Error('no managers');
+    const id = await web[1].enqueue();
+    await worker[0].start();
+    await waitFor(async () => (await worker[0].get(id))?.status === 'success');
+    expect(await forEach.client.hget('{koa-taskflow}:default/call:meta', 'concurrency')).toBe('5');
+  });
+});
+
 /** Jobs that an app adds with plain BullMQ to a queue of the engine. */
 (hasRedis ? describe : describe.skip)('a job that plain BullMQ added', () => {
   const forEach = new RedisForEach();

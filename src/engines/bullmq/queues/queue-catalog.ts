@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
-import type { NewTask } from '../../../tasks/engine.js';
+import type { TaskRoute } from '../../../tasks/engine.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import { type EngineKeys, queueName } from '../keys.js';
 import type { LimitWarnings } from './limit-warnings.js';
@@ -21,9 +21,6 @@ export interface CatalogEntry {
    */
   readonly prioritized?: boolean;
 }
-
-/** The properties of a task that decide its queue. */
-type RoutedTask = Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurrency'>;
 
 /**
  * How many events BullMQ keeps of a queue. Each `completed` event carries the whole result, and
@@ -87,14 +84,14 @@ export class QueueCatalog {
   /**
    * Returns the queue of a task, if this process knows it and the task does not change its entry.
    */
-  known(task: RoutedTask): CatalogEntry | undefined {
+  known(task: TaskRoute): CatalogEntry | undefined {
     const entry = this.#entries.get(this.#queueOf(task));
     if (!entry || (task.priority !== 0 && !entry.prioritized)) return undefined;
     return task.concurrency === undefined || entry.concurrency === task.concurrency ? entry : undefined;
   }
 
   /** Returns the queue of a task, and adds it to the list if it is new. */
-  async route(task: RoutedTask): Promise<CatalogEntry> {
+  async route(task: TaskRoute): Promise<CatalogEntry> {
     const same = this.known(task);
     if (same) return same;
     const { name, queue: label, priority, concurrency } = task;
@@ -109,7 +106,15 @@ export class QueueCatalog {
     });
   }
 
-  #queueOf({ name, queue: label, concurrency }: RoutedTask): string {
+  /**
+   * Adds the queues of tasks to the list. A queue in the list stays as it is, because the process
+   * that enqueues a task decides its limit and whether its queue has priorities.
+   */
+  async ensure(tasks: readonly TaskRoute[]): Promise<void> {
+    for (const task of tasks) if (!this.#entries.has(this.#queueOf(task))) await this.route(task);
+  }
+
+  #queueOf({ name, queue: label, concurrency }: TaskRoute): string {
     const { shared, apart } = this.#namesOf(label, name);
     return concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
   }
