@@ -2,12 +2,13 @@ import { createRequire } from 'node:module';
 import * as bullmq from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
 
-/** Oldest version of BullMQ that has all that this package uses. */
+/** Oldest supported version of BullMQ. */
 const oldest = [6, 7] as const;
 
 /*
- * An import by name of a class that an older version lacks fails before any code runs, with a SyntaxError that names neither the
- * version nor what to do. So this module imports everything, and the others take the class from here.
+ * An import by name of a class that an older version lacks fails before any code runs, with a
+ * SyntaxError that names neither the version nor what to do. So this module imports everything, and
+ * the others take the class from here.
  */
 const found = installedVersion();
 if (isTooOld(found) || !('RedisQueueBackend' in bullmq))

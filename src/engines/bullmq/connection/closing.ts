@@ -4,9 +4,12 @@ import { withinTime } from './redis-connection.js';
 
 /** Milliseconds that a stop waits for BullMQ's workers to close. */
 export const closeTimeout = 5000;
-/** Milliseconds between two looks at the connection. */
+/** Milliseconds between two checks of the connection. */
 const pollInterval = 100;
-/** Milliseconds without an answer after which Redis counts as unreachable although its connections are open. */
+/**
+ * Milliseconds without an answer after which Redis counts as unreachable although its connections
+ * are open.
+ */
 const answerTimeout = 2000;
 
 interface Closing {
@@ -16,13 +19,15 @@ interface Closing {
   redis: Redis;
   /** Milliseconds to wait at most. */
   timeout: number;
-  /** Whether these workers can be left as they are if Redis is unreachable, because nothing is to be written. */
+  /**
+   * Whether nothing is to be written, so that the workers can be abandoned if Redis is unreachable.
+   */
   isIdle(): boolean;
 }
 
 /**
- * Waits until workers are closed. Resolves to whether they are. If Redis is unreachable, idle workers count as closed, because
- * BullMQ's worker then ends only after its connection.
+ * Waits until workers are closed. Resolves to whether they are. If Redis is unreachable, idle
+ * workers count as closed, because BullMQ's worker then ends only after its connection.
  */
 export async function untilClosed({ closed, redis, timeout, isIdle }: Closing): Promise<boolean> {
   const end = Date.now() + timeout;
@@ -38,14 +43,14 @@ export async function untilClosed({ closed, redis, timeout, isIdle }: Closing): 
   return false;
 }
 
-/** Whether Redis answers within a moment. If it hangs, its connections stay open. */
+/** Returns whether Redis answers in time. If Redis hangs, its connections stay open. */
 async function answers(redis: Redis): Promise<boolean> {
   if (redis.status !== 'ready') return false;
   try {
     await withinTime(redis.ping(), answerTimeout);
     return true;
   } catch (error) {
-    // That this user may not ask is an answer too.
+    // A missing permission is an answer too.
     return isAnswer(error);
   }
 }

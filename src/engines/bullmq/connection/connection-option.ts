@@ -4,25 +4,32 @@ import { didYouMean } from '../../../did-you-mean.js';
 import { numberOption, outOfRange, rangeError, typeError, wrongSecret, wrongSecretType, wrongType } from '../../../options.js';
 import { quote } from '../../../show-value.js';
 
-/** Without the option that changes the shape of answers, because this package reads them. */
+/**
+ * The options of ioredis without the one that changes the shape of answers, because this package
+ * reads the answers.
+ */
 export type PlainOptions = Omit<AnyRedisOptions, 'replyMapping'>;
 
-/** Options of ioredis, with what BullMQ takes beside them. */
+/** Options of ioredis, and those that BullMQ accepts in addition. */
 type RedisOptions = PlainOptions & {
   /** A `redis://` or `rediss://` URL. */
   url?: string;
 };
 
 /**
- * Where Redis is: options of ioredis with a `host`, `path`, `sentinels` or `url`, a `redis://` or `rediss://` URL, or an ioredis
- * client, which is duplicated and stays as it is. Retries, timeouts of the connection and the offline queue are set by this package.
+ * Where Redis is: options of ioredis with a `host`, `path`, `sentinels` or `url`, a `redis://` or
+ * `rediss://` URL, or an ioredis client. This package duplicates the client and does not change it.
+ * It sets retries, timeouts of the connection and the offline queue itself.
  */
 export type RedisConnection = RedisOptions | Redis | string;
 
-/** A {@link RedisConnection} that is checked. */
+/** A checked {@link RedisConnection}. */
 export type CheckedConnection = { client: Redis } | { url?: string | undefined; options: PlainOptions };
 
-/** The options of ioredis 6. The compiler notices one that is missing. `skipVersionCheck` and `url` are options of BullMQ. */
+/**
+ * The options of ioredis 6. The compiler reports a missing one. `skipVersionCheck` and `url` are
+ * options of BullMQ.
+ */
 const known: Readonly<Record<keyof AnyRedisOptions | 'url' | 'skipVersionCheck', true>> = {
   ...{ url: true, skipVersionCheck: true },
   ...{ host: true, port: true, family: true, path: true, tls: true, username: true, password: true, db: true },
@@ -47,8 +54,10 @@ const acceptedUrl = 'a redis:// or rediss:// URL, such as redis://127.0.0.1:6379
 /**
  * Checks a connection.
  *
- * @param fixed Names of the options that this package sets. A URL may have them in its query, where ioredis would prefer them.
- * @throws TypeError or RangeError if this is no connection. The error never holds a password.
+ * @param fixed Names of the options that this package sets. They are removed from the query of a
+ * URL, because ioredis would prefer those.
+ * @throws TypeError or RangeError if the connection is not valid. The error never contains a
+ * password.
  */
 export function readConnection(connection: RedisConnection, fixed: readonly string[]): CheckedConnection {
   if (typeof connection === 'string') return { url: redisUrl('connection', connection, fixed), options: {} };
@@ -62,13 +71,21 @@ export function readConnection(connection: RedisConnection, fixed: readonly stri
   return { url: url === undefined ? undefined : redisUrl('connection.url', url, fixed), options };
 }
 
-/** Takes what BullMQ connects a queue with. BullMQ ignores options that it does not know, and has a default host. */
+/**
+ * Returns the connection of a BullMQ queue, from its options. BullMQ ignores options that ioredis
+ * does not have, and its default host is 127.0.0.1.
+ */
 export function connectionOfQueue(options: object): RedisConnection {
   const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => name in known && value !== undefined));
   return places.some((name) => name in given) ? given : { ...given, host: '127.0.0.1' };
 }
 
-/** A client of another library, or of a cluster, has `duplicate` too, which takes other arguments. */
+/**
+ * Returns whether this is an ioredis client. A client of another library or of a cluster has a
+ * method `duplicate` too, with other arguments.
+ *
+ * @throws TypeError if this is such a client.
+ */
 function isClient(connection: RedisOptions | Redis): connection is Redis {
   const { duplicate, defineCommand, isCluster } = connection as Partial<Redis>;
   if (typeof duplicate !== 'function') return false;
@@ -85,7 +102,10 @@ function checkNames(where: string, names: readonly string[]): void {
   throw typeError(`${where} has no option ${quote(unknown)}.${hint} It takes the options of ioredis 6, and url`);
 }
 
-/** Refuses options that name no server. A name without a value is one of an environment variable that is not set. */
+/**
+ * Rejects options that name no server. A name without a value usually comes from an environment
+ * variable that is not set.
+ */
 function checkPlace(options: RedisOptions): void {
   const named = places.filter((name) => name in options);
   if (named.some((name) => options[name as keyof RedisOptions] != null)) return;
@@ -94,7 +114,7 @@ function checkPlace(options: RedisOptions): void {
   throw typeError("connection does not say where Redis is; it must have host, path, sentinels or url, such as { host: '127.0.0.1' }");
 }
 
-/** Checks options that ioredis would silently replace, or for which it would never connect. */
+/** Checks options that ioredis would silently replace, or with which it would never connect. */
 function checkOptions({ host, port, path, username, password, tls, sentinels, name }: RedisOptions): void {
   if (host != null) checkHost(host);
   checkWhole('connection.port', port, { min: 1, max: 65_535 });
@@ -107,24 +127,27 @@ function checkOptions({ host, port, path, username, password, tls, sentinels, na
   const isSentinel = (each: unknown): boolean => typeof each === 'object' && each !== null && 'host' in each;
   if (!Array.isArray(sentinels) || sentinels.length === 0 || !sentinels.every(isSentinel))
     throw wrongType('connection.sentinels', sentinels, 'a list of { host, port } with at least one');
-  if (typeof name !== 'string' || name === '') throw wrongType('connection.name', name, 'the name that the sentinels have for Redis');
+  if (typeof name !== 'string' || name === '') throw wrongType('connection.name', name, 'the name by which the sentinels know Redis');
 }
 
 function checkHost(host: unknown): void {
   const alone = 'the name or address of a host';
   if (typeof host !== 'string' || host === '') throw wrongType('connection.host', host, alone);
-  // It may be a URL with a password.
+  // The value may be a URL with a password.
   if (/[/@]/.test(host)) throw wrongSecret('connection.host', `${alone}, without a scheme; for a URL use connection.url`, RangeError);
   if (host.includes(':') && !isIPv6(host)) throw outOfRange('connection.host', host, `${alone}; give the port in connection.port`);
 }
 
-/** Checks a number that may be given as text, as in a URL. */
+/** Checks an integer that may be text, as in a URL. */
 export function checkWhole(option: string, value: unknown, range: { min: number; max?: number }): void {
   const isNumeric = typeof value === 'string' && /^\d+$/.test(value);
   numberOption(option, isNumeric ? Number(value) : (value ?? undefined), undefined, { ...range, integer: true });
 }
 
-/** Checks a URL of Redis, and takes the options that this package sets out of its query. The error shows no more than its scheme. */
+/**
+ * Checks a URL of Redis, and removes the options that this package sets from its query. An error
+ * shows only the scheme of the URL.
+ */
 function redisUrl(option: string, text: unknown, fixed: readonly string[]): string {
   if (typeof text !== 'string') throw wrongSecretType(option, text, acceptedUrl);
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
@@ -145,7 +168,7 @@ function redisUrl(option: string, text: unknown, fixed: readonly string[]): stri
 function parsed(text: string): URL | undefined {
   try {
     const url = new URL(text);
-    // ioredis decodes both, which fails for a lone percent sign.
+    // ioredis decodes both. That fails if a percent sign is not encoded.
     decodeURIComponent(url.username + url.password);
     return url;
   } catch {

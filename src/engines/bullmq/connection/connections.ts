@@ -5,18 +5,27 @@ import type { RedisConnection } from './connection-option.js';
 import { writeOncePerTurn } from './one-write.js';
 import { connectRedis, hintFor, keepDatabase, lastErrorOf, placeOf, plainError, RedisTimeout, unsent } from './redis-connection.js';
 
-/** How BullMQ uses a connection of the caller: it defines its scripts and sends nothing by itself, because `RedisHealth` checks the version. */
+/**
+ * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
+ * for the version, because `RedisHealth` does.
+ */
 export const lentConnection = { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true } as const;
 
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
   /** For callers: a command fails soon if Redis is unreachable. */
   asking: Redis;
-  /** For workers: a command waits until Redis is back, so that the end of an attempt is not lost. */
+  /**
+   * For workers: a command waits until Redis is back, so that the end of an attempt is not lost.
+   */
   patient: Redis;
 }
 
-/** Makes the connections of an engine, which connect when they are first used. @throws TypeError or RangeError if this is no connection. */
+/**
+ * Creates the connections of an engine, which connect when they are first used.
+ *
+ * @throws TypeError or RangeError if the connection is not valid.
+ */
 export function openConnections(connection: RedisConnection): Connections {
   const asking = connectRedis(connection);
   const patient = asking.duplicate({
@@ -26,14 +35,19 @@ export function openConnections(connection: RedisConnection): Connections {
     lazyConnect: true,
   });
   keepDatabase(patient).on('error', () => {});
-  // BullMQ duplicates it. A duplicate that connects only when BullMQ asks it to is given up for good if that first attempt fails.
+  // BullMQ duplicates this connection. If the first attempt of a lazy duplicate fails, BullMQ never
+  // tries again.
   patient.options.lazyConnect = false;
-  // Not for workers: Redis begins with the end of one task while this process still handles the next.
+  // Workers write at once, so that Redis can store the end of one task while this process handles
+  // the next.
   writeOncePerTurn(asking);
   return { asking, patient };
 }
 
-/** Writes one line when Redis cannot be reached and one when it can again. Returns a function that ends that. */
+/**
+ * Logs one line when Redis becomes unreachable and one when it is reachable again. Returns a
+ * function that stops this.
+ */
 export function logOutages(redis: Redis, logger: Logger): () => void {
   let isLost = false;
   const ready = (): void => {
@@ -54,7 +68,10 @@ export function logOutages(redis: Redis, logger: Logger): () => void {
   return () => void redis.off('ready', ready).off('close', close);
 }
 
-/** Background work that needs Redis. That Redis cannot be used is in the log already, see {@link logOutages} and `RedisHealth`. */
+/**
+ * Background work that needs Redis. It does not log that Redis cannot be used, because
+ * {@link logOutages} and `RedisHealth` do.
+ */
 export class RedisWork extends Background {
   override failed(error: unknown, fields: object = {}): void {
     if (!isConnectionError(error) && !isPassing(error) && !(error instanceof RedisTimeout)) super.failed(plainError(error), fields);
@@ -62,8 +79,9 @@ export class RedisWork extends Background {
 }
 
 /**
- * Repeats what Redis did not answer, until it does or this process closes the connection. What is repeated may have been executed
- * before: the caller must notice that. Answers that Redis gives while it cannot write are repeated too.
+ * Repeats work until Redis answers or this process closes the connection. It also repeats work if
+ * Redis answers that it cannot write now. Redis may already have executed the work, so the caller
+ * must detect that.
  */
 export async function persistently<T>(redis: Redis, work: () => Promise<T>): Promise<T> {
   for (;;) {
@@ -75,14 +93,21 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
   }
 }
 
-/** Waits until what failed may be tried again. @throws the error, if another try would fail as well. */
+/**
+ * Waits until failed work can be tried again.
+ *
+ * @throws the error if another try would fail too.
+ */
 export async function untilRepeatable(redis: Redis, error: unknown): Promise<void> {
   if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
   loadScriptsAgain(redis, error);
   await untilBetter(redis);
 }
 
-/** Answers of Redis that another try may not get: it starts, has no memory or disk left, changes its role, or lacks a permission. */
+/**
+ * Errors of Redis that may disappear: it is starting, has no memory or disk left, changes its role,
+ * or denies a permission.
+ */
 const passing =
   /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|NOSCRIPT|UNBLOCKED)\b/;
 
@@ -90,20 +115,20 @@ function isPassing(error: unknown): boolean {
   return isError(error) && isAnswer(error) && passing.test(error.message);
 }
 
-/** Whether Redis itself answered with this error. */
+/** Returns whether Redis itself answered with this error. */
 export function isAnswer(error: unknown): boolean {
   return isError(error) && error.name === 'ReplyError';
 }
 
-/** Whether an error says that a command was never sent. */
+/** Returns whether an error says that a command was never sent. */
 export function isUnsent(error: unknown): boolean {
   return isError(error) && error.message === unsent;
 }
 
-/** What ioredis says of a command whose connection was lost, or was not there. */
+/** Messages of ioredis about a command whose connection was lost or missing. */
 const lost: ReadonlySet<string> = new Set(['Connection is closed.', 'Command aborted due to connection close', unsent]);
 
-/** Whether an error says that the connection is lost, and nothing about what was asked. */
+/** Returns whether an error says only that the connection is lost. */
 export function isConnectionError(error: unknown): boolean {
   if (!isError(error) || isAnswer(error)) return false;
   return lost.has(error.message) || error.name === 'MaxRetriesPerRequestError' || error.syscall !== undefined;
@@ -121,17 +146,17 @@ function isError(error: unknown): error is AnyError {
 }
 
 /**
- * Connects again if Redis has lost its scripts. ioredis remembers per connection which ones Redis has, and in a transaction it
- * does not notice that this is no longer so.
+ * Reconnects if Redis has lost its scripts. ioredis remembers for each connection which scripts
+ * Redis has. In a transaction, it does not detect that one is missing.
  */
 function loadScriptsAgain(redis: Redis, error: unknown): void {
   if (isError(error) && isAnswer(error) && error.message.startsWith('NOSCRIPT') && redis.status === 'ready') redis.disconnect(true);
 }
 
-/** Milliseconds before another try if the connection is there. */
+/** Milliseconds before another try while the connection is open. */
 const retryDelay = 1000;
 
-/** Waits until the connection is back; a moment, if it never went away. */
+/** Waits until the connection is back, or for a moment if it was never lost. */
 function untilBetter(redis: Redis): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
@@ -145,8 +170,9 @@ function untilBetter(redis: Redis): Promise<void> {
 }
 
 /**
- * Ends a connection for good, with all commands that wait for it. While ioredis waits for its next attempt, it has no connection,
- * as before its first attempt. Only in that first state does it end at once and without a timer that keeps the process alive.
+ * Ends a connection for good, and rejects all commands that wait for it. While ioredis waits for
+ * its next attempt, it has no connection, as before its first attempt. Only in that first state
+ * does it end at once, without a timer that keeps the process alive.
  */
 export function endConnection(redis: Redis): void {
   if (redis.status === 'reconnecting') redis.status = 'wait';

@@ -3,7 +3,10 @@ import type { Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
 import { answersOf } from './pipelines.js';
 
-/** Notices if Redis has lost its data or has other data, for example after a restart without a file or after FLUSHALL. */
+/**
+ * Detects that Redis has lost its data or has other data, for example after FLUSHALL or after a
+ * restart without a file.
+ */
 export class DataMark {
   readonly #redis: Redis;
   readonly #key: string;
@@ -14,7 +17,7 @@ export class DataMark {
     this.#key = keys.dataMark;
   }
 
-  /** Whether Redis has other data than at the last call. */
+  /** Resolves to whether Redis has other data than at the last call. */
   async isOther(): Promise<boolean> {
     const [, mark] = await answersOf(this.#redis.pipeline().set(this.#key, randomUUID(), 'NX').get(this.#key));
     const last = this.#last;

@@ -4,17 +4,18 @@ import { lentConnection } from './connections.js';
 import { oldestVersion } from './health.js';
 
 /**
- * BullMQ's connection, without the INFO by which it asks for the version: if that fails once, such as for a user whose permissions
- * are not yet complete, BullMQ gives the connection up for good. `RedisHealth` checks the version instead.
+ * BullMQ's connection, without the INFO by which it asks for the version: if that fails once, such
+ * as for a user whose permissions are not yet complete, BullMQ gives the connection up for good.
+ * `RedisHealth` checks the version instead.
  */
 export class EngineConnection extends RedisConnection {
   constructor(redis: Redis, extra: Readonly<ConstructorParameters<typeof RedisConnection>[1]> = lentConnection) {
     super(redis, { ...extra, skipVersionCheck: true });
     const isSet = this.client.then(() => {
-      // What Redis has since 6.0. Without it, BullMQ would wait whole seconds for delayed jobs.
+      // Redis has this since 6.0. Without it, BullMQ would wait in whole seconds for delayed jobs.
       this.capabilities = { ...this.capabilities, canDoubleTimeout: true };
     });
-    // BullMQ reports it.
+    // BullMQ reports this error.
     isSet.catch(() => undefined);
   }
 

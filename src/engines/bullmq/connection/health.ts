@@ -21,9 +21,10 @@ interface RedisHealthParts {
 }
 
 /**
- * Checks whether the engine can use Redis. `logOutages` reports lost connections. If Redis hangs, is full or has become a replica, its
- * connections stay open. This class therefore writes a small key every few seconds. It logs one `error` line when the write
- * begins to fail, and one `info` line when it works again.
+ * Checks whether the engine can use Redis. `logOutages` reports lost connections. If Redis hangs,
+ * is full or has become a replica, its connections stay open. This class therefore writes a small
+ * key every few seconds. It logs one `error` line when the write begins to fail, and one `info`
+ * line when it works again.
  */
 export class RedisHealth {
   readonly #parts: RedisHealthParts;
@@ -39,14 +40,14 @@ export class RedisHealth {
     this.#parts = parts;
   }
 
-  /** Where Redis is, for people. */
+  /** The address of Redis, for log lines and errors. */
   get place(): string {
     return placeOf(this.#parts.redis);
   }
 
   /**
-   * Checks everything that the engine needs, and watches from then on. If Redis is unreachable, that is in the log already, and
-   * the check follows when it is back.
+   * Checks everything that the engine needs, and then checks it regularly. If Redis is unreachable,
+   * the log already says so, and the check follows when Redis is back.
    *
    * @throws TaskflowError ENGINE_UNAVAILABLE if Redis refuses something that the engine needs.
    */
@@ -64,7 +65,10 @@ export class RedisHealth {
     redis.on('ready', this.#look);
   }
 
-  /** The error of a call that failed because of Redis. `effect`: what is known about what the call was to change. */
+  /**
+   * Returns the error of a call that failed because of Redis. `effect` says what is known about the
+   * effect of the call.
+   */
   unavailable(
     thrown: unknown,
     { maybeDone = false, effect = '' }: { maybeDone?: boolean; effect?: string | undefined } = {},
@@ -146,7 +150,7 @@ export class RedisHealth {
     this.#parts.logger.info({ redis: this.place }, 'Redis can be used again');
   }
 
-  /** Ends the watch. `start` begins it again. */
+  /** Ends the regular checks. `start` begins them again. */
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
@@ -154,7 +158,7 @@ export class RedisHealth {
   }
 }
 
-/** What is wrong with Redis, without anything that a stranger must not see. */
+/** Describes what is wrong with Redis, without details that a client of the API must not see. */
 function whatFailed(error: unknown): string {
   if (error instanceof RedisTimeout) return 'does not answer';
   return isAnswer(error) || error instanceof UnusableRedis ? 'rejects commands' : 'cannot be reached';

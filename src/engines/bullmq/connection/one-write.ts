@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
 
 /**
- * Sends the commands of one turn of the event loop with one write to the socket. ioredis writes each command by itself, and a
- * system call costs more than the command: with this, an enqueue and its note are one call.
+ * Sends the commands of one turn of the event loop with one write to the socket. ioredis writes
+ * each command by itself, and a system call costs more than the command: with this, an enqueue and
+ * its note are one call.
  */
 export function writeOncePerTurn(redis: Redis): void {
   redis.on('connect', () => {

@@ -5,8 +5,9 @@ import { plainError } from './redis-connection.js';
 export class UnusableRedis extends Error {}
 
 /*
- * Commands that the user must be allowed to run, each with as many arguments as it needs. `k` stands for a key. Scripts of
- * BullMQ 6.7 and of this package call most of them, and Redis checks the permissions of calls in scripts too.
+ * Commands that the user must be allowed to run, each with as many arguments as it needs. `k`
+ * stands for a key. Scripts of BullMQ 6.7 and of this package call most of them, and Redis checks
+ * the permissions of calls in scripts too.
  */
 const neededCommands = [
   ...['info', 'evalsha s 1 k', 'eval s 1 k', 'bzpopmin k 1', 'xread streams k 0', 'get k', 'mget k', 'set k v', 'del k', 'exists k'],
@@ -32,8 +33,9 @@ export const neededCommandNames: readonly string[] = [
 ].sort();
 
 /**
- * Checks that Redis lets this user run every command that the engine needs, on keys of the engine. The commands are queued in a
- * transaction that is discarded: Redis checks the permission of a command before it queues it, and executes none.
+ * Checks that Redis lets this user run every command that the engine needs, on keys of the engine.
+ * The commands are queued in a transaction that is discarded: Redis checks the permission of a
+ * command before it queues it, and executes none.
  *
  * @param key A key of the engine. It is neither read nor written.
  * @param needed The commands, if not those of the engine.

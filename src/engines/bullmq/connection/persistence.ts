@@ -1,7 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from '../../../options.js';
 
-/** Warns if Redis writes nothing to its disk. Says nothing if Redis does not tell. */
+/**
+ * Warns if Redis writes nothing to its disk. If Redis does not say whether it does, there is no
+ * warning.
+ */
 export async function warnIfVolatile(redis: Redis, logger: Logger): Promise<void> {
   if (await isVolatile(redis).catch(() => false))
     logger.warn({}, 'Redis keeps its data in memory only: a restart of it loses all tasks, sessions and logouts; set "appendonly yes"');
@@ -10,7 +13,7 @@ export async function warnIfVolatile(redis: Redis, logger: Logger): Promise<void
 async function isVolatile(redis: Redis): Promise<boolean> {
   const info = await redis.info('persistence');
   if (!/^aof_enabled:0/m.test(info)) return false;
-  // The user may not be allowed to ask, so this is only asked if it decides.
+  // The user may lack this permission, so the command is sent only if its answer matters.
   const [, save] = (await redis.config('GET', 'save')) as string[];
   return save === '';
 }

@@ -11,7 +11,9 @@ export interface Effect {
   maybe: string;
   /** If it has not happened. */
   none?: string;
-  /** Milliseconds that Redis may take longer for its answer, because it has much to do. Default 0. */
+  /**
+   * Milliseconds that Redis may take longer for its answer, because it has much to do. Default 0.
+   */
   longer?: number;
 }
 
@@ -25,14 +27,16 @@ export const storing: Effect = {
 export const commanding: Effect = { maybe: 'The command may have been carried out all the same.' };
 
 /**
- * Asks Redis within the time that one call may take. A call that has an effect calls `sending` just before it sends the first
- * command of that effect; this throws if the caller was given an error meanwhile, so that nothing happens behind its back.
+ * Asks Redis within the time that one call may take. A call that has an effect calls `sending` just
+ * before it sends the first command of that effect. `sending` throws if the caller already got an
+ * error, so that the effect does not follow the error.
  */
 export type Ask = <T>(call: (sending: () => void) => Promise<T>, effect?: Effect) => Promise<T>;
 
 /**
- * Milliseconds: how long a call waits for the connection, for any answer of Redis, and for all of its own answers; how often
- * this process looks for calls that wait too long, and after what time it asks Redis whether it answers at all.
+ * Milliseconds: how long a call waits for the connection, for any answer of Redis, and for all of
+ * its own answers; how often this process looks for calls that wait too long, and after what time
+ * it asks Redis whether it answers at all.
  */
 const patience = { connect: 700, answer: 5000, whole: 60_000, look: 100, ask: 1000 };
 
@@ -66,17 +70,17 @@ export class RedisCalls {
     return this.#closed;
   }
 
-  /** Refuses calls from now on. */
+  /** Rejects calls from now on. */
   close(): void {
     this.#closed = true;
   }
 
-  /** Waits for the calls under way. */
+  /** Waits for the open calls. */
   async settled(): Promise<void> {
     if (this.#open.size > 0) await new Promise<void>((resolve) => this.#whenSettled.push(resolve));
   }
 
-  /** Calls. A failure of Redis is no fault of the caller: it rejects with ENGINE_UNAVAILABLE. */
+  /** Runs a call. Rejects with ENGINE_UNAVAILABLE if Redis fails. */
   readonly ask: Ask = async (call, effect) => {
     if (this.#closed) throw hasStopped();
     let [isSent, isOver] = [false, false];
@@ -97,8 +101,9 @@ export class RedisCalls {
   };
 
   /**
-   * The answer of a call, or an error if Redis answers nothing. A call of many steps may take long on a busy machine although
-   * Redis answers. One timer serves all calls, because a timer costs as much as a call.
+   * Resolves to the answer of a call, or rejects if Redis answers nothing. A call of many steps may
+   * take long on a busy machine although Redis answers. One timer serves all calls, because a timer
+   * costs as much as a call.
    */
   #inTime<T>(answer: Promise<T>, longer = 0): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -135,7 +140,7 @@ export class RedisCalls {
     // Redis answers no call while it works on another one.
     let mostSilence = patience.answer;
     for (const { longer } of this.#open) mostSilence = Math.max(mostSilence, patience.answer + longer);
-    // They are in the order in which they began.
+    // The calls are in the order in which they began.
     for (const call of this.#open) {
       const silence = now - Math.max(call.since, this.#answered);
       if (silence <= mostSilence && now - call.since <= patience.whole) return;
@@ -144,7 +149,7 @@ export class RedisCalls {
     }
   }
 
-  /** Asks Redis whether it answers. */
+  /** Sends a ping to learn whether Redis answers. */
   #ask(): void {
     if (this.#isAsking || this.#redis.status !== 'ready') return;
     this.#isAsking = true;
@@ -154,13 +159,13 @@ export class RedisCalls {
     };
     this.#redis.ping().then(
       () => asked(true),
-      // That this user may not ask is an answer too.
+      // A missing permission is an answer too.
       (error: unknown) => asked(isAnswer(error)),
     );
   }
 }
 
-/** The error of a call after the stop. */
+/** Returns the error of a call after the stop. */
 export function hasStopped(): TaskflowError {
   return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped', {
     detail: 'This process is stopping. Try again in a moment.',

@@ -2,46 +2,55 @@ import { Redis } from 'ioredis';
 import { rangeError, wrongType } from '../../../options.js';
 import { checkWhole, type PlainOptions, type RedisConnection, readConnection } from './connection-option.js';
 
-/** Milliseconds that a command waits for the connection, and for its answer. A request waits longer than both for its session. */
+/**
+ * Milliseconds that a command waits for the connection, and for its answer. A request waits longer
+ * than both for its session.
+ */
 const patience = { connect: 700, answer: 900 };
 
-/** What this package sets, whatever the connection says. */
+/** Options that this package sets, whatever the connection says. */
 const fixed = {
   // An engine or a store that is never used must not keep the process alive.
   lazyConnect: true,
-  // A command fails at once if Redis is unreachable, because a request must not wait for minutes to know that.
+  // A command fails at once if Redis is unreachable, because a request must not wait for minutes.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   connectTimeout: 5000,
-  // ioredis waits so long for Redis to close its end too, and keeps the process alive meanwhile.
+  // ioredis waits this long for Redis to close the connection too, which keeps the process alive.
   disconnectTimeout: 100,
-  // The longest pause is well below the smallest `lockDuration`: a worker must be able to take its locks again in time.
+  // The longest pause is well below the smallest `lockDuration`: a worker must be able to take its
+  // locks again in time.
   retryStrategy: (tries: number) => Math.min(50 * 2 ** tries, 2000),
-  // Some commands wait for seconds until there is a job or a change. Calls have a time limit of their own, see `withinTime`.
+  // Some commands wait for seconds until there is a job or a change. Calls have a time limit of
+  // their own, see `withinTime`.
   ...{ commandTimeout: undefined, socketTimeout: undefined },
-  // Answers and their order are read as ioredis gives them by default.
+  // This package reads answers in the form that ioredis gives them by default.
   replyMapping: 'legacy',
   ...{ stringNumbers: false, enableAutoPipelining: false, monitor: false },
 } as const;
 
-/** What ioredis says of a command that it did not send. */
+/** Message of ioredis about a command that it did not send. */
 export const unsent = "Stream isn't writeable and enableOfflineQueue options is false";
 
-/** The last error of each lost connection. A command that cannot wait any longer for the connection rejects with it. */
+/**
+ * The last error of each lost connection. A command that cannot wait any longer for the connection
+ * rejects with it.
+ */
 const lastErrors = new WeakMap<Redis, Error>();
-/** Connections that have been there. What then goes wrong is not a matter of options. */
+/** Connections that were ready once. Wrong options do not cause their later errors. */
 const succeeded = new WeakSet<Redis>();
 
 /**
- * Makes a connection of its own, which connects when {@link whenReady} first waits for it. Its commands fail soon if Redis is
- * unreachable, and it reconnects by itself.
+ * Creates a connection, which connects when {@link whenReady} first waits for it. Its commands fail
+ * soon if Redis is unreachable, and it reconnects by itself.
  *
- * @throws TypeError or RangeError if this is no connection. The error never holds a password.
+ * @throws TypeError or RangeError if the connection is not valid. The error never contains a
+ * password.
  */
 export function connectRedis(connection: RedisConnection): Redis {
   const redis = clientOf(connection);
   const { keyPrefix, port, db, protocol } = redis.options;
-  // A URL and a client may have them too.
+  // A URL and a client may have these options too.
   if (keyPrefix)
     throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
   checkWhole('connection.port', port, { min: 1, max: 65_535 });
@@ -50,7 +59,7 @@ export function connectRedis(connection: RedisConnection): Redis {
   if (protocol !== 2 && protocol !== 3) throw wrongType('connection.protocol', protocol, '2 or 3');
   // Each command reports its own failure. Without a listener the event would end the process.
   redis.on('error', (error: Error) => {
-    // It follows the error that ended the connection.
+    // This error follows the one that ended the connection.
     if (error.message !== unsent) lastErrors.set(redis, error);
   });
   redis.on('ready', () => {
@@ -68,8 +77,8 @@ function clientOf(connection: RedisConnection): Redis {
 }
 
 /**
- * Keeps a connection from being used if Redis has no database of its number: ioredis would continue in database 0. It connects
- * again until Redis has the database.
+ * Prevents the use of a connection if Redis does not have its database, because ioredis would
+ * continue in database 0. It reconnects until Redis has the database.
  */
 export function keepDatabase(redis: Redis): Redis {
   return redis.on('error', (error: Error & { command?: { name?: string } }) => {
@@ -79,24 +88,29 @@ export function keepDatabase(redis: Redis): Redis {
 
 const waiting = new WeakMap<Redis, Promise<void>>();
 
-/** Why a connection is lost, as far as ioredis knows. */
+/** Returns why a connection was lost, if ioredis knows. */
 export function lastErrorOf(redis: Redis): Error | undefined {
   return lastErrors.get(redis);
 }
 
-/** Where Redis is, for people. It never has a password. */
+/** Returns the address of Redis for log lines and errors. It never contains a password. */
 export function placeOf(redis: Redis): string {
   const { host, port, path, sentinels, name } = redis.options;
   if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
   return path ?? `${host}:${port}`;
 }
 
-/** The sentences of an error message about Redis: what it answered, and what may be wrong. */
+/**
+ * Returns the sentences of an error message about Redis: what it answered, and what may be wrong.
+ */
 export function explain(redis: Redis, error: unknown): string {
   return `${plainError(error).message.replace(/\.$/, '')}.${hintFor(redis, error)}`;
 }
 
-/** What may be wrong if Redis cannot be used, as a sentence with a space before it. Empty if the error says enough. */
+/**
+ * Returns what may be wrong if Redis cannot be used: a sentence with a space before it, or an empty
+ * string if the error says enough.
+ */
 export function hintFor(redis: Redis, error: unknown): string {
   const { message } = plainError(error);
   const { db, tls } = redis.options;
@@ -113,7 +127,11 @@ export function hintFor(redis: Redis, error: unknown): string {
   return '';
 }
 
-/** Connects if that has not begun, and waits some milliseconds until the connection is there. @throws Error if it is not. */
+/**
+ * Connects if the connection was never used, and waits until it is ready.
+ *
+ * @throws Error if it is not ready in time.
+ */
 export function whenReady(redis: Redis, milliseconds = patience.connect): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve();
   let wait = waiting.get(redis);
@@ -142,14 +160,17 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   });
 }
 
-/** Redis did not answer in time. */
+/** Says that Redis did not answer in time. */
 export class RedisTimeout extends Error {
   constructor(milliseconds: number) {
     super(`Redis did not answer within ${milliseconds / 1000} s`);
   }
 }
 
-/** Resolves to the answer, or rejects with RedisTimeout: a connection may be dead although neither end has closed it. */
+/**
+ * Resolves to the answer, or rejects with RedisTimeout: a connection may be dead although neither
+ * end has closed it.
+ */
 export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -162,7 +183,10 @@ export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.
   }
 }
 
-/** Copies an error of Redis without the command that caused it, because the command that signs in has the password. */
+/**
+ * Copies an error of Redis without the command that caused it, because the command that signs in
+ * has the password.
+ */
 export function plainError(thrown: unknown): Error {
   if (!(thrown instanceof Error)) return new Error(String(thrown));
   const plain = new Error(thrown.message);

@@ -8,18 +8,19 @@ import { keepDatabase } from './redis-connection.js';
 
 /** What the backend of a worker is connected with. */
 export interface WorkerParts {
-  /** Shared by all queues of this process. Its commands wait for a Redis that is unreachable. */
+  /** Shared by all queues of this process. Its commands wait while Redis is unreachable. */
   redis: Redis;
   keys: EngineKeys;
-  /** What this process is called in lists of workers. */
+  /** The name of this process in lists of workers. */
   name: string;
 }
 
 type BackendArguments = ConstructorParameters<typeof RedisQueueBackend>;
 
 /**
- * BullMQ's own backend for a worker, with a connection of its own that waits for jobs. BullMQ waits for the end of that connection
- * when a worker closes, which ioredis never reports while it connects. This backend ends it in any state.
+ * BullMQ's own backend for a worker, with a connection of its own that waits for jobs. BullMQ waits
+ * for the end of that connection when a worker closes, which ioredis never reports while it
+ * connects. This backend ends it in any state.
  */
 export class WaitingBackend extends RedisQueueBackend {
   readonly #waiting: Redis | undefined;
@@ -29,7 +30,7 @@ export class WaitingBackend extends RedisQueueBackend {
     this.#waiting = waiting;
   }
 
-  /** Makes the backends of workers that need nothing else. */
+  /** Returns a function that creates the backends of workers that need nothing else. */
   static factoryFor(parts: WorkerParts): BackendFactory<WaitingBackend> {
     return (queue, opts) => new WaitingBackend(...workerArguments(parts, queue, opts));
   }

@@ -9,7 +9,10 @@ interface Instance extends WorkerRow {
   lastSeen: number;
 }
 
-/** Milliseconds without a heartbeat after which a process is taken off the list. No task depends on that list. */
+/**
+ * Milliseconds without a heartbeat after which a process is removed from the list. No task depends
+ * on that list.
+ */
 const forgottenAfter = 60_000;
 
 /** The processes that have started this engine. */
@@ -28,7 +31,7 @@ export class Instances {
     await this.#redis.hset(this.#keys.instances, self.owner, JSON.stringify(instance));
   }
 
-  /** Takes this process off the list. */
+  /** Removes this process from the list. */
   async leave(owner: string): Promise<void> {
     await this.#redis.hdel(this.#keys.instances, owner);
   }

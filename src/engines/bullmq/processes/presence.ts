@@ -15,9 +15,9 @@ interface PresenceParts {
   redis: Redis;
   keys: EngineKeys;
   logger: Logger;
-  /** Attempts under way in this process. */
+  /** Returns the number of attempts that run in this process. */
   running(): number;
-  /** Whether this process sends nothing more. */
+  /** Returns whether this process sends nothing more. */
   isClosed(): boolean;
   /** Stores again what this process defines if Redis has lost it. */
   restore(): Promise<unknown>;
@@ -29,7 +29,10 @@ const interval = 5000;
 const dataLost =
   'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process has stored its queues and schedules again';
 
-/** This process in the list of processes. With each heartbeat it checks that Redis still has what it stored. */
+/**
+ * This process in the list of processes. With each heartbeat it checks that Redis still has what it
+ * stored.
+ */
 export class Presence {
   readonly #parts: PresenceParts;
   readonly #owner = randomUUID();
@@ -57,12 +60,15 @@ export class Presence {
     this.#self = describeWorker(this.#owner, slots, defined);
   }
 
-  /** Changes what the list says of this process. */
+  /** Changes the entry of this process in the list. */
   update(change: Partial<WorkerRow>): void {
     if (this.#self) this.#self = { ...this.#self, ...change };
   }
 
-  /** Sends a heartbeat now, every few seconds, and whenever Redis is reachable again. The timer never keeps the process alive. */
+  /**
+   * Sends a heartbeat now, every few seconds, and whenever Redis is reachable again. The timer
+   * never keeps the process alive.
+   */
   start(): void {
     this.#timer = setInterval(this.beatSoon, interval).unref();
     this.#parts.redis.on('ready', this.beatSoon);
@@ -85,7 +91,7 @@ export class Presence {
     this.#parts.redis.off('ready', this.beatSoon);
   }
 
-  /** Takes this process off the list. */
+  /** Removes this process from the list. */
   async leave(): Promise<void> {
     if (!this.#self) return;
     this.#self = undefined;

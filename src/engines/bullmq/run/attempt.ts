@@ -18,7 +18,7 @@ interface AttemptParts {
   /** BullMQ's name of the queue. */
   queue: string;
   logger: Logger;
-  /** There are lines or progress to write. */
+  /** Called when there are lines or progress to write. */
   wrote(attempt: Attempt): void;
 }
 
@@ -38,7 +38,10 @@ export class Attempt implements AttemptIo {
   lineCount = 0;
   readonly #wrote: (attempt: Attempt) => void;
   readonly #signal: AttemptSignal;
-  /** Set if the engine has given the attempt up: it records the end although the handler may still run. */
+  /**
+   * Set if the engine has given the attempt up: it records the end although the handler may still
+   * run.
+   */
   #givenUp: GivenUp | undefined;
   #resolve: (how: GivenUp) => void = () => undefined;
   #grace: NodeJS.Timeout | undefined;
@@ -103,7 +106,10 @@ export class Attempt implements AttemptIo {
     this.#resolve(this.#givenUp);
   }
 
-  /** Aborts the handler's signal, and gives the attempt up if the handler still runs after `grace` seconds. */
+  /**
+   * Aborts the handler's signal, and gives the attempt up if the handler still runs after `grace`
+   * seconds.
+   */
   cancel(grace: number): void {
     if (this.cancelled || this.over) return;
     this.cancelled = true;

@@ -28,7 +28,10 @@ interface EndingAttempt {
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
 const longestRecord = 64 * 1024;
 
-/** BullMQ sets `processedOn` when a worker fetches a job. If the worker then does not run the job, this clears the field. */
+/**
+ * BullMQ sets `processedOn` when a worker fetches a job. If the worker then does not run the job,
+ * this clears the field.
+ */
 const notStarted = { processedOn: '' } as const;
 
 /** Fields of a job that was cancelled. */
@@ -41,10 +44,14 @@ const interrupted: StoredError = {
   fingerprint: '',
 };
 
-/** What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs no record. */
+/**
+ * What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs
+ * no record.
+ */
 export function successNotes({ job, attempt, logEnd }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
   const fields: Record<string, string | number> = {};
-  // BullMQ counts the first attempt itself. A task that was cancelled and run again already has this count.
+  // BullMQ counts the first attempt itself. A task that was cancelled and run again already has
+  // this count.
   if (attempt > 1 || job.fields[jobFields.attempts] !== undefined) fields[jobFields.attempts] = attempt;
   // The task succeeded, so the error of an earlier attempt is no longer the task's error.
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
@@ -72,8 +79,8 @@ function dueAt(time: number): EndNotes['fields'] {
 
 /**
  * Returns what is written when a job that was fetched is put back before an attempt begins. Its
- * attempts stay as they are. BullMQ has replaced the start of the last attempt with the time of
- * the fetch, so this restores it.
+ * attempts stay as they are. BullMQ has replaced the start of the last attempt with the time of the
+ * fetch, so this restores it.
  */
 export function unstartedNotes(job: TaskJob): EndNotes {
   const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
@@ -106,12 +113,17 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
   };
 }
 
-/** What is written when a task is cancelled after a worker fetched it and before its attempt began. */
+/**
+ * What is written when a task is cancelled after a worker fetched it and before its attempt began.
+ */
 export function cancelledBeforeNotes(job: TaskJob): EndNotes {
   return { state: 'failed', marker: 'cancelled', fields: { ...notStarted, [jobFields.attempts]: attemptsOf(job), ...cancelled } };
 }
 
-/** What is written when the process of an attempt ended before it, and whether the task may run again. */
+/**
+ * What is written when the process of an attempt ended before it, and whether the task may run
+ * again.
+ */
 export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boolean; error: StoredError } {
   const { job, now } = ending;
   const { interrupts = 0 } = notesOfJob(job);

@@ -35,7 +35,10 @@ export class HandlerOutput {
     this.#timer ??= runInEmptyContext(() => setTimeout(() => this.flush(), gatherTime).unref());
   }
 
-  /** Writes an attempt's lines and progress, on the connection that stores its end, so that they are stored before it. */
+  /**
+   * Writes an attempt's lines and progress, on the connection that stores its end, so that they are
+   * stored before it.
+   */
   write(attempt: Attempt): void {
     this.#unwritten.delete(attempt);
     const backend = this.#parts.backend(attempt.queue);

@@ -16,11 +16,16 @@ export interface Unlocked {
   jobId: string;
   /** The token that the lock is to hold. */
   token: string;
-  /** BullMQ's count of starts when this attempt began. A different count means a different attempt. */
+  /**
+   * BullMQ's count of starts when this attempt began. A different count means a different attempt.
+   */
   starts?: string | undefined;
 }
 
-/** What became of missing locks. Jobs in neither set belong to another attempt or process, or have ended. */
+/**
+ * What became of missing locks. Jobs in neither set belong to another attempt or process, or have
+ * ended.
+ */
 export interface TakenLocks {
   /** Jobs whose lock now holds the given token. */
   taken: ReadonlySet<string>;
@@ -32,8 +37,8 @@ export interface TakenLocks {
 const startsField = 'ats';
 
 /**
- * Takes missing locks. It leaves alone a lock that another process holds, and a job that no longer runs or has been started again
- * since.
+ * Takes missing locks. It leaves alone a lock that another process holds, and a job that no longer
+ * runs or has been started again since.
  */
 export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<TakenLocks> {
   const pipeline = redis.pipeline();
@@ -59,7 +64,7 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
   return { taken, gone };
 }
 
-/** Gives locks back, except those that hold another token by now. */
+/** Releases locks, except those that now hold another token. */
 async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<void> {
   if (jobs.length === 0) return;
   const keys = jobs.map(({ jobId }) => lockKey(scope, jobId));

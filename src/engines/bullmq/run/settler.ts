@@ -50,7 +50,10 @@ interface Crashed {
   jobId: string;
 }
 
-/** Fields of a job's hash that decide how it ends or that observers see. The arguments are not needed. */
+/**
+ * Fields of a job's hash that decide how it ends or that observers see. The arguments are not
+ * needed.
+ */
 const readFields = [
   ...['name', 'opts', 'timestamp', 'delay', 'priority', 'progress', 'processedOn', 'atm', 'ats', 'stc', 'failedReason'],
   ...Object.values(jobFields),
@@ -61,12 +64,13 @@ const batch = 100;
 const closing = 1000;
 
 /**
- * Ends the jobs of processes that died, or puts them back into the queue. BullMQ's own check always puts them back, also those
- * that must not run again. Every started process takes part, so that tasks end even if the last worker dies. In each round, one
- * of the processes checks.
+ * Ends the jobs of processes that died, or puts them back into the queue. BullMQ's own check always
+ * puts them back, also those that must not run again. Every started process takes part, so that
+ * tasks end even if the last worker dies. In each round, one of the processes checks.
  *
- * A job has crashed if it is in the list of running jobs and has no lock. The process that takes the lock decides how it ends. If
- * its worker is still alive, it finds the lock taken, and its result is dropped.
+ * A job has crashed if it is in the list of running jobs and has no lock. The process that takes
+ * the lock decides how it ends. If its worker is still alive, it finds the lock taken, and its
+ * result is dropped.
  */
 export class Settler {
   readonly #parts: SettlerParts;
@@ -96,7 +100,8 @@ export class Settler {
     this.#background.run(() => {
       this.#round = this.#settle()
         .catch((error: unknown) => {
-          // The cause that keeps this process from checking may also keep workers from renewing their locks.
+          // The cause that keeps this process from checking may also keep workers from renewing
+          // their locks.
           this.#steadiness.restart();
           throw error;
         })
@@ -110,7 +115,8 @@ export class Settler {
   async #settle(): Promise<void> {
     const { redis, keys, stalledInterval, name, catalog } = this.#parts;
     if (!(await this.#steadiness.isSteady())) return;
-    // The key expires a little before the interval ends, so that this process is not too early in the next round.
+    // The key expires a little before the interval ends, so that this process is not too early in
+    // the next round.
     if ((await redis.set(keys.settling, name, 'PX', Math.ceil(stalledInterval * 0.8), 'NX')) !== 'OK') return;
     await catalog.refresh();
     const crashed = await this.#find(catalog.all());
@@ -147,7 +153,10 @@ export class Settler {
     );
   }
 
-  /** Reads the fields that decide how jobs end. This process holds their locks, so no other changes them. */
+  /**
+   * Reads the fields that decide how jobs end. This process holds their locks, so no other changes
+   * them.
+   */
   async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<TaskJob[]> {
     if (jobIds.length === 0) return [];
     const { redis, keys } = this.#parts;

@@ -5,18 +5,19 @@ import { withinTime } from '../connection/redis-connection.js';
 const longestAnswer = 5000;
 
 /**
- * Tells whether a missing lock means that its worker died. After an outage it does not: the locks expired because no worker could
- * renew them, and workers need time to take them again. So no job counts as crashed until Redis, the connection to it and this
- * process have worked without a break for as long as a lock lasts.
+ * Tells whether a missing lock means that its worker died. After an outage it does not: the locks
+ * expired because no worker could renew them, and workers need time to take them again. So no job
+ * counts as crashed until Redis, the connection to it and this process have worked without an
+ * interruption for as long as a lock lasts.
  */
 export class Steadiness {
   readonly #redis: Redis;
   readonly #lockDuration: number;
-  /** When the present time without a break began, in Unix milliseconds. */
+  /** When the present time without an interruption began, in Unix milliseconds. */
   #since = Date.now();
   #lastCheck = Date.now();
   #runId: string | undefined;
-  /** Starts the time without a break again. */
+  /** Begins a new time without an interruption. */
   readonly restart = (): void => {
     this.#since = Date.now();
   };
@@ -27,7 +28,10 @@ export class Steadiness {
     redis.on('close', this.restart).on('ready', this.restart);
   }
 
-  /** Longest time between two checks. A pause of Redis or of this process that makes locks expire is longer, so a check notices it. */
+  /**
+   * Longest time between two checks. A pause of Redis or of this process that makes locks expire is
+   * longer, so a check notices it.
+   */
   get longestInterval(): number {
     return this.#lockDuration / 4;
   }

@@ -36,7 +36,10 @@ export function named(task: ClaimedTask, { queue }: CatalogEntry): ClaimedTask {
   return id === task.id ? task : { ...task, id };
 }
 
-/** Returns a job as the runner takes it. Code that runs for each task avoids the spread syntax, whose copies stay in memory longer. */
+/**
+ * Returns a job as the runner takes it. Code that runs for each task avoids the spread syntax,
+ * whose copies stay in memory longer.
+ */
 export function claimedOf(task: TaskJob, { label }: CatalogEntry): ClaimedTask {
   const { json, fields } = task;
   const attempt = nextAttempt(task);

@@ -9,14 +9,17 @@ import { lockKey, takeLocks } from './locks.js';
 import type { TaskBackend } from './task-backend.js';
 
 /**
- * Puts back jobs that this process fetched without getting the answer, because the connection broke. Their handlers were not
- * called, so this counts as no attempt. Without it, these jobs would end as interrupted once their locks have expired.
+ * Puts back jobs that this process fetched without getting the answer, because the connection
+ * broke. Their handlers were not called, so this counts as no attempt. Without it, these jobs would
+ * end as interrupted once their locks have expired.
  *
- * @param name The name of this process in lists of workers, which BullMQ stores in each job that it fetches.
+ * @param name The name of this process in lists of workers, which BullMQ stores in each job that it
+ * fetches.
  */
 export async function returnUnanswered(backend: TaskBackend, redis: Redis, name: string): Promise<void> {
   const unknown = (jobIds: readonly string[]): string[] => jobIds.filter((jobId) => !backend.hasFetched(jobId));
-  // Answers arrive in order, so those to all earlier fetches have been read once this one has, and a moment has passed.
+  // Answers arrive in order, so those to all earlier fetches have been read once this one has, and
+  // a moment has passed.
   const running = unknown(await redis.lrange(backend.lockScope.active, 0, -1));
   await setImmediate();
   const jobIds = unknown(running);
@@ -34,7 +37,10 @@ export async function returnUnanswered(backend: TaskBackend, redis: Redis, name:
   }
 }
 
-/** Fields of a job's hash: which worker has it, how often it was started, and how many attempts have ended. */
+/**
+ * Fields of a job's hash: which worker has it, how often it was started, and how many attempts have
+ * ended.
+ */
 const readFields = [
   ...['name', 'pb', 'ats', 'atm', 'failedReason'],
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.error],

@@ -13,8 +13,8 @@ function readRule(text: string): Rule {
 }
 
 /**
- * The rule as options of a BullMQ job scheduler. An interval is a pattern too: BullMQ's own `every` fires at once when it is
- * added, and again at the times that its clock prefers.
+ * Returns a rule as options of a BullMQ job scheduler. An interval is a pattern too, because
+ * BullMQ's own `every` fires at once when it is added, and then at times of its own choice.
  *
  * @param first When it fires first; Unix milliseconds.
  */
@@ -30,7 +30,10 @@ export const repeatStrategy: RepeatStrategy = (after, { pattern = '', tz = 'UTC'
   return readCron('scheduler', pattern, tz)(after);
 };
 
-/** The first time after another of an interval that began at `first`, so that a late run does not move the next. */
+/**
+ * Returns the first time of an interval after `after`. Its times count from `first`, so that a late
+ * run does not move the next one.
+ */
 function nextOfInterval(after: number, interval: number, first: number): number {
   if (after < first) return first;
   return first + (Math.floor((after - first) / interval) + 1) * interval;

@@ -2,7 +2,7 @@ import type { Command, CommandBy, Outcome } from '../../../tasks/engine.js';
 import { pendingSummary } from '../jobs/job-view.js';
 import type { Scheduler } from './scheduler.js';
 
-/** Carries out what users ask of a schedule. */
+/** Runs a command on a schedule. */
 export async function controlSchedule(
   scheduler: Scheduler,
   { action, schedule }: Extract<Command, { schedule: string }>,

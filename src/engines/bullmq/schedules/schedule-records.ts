@@ -3,7 +3,7 @@ import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/eng
 import { redisScript, runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 
-/** What a schedule is, as it is stored for the processes that do not define it. */
+/** The definition of a schedule, as it is stored for the processes that do not define it. */
 export interface ScheduleRecord {
   name: string;
   /** Name of the task. */
@@ -15,7 +15,7 @@ export interface ScheduleRecord {
   template: NewTask;
 }
 
-/** What became of a schedule. Times are Unix milliseconds. */
+/** The state of a schedule. Times are Unix milliseconds. */
 export interface ScheduleRuns {
   /** The last run that made a task. */
   last?: { at: number; id: string; queue: string };
@@ -23,7 +23,10 @@ export interface ScheduleRuns {
   pause?: Pause;
   /** When a running process that defines it was last seen. */
   seen?: number;
-  /** When it fires next, if it was moved here from a file and no process that defines it has started since. */
+  /**
+   * When it fires next, if it was moved here from a file and no process that defines it has started
+   * since.
+   */
   next?: number;
 }
 
@@ -43,7 +46,7 @@ export class ScheduleRecords {
     this.#keys = keys;
   }
 
-  /** Stores what a schedule is, and returns the rule that was stored before. */
+  /** Stores the definition of a schedule, and returns the rule that was stored before. */
   async define({ name, task, rule, catchUp, overlap, prepare }: Schedule): Promise<string | undefined> {
     const record: ScheduleRecord = { name, task, rule, catchUp, overlap, template: prepare() };
     const before = await this.#redis.hget(this.#keys.schedules, name);
@@ -85,8 +88,8 @@ export class ScheduleRecords {
   }
 
   /**
-   * Claims a run that must not overlap with another, before its task is made. Resolves to false if another process made the task
-   * of a run since `last` was read, or is making it.
+   * Claims a run that must not overlap with another, before its task is made. Resolves to false if
+   * another process made the task of a run since `last` was read, or is making it.
    */
   async claim(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
     const fields = [`claim:${name}`, `last:${name}`];
@@ -114,7 +117,7 @@ export class ScheduleRecords {
     await this.#redis.hdel(this.#keys.scheduleStates, `pause:${name}`, `next:${name}`);
   }
 
-  /** Forgets the time that came with a moved schedule, which BullMQ knows from now on. */
+  /** Deletes the time that came with a moved schedule, because BullMQ has planned it now. */
   async planned(name: string): Promise<void> {
     await this.#redis.hdel(this.#keys.scheduleStates, `next:${name}`);
   }
@@ -129,12 +132,15 @@ export class ScheduleRecords {
   }
 }
 
-/** Milliseconds after which the claim of a process that died is void: after that time another process takes its tick. */
+/**
+ * Milliseconds after which the claim of a process that died is void: after that time another
+ * process takes its tick.
+ */
 const claimDuration = 10_000;
 
 /**
- * KEYS: the states of schedules. ARGV: the fields of the claim and of the last run, the id of the run, the time in Unix
- * milliseconds, the id of the last run that the caller knows.
+ * KEYS: the states of schedules. ARGV: the fields of the claim and of the last run, the id of the
+ * run, the time in Unix milliseconds, the id of the last run that the caller knows.
  */
 const claim = redisScript(`
 local last = redis.call('HGET', KEYS[1], ARGV[2])
@@ -159,12 +165,15 @@ function runsOf(name: string, states: Readonly<Record<string, string>>): Schedul
   };
 }
 
-/** Since when no running process defines a schedule; null while one does. Unix milliseconds. */
+/**
+ * Returns since when no running process defines a schedule, or null while one does. Unix
+ * milliseconds.
+ */
 export function undefinedSince({ seen = 0 }: ScheduleRuns, now: number): number | null {
   return now - seen > undefinedAfter ? seen : null;
 }
 
-/** A schedule as users see it. `next`: when it fires next; Unix milliseconds. */
+/** Returns a schedule as users see it. `next`: when it fires next, in Unix milliseconds. */
 export function stateOf(
   { name, task, rule }: Pick<ScheduleRecord, 'name' | 'task' | 'rule'>,
   runs: ScheduleRuns,

@@ -21,7 +21,9 @@ import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undef
 const missedAfter = 60_000;
 /** Milliseconds before a schedule that could not be stored is tried again. */
 const retryDelay = 1000;
-/** Ticks leave nothing behind, and one that cannot store its task is tried again for some minutes. */
+/**
+ * Ticks leave nothing behind, and one that cannot store its task is tried again for some minutes.
+ */
 const tickOptions = { removeOnComplete: true, removeOnFail: true, attempts: 300, backoff: { type: 'fixed', delay: 1000 } } as const;
 
 type TickWorker = Worker<unknown, void, string, WaitingBackend>;
@@ -29,21 +31,22 @@ type TickWorker = Worker<unknown, void, string, WaitingBackend>;
 interface SchedulerParts {
   /** For callers. */
   redis: Redis;
-  /** For the worker of the ticks: its commands wait for a Redis that is unreachable. */
+  /** For the worker of the ticks: its commands wait while Redis is unreachable. */
   patient: Redis;
   keys: EngineKeys;
-  /** What this process is called in lists of workers. */
+  /** The name of this process in lists of workers. */
   name: string;
   logger: Logger;
   /** Stores a task. Resolves to its id, and to the BullMQ queue that it is in. */
   enqueue(task: NewTask): Promise<{ id: string; queue: string }>;
-  /** The state of a task; none if it is gone. */
+  /** Resolves to the state of a task, or to undefined if the task no longer exists. */
   status(queue: string, id: string): Promise<TaskStatus | undefined>;
 }
 
 /**
- * Fires schedules by BullMQ's job schedulers. The job of a scheduler is a tick in an internal queue, and whichever process takes
- * it enqueues the task: under an id that schedule and time determine, so that a tick which is tried again makes no second one.
+ * Fires schedules with BullMQ's job schedulers. The job of a scheduler is a tick in an internal
+ * queue. The process that takes the tick enqueues the task. The id of the task is computed from the
+ * schedule and the time, so a repeated tick creates no second task.
  */
 export class Scheduler {
   readonly #parts: SchedulerParts;
@@ -78,7 +81,9 @@ export class Scheduler {
     this.#store([...this.#schedules.values()]);
   }
 
-  /** Tells the other processes that the schedules of this one are defined, and stores them again if Redis has lost them. */
+  /**
+   * Notes that this process defines its schedules, and stores them again if Redis has lost them.
+   */
   async seen(): Promise<void> {
     if (this.#started && !(await this.#records.seen(this.names()))) this.#store([...this.#schedules.values()]);
   }
@@ -101,18 +106,23 @@ export class Scheduler {
     const id = schedulerId(name);
     if (pause) return;
     if (next !== undefined) return this.#takeOver(schedule, before === rule ? next : undefined);
-    // A scheduler whose rule is the same keeps its next time, which may have passed while no process ran.
+    // A scheduler whose rule is the same keeps its next time, which may have passed while no
+    // process ran.
     if (before === rule && (await this.#ticks().getJobScheduler(id))?.next) return;
     await this.#plan(schedule);
   }
 
-  /** Plans a schedule that was moved here from a file, at the time that was planned there. A run that came due since is decided now. */
+  /**
+   * Plans a schedule that was moved here from a file, at the time that was planned there. If that
+   * time has passed, the run is decided now.
+   */
   async #takeOver(schedule: Schedule, next: number | undefined): Promise<void> {
     const { name } = schedule;
     const record = next !== undefined && next <= Date.now() ? await this.#records.get(name) : undefined;
     if (record && next !== undefined) await this.#fire(record, next);
     await this.#plan(schedule, next);
-    // Last, so that a process which dies before is followed by one that does the same. The id of the run is the same then.
+    // This is the last step. If this process dies before it, another process repeats all steps,
+    // with the same id for the run.
     await this.#records.planned(name);
   }
 
@@ -158,7 +168,10 @@ export class Scheduler {
     await this.#make(record, id);
   }
 
-  /** Whether no other run of a schedule is under way. Two ticks may be handled at once, if the first one takes long. */
+  /**
+   * Resolves to whether no other run of a schedule is active. If one tick takes long, the next is
+   * handled at the same time.
+   */
   async #isAlone(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
     return (await this.#lastHasEnded(last)) && this.#records.claim(name, id, last);
   }
@@ -182,7 +195,7 @@ export class Scheduler {
     return task;
   }
 
-  /** All schedules with their times, as users see them. */
+  /** Returns all schedules with their times, as users see them. */
   async states(): Promise<ScheduleState[]> {
     const all = await this.#records.all();
     const lost = this.#lost(new Set(all.map(({ record }) => record.name)));
@@ -192,7 +205,10 @@ export class Scheduler {
     return [...stored, ...lost].sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
-  /** Schedules that this process runs and Redis lacks, because it lost its data. Within seconds they are stored again as shown. */
+  /**
+   * Returns the schedules that this process defines and Redis has lost. They are stored again
+   * within seconds.
+   */
   #lost(stored: ReadonlySet<string>): ScheduleState[] {
     if (!this.#started) return [];
     const now = Date.now();
@@ -221,7 +237,10 @@ export class Scheduler {
     return true;
   }
 
-  /** Enqueues the task of a schedule now. Resolves to the task; to nothing if the schedule is unknown. */
+  /**
+   * Enqueues the task of a schedule now. Resolves to the task, or to undefined if the schedule is
+   * unknown.
+   */
   async run(name: string): Promise<NewTask | undefined> {
     const record = await this.#records.get(name);
     return record && this.#make(record, newTaskId());
@@ -230,7 +249,8 @@ export class Scheduler {
   /**
    * Removes a schedule that no running process defines. Resolves to whether it was known.
    *
-   * @throws TaskflowError SCHEDULE_DEFINED if a process defines it, or did so less than a minute ago.
+   * @throws TaskflowError SCHEDULE_DEFINED if a process defines it, or did so less than a minute
+   * ago.
    */
   async remove(name: string): Promise<boolean> {
     if (!(await this.#records.get(name))) return false;
@@ -254,22 +274,28 @@ export class Scheduler {
   }
 }
 
-/** Ids of job schedulers cannot have colons: BullMQ makes ids of jobs of them. */
+/**
+ * Returns the id of the job scheduler of a schedule. It has no colons, because BullMQ builds ids of
+ * jobs from it.
+ */
 function schedulerId(name: string): string {
   return encodeURIComponent(name);
 }
 
-/** When a schedule that is stored at a time fires first. */
+/** Returns when a schedule that is stored at `now` fires first. */
 function firstAfter(now: number, { interval, next }: Schedule): number | undefined {
   return interval === undefined ? next(now) : now + interval;
 }
 
-/** When a tick was due; Unix milliseconds. */
+/** Returns when a tick was due, in Unix milliseconds. */
 function dueOf({ opts, timestamp }: Job): number {
   return opts.prevMillis ?? timestamp;
 }
 
-/** The id of the task of one run: a UUIDv7 of its time and a hash of the schedule, the same however often it is made. */
+/**
+ * Returns the id of the task of one run: a UUIDv7 of its time and a hash of the schedule, which is
+ * the same each time.
+ */
 function idOfRun(schedule: string, due: number): string {
   const time = due.toString(16).padStart(12, '0');
   const hash = createHash('sha256').update(`${schedule}\0${due}`).digest('hex');
