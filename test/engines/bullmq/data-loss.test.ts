@@ -12,7 +12,7 @@ const day = 86_400;
 
 (hasRedis ? describe : describe.skip)('a Redis that has lost its data', () => {
   const on = new RedisForEach();
-  // So often a process writes its heartbeat and looks whether Redis still has its data.
+  // At this interval a process writes its heartbeat and checks that Redis still has its data.
   beforeEach(() => quickTimers('setInterval', 5000));
   afterEach(() => void jest.restoreAllMocks());
 
@@ -61,7 +61,7 @@ const day = 86_400;
   });
 
   for (const [how, lose] of Object.entries(losses)) {
-    it(`gets back within seconds all that each process had stored at its start, if it lost it ${how}`, async () => {
+    it(`gets back within seconds what each process stores at its start, after a loss ${how}`, async () => {
       const { logger, lines } = recordingLogger();
       const [web, worker] = [manager({ logger }), manager()];
       const noop = worker.task('noop', () => 1);
@@ -71,7 +71,8 @@ const day = 86_400;
       await Promise.all([web.start({ run: false }), worker.start()]);
       for (const task of [noop, single, noop.with({ priority: 5 })]) await task.enqueue();
       await waitFor(async () => (await web.aggregate('pulse')).counts.success === 3);
-      // The jobs and what tells of them come back with no process, nor does the note of BullMQ which version of it was used.
+      // The jobs and what tells of them come back with no process, nor does the note of BullMQ
+      // which version of it was used.
       const ofJobs = /~(stats|changes)|:(completed|events|pc|id|[\da-f-]{36})\b|meta version$/;
       const lasting = (names: readonly string[]): string[] => names.filter((name) => !ofJobs.test(name));
       const before = lasting(await stored());
@@ -110,7 +111,8 @@ const day = 86_400;
     await bad.enqueueMany(Array.from({ length: 10 }, () => [] as []));
     await noop.with({ runIn: day }).enqueueMany(Array.from({ length: 300 }, () => [] as []));
     await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 3000);
-    // The total comes from BullMQ's counts. What is not in memory when Redis loses it is not reported as removed.
+    // The total comes from BullMQ's counts. What is not in memory when Redis loses it is not
+    // reported as removed.
     await waitFor(async () => {
       const { total, limited } = await tasks.find({ limit: 1 });
       return total === 3310 && !limited;

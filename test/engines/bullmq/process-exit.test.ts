@@ -3,7 +3,10 @@ import { type Child, startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisForEach, type RedisServer } from '../../helpers/redis.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
-/** Uses all that connects to Redis, stops it on SIGTERM, and prints how long the process then takes to end. */
+/**
+ * Uses all that connects to Redis, stops it on SIGTERM, and prints how long the process then takes
+ * to end.
+ */
 const script = (connection: RedisServer['connection']): string => `
   import { Queue } from 'bullmq';
   import { Redis } from 'ioredis';

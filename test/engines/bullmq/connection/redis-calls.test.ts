@@ -44,17 +44,17 @@ const by = { actor: 'ada' };
     on.keep({ close: () => redis.quit() });
     return { redis, calls: new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) })) };
   }
-  /** Lets two seconds pass, in which Redis is asked whether it answers, and answers. */
+  /** Lets two seconds pass, in which Redis answers a ping. */
   async function passAnswered(redis: Redis): Promise<void> {
     clock.pass(2);
-    // Longer than the interval of the looks at calls, however busy the machine is.
+    // This is longer than the interval between two checks of the open calls, even on a busy machine.
     await sleep(0.15);
     await redis.ping();
   }
   const maybeDone = async (call: Promise<unknown>): Promise<boolean> => (await failureOf(call)).maybeDone;
   const total = async (tasks: TaskManager): Promise<number> => (await tasks.aggregate('pulse')).counts.pending;
 
-  it('says whether it may have been done if Redis hangs, and does nothing later that the caller was not warned of', async () => {
+  it('says whether it may have been carried out if Redis hangs, and has no later effect without that warning', async () => {
     const tasks = manager();
     const [noop, other] = [tasks.define('noop'), tasks.define('other', { queue: 'never used' })];
     await tasks.start({ run: false });
@@ -78,7 +78,7 @@ const by = { actor: 'ada' };
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
   }, 30_000);
 
-  it('may take longer than Redis has for one answer, as long as Redis answers', async () => {
+  it('may take longer than the limit for one answer while Redis answers', async () => {
     const { calls, redis } = newCalls();
     await calls.ask(() => redis.ping());
     const { passed, open } = gate();
@@ -120,7 +120,7 @@ const by = { actor: 'ada' };
     await waitFor(() => ended.mock.calls.some(([timer]) => timer === timers[0]), 10);
   }, 30_000);
 
-  it('waits longer for a call that gives Redis much to do, and for all others meanwhile', async () => {
+  it('has more time if it gives Redis much to do, and so do the calls beside it', async () => {
     const { calls, redis } = newCalls();
     await calls.ask(() => redis.ping());
     on.redis.signal('SIGSTOP');
@@ -133,7 +133,7 @@ const by = { actor: 'ada' };
     expect(await Promise.all([large, small])).toEqual(['PONG', 'PONG']);
   }, 30_000);
 
-  it('was not done if Redis is unreachable, and may have been if the connection breaks before the answer', async () => {
+  it('says that nothing was done if Redis is unreachable, and that it may have been done if the connection breaks', async () => {
     const line = await cuttable(on.redis.port);
     const tasks = manager(line.port);
     const noop = tasks.define('noop');

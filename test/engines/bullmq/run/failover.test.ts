@@ -51,13 +51,13 @@ class Failover {
     return this.#clients[1];
   }
 
-  /** From now on the replica learns nothing. What was written before is there. */
+  /** Ends the replication. The replica keeps what was written before. */
   async cutOff(): Promise<void> {
     await replicated(this.#clients[0]);
     this.#copying.loseAnswers();
   }
 
-  /** The primary dies, and the replica takes its place. */
+  /** Kills the primary, and puts the replica in its place. */
   async happen(): Promise<void> {
     await processes.redis.stop('SIGKILL');
     this.#copying.cut();
@@ -89,7 +89,7 @@ class Failover {
     let n = 0;
     const load = async (seconds: number): Promise<void> => {
       for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(0.05)) {
-        // Those of a batch end in the same moment. Some handlers take longer than the failover.
+        // Tasks of a batch end at the same moment. Some handlers take longer than the failover.
         const milliseconds = n % 5 === 0 ? 2500 : 20;
         const batch = Array.from({ length: 8 }, (): [number, number] => [n++, milliseconds]);
         const ids = await work.enqueueMany(batch).catch(() => []);
@@ -115,7 +115,7 @@ class Failover {
     expect(wrong('failed', ({ own, task }) => task.error?.message === `failure of ${own}`)).toEqual([]);
     expect(kept.filter(({ own, task }) => task.logs.some(({ message }) => message !== `of ${own}`))).toEqual([]);
     expect(kept.filter(({ task }) => !['success', 'failed', 'interrupted'].includes(task.status))).toEqual([]);
-    // Without a loss this would have tested nothing.
+    // Without a loss, this test would prove nothing.
     expect(kept.length).toBeLessThan(tasks.length);
     // A process that reads forgets the tasks that Redis has lost.
     await waitFor(async () => (await web.find({ limit: 1 })).total === kept.length);
@@ -129,7 +129,7 @@ class Failover {
       const run = `${n} ${runs.length < 3 ? 'first' : 'second'}`;
       runs.push(run);
       if (run.endsWith('first')) await passed;
-      // Longer than a lock lasts, and than another process waits before it looks.
+      // This is longer than a lock lasts, and longer than another process waits before it checks.
       else await sleep(4);
       return run;
     });

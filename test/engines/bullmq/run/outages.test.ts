@@ -13,16 +13,16 @@ import { eventually, gate, sleep, waitFor } from '../../../helpers/wait.js';
 const processes = useJobProcesses();
 const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
 
-(hasRedis ? describe : describe.skip)('while Redis is unreachable', () => {
+(hasRedis ? describe : describe.skip)('the Redis engine during an outage', () => {
   afterEach(() => {
     for (const child of processes.children) expect(said(child, 'unhandled')).toEqual([]);
   });
 
   for (const [how, [away, back]] of Object.entries({
-    'was restarted': [() => processes.redis.stop(), () => processes.redis.start()],
-    'was frozen': [async () => processes.redis.signal('SIGSTOP'), async () => processes.redis.signal('SIGCONT')],
+    'is restarted': [() => processes.redis.stop(), () => processes.redis.start()],
+    hangs: [async () => processes.redis.signal('SIGSTOP'), async () => processes.redis.signal('SIGCONT')],
   } as const)) {
-    it(`lets a task end in its own right that runs while Redis ${how}`, async () => {
+    it(`stores the result of a task that runs while Redis ${how}`, async () => {
       const tasks = processes.manager();
       const workers = [await processes.worker(), await processes.worker()];
       await tasks.start({ run: false });
@@ -64,7 +64,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await line.close();
   });
 
-  it('says so in one line when it begins, and in one when it ends', async () => {
+  it('logs one line when the outage begins and one when it ends', async () => {
     const worker = await processes.worker();
     const web = await processes.worker({ run: false });
     const tasks = processes.manager();
@@ -72,7 +72,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const id = await tasks.define('chatty').enqueue(3000);
     await waitFor(() => said(worker, 'began').length === 1);
     await processes.redis.stop();
-    // Between two tries to connect, so that both processes succeed with the same one: the pause before the next is longer than a lock.
+    // Redis is back between two attempts to connect, so that both processes succeed with the same
+    // attempt. The pause before the next attempt is longer than a lock.
     await sleep(2.3);
     await processes.redis.start();
     await inState(tasks, id, 'success');
@@ -84,7 +85,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     }
   });
 
-  it('lets a process start, which runs tasks once Redis is back', async () => {
+  it('lets a process start, and runs its tasks once Redis is reachable', async () => {
     await processes.redis.stop();
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
@@ -101,7 +102,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     expect(lines.filter(({ level }) => Number(level) >= 50)).toHaveLength(1);
   });
 
-  it('lets a process end its tasks whose connections break while they are made', async () => {
+  it('runs tasks although connections break while they are opened', async () => {
     const line = await cuttable(processes.redis.port);
     const tasks = processes.manager(undefined, 'jobs', line.port);
     const noop = tasks.task('noop', () => 1);
@@ -136,7 +137,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await line.close();
   });
 
-  it('keeps when the last attempt of a task began if the answer to the fetch of its retry is lost', async () => {
+  it('keeps the start of the last attempt if the answer to the fetch of a retry is lost', async () => {
     const line = await cuttable(processes.redis.port);
     const [reading, engine] = [processes.manager(), processes.engine(false, 'jobs', line.port)];
     const tasks = new TaskManager({ engine, logger: false, concurrency: 1 });
@@ -163,7 +164,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await line.close();
   });
 
-  it('stops soon, with or without a running task', async () => {
+  it('stops within seconds, with or without a running task', async () => {
     const [idle, busy] = [await processes.worker(), await processes.worker({ prefix: 'others' })];
     const tasks = processes.manager(undefined, 'others');
     await tasks.start({ run: false });
@@ -182,7 +183,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     expect(performance.now() - begun).toBeLessThan(5000);
   });
 
-  it('logs which end is not stored when it stops, and lets the process end at once', async () => {
+  it('logs which end is not stored when it stops, and leaves the process free to exit', async () => {
     const script = `
       import { TaskManager } from 'koa-taskflow';
       import { bullmqEngine } from 'koa-taskflow/bullmq';
@@ -220,8 +221,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
   });
 });
 
-(hasRedis ? describe : describe.skip)('a worker that seemed dead', () => {
-  it('ends no task twice, and drops the result of one that another process has ended', async () => {
+(hasRedis ? describe : describe.skip)('a worker that does not renew its locks in time', () => {
+  it('drops the result of a task that another process has ended', async () => {
     const tasks = processes.manager();
     const worker = await processes.worker();
     await tasks.start({ run: false });
@@ -256,7 +257,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     expect(said(worker, 'began').sort()).toEqual([id, blocking].sort());
   });
 
-  it('leaves tasks that do not run again although another program returned them', async () => {
+  it('interrupts tasks that another program has put back, unless they may run again', async () => {
     const tasks = processes.manager();
     const worker = await processes.worker();
     const once = tasks.define<[number]>('once');
@@ -279,7 +280,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
 });
 
 (hasRedis ? describe : describe.skip)('a running task that is no longer in Redis', () => {
-  it('is aborted, and its dropped result is logged as that of a task that is gone', async () => {
+  it('is aborted, and the log says that its result was dropped because the task is gone', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
     const { passed, open } = gate();

@@ -7,7 +7,7 @@ import { eventually, waitFor } from '../../../helpers/wait.js';
 const processes = useJobProcesses();
 
 (hasRedis ? describe : describe.skip)('a process that dies', () => {
-  it('leaves tasks that another process ends as interrupted or as cancelled, although it runs none', async () => {
+  it('has its tasks ended as interrupted or cancelled by a process that runs no tasks', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
     const told: string[] = [];

@@ -14,12 +14,12 @@ const patience = 30 + amount / 50;
 interface Ended {
   id: string;
   name: string;
-  /** How BullMQ has it. */
+  /** The name of the state in BullMQ. */
   state: 'completed' | 'failed' | undefined;
   marker: string | null;
 }
 
-/** How tasks ended, as Redis has it. */
+/** The ends of tasks, as they are stored in Redis. */
 async function endsOf(client: Redis, ids: readonly [name: string, id: string][]): Promise<Ended[]> {
   const pipeline = client.pipeline();
   for (const [, id] of ids) {
@@ -44,7 +44,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
 
       const disturb = async (): Promise<void> => {
         const worker = workers[Math.floor(Math.random() * workers.length)] as Child;
-        // In turn, so that each run has both.
+        // The two kinds alternate, so that each run has both.
         if (faults.killed <= faults.stopped) {
           faults.killed += 1;
           workers = workers.filter((each) => each !== worker);

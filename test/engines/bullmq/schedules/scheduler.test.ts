@@ -42,7 +42,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     expect(runs.length).toBeLessThanOrEqual(Math.ceil((Date.now() - began) / 200) + 2);
   });
 
-  it('keep their next time over a restart, and the time while none runs is one run', async () => {
+  it('keep their next time across a restart, and catch up one run for the time without a process', async () => {
     const first = manager();
     first.schedule(
       'ticking',
@@ -117,23 +117,23 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     }
   });
 
-  it('make no second task while one is being made', async () => {
+  it('create no second task while one is being created', async () => {
     const redis = new Redis(forEach.redis.connection);
     forEach.keep({ close: () => redis.quit() });
     const [records, other] = [1, 2].map(() => new ScheduleRecords(redis, engineKeys('ticks')));
     const last = { at: 1, id: 'first', queue: 'q' };
     expect(await Promise.all([records?.claim('s', 'first', undefined), other?.claim('s', 'second', undefined)])).toEqual([true, false]);
-    // A tick that is tried again goes on.
+    // A repeated tick continues.
     expect(await other?.claim('s', 'first', undefined)).toBe(true);
     await records?.fired('s', last);
     expect(await other?.claim('s', 'second', undefined)).toBe(false);
     expect(await other?.claim('s', 'second', last)).toBe(true);
-    // The claim of a process that died ends.
+    // The claim of a dead process expires.
     await redis.hset('{ticks}:~schedule-states', 'claim:s', `second ${Date.now() - 60_000}`);
     expect(await records?.claim('s', 'third', last)).toBe(true);
   });
 
-  it('are paused, resumed, run now, and refused for removal while defined', async () => {
+  it('can be paused, resumed and run now, and cannot be removed while a process defines them', async () => {
     const tasks = manager();
     tasks.schedule(
       'ticking',
