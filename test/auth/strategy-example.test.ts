@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { startProcess } from '../helpers/process.js';
 import { waitFor } from '../helpers/wait.js';
 
-/** What the example of docs/write-a-strategy.md answered, each with the milliseconds that it took. */
+/** What the example of docs/write-a-strategy.md answered, each with the milliseconds of processor time that it took. */
 interface Seen {
   users: string;
   answers: Record<'right' | 'otherCase' | 'wrong' | 'unknown', [verdict: unknown, milliseconds: number]>;
@@ -23,9 +23,10 @@ describe('the example of a strategy', () => {
         const times = [];
         let verdict;
         for (let n = 0; n < 3; n++) {
-          const started = performance.now();
+          const before = process.cpuUsage();
           verdict = await database.authenticate_user(name, password, context);
-          times.push(performance.now() - started);
+          const { user, system } = process.cpuUsage(before);
+          times.push((user + system) / 1000);
         }
         return [verdict, Math.min(...times)];
       };
@@ -58,7 +59,7 @@ describe('the example of a strategy', () => {
     expect(seen.unknown).toBeNull();
   });
 
-  it('takes as long for an unknown name as for a known one', () => {
+  it('works as hard for an unknown name as for a known one', () => {
     expect(seen.answers.unknown[1]).toBeGreaterThan(seen.answers.wrong[1] / 2);
     expect(seen.answers.wrong[1]).toBeGreaterThan(20);
   });

@@ -73,7 +73,7 @@ const always = 6;
     const child = run(file);
     expect(await child.ended).toBe(0);
     expect(child.lines).toEqual([
-      `Moved ${1200 + always} pending tasks, 3 schedules, 1 paused queue and 2 log entries. The history stays in '${file}.moved'.`,
+      `Moved ${1200 + always} pending tasks, 3 schedules, 1 paused queue and 2 audit entries. The history stays in '${file}.moved'.`,
     ]);
     expect(existsSync(file)).toBe(false);
     const after = onRedis();
@@ -265,7 +265,7 @@ const always = 6;
     await fill(file, 3);
     await move(file);
     renameSync(`${file}.moved`, `${file}.moving`);
-    await expect(move(file, 'other')).rejects.toThrow(/'koa-taskflow' before/);
+    await expect(move(file, 'other')).rejects.toThrow(/--prefix koa-taskflow/);
     expect((await move(file)).tasks).toBe(3 + always);
     renameSync(`${file}.moved`, `${file}.moving`);
     await forEach.client.flushall();
