@@ -82,7 +82,7 @@ async function move(args: string[]): Promise<void> {
     counted(moved.schedules, 'schedule', 'schedules'),
     counted(moved.queues, 'paused queue', 'paused queues'),
   ];
-  const entries = counted(moved.entries, 'log entry', 'log entries');
+  const entries = counted(moved.entries, 'audit entry', 'audit entries');
   process.stdout.write(`Moved ${parts.join(', ')} and ${entries}. The history stays in '${moved.file}'.\n`);
 }
 

@@ -275,7 +275,7 @@ export class TaskManager implements TaskSource {
   async backup(path: string): Promise<void> {
     if (path === undefined) throw wrongType('path', path, 'the path of a file');
     const to = fileOption('path', path, '');
-    if (!this.#engine.backup) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no backup of its own');
+    if (!this.#engine.backup) throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support backup');
     await this.#engine.backup(to);
   }
 
@@ -452,7 +452,7 @@ export class TaskManager implements TaskSource {
   }
 
   #enqueueIn(connection: AppConnection, task: NewTask): string {
-    if (!this.#engine.enqueueIn) throw new TaskflowError('NOT_SUPPORTED', 'this engine has no file that an app could write to');
+    if (!this.#engine.enqueueIn) throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support enqueueIn');
     this.#lifecycle.used();
     const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
     return id;

@@ -76,7 +76,7 @@ export function queueName(label: string, task?: string): string {
     const start = `${name.slice(0, 50)}…`;
     throw new TaskflowError(
       'INVALID_INPUT',
-      `the queue '${start}' has ${name.length} characters in BullMQ; at most ${longestName} are possible`,
+      `the name of the queue '${start}' is too long: it has ${name.length} characters in BullMQ, and the limit is ${longestName}`,
     );
   }
   return name;

@@ -10,7 +10,7 @@ type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 const interrupted: StoredError = {
   name: 'Interrupted',
-  message: 'the process that ran this task ended before the task did',
+  message: 'the process that ran this task stopped or lost it before the task ended',
   stack: null,
   fingerprint: '',
 };

@@ -32,8 +32,8 @@ export function Banners() {
       <Offline />
       {engineAway.value !== undefined && (
         <p class="banner warn" role="alert">
-          The tasks cannot be reached for {age((now.value - engineAway.value.since) / 1000)}. {engineAway.value.why} This page may be out of
-          date. It reloads when the outage is over. The log of the app says more.
+          The tasks have been unreachable for {age((now.value - engineAway.value.since) / 1000)}. {engineAway.value.why} This page may be
+          out of date. It reloads when the outage is over. The log of the app says more.
         </p>
       )}
       {pulse.value?.paused.map(({ queue, by, at, reason }) => (

@@ -95,6 +95,8 @@ export interface Confirmation {
   body: () => ComponentChildren;
   /** The verb and the number, as the button repeats them. */
   button: () => string;
+  /** The label of the button that changes nothing. Default `Cancel`. */
+  keep?: string;
   danger?: boolean;
   /** A reason for the audit may be given. */
   asksReason?: boolean;
@@ -112,7 +114,7 @@ export function confirmed(confirmation: Confirmation): Promise<void> {
 }
 
 function Confirm({ confirmation, close }: { confirmation: Confirmation; close: () => void }) {
-  const { title, body, button, danger, asksReason, typed, fields, act } = confirmation;
+  const { title, body, button, keep = 'Cancel', danger, asksReason, typed, fields, act } = confirmation;
   const [reason, setReason] = useState('');
   const [words, setWords] = useState('');
   const [progress] = useState(() => signal(''));
@@ -140,7 +142,7 @@ function Confirm({ confirmation, close }: { confirmation: Confirmation; close: (
       <Fault error={error} />
       <div class="dialog-buttons">
         <button type="button" autofocus onClick={close}>
-          Cancel
+          {keep}
         </button>
         <button type="submit" class={danger ? 'danger' : 'primary'} disabled={busy || (typed !== undefined && words !== typed)}>
           {busy ? 'Working…' : button()}

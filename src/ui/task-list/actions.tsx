@@ -44,6 +44,7 @@ export async function cancelTask(task: TaskSummary): Promise<void> {
       </p>
     ),
     button: () => 'Stop task',
+    keep: 'Keep running',
     danger: true,
     act: () => actOn('cancel', task),
   });
@@ -104,6 +105,9 @@ const verbs = {
 
 export type ManyAction = keyof typeof verbs;
 
+/** Beside "Cancel 5 tasks", a button "Cancel" would have two meanings. */
+const keepTasks = { keep: 'Keep tasks' };
+
 /** What waits is deleted where the engine cannot cancel it. */
 const canDelete = (status: TaskSummary['status']): boolean => !canCancel(status) || (status === 'pending' && !may('cancel'));
 
@@ -137,6 +141,7 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
       </>
     ),
     button: () => `${verb} ${plural(ids.length, 'task')}`,
+    ...(action === 'cancel' && keepTasks),
     danger: action !== 'retry',
     asksReason: true,
     act: run,
@@ -196,6 +201,7 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
         </label>
       ) : null,
     button: () => `${verb} ${number()}`,
+    ...(action === 'cancel' && keepTasks),
     danger: action !== 'retry',
     asksReason: true,
     async act(reason, progress) {

@@ -96,7 +96,7 @@ function Row({ row, choosable }: { row: TableRow; choosable: boolean }) {
         <Ran task={task} />
       </td>
       <td data-label="Try">{task.attempt > 0 && `${task.attempt}/${task.maxAttempts}`}</td>
-      <td class="error-text" title={task.error?.message}>
+      <td class={`error-or-progress ${task.error ? 'failed' : ''}`} title={task.error?.message}>
         <What task={task} />
       </td>
     </tr>

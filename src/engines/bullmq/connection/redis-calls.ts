@@ -19,12 +19,12 @@ export interface Effect {
 
 /** The effect of storing tasks. */
 export const storing: Effect = {
-  maybe: 'The tasks may have been stored all the same; if they have an idempotencyKey, it is safe to enqueue them again.',
+  maybe: 'The tasks may have been stored anyway. Enqueue them again only with the same idempotencyKey.',
   none: 'Nothing was stored.',
 };
 
 /** The effect of a command of a user. */
-export const commanding: Effect = { maybe: 'The command may have been carried out all the same.' };
+export const commanding: Effect = { maybe: 'The command may have been carried out anyway.' };
 
 /**
  * Asks Redis within the time that one call may take. A call that has an effect calls `sending` just

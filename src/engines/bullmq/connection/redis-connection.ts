@@ -163,7 +163,7 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
 /** Says that Redis did not answer in time. */
 export class RedisTimeout extends Error {
   constructor(milliseconds: number) {
-    super(`Redis did not answer within ${milliseconds / 1000} s`);
+    super(`Redis did not answer within ${Math.round(milliseconds / 100) / 10} s`);
   }
 }
 

@@ -94,6 +94,8 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
 function checkQueues({ database }: SourceFile): void {
   const labels = new Set(partitionsOf(database).map(({ label }) => label));
   if (labels.size > mostLabels)
-    throw unusable(`the pending tasks have ${labels.size} queues; on Redis there can be ${mostLabels}. Let some of them run first.`);
+    throw unusable(
+      `the pending tasks are in ${labels.size} queues, but on Redis there can be at most ${mostLabels}. Let some of them run first.`,
+    );
   for (const label of labels) queueName(label);
 }

@@ -88,7 +88,9 @@ export class SourceFile {
     }
     const begun = present.begun === 1;
     if (begun && present.prefix !== prefix)
-      throw unusable(`a part of this file was moved to the prefix '${String(present.prefix)}' before: run the command with that --prefix`);
+      throw unusable(
+        `a part of this file is already under the prefix '${String(present.prefix)}': run the command with --prefix ${String(present.prefix)}`,
+      );
     database.run('UPDATE moving SET prefix = ?', prefix);
     return { origin: String(present.origin), begun };
   }

@@ -27,7 +27,7 @@ export class LimitWarnings {
 
   /** Warns that a task runs without the limit that this process defines for it. */
   missing(task: string, { label }: CatalogEntry, defined: number): void {
-    const message = 'a task runs without its concurrency, because the process that enqueued it does not define one';
+    const message = 'a task runs without its concurrency limit, because the process that enqueued it defines none';
     this.#warn(task, { queue: label, concurrency: defined, stored: null }, message);
   }
 

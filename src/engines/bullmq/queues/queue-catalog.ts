@@ -140,10 +140,7 @@ export class QueueCatalog {
     const { queue } = entry;
     const known = this.#entries.get(queue);
     if (!known && new Set(this.all().map(({ label }) => label)).size >= mostLabels)
-      throw new TaskflowError(
-        'INVALID_INPUT',
-        `the queue '${entry.label}' would be number ${mostLabels + 1}; on Redis there can be ${mostLabels}`,
-      );
+      throw new TaskflowError('INVALID_INPUT', `cannot add the queue '${entry.label}': on Redis there can be at most ${mostLabels} queues`);
     if (known) this.#warnings?.compare(known, entry.concurrency);
     const merged = { ...known, ...entry };
     await this.#store(merged, 'always');

@@ -39,7 +39,7 @@ const cancelled = { [jobFields.marker]: 'cancelled', [jobFields.error]: '', [job
 
 const interrupted: StoredError = {
   name: 'Interrupted',
-  message: 'the process that ran this task ended before the task did',
+  message: 'the process that ran this task stopped or lost it before the task ended',
   stack: null,
   fingerprint: '',
 };

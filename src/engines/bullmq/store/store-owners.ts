@@ -100,7 +100,7 @@ export class StoreOwners {
     if (foreign)
       throw new ForeignStore(
         `another app on this Redis, with another secretKey, uses the same ${this.#setting} for its login at '${foreign.path}'. ` +
-          'Give each app a value of its own. If this app has a new secretKey, list the old one after it, ' +
+          `Give each app its own ${this.#setting}. If this app has a new secretKey, list the old one after it, ` +
           `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
       );
     // Claims that were added during the check are not made yet.
