@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
+import { mostRunning } from './queue-facts.js';
 import { type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
 
 /**
@@ -8,8 +9,6 @@ import { type ModelParts, type QueueCommand, scored, waitingSets } from './sourc
  * at most `most`. Then jobs per step.
  */
 const chunk = { first: 1200, least: 20, most: 100, step: 250 };
-/** Maximum number of running jobs that are read per queue. */
-const mostRunning = 10_000;
 
 /** A set or list of BullMQ, and how far it has been read. */
 interface Cursor {

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { Backfill } from './backfill.js';
 import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
+import { factCommands, factsOf, type QueueFacts } from './queue-facts.js';
 import { type Answer, type JobNote, type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
 
 interface ReconcilerParts extends ModelParts {
@@ -9,32 +10,15 @@ interface ReconcilerParts extends ModelParts {
 }
 
 /**
- * Limits: running jobs that are compared per queue, ended jobs that are compared if some are
- * missing, ended tasks that are checked per comparison, and waiting jobs per sample.
+ * Limits: ended jobs that are compared if some are missing, ended tasks that are checked per
+ * comparison, and waiting jobs per sample.
  */
-const most = { running: 10_000, ended: 1000, step: 500, sample: 50 };
+const most = { ended: 1000, step: 500, sample: 50 };
 /**
  * Milliseconds between two full comparisons of a queue. If a comparison finds nothing, the pause is
  * doubled, up to `longest`.
  */
 const pause = { first: 2000, longest: 60_000 };
-
-/** The state of a queue in BullMQ at one moment. */
-interface QueueFacts extends Record<EndedGroup, EndedFacts> {
-  queue: string;
-  active: readonly string[];
-  /** The number of waiting jobs, in each of BullMQ's sets and (`waiting`) in total. */
-  counts: readonly number[];
-  waiting: number;
-}
-
-interface EndedFacts {
-  n: number;
-  newest: string | undefined;
-  /** When the newest and the oldest ended job ended. */
-  newestEnd: number | undefined;
-  oldest: number | undefined;
-}
 
 /**
  * Compares the window with BullMQ from time to time, because some changes leave no note: BullMQ
@@ -56,11 +40,15 @@ export class Reconciler {
 
   /** Runs one comparison. Call it only in a turn of the feed, after the feed has caught up. */
   async run(): Promise<void> {
-    const { feed, catalog, source, rules } = this.#parts;
+    const { feed, catalog, source, rules, keys } = this.#parts;
     const queues = catalog.all().map(({ queue }) => queue);
     const isStale = feed.isStale || (await source.hasMissed());
     if (isStale) await source.start();
-    const { facts, isQuiet } = await this.#readFacts(queues);
+    const { found, notes } = await this.#ask(factCommands(keys, queues));
+    // If there are notes that were not applied, the counts and the window are from different
+    // moments.
+    const isQuiet = notes.length === 0 && !feed.hasNoted;
+    const facts = factsOf(queues, found);
     for (const each of facts) {
       this.#compareRunning(each);
       const isApart = isQuiet ? this.#isApart(each) : await this.#isApartBySample(each);
@@ -75,39 +63,6 @@ export class Reconciler {
     }
     feed.isStale = false;
     await feed.apply();
-  }
-
-  async #readFacts(queues: readonly string[]): Promise<{ facts: QueueFacts[]; isQuiet: boolean }> {
-    const { keys } = this.#parts;
-    const commands = queues.map((queue): QueueCommand[] => {
-      const key = (type: string): string => keys.ofQueue(queue, type);
-      return [
-        [queue, 'lrange', key('active'), 0, most.running - 1],
-        ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)]),
-        ...endedGroups.flatMap((type): QueueCommand[] => [
-          [queue, 'zcard', key(type)],
-          [queue, 'zrevrange', key(type), 0, 0, 'WITHSCORES'],
-          [queue, 'zrange', key(type), 0, 0, 'WITHSCORES'],
-        ]),
-      ];
-    });
-    const { found, notes } = await this.#ask(commands.flat());
-    const width = commands[0]?.length ?? 0;
-    const facts = queues.map((queue, n): QueueFacts => {
-      const [active, ...rest] = found.slice(n * width, (n + 1) * width);
-      const counts = rest.splice(0, waitingSets.length).map(Number);
-      return {
-        queue,
-        active: active as string[],
-        counts,
-        waiting: counts.reduce((sum, count) => sum + count, 0),
-        completed: endedFacts(rest.slice(0, 3)),
-        failed: endedFacts(rest.slice(3)),
-      };
-    });
-    // If there are notes that were not applied, the counts and the window are from different
-    // moments.
-    return { facts, isQuiet: notes.length === 0 && !this.#parts.feed.hasNoted };
   }
 
   async #ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
@@ -310,9 +265,4 @@ function waitingJobs(queue: string, answers: readonly unknown[]): JobNote[] {
 
 function jobIdsOf(jobs: readonly JobRef[]): string[] {
   return jobs.map(({ jobId }) => jobId);
-}
-
-function endedFacts([n, last, first]: readonly unknown[]): EndedFacts {
-  const [[newest, newestEnd] = [], [, oldest] = []] = [scored(last)[0], scored(first)[0]];
-  return { n: Number(n), newest, newestEnd, oldest };
 }
