@@ -4,7 +4,6 @@ import type { Background } from '../../background.js';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption } from '../../options.js';
-import type { SharedStore } from '../../store/shared-store.js';
 import type {
   Action,
   Aggregates,
@@ -43,11 +42,11 @@ import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
 import { keyOf } from './jobs/job-ids.js';
 import { pendingSummary, statusOf } from './jobs/job-view.js';
-import { type EngineKeys, engineKeys } from './keys.js';
+import { engineKeys } from './keys.js';
 import { Presence } from './processes/presence.js';
 import { redisPromises } from './promises.js';
 import { LimitWarnings } from './queues/limit-warnings.js';
-import { QueueCatalog } from './queues/queue-catalog.js';
+import { QueueCatalog, type StoredQueues } from './queues/queue-catalog.js';
 import { Queues } from './queues/queues.js';
 import { Retention } from './queues/retention.js';
 import { EngineReads } from './read/engine-reads.js';
@@ -59,7 +58,7 @@ import { Settler } from './run/settler.js';
 import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
-import { openRedisStore } from './store/redis-store.js';
+import { openRedisStore, type RedisStore } from './store/redis-store.js';
 
 /** Options of a {@link JobEngine}, checked. */
 export interface JobEngineOptions {
@@ -85,12 +84,11 @@ const leaveTimeout = 2000;
 export class JobEngine implements TaskEngine {
   readonly can: ReadonlySet<Action> = commandActions;
   readonly promises: EnginePromises;
-  readonly store: SharedStore;
+  readonly store: RedisStore;
   readonly #options: JobEngineOptions;
-  readonly #keys: EngineKeys;
   readonly #connections: Connections;
   readonly #health: RedisHealth;
-  readonly #catalog: QueueCatalog;
+  readonly #stored: StoredQueues;
   readonly #limitWarnings: LimitWarnings;
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
@@ -103,7 +101,6 @@ export class JobEngine implements TaskEngine {
   readonly #retention: Retention;
   readonly #scheduler: Scheduler;
   readonly #statistics: Statistics;
-  readonly #closeStore: () => Promise<void>;
   readonly #endOutageLog: () => void;
   /** The name of this process in lists of workers. It never changes. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
@@ -117,25 +114,24 @@ export class JobEngine implements TaskEngine {
   #stopping: Promise<void> | undefined;
 
   constructor(options: JobEngineOptions) {
-    const { connection, prefix, logger, window } = options;
+    const { connection, prefix, logger, window, kept } = options;
     this.#options = options;
     this.promises = redisPromises(options);
-    this.#keys = engineKeys(prefix);
     this.#connections = openConnections(connection);
-    const redis = this.#connections.asking;
+    const { asking: redis, patient } = this.#connections;
+    const keys = engineKeys(prefix);
     this.#endOutageLog = logOutages(redis, logger);
-    this.#health = new RedisHealth({ redis, probe: this.#keys.probe, logger });
+    this.#health = new RedisHealth({ redis, probe: keys.probe, logger });
     this.#calls = new RedisCalls(redis, this.#health);
     this.#limitWarnings = new LimitWarnings(logger);
-    this.#catalog = new QueueCatalog(redis, this.#keys, this.#limitWarnings);
-    this.#changes = new ChangeNotes(redis, this.#keys);
-    this.#enqueuer = new Enqueuer({ redis, keys: this.#keys, catalog: this.#catalog, changes: this.#changes });
-    this.#queues = new Queues(redis, this.#keys);
-    const source = { redis, keys: this.#keys, catalog: this.#catalog };
-    this.#window = new EngineWindow({ ...source, logger, limits: window });
+    const catalog = new QueueCatalog(redis, keys, this.#limitWarnings);
+    this.#stored = { redis, keys, catalog };
+    this.#changes = new ChangeNotes(redis, keys);
+    this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });
+    this.#queues = new Queues(redis, keys);
+    this.#window = new EngineWindow({ ...this.#stored, logger, limits: window });
     this.#commands = new EngineCommands({
-      ...{ redis, keys: this.#keys, catalog: this.#catalog, kept: options.kept },
-      ask: this.#calls.ask,
+      ...{ ...this.#stored, kept, ask: this.#calls.ask },
       reader: () => this.#window.open(),
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
@@ -144,18 +140,17 @@ export class JobEngine implements TaskEngine {
     });
     this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
     this.#presence = new Presence({
-      ...{ redis, keys: this.#keys, logger },
+      ...{ redis, keys, logger },
       running: () => this.#executor?.running ?? 0,
       isClosed: () => this.#calls.isClosed,
-      restore: () => Promise.all([this.#catalog.refresh(), this.#scheduler.seen()]),
+      restore: () => Promise.all([catalog.refresh(), this.#scheduler.seen()]),
     });
-    this.#statistics = new Statistics({ redis, keys: this.#keys, logger, kept: options.statistics });
+    this.#statistics = new Statistics({ redis, keys, logger, kept: options.statistics });
     this.#retention = new Retention({
-      ...{ redis, keys: this.#keys, catalog: this.#catalog, queues: this.#queues, changes: this.#changes },
-      ...{ kept: options.kept, name: this.#name, logger },
+      ...{ ...this.#stored, queues: this.#queues, changes: this.#changes, kept, name: this.#name, logger },
     });
     this.#scheduler = new Scheduler({
-      ...{ redis, patient: this.#connections.patient, keys: this.#keys, name: this.#name, logger },
+      ...{ redis, patient, keys, name: this.#name, logger },
       enqueue: (task) => this.#enqueueRun(task),
       status: async (queue, id) => {
         const found = await readJob(this.#queues, queue, id);
@@ -163,14 +158,13 @@ export class JobEngine implements TaskEngine {
       },
     });
     this.#reads = new EngineReads({
-      ...{ ask: this.#calls.ask, source, queues: this.#queues, statistics: this.#statistics },
+      ...{ ask: this.#calls.ask, source: this.#stored, queues: this.#queues, statistics: this.#statistics },
       window: () => this.#window.open(),
       queueStates: () => this.#commands.queueStates(),
       workers: () => this.#presence.list(),
     });
     // The store logs nothing, because the engine already logs that the same Redis is unreachable.
-    const store = openRedisStore(connection, { prefix, logger: loggerOption('logger', false) });
-    [this.store, this.#closeStore] = [store, () => store.close()];
+    this.store = openRedisStore(connection, { prefix, logger: loggerOption('logger', false) });
   }
 
   observe(observer: TransitionObserver): void {
@@ -187,6 +181,7 @@ export class JobEngine implements TaskEngine {
     await this.#health.start();
     this.#presence.enter(runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     const { patient } = this.#connections;
+    const { keys } = this.#stored;
     try {
       // A process starts during an outage too, and runs tasks as soon as Redis is reachable.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
@@ -203,7 +198,7 @@ export class JobEngine implements TaskEngine {
     const { logger, lockDuration, kept } = this.#options;
     this.#executor = new Executor({
       ...{ runner, logger, lockDuration, kept, limitWarnings: this.#limitWarnings },
-      ...{ keys: this.#keys, redis: patient, changes: new ChangeNotes(patient, this.#keys), name: this.#name },
+      ...{ keys, redis: patient, changes: new ChangeNotes(patient, keys), name: this.#name },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       stuckChanged: (stuck) => {
@@ -223,8 +218,7 @@ export class JobEngine implements TaskEngine {
   #settle(): void {
     const { logger, lockDuration, stalledInterval = 5000, kept } = this.#options;
     this.#settler = new Settler({
-      ...{ redis: this.#connections.asking, keys: this.#keys, catalog: this.#catalog, changes: this.#changes, name: this.#name },
-      ...{ logger, lockDuration, stalledInterval, kept },
+      ...{ ...this.#stored, changes: this.#changes, name: this.#name, logger, lockDuration, stalledInterval, kept },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       runsHere: (queue, jobId) => this.#executor?.runs(queue, jobId) ?? false,
@@ -234,13 +228,13 @@ export class JobEngine implements TaskEngine {
 
   /** Serves new queues and those of the handlers here, and checks for running tasks to cancel. */
   async #poll(runner: TaskRunner): Promise<void> {
-    await Promise.all([this.#catalog.refresh(), this.#commands.poll()]);
-    await this.#catalog.ensure(runner.routes()).finally(() => this.#serve());
+    await Promise.all([this.#stored.catalog.refresh(), this.#commands.poll()]);
+    await this.#stored.catalog.ensure(runner.routes()).finally(() => this.#serve());
   }
 
   /** Runs the tasks of all queues that this process knows of, until it stops. */
   #serve(): void {
-    if (!this.#stopping) this.#executor?.serve(this.#catalog.all());
+    if (!this.#stopping) this.#executor?.serve(this.#stored.catalog.all());
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {
@@ -262,7 +256,7 @@ export class JobEngine implements TaskEngine {
     this.#endOutageLog();
     endConnection(this.#connections.patient);
     endConnection(this.#connections.asking);
-    await this.#closeStore();
+    await this.store.close();
   }
 
   /** Writes pending data, and closes everything that uses the connections. */
@@ -290,7 +284,7 @@ export class JobEngine implements TaskEngine {
   async #enqueueRun(task: NewTask): Promise<{ id: string; queue: string }> {
     const [id = task.id] = await this.#enqueuer.enqueue([task]);
     this.#added([task], [id]);
-    return { id, queue: (await this.#catalog.route(task)).queue };
+    return { id, queue: (await this.#stored.catalog.route(task)).queue };
   }
 
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {

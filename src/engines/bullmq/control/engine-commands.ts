@@ -1,10 +1,8 @@
 import type { KeepJobs } from 'bullmq';
-import type { Redis } from 'ioredis';
 import type { Action, Command, CommandBy, NewTask, Outcome, QueueState, TransitionObserver } from '../../../tasks/engine.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { summaryOf } from '../jobs/job-view.js';
-import type { EngineKeys } from '../keys.js';
-import type { QueueCatalog } from '../queues/queue-catalog.js';
+import type { StoredQueues } from '../queues/queue-catalog.js';
 import { findJobs } from '../read/stored-jobs.js';
 import type { WindowModel } from '../read/window-model.js';
 import type { EndedTask } from '../statistics/statistics.js';
@@ -15,10 +13,7 @@ import { Reruns } from './reruns.js';
 import { StoredTasks } from './stored-tasks.js';
 import { TaskCommands } from './task-commands.js';
 
-interface EngineCommandsParts {
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
+interface EngineCommandsParts extends StoredQueues {
   kept: KeepJobs;
   ask: Ask;
   reader(): Promise<WindowModel>;
@@ -74,7 +69,7 @@ export class EngineCommands {
 
   /** Returns the queues, and which of them are paused. */
   queueStates(): Promise<QueueState[]> {
-    return this.#ask(() => this.#pauses.states());
+    return this.#pauses.states();
   }
 
   /** Cancels running tasks for which another process received the command. */

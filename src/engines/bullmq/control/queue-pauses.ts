@@ -1,14 +1,9 @@
-import type { Redis } from 'ioredis';
 import type { CommandBy, Pause, QueueState } from '../../../tasks/engine.js';
 import { send } from '../connection/pipelines.js';
-import type { EngineKeys } from '../keys.js';
-import type { QueueCatalog } from '../queues/queue-catalog.js';
+import type { StoredQueues } from '../queues/queue-catalog.js';
 import type { JobSteps } from './job-steps.js';
 
-interface QueuePausesParts {
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
+interface QueuePausesParts extends StoredQueues {
   steps: JobSteps;
 }
 

@@ -3,8 +3,8 @@ import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import { send } from '../connection/pipelines.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import { type Marker, markers } from '../keys.js';
-import type { CatalogEntry } from '../queues/queue-catalog.js';
-import { type CountSource, isOfSets, readCounts } from '../read/counts.js';
+import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
+import { isOfSets, readCounts } from '../read/counts.js';
 import { waitingSets } from '../read/source.js';
 
 /** The commands that read the first waiting jobs. BullMQ adds new jobs at the head of its list. */
@@ -17,9 +17,9 @@ const pageSize = 1000;
  * read.
  */
 export class StoredTasks {
-  readonly #source: CountSource;
+  readonly #source: StoredQueues;
 
-  constructor(source: CountSource) {
+  constructor(source: StoredQueues) {
     this.#source = source;
   }
 

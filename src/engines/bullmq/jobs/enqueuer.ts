@@ -1,9 +1,7 @@
 import type { RedisClient } from 'bullmq';
-import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import type { NewTask } from '../../../tasks/engine.js';
-import type { EngineKeys } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
+import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
 import { JobAdder } from './job-adder.js';
 import { isDelayed, toJob } from './task-job.js';
@@ -15,10 +13,7 @@ const mebibyte = 1024 * 1024;
  */
 export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 
-interface EnqueuerParts {
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
+interface EnqueuerParts extends StoredQueues {
   changes: ChangeNotes;
 }
 

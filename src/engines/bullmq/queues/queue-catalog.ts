@@ -22,6 +22,13 @@ export interface CatalogEntry {
   readonly prioritized?: boolean;
 }
 
+/** The queues of an engine, and where they are stored. */
+export interface StoredQueues {
+  redis: Redis;
+  keys: EngineKeys;
+  catalog: QueueCatalog;
+}
+
 /**
  * How many events BullMQ keeps of a queue. Each `completed` event carries the whole result, and
  * this engine reads no events.

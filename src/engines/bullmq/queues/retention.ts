@@ -1,20 +1,15 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
-import { type EngineKeys, markers } from '../keys.js';
+import { markers } from '../keys.js';
 import { beforeMarkers } from '../read/counts.js';
 import type { KeptJobs } from '../run/executor.js';
-import type { QueueCatalog } from './queue-catalog.js';
+import type { StoredQueues } from './queue-catalog.js';
 import type { Queues } from './queues.js';
 
-interface RetentionParts {
-  /** The connection of callers, whose commands fail soon if Redis is unreachable. */
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
+interface RetentionParts extends StoredQueues {
   queues: Queues;
   changes: ChangeNotes;
   kept: KeptJobs;

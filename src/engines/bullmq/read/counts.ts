@@ -1,18 +1,10 @@
-import type { Redis } from 'ioredis';
 import type { Pause, QueueState, TaskFilter } from '../../../tasks/engine.js';
 import type { Counts, Pulse } from '../../../tasks/types.js';
 import { noCounts, successRate } from '../../figures.js';
 import { send } from '../connection/pipelines.js';
-import { type EngineKeys, type Marker, markers } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
+import { type Marker, markers } from '../keys.js';
+import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import { waitingSets } from './source.js';
-
-/** What is needed to read BullMQ's counts of all queues. */
-export interface CountSource {
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
-}
 
 /**
  * Milliseconds for which the marker of a missing job is kept. The clocks of processes differ
@@ -38,7 +30,7 @@ export function isOfSets({ name, tags = [], fingerprint, schedule, text, from, t
 }
 
 /** Counts the tasks of some queues by state, from BullMQ's own counts and the sets of markers. */
-export async function readCounts(source: CountSource, entries: readonly CatalogEntry[]): Promise<Counts> {
+export async function readCounts(source: StoredQueues, entries: readonly CatalogEntry[]): Promise<Counts> {
   const counts = noCounts();
   if (entries.length === 0) return counts;
   const key = ({ queue }: CatalogEntry, type: string): string => source.keys.ofQueue(queue, type);
@@ -75,7 +67,7 @@ export async function readCounts(source: CountSource, entries: readonly CatalogE
 
 /** Counts the markers of existing jobs, and drops the other markers. */
 async function countMarked(
-  { redis, keys }: CountSource,
+  { redis, keys }: StoredQueues,
   marked: readonly { entry: CatalogEntry; marker: Marker; oldest: number }[],
 ): Promise<[Marker, number][]> {
   const commands = marked.flatMap(({ entry, marker, oldest }) => {
@@ -95,7 +87,7 @@ async function countMarked(
 const unknownPause: Pause = { by: '', at: new Date(0).toISOString(), reason: null };
 
 /** Reads the stats snapshot that the change stream sends. It needs no state in the process. */
-export async function readPulse(source: CountSource, queues: readonly QueueState[]): Promise<Pulse> {
+export async function readPulse(source: StoredQueues, queues: readonly QueueState[]): Promise<Pulse> {
   const { redis, keys, catalog } = source;
   const entries = catalog.all();
   const since = Date.now() - 60_000;

@@ -1,14 +1,13 @@
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
-import type { EngineKeys } from '../keys.js';
-import { type CountSource, readCounts } from './counts.js';
+import type { StoredQueues } from '../queues/queue-catalog.js';
+import { readCounts } from './counts.js';
 import { EngineSource } from './job-source.js';
 import type { WindowLimits } from './source.js';
 import { WindowModel } from './window-model.js';
 import { engineJobs } from './window-task.js';
 
-interface EngineWindowParts extends CountSource {
-  keys: EngineKeys;
+interface EngineWindowParts extends StoredQueues {
   logger: Logger;
   limits?: WindowLimits | undefined;
 }

@@ -1,9 +1,7 @@
 import { Job, type JobJson } from 'bullmq';
-import type { Redis } from 'ioredis';
 import { isOwnId, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
-import type { EngineKeys } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
+import type { CatalogEntry, QueueCatalog, StoredQueues } from '../queues/queue-catalog.js';
 
 /** Parses the hash of a job. Returns undefined if the job no longer exists. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
@@ -64,15 +62,8 @@ export interface LocatedJob extends CatalogEntry {
   readonly jobId: string;
 }
 
-/** What is needed to find jobs. */
-export interface JobPlaces {
-  redis: Redis;
-  keys: EngineKeys;
-  catalog: QueueCatalog;
-}
-
 /** Finds the job with an id. */
-export async function findJob(places: JobPlaces, id: string): Promise<LocatedJob | undefined> {
+export async function findJob(places: StoredQueues, id: string): Promise<LocatedJob | undefined> {
   return (await findJobs(places, [id])).get(id);
 }
 
@@ -81,7 +72,7 @@ export async function findJob(places: JobPlaces, id: string): Promise<LocatedJob
  * to this process. The id of a task is unique across all queues of an engine. A job of another
  * program may have any id, so its task has the id `queue:jobId`.
  */
-export async function findJobs({ redis, keys, catalog }: JobPlaces, ids: readonly string[]): Promise<Map<string, LocatedJob>> {
+export async function findJobs({ redis, keys, catalog }: StoredQueues, ids: readonly string[]): Promise<Map<string, LocatedJob>> {
   const found = new Map<string, LocatedJob>();
   const asked = new Set<string>();
   for (const fresh of [false, true]) {
