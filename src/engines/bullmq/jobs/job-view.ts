@@ -43,7 +43,7 @@ function errorOf(job: TaskJob, status: TaskStatus): { name: string; message: str
 }
 
 /** The attempts, times and error of a job. Times are Unix milliseconds. */
-export interface JobFacts {
+interface JobFacts {
   runAt: number;
   startedAt: number | null;
   endedAt: number | null;

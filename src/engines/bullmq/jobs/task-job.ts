@@ -121,7 +121,7 @@ function digestOf(message: string): string {
 const middlePriority = 1_048_576;
 
 /** Returns the BullMQ priority of a task in a queue that has priorities. */
-export function jobPriority(priority: number): number {
+function jobPriority(priority: number): number {
   return middlePriority - priority;
 }
 

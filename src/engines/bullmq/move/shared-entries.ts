@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Database, Row } from '../../embedded/database.js';
 import type { EngineKeys } from '../keys.js';
-import { addIfAbsent, logKey } from '../store/redis-store.js';
+import { addIfAbsent, storeKeys } from '../store/store-scripts.js';
 import type { MoveProgress } from './progress.js';
 
 interface SharedParts {
@@ -74,7 +74,7 @@ async function moveLog({ database, keys, prefix, progress }: SharedParts, log: s
       counted: { what: 'entries', n: left.length },
       write(transaction) {
         for (const row of left) transaction.xadd(apart, `${row.n}-0`, ...fieldsOf(row));
-        if (last === undefined) transaction.eval(joinLogs, 2, apart, logKey(prefix, log));
+        if (last === undefined) transaction.eval(joinLogs, 2, apart, storeKeys(prefix).log(log));
       },
     };
   });

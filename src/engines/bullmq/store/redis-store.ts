@@ -1,4 +1,4 @@
-import type { ChainableCommander, Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import { type Logger, loggerOption, optionsObject, stringOption } from '../../../options.js';
@@ -7,9 +7,10 @@ import type { RedisConnection } from '../connection/connection-option.js';
 import { endConnection, isAnswer, isUnsent } from '../connection/connections.js';
 import { warnIfVolatile } from '../connection/persistence.js';
 import { connectRedis, explain, plainError, whenReady, withinTime } from '../connection/redis-connection.js';
-import { redisScript, runScript } from '../connection/redis-script.js';
+import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
+import { append, change, storeKeys } from './store-scripts.js';
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions {
@@ -31,90 +32,6 @@ export interface RedisStore extends SharedStore {
 
 /** Milliseconds between two checks whether this app still owns the store. */
 const ownerInterval = 1000;
-/**
- * Minimum number of changes that the stream keeps. A watcher that misses one reads all entries
- * again.
- */
-const keptChanges = 10_000;
-
-/** Returns the key of a log. */
-export function logKey(prefix: string, log: string): string {
-  return `{${prefix}}:log:${log}`;
-}
-
-/** Returns the key of a value. */
-function valueKey(prefix: string, key: string): string {
-  return `{${prefix}}:value:${key}`;
-}
-
-function storeKeys(prefix: string): { index: string; expiry: string; changes: string; serial: string } {
-  const at = (name: string): string => `{${prefix}}:${name}`;
-  return { index: at('index'), expiry: at('expiry'), changes: at('changes'), serial: at('serial') };
-}
-
-/** Maximum number of entries per log, even if none has expired. */
-const keptEntries = 1_000_000;
-/** Maximum number of expired keys, or expired entries of a log, that each write removes. */
-const sweptAtOnce = 10;
-
-/**
- * Changes a value and notifies watchers.
- * KEYS: the value, the index by name, the index by expiry, the changes, their number.
- * ARGV: what to do, the name, the JSON, when it expires, now (Unix milliseconds), and for `replace`
- * the expected JSON. Empty JSON stands for no value: `replace` with an empty value deletes.
- */
-const change = redisScript(`
-local what, name, value, expiresAt, now, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local present = redis.call('GET', KEYS[1])
-if what == 'replace' and (present or '') ~= before then return false end
-if what == 'replace' and value == '' then
-  redis.call('DEL', KEYS[1])
-  redis.call('ZREM', KEYS[2], name)
-  redis.call('ZREM', KEYS[3], name)
-  return ''
-end
-if what == 'increment' then
-  local n = tonumber(present)
-  if n then expiresAt = redis.call('ZSCORE', KEYS[3], name) or expiresAt end
-  value = string.format('%d', (n or 0) + 1)
-end
-redis.call('SET', KEYS[1], value, 'PX', math.max(1, math.ceil(tonumber(expiresAt) - now)))
-redis.call('ZADD', KEYS[2], 0, name)
-redis.call('ZADD', KEYS[3], expiresAt, name)
-local n = redis.call('INCR', KEYS[5])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ${keptChanges}, '*', 'n', n, 'key', name, 'value', value, 'expiresAt', expiresAt)
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ${sweptAtOnce})) do
-  redis.call('ZREM', KEYS[2], old)
-  redis.call('ZREM', KEYS[3], old)
-end
-return value
-`);
-
-/** An entry of another store. `value` is JSON text. */
-export interface MovedEntry {
-  key: string;
-  value: string;
-  /** Unix milliseconds. */
-  expiresAt: number;
-}
-
-/** Adds an entry in a transaction, unless the store already has one with that key. */
-export function addIfAbsent(transaction: ChainableCommander, prefix: string, { key, value, expiresAt }: MovedEntry): void {
-  const { index, expiry, changes, serial } = storeKeys(prefix);
-  const keys = [valueKey(prefix, key), index, expiry, changes, serial];
-  // The text of the script is sent, because a transaction cannot be repeated if Redis lacks it.
-  transaction.eval(change.text, keys.length, ...keys, 'replace', key, value, expiresAt, Date.now(), '');
-}
-
-/**
- * Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now (Unix milliseconds).
- */
-const append = redisScript(`
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${sweptAtOnce})) do
-  if tonumber(entry[2][4]) <= tonumber(ARGV[3]) then redis.call('XDEL', KEYS[1], entry[1]) else break end
-end
-return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*', 'entry', ARGV[1], 'expiresAt', ARGV[2])
-`);
 
 /**
  * Stores sessions, revocations, the login throttle and the audit in Redis, so that all processes
@@ -162,12 +79,11 @@ interface OpenOptions {
  */
 export function openRedisStore(connection: RedisConnection, { prefix, logger, option, claimsAtOnce = false }: OpenOptions): RedisStore {
   const keys = storeKeys(prefix);
-  const valueAt = (key: string): string => valueKey(prefix, key);
 
   const redis = connectRedis(connection);
   redis.once('ready', () => void Promise.all([warnOfEviction(redis, logger), warnIfVolatile(redis, logger)]));
   const changes = new StoreChanges(connectRedis(redis), keys);
-  const owners = new StoreOwners(`{${prefix}}:owners`, `${option} ('${prefix}')`);
+  const owners = new StoreOwners(keys.owners, `${option} ('${prefix}')`);
   redis.on('ready', () => owners.doubt());
   let ownerTimer: NodeJS.Timeout | undefined;
   let closed = false;
@@ -217,13 +133,15 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
   if (claimsAtOnce) look();
   const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
     const now = Date.now();
-    const all = [valueAt(key), keys.index, keys.expiry, keys.changes, keys.serial];
-    return ask((client) => runScript(client, change, all, [what, key, value, now + Math.round(ttl * 1000), now, before]), true);
+    return ask(
+      (client) => runScript(client, change, keys.changed(key), [what, key, value, now + Math.round(ttl * 1000), now, before]),
+      true,
+    );
   };
 
   return {
     async get(key) {
-      const text = await ask((client) => client.get(valueAt(key)));
+      const text = await ask((client) => client.get(keys.value(key)));
       return text === null ? undefined : parse(text);
     },
     async set(key, value, ttl) {
@@ -239,11 +157,11 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     async append(log, entry, ttl) {
       const now = Date.now();
       const args = [JSON.stringify(entry), now + Math.round(ttl * 1000), now];
-      await ask((client) => runScript(client, append, [logKey(prefix, log)], args), true);
+      await ask((client) => runScript(client, append, [keys.log(log)], args), true);
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;
-      const rows = await ask((client) => client.xrevrange(logKey(prefix, log), end, '-', 'COUNT', limit + 1));
+      const rows = await ask((client) => client.xrevrange(keys.log(log), end, '-', 'COUNT', limit + 1));
       const shown = rows.slice(0, limit).filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
       // The oldest entries expire first, so a page with an expired entry is the last one.
       const more = rows.length > limit && shown.length === limit;
@@ -292,7 +210,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     for (let from = after === undefined ? `[${prefix}` : `(${after}`; ; ) {
       const names = await client.zrangebylex(keys.index, from, `(${prefix}\u{10ffff}`, 'LIMIT', 0, limit);
       if (names.length === 0) return [];
-      const [values, ends] = await Promise.all([client.mget(names.map(valueAt)), client.zmscore(keys.expiry, ...names)]);
+      const [values, ends] = await Promise.all([client.mget(names.map(keys.value)), client.zmscore(keys.expiry, ...names)]);
       const entries = names.flatMap((key, n): StoreEntry[] => {
         const value = values[n];
         return typeof value === 'string' ? [{ key, value: parse(value), expiresAt: Number(ends[n] ?? Date.now()) }] : [];
