@@ -51,10 +51,7 @@ export function engineKeys(name: string) {
 
 export type EngineKeys = ReturnType<typeof engineKeys>;
 
-/**
- * The BullMQ queue whose job schedulers tick for the schedules. No label begins with a tilde,
- * because tildes in labels are escaped.
- */
+/** The BullMQ queue whose job schedulers tick for the schedules. Tildes in labels are escaped. */
 export const tickQueue = '~ticks';
 
 /** The ends that BullMQ does not know. Such a job is a failed job with a marker. */

@@ -103,17 +103,12 @@ export class JobSteps {
     defineSteps(redis);
   }
 
-  /**
-   * Cancels a waiting job, or requests that a running job is cancelled. `by`: who cancels it, as
-   * text.
-   */
+  /** Cancels a waiting job, or requests that a running one is cancelled. `by`: the user. */
   cancel(place: JobRef, at: number, by: string): Promise<StepAnswer> {
     return this.#step(place, { script: 'cancel', at, given: by, move: (backend, job) => backend.fail(job, this.#kept) });
   }
 
-  /**
-   * Makes a failed job wait for a new series of attempts, which begins after `delay` milliseconds.
-   */
+  /** Makes a failed job wait for a new series of attempts. `delay`: milliseconds. */
   retry(place: JobRef, at: number, delay: number): Promise<StepAnswer> {
     return this.#step(place, { script: 'retry', at, given: delay, move: (backend, job) => backend.sendBack(job, delay) });
   }
@@ -230,10 +225,7 @@ export class JobSteps {
   }
 }
 
-/**
- * Whether Redis no longer has a script: its scripts were flushed, or it dropped those that were
- * used least.
- */
+/** Whether Redis no longer has a script, because its scripts were flushed or evicted. */
 function isForgotten(error: Error | null): boolean {
   return error?.message.startsWith('NOSCRIPT') === true;
 }

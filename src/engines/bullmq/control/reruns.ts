@@ -85,10 +85,7 @@ function resultOf({ id, task }: Rerun): CommandResult {
   return { id, ok: true, task: pendingSummary(task) };
 }
 
-/**
- * Returns a new task like that of a job. Its deadline leaves as much time as the deadline of the
- * job did.
- */
+/** Returns a new task like that of a job. Its deadline leaves as much time as that of the job. */
 function copyOf(job: TaskJob, { label, concurrency }: CatalogEntry, args: string): NewTask {
   const { json } = job;
   const { attempts = 1, delay = 0, backoff } = json.opts ?? {};

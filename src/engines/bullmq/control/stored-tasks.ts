@@ -12,10 +12,7 @@ const waiting = waitingSets.map(({ type, isList }) => [isList ? 'lrange' : 'zran
 /** Failed jobs per page when those with a marker are filtered out. */
 const pageSize = 1000;
 
-/**
- * Finds tasks by queue and state in BullMQ's sets: all tasks, including those that no process has
- * read.
- */
+/** Finds tasks by queue and state in BullMQ's sets, including tasks that no process has read. */
 export class StoredTasks {
   readonly #source: StoredQueues;
 

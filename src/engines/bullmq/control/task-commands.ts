@@ -38,10 +38,7 @@ const readAtOnce = 200;
 /** A command in the form that is applied to each job. */
 interface JobCommand {
   act(place: JobRef, n: number): Promise<StepAnswer>;
-  /**
-   * Returns the state of a job after the command. For a waiting job, that is any state that stands
-   * for `pending`.
-   */
+  /** Returns the state of a job after the command. A waiting job may have any waiting state. */
   after(before: JobState): JobState;
 }
 

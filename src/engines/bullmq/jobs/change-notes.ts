@@ -13,10 +13,7 @@ export interface ChangeNote extends JobRef {
 /** The commands of a transaction that notes need. */
 export type Transaction = Pick<ChainableCommander, 'xadd' | 'zadd' | 'zrem' | 'hset' | 'hdel'>;
 
-/**
- * Minimum number of entries that the stream keeps. A reader that is further behind reads the queues
- * again.
- */
+/** Minimum number of entries that are kept. A reader that is further behind reads the queues. */
 export const keptEntries = 10_000;
 /** Maximum number of jobs per entry. */
 const jobsOfEntry = 100;
@@ -37,10 +34,7 @@ export class ChangeNotes {
     this.#key = keys.changes;
   }
 
-  /**
-   * Adds notes to a transaction, so that they are written only if it succeeds. Pending notes are
-   * sent first.
-   */
+  /** Adds notes to a transaction, after the pending ones. They are written only if it succeeds. */
   addTo(transaction: Transaction, notes: readonly ChangeNote[]): void {
     this.flush();
     for (const fields of entriesOf(notes)) transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);

@@ -7,10 +7,7 @@ import { JobAdder } from './job-adder.js';
 import { isDelayed, toJob } from './task-job.js';
 
 const mebibyte = 1024 * 1024;
-/**
- * Maximum number of tasks per call, and of their bytes. Redis does nothing else while it stores
- * them.
- */
+/** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
 export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 
 interface EnqueuerParts extends StoredQueues {

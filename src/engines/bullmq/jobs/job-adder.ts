@@ -4,10 +4,7 @@ import { RedisQueueBackend } from '../connection/bullmq-version.js';
 import { lentConnection } from '../connection/connections.js';
 import type { EngineKeys } from '../keys.js';
 
-/**
- * Adds jobs to any queue of an engine with BullMQ's own scripts, over one connection that belongs
- * to the caller.
- */
+/** Adds jobs to any queue with BullMQ's own scripts, over one connection of the caller. */
 export class JobAdder {
   readonly #connection: RedisConnection;
   readonly #backend: RedisQueueBackend;
@@ -29,10 +26,7 @@ export class JobAdder {
     return this.#connection.client;
   }
 
-  /**
-   * Adds a job and resolves to its id. In a transaction, ignore the promise: `exec` returns the
-   * answer.
-   */
+  /** Adds a job and resolves to its id. In a transaction, only `exec` returns the answer. */
   add(client: RedisClient | IRedisTransaction, queue: string, job: JobJson): Promise<string> {
     return this.#backend.addJobToTransaction(client, job, job.id, {}, this.#queueKeys(queue));
   }

@@ -53,10 +53,7 @@ interface JobFacts {
   isCancelling: boolean;
 }
 
-/**
- * Reads the attempts of a job. `dueAt`: when its delay ends according to BullMQ's delayed set, in
- * Unix milliseconds.
- */
+/** Reads the attempts of a job. `dueAt`: see {@link shownJobOf}. */
 function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
   const { json, fields } = job;
   const ended = attemptsOf(job);
@@ -88,10 +85,7 @@ export function time(milliseconds: unknown): number {
   return Number.isNaN(at) ? 0 : Math.max(0, Math.min(latest, at));
 }
 
-/**
- * Returns how many attempts an option allows. Other programs may store any value, so anything but
- * an integer counts as 1.
- */
+/** Returns how many attempts an option allows. Any value but an integer counts as 1. */
 export function attemptLimit(attempts: unknown): number {
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
 }
@@ -152,10 +146,7 @@ export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status:
   return toSummary(shownJobOf(job, label, status, dueAt), taskIdOf(queue, job.json.id), job.json.timestamp);
 }
 
-/**
- * Returns the progress of a task as it is stored in BullMQ: a percentage, or an object if there is
- * a text.
- */
+/** Returns the progress as BullMQ stores it: a percentage, or an object if there is a text. */
 export function jobProgress({ value, text }: { value: number; text: string | null }): number | { percent: number; text: string } {
   const percent = Math.round(value * 10_000) / 100;
   return text === null ? percent : { percent, text };

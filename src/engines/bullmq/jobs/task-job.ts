@@ -51,10 +51,7 @@ export const jobFields = {
   rerunAs: 'tfr',
   /** How often workers without a handler for it have put it back since its last attempt. */
   returned: 'tfb',
-  /**
-   * Mark of the call that wrote the last end of an attempt. If the call is repeated, the mark shows
-   * that it was executed.
-   */
+  /** Mark of the call that wrote the last end. If that call is repeated, it finds its mark. */
   endMark: 'tft',
   /** How many of BullMQ's stalled checks are counted as interrupts. */
   stalls: 'tfc',
@@ -96,10 +93,7 @@ export interface AttemptRecord {
 export interface ErrorNote {
   name: string;
   fingerprint: string;
-  /**
-   * Digest of the message. If it does not match, an attempt has failed since in a worker of another
-   * program.
-   */
+  /** Digest of the message. If it differs, a worker of another program has failed an attempt. */
   of?: string;
 }
 
@@ -223,18 +217,12 @@ export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | und
   }
 }
 
-/**
- * Whether the last failed attempt of a job ran in a worker of another program, after one that ran
- * here.
- */
+/** Whether a worker of another program has failed an attempt after the last one of this engine. */
 function hasForeignError(job: TaskJob): boolean {
   return Boolean(job.fields[jobFields.error]) && job.json.failedReason !== '' && errorNoteOf(job) === undefined;
 }
 
-/**
- * Returns the number of the last attempt that has ended, or 0 before the first. BullMQ's count is
- * right unless another number is stored.
- */
+/** Returns the number of the last attempt that has ended, or 0 before the first. */
 export function attemptsOf(job: TaskJob): number {
   const { json, fields } = job;
   const stored = fields[jobFields.attempts];

@@ -17,9 +17,7 @@ export interface Move {
   from: string;
   to: RedisConnection;
   prefix: string;
-  /**
-   * How many tasks of a name run at once across all processes, for tasks that have such a limit.
-   */
+  /** How many tasks of a name run at once across all processes, for tasks with such a limit. */
   concurrency?: ReadonlyMap<string, number>;
 }
 

@@ -14,10 +14,7 @@ interface PendingParts {
   redis: Redis;
   keys: EngineKeys;
   progress: MoveProgress;
-  /**
-   * The tasks that have a concurrency of their own over all processes, and so a BullMQ queue of
-   * their own.
-   */
+  /** The tasks that have a concurrency of their own, and so a BullMQ queue of their own. */
   concurrency: ReadonlyMap<string, number>;
 }
 
@@ -141,10 +138,7 @@ export class PendingTasks {
     this.#changes.addTo(transaction, notes);
   }
 
-  /**
-   * Adds what BullMQ's step does not store, in the same transaction, so that no worker takes the
-   * job before.
-   */
+  /** Adds what BullMQ's step does not store, before any worker can take the job. */
   #complete(transaction: MoveTransaction, job: string, { fields, lines }: Omit<PendingTask, 'task'>): void {
     const all = Object.entries(fields);
     if (all.length === 0 && lines.length === 0) return;

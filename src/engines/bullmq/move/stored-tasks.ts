@@ -92,10 +92,7 @@ function taskOf(row: Row, attempts: readonly Row[], lines: readonly Row[]): Pend
   };
 }
 
-/**
- * Returns the fields of a task that ran before: the numbers of its attempts, their records and the
- * last error.
- */
+/** Returns the fields of a task that ran before: its attempts and its last error. */
 function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
   const attempt = Number(row.attempt);
   if (attempt === 0) return {};

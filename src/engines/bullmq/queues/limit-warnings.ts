@@ -17,9 +17,7 @@ export class LimitWarnings {
     this.#logger = logger;
   }
 
-  /**
-   * Compares the limit that this process defines for a task with that of its queue, if both exist.
-   */
+  /** Compares the limit that this process defines for a task with that of its queue. */
   compare({ task, label, concurrency: stored }: CatalogEntry, defined: number | undefined): void {
     if (task === undefined || stored === undefined || defined === undefined || stored === defined) return;
     this.#warn(task, { queue: label, concurrency: defined, stored }, 'processes define a different concurrency for a task');

@@ -29,10 +29,7 @@ export interface StoredQueues {
   catalog: QueueCatalog;
 }
 
-/**
- * How many events BullMQ keeps of a queue. Each `completed` event carries the whole result, and
- * this engine reads no events.
- */
+/** How many events BullMQ keeps of a queue. This engine reads none, and each has a whole result. */
 export const keptEvents = 1000;
 /** Maximum number of labels. A worker has a connection for each. */
 export const mostLabels = 100;
@@ -66,9 +63,7 @@ export class QueueCatalog {
     return this.#entries.get(queue);
   }
 
-  /**
-   * Returns the queues of a label: its own, and those of its tasks with a concurrency of their own.
-   */
+  /** Returns the queue of a label, and those of its tasks with a concurrency of their own. */
   ofLabel(label: string): CatalogEntry[] {
     return this.all().filter((entry) => entry.label === label);
   }
@@ -88,9 +83,7 @@ export class QueueCatalog {
     await Promise.all(lost.map((entry) => this.#store(entry, 'if absent').catch(() => undefined)));
   }
 
-  /**
-   * Returns the queue of a task, if this process knows it and the task does not change its entry.
-   */
+  /** Returns the queue of a task, if it is known and the task does not change its entry. */
   known(task: TaskRoute): CatalogEntry | undefined {
     const entry = this.#entries.get(this.#queueOf(task));
     if (!entry || (task.priority !== 0 && !entry.prioritized)) return undefined;
@@ -126,10 +119,7 @@ export class QueueCatalog {
     return concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
   }
 
-  /**
-   * Returns the two queues that a task may go to. They are cached, because escaping a name costs
-   * more than finding it.
-   */
+  /** Returns the two queues that a task may go to. Escaping a name costs more than finding it. */
   #namesOf(label: string, name: string): { shared: string; apart: string } {
     const key = `${label}\0${name}`;
     let names = this.#names.get(key);

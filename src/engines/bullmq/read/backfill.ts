@@ -17,10 +17,7 @@ interface Cursor {
   readonly state: JobState;
   readonly isList: boolean;
   readonly group: Group;
-  /**
-   * How many jobs to skip: from the start, or of the ended jobs, from the first that ended at
-   * `score`.
-   */
+  /** How many jobs to skip: from the start, or for ended jobs, from the first one at `score`. */
   offset: number;
   /** When the last job that was read ended. */
   score: number;

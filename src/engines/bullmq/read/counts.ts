@@ -21,10 +21,7 @@ export function beforeMarkers(oldest = Number.POSITIVE_INFINITY): string {
   return `(${Math.min(oldest, Date.now() - markerGrace)}`;
 }
 
-/**
- * Whether a filter has no other conditions than queue and state, for which BullMQ's sets have all
- * tasks.
- */
+/** Whether BullMQ's sets can answer a filter: its only conditions are queue and state. */
 export function isOfSets({ name, tags = [], fingerprint, schedule, text, from, to }: TaskFilter): boolean {
   return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && tags.length === 0;
 }
@@ -81,9 +78,7 @@ async function countMarked(
   return marked.map(({ marker }, n) => [marker, Number(answers[2 * n + 1])]);
 }
 
-/**
- * The pause of a queue that another program paused. BullMQ stores neither who paused it nor when.
- */
+/** The pause of a queue that another program paused. BullMQ stores no user and no time. */
 const unknownPause: Pause = { by: '', at: new Date(0).toISOString(), reason: null };
 
 /** Reads the stats snapshot that the change stream sends. It needs no state in the process. */

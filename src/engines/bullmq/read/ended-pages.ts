@@ -11,10 +11,7 @@ import type { RowIds } from './row-ids.js';
 import { type ModelParts, type QueueCommand, scored } from './source.js';
 import { shownJob } from './window-task.js';
 
-/**
- * A position in the sets: the end time of a job, and the job. Redis sorts jobs with the same time
- * by their ids.
- */
+/** A position in the sets. Redis sorts jobs with the same end time by their ids. */
 interface Place extends JobRef {
   score: number;
 }
@@ -30,10 +27,7 @@ const firstId = '00000000-0000-7000-8000-000000000000';
 const anyQueue = '\uffff';
 /** Maximum number of steps per page. A step is repeated if jobs were passed over. */
 const mostSteps = 10;
-/**
- * Number of jobs that are read in addition to a page, because earlier pages often have some jobs
- * that ended in the same millisecond.
- */
+/** Jobs that are read beyond a page, because earlier pages may end in the same millisecond. */
 const spare = 20;
 
 /**
@@ -45,10 +39,7 @@ export function isEndedList(query: TaskQuery): boolean {
   return state !== undefined && others.length === 0 && isEnded(state) && query.sort === 'endedAt' && isOfSets(query);
 }
 
-/**
- * Reads a page of tasks that ended in one state, sorted by end time, from the sets of all queues
- * together.
- */
+/** Reads a page of tasks of one ended state from the sets of all queues, by end time. */
 export async function endedPage(
   parts: ModelParts,
   entries: readonly CatalogEntry[],
@@ -79,10 +70,7 @@ function nextOf(place: Place | undefined): string | null {
 
 const ownForm = /^at:(-?[\d.e+-]{1,30}):([^:]+):(.+)$/s;
 
-/**
- * Returns the position after which a page begins. The page before it may have been read from the
- * window.
- */
+/** Returns the position before a page. The previous page may have come from the window. */
 function placeOf(after: string, ids: RowIds): Place {
   const [, score, queue, jobId] = ownForm.exec(after) ?? [];
   if (queue !== undefined && jobId !== undefined && Number.isFinite(Number(score))) return { score: Number(score), queue, jobId };
@@ -91,10 +79,7 @@ function placeOf(after: string, ids: RowIds): Place {
   return { score: value ?? 0, ...(isOwnId(name) ? { queue: anyQueue, jobId: name } : partsOf(name)) };
 }
 
-/**
- * Converts a cursor to a position in the window. The page before it may have been read from the
- * sets.
- */
+/** Converts a cursor to a position in the window. The previous page may have come from the sets. */
 export function windowPosition(after: string, ids: RowIds): string {
   const [, score, queue = '', jobId = ''] = ownForm.exec(after) ?? [];
   if (score === undefined) return after;

@@ -3,10 +3,7 @@
  * times are Unix milliseconds by the clock of Redis.
  */
 export interface JobHint {
-  /**
-   * A job was added under this id since the last read. An earlier job with the same id is another
-   * job.
-   */
+  /** A job was added under this id since the last read. An earlier one is another job. */
   isNew?: boolean;
   /** When it was added, or when it first waited. */
   createdAt?: number;

@@ -6,10 +6,7 @@ import type { EngineKeys } from '../keys.js';
 import { type Answer, delayCommands, dueTimes, isAfter, type JobNote, type JobSource, type QueueCommand, type ReadJob } from './source.js';
 import { jobOfHash } from './stored-jobs.js';
 
-/**
- * The fields of a job's hash that lists show. `data` and `returnvalue` are not among them, because
- * they may be large.
- */
+/** The fields of a job that lists show, without `data` and `returnvalue`, which may be large. */
 export const listFields: readonly string[] = [
   ...['name', 'opts', 'timestamp', 'delay', 'priority', 'processedOn', 'finishedOn', 'atm', 'failedReason', 'progress', 'rjk'],
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.marker, jobFields.error],
@@ -17,18 +14,12 @@ export const listFields: readonly string[] = [
 ];
 /** The position before the first entry of a stream. */
 const none = '0-0';
-/**
- * Maximum characters that are kept of an error message. Other programs store messages of any
- * length.
- */
+/** Maximum characters that are kept of an error message. */
 const longestMessage = 10_000;
 /** Maximum number of stream entries per read. */
 const entriesAtOnce = 500;
 
-/**
- * Reads the jobs of `bullmqEngine`, all from one Redis, and its change notes. Commands are sent
- * together in one pipeline.
- */
+/** Reads the jobs of `bullmqEngine` and its change notes. Each method sends one pipeline. */
 export class EngineSource implements JobSource {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;

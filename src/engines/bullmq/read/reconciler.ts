@@ -85,10 +85,7 @@ export class Reconciler {
     this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
   }
 
-  /**
-   * Returns the tasks that the window has in a group, but that are in none of BullMQ's sets of that
-   * group.
-   */
+  /** Returns the tasks that the window has in a group, and BullMQ's sets of that group do not. */
   #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): JobNote[] {
     return this.#parts.window
       .jobIdsOf(queue, group)
@@ -105,10 +102,7 @@ export class Reconciler {
     };
   }
 
-  /**
-   * Whether the counts of a queue differ from those of the window, for the groups that the window
-   * has in full.
-   */
+  /** Whether the counts of a queue differ from those of the groups that the window has in full. */
   #isApart(facts: QueueFacts): boolean {
     const { window, feed } = this.#parts;
     const { queue, waiting } = facts;
@@ -176,10 +170,7 @@ export class Reconciler {
     return (this.#pauses.get(queue)?.until ?? 0) <= Date.now();
   }
 
-  /**
-   * Compares the ids of a queue: of the jobs that ended last, and of all waiting jobs if they fit
-   * into the window.
-   */
+  /** Compares the ids of the jobs that ended last, and of the waiting jobs if all fit. */
   async #compareAll(facts: QueueFacts, isQuiet: boolean): Promise<void> {
     const { queue, waiting } = facts;
     // More jobs may be missing than the newest ones, which are compared below.

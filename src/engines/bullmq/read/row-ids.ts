@@ -67,10 +67,7 @@ export class RowIds {
     if (engineState !== undefined) this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
   }
 
-  /**
-   * Returns the row id of a job, or undefined for a job of another program that is not in the
-   * window.
-   */
+  /** Returns the row id of a job. A job of another program has one only if it is in the window. */
   of(queue: string, jobId: string): string | undefined {
     return this.rowOf(this.nameOf(queue, jobId));
   }

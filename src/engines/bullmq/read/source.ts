@@ -49,10 +49,7 @@ export interface Answer<T> {
   missed: boolean;
 }
 
-/**
- * Reads jobs and the notes of their changes. Notes are read after the jobs, so that no change of a
- * job is missed.
- */
+/** Reads jobs, and then the notes of their changes, so that no change of a job is missed. */
 export interface JobSource {
   /** Begins to read notes, from now on. */
   start(): Promise<void>;
@@ -101,10 +98,7 @@ export const waitingSets = [
   { type: 'waiting-children', state: 'waiting-children', isList: false },
 ] as const;
 
-/**
- * BullMQ's sorted sets. Waiting jobs without a priority are in a list, which may be long and is not
- * searched.
- */
+/** BullMQ's sorted sets. The list of waiting jobs may be long, so it is not searched. */
 const sets = ['completed', 'failed', 'delayed', 'prioritized', 'waiting-children'] as const;
 
 /** Returns the members of a sorted set with their scores, from the answer of Redis. */
@@ -137,9 +131,7 @@ export async function findStates(
   });
 }
 
-/**
- * A score of BullMQ's delayed set is the time multiplied by this number, plus a counter of 12 bits.
- */
+/** A score of the delayed set is the time multiplied by this number, plus a counter. */
 const delayedUnit = 4096;
 
 /** Returns the commands that ask when the delays of jobs end. */

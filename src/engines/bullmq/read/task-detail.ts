@@ -121,9 +121,7 @@ function detailsOf({
   return details;
 }
 
-/**
- * Returns the arguments of a job. The data of a job from another program may be any value or text.
- */
+/** Returns the arguments of a job. Another program may store any value or text. */
 function argumentsOf(data: string): readonly unknown[] {
   const value = data === '' ? null : jsonOrText(data);
   if (typeof value === 'string') return value as unknown as readonly unknown[];

@@ -5,10 +5,7 @@ import type { ModelParts, QueueCommand } from './source.js';
 
 /** Maximum number of priorities that are read per queue. */
 const mostPriorities = 10;
-/**
- * A score of BullMQ's prioritized set is the priority multiplied by this number, plus a counter of
- * 32 bits.
- */
+/** A score of the prioritized set is the priority multiplied by this number, plus a counter. */
 const priorityUnit = 2 ** 32;
 
 /** The next job to run in a queue, or in a queue and priority. */

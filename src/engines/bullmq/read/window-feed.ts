@@ -14,9 +14,7 @@ interface Noted extends JobNote {
 
 /** Maximum number of jobs that are read per step. */
 const stepSize = 250;
-/**
- * Limits per catch-up: reads of notes, and passes over jobs that change again while they are read.
- */
+/** Limits per catch-up: reads of notes, and passes over jobs that change during the read. */
 const most = { reads: 40, passes: 3 };
 
 /**
@@ -28,10 +26,7 @@ const most = { reads: 40, passes: 3 };
 export class WindowFeed {
   readonly #parts: Omit<ModelParts, 'feed'>;
   readonly #noted = new Map<string, Noted>();
-  /**
-   * The groups of queues that may be incomplete in the window, and the end time after which they
-   * are complete.
-   */
+  /** The groups of queues that may be incomplete, and since which end time they are complete. */
   readonly #partial = new Map<string, number>();
   /**
    * When the last task ended that was left out to stay within the limits, for groups of queues that
@@ -139,10 +134,7 @@ export class WindowFeed {
     this.#leaveOut();
   }
 
-  /**
-   * Refreshes the catalog if it lacks a queue of these jobs, because lists show the labels of
-   * queues.
-   */
+  /** Refreshes the catalog if it lacks a queue of these jobs. Lists show the labels of queues. */
   async #knowQueues(jobs: readonly JobRef[]): Promise<void> {
     const { catalog } = this.#parts;
     if (jobs.some(({ queue }) => !catalog.get(queue))) await catalog.refresh();
@@ -233,10 +225,7 @@ export class WindowFeed {
     map.set(key, Math.max(map.get(key) ?? 0, endedAt));
   }
 
-  /**
-   * Whether a task was in the window and was left out to stay within the limits. Its end is already
-   * counted.
-   */
+  /** Whether a task was left out to stay within the limits. Its end is already counted. */
   #wasLeftOut({ queue, status, facts }: WindowTask): boolean {
     const left = this.#leftOut.get(`${groupOf(status)}:${queue}`);
     return left !== undefined && facts.endedAt !== null && facts.endedAt <= left;
@@ -248,18 +237,13 @@ export class WindowFeed {
     return !this.#partial.has(key) && !this.#leftOut.has(key);
   }
 
-  /**
-   * Returns the end time after which the window has all tasks of a group of a queue, in Unix
-   * milliseconds.
-   */
+  /** Returns the end time (Unix milliseconds) after which the window has a whole group. */
   wholeAfter(queue: string, group: Group): number {
     const key = `${group}:${queue}`;
     return Math.max(this.#partial.get(key) ?? -1, this.#leftOut.get(key) ?? -1);
   }
 
-  /**
-   * Records that the window has all tasks of a group of a queue, or all that ended after a time.
-   */
+  /** Records that the window has a whole group of a queue, or all tasks that ended after a time. */
   setWhole(queue: string, group: Group, after?: number): void {
     if (after === undefined) this.#partial.delete(`${group}:${queue}`);
     else this.#partial.set(`${group}:${queue}`, after);
@@ -269,10 +253,7 @@ export class WindowFeed {
 /** BullMQ's state that is assumed for the jobs of a group. */
 const stateOfGroup = { pending: 'waiting', running: 'active', completed: 'completed', failed: 'failed' } as const;
 
-/**
- * Whether the fields of a job contradict its noted state, because another program moved the job and
- * left no note.
- */
+/** Whether the fields of a job contradict its noted state: another program moved it since. */
 function isContradictory({ job, state }: ReadJob): boolean {
   if (!job || !isJobState(state)) return false;
   return (job.json.finishedOn !== undefined) !== (state === 'completed' || state === 'failed');

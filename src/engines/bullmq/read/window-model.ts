@@ -210,10 +210,7 @@ export class WindowModel {
     return this.#parts.catalog.all().filter(({ label }) => queue === undefined || label === queue);
   }
 
-  /**
-   * Counts the tasks that match a filter. `more`: there may be more. `limited`: only the window was
-   * searched.
-   */
+  /** Counts tasks. `more`: there may be more. `limited`: only the window was searched. */
   async count(filter: TaskFilter): Promise<{ n: number; more: boolean; limited?: boolean }> {
     await this.#upToDate();
     const isWhole = this.#isWhole(filter);
@@ -254,9 +251,7 @@ export class WindowModel {
     }
   }
 
-  /**
-   * Returns the revision of the last change, and the oldest revision that a stream can resume from.
-   */
+  /** Returns the revision of the last change, and the oldest one that a stream can resume from. */
   async revs(): Promise<{ rev: number; oldestRev: number }> {
     await this.#upToDate();
     return this.#window.revs();
@@ -274,10 +269,7 @@ export class WindowModel {
     await this.#upToDate();
   }
 
-  /**
-   * Returns since when the first task that could run now has been waiting, for each queue that has
-   * such a task.
-   */
+  /** Returns since when the first task that could run now has waited, for each queue with one. */
   waits(): Promise<{ queue: string; since: string }[]> {
     return readWaits(this.#parts);
   }
@@ -293,10 +285,7 @@ export class WindowModel {
     return this.#window.find(query).items;
   }
 
-  /**
-   * Returns an aggregate of the tasks in the window. Ends of tasks are counted only with
-   * `keepsEnded`.
-   */
+  /** Returns an aggregate of the window. Ends of tasks are counted only with `keepsEnded`. */
   async aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     await this.#upToDate();
     return this.#window.aggregate(kind, query);

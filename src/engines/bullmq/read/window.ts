@@ -27,16 +27,10 @@ import type { JobRules } from './window-task.js';
  * has removed, old statistics, and partitions.
  */
 const steps = { search: 100, expired: 500, dropped: 2000, statistics: 500, partitions: 100 };
-/**
- * How long statistics per minute and per hour are kept, and the time between two cleanups of
- * partitions without tasks, in milliseconds.
- */
+/** Milliseconds: how long statistics are kept, and the time between two cleanups of partitions. */
 const kept = { minutes: 7 * levels.day, hours: 400 * levels.day, partitions: levels.hour };
 
-/**
- * Drops the indexes for claiming tasks, which a window does not do. `owner` holds BullMQ's name of
- * the queue.
- */
+/** Drops the indexes for claiming tasks. `owner` holds BullMQ's name of the queue. */
 const layout = `
 DROP INDEX task_ready; DROP INDEX task_waiting; DROP INDEX task_delayed;
 CREATE INDEX window_ended ON task (owner, status, ended_at) WHERE status > 1;
@@ -154,10 +148,7 @@ export class Window {
     if (row) this.#rows.forget(row);
   }
 
-  /**
-   * Drops some of the tasks of a queue and group that ended between two times, in Unix
-   * milliseconds. Returns how many.
-   */
+  /** Drops some tasks that ended between two times (Unix milliseconds). Returns how many. */
   dropEnded(
     queue: string,
     group: EndedGroup,
@@ -222,10 +213,7 @@ export class Window {
       .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
   }
 
-  /**
-   * Returns the row ids of some waiting or ended tasks of a queue and group, in the order of ids,
-   * after `after`.
-   */
+  /** Returns the row ids of some waiting or ended tasks, in the order of ids, after `after`. */
   idsAfter(queue: string, group: 'pending' | EndedGroup, after: string | undefined, limit: number): string[] {
     const start = after === undefined ? new Uint8Array() : idBytes(after);
     const query =
@@ -308,10 +296,7 @@ function sizeKey(queue: string, group: Group): string {
   return `${group}:${queue}`;
 }
 
-/**
- * Returns the condition that makes SQLite use the index in which the oldest tasks of a group come
- * first.
- */
+/** Returns the condition that makes SQLite use the index of a group, oldest tasks first. */
 function indexed(group: Group): string {
   return isEndedGroup(group) ? 'status > 1' : group === 'pending' ? 'status <> 1' : 'TRUE';
 }

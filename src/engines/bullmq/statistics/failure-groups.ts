@@ -70,10 +70,7 @@ export class FailureGroups {
     }
   }
 
-  /**
-   * Reads groups, the most recent first. `failedNow` returns how many tasks of each group are
-   * failed now.
-   */
+  /** Reads groups, the most recent first. `failedNow`: counts the tasks that are failed now. */
   async read(
     { name, from = 0, limit, after }: FailureQuery,
     failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,

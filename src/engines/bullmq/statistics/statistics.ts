@@ -119,9 +119,7 @@ export class Statistics {
     await runScript(redis, mergeFigures, names, [...times, ...sums]);
   }
 
-  /**
-   * Returns the metrics of a range, or of all time. `live`: how many tasks are in each state now.
-   */
+  /** Returns the metrics of a range, or of all time. `live`: the tasks in each state now. */
   async metrics({ from, to, step, series = true }: MetricsRange, live: readonly Live[], now: number): Promise<Metrics> {
     const ranged = from !== undefined || to !== undefined;
     const end = to ?? now;
@@ -168,10 +166,7 @@ export class Statistics {
   }
 }
 
-/**
- * Maximum number of sums that are read at once: ten years of days, or the minutes of two and a half
- * days.
- */
+/** Maximum number of sums per read: ten years of days, or the minutes of two and a half days. */
 const mostStretches = 3660;
 
 function summedOf(field: string, text: string, at: number): Summed {

@@ -65,10 +65,7 @@ interface OpenOptions {
   logger: Logger;
   /** The option that sets the prefix. Without it, the store serves any number of apps. */
   option?: string;
-  /**
-   * Whether Redis and each login are checked at once instead of at the first request. Default
-   * `false`.
-   */
+  /** Whether Redis and each login are checked before the first request. Default `false`. */
   claimsAtOnce?: boolean;
 }
 

@@ -1,10 +1,7 @@
 import type { ChainableCommander } from 'ioredis';
 import { redisScript } from '../connection/redis-script.js';
 
-/**
- * Minimum number of changes that the stream keeps. A watcher that misses one reads all entries
- * again.
- */
+/** Minimum number of changes that are kept. A watcher that misses one reads all entries again. */
 const keptChanges = 10_000;
 /** Maximum number of entries per log, even if none has expired. */
 const keptEntries = 1_000_000;
@@ -72,9 +69,7 @@ export function addIfAbsent(transaction: ChainableCommander, prefix: string, { k
   transaction.eval(change.text, keys.length, ...keys, 'replace', key, value, expiresAt, Date.now(), '');
 }
 
-/**
- * Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now (Unix milliseconds).
- */
+/** Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now. */
 export const append = redisScript(`
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${sweptAtOnce})) do
   if tonumber(entry[2][4]) <= tonumber(ARGV[3]) then redis.call('XDEL', KEYS[1], entry[1]) else break end
