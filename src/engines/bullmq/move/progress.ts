@@ -57,9 +57,11 @@ export class MoveProgress {
    * @throws TaskflowError ENGINE_UNAVAILABLE if the prefix has other tasks.
    */
   async hasBegun(): Promise<boolean> {
-    const { moved, queues, schedules } = this.#keys;
-    const [origin, used] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.exists(queues, schedules)]));
+    const { moved, queues, schedules, ofQueue } = this.#keys;
+    const [origin, stored] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.hgetall(queues)]));
     if (origin === this.#origin) return true;
+    // A worker that was started has added its queues. BullMQ counts the jobs of a queue in `id`.
+    const used = await inTime(this.#redis.exists(schedules, ...Object.keys(stored).map((queue) => ofQueue(queue, 'id'))));
     if (origin !== null || used > 0) throw unusable(`the prefix '${this.#name}' of this Redis has tasks already: choose another --prefix`);
     return false;
   }
