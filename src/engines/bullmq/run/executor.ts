@@ -155,8 +155,8 @@ export class Executor {
     if (!runner.names().has(job.name)) return this.#return(backend, job, task, token);
     const limit = entry.task === undefined ? runner.names().get(job.name) : undefined;
     if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
-    // Redis has lost the start of an attempt that still runs here. BullMQ renews only one lock per job, so the new attempt must wait.
-    if (this.#find(entry.queue, job.id ?? '')?.over === false) return this.#putBack(backend, job, task, token);
+    // This process has just handed the task back, or Redis has lost the start of an attempt that still runs here.
+    if (this.#stopping || this.#find(entry.queue, job.id ?? '')?.over === false) return this.#putBack(backend, job, task, token);
     if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
     // Another program's stalled check has put the job back, although its handler may have been called.
     if (job.stalledCounter > count(task.fields[jobFields.stalls]))
