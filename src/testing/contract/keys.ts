@@ -103,7 +103,9 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     'is cancelled between two attempts': {
       ...{ status: 'cancelled', freesKey: true },
       reach: async () => {
-        const id = await running(() => Promise.reject(new Error('down')), { retries: 1, delay: 60 });
+        define(() => Promise.reject(new Error('down')), { retries: 1, delay: 60 });
+        await tasks.start();
+        const id = await once();
         await waitFor(async () => (await tasks.get(id))?.attempts.length === 1 && (await tasks.get(id))?.status === 'pending');
         await cancel(id);
         return id;

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { cancelledPrefix } from '../jobs/task-job.js';
 
 /*
  * Scripts that run before a step of BullMQ in the same transaction. Each decides whether the state
@@ -88,6 +89,11 @@ end
 if state == 'active' then
   redis.call('HSET', job, 'tfx', at)
   redis.call('HSET', cancelling, member, given)
+  -- With its old token, the worker can no longer store another end.
+  local held = redis.call('GET', job .. ':lock')
+  if held and string.sub(held, 1, ${cancelledPrefix.length}) ~= '${cancelledPrefix}' then
+    redis.call('SET', job .. ':lock', '${cancelledPrefix}' .. held, 'KEEPTTL')
+  end
   freeKey()
   note('changed')
   return {2, state}

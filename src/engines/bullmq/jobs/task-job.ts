@@ -65,6 +65,9 @@ export const jobFields = {
   deadline: 'tfd',
 } as const;
 
+/** How the token in the lock of a running job begins that is to be cancelled. */
+export const cancelledPrefix = 'cancelled:';
+
 /** Returns the field of the record of an attempt. */
 export function attemptField(number: number): string {
   return `tfa${number}`;

@@ -10,7 +10,7 @@ import {
   notesOfJob,
   type TaskJob,
 } from '../jobs/task-job.js';
-import type { EndNotes } from './task-backend.js';
+import type { EndNotes } from './end-notes.js';
 
 /** The attempt that ends. */
 interface EndingAttempt {
@@ -48,7 +48,8 @@ const interrupted: StoredError = {
  * What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs
  * no record.
  */
-export function successNotes({ job, attempt, logEnd }: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
+export function successNotes(ending: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
+  const { job, attempt, logEnd } = ending;
   const fields: Record<string, string | number> = {};
   // BullMQ counts the first attempt itself. A task that was cancelled and run again already has
   // this count.
@@ -56,7 +57,8 @@ export function successNotes({ job, attempt, logEnd }: EndingAttempt, result: Ex
   // The task succeeded, so the error of an earlier attempt is no longer the task's error.
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
   if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
-  return { state: 'completed', result: result.result, fields, log: () => logEnd?.('reported') };
+  const ifCancelled = (): EndNotes => cancelNotes(ending);
+  return { state: 'completed', result: result.result, fields, ifCancelled, log: () => logEnd?.('reported') };
 }
 
 /** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */
@@ -64,6 +66,7 @@ export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn:
   return {
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
     log: () => ending.logEnd?.('reported'),
+    ifCancelled: () => cancelNotes(ending),
     fields: {
       ...recordOf(ending, 'failed', error),
       ...errorField(error),
@@ -101,7 +104,8 @@ function recordedStart(record: string | undefined): number | undefined {
 /** What is written when a task fails without another attempt, because its deadline has passed. */
 export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
   // BullMQ counts an attempt whenever a job ends, also if none ran.
-  return { state: 'failed', fields: { ...notStarted, ...errorField(error), [jobFields.attempts]: attemptsOf(job) } };
+  const fields = { ...notStarted, ...errorField(error), [jobFields.attempts]: attemptsOf(job) };
+  return { state: 'failed', fields, ifCancelled: () => cancelledBeforeNotes(job) };
 }
 
 /** What is written when a running task is cancelled. */
@@ -110,6 +114,7 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
     ...{ state: 'failed', marker: 'cancelled' },
     fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled },
     log: () => ending.logEnd?.('cancelled'),
+    ifCancelled: () => cancelNotes(ending),
   };
 }
 
@@ -117,7 +122,8 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
  * What is written when a task is cancelled after a worker fetched it and before its attempt began.
  */
 export function cancelledBeforeNotes(job: TaskJob): EndNotes {
-  return { state: 'failed', marker: 'cancelled', fields: { ...notStarted, [jobFields.attempts]: attemptsOf(job), ...cancelled } };
+  const fields = { ...notStarted, [jobFields.attempts]: attemptsOf(job), ...cancelled };
+  return { state: 'failed', marker: 'cancelled', fields, ifCancelled: () => cancelledBeforeNotes(job) };
 }
 
 /**
@@ -137,14 +143,15 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
   const log = (): void => ending.logEnd?.(again ? 'pending' : 'interrupted');
+  const ifCancelled = (): EndNotes => cancelNotes(ending);
   return again
     ? {
-        ...{ again, error: interrupted, state: 'waiting' as const, log },
+        ...{ again, error: interrupted, state: 'waiting' as const, log, ifCancelled },
         // BullMQ itself writes the reason only if a job fails.
         fields: { ...fields, ...dueAt(now), failedReason: interrupted.message, [jobFields.interrupts]: died + 1 },
       }
     : {
-        ...{ again, error: interrupted, state: 'failed', marker: 'interrupted', log },
+        ...{ again, error: interrupted, state: 'failed', marker: 'interrupted', log, ifCancelled },
         fields: { ...fields, [jobFields.marker]: 'interrupted' },
       };
 }

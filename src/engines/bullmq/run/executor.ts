@@ -19,6 +19,7 @@ import type { LimitWarnings } from '../queues/limit-warnings.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Attempt } from './attempt.js';
+import { abandoned, type EndNotes, whyLost } from './end-notes.js';
 import {
   cancelledBeforeNotes,
   cancelNotes,
@@ -30,7 +31,7 @@ import {
   successNotes,
 } from './ends.js';
 import { HandlerOutput } from './handler-output.js';
-import { type EndNotes, TaskBackend } from './task-backend.js';
+import { TaskBackend } from './task-backend.js';
 import { claimedOf, endedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
 import { returnUnanswered } from './unanswered-fetches.js';
@@ -138,7 +139,8 @@ export class Executor {
         removeOnFail: kept,
       },
       TaskBackend.factory({
-        ...{ redis, name, keys, changes, lockDuration },
+        ...{ redis, name, keys, changes, lockDuration, kept },
+        cancelRequested: (jobId) => this.cancel((queue, id) => queue === entry.queue && id === jobId),
         lockLost: (jobId, isGone) =>
           this.#find(entry.queue, jobId)?.abort(new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError')),
       }),
@@ -267,6 +269,8 @@ export class Executor {
       this.#tell(task, entry, status, notes.fields, error?.message, at);
       if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error, started: !('processedOn' in notes.fields) }));
     };
+    const { ifCancelled } = notes;
+    if (ifCancelled) notes.ifCancelled = () => this.#told(ifCancelled(), task, entry, 'cancelled');
     const warn = (message: string): void =>
       this.#parts.logger.warn({ taskId: taskIdOf(entry.queue, task.json.id), task: task.json.name, attempt: nextAttempt(task) }, message);
     notes.dropped = (isGone) => warn(`the result of a task was dropped, because ${whyLost(isGone)}`);
@@ -339,12 +343,4 @@ export class Executor {
   #isIdle(): boolean {
     return this.#running.size === 0 && [...this.#workers.values()].every(({ worker }) => worker.getBackend().isIdle);
   }
-}
-
-const abandoned =
-  'the end of a task was not stored, because Redis did not confirm it before this process stopped; the task counts as one of a crashed worker';
-
-/** Says why an attempt no longer has its task. */
-function whyLost(isGone: boolean): string {
-  return isGone ? 'the task is no longer in Redis: it was deleted, or Redis lost its data' : 'another process took over the task';
 }

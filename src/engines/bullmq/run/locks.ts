@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { answersOf } from '../connection/pipelines.js';
+import { cancelledPrefix, jobFields } from '../jobs/task-job.js';
 
 /** The keys of the BullMQ queue whose locks are taken. */
 export interface LockScope {
@@ -29,8 +30,18 @@ export interface Unlocked {
 export interface TakenLocks {
   /** Jobs whose lock now holds the given token. */
   taken: ReadonlySet<string>;
+  /** Jobs that are to be cancelled, each with the token that its lock holds. */
+  cancelled: ReadonlyMap<string, string>;
   /** Jobs that no longer exist. */
   gone: ReadonlySet<string>;
+}
+
+/**
+ * Returns the token to which the command that cancels a running job changes the lock of the job. With
+ * the old token, the worker can store no other end, whatever its handler returns.
+ */
+export function cancelledToken(token: string): string {
+  return `${cancelledPrefix}${token}`;
 }
 
 /** Field of a job's hash: how often it was started. */
@@ -46,22 +57,25 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
     pipeline.set(lockKey(scope, jobId), token, 'PX', scope.duration, 'NX');
     pipeline.get(lockKey(scope, jobId));
     pipeline.lpos(scope.active, jobId);
-    pipeline.hget(scope.jobKey(jobId), startsField);
+    pipeline.hmget(scope.jobKey(jobId), startsField, jobFields.cancelling);
   }
   const answers = await answersOf(pipeline);
   const taken = new Set<string>();
+  const cancelled = new Map<string, string>();
   const gone = new Set<string>();
   const wrong: Unlocked[] = [];
   for (const [n, job] of jobs.entries()) {
-    const [set, held, position, starts] = answers.slice(n * 4, n * 4 + 4);
+    const [set, held, position, fields] = answers.slice(n * 4, n * 4 + 4);
+    const [starts, isCancelled] = fields as (string | null)[];
     const isSame = typeof position === 'number' && (job.starts === undefined || job.starts === starts);
     if (set === 'OK' && !isSame) wrong.push(job);
     // Another call in this process may just have taken it.
     if (held === job.token && isSame) taken.add(job.jobId);
+    if (isSame && isCancelled && (held === job.token || held === cancelledToken(job.token))) cancelled.set(job.jobId, String(held));
     if (starts === null) gone.add(job.jobId);
   }
   await releaseLocks(redis, scope, wrong);
-  return { taken, gone };
+  return { taken, cancelled, gone };
 }
 
 /** Releases locks, except those that now hold another token. */

@@ -16,11 +16,12 @@ import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { jobOfHash } from '../read/stored-jobs.js';
 import type { EndedTask } from '../statistics/statistics.js';
+import type { EndNotes } from './end-notes.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import type { KeptJobs } from './executor.js';
 import { type LockScope, lockKey, takeLocks } from './locks.js';
 import { Steadiness } from './steadiness.js';
-import { type EndNotes, TaskBackend } from './task-backend.js';
+import { TaskBackend } from './task-backend.js';
 import { endedOf } from './task-facts.js';
 
 interface SettlerParts {
@@ -60,6 +61,8 @@ const readFields = [
 ];
 /** How many jobs are ended at once. */
 const batch = 100;
+/** The error of a cancelled job, for other programs. */
+const cancelReason = 'the task was cancelled';
 /** Milliseconds for which a stop waits for the present round. */
 const closing = 1000;
 
@@ -182,17 +185,20 @@ export class Settler {
       this.#tell(entry, after, status, fields);
       if (status !== 'pending') this.#parts.ended(endedOf({ task: job, entry, status, at: now, error: undefined }));
     };
-    const { again, error, ...notes } = interruptNotes(ending);
+    const cancelledEnd = (): EndNotes => {
+      const notes = cancelNotes(ending);
+      const after = { ...job, json: { ...job.json, failedReason: cancelReason, finishedOn: now } };
+      return { ...notes, stored: storedAs(after, 'cancelled', notes.fields) };
+    };
+    const { again, error, ...notes } = { ...interruptNotes(ending), ifCancelled: cancelledEnd };
     if (!isCancelled && again) {
       backend.willEnd(id, { ...notes, stored: storedAs(job, 'pending', notes.fields) });
       await backend.moveJobFromActiveToWait(id, token);
       return;
     }
-    const [how, status, reason] = isCancelled
-      ? ([cancelNotes(ending), 'cancelled', 'the task was cancelled'] as const)
-      : ([notes, 'interrupted', error.message] as const);
+    const reason = isCancelled ? cancelReason : error.message;
     const after = { ...job, json: { ...job.json, failedReason: reason, finishedOn: now } };
-    backend.willEnd(id, { ...how, stored: storedAs(after, status, how.fields) });
+    backend.willEnd(id, isCancelled ? cancelledEnd() : { ...notes, stored: storedAs(after, 'interrupted', notes.fields) });
     await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, this.#parts.kept, token);
   }
 

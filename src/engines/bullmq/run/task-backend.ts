@@ -16,56 +16,21 @@ import { WaitingBackend, type WorkerParts, workerArguments } from '../connection
 import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
 import { keyOf } from '../jobs/job-ids.js';
 import { endMarks, jobFields } from '../jobs/task-job.js';
-import type { Marker } from '../keys.js';
+import { type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
-
-/** What is written together with BullMQ's own step when an attempt ends. */
-export interface EndNotes {
-  /** Fields of the job's hash. */
-  fields: Readonly<Record<string, string | number>>;
-  /** The state in the note for processes that read. */
-  state: 'waiting' | 'delayed' | 'completed' | 'failed';
-  /** How the task ended, if BullMQ's state `failed` does not say it. */
-  marker?: Marker | undefined;
-  /** JSON text of the result, as it is to be stored. */
-  result?: string | undefined;
-  /** Called once the end is stored, with its time in Unix milliseconds. */
-  stored?: ((at: number) => void) | undefined;
-  /** Writes the log line of the attempt. Called once the end is stored. */
-  log?: (() => void) | undefined;
-  /** Called instead if the end is not stored because the attempt no longer has the job. `isGone`: the job no longer exists. */
-  dropped?: ((isGone: boolean) => void) | undefined;
-  /** Called instead if this process stops before Redis has confirmed the end. */
-  abandoned?: (() => void) | undefined;
-}
 
 interface TaskBackendParts extends WorkerParts {
   changes: ChangeNotes;
   /** Milliseconds. */
   lockDuration: number;
+  /** Which failed jobs are kept, including cancelled ones. */
+  kept: KeepJobs;
+  /** Called when the lock of a job shows that a job that runs here is to be cancelled. */
+  cancelRequested?(jobId: string): void;
   /** Called when a job that runs here has lost its lock to another process. `isGone`: the job no longer exists. */
   lockLost?(jobId: string, isGone: boolean): void;
 }
-
-/** A step of BullMQ that ends an attempt, with its arguments. */
-interface Step {
-  command: 'moveToFinished' | 'moveToDelayed' | 'retryJob';
-  jobId: string;
-  /** The token that the lock holds. */
-  token: string;
-  /** Stored with the end, so that a repeated step finds it. */
-  mark: string;
-  args: unknown[];
-  /** Unix milliseconds. */
-  at: number;
-}
-
-/** What a refused step means: its end is stored already, it may be repeated, another process has the job, or the job is gone. */
-type Verdict = 'stored' | 'again' | 'lost' | 'gone';
-
-/** What BullMQ's scripts answer to an attempt that does not have its job. */
-const refusals = { noJob: -1, noLock: -2, notRunning: -3, otherLock: -6 };
 
 /**
  * BullMQ's own backend for one queue. BullMQ's scripts decide where a job goes. This class adds what BullMQ has no place for: the
@@ -212,9 +177,10 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /** Runs a step together with what is stored beside it, and repeats it until Redis has answered. Returns the next job. */
-  async #step(step: Step): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
-    const { jobId, at } = step;
-    const notes = this.#ends.get(jobId);
+  async #step(first: EndStep): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
+    const { jobId, at } = first;
+    let step = first;
+    let notes = this.#ends.get(jobId);
     const starts = this.#fetched.starts(jobId);
     try {
       for (let mayTakeLock = true; ; ) {
@@ -233,24 +199,38 @@ export class TaskBackend extends WaitingBackend {
         const verdict = await persistently(this.#parts.redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
         mayTakeLock = false;
         if (verdict === 'again') continue;
+        const cancelled = typeof verdict === 'object' ? notes?.ifCancelled?.() : undefined;
+        if (typeof verdict === 'object' && cancelled) {
+          [step, notes] = [this.#cancelStep(step, cancelled, verdict.token), cancelled];
+          continue;
+        }
         if (verdict === 'stored') notes?.stored?.(at);
         else await this.#drop(jobId, notes, verdict === 'gone');
         return { result: undefined, finishedOn: at };
       }
     } finally {
       // These functions refer to the task, which can be freed even if a map still holds the notes.
-      if (notes) notes.stored = notes.log = notes.dropped = notes.abandoned = undefined;
+      if (notes) notes.stored = notes.log = notes.dropped = notes.abandoned = notes.ifCancelled = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
       this.#fetched.forget(jobId, starts);
     }
   }
 
+  /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
+  #cancelStep({ jobId, at }: EndStep, notes: EndNotes, token: string): EndStep {
+    this.#ends.set(jobId, notes);
+    const { mark, all } = this.#fields(jobId, undefined);
+    const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
+    const args = this.moveToFinishedArgs(job, 'the task was cancelled', 'failedReason', this.#parts.kept, 'failed', token, at, false, all);
+    return { command: 'moveToFinished', jobId, token, mark, args, at };
+  }
+
   /**
    * Sends a step, and a note of it for processes that read. Such a process finds a change a little later if its note was lost. So
    * a transaction, which costs more than all the rest, is used only for what must be stored together with the step.
    */
-  #send(client: RedisClient, step: Step, notes: EndNotes | undefined): unknown {
+  #send(client: RedisClient, step: EndStep, notes: EndNotes | undefined): unknown {
     if (notes?.marker) return this.#together(client, step, notes);
     // The note is sent after the step.
     if (notes) this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
@@ -261,15 +241,18 @@ export class TaskBackend extends WaitingBackend {
    * Finds out why a script refused to end an attempt. If the step was executed before and its answer was lost, the job has the
    * mark of this step. If only the lock is missing, after an outage or a pause of this process, this takes it again.
    */
-  async #judge({ jobId, token, mark, command }: Step, code: number, starts: string | undefined): Promise<Verdict> {
+  async #judge({ jobId, token, mark, command }: EndStep, code: number, starts: string | undefined): Promise<Verdict> {
     // Here the script has already written the mark, so the mark proves nothing.
     if (code === refusals.notRunning) return 'lost';
     if (!Object.values(refusals).includes(code)) throw this.finishedErrors({ code, jobId, command, state: 'active' });
     const { redis } = this.#parts;
     if ((await redis.hget(this.toKey(jobId), jobFields.endMark)) === mark) return 'stored';
     if (code === refusals.noJob) return 'gone';
-    if (code !== refusals.noLock || starts === undefined) return 'lost';
-    const { taken, gone } = await takeLocks(redis, this.lockScope, [{ jobId, token, starts }]);
+    // A lock with another token may hold that of a cancelled job.
+    if (starts === undefined && code !== refusals.otherLock) return 'lost';
+    const { taken, gone, cancelled } = await takeLocks(redis, this.lockScope, [{ jobId, token, starts }]);
+    const held = cancelled.get(jobId);
+    if (held !== undefined) return { token: held };
     if (taken.has(jobId)) return 'again';
     return gone.has(jobId) ? 'gone' : 'lost';
   }
@@ -295,9 +278,17 @@ export class TaskBackend extends WaitingBackend {
       .filter((jobId) => !this.#lost.has(jobId))
       .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#fetched.starts(jobId) }));
     if (missing.length === 0) return [];
-    const { taken, gone } = await takeLocks(this.#parts.redis, this.lockScope, missing);
+    const { taken, gone, cancelled } = await takeLocks(this.#parts.redis, this.lockScope, missing);
+    const changed = missing.filter(({ jobId, token }) => (cancelled.get(jobId) ?? token) !== token).map(({ jobId }) => jobId);
+    if (changed.length > 0)
+      await super.extendLocks(
+        changed,
+        changed.map((jobId) => cancelled.get(jobId) ?? ''),
+        duration,
+      );
     for (const { jobId } of missing) {
-      if (taken.has(jobId)) continue;
+      if (cancelled.has(jobId)) this.#parts.cancelRequested?.(jobId);
+      if (taken.has(jobId) || cancelled.has(jobId)) continue;
       this.#lost.add(jobId);
       this.#parts.lockLost?.(jobId, gone.has(jobId));
     }
@@ -322,7 +313,7 @@ export class TaskBackend extends WaitingBackend {
     }
   }
 
-  async #together(client: RedisClient, { command, jobId, args, at }: Step, { state, marker }: EndNotes): Promise<unknown> {
+  async #together(client: RedisClient, { command, jobId, args, at }: EndStep, { state, marker }: EndNotes): Promise<unknown> {
     const { keys, changes } = this.#parts;
     // This is ioredis's transaction; BullMQ's type describes only a part of it.
     const transaction = client.multi() as IRedisTransaction & Transaction;

@@ -1,11 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { FlowProducer, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
+import { Attempt } from '../../../../src/engines/bullmq/run/attempt.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
+import { gate } from '../../../../src/testing/wait.js';
 import { RedisServer } from '../../../helpers/redis.js';
-import { waitFor } from '../../../helpers/wait.js';
+import { promptly, waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
 
@@ -28,15 +30,16 @@ beforeEach(() => {
   prefix = `commands-${prefixes}`;
 });
 afterEach(async () => {
+  jest.restoreAllMocks();
   await Promise.all(closing.splice(0).map((close) => close()));
 });
 
-function manager({ concurrency = 10 } = {}): TaskManager {
+function manager({ concurrency = 10, lockDuration = 20_000 } = {}): TaskManager {
   const engine = new JobEngine({
     connection: server.connection,
     prefix,
     logger: loggerOption('logger', false),
-    lockDuration: 20_000,
+    lockDuration,
     kept: { age: 604_800, count: 100_000 },
     statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
   });
@@ -176,6 +179,41 @@ describe('a running task that is cancelled', () => {
     expect(Date.now() - began).toBeLessThan(5000);
     expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
     expect((await web.get(id))?.engineState).toBeUndefined();
+  });
+
+  const down = (): never => {
+    throw new Error('down');
+  };
+  const ways: [how: string, end: () => unknown, options: { retries?: number; delay?: number }][] = [
+    ['returns a result', () => 'done', {}],
+    ['fails with retries left', down, { retries: 3, delay: 60 }],
+    ['fails and may run again at once', down, { retries: 3, delay: 0 }],
+    ['fails for good', down, {}],
+  ];
+
+  it.each(ways)('ends as cancelled if its handler %s before the worker knows of the request', async (_, end, options) => {
+    const { passed, open } = gate();
+    const [web, worker] = [manager(), manager()];
+    const told: string[] = [];
+    for (const status of ['success', 'failed', 'cancelled'] as const) worker.on(status, () => void told.push(status));
+    const task = worker.task('raced', () => passed.then(end), options);
+    const next = worker.task('next', () => 1);
+    await worker.start();
+    const id = await task.enqueue();
+    await waitFor(async () => (await statusOf(worker, id)) === 'running');
+    // The attempt never learns of the request.
+    jest.spyOn(Attempt.prototype, 'cancel').mockImplementation(() => undefined);
+    const { results } = await web.control({ action: 'cancel', ids: [id] }, by);
+    expect(results).toMatchObject([{ ok: true, task: { engineState: 'cancelling' } }]);
+    open();
+    // Sooner than a process could take over the job.
+    await waitFor(async () => (await statusOf(web, id)) === 'cancelled', promptly);
+    expect(await web.get(id)).toMatchObject({ result: null, error: null, attempts: [{ number: 1, status: 'cancelled' }] });
+    await waitFor(() => told.length > 0);
+    expect(told).toEqual(['cancelled']);
+    expect(await plainQueue().getJobCounts()).toMatchObject({ completed: 0, failed: 1, active: 0, waiting: 0, delayed: 0 });
+    expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
+    await waitFor(async () => (await statusOf(web, await next.enqueue())) === 'success');
   });
 
   it('does not run if its worker fetches it with a request to cancel it', async () => {
