@@ -7,8 +7,8 @@ import { requestFields, requestId } from '../http/request-id.js';
 import type { Logger } from '../options.js';
 import type { AuditTrail } from './audit-trail.js';
 import { macOf } from './keys.js';
-import type { StrategyRegistry } from './registry.js';
-import type { Session } from './session.js';
+import type { Session } from './sessions/session.js';
+import type { StrategyRegistry } from './strategies/registry.js';
 import type { BucketName } from './throttle/throttle.js';
 
 /** Why a login failed, for the log alone: the answer is the same for all. */

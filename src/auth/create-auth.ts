@@ -24,23 +24,24 @@ import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { type AuditTrail, auditTrail, retentionOption } from './audit-trail.js';
 import { type AuthLog, authLog } from './auth-log.js';
-import { type CookieOptions, type Cookies, loginCookies } from './cookie.js';
-import { type Devices, deviceCookies } from './device.js';
-import { endSignal } from './end-signal.js';
-import { type FamiliarPlaces, familiarPlaces } from './familiar.js';
 import { deriveKeys, type KeyUse, macOf } from './keys.js';
-import { type KnownUsers, knownUsers } from './known-users.js';
-import { passwordWarningsOf } from './multi-user.js';
 import { isSafeNext, nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
-import { currentSession, isAmbient } from './read-session.js';
-import { StrategyRegistry } from './registry.js';
-import { followRevocations, type Revocations } from './revocations.js';
-import { type SessionList, sessionList } from './session-list.js';
-import { resolveStrategies, type Strategies } from './short-forms.js';
-import { isStrategy, isUserName } from './strategy.js';
+import { type CookieOptions, type Cookies, loginCookies } from './sessions/cookies.js';
+import { currentSession, isAmbient } from './sessions/current-session.js';
+import { type Devices, deviceCookies } from './sessions/device-cookies.js';
+import { endSignal } from './sessions/end-signal.js';
+import { followRevocations, type Revocations } from './sessions/revocations.js';
+import { type SessionList, sessionList } from './sessions/session-list.js';
+import { createTokens, type Tokens } from './sessions/tokens.js';
+import { type KnownUsers, knownUsers } from './strategies/known-users.js';
+import { passwordWarningsOf } from './strategies/multi-user.js';
+import { StrategyRegistry } from './strategies/registry.js';
+import { resolveStrategies, type Strategies } from './strategies/short-forms.js';
+import { isStrategy, isUserName } from './strategies/strategy.js';
 import { bucketsIn } from './throttle/buckets.js';
+import { type FamiliarPlaces, familiarPlaces } from './throttle/familiar-places.js';
 import {
   createThrottle,
   defaultQueue,
@@ -49,7 +50,6 @@ import {
   type ThrottleOptions,
   throttleOption,
 } from './throttle/throttle.js';
-import { createTokens, type Tokens } from './token.js';
 
 /** Options of {@link createAuth}. */
 export interface AuthOptions {

@@ -1,14 +1,20 @@
 export type { Access, Actor, AuditEvent, AuditQuery, Page, Role } from '../http/access.js';
 export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
 export type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue, WatchOptions } from '../store/shared-store.js';
-export type { CookieOptions } from './cookie.js';
 export { type Auth, type AuthOptions, createAuth } from './create-auth.js';
 export { loginRoutes } from './login-routes.js';
-export { multiUser, staticUser, type UserEntry, type UserOptions } from './multi-user.js';
-export { type AttemptContext, type Authenticated, type Credentials, type RegistryOptions, StrategyRegistry } from './registry.js';
 export { type RequireAuthOptions, requireAuth } from './require-auth.js';
-export type { Session } from './session.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
-export type { Strategies } from './short-forms.js';
-export type { AuthContext, AuthStrategy, FindUserContext, KnownUser, Verdict } from './strategy.js';
+export type { CookieOptions } from './sessions/cookies.js';
+export type { Session } from './sessions/session.js';
+export { multiUser, staticUser, type UserEntry, type UserOptions } from './strategies/multi-user.js';
+export {
+  type AttemptContext,
+  type Authenticated,
+  type Credentials,
+  type RegistryOptions,
+  StrategyRegistry,
+} from './strategies/registry.js';
+export type { Strategies } from './strategies/short-forms.js';
+export type { AuthContext, AuthStrategy, FindUserContext, KnownUser, Verdict } from './strategies/strategy.js';
 export type { ThrottleOptions } from './throttle/throttle.js';

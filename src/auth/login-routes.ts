@@ -8,13 +8,13 @@ import { toTaskflowError } from '../http/problem.js';
 import { hasBearer, type Route, routeTable } from '../http/routes.js';
 import { isSafeMethod } from '../http/same-origin.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
-import { nameId } from './familiar.js';
 import { logIn, tellThrottled } from './login.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
-import { currentSession, sessionsToEnd } from './read-session.js';
-import { endOf } from './session.js';
 import { sessionRoutes } from './session-routes.js';
+import { currentSession, sessionsToEnd } from './sessions/current-session.js';
+import { endOf } from './sessions/session.js';
+import { nameId } from './throttle/familiar-places.js';
 
 /** Bytes of a login's body. */
 const bodyLimit = 16 * 1024;

@@ -8,8 +8,8 @@ import { forbidden, logForbidden, unauthenticated } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
 import { loggerOption, optionsObject, stringOption, typeError, wrongType } from '../options.js';
 import { type Auth, type AuthParts, isAuth, partsOf } from './create-auth.js';
-import { isAmbient } from './read-session.js';
 import { loginsOf, type SeenBy } from './session-token.js';
+import { isAmbient } from './sessions/current-session.js';
 
 /** Options of {@link requireAuth}. */
 export interface RequireAuthOptions {

@@ -5,11 +5,11 @@ import { hasRole } from '../http/access.js';
 import { forbidden, type Route } from '../http/routes.js';
 import { quote } from '../show-value.js';
 import type { Auth, AuthParts } from './create-auth.js';
-import { isOpen, openSessions, type Subject } from './open-sessions.js';
-import { currentSession } from './read-session.js';
-import { endOf, type Session } from './session.js';
-import type { SessionRecord } from './session-list.js';
-import { isUserName } from './strategy.js';
+import { currentSession } from './sessions/current-session.js';
+import { isOpen, openSessions, type Subject } from './sessions/open-sessions.js';
+import { endOf, type Session } from './sessions/session.js';
+import type { SessionRecord } from './sessions/session-list.js';
+import { isUserName } from './strategies/strategy.js';
 
 /** What a person may know and end: their sessions. */
 export function sessionRoutes(auth: Auth, parts: AuthParts): Route[] {

@@ -5,8 +5,8 @@ import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
 import { wrongType } from '../options.js';
 import { type Auth, type AuthParts, partsOf } from './create-auth.js';
-import { currentSession } from './read-session.js';
-import type { Session } from './session.js';
+import { currentSession } from './sessions/current-session.js';
+import type { Session } from './sessions/session.js';
 
 /** What {@link sessionToken} adds to `ctx.state`, for the type of a router. */
 export interface SessionState {

@@ -1,8 +1,8 @@
 import type { Role } from '../http/access.js';
 import type { AuthParts } from './create-auth.js';
-import type { UserState } from './known-users.js';
-import type { AttemptContext, Authenticated } from './registry.js';
-import { sameUser } from './revocations.js';
+import { sameUser } from './sessions/revocations.js';
+import type { UserState } from './strategies/known-users.js';
+import type { AttemptContext, Authenticated } from './strategies/registry.js';
 
 /*
  * A password check takes time, and what it checked against may be changed meanwhile: the password, the roles, or by a sign-out

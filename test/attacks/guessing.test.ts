@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { AuthOptions } from '../../src/auth/create-auth.js';
-import { StrategyRegistry } from '../../src/auth/registry.js';
-import type { AuthStrategy, KnownUser } from '../../src/auth/strategy.js';
+import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
+import type { AuthStrategy, KnownUser } from '../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import { type Answer, ask, postForm, postJson } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { multiUser, staticUser } from '../../src/auth/multi-user.js';
-import { StrategyRegistry } from '../../src/auth/registry.js';
+import { multiUser, staticUser } from '../../src/auth/strategies/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { type Answer, ask, postJson } from '../helpers/client.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { type AuthOptions, createAuth, isAuth } from '../../src/auth/create-auth.js';
-import { StrategyRegistry } from '../../src/auth/registry.js';
+import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 

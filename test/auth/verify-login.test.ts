@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { Auth, AuthOptions } from '../../src/auth/create-auth.js';
-import { staticUser } from '../../src/auth/multi-user.js';
-import { StrategyRegistry } from '../../src/auth/registry.js';
-import type { AuthStrategy, KnownUser, Verdict } from '../../src/auth/strategy.js';
+import { staticUser } from '../../src/auth/strategies/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
+import type { AuthStrategy, KnownUser, Verdict } from '../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import { type Answer, ask, postJson } from '../helpers/client.js';
 import { turnableClock } from '../helpers/clock.js';

@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { availableParallelism } from 'node:os';
-import type { AuthContext } from '../strategy.js';
+import type { AuthContext } from '../strategies/strategy.js';
 
 /** Bytes that hashes under way may take together: OWASP asks for tens of MiB each, and a flood must not add them up. */
 const memoryBudget = 128 * 1024 * 1024;

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import type { AuthContext } from '../strategy.js';
+import type { AuthContext } from '../strategies/strategy.js';
 import type { StoredPassword } from './stored-password.js';
 
 /*

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { wrongSecret } from '../../options.js';
-import type { AuthContext } from '../strategy.js';
+import type { AuthContext } from '../strategies/strategy.js';
 import { argon2, bcrypt, derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';
 

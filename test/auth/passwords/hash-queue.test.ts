@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, jest } from '@jest/globals';
 import { type HashLimits, HashQueueFull, limitHashes, queueHash } from '../../../src/auth/passwords/hash-queue.js';
-import type { AuthContext } from '../../../src/auth/strategy.js';
+import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 import { sleep } from '../../helpers/wait.js';
 
 const MiB = 2 ** 20;

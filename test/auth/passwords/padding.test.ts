@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { paddedChecks } from '../../../src/auth/passwords/padding.js';
 import type { CheckOptions } from '../../../src/auth/passwords/password-hash.js';
 import type { StoredPassword } from '../../../src/auth/passwords/stored-password.js';
-import type { AuthContext } from '../../../src/auth/strategy.js';
+import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 
 const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
 

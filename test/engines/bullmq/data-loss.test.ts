@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { followRevocations } from '../../../src/auth/revocations.js';
+import { followRevocations } from '../../../src/auth/sessions/revocations.js';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { redisStore } from '../../../src/engines/bullmq/store/redis-store.js';
 import { TaskManager } from '../../../src/manager.js';

@@ -1,8 +1,8 @@
-import { runInEmptyContext } from '../empty-context.js';
-import type { Role } from '../http/access.js';
-import { numberOption, optionsObject, rangeError, typeError, wrongType } from '../options.js';
-import { kindOf } from '../show-value.js';
-import { type HashLimits, HashQueueFull, limitHashes } from './passwords/hash-queue.js';
+import { runInEmptyContext } from '../../empty-context.js';
+import type { Role } from '../../http/access.js';
+import { numberOption, optionsObject, rangeError, typeError, wrongType } from '../../options.js';
+import { kindOf } from '../../show-value.js';
+import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-queue.js';
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
-import { booleanOption, optionsObject, rangeError, stringOption, wrongType } from '../options.js';
+import { booleanOption, optionsObject, rangeError, stringOption, wrongType } from '../../options.js';
 
 /** How the session's cookie is called and where a browser sends it. */
 export interface CookieOptions {

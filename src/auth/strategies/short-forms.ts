@@ -1,4 +1,4 @@
-import { rangeError, typeError, wrongSecretType, wrongType } from '../options.js';
+import { rangeError, typeError, wrongSecretType, wrongType } from '../../options.js';
 import { staticUser, type UserEntry, usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';
 import { type AuthStrategy, isStrategy } from './strategy.js';

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { Role } from '../http/access.js';
-import { optionsObject, rangeError, wrongSecretType, wrongType } from '../options.js';
-import { paddedChecks } from './passwords/padding.js';
-import { type StoredPassword, storePassword } from './passwords/stored-password.js';
+import type { Role } from '../../http/access.js';
+import { optionsObject, rangeError, wrongSecretType, wrongType } from '../../options.js';
+import { paddedChecks } from '../passwords/padding.js';
+import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
 import { type AuthStrategy, isUserName, type KnownUser, rolesOption, type Verdict } from './strategy.js';
 
 /** Options of one configured user. */

@@ -1,8 +1,8 @@
 import { createHash, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { outOfRange } from '../options.js';
+import { outOfRange } from '../../options.js';
+import { isRoleList, isUserName } from '../strategies/strategy.js';
 import type { Session } from './session.js';
-import { isRoleList, isUserName } from './strategy.js';
 
 /** Seconds that the clocks of two hosts may differ. */
 export const clockSkew = 60;

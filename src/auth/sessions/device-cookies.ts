@@ -1,8 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
-import type { Cookie } from './cookie.js';
-import { macOf } from './keys.js';
-import { clockSkew } from './token.js';
+import { macOf } from '../keys.js';
+import type { Cookie } from './cookies.js';
+import { clockSkew } from './tokens.js';
 
 /** A browser that has logged in as a user before. */
 interface Device {

@@ -1,6 +1,6 @@
 import * as crypto from 'node:crypto';
 import { describe, expect, it, jest } from '@jest/globals';
-import { secretKey } from '../helpers/passwords.js';
+import { secretKey } from '../../helpers/passwords.js';
 
 let macs = 0;
 jest.unstable_mockModule('node:crypto', () => ({
@@ -10,7 +10,7 @@ jest.unstable_mockModule('node:crypto', () => ({
     return crypto.createHmac(...args);
   },
 }));
-const { createTokens } = await import('../../src/auth/token.js');
+const { createTokens } = await import('../../../src/auth/sessions/tokens.js');
 
 const tokens = createTokens({ secretKeys: [secretKey], audience: '/tasks', tokenExpiry: 3600, now: Date.now });
 const at = new Date();

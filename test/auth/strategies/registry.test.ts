@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { StrategyRegistry } from '../../src/auth/registry.js';
-import type { AuthStrategy, Verdict } from '../../src/auth/strategy.js';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import type { AuthStrategy, Verdict } from '../../../src/auth/strategies/strategy.js';
 
 const context = { ip: '127.0.0.1', requestId: 'r' };
 const credentials = { username: 'alice', password: 'secret' };

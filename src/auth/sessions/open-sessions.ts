@@ -1,5 +1,5 @@
 import type { Context } from 'koa';
-import type { AuthParts } from './create-auth.js';
+import type { AuthParts } from '../create-auth.js';
 import { endOf, type Session } from './session.js';
 import type { SessionRecord } from './session-list.js';
 

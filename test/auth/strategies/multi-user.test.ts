@@ -1,9 +1,9 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
-import { multiUser, staticUser, type UserEntry } from '../../src/auth/multi-user.js';
-import type { AuthContext } from '../../src/auth/strategy.js';
-import { cheapHash, scryptHash } from '../helpers/passwords.js';
-import { leastWork, quickest } from '../helpers/quickest.js';
+import { multiUser, staticUser, type UserEntry } from '../../../src/auth/strategies/multi-user.js';
+import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
+import { cheapHash, scryptHash } from '../../helpers/passwords.js';
+import { leastWork, quickest } from '../../helpers/quickest.js';
 
 const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
 

@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { followRevocations } from '../../src/auth/revocations.js';
-import type { TaskflowError } from '../../src/errors.js';
-import { memoryStore } from '../../src/store/memory-store.js';
-import type { SharedStore } from '../../src/store/shared-store.js';
-import { closeAfterEach } from '../helpers/closing.js';
-import { quickest } from '../helpers/quickest.js';
-import { everyStore } from '../helpers/stores.js';
-import { promptly, sleep, waitFor } from '../helpers/wait.js';
+import { followRevocations } from '../../../src/auth/sessions/revocations.js';
+import type { TaskflowError } from '../../../src/errors.js';
+import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { closeAfterEach } from '../../helpers/closing.js';
+import { quickest } from '../../helpers/quickest.js';
+import { everyStore } from '../../helpers/stores.js';
+import { promptly, sleep, waitFor } from '../../helpers/wait.js';
 
 const keep = closeAfterEach();
 const idOf = (n: number): string => `session-${String(n).padStart(8, '0')}`;

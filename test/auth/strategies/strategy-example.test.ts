@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { startProcess } from '../helpers/process.js';
-import { waitFor } from '../helpers/wait.js';
+import { startProcess } from '../../helpers/process.js';
+import { waitFor } from '../../helpers/wait.js';
 
 /** What the example of docs/write-a-strategy.md answered, each with the milliseconds of processor time that it took. */
 interface Seen {
@@ -15,7 +15,7 @@ describe('the example of a strategy', () => {
   let seen: Seen;
 
   beforeAll(async () => {
-    const page = readFileSync(new URL('../../docs/write-a-strategy.md', import.meta.url), 'utf8');
+    const page = readFileSync(new URL('../../../docs/write-a-strategy.md', import.meta.url), 'utf8');
     const [, code = ''] = /```js\n([\s\S]*?)```/.exec(page) ?? [];
     const program = `${code}
       const context = { signal: new AbortController().signal, ip: '', requestId: '' };

@@ -1,25 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
-import { type Auth, type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
-import { loginRoutes } from '../../src/auth/login-routes.js';
-import { multiUser } from '../../src/auth/multi-user.js';
-import { StrategyRegistry } from '../../src/auth/registry.js';
-import { requireAuth } from '../../src/auth/require-auth.js';
-import { sessionToken } from '../../src/auth/session-token.js';
-import type { AuthStrategy, KnownUser } from '../../src/auth/strategy.js';
-import { memoryStore } from '../../src/store/memory-store.js';
-import type { SharedStore } from '../../src/store/shared-store.js';
-import { sseStream } from '../../src/web/sse-stream.js';
-import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
-import { quickTimers, turnableClock } from '../helpers/clock.js';
-import { closeAfterEach } from '../helpers/closing.js';
-import { recordingLogger } from '../helpers/logs.js';
-import { cheapHash, password, secretKey } from '../helpers/passwords.js';
-import { seenAlive } from '../helpers/quickest.js';
-import { type Served, serve } from '../helpers/serve.js';
-import { everyStore } from '../helpers/stores.js';
-import { type OpenStream, openStream } from '../helpers/stream.js';
-import { promptly, waitFor } from '../helpers/wait.js';
+import { type Auth, type AuthOptions, createAuth } from '../../../src/auth/create-auth.js';
+import { loginRoutes } from '../../../src/auth/login-routes.js';
+import { requireAuth } from '../../../src/auth/require-auth.js';
+import { sessionToken } from '../../../src/auth/session-token.js';
+import { multiUser } from '../../../src/auth/strategies/multi-user.js';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import type { AuthStrategy, KnownUser } from '../../../src/auth/strategies/strategy.js';
+import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { sseStream } from '../../../src/web/sse-stream.js';
+import { type Answer, ask, logIn, postForm, postJson } from '../../helpers/client.js';
+import { quickTimers, turnableClock } from '../../helpers/clock.js';
+import { closeAfterEach } from '../../helpers/closing.js';
+import { recordingLogger } from '../../helpers/logs.js';
+import { cheapHash, password, secretKey } from '../../helpers/passwords.js';
+import { seenAlive } from '../../helpers/quickest.js';
+import { type Served, serve } from '../../helpers/serve.js';
+import { everyStore } from '../../helpers/stores.js';
+import { type OpenStream, openStream } from '../../helpers/stream.js';
+import { promptly, waitFor } from '../../helpers/wait.js';
 
 type Users = Parameters<typeof multiUser>[0];
 const users: Users = [
@@ -622,7 +622,7 @@ describe('a stream', () => {
 describe('the list of revocations', () => {
   it('holds a hundred thousand in 32 MiB, and drops each at its own end and not before', async () => {
     turnableClock();
-    const { followRevocations } = await import('../../src/auth/revocations.js');
+    const { followRevocations } = await import('../../../src/auth/sessions/revocations.js');
     // What the store holds is not what is measured.
     const store: SharedStore = { ...memoryStore(), set: async () => {} };
     const revocations = followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });

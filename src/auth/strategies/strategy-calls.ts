@@ -1,6 +1,6 @@
-import { catchListenerErrors } from '../caught-listeners.js';
+import { catchListenerErrors } from '../../caught-listeners.js';
+import { withTimeLimit } from '../time-limit.js';
 import { type AuthStrategy, type FindUserContext, isThenable, type KnownUser } from './strategy.js';
-import { withTimeLimit } from './time-limit.js';
 
 /** Calls of one function of a strategy that may run past their time limit; while there are as many, it is not called. */
 const maxHanging = 16;

@@ -1,10 +1,10 @@
 import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
-import { clientAddress } from '../http/client-address.js';
-import type { SharedStore } from '../store/shared-store.js';
-import { forwardClock } from './forward-clock.js';
+import { clientAddress } from '../../http/client-address.js';
+import type { SharedStore } from '../../store/shared-store.js';
+import { forwardClock } from '../forward-clock.js';
+import { askStore } from '../time-limit.js';
 import type { Session } from './session.js';
-import { askStore } from './time-limit.js';
 
 /** What is known of an open session beside its token. */
 export interface SessionRecord {

@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
-import { runInEmptyContext } from '../empty-context.js';
-import type { Role } from '../http/access.js';
-import { forwardClock } from './forward-clock.js';
-import { macOf } from './keys.js';
+import { runInEmptyContext } from '../../empty-context.js';
+import type { Role } from '../../http/access.js';
+import { forwardClock } from '../forward-clock.js';
+import { macOf } from '../keys.js';
+import type { Session } from '../sessions/session.js';
+import { storeUnavailable } from '../time-limit.js';
 import type { StrategyRegistry } from './registry.js';
-import type { Session } from './session.js';
 import { isRoleList, type KnownUser } from './strategy.js';
-import { storeUnavailable } from './time-limit.js';
 
 /** What `find_user` says about a user at one moment. */
 export interface UserState {

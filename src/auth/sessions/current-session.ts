@@ -1,8 +1,8 @@
 import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
-import { perRequest } from '../http/per-request.js';
-import type { Auth, AuthParts } from './create-auth.js';
-import { refreshIdle } from './idle.js';
+import { perRequest } from '../../http/per-request.js';
+import type { Auth, AuthParts } from '../create-auth.js';
+import { refreshIdle } from './idle-timeout.js';
 import type { Session } from './session.js';
 import { usedFrom } from './session-list.js';
 

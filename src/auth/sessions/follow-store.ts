@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import { runInEmptyContext } from '../empty-context.js';
-import type { SharedStore, StoreEntry } from '../store/shared-store.js';
-import { askStore, storeUnavailable } from './time-limit.js';
+import { runInEmptyContext } from '../../empty-context.js';
+import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
+import { askStore, storeUnavailable } from '../time-limit.js';
 
 /*
  * A copy of all entries under a prefix, kept up to date. The process first subscribes to changes, then reads the existing

@@ -1,5 +1,5 @@
-import type { Role } from '../http/access.js';
-import { wrongType } from '../options.js';
+import type { Role } from '../../http/access.js';
+import { wrongType } from '../../options.js';
 
 /** What a strategy answers. Only `true` or an object with `ok: true` lets anyone in; anything else does not. */
 export type Verdict =

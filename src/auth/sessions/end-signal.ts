@@ -1,9 +1,9 @@
 import type { Context } from 'koa';
-import { catchListenerErrors } from '../caught-listeners.js';
-import { errorFields } from '../http/error-fields.js';
-import type { Auth, AuthParts } from './create-auth.js';
-import { forwardClock } from './forward-clock.js';
-import { currentSession } from './read-session.js';
+import { catchListenerErrors } from '../../caught-listeners.js';
+import { errorFields } from '../../http/error-fields.js';
+import type { Auth, AuthParts } from '../create-auth.js';
+import { forwardClock } from '../forward-clock.js';
+import { currentSession } from './current-session.js';
 import type { Session } from './session.js';
 
 /** setTimeout fires at once past this. */

@@ -1,9 +1,9 @@
-import type { SharedStore, StoreEntry, StoreValue } from '../store/shared-store.js';
+import type { SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
+import { forwardClock } from '../forward-clock.js';
+import { askStore, storeUnavailable } from '../time-limit.js';
 import { followStore } from './follow-store.js';
-import { forwardClock } from './forward-clock.js';
 import type { Session } from './session.js';
-import { askStore, storeUnavailable } from './time-limit.js';
-import { clockSkew } from './token.js';
+import { clockSkew } from './tokens.js';
 
 /** What decides whether a session was ended. */
 type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenticatedAt'>;

@@ -1,14 +1,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
-import { createAuth } from '../../src/auth/create-auth.js';
-import { loginRoutes } from '../../src/auth/login-routes.js';
-import { sessionToken } from '../../src/auth/session-token.js';
-import { memoryStore } from '../../src/store/memory-store.js';
-import type { SharedStore } from '../../src/store/shared-store.js';
-import { ask, logIn } from '../helpers/client.js';
-import { password, secretKey } from '../helpers/passwords.js';
-import { type Served, serve } from '../helpers/serve.js';
+import { createAuth } from '../../../src/auth/create-auth.js';
+import { loginRoutes } from '../../../src/auth/login-routes.js';
+import { sessionToken } from '../../../src/auth/session-token.js';
+import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { ask, logIn } from '../../helpers/client.js';
+import { password, secretKey } from '../../helpers/passwords.js';
+import { type Served, serve } from '../../helpers/serve.js';
 
 describe('the work that requests share in a login', () => {
   let served: Served;

@@ -1,4 +1,4 @@
-import type { Role } from '../http/access.js';
+import type { Role } from '../../http/access.js';
 
 /** A valid login: what a token says, once it has been checked. */
 export interface Session {

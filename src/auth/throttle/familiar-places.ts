@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
-import { clientAddress, networkOf } from '../http/client-address.js';
-import type { SharedStore, StoreValue } from '../store/shared-store.js';
-import type { Devices } from './device.js';
-import type { KnownUsers } from './known-users.js';
-import type { Credentials, StrategyRegistry } from './registry.js';
-import type { Revocations } from './revocations.js';
-import type { Familiar } from './throttle/throttle.js';
-import { askStore } from './time-limit.js';
-import { clockSkew } from './token.js';
-import type { Verified } from './verify-login.js';
+import { clientAddress, networkOf } from '../../http/client-address.js';
+import type { SharedStore, StoreValue } from '../../store/shared-store.js';
+import type { Devices } from '../sessions/device-cookies.js';
+import type { Revocations } from '../sessions/revocations.js';
+import { clockSkew } from '../sessions/tokens.js';
+import type { KnownUsers } from '../strategies/known-users.js';
+import type { Credentials, StrategyRegistry } from '../strategies/registry.js';
+import { askStore } from '../time-limit.js';
+import type { Verified } from '../verify-login.js';
+import type { Familiar } from './throttle.js';
 
 /*
  * Browsers and networks that have logged in as a user before are familiar: their attempts are counted apart from those of

@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
-import { isSafeMethod } from '../http/same-origin.js';
-import type { AuthParts } from './create-auth.js';
+import { isSafeMethod } from '../../http/same-origin.js';
+import type { AuthParts } from '../create-auth.js';
 import type { Session } from './session.js';
 import { usedFrom } from './session-list.js';
 
