@@ -69,16 +69,16 @@ async function dashboardScripts() {
     chunkNames: 'chunk-[hash]',
     plugins: [
       {
-        name: 'later',
+        name: 'lazy',
         setup({ onResolve, onLoad }) {
-          onResolve({ filter: /\/later\.js$/ }, ({ kind, path, resolveDir }) =>
-            kind === 'dynamic-import' ? { path: join(resolveDir, path.replace(/js$/, 'ts')), namespace: 'later' } : undefined,
+          onResolve({ filter: /\/lazy\.js$/ }, ({ kind, path, resolveDir }) =>
+            kind === 'dynamic-import' ? { path: join(resolveDir, path.replace(/js$/, 'ts')), namespace: 'lazy' } : undefined,
           );
           // The package says that importing alone does nothing, which holds for all but this file.
           onResolve({ filter: /ui\/main\.tsx$/ }, ({ namespace }) =>
-            namespace === 'later' ? { path: main, sideEffects: true } : undefined,
+            namespace === 'lazy' ? { path: main, sideEffects: true } : undefined,
           );
-          onLoad({ filter: /./, namespace: 'later' }, ({ path }) => ({
+          onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => ({
             contents: `import ${JSON.stringify(main)}; export * from ${JSON.stringify(path)};`,
             resolveDir: dirname(path),
           }));
@@ -87,7 +87,7 @@ async function dashboardScripts() {
     ],
   });
   const [first] = Object.entries(metafile.outputs).find(([, { inputs }]) =>
-    Object.keys(inputs).some((path) => path.endsWith('ui/app.tsx')),
+    Object.keys(inputs).some((path) => path.endsWith('ui/shell/frame.tsx')),
   ) ?? [''];
   const files = outputFiles.filter(({ path }) => basename(path) !== 'main.js').map(({ path, contents }) => [basename(path), contents]);
   return { first: basename(first), files: Object.fromEntries(files) };

@@ -1,11 +1,11 @@
 import { render } from 'preact';
-import { App } from './app.js';
+import { titleTimes } from './kit/time.js';
 import { startStream } from './live/connection.js';
+import { watchTask } from './pages/task/opened.js';
+import { watchList } from './pages/task-list/list.js';
+import { App } from './shell/frame.js';
 import { watchIcon } from './shell/icon.js';
 import { listenToKeys } from './shell/shortcuts.js';
-import { watchTask } from './task/opened.js';
-import { watchList } from './task-list/list.js';
-import { titleTimes } from './time.js';
 
 const root = document.getElementById('app');
 if (root) {

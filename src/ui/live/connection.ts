@@ -1,8 +1,8 @@
 import { batch, computed, signal } from '@preact/signals';
 import type { Change, Pulse } from '../../client/client.js';
-import { serverNow, setClock } from '../clock.js';
-import { facts } from '../facts.js';
-import { paused } from '../preferences.js';
+import { serverNow, setClock } from '../kit/clock.js';
+import { facts } from '../state/bootstrap.js';
+import { paused } from '../state/preferences.js';
 import { SharedStream } from './shared-stream.js';
 
 /** How the stream is, whatever the person wants of it. */

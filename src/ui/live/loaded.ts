@@ -1,6 +1,6 @@
 import { type Signal, signal } from '@preact/signals';
-import { paused } from '../preferences.js';
-import { isSignedOut } from '../shell/notices.js';
+import { isSignedOut } from '../kit/notices.js';
+import { paused } from '../state/preferences.js';
 import { listen } from './connection.js';
 
 /** Something that is loaded from the server, and how that went. */

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { complain } from '../shell/notices.js';
+import { complain } from '../kit/notices.js';
 import type { Loaded } from './loaded.js';
 
 interface Page<T> {

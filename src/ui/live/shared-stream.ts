@@ -1,6 +1,6 @@
 import type { Change } from '../../client/client.js';
 import { ProblemError } from '../../client/client.js';
-import { base, client, facts } from '../facts.js';
+import { base, client, facts } from '../state/bootstrap.js';
 
 /**
  * One stream for all tabs of a browser: over HTTP/1.1 a host has six connections, and the seventh tab would hang. A lock

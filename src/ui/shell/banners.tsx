@@ -1,11 +1,11 @@
-import { now } from '../clock.js';
-import { facts, may } from '../facts.js';
-import { age } from '../format.js';
+import { now } from '../kit/clock.js';
+import { age } from '../kit/formats.js';
+import { Time } from '../kit/time.js';
 import { lost, newVersion, pulse, tryNow } from '../live/connection.js';
-import { engineAway } from '../live/engine.js';
-import { resumeQueue } from '../queues/actions.js';
-import { Time } from '../time.js';
-import { refusedParameters } from '../view.js';
+import { engineAway } from '../live/outage.js';
+import { resumeQueue } from '../pages/queues/actions.js';
+import { facts, may } from '../state/bootstrap.js';
+import { refusedParameters } from '../state/view.js';
 
 function Offline() {
   const { since, nextTry } = lost.value ?? {};

@@ -1,12 +1,12 @@
-import { zone, zoneLabel } from '../clock.js';
-import { facts, ownName } from '../facts.js';
-import { whole } from '../format.js';
+import { zone, zoneLabel } from '../kit/clock.js';
+import { whole } from '../kit/formats.js';
 import { connection, missed, togglePause } from '../live/connection.js';
-import { paused, zonePreference } from '../preferences.js';
-import { nextTheme, theme } from '../theme.js';
-import { page, show } from '../view.js';
+import { facts, ownName } from '../state/bootstrap.js';
+import { paused, zonePreference } from '../state/preferences.js';
+import { nextTheme, theme } from '../state/theme.js';
+import { page, show } from '../state/view.js';
 import { showHelp } from './help.js';
-import { pageNames } from './nav.js';
+import { pageNames } from './navigation.js';
 import { openPalette } from './palette.js';
 
 const words = { live: 'Live', connecting: 'Connecting…', offline: 'Connection lost', paused: 'Paused' };

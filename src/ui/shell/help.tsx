@@ -1,5 +1,5 @@
-import { shortcutsOn } from '../preferences.js';
-import { openDialog } from './dialog.js';
+import { openDialog } from '../kit/dialog.js';
+import { shortcutsOn } from '../state/preferences.js';
 
 const keys: readonly (readonly [keys: string, what: string])[] = [
   ['Ctrl K, ⌘ K', 'go to a page, a function, a queue, a task'],

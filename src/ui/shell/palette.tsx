@@ -1,10 +1,10 @@
 import { useState } from 'preact/hooks';
+import { openDialog } from '../kit/dialog.js';
 import { togglePause } from '../live/connection.js';
-import { functions, queues } from '../task-list/list.js';
-import { nextTheme } from '../theme.js';
-import { goTo, show } from '../view.js';
-import { openDialog } from './dialog.js';
-import { offered, pageNames } from './nav.js';
+import { functions, queues } from '../pages/task-list/list.js';
+import { nextTheme } from '../state/theme.js';
+import { goTo, show } from '../state/view.js';
+import { offered, pageNames } from './navigation.js';
 
 interface Place {
   text: string;

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { base, facts } from '../facts.js';
 import { goOn, signedOut } from '../live/connection.js';
+import { base, facts } from '../state/bootstrap.js';
 
 /** Signs in by the form of the login, which alone sets the cookie; says what went wrong, if anything. */
 async function signIn(form: HTMLFormElement): Promise<string> {

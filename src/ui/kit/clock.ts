@@ -1,0 +1,56 @@
+import { computed, signal } from '@preact/signals';
+import { zonePreference } from '../state/preferences.js';
+import { view } from '../state/view.js';
+import { isSameDay } from './formats.js';
+
+/** Milliseconds by which the server's clock is ahead of this one: a wrong clock here shows no wrong ages. */
+let ahead = 0;
+
+/** Present time of the server in milliseconds, by the second. */
+export const now = signal(Date.now());
+
+/** Sets this clock by the server's. */
+export function setClock(serverTime: string): void {
+  ahead = Date.parse(serverTime) - Date.now();
+  tick();
+}
+
+function tick(): void {
+  now.value = Date.now() + ahead;
+}
+
+/** Present time of the server, as of this moment. */
+export function serverNow(): number {
+  return Date.now() + ahead;
+}
+
+setInterval(() => {
+  if (!document.hidden) tick();
+}, 1000);
+document.addEventListener('visibilitychange', tick);
+
+/** The zone of all times: `local`, `UTC`, or the name of one. */
+export const zone = computed(() => view.value.tz ?? zonePreference.value);
+
+export const timeZone = computed(() => (zone.value === 'local' ? undefined : zone.value));
+
+let momentOfDay = now.peek();
+
+/** Some moment of the present day. What depends on the day alone is not drawn anew each second. */
+export const today = computed(() => {
+  if (!isSameDay(momentOfDay, now.value, timeZone.value)) momentOfDay = now.value;
+  return momentOfDay;
+});
+
+/** Minutes ahead of UTC, as `+1` or `-3:30`. */
+function offset(minutes: number): string {
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${minutes < 0 ? '-' : '+'}${hours}${rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`}`;
+}
+
+/** What stands in the head of a column of times, such as `UTC+1`. */
+export const zoneLabel = computed(() => {
+  if (timeZone.value === undefined) return `UTC${offset(-new Date(now.peek()).getTimezoneOffset())}`;
+  const parts = new Intl.DateTimeFormat('en', { timeZone: timeZone.value, timeZoneName: 'shortOffset' }).formatToParts(now.peek());
+  return (parts.find(({ type }) => type === 'timeZoneName')?.value ?? 'UTC').replace('GMT', 'UTC');
+});

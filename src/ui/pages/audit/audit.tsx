@@ -1,0 +1,178 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { AuditPage as Page } from '../../../client/client.js';
+import { shortId } from '../../kit/formats.js';
+import { ChangeLink } from '../../kit/links.js';
+import { When } from '../../kit/states.js';
+import { Heads } from '../../kit/table.js';
+import { Time } from '../../kit/time.js';
+import { loaded } from '../../live/loaded.js';
+import { More, usePages } from '../../live/pages.js';
+import type { View } from '../../state/address.js';
+import { client, facts, userText } from '../../state/bootstrap.js';
+import { page, show, view } from '../../state/view.js';
+import { ranges } from '../task-list/saved-views.js';
+import { Sessions } from './sessions.js';
+
+type Event = Page['items'][number];
+
+/** The conditions of the address. */
+function conditions() {
+  const { actor, action, outcome, from } = view.peek();
+  return {
+    ...(actor !== undefined && { actor }),
+    ...(action !== undefined && { action }),
+    ...(outcome !== undefined && { outcome }),
+    ...(from !== undefined && { from }),
+  };
+}
+
+const trail = loaded(
+  (signal) => client.audit({ ...conditions(), limit: 50 }, signal),
+  () => page.peek() === 'audit' && facts.audited,
+);
+
+function Field({ label, value, name }: { label: string; value: string | undefined; name: 'actor' | 'action' }) {
+  const [text, setText] = useState(value ?? '');
+  useEffect(() => setText(value ?? ''), [value]);
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        show({ [name]: text.trim() || undefined }, { replace: true });
+      }}
+    >
+      <input
+        aria-label={label}
+        placeholder={label}
+        value={text}
+        maxLength={256}
+        size={12}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onBlur={() => show({ [name]: text.trim() || undefined }, { replace: true })}
+      />
+    </form>
+  );
+}
+
+function AuditRow({ event }: { event: Event }) {
+  const { at, actor, strategy, action, outcome, ip, tasks = [], detail = {} } = event;
+  return (
+    <tr>
+      <td data-label="Time">
+        <Time at={at} />
+      </td>
+      <th scope="row">{actor === undefined ? 'not signed in' : userText(actor, strategy)}</th>
+      <td data-label="From">{ip}</td>
+      <td data-label="What">{action.replaceAll('_', ' ')}</td>
+      <td data-label="Result">
+        <span class={`badge ${outcome === 'done' ? 'success' : outcome === 'refused' ? 'interrupted' : 'failed'}`}>{outcome}</span>
+      </td>
+      <td data-label="Tasks">
+        {tasks.slice(0, 3).map((id) => (
+          <ChangeLink key={id} change={{ task: id }}>
+            <span class="mono">{shortId(id)}</span>{' '}
+          </ChangeLink>
+        ))}
+        {tasks.length > 3 && (
+          <details>
+            <summary>and {tasks.length - 3} more</summary>
+            {tasks.slice(3).map((id) => (
+              <ChangeLink key={id} change={{ task: id }}>
+                <span class="mono">{shortId(id)}</span>{' '}
+              </ChangeLink>
+            ))}
+          </details>
+        )}
+      </td>
+      <td class="detail-cell">
+        {Object.entries(detail)
+          .map(([key, value]) => `${key}: ${value}`)
+          .join(', ')}
+      </td>
+    </tr>
+  );
+}
+
+const formats = ['csv', 'ndjson'] as const;
+
+const outcomes: readonly View['outcome'][] = ['done', 'refused', 'failed'];
+
+/** No two events of one request are of one moment and kind. */
+const keyOfEvent = (event: Event): string => JSON.stringify([event.at, event.requestId, event.action, event.tasks]);
+
+function Trail() {
+  const { actor, action, outcome, from } = view.value;
+  const { items, more } = usePages({
+    source: trail,
+    ask: (cursor) => client.audit({ ...conditions(), limit: 50, cursor }),
+    keyOf: keyOfEvent,
+    list: JSON.stringify([actor, action, outcome, from]),
+  });
+  return (
+    <>
+      <div class="filters">
+        <Field label="Who" value={actor} name="actor" />
+        <Field label="What, such as retry" value={action} name="action" />
+        <label>
+          <span class="unseen">Result</span>
+          <select
+            value={outcome ?? ''}
+            onChange={(event) => show({ outcome: (event.currentTarget.value || undefined) as View['outcome'] }, { replace: true })}
+          >
+            <option value="">any result</option>
+            {outcomes.map((each) => (
+              <option key={each} value={each}>
+                {each}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span class="unseen">Time</span>
+          <select value={from ?? ''} onChange={(event) => show({ from: event.currentTarget.value || undefined }, { replace: true })}>
+            <option value="">any time</option>
+            {ranges.map(([value, words]) => (
+              <option key={value} value={value}>
+                {words}
+              </option>
+            ))}
+          </select>
+        </label>
+        <span class="spacer" />
+        {formats.map((format) => (
+          <a key={format} class="button quiet" href={client.url('/audit/export', { format, ...conditions() })} download>
+            {format.toUpperCase()}
+          </a>
+        ))}
+      </div>
+      <When source={trail} what="The audit">
+        {() =>
+          items.length === 0 ? (
+            <p class="empty">Nothing is recorded for this.</p>
+          ) : (
+            <table>
+              <caption>Who did what, the last first</caption>
+              <Heads names={['Time', 'Who', 'From', 'What', 'Result', 'Tasks', 'Detail']} />
+              <tbody>
+                {items.map((event) => (
+                  <AuditRow key={keyOfEvent(event)} event={event} />
+                ))}
+              </tbody>
+            </table>
+          )
+        }
+      </When>
+      <More more={more} />
+    </>
+  );
+}
+
+/** Who did what, and who is signed in. */
+export function AuditPage() {
+  return (
+    <>
+      {facts.audited && <Trail />}
+      {facts.loginUrl !== null && <Sessions />}
+    </>
+  );
+}

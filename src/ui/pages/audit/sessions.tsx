@@ -1,0 +1,162 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { OpenSession, SessionsQuery } from '../../../client/client.js';
+import { confirmed } from '../../kit/dialog.js';
+import { tell } from '../../kit/notices.js';
+import { When } from '../../kit/states.js';
+import { Heads } from '../../kit/table.js';
+import { Time } from '../../kit/time.js';
+import { loaded } from '../../live/loaded.js';
+import { client, facts, ownName, userText } from '../../state/bootstrap.js';
+import { page } from '../../state/view.js';
+
+/** The user whose sessions an administrator asked for. An empty name is the signed-in user, an empty strategy is every strategy. */
+let whose = { username: '', strategy: '' };
+
+function query(): SessionsQuery {
+  const { username, strategy } = whose;
+  if (username === '' && strategy === '') return {};
+  return { username: username || (facts.user ?? ''), ...(strategy !== '' && { strategy }) };
+}
+
+const sessions = loaded(
+  () => client.sessions(query()),
+  () => page.peek() === 'audit',
+);
+
+/** The browser of a session in a few words. */
+function device({ userAgent = '' }: OpenSession): string {
+  const browser = /(Firefox|Edg|OPR|Chrome|Safari|curl)\/?/.exec(userAgent)?.[1] ?? 'Unknown browser';
+  const system = /(Windows|Android|iPhone|iPad|Mac OS|Linux)/.exec(userAgent)?.[1];
+  return `${browser.replace('Edg', 'Edge').replace('OPR', 'Opera')}${system ? ` on ${system}` : ''}`;
+}
+
+/** Ends one session. Its strategy is sent too, so that it cannot be a session of a user with the same name. */
+function endSession({ id, username, strategy }: OpenSession): Promise<void> {
+  return client.endSession(id, { username, strategy });
+}
+
+function end(session: OpenSession): Promise<void> {
+  return confirmed({
+    title: 'End this session?',
+    body: () => (
+      <p>
+        The session of {userText(session.username, session.strategy)} ends at once: {device(session)}
+        {session.ip && `, ${session.ip}`}.{session.current && ' It is your own.'}
+      </p>
+    ),
+    button: () => 'End session',
+    danger: true,
+    async act() {
+      await endSession(session);
+      tell('The session is ended.');
+      await sessions.load();
+    },
+  });
+}
+
+function endOthers(all: readonly OpenSession[]): Promise<void> {
+  const others = all.filter(({ current }) => !current);
+  const users = [...new Set(others.map(({ username, strategy }) => userText(username, strategy)))].join(', ');
+  return confirmed({
+    title: 'End all other sessions?',
+    body: () => (
+      <p>
+        {others.length === 1 ? 'One other session' : `${others.length} other sessions`} of {users} {others.length === 1 ? 'ends' : 'end'} at
+        once. Your own session stays.
+      </p>
+    ),
+    button: () => `End ${others.length}`,
+    danger: true,
+    async act() {
+      for (const other of others) await endSession(other);
+      tell('The other sessions are ended.');
+      await sessions.load();
+    },
+  });
+}
+
+/** The open sessions of a user, with buttons that end them. */
+export function Sessions() {
+  const [username, setUsername] = useState(whose.username);
+  const [strategy, setStrategy] = useState(whose.strategy);
+  useEffect(() => void sessions.load(), []);
+  const isAdmin = facts.roles.includes('admin');
+  return (
+    <section aria-labelledby="sessions">
+      <h2 id="sessions">Sessions</h2>
+      {isAdmin && (
+        <form
+          class="filters"
+          onSubmit={(event) => {
+            event.preventDefault();
+            whose = { username: username.trim(), strategy };
+            void sessions.load();
+          }}
+        >
+          <input
+            aria-label="Sessions of user"
+            placeholder={`Of user, ${ownName} by default`}
+            value={username}
+            maxLength={256}
+            onInput={(event) => setUsername(event.currentTarget.value)}
+          />
+          {facts.strategies.length > 1 && (
+            <select aria-label="Strategy" value={strategy} onChange={(event) => setStrategy(event.currentTarget.value)}>
+              <option value="">any strategy</option>
+              {facts.strategies.map((each) => (
+                <option key={each}>{each}</option>
+              ))}
+            </select>
+          )}
+          <button type="submit">Show</button>
+        </form>
+      )}
+      <When source={sessions} what="The sessions">
+        {({ items }) =>
+          items.length === 0 ? (
+            <p class="empty">There is no open session.</p>
+          ) : (
+            <>
+              <table>
+                <caption>Open sessions</caption>
+                <Heads names={['User', 'Device', 'Address', 'Started', 'Last seen', 'Ends', '']} />
+                <tbody>
+                  {items.map((session) => (
+                    <tr key={session.id}>
+                      <th scope="row">
+                        {userText(session.username, session.strategy)} {session.current && <span class="pill">this one</span>}
+                      </th>
+                      <td data-label="Device" title={session.userAgent}>
+                        {device(session)}
+                      </td>
+                      <td data-label="Address">{session.ip}</td>
+                      <td data-label="Started">
+                        <Time at={session.startedAt} />
+                      </td>
+                      <td data-label="Last seen">
+                        <Time at={session.lastUsedAt} form="relative" />
+                      </td>
+                      <td data-label="Ends">
+                        <Time at={session.expiresAt} form="relative" />
+                      </td>
+                      <td class="row-actions">
+                        <button type="button" onClick={() => void end(session)}>
+                          End…
+                        </button>
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+              {items.some(({ current }) => !current) && (
+                <button type="button" onClick={() => void endOthers(items)}>
+                  End all others…
+                </button>
+              )}
+            </>
+          )
+        }
+      </When>
+    </section>
+  );
+}

@@ -1,0 +1,59 @@
+import { signal } from '@preact/signals';
+import { type BulkAnswer, ProblemError } from '../../../client/client.js';
+import { serverNow } from '../../kit/clock.js';
+import { confirmed } from '../../kit/dialog.js';
+import { plural, whole } from '../../kit/formats.js';
+import { complain, tell } from '../../kit/notices.js';
+import { client } from '../../state/bootstrap.js';
+import { linkToPage } from '../../state/view.js';
+import { NewestOnly } from '../task-list/actions.js';
+
+/** Retries what has failed within so many seconds, of one function or of all; counts it first. */
+export async function retryFailedSince(seconds: number, words: string, name?: string): Promise<void> {
+  const since = new Date(serverNow() - seconds * 1000).toISOString();
+  const counted = signal<BulkAnswer | undefined>(undefined);
+  const count = async (): Promise<void> => {
+    counted.value = await client.retryFailed({ since, dryRun: true, ...(name !== undefined && { name }) });
+  };
+  try {
+    await count();
+  } catch (error) {
+    return complain(error);
+  }
+  const number = (): number => counted.value?.count ?? 0;
+  const isWindow = counted.value?.scope !== undefined;
+  if (number() === 0)
+    return tell(`Nothing that failed ${words} is failed any more.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
+  await confirmed({
+    title: `Retry ${plural(number(), 'task')}?`,
+    body: () => (
+      <>
+        <p>
+          Retry <strong>{plural(number(), 'failed task')}</strong>
+          {name === undefined ? ' of all functions' : ` of ${name}`} that failed {words}? They join their queues again and keep their
+          history.
+        </p>
+        <NewestOnly counted={counted.value} />
+      </>
+    ),
+    button: () => `Retry ${plural(number(), 'task')}`,
+    asksReason: true,
+    async act(reason) {
+      try {
+        const { dispatched, skipped } = await client.retryFailed({ since, expect: number(), reason, ...(name !== undefined && { name }) });
+        tell(`${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: they had gone on meanwhile` : ''}.`, {
+          link: { text: 'Show them', href: linkToPage({ view: 'tasks', name }) },
+        });
+      } catch (error) {
+        if (!(error instanceof ProblemError) || error.code !== 'COUNT_CHANGED') throw error;
+        await count();
+        throw new Error(
+          `There are ${plural(number(), 'task')} now: the number changed while you were asked, and nothing was done. Go on with these?`,
+          {
+            cause: error,
+          },
+        );
+      }
+    },
+  });
+}

@@ -1,0 +1,8 @@
+/** What is loaded when it is first opened: the pages that nobody begins with, and the larger dialogs. */
+export { AuditPage } from './audit/audit.js';
+export { FailuresPage } from './failures/failures.js';
+export { FunctionsPage } from './functions.js';
+export { QueuesPage } from './queues/queues.js';
+export { SchedulesPage } from './schedules/schedules.js';
+export { SettingsPage } from './settings.js';
+export { rerunTask } from './task-list/rerun.js';

@@ -1,0 +1,45 @@
+import type { Metrics } from '../../../client/client.js';
+
+/** Whether it is broken now, since when, and by what. */
+export interface Health {
+  tone: 'good' | 'bad' | 'quiet';
+  /** Of the last fifteen minutes. */
+  failed: number;
+  ended: number;
+  /** The function that fails most, with its share of the failures of the hour. */
+  worst: { name: string; share: number } | undefined;
+  /** When the failures began that go on: the first minute after five without one. */
+  since: number | undefined;
+}
+
+const minute = 60_000;
+const recent = 15 * minute;
+/** Minutes without a failure that end a run of them. */
+const rest = 5 * minute;
+
+/** What figures by the minute say of the last quarter of an hour. */
+export function healthOf({ series, functions }: Metrics, now: number): Health {
+  const points = series.map(({ at, failed, success }) => ({ at: Date.parse(at), failed, success }));
+  const last = points.filter(({ at }) => at >= now - recent);
+  const failed = last.reduce((sum, point) => sum + point.failed, 0);
+  const ended = failed + last.reduce((sum, { success }) => sum + success, 0);
+  if (failed === 0) return { tone: ended === 0 ? 'quiet' : 'good', failed, ended, worst: undefined, since: undefined };
+  const allFailed = functions.reduce((sum, { counts }) => sum + counts.failed, 0);
+  const [worst] = [...functions].sort((a, b) => b.counts.failed - a.counts.failed);
+  return {
+    tone: 'bad',
+    failed,
+    ended,
+    worst: worst && allFailed > 0 ? { name: worst.name, share: worst.counts.failed / allFailed } : undefined,
+    since: startOfRun(points.filter((point) => point.failed > 0).map(({ at }) => at)),
+  };
+}
+
+function startOfRun(failing: readonly number[]): number | undefined {
+  let start = failing.at(-1);
+  for (const at of [...failing].reverse()) {
+    if (start !== undefined && start - at > rest) break;
+    start = at;
+  }
+  return start;
+}

@@ -1,0 +1,34 @@
+import type { QueueList } from '../../client/client.js';
+import { Time } from '../kit/time.js';
+import { may } from '../state/bootstrap.js';
+
+type Pause = QueueList['items'][number]['pause'];
+
+/** That a queue or a schedule is paused, by whom, since when and why. */
+export function PauseNote({ pause }: { pause: Pause }) {
+  if (!pause) return null;
+  return (
+    <>
+      <span class="pill warn">paused</span>
+      <span class="under faint">
+        by {pause.by || 'somebody'} since <Time at={pause.at} />
+        {pause.reason && `: ${pause.reason}`}
+      </span>
+    </>
+  );
+}
+
+/** The one of both buttons that changes something. */
+export function PauseButton({ paused, pause, resume }: { paused: boolean; pause: () => void; resume: () => void }) {
+  if (paused)
+    return may('resume') ? (
+      <button type="button" class="primary" onClick={resume}>
+        Resume
+      </button>
+    ) : null;
+  return may('pause') ? (
+    <button type="button" onClick={pause}>
+      Pause…
+    </button>
+  ) : null;
+}

@@ -1,0 +1,32 @@
+import { confirmed } from '../../kit/dialog.js';
+import { plural } from '../../kit/formats.js';
+import { complain, tell } from '../../kit/notices.js';
+import { client } from '../../state/bootstrap.js';
+
+/** Pauses a queue, after asking. */
+export function pauseQueue(name: string, running: number): Promise<void> {
+  return confirmed({
+    title: `Pause ${name}?`,
+    body: () => (
+      <p>
+        Tasks of <em>{name}</em> wait until someone resumes it. {running > 0 && `${plural(running, 'running task')} finish.`} Everybody who
+        has the dashboard open sees that it is paused, by whom and why.
+      </p>
+    ),
+    button: () => 'Pause queue',
+    asksReason: true,
+    async act(reason) {
+      await client.pauseQueue(name, { reason });
+      tell(`${name} is paused.`, { undo: () => resumeQueue(name) });
+    },
+  });
+}
+
+export async function resumeQueue(name: string): Promise<void> {
+  try {
+    await client.resumeQueue(name);
+    tell(`${name} goes on.`);
+  } catch (error) {
+    complain(error);
+  }
+}

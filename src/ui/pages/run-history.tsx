@@ -1,0 +1,58 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { TaskSummary } from '../../client/client.js';
+import { serverNow } from '../kit/clock.js';
+import { relative } from '../kit/formats.js';
+import { ChangeLink } from '../kit/links.js';
+import { listen } from '../live/connection.js';
+import { client } from '../state/bootstrap.js';
+
+const endings = ['success', 'failed', 'interrupted', 'cancelled'] as const;
+
+/** Milliseconds between two loads of a strip while its runs end. */
+const pause = 3000;
+
+/** The last runs of a function, or of a schedule of it, the newest on the right; each leads to its task. */
+export function Strip({ name, schedule, most }: { name: string; schedule?: string; most: number }) {
+  const [runs, setRuns] = useState<readonly TaskSummary[]>([]);
+  useEffect(() => {
+    const controller = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const load = async (): Promise<void> => {
+      const of = schedule === undefined ? { name } : { schedule };
+      const { items } = await client.list({ ...of, status: [...endings], limit: most }, controller.signal);
+      setRuns([...items].reverse());
+    };
+    inTurn(load);
+    const unlisten = listen({
+      tasks({ upserts }) {
+        if (timer !== undefined || !upserts.some((task) => task.name === name && task.endedAt !== null)) return;
+        timer = setTimeout(() => {
+          timer = undefined;
+          inTurn(load);
+        }, pause);
+      },
+    });
+    return () => {
+      controller.abort();
+      clearTimeout(timer);
+      unlisten();
+    };
+  }, [name, schedule, most]);
+  if (runs.length === 0) return <span class="faint">none yet</span>;
+  return (
+    <span class="strip">
+      {runs.map(({ id, status, createdAt }) => (
+        <ChangeLink key={id} change={{ task: id }} class={`mark ${status}`} title={`${status}, ${relative(createdAt, serverNow())}`}>
+          <span class="unseen">{`${status}, ${relative(createdAt, serverNow())}`}</span>
+        </ChangeLink>
+      ))}
+    </span>
+  );
+}
+
+let queue: Promise<void> = Promise.resolve();
+
+/** One after the other: a page of fifty rows does not send fifty requests at once. A strip that cannot be loaded is left out. */
+function inTurn(load: () => Promise<void>): void {
+  queue = queue.then(load).catch(() => {});
+}

@@ -1,0 +1,66 @@
+import { confirmed } from '../../kit/dialog.js';
+import { complain, tell } from '../../kit/notices.js';
+import { client } from '../../state/bootstrap.js';
+import { linkTo } from '../../state/view.js';
+
+/** Runs a schedule now, after asking. */
+export function runSchedule(name: string, last: string): Promise<void> {
+  return confirmed({
+    title: `Run ${name} now?`,
+    body: () => (
+      <p>
+        Run <em>{name}</em> once now, besides its own times? {last}
+      </p>
+    ),
+    button: () => 'Run now',
+    async act() {
+      const task = await client.runSchedule(name);
+      tell(`${name} has been started.`, { link: { text: 'Open the task', href: linkTo({ task: task.id }) } });
+    },
+  });
+}
+
+/** Pauses a schedule, after asking. */
+export function pauseSchedule(name: string): Promise<void> {
+  return confirmed({
+    title: `Pause ${name}?`,
+    body: () => (
+      <p>
+        <em>{name}</em> does not run until someone resumes it. What it misses meanwhile is not made good.
+      </p>
+    ),
+    button: () => 'Pause schedule',
+    asksReason: true,
+    async act(reason) {
+      await client.pauseSchedule(name, { reason });
+      tell(`${name} is paused.`, { undo: () => resumeSchedule(name) });
+    },
+  });
+}
+
+/** Removes a schedule that no process defines, after asking. */
+export function removeSchedule(name: string): Promise<void> {
+  return confirmed({
+    title: `Remove ${name}?`,
+    body: () => (
+      <p>
+        No running process defines <em>{name}</em>, so it does not run. Its tasks stay. If a process defines it again, it comes back.
+      </p>
+    ),
+    button: () => 'Remove schedule',
+    asksReason: true,
+    async act(reason) {
+      await client.removeSchedule(name, { reason });
+      tell(`${name} has been removed.`);
+    },
+  });
+}
+
+export async function resumeSchedule(name: string): Promise<void> {
+  try {
+    await client.resumeSchedule(name);
+    tell(`${name} goes on.`);
+  } catch (error) {
+    complain(error);
+  }
+}

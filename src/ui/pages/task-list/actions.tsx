@@ -1,0 +1,279 @@
+import { signal } from '@preact/signals';
+import { type BulkAnswer, type CommandFilter, canCancel, canRetry, ProblemError, type TaskSummary } from '../../../client/client.js';
+import { confirmed } from '../../kit/dialog.js';
+import { duration, percent, plural, whole } from '../../kit/formats.js';
+import { complain, tell } from '../../kit/notices.js';
+import type { Filter } from '../../state/address.js';
+import { client, may } from '../../state/bootstrap.js';
+import { linkToPage } from '../../state/view.js';
+import { reloadTask, takeOpened } from '../task/opened.js';
+import { takeTasks } from './list.js';
+import { clearSelection } from './selection.js';
+
+/** Ids of tasks that something is being done to. */
+export const acting = signal<ReadonlySet<string>>(new Set());
+
+type OneAction = 'retry' | 'cancel' | 'run';
+
+/** Tasks of one call, at most. */
+const mostIds = 1000;
+
+/** Retries one task; asks first where it may have done part of its work. */
+export async function retryTask(task: TaskSummary): Promise<void> {
+  if (!canRetry(task.status)) return;
+  if (task.status !== 'interrupted') return actOn('retry', task);
+  await confirmed({
+    title: `Run ${task.name} again?`,
+    body: () => <p>This task stopped half-way when its process ended. It may already have done part of its work. Run it again?</p>,
+    button: () => 'Run again',
+    act: () => actOn('retry', task),
+  });
+}
+
+/** Cancels one task; asks first where it is at work. */
+export async function cancelTask(task: TaskSummary): Promise<void> {
+  if (!canCancel(task.status) || task.engineState === 'cancelling') return;
+  if (task.status === 'pending') return actOn('cancel', task);
+  const done = task.progress === null ? '' : ` It is ${percent(task.progress)} done.`;
+  await confirmed({
+    title: `Stop ${task.name}?`,
+    body: () => (
+      <p>
+        Ask <em>{task.name}</em> to stop?{done} If it does not stop soon it is recorded as cancelled; code that ignores the signal runs on
+        unseen.
+      </p>
+    ),
+    button: () => 'Stop task',
+    keep: 'Keep running',
+    danger: true,
+    act: () => actOn('cancel', task),
+  });
+}
+
+/** Starts a task that waits for its time now. */
+export function runTask(task: TaskSummary): Promise<void> {
+  return actOn('run', task);
+}
+
+async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
+  acting.value = new Set([...acting.peek(), task.id]);
+  try {
+    const changed = await client[action](task.id);
+    takeTasks([changed]);
+    takeOpened(changed);
+    tell(outcomeOf(action, changed), { undo: undoOf(action, changed) });
+  } catch (error) {
+    // It went on while the person decided: that is news, and no fault.
+    if (error instanceof ProblemError && error.status === 409) tell(`${task.name} has changed meanwhile. ${error.message}`);
+    else complain(error);
+    reloadTask();
+  } finally {
+    acting.value = new Set([...acting.peek()].filter((id) => id !== task.id));
+  }
+}
+
+function outcomeOf(action: OneAction, { name, status }: TaskSummary): string {
+  if (action === 'retry') return `${name} is queued again.`;
+  if (action === 'run') return `${name} waits no longer.`;
+  return status === 'cancelled' ? `${name} is cancelled.` : `${name} is asked to stop.`;
+}
+
+function undoOf(action: OneAction, { id, status }: TaskSummary): (() => Promise<void>) | undefined {
+  if (action === 'cancel') return status === 'cancelled' ? () => takeBack('retry', [id]) : undefined;
+  return action === 'retry' && may('cancel') ? () => takeBack('cancel', [id]) : undefined;
+}
+
+async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
+  try {
+    const { dispatched, skipped } = await client.bulk({ action, ids, reason: 'undo' });
+    tell(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had gone on already.`);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** What is done to many tasks, and how it is said. */
+const verbs = {
+  retry: { verb: 'Retry', done: 'queued', consequence: 'They join their queues again and keep their history.' },
+  cancel: {
+    verb: 'Cancel',
+    done: 'cancelled or asked to stop',
+    consequence: 'Waiting ones will never run; running ones are asked to stop.',
+  },
+  delete: { verb: 'Delete', done: 'deleted', consequence: 'They are removed from the history. This cannot be undone.' },
+} as const;
+
+export type ManyAction = keyof typeof verbs;
+
+/** Beside "Cancel 5 tasks", a button "Cancel" would have two meanings. */
+const keepTasks = { keep: 'Keep tasks' };
+
+/** What waits is deleted where the engine cannot cancel it. */
+const canDelete = (status: TaskSummary['status']): boolean => !canCancel(status) || (status === 'pending' && !may('cancel'));
+
+/** Does one thing to the chosen tasks. */
+export async function actOnSelected(action: ManyAction, tasks: readonly TaskSummary[]): Promise<void> {
+  const able = tasks.filter(({ status }) =>
+    action === 'retry' ? canRetry(status) : action === 'cancel' ? canCancel(status) : canDelete(status),
+  );
+  const ids = able.map(({ id }) => id);
+  const { verb, consequence } = verbs[action];
+  const rest = tasks.length - able.length;
+  if (ids.length === 0)
+    return tell(
+      `None of the ${tasks.length} selected can be ${action === 'cancel' ? 'cancelled' : action === 'retry' ? 'retried' : 'deleted'} as they are now.`,
+    );
+  const run = async (reason: string | undefined): Promise<void> => {
+    report(action, await client.bulk({ action, ids, reason }), {});
+    clearSelection();
+  };
+  const interrupted = able.filter(({ status }) => status === 'interrupted').length;
+  if (ids.length === 1 && action === 'retry' && interrupted === 0) return run(undefined).catch(complain);
+  await confirmed({
+    title: `${verb} ${plural(ids.length, 'task')}?`,
+    body: () => (
+      <>
+        <p>{consequence}</p>
+        {rest > 0 && <p>{whole(rest)} of the selected cannot be, as they are now; they are left alone.</p>}
+        {action === 'retry' && interrupted > 0 && (
+          <p>{whole(interrupted)} stopped half-way: they may have done part of their work already.</p>
+        )}
+      </>
+    ),
+    button: () => `${verb} ${plural(ids.length, 'task')}`,
+    ...(action === 'cancel' && keepTasks),
+    danger: action !== 'retry',
+    asksReason: true,
+    act: run,
+  });
+}
+
+/** Returns the filter of the page as a command takes it; a page that filters nothing means every task, which must be said. */
+function commandFilter(filter: Partial<Filter>): CommandFilter {
+  const given = Object.entries(filter).filter(([, value]) => value !== undefined && value.length > 0);
+  return given.length === 0 ? 'all' : (Object.fromEntries(given) as CommandFilter);
+}
+
+/** Seconds over which many tasks may be spread. */
+const spreads = [0, 60, 600, 3600];
+/** From so many on it is asked whether they are to come due one after the other. */
+const worthSpreading = 1000;
+
+/** Does one thing to all tasks that a filter finds: counts them first, and again if the number has changed meanwhile. */
+export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, what: string): Promise<void> {
+  const { verb, consequence } = verbs[action];
+  const filter = commandFilter(shown);
+  const counted = signal<BulkAnswer | undefined>(undefined);
+  const spread = signal(0);
+  const count = async (): Promise<BulkAnswer> => {
+    counted.value = await client.bulk({ action, filter, dryRun: true });
+    return counted.value;
+  };
+  try {
+    const { count: found, scope } = await count();
+    if (found === 0)
+      return tell(`There is nothing to ${action}: no task of ${what} can be.${scope ? ' Only the newest tasks were searched.' : ''}`);
+  } catch (error) {
+    return complain(error);
+  }
+  const number = (): string => numberOf(counted.value);
+  await confirmed({
+    title: `${verb} ${number()}?`,
+    body: () => (
+      <>
+        <p>
+          {verb} <strong>{number()}</strong> of {what}? {consequence}
+        </p>
+        <NewestOnly counted={counted.value} />
+      </>
+    ),
+    fields: () =>
+      action === 'retry' && (counted.value?.count ?? 0) >= worthSpreading ? (
+        <label class="field">
+          Spread over
+          <select value={spread.value} onChange={(event) => (spread.value = Number(event.currentTarget.value))}>
+            {spreads.map((seconds) => (
+              <option key={seconds} value={seconds}>
+                {seconds === 0 ? 'no time: all at once' : duration(seconds)}
+              </option>
+            ))}
+          </select>
+        </label>
+      ) : null,
+    button: () => `${verb} ${number()}`,
+    ...(action === 'cancel' && keepTasks),
+    danger: action !== 'retry',
+    asksReason: true,
+    async act(reason, progress) {
+      const sum: Pick<BulkAnswer, 'dispatched' | 'skipped'> & { results: BulkAnswer['results'] } = {
+        dispatched: 0,
+        skipped: 0,
+        results: [],
+      };
+      let expected = counted.peek()?.count ?? 0;
+      const first = expected;
+      for (;;) {
+        const answer = await bulkExpecting(
+          { action, filter, expect: expected, reason, ...(spread.peek() > 0 && { spread: spread.peek() }) },
+          count,
+        );
+        sum.dispatched += answer.dispatched;
+        sum.skipped += answer.skipped;
+        sum.results.push(...answer.results);
+        progress.value = `${whole(sum.dispatched)} of ${whole(Math.max(first, sum.dispatched))} done…`;
+        if (answer.remaining <= 0 || answer.dispatched === 0) break;
+        // What is done no longer matches: the rest is counted anew.
+        expected = (await count()).count;
+        if (expected === 0) break;
+      }
+      report(action, sum, shown);
+      clearSelection();
+    },
+  });
+}
+
+/** The number of tasks that the command changes. Tasks that the engine did not look at stay as they are. */
+function numberOf(counted: BulkAnswer | undefined): string {
+  const { count = 0, countRelation, scope } = counted ?? {};
+  return `${countRelation === 'gte' && scope === undefined ? 'more than ' : ''}${plural(count, 'task')}`;
+}
+
+/** Says in a confirmation that a command changes tasks among the newest ones only. */
+export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
+  if (counted?.scope === undefined) return null;
+  return <p class="coverage">Only the newest tasks were searched. Older tasks that match stay as they are.</p>;
+}
+
+/** One call. Where the number is not the one that was confirmed, it is counted anew and asked again. */
+async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () => Promise<BulkAnswer>): Promise<BulkAnswer> {
+  try {
+    return await client.bulk(body);
+  } catch (error) {
+    if (!(error instanceof ProblemError) || error.code !== 'COUNT_CHANGED') throw error;
+    const now = await count();
+    throw new Error(`There are ${numberOf(now)} now: the number changed while you were asked, and nothing was done. Go on with these?`, {
+      cause: error,
+    });
+  }
+}
+
+/** Says how it went: how many, and why some were left out. */
+function report(
+  action: ManyAction,
+  { dispatched, skipped, results }: Pick<BulkAnswer, 'dispatched' | 'skipped' | 'results'>,
+  filter: Partial<Filter>,
+): void {
+  const { done } = verbs[action];
+  const reasons = new Map<string, number>();
+  for (const result of results) if (!result.ok) reasons.set(result.detail, (reasons.get(result.detail) ?? 0) + 1);
+  const why = [...reasons].map(([detail, n]) => `${whole(n)}: ${detail}`).join(' ');
+  const ids = results.flatMap(({ id, ok }) => (ok ? [id] : []));
+  const reverse = action === 'retry' ? 'cancel' : 'retry';
+  const { name, queue, tag = [], fingerprint, schedule, q, from, to } = filter;
+  const rest = { name, queue, tag, fingerprint, schedule, q, from, to };
+  const isFiltered = Object.values(rest).some((value) => value !== undefined && value.length > 0);
+  tell(`${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`, {
+    ...(action !== 'delete' && may(reverse) && ids.length > 0 && ids.length <= mostIds && { undo: () => takeBack(reverse, ids) }),
+    ...(action !== 'delete' && isFiltered && { link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) } }),
+  });
+}

@@ -1,0 +1,265 @@
+import { batch, computed, effect, type Signal, signal } from '@preact/signals';
+import type { TaskList, TaskSummary } from '../../../client/client.js';
+import { serverNow } from '../../kit/clock.js';
+import { isSignedOut } from '../../kit/notices.js';
+import { listen } from '../../live/connection.js';
+import { filterOf, type View } from '../../state/address.js';
+import { client, facts } from '../../state/bootstrap.js';
+import { pageSize } from '../../state/preferences.js';
+import { page, pagesBefore, refusedParameters, scrollTarget, show, view } from '../../state/view.js';
+import { matches } from './matches.js';
+import { clearSelection, selected, unselect } from './selection.js';
+
+/** A row of the table. Its signal changes in place; the row itself never moves while it is shown. */
+export interface TableRow {
+  id: string;
+  /** Which elements show it: a row that comes takes those of one that leaves, since they are dearer to make than to fill. */
+  elements: number;
+  task: Signal<TaskSummary>;
+  /** Deleted since it was loaded. */
+  removed: Signal<boolean>;
+}
+
+interface LoadedPage extends Omit<TaskList, 'items'> {
+  rows: readonly TableRow[];
+}
+
+/** The page of the table, once it is loaded. */
+export const table = signal<LoadedPage | undefined>(undefined);
+export const loading = signal(false);
+/** What went wrong when it was loaded last. */
+export const listError = signal<unknown>(undefined);
+/** Tasks that match the filters and came after the table was loaded. */
+export const newer = signal<ReadonlyMap<string, TaskSummary>>(new Map());
+/** Names for the choices of the filters. */
+export const functions = signal<readonly string[]>(facts.overview?.hour.functions.map(({ name }) => name) ?? []);
+export const queues = signal<readonly string[]>(facts.overview?.queues.map(({ name }) => name) ?? []);
+
+const mostNewer = 500;
+/** Milliseconds between two loads of the list when too much changes to be told. */
+const reloadPause = 1000;
+let request = new AbortController();
+let lastElements = 0;
+
+/** Whether the list is on the page. */
+const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
+
+/** The tasks of the table as they are now. */
+export function shownTasks(): TaskSummary[] {
+  return (table.peek()?.rows ?? []).map(({ task }) => task.peek());
+}
+
+/** What the address asks of the list. */
+function queryOf(shown: View): Parameters<typeof client.list>[0] {
+  const { status, tag, ...filter } = filterOf(shown);
+  const { sort, cursor } = shown;
+  return {
+    ...filter,
+    status: [...status],
+    tag: [...tag],
+    ...(sort !== '-createdAt' && { sort }),
+    ...(cursor !== undefined && { cursor }),
+    limit: pageSize.peek(),
+  } as Parameters<typeof client.list>[0];
+}
+
+/** Loads the page of the table that the address asks for. What is shown stays until it is there. */
+export async function loadList(): Promise<void> {
+  request.abort();
+  request = new AbortController();
+  const { signal: aborted } = request;
+  loading.value = true;
+  try {
+    const found = await findPage(aborted);
+    if (aborted.aborted) return;
+    batch(() => {
+      takePage(found);
+      newer.value = new Map();
+      listError.value = undefined;
+      unselect([...selected.peek()].filter((id) => !found.items.some((task) => task.id === id)));
+    });
+  } catch (error) {
+    if (aborted.aborted) return;
+    if (!isSignedOut(error)) listError.value = error;
+  }
+  loading.value = false;
+}
+
+function takePage({ items, ...rest }: TaskList): void {
+  table.value = { ...rest, rows: toRows(items) };
+  learnNames(items);
+}
+
+/** Shows the list that came with the page, where the server read the address as the page does and there is no more to look for. */
+function takeBrought(): void {
+  const { list } = facts;
+  if (list && refusedParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
+    takePage(list);
+}
+takeBrought();
+
+/** Rare combinations of conditions are looked for in steps: an empty page may have a next one that is not. */
+async function findPage(aborted: AbortSignal): Promise<TaskList> {
+  const query = queryOf(view.peek());
+  let found = await client.list(query, aborted);
+  while (found.items.length === 0 && found.nextCursor !== null) found = await client.list({ ...query, cursor: found.nextCursor }, aborted);
+  return found;
+}
+
+/** The rows of these tasks: those that are shown stay what they are, the others get the elements of rows that leave. */
+function toRows(tasks: readonly TaskSummary[]): TableRow[] {
+  const leaving = new Map(table.peek()?.rows.map((row) => [row.id, row]));
+  const kept = tasks.map((task) => {
+    const row = leaving.get(task.id);
+    if (row && row.task.peek() !== task) put(row, task);
+    leaving.delete(task.id);
+    return row;
+  });
+  // What has the focus or a finger on it must not become another task.
+  const free = isHeld() ? [] : [...leaving.values()];
+  return tasks.map(
+    (task, n) => kept[n] ?? { id: task.id, elements: free.shift()?.elements ?? ++lastElements, task: signal(task), removed: signal(false) },
+  );
+}
+
+function learnNames(tasks: readonly TaskSummary[]): void {
+  learn(functions, tasks, 'name');
+  learn(queues, tasks, 'queue');
+}
+
+function learn(names: Signal<readonly string[]>, tasks: readonly TaskSummary[], key: 'name' | 'queue'): void {
+  const fresh = new Set(tasks.map((task) => task[key]).filter((name) => !names.peek().includes(name)));
+  if (fresh.size > 0) names.value = [...names.peek(), ...fresh].sort();
+}
+
+/** Shows a task as it is now: a job of a queue may be added again under the id that another had. */
+function put(row: TableRow, task: TaskSummary): void {
+  row.task.value = task;
+  row.removed.value = false;
+}
+
+/** Takes in tasks as they are now: rows change where they stand, new ones wait or go on top. */
+export function takeTasks(upserts: readonly TaskSummary[]): void {
+  batch(() => {
+    const shown = new Map(table.peek()?.rows.map((row) => [row.id, row]));
+    const fresh: TaskSummary[] = [];
+    for (const task of upserts) {
+      const row = shown.get(task.id);
+      if (row) put(row, task);
+      else if (isNews(task)) fresh.push(task);
+    }
+    learnNames(upserts);
+    if (fresh.length === 0) return;
+    const waiting = [...newer.peek(), ...fresh.map((task): [string, TaskSummary] => [task.id, task])];
+    newer.value = new Map(waiting.slice(-mostNewer));
+    if (isFree()) showNewer();
+  });
+}
+
+/** Whether the person holds nothing that a new row would move. */
+function isFree(): boolean {
+  return (
+    view.peek().sort === '-createdAt' && selected.peek().size === 0 && view.peek().task === undefined && window.scrollY < 120 && !isHeld()
+  );
+}
+
+/** Whether text is being selected, or something in the table has the focus or is being pressed. */
+function isHeld(): boolean {
+  return (
+    getSelection()?.isCollapsed === false ||
+    document.activeElement?.closest('tbody') !== null ||
+    document.querySelector('tbody:active') !== null
+  );
+}
+
+/** Whether a task comes before another in the order of the list, the newest first. */
+function isBefore(task: TaskSummary, other: TaskSummary): boolean {
+  return task.createdAt === other.createdAt ? task.id > other.id : task.createdAt > other.createdAt;
+}
+
+/** Whether a task that is not in the table belongs there. Of two tasks, the older one may be told of later. */
+function isNews(task: TaskSummary): boolean {
+  const loadedPage = table.peek();
+  const shown = view.peek();
+  if (!loadedPage || shown.cursor !== undefined || !matches(task, shown, serverNow())) return false;
+  if (shown.sort !== '-createdAt' || newer.peek().has(task.id)) return true;
+  const { rows, nextCursor } = loadedPage;
+  const last = rows.at(-1);
+  const isWhole = nextCursor === null && rows.length < pageSize.peek();
+  return isWhole || last === undefined || isBefore(task, last.task.peek());
+}
+
+/** Puts the tasks that came since where they belong in the table, and drops as many at its end. A list of another order is loaded again. */
+export function showNewer(): void {
+  const loadedPage = table.peek();
+  if (!loadedPage || newer.peek().size === 0) return;
+  if (view.peek().sort !== '-createdAt') return void loadList();
+  const fresh = [...newer.peek().values()];
+  const ordered = [...fresh, ...shownTasks()].sort((a, b) => (isBefore(a, b) ? -1 : 1));
+  const rows = toRows(ordered.slice(0, pageSize.peek()));
+  table.value = {
+    ...loadedPage,
+    rows,
+    total: loadedPage.total + fresh.length,
+    // Fewer than fit are all of them, as before.
+    nextCursor: rows.length < pageSize.peek() ? null : loadedPage.nextCursor,
+  };
+  newer.value = new Map();
+  unselect([...selected.peek()].filter((id) => !rows.some((row) => row.id === id)));
+}
+
+function takeRemoved(removed: readonly string[]): void {
+  const gone = new Set(removed);
+  for (const row of table.peek()?.rows ?? []) if (gone.has(row.id)) row.removed.value = true;
+  if (removed.some((id) => newer.peek().has(id))) newer.value = new Map([...newer.peek()].filter(([id]) => !gone.has(id)));
+  unselect(removed);
+}
+
+/** The page after this one, which is older in the order of time. */
+export function nextPage(): void {
+  const { nextCursor } = table.peek() ?? {};
+  if (typeof nextCursor === 'string') show({ cursor: nextCursor }, { before: [...pagesBefore.peek(), view.peek().cursor ?? null] });
+  scrollTarget.value = 0;
+}
+
+/** The page before this one; a link leads to a page whose forerunners nobody knows, and then it is the first. */
+export function pageBefore(): void {
+  const before = pagesBefore.peek();
+  show({ cursor: before.at(-1) ?? undefined }, { before: before.slice(0, -1) });
+  scrollTarget.value = 0;
+}
+
+/** Keeps the table as the address asks for it, for as long as the page is open. */
+export function watchList(): void {
+  let asked: string | undefined;
+  let isThere = table.peek() !== undefined;
+  let filtered: string | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  effect(() => {
+    const { sort, cursor } = view.value;
+    if (!listShown.value) return;
+    const filter = JSON.stringify(filterOf(view.value));
+    if (filtered !== undefined && filter !== filtered) clearSelection('The filter has changed: the selection was cleared.');
+    filtered = filter;
+    const wanted = JSON.stringify([filter, sort, cursor, pageSize.value]);
+    if (wanted !== asked && !isThere) void loadList();
+    asked = wanted;
+    isThere = false;
+  });
+  listen({
+    tasks({ upserts, removed, dropped }) {
+      takeTasks(upserts);
+      takeRemoved(removed);
+      // More has changed than is told at once: what is shown may be among it.
+      if (dropped === 0 || timer !== undefined) return;
+      timer = setTimeout(() => {
+        timer = undefined;
+        if (listShown.peek()) void loadList();
+      }, reloadPause);
+    },
+    reload() {
+      if (listShown.peek()) void loadList();
+      else asked = undefined;
+    },
+  });
+}

@@ -1,0 +1,63 @@
+import { signal } from '@preact/signals';
+import type { TaskSummary } from '../../../client/client.js';
+import { shortId } from '../../kit/formats.js';
+import { complain, tell } from '../../kit/notices.js';
+import { listen } from '../../live/connection.js';
+import { client } from '../../state/bootstrap.js';
+import { linkTo, show } from '../../state/view.js';
+
+/** Tasks whose end is told, by the browser too where it allows that. */
+export const watched = signal<ReadonlySet<string>>(new Set());
+
+/** Watches a task until it ends, or no longer. */
+export async function toggleWatch({ id, name }: TaskSummary): Promise<void> {
+  if (watched.peek().has(id)) {
+    forget(id);
+    return;
+  }
+  watched.value = new Set([...watched.peek(), id]);
+  const allowed = await askBrowser();
+  tell(`${name} is watched: its end is told here${allowed ? ', and by the browser' : '. The browser allows no notices of its own'}.`);
+  // It may have ended while the person was asked.
+  await check(id);
+}
+
+function forget(id: string): void {
+  watched.value = new Set([...watched.peek()].filter((other) => other !== id));
+}
+
+/** Browsers have notices of their own over HTTPS and on localhost alone. */
+async function askBrowser(): Promise<boolean> {
+  return 'Notification' in window && (await Notification.requestPermission()) === 'granted';
+}
+
+function takeEnd(task: TaskSummary): void {
+  if (!watched.peek().has(task.id) || task.endedAt === null) return;
+  forget(task.id);
+  const text = `${task.name} ${shortId(task.id)}: ${task.status}`;
+  tell(text, { link: { text: 'Show', href: linkTo({ task: task.id, tab: 'summary', attempt: undefined }) } });
+  if (!('Notification' in window) || Notification.permission !== 'granted') return;
+  const note = new Notification(text, { tag: task.id, ...(task.error && { body: task.error.name }) });
+  note.onclick = () => {
+    window.focus();
+    show({ task: task.id, tab: 'summary', attempt: undefined });
+    note.close();
+  };
+}
+
+async function check(id: string): Promise<void> {
+  await client.get(id, { logs: 0 }).then(takeEnd, complain);
+}
+
+function checkAll(): void {
+  for (const id of watched.peek()) void check(id);
+}
+
+listen({
+  always({ upserts, removed, dropped }) {
+    for (const task of upserts) takeEnd(task);
+    for (const id of removed) forget(id);
+    if (dropped > 0) checkAll();
+  },
+  reload: checkAll,
+});

@@ -1,0 +1,93 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { AddressLink } from '../kit/links.js';
+import { notice } from '../kit/notices.js';
+import { selectionNews } from '../pages/task-list/selection.js';
+import { amount } from '../pages/task-list/table.js';
+
+/** Milliseconds an outcome stays, and between two announcements of how many tasks are shown. */
+const stay = 10_000;
+
+/** What was said last. An outcome goes by itself, but for whoever looks at it; a failure stays. */
+export function Notices() {
+  const said = notice.value;
+  const [held, hold] = useState(false);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => {
+    clearTimeout(timer.current);
+    if (said && !said.failed && !held)
+      timer.current = setTimeout(() => {
+        if (notice.peek() === said) notice.value = undefined;
+      }, stay);
+  }, [said, held]);
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: hovering and focus only keep the notice open; there is nothing to activate.
+    <div
+      class="notices"
+      onMouseEnter={() => hold(true)}
+      onMouseLeave={() => hold(false)}
+      onFocusIn={() => hold(true)}
+      onFocusOut={() => hold(false)}
+    >
+      <div class="notice" role="status">
+        {said && !said.failed && (
+          <>
+            <span>{said.text}</span>
+            {said.link && <AddressLink href={said.link.href}>{said.link.text}</AddressLink>}
+            {said.undo && (
+              <button
+                type="button"
+                onClick={() => {
+                  notice.value = undefined;
+                  void said.undo?.();
+                }}
+              >
+                Undo
+              </button>
+            )}
+            <Dismiss />
+          </>
+        )}
+      </div>
+      <div class="notice failed" role="alert">
+        {said?.failed && (
+          <>
+            <span>{said.text}</span>
+            <Dismiss />
+          </>
+        )}
+      </div>
+      <Announcer />
+    </div>
+  );
+}
+
+function Dismiss() {
+  return (
+    <button type="button" class="quiet" aria-label="Dismiss" onClick={() => (notice.value = undefined)}>
+      ✕
+    </button>
+  );
+}
+
+/** Tells readers of the screen how many tasks are shown, at most every ten seconds, and at once that a selection was lost. */
+function Announcer() {
+  const [text, setText] = useState('');
+  const news = selectionNews.value;
+  const present = news || amount();
+  const last = useRef(0);
+  useEffect(() => {
+    const timer = setTimeout(
+      () => {
+        last.current = Date.now();
+        setText(present);
+      },
+      news ? 500 : Math.max(500, last.current + stay - Date.now()),
+    );
+    return () => clearTimeout(timer);
+  }, [present]);
+  return (
+    <p class="unseen" role="status">
+      {text}
+    </p>
+  );
+}

@@ -1,0 +1,168 @@
+import type { TaskStatus } from '../../client/client.js';
+import { statuses } from '../kit/statuses.js';
+
+/** The pages, in the order of their links. */
+export const pages = ['overview', 'tasks', 'failures', 'schedules', 'queues', 'functions', 'audit', 'settings'] as const;
+
+export type PageName = (typeof pages)[number];
+
+export const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
+
+/** What a list can be sorted by. */
+export type Sort = `${'' | '-'}${(typeof sortKeys)[number]}`;
+
+export const tabs = ['summary', 'logs', 'data', 'facts'] as const;
+
+/** The parts of an open task. */
+export type Tab = (typeof tabs)[number];
+
+/** Which tasks a list shows. Names are those of the API. */
+export interface Filter {
+  status: readonly TaskStatus[];
+  name: string | undefined;
+  queue: string | undefined;
+  tag: readonly string[];
+  fingerprint: string | undefined;
+  schedule: string | undefined;
+  q: string | undefined;
+  from: string | undefined;
+  to: string | undefined;
+}
+
+/** What the page shows: everything of it stands in the address, so that a link shows the same. */
+export interface View extends Filter {
+  view: PageName;
+  sort: Sort;
+  cursor: string | undefined;
+  task: string | undefined;
+  tab: Tab;
+  attempt: number | undefined;
+  /** Time zone of all times. */
+  tz: string | undefined;
+  /** Stretch of the charts and sums of a page: `-1h`, `-6h`, `-24h`, `-7d`. */
+  range: string | undefined;
+  /** `all`: of the failures also those that nothing is failed by any more. */
+  which: 'all' | undefined;
+  /** Filters of the audit. */
+  actor: string | undefined;
+  action: string | undefined;
+  outcome: 'done' | 'refused' | 'failed' | undefined;
+  /** Parameters of somebody else: they are kept. */
+  others: readonly (readonly [string, string])[];
+}
+
+export const noFilter: Filter = {
+  status: [],
+  name: undefined,
+  queue: undefined,
+  tag: [],
+  fingerprint: undefined,
+  schedule: undefined,
+  q: undefined,
+  from: undefined,
+  to: undefined,
+};
+
+/** The first page with nothing chosen: what an address leaves out. */
+export const wholeView: View = {
+  ...noFilter,
+  view: 'overview',
+  sort: '-createdAt',
+  cursor: undefined,
+  task: undefined,
+  tab: 'summary',
+  attempt: undefined,
+  tz: undefined,
+  range: undefined,
+  which: undefined,
+  actor: undefined,
+  action: undefined,
+  outcome: undefined,
+  others: [],
+};
+
+const aTime = /^(-\d{1,6}[smhd]|\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?)$/;
+const text = (most: number) => (value: string) => value.length > 0 && value.length <= most;
+/** Longest id or name in an address. BullMQ does not bound them. */
+export const longestName = 4096;
+/** Longest cursor: it may hold such an id, in base64. */
+const longestCursor = 6000;
+const among = (values: readonly string[]) => (value: string) => values.includes(value);
+const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, ''));
+
+/** Which values each parameter may have. */
+const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean> = {
+  view: among(pages),
+  status: among(statuses),
+  name: text(longestName),
+  queue: text(longestName),
+  tag: (value) => /^[^:]{1,64}(:.{1,256})?$/su.test(value),
+  fingerprint: (value) => /^[0-9a-f]{16}$/.test(value),
+  schedule: text(longestName),
+  q: text(longestName),
+  from: (value) => aTime.test(value),
+  to: (value) => aTime.test(value),
+  sort: isSort,
+  cursor: text(longestCursor),
+  task: text(longestName),
+  tab: among(tabs),
+  attempt: (value) => /^[1-9]\d{0,5}$/.test(value),
+  tz: isZone,
+  range: among(['-1h', '-6h', '-24h', '-7d']),
+  which: among(['all']),
+  actor: text(256),
+  action: text(256),
+  outcome: among(['done', 'refused', 'failed']),
+};
+
+const lists = ['status', 'tag'];
+const filterNames = Object.keys(noFilter) as readonly (keyof Filter)[];
+
+/** Reads an address. Values that mean nothing are left out, and named. */
+export function readView(search: string): { view: View; refused: readonly string[] } {
+  const view: Record<string, unknown> = { ...wholeView };
+  const others: [string, string][] = [];
+  const refused: string[] = [];
+  for (const [name, value] of new URLSearchParams(search)) {
+    if (!Object.hasOwn(accepts, name)) others.push([name, value]);
+    else if (!accepts[name as keyof typeof accepts](value)) refused.push(name);
+    else if (lists.includes(name)) view[name] = [...new Set([...(view[name] as string[]), value])];
+    else view[name] = name === 'attempt' ? Number(value) : value;
+  }
+  const read = { ...view, others } as unknown as View;
+  // A list that is filtered is what was asked for, though no page is named.
+  if (read.view === wholeView.view && isFiltered(read)) read.view = 'tasks';
+  return { view: read, refused };
+}
+
+/** The parameters of a view: defaults are left out, names are sorted. */
+export function viewQuery({ others, ...view }: View): string {
+  const pairs: [string, string][] = others.map(([name, value]) => [name, value]);
+  for (const [name, value] of Object.entries(view) as [keyof typeof view, unknown][]) {
+    if (value === undefined || value === wholeView[name]) continue;
+    for (const each of Array.isArray(value) ? value : [value]) pairs.push([name, String(each)]);
+  }
+  pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`;
+}
+
+/** Whether a list shows less than everything. */
+export function isFiltered(filter: Filter): boolean {
+  return filterNames.some((name) => (lists.includes(name) ? (filter[name] as readonly string[]).length > 0 : filter[name] !== undefined));
+}
+
+/** The conditions alone, as the API takes them. */
+export function filterOf(view: View): Filter {
+  return Object.fromEntries(filterNames.map((name) => [name, view[name]])) as unknown as Filter;
+}
+
+/** Whether there is such a time zone. */
+export function isZone(name: string): boolean {
+  if (name === 'local') return true;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
