@@ -105,12 +105,13 @@ function fail(error: unknown): void {
 }
 
 const [command, ...rest] = process.argv.slice(2);
-if (command === 'hash' && rest.length === 0) {
+const wantsHelp = command === undefined || command === 'help' || [command, ...rest].some((word) => word === '--help' || word === '-h');
+if (wantsHelp) {
+  process.stdout.write(usage);
+} else if (command === 'hash' && rest.length === 0) {
   hash().catch(fail);
 } else if (command === 'move') {
   move(rest).catch(fail);
-} else if (command === undefined || command === '--help' || command === 'help') {
-  process.stdout.write(usage);
 } else {
   // The arguments are not repeated, because one of them may be a password.
   process.stderr.write(`koa-taskflow: unknown command or argument. The commands are hash, without arguments, and move.\n\n${usage}`);

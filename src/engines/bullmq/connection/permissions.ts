@@ -33,6 +33,24 @@ export const neededCommandNames: readonly string[] = [
 ].sort();
 
 /**
+ * Names of the commands that the user of `koa-taskflow move` must be allowed to run besides
+ * {@link neededCommandNames}, in lower case and sorted.
+ */
+export const moveCommandNames: readonly string[] = ['unwatch', 'watch'];
+
+/**
+ * Checks that Redis lets this user run every command that a move needs. `key`: a key of the engine.
+ *
+ * @throws UnusableRedis that names the first command that is not allowed.
+ */
+export async function checkMovePermissions(redis: Redis, key: string): Promise<void> {
+  await checkPermissions(redis, key);
+  // These two cannot be queued in a transaction.
+  const commands = [['watch', key], ['unwatch']];
+  checkAnswers(key, commands, await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))));
+}
+
+/**
  * Checks that Redis lets this user run every command that the engine needs, on keys of the engine.
  * The commands are queued in a transaction that is discarded: Redis checks the permission of a
  * command before it queues it, and executes none.
@@ -50,7 +68,11 @@ export async function checkPermissions(redis: Redis, key: string, needed: typeof
     ...[['multi'], ['exec']],
   ];
   // Called in one turn of the event loop, so that no command of another caller comes between them.
-  const answers = await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args)));
+  checkAnswers(key, commands, await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))));
+}
+
+/** @throws UnusableRedis that names the first command that is not allowed, or another error of Redis. */
+function checkAnswers(key: string, commands: readonly (readonly string[])[], answers: readonly PromiseSettledResult<unknown>[]): void {
   for (const [n, answer] of answers.entries()) {
     if (answer.status === 'fulfilled') continue;
     const { message } = plainError(answer.reason);

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import type { RedisConnection } from '../connection/connection-option.js';
+import { checkMovePermissions } from '../connection/permissions.js';
 import { connectRedis, explain, whenReady } from '../connection/redis-connection.js';
 import { engineKeys, queueName } from '../keys.js';
 import { mostLabels } from '../queues/queue-catalog.js';
@@ -47,6 +48,7 @@ export async function moveToRedis({ from, to, prefix, concurrency = new Map() }:
   let file: SourceFile | undefined;
   try {
     await whenReady(redis, connectTimeout);
+    await checkMovePermissions(redis, engineKeys(prefix).moved);
     file = await SourceFile.open(from);
     return await moveFile({ file, redis, prefix, concurrency });
   } catch (error) {

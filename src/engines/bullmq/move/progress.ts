@@ -54,16 +54,20 @@ export class MoveProgress {
   /**
    * Whether the move of this file has begun.
    *
-   * @throws TaskflowError ENGINE_UNAVAILABLE if the prefix has other tasks.
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the prefix has other tasks or schedules.
    */
   async hasBegun(): Promise<boolean> {
     const { moved, queues, schedules, ofQueue } = this.#keys;
     const [origin, stored] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.hgetall(queues)]));
     if (origin === this.#origin) return true;
     // A worker that was started has added its queues. BullMQ counts the jobs of a queue in `id`.
-    const used = await inTime(this.#redis.exists(schedules, ...Object.keys(stored).map((queue) => ofQueue(queue, 'id'))));
-    if (origin !== null || used > 0) throw unusable(`the prefix '${this.#name}' of this Redis has tasks already: choose another --prefix`);
-    return false;
+    const jobIds = Object.keys(stored).map((queue) => ofQueue(queue, 'id'));
+    const [planned, used] = await inTime(
+      Promise.all([this.#redis.exists(schedules), jobIds.length > 0 ? this.#redis.exists(...jobIds) : 0]),
+    );
+    if (origin === null && planned + used === 0) return false;
+    const found = origin !== null ? 'the tasks of another file' : used > 0 ? 'tasks' : 'schedules';
+    throw unusable(`the prefix '${this.#name}' of this Redis has ${found} already: choose another --prefix`);
   }
 
   /** Begins the move. `write` adds the data that is moved in this first step. */

@@ -1,4 +1,4 @@
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { Queue } from 'bullmq';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
@@ -272,6 +272,45 @@ const always = 6;
     await expect(move(file)).rejects.toThrow(/same Redis/);
   });
 
+  it('says what the prefix already has', async () => {
+    const tasks = onRedis();
+    tasks.schedule(
+      'daily',
+      tasks.task('daily', () => 1),
+      { cron: '0 3 * * *' },
+    );
+    await tasks.start();
+    await waitFor(() => forEach.client.exists('{koa-taskflow}:~schedules'));
+    await tasks.stop();
+    const file = newFile();
+    await fill(file, 1);
+    await expect(move(file)).rejects.toThrow(/has schedules already/);
+    await onRedis().define('x').enqueue();
+    await expect(move(file)).rejects.toThrow(/has tasks already/);
+  });
+
+  it('works for a user who may run the documented commands alone, and names a missing one first', async () => {
+    const docs = readFileSync(new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const line = docs.split('\n').find((each) => each.includes('ACL SETUSER app')) ?? '';
+    const engine = [...line.matchAll(/ (\+\S+)/g)].map(([, name = '']) => name);
+    const [, extra = ''] = /`koa-taskflow move` also needs `([^`]+)`/.exec(docs) ?? [];
+    const allow = (...commands: string[]) =>
+      forEach.client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{koa-taskflow}*', '-@all', ...commands);
+    const to = { ...forEach.redis.connection, username: 'app', password: 'secret' };
+    const file = newFile();
+    await fill(file, 1);
+    await allow(...engine);
+    await expect(moveToRedis({ from: file, to, prefix: 'koa-taskflow' })).rejects.toThrow(/'watch'/);
+    expect(existsSync(file)).toBe(true);
+    await allow(...engine, ...extra.split(' '));
+    await forEach.client.call('ACL', 'LOG', 'RESET');
+    expect(await moveToRedis({ from: file, to, prefix: 'koa-taskflow' })).toMatchObject({ tasks: 1 + always });
+    const refusals = (await forEach.client.call('ACL', 'LOG')) as string[][];
+    const commands = refusals.map((entry) => entry[entry.indexOf('object') + 1]);
+    // ioredis names itself to the server and needs no answer.
+    expect(commands.filter((name) => name !== 'client|setinfo')).toEqual([]);
+  });
+
   it('waits for a Redis that takes some seconds to answer at first', async () => {
     const file = newFile();
     await fill(file, 2);
@@ -320,6 +359,12 @@ const always = 6;
     expect(gone.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status < 2')).toEqual({ n: 0 });
     expect(gone.all('SELECT key, value, n FROM tag_tally')).toEqual([{ key: 'tenant', value: '7', n: 1 }]);
     gone.close();
+  });
+
+  it.each([[['--help']], [['-h']], [['move', '--help']], [['hash', '--help']]])('prints its usage for the arguments %j', async (args) => {
+    const child = startProcess(process.execPath, ['dist/cli.js', ...args], { REDIS_URL: '' });
+    expect(await child.ended).toBe(0);
+    expect(child.lines.join('\n')).toContain('npx koa-taskflow move --from');
   });
 
   it('says which argument is wrong, and never shows a password', async () => {
