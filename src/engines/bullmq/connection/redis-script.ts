@@ -21,7 +21,12 @@ export async function runScript(
   try {
     return await redis.evalsha(sha, keys.length, ...keys, ...args);
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+    if (!(error instanceof Error) || !isForgotten(error)) throw error;
     return redis.eval(text, keys.length, ...keys, ...args);
   }
+}
+
+/** Whether Redis no longer has a script, because its scripts were flushed or evicted. */
+export function isForgotten(error: Error | null | undefined): boolean {
+  return error?.message.startsWith('NOSCRIPT') === true;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/connections.js';
+import { isForgotten } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
@@ -223,11 +224,6 @@ export class JobSteps {
     }
     return backend;
   }
-}
-
-/** Whether Redis no longer has a script, because its scripts were flushed or evicted. */
-function isForgotten(error: Error | null): boolean {
-  return error?.message.startsWith('NOSCRIPT') === true;
 }
 
 /** Returns the result of a step from the answers to its commands. */

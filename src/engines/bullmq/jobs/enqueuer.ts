@@ -1,11 +1,14 @@
-import type { RedisClient } from 'bullmq';
+import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
 import type { NewTask } from '../../../tasks/engine.js';
+import { isForgotten } from '../connection/redis-script.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
 import { JobAdder } from './job-adder.js';
 import { isDelayed, toJob } from './task-job.js';
 
+/** How many scripts of BullMQ add jobs: for waiting, prioritized and delayed ones. */
+const mostScripts = 3;
 const mebibyte = 1024 * 1024;
 /** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
 export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
@@ -63,13 +66,37 @@ export class Enqueuer {
     entries: readonly CatalogEntry[],
     sending: () => void,
   ): Promise<string[]> {
+    const jobs = tasks.map((task, n) => toJob(task, entries[n]?.prioritized === true));
+    for (let tries = 0; ; tries++) {
+      const answers = await this.#sendAll(client, tasks, { entries, jobs }, sending);
+      const forgotten = answers.findIndex(([error]) => isForgotten(error));
+      const [entry, job] = [entries[forgotten], jobs[forgotten]];
+      if (entry && job && tries < mostScripts) {
+        // ioredis sends the text of a missing script only outside of a transaction. A job that
+        // Redis already has stays as it is, so the transaction can be repeated.
+        await this.#adder.add(client, entry.queue, job);
+        continue;
+      }
+      return answers.map(([error, id]) => {
+        if (error) throw error;
+        if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
+        return id;
+      });
+    }
+  }
+
+  async #sendAll(
+    client: RedisClient,
+    tasks: readonly NewTask[],
+    { entries, jobs }: { entries: readonly CatalogEntry[]; jobs: readonly JobJson[] },
+    sending: () => void,
+  ): Promise<[Error | null, unknown][]> {
     // This is a transaction of ioredis. BullMQ's type declares only a part of it.
     const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
     const notes: ChangeNote[] = [];
     for (const [n, task] of tasks.entries()) {
-      const entry = entries[n];
-      if (!entry) continue;
-      const job = toJob(task, entry.prioritized === true);
+      const [entry, job] = [entries[n], jobs[n]];
+      if (!entry || !job) continue;
       // The promise belongs to a single command. The commands of a transaction are answered
       // together.
       void this.#adder.add(transaction, entry.queue, job);
@@ -79,11 +106,7 @@ export class Enqueuer {
     sending();
     const answers = await transaction.exec();
     if (!answers) throw new Error('the transaction was dropped');
-    return answers.slice(0, tasks.length).map(([error, id]) => {
-      if (error) throw error;
-      if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
-      return id;
-    });
+    return answers.slice(0, tasks.length);
   }
 }
 

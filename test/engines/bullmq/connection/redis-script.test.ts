@@ -1,0 +1,54 @@
+import { describe, expect, it } from '@jest/globals';
+import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
+import { TaskManager } from '../../../../src/manager.js';
+import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+import { waitFor } from '../../../helpers/wait.js';
+
+(hasRedis ? describe : describe.skip)('an engine whose Redis has lost its scripts', () => {
+  const forEach = new RedisForEach();
+  const by = { actor: 'test' };
+
+  it('enqueues, ends, reads and commands tasks, each after all scripts were flushed', async () => {
+    const engine = bullmqEngine({ connection: forEach.redis.connection, logger: false });
+    const tasks = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    const job = tasks.task('job', (n: number) => n);
+    const held = tasks.define('held');
+    tasks.schedule('often', job, { every: 60, args: [1] });
+    await tasks.start();
+    const later = held.with({ runIn: 60 });
+    const ids: string[] = [];
+    const operations: [what: string, operation: () => Promise<unknown>][] = [
+      ['one task', () => job.enqueue(1)],
+      ['a batch', () => job.enqueueMany([[1], [2]])],
+      ['a delayed task', async () => ids.push(await later.enqueue())],
+      ['a delayed batch', async () => ids.push(...(await later.enqueueMany([[], []])))],
+      ['a batch with a key', () => job.with({ idempotencyKey: 'k', runIn: 60 }).enqueueMany([[1]])],
+      ['a batch with a priority', async () => ids.push(...(await held.with({ priority: 2, runIn: 60 }).enqueueMany([[], []])))],
+      ['a mixed batch', async () => tasks.enqueue([job.prepare(1), later.prepare(), job.prepare(2)])],
+      ['a cancel', () => tasks.control({ action: 'cancel', ids }, by)],
+      ['a retry', () => tasks.control({ action: 'retry', ids }, by)],
+      ['a rerun', () => tasks.control({ action: 'rerun', ids }, by)],
+      ['a pause', () => tasks.control({ action: 'pause', queue: 'default' }, by)],
+      ['a resume', () => tasks.control({ action: 'resume', queue: 'default' }, by)],
+      ['a schedule', () => tasks.control({ action: 'run', schedule: 'often' }, by)],
+      ['a list', () => tasks.find({ limit: 10 })],
+      ['metrics', () => tasks.aggregate('metrics', {})],
+    ];
+    // Each connection has sent each script once before.
+    for (const round of ['first', 'flushed'])
+      for (const [what, operation] of operations) {
+        if (round === 'flushed') await forEach.client.script('FLUSH');
+        if (what === 'one task') ids.length = 0;
+        const failed = await operation().then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        expect([round, what, failed]).toEqual([round, what, undefined]);
+      }
+    await forEach.client.script('FLUSH');
+    const last = await job.enqueueMany([[1], [2]]);
+    expect(new Set(last).size).toBe(2);
+    for (const id of last) await waitFor(async () => (await tasks.get(id))?.status === 'success');
+  });
+});
