@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Access, AuditEvent, AuditQuery } from '../http/access.js';
 import type { FindQuery, TaskReader } from '../tasks/source.js';
 import type { TaskSummary } from '../tasks/types.js';
@@ -46,6 +47,25 @@ const auditColumns: Columns<AuditEvent> = {
       .join(', '),
   strategy: ({ strategy }) => strategy,
 };
+
+/** Milliseconds between two looks at a list that is incomplete, and for which an export waits for it at most. */
+const completion = { interval: 250, limit: 30_000 };
+
+/**
+ * Waits until a list is as complete as it becomes: a process that has just started to read may know only the newest tasks. Returns
+ * how many tasks were searched if the list still leaves older ones out.
+ */
+export async function searchedOf(tasks: TaskReader, query: FindQuery): Promise<number | undefined> {
+  const end = performance.now() + completion.limit;
+  let before: number | undefined;
+  for (;;) {
+    const { limited, searched = 0 } = await tasks.find({ ...query, limit: 1, counted: false });
+    if (!limited) return undefined;
+    if (searched === before || performance.now() > end) return searched;
+    before = searched;
+    await wait(completion.interval);
+  }
+}
 
 /** The whole filtered list of tasks as a stream. */
 export function exportTasks(tasks: TaskReader, query: FindQuery, format: ExportFormat): Readable {

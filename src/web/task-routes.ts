@@ -10,7 +10,7 @@ import { booleanOption, optionsObject } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { bulkRoutes } from './bulk-actions.js';
-import { type ExportFormat, exportAudit, exportTasks, exportTypes } from './export.js';
+import { type ExportFormat, exportAudit, exportTasks, exportTypes, searchedOf } from './export.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { listFunctions, listQueues, listSchedules, listTasks, readMetrics } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
@@ -123,6 +123,8 @@ async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof r
 
 async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {
   const { query, format } = await readExportQuery(ctx.querystring, Date.now());
+  const searched = await searchedOf(tasks, query);
+  if (searched !== undefined) ctx.set('Taskflow-Searched', String(searched));
   asFile(ctx, 'tasks', format);
   return exportTasks(tasks, query, format);
 }

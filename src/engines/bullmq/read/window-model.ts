@@ -176,11 +176,14 @@ export class WindowModel {
       const page = await endedPage(this.#parts, this.#entries(query), query);
       return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
-    // The newest tasks are read first. Any other order needs the older tasks too.
-    if (!isNewestFirst(query) && !this.#isWhole(query))
-      await Promise.race([this.filled(), wait(this.#parts.fillTimes.list, undefined, { ref: false })]);
     const after = query.after !== undefined && query.sort === 'endedAt' ? windowPosition(query.after, this.#window.ids) : query.after;
-    const page = this.#window.find({ ...query, after });
+    let page = this.#window.find({ ...query, after });
+    // The newest tasks are read first. A page in another order, or one that they do not fill, needs
+    // the older tasks too.
+    if ((!isNewestFirst(query) || page.items.length < query.limit) && !this.#isWhole(query)) {
+      await Promise.race([this.filled(), wait(this.#parts.fillTimes.list, undefined, { ref: false })]);
+      page = this.#window.find({ ...query, after });
+    }
     const isWhole = this.#isWhole(query);
     if (isWhole && page.totalRelation === 'eq') return page;
     const limits = isWhole ? {} : { limited: true as const, searched: this.#window.size() };
