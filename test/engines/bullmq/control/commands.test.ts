@@ -216,6 +216,21 @@ describe('a running task that is cancelled', () => {
     await waitFor(async () => (await statusOf(web, await next.enqueue())) === 'success');
   });
 
+  it('keeps its lock for as long as its handler may take to stop', async () => {
+    const [web, worker] = [manager(), manager({ lockDuration: 1000 })];
+    const { passed, open } = gate();
+    const task = worker.task('slow', () => passed, { cancelGrace: 60 });
+    await worker.start();
+    const id = await task.enqueue();
+    await waitFor(async () => (await statusOf(worker, id)) === 'running');
+    await web.control({ action: 'cancel', ids: [id] }, by);
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    // With the old token, the worker could store another end.
+    expect(await redis.get(`{${prefix}}:default:${id}:lock`)).toMatch(/^cancelled:/);
+    open();
+    await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
+  });
+
   it('does not run if its worker fetches it with a request to cancel it', async () => {
     const [web, worker] = [manager(), manager()];
     let runs = 0;
