@@ -64,7 +64,7 @@ async function dashboardScripts() {
     write: false,
     metafile: true,
     legalComments: 'none',
-    // The package says that importing a file does nothing by itself, which does not hold for the page's.
+    // package.json says that no file has side effects, which is not true of main.tsx.
     ignoreAnnotations: true,
     chunkNames: 'chunk-[hash]',
     plugins: [
@@ -74,7 +74,7 @@ async function dashboardScripts() {
           onResolve({ filter: /\/lazy\.js$/ }, ({ kind, path, resolveDir }) =>
             kind === 'dynamic-import' ? { path: join(resolveDir, path.replace(/js$/, 'ts')), namespace: 'lazy' } : undefined,
           );
-          // The package says that importing alone does nothing, which holds for all but this file.
+          // package.json says that no file has side effects, which is not true of this one.
           onResolve({ filter: /ui\/main\.tsx$/ }, ({ namespace }) =>
             namespace === 'lazy' ? { path: main, sideEffects: true } : undefined,
           );

@@ -1,15 +1,13 @@
-import { computed, signal } from '@preact/signals';
-import { zonePreference } from '../state/preferences.js';
-import { view } from '../state/view.js';
+import { computed, effect, signal } from '@preact/signals';
 import { isSameDay } from './formats.js';
 
-/** Milliseconds by which the server's clock is ahead of this one: a wrong clock here shows no wrong ages. */
+/** Milliseconds by which the server's clock is ahead of the browser's, so that ages are right on any computer. */
 let ahead = 0;
 
 /** Present time of the server in milliseconds, by the second. */
 export const now = signal(Date.now());
 
-/** Sets this clock by the server's. */
+/** Sets the clock to the server's time. */
 export function setClock(serverTime: string): void {
   ahead = Date.parse(serverTime) - Date.now();
   tick();
@@ -24,19 +22,26 @@ export function serverNow(): number {
   return Date.now() + ahead;
 }
 
-setInterval(() => {
-  if (!document.hidden) tick();
-}, 1000);
-document.addEventListener('visibilitychange', tick);
-
 /** The zone of all times: `local`, `UTC`, or the name of one. */
-export const zone = computed(() => view.value.tz ?? zonePreference.value);
+export const zone = signal('local');
 
+/** Ticks each second while the page is visible, and shows times in the zone that `chosen` reads from signals. */
+export function startClock(chosen: () => string): void {
+  effect(() => {
+    zone.value = chosen();
+  });
+  setInterval(() => {
+    if (!document.hidden) tick();
+  }, 1000);
+  document.addEventListener('visibilitychange', tick);
+}
+
+/** The same zone, as `Intl` takes it. */
 export const timeZone = computed(() => (zone.value === 'local' ? undefined : zone.value));
 
 let momentOfDay = now.peek();
 
-/** Some moment of the present day. What depends on the day alone is not drawn anew each second. */
+/** Some moment of the present day, so that what depends only on the day is not redrawn each second. */
 export const today = computed(() => {
   if (!isSameDay(momentOfDay, now.value, timeZone.value)) momentOfDay = now.value;
   return momentOfDay;
@@ -48,7 +53,7 @@ function offset(minutes: number): string {
   return `${minutes < 0 ? '-' : '+'}${hours}${rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`}`;
 }
 
-/** What stands in the head of a column of times, such as `UTC+1`. */
+/** The zone as column headers of times name it, such as `UTC+1`. */
 export const zoneLabel = computed(() => {
   if (timeZone.value === undefined) return `UTC${offset(-new Date(now.peek()).getTimezoneOffset())}`;
   const parts = new Intl.DateTimeFormat('en', { timeZone: timeZone.value, timeZoneName: 'shortOffset' }).formatToParts(now.peek());

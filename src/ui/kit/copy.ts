@@ -1,12 +1,12 @@
-import { tell } from './notices.js';
+import { notify } from './notices.js';
 
 /** Copies a text, and says so. Only a page over HTTPS, or of this machine, may. */
 export function copy(text: string, what: string): void {
   const shown = `${what}: ${text.slice(0, 200)}`;
-  if (!navigator.clipboard) tell(shown);
+  if (!navigator.clipboard) notify(shown);
   else
     void navigator.clipboard.writeText(text).then(
-      () => tell(`${what} copied.`),
-      () => tell(`The browser did not let the page copy. ${shown}`),
+      () => notify(`${what} copied.`),
+      () => notify(`The browser did not let the page copy. ${shown}`),
     );
 }

@@ -1,27 +1,29 @@
 import { type Signal, signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { facts } from '../state/bootstrap.js';
-import { isSignedOut, wordsOf } from './notices.js';
+import { describeError, isSignedOut } from './notices.js';
 
-/** What is asked of the person, over the page. */
-interface Asked {
+/** Returns what a dialog shows, given what closes it and the name of the environment. */
+type Content = (close: () => void, environment: string) => ComponentChildren;
+
+/** A dialog over the page. */
+interface OpenedDialog {
   n: number;
-  content: (close: () => void) => ComponentChildren;
+  content: Content;
   label: string;
   closed: () => void;
 }
 
-const asked = signal<Asked | undefined>(undefined);
+const asked = signal<OpenedDialog | undefined>(undefined);
 let opened = 0;
 
-/** Whether something is asked over the page. */
+/** Whether a dialog is open. */
 export function isAsking(): boolean {
   return asked.peek() !== undefined;
 }
 
 /** Opens a dialog; resolves when it is closed. */
-export function openDialog(label: string, content: (close: () => void) => ComponentChildren): Promise<void> {
+export function openDialog(label: string, content: Content): Promise<void> {
   const n = ++opened;
   return new Promise((resolve) => {
     asked.value = {
@@ -37,8 +39,8 @@ export function openDialog(label: string, content: (close: () => void) => Compon
   });
 }
 
-/** The one dialog of the page. */
-export function Dialog() {
+/** The one dialog of the page. Confirmations name the environment, such as "Test shop". */
+export function Dialog({ environment }: { environment: string }) {
   const current = asked.value;
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -48,14 +50,14 @@ export function Dialog() {
   if (!current) return null;
   const close = (): void => box.current?.close();
   return (
-    // Each has an element of its own: the end of one that was closed a moment ago is not that of the next.
+    // Each dialog has its own element, so that the close event of the last one does not reach the next.
     <dialog key={current.n} ref={box} aria-label={current.label} onClose={() => current.closed()}>
-      {current.content(close)}
+      {current.content(close, environment)}
     </dialog>
   );
 }
 
-/** The form of a dialog: it stays while something is done, shows what went wrong in place, and is closed when it is done. */
+/** Submits the form of a dialog: it stays open while `act` runs, shows its error in place, and closes when it succeeds. */
 export function useSubmit(close: () => void, act: () => Promise<void>): { busy: boolean; error: string; submit: (event: Event) => void } {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
@@ -67,7 +69,7 @@ export function useSubmit(close: () => void, act: () => Promise<void>): { busy: 
       close();
     } catch (thrown) {
       if (isSignedOut(thrown)) close();
-      else setError(wordsOf(thrown));
+      else setError(describeError(thrown));
       setBusy(false);
     }
   };
@@ -78,7 +80,7 @@ export function useSubmit(close: () => void, act: () => Promise<void>): { busy: 
   return { busy, error, submit };
 }
 
-/** What went wrong. */
+/** The error of a form, if there is one. */
 export function Fault({ error }: { error: string }) {
   if (error === '') return null;
   return (
@@ -88,7 +90,7 @@ export function Fault({ error }: { error: string }) {
   );
 }
 
-/** What a confirmation says and does. */
+/** The texts and the action of a confirmation. */
 export interface Confirmation {
   title: string;
   /** What will happen, with its number and its consequence. */
@@ -110,10 +112,18 @@ export interface Confirmation {
 
 /** Asks before something is done, does it, and shows how that went. */
 export function confirmed(confirmation: Confirmation): Promise<void> {
-  return openDialog(confirmation.title, (close) => <Confirm confirmation={confirmation} close={close} />);
+  return openDialog(confirmation.title, (close, environment) => (
+    <Confirm confirmation={confirmation} close={close} environment={environment} />
+  ));
 }
 
-function Confirm({ confirmation, close }: { confirmation: Confirmation; close: () => void }) {
+interface ConfirmProps {
+  confirmation: Confirmation;
+  close: () => void;
+  environment: string;
+}
+
+function Confirm({ confirmation, close, environment }: ConfirmProps) {
   const { title, body, button, keep = 'Cancel', danger, asksReason, typed, fields, act } = confirmation;
   const [reason, setReason] = useState('');
   const [words, setWords] = useState('');
@@ -122,7 +132,7 @@ function Confirm({ confirmation, close }: { confirmation: Confirmation; close: (
   return (
     <form onSubmit={submit}>
       <h2>
-        {title} <span class="title">{facts.title}</span>
+        {title} <span class="title">{environment}</span>
       </h2>
       <div class="dialog-body">{body()}</div>
       {fields?.()}

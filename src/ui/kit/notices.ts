@@ -1,41 +1,47 @@
 import { signal } from '@preact/signals';
 import { ProblemError } from '../../client/client.js';
-import { signedOut } from '../live/connection.js';
-import { noteEngine } from '../live/outage.js';
 
-/** Something said to the person: politely (an outcome) or at once (a failure). */
+/** A message to the user: an outcome, or a failure that screen readers announce at once. */
 export interface Notice {
   text: string;
   failed: boolean;
-  /** Takes back what was done. */
+  /** Reverts what was done. */
   undo?: (() => Promise<void>) | undefined;
-  /** Where to see it. */
+  /** Where to see the result. */
   link?: { text: string; href: string } | undefined;
 }
 
+/** The notice that is shown now. */
 export const notice = signal<Notice | undefined>(undefined);
 
-export function tell(text: string, more: Pick<Notice, 'undo' | 'link'> = {}): void {
+/** Shows an outcome. */
+export function notify(text: string, more: Pick<Notice, 'undo' | 'link'> = {}): void {
   notice.value = { text, failed: false, ...more };
 }
 
-/** What went wrong, in words: with the name of the request, by which the log has it, where the server is at fault. */
-export function wordsOf(error: unknown): string {
+/** Returns the text of an error. If the server is at fault, it names the request, as the log does. */
+export function describeError(error: unknown): string {
   if (!(error instanceof ProblemError)) return error instanceof Error ? error.message : String(error);
-  if (error.status === 403) return `${error.message} Your role does not allow it.`;
-  return error.status >= 500 ? `${error.message} (${error.code}, request ${error.requestId ?? 'unknown'})` : error.message;
+  const { status, message, code, requestId } = error;
+  if (status === 403) return `${message} Your role does not allow it.`;
+  return status >= 500 ? `${message} (${code}, request ${requestId ?? 'unknown'})` : message;
 }
 
-/** Tells the person what went wrong; without a session there is only one thing left to do. */
-export function complain(error: unknown): void {
+/** Shows a failure, unless the session has ended: the page then asks the user to sign in. */
+export function showError(error: unknown): void {
   if (isSignedOut(error)) return;
-  notice.value = { text: wordsOf(error), failed: true };
+  notice.value = { text: describeError(error), failed: true };
 }
 
-/** Whether an error is the end of the session, which the page then shows, as it does that the engine cannot be reached. */
+const observers = new Set<(error: unknown) => void>();
+
+/** Calls a function with each error of a request, so that it can note an outage or the end of the session. */
+export function observeErrors(observer: (error: unknown) => void): void {
+  observers.add(observer);
+}
+
+/** Reports an error to the observers. Returns whether it means that the session has ended. */
 export function isSignedOut(error: unknown): boolean {
-  noteEngine(error);
-  const ended = error instanceof ProblemError && error.status === 401;
-  if (ended) signedOut.value = true;
-  return ended;
+  for (const observe of observers) observe(error);
+  return error instanceof ProblemError && error.status === 401;
 }

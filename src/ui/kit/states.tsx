@@ -1,8 +1,8 @@
+import type { Signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { ProblemError } from '../../client/client.js';
-import type { Loaded } from '../live/loaded.js';
 
-/** What stands where something could not be loaded: what failed, and a way on. The rest of the page lives on. */
+/** Shows in place what could not be loaded and why, with a button that tries again. */
 export function Failure({ error, what, again }: { error: unknown; what: string; again: () => void }) {
   const problem = error instanceof ProblemError ? error : undefined;
   return (
@@ -26,7 +26,7 @@ export function Failure({ error, what, again }: { error: unknown; what: string; 
   );
 }
 
-/** Rows of nothing in the place of what comes. */
+/** Placeholder rows, shown until the content is loaded. */
 export function Skeleton({ rows = 6 }: { rows?: number }) {
   return (
     <div class="skeleton" aria-hidden="true">
@@ -37,8 +37,23 @@ export function Skeleton({ rows = 6 }: { rows?: number }) {
   );
 }
 
-/** What is loaded; until then its skeleton, or what went wrong. What was loaded before stays. */
-export function When<T>({ source, what, children }: { source: Loaded<T>; what: string; children: (value: T) => ComponentChildren }) {
+/** Something that is loaded from the server. */
+export interface Source<T> {
+  value: Signal<T | undefined>;
+  /** What went wrong last; the value before it stays. */
+  error: Signal<unknown>;
+  /** Loads it again, in place of a load that is under way. */
+  load(): Promise<void>;
+}
+
+interface WhenProps<T> {
+  source: Source<T>;
+  what: string;
+  children: (value: T) => ComponentChildren;
+}
+
+/** Shows what is loaded. Until then it shows a skeleton, or the error; the value of an earlier load stays. */
+export function When<T>({ source, what, children }: WhenProps<T>) {
   const value = source.value.value;
   const error = source.error.value;
   return (

@@ -19,7 +19,7 @@ export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock'
  * Gives a moment that is pointed at its other forms as a title: with each of fifty rows they would cost more than the row. Its
  * element may become that of another moment below the pointer, hence each move.
  */
-export function titleTimes(): void {
+export function showTimeTitles(): void {
   document.addEventListener('pointermove', ({ target }) => {
     const time = target instanceof Element && target.closest('time');
     if (time) time.title = `${relative(time.dateTime, now.peek())} · ${fullTime(time.dateTime, timeZone.peek())}`;

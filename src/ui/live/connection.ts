@@ -1,6 +1,7 @@
 import { batch, computed, signal } from '@preact/signals';
-import type { Change, Pulse } from '../../client/client.js';
+import { type Change, ProblemError, type Pulse } from '../../client/client.js';
 import { serverNow, setClock } from '../kit/clock.js';
+import { observeErrors } from '../kit/notices.js';
 import { facts } from '../state/bootstrap.js';
 import { paused } from '../state/preferences.js';
 import { SharedStream } from './shared-stream.js';
@@ -56,6 +57,9 @@ const stream = new SharedStream({ take, failed, signedIn });
 let stale = false;
 
 export function startStream(): void {
+  observeErrors((error) => {
+    if (error instanceof ProblemError && error.status === 401) signedOut.value = true;
+  });
   stream.start();
   window.addEventListener('online', () => stream.hurry());
   document.addEventListener('visibilitychange', () => {

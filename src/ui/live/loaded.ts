@@ -1,16 +1,14 @@
 import { type Signal, signal } from '@preact/signals';
 import { isSignedOut } from '../kit/notices.js';
+import type { Source } from '../kit/states.js';
 import { paused } from '../state/preferences.js';
 import { listen } from './connection.js';
 
-/** Something that is loaded from the server, and how that went. */
-export interface Loaded<T> {
-  value: Signal<T | undefined>;
+/** Something that is loaded from the server and kept fresh. */
+export interface Loaded<T> extends Source<T> {
   loading: Signal<boolean>;
-  /** What went wrong last; the value before it stays. */
-  error: Signal<unknown>;
-  /** Loads it anew, in place of a load under way. */
-  load(): Promise<void>;
+  /** Loads the value again when tasks change. The first `load` does so too. */
+  watch(): void;
 }
 
 /** Milliseconds between two loads of what changes with the tasks. */
@@ -39,6 +37,7 @@ export function loaded<T>(
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const load = async (): Promise<void> => {
+    watch();
     request.abort();
     request = new AbortController();
     const { signal: aborted } = request;
@@ -61,7 +60,7 @@ export function loaded<T>(
     timer = setTimeout(() => {
       timer = undefined;
       if (!isShown()) return;
-      // A paused page must not change, and nobody sees a hidden one.
+      // A paused page must not change, and a hidden one is not seen.
       if (paused.peek() || document.hidden) loadSoon();
       else void load();
     }, pause);
@@ -71,15 +70,19 @@ export function loaded<T>(
     const current = value.peek();
     if (current !== undefined && changesAlone?.(current)) loadSoon();
   };
-  watchAlone();
-
-  listen({
-    tasks() {
-      if (isShown()) loadSoon();
-    },
-    reload() {
-      if (isShown()) void load();
-    },
-  });
-  return { value, loading, error, load };
+  let isWatched = false;
+  const watch = (): void => {
+    if (isWatched) return;
+    isWatched = true;
+    watchAlone();
+    listen({
+      tasks() {
+        if (isShown()) loadSoon();
+      },
+      reload() {
+        if (isShown()) void load();
+      },
+    });
+  };
+  return { value, loading, error, load, watch };
 }

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import { ProblemError } from '../../client/client.js';
 import { serverNow } from '../kit/clock.js';
+import { observeErrors } from '../kit/notices.js';
 import { client } from '../state/bootstrap.js';
 import { reloadAll } from './connection.js';
 
@@ -13,23 +14,27 @@ interface Outage {
 }
 
 /** The outage that lasts now. */
-export const engineAway = signal<Outage | undefined>(undefined);
+export const outage = signal<Outage | undefined>(undefined);
 
-/** Milliseconds between two questions whether it is back. */
+/** Milliseconds between two checks whether the outage is over. */
 const interval = 3000;
 
 const codes = ['ENGINE_UNAVAILABLE', 'STORE_UNAVAILABLE'];
 
-/** Notes an error that reports an outage. The page then asks until it is over, and loads what it shows again. */
-export function noteEngine(error: unknown): void {
-  if (!(error instanceof ProblemError) || !codes.includes(error.code) || engineAway.peek() !== undefined) return;
-  engineAway.value = { since: serverNow(), why: error.message };
+/** Shows an outage when an error reports one. The page then polls until it is over, and reloads what it shows. */
+export function watchOutages(): void {
+  observeErrors(noteOutage);
+}
+
+function noteOutage(error: unknown): void {
+  if (!(error instanceof ProblemError) || !codes.includes(error.code) || outage.peek() !== undefined) return;
+  outage.value = { since: serverNow(), why: error.message };
   const timer = setInterval(() => void ask(), interval);
   const ask = async (): Promise<void> => {
     const { ok } = await fetch(client.url('/health'), { cache: 'no-store' }).catch(() => ({ ok: false }));
-    if (!ok || engineAway.peek() === undefined) return;
+    if (!ok || outage.peek() === undefined) return;
     clearInterval(timer);
-    engineAway.value = undefined;
+    outage.value = undefined;
     reloadAll();
   };
 }

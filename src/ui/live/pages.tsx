@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { complain } from '../kit/notices.js';
+import { showError } from '../kit/notices.js';
 import type { Loaded } from './loaded.js';
 
 interface Page<T> {
@@ -37,7 +37,7 @@ export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: re
       const page = await ask(cursor);
       keep({ items: [...shown, ...page.items], nextCursor: page.nextCursor });
     } catch (error) {
-      complain(error);
+      showError(error);
     }
   };
   return { items: shown, more: next === null ? undefined : () => void add(next) };

@@ -40,7 +40,7 @@ const tab = Math.random().toString(36).slice(2);
 
 export class SharedStream {
   readonly #listener: StreamListener;
-  readonly #channel = navigator.locks ? new BroadcastChannel(name) : undefined;
+  #channel: BroadcastChannel | undefined;
   readonly #followed = new Map<string, readonly string[]>();
   #lastEventId = facts.lastEventId ?? undefined;
   #lastBeat = Date.now();
@@ -57,12 +57,14 @@ export class SharedStream {
   }
 
   start(): void {
-    if (!this.#channel) {
+    if (!navigator.locks) {
       void this.#read(new AbortController().signal);
       return;
     }
+    this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data);
     this.#say({ kind: 'joins' });
+    this.#sayFollowed();
     window.addEventListener('pagehide', () => this.#say({ kind: 'left', tab }));
     setInterval(() => this.#watch(), beat);
     void this.#wait(false);
@@ -116,7 +118,11 @@ export class SharedStream {
   /** Tells a tab that has just come how things stand, and asks by it what it follows. */
   #greet(): void {
     if (this.#reading) this.#beat();
-    else this.#say({ kind: 'follows', tab, tasks: this.#followed.get(tab) ?? [] });
+    else this.#sayFollowed();
+  }
+
+  #sayFollowed(): void {
+    this.#say({ kind: 'follows', tab, tasks: this.#followed.get(tab) ?? [] });
   }
 
   /** Says how the stream is, as of now: what was told when it was opened is old. */

@@ -2,9 +2,9 @@ import { useEffect, useState } from 'preact/hooks';
 import type { TaskSummary } from '../../client/client.js';
 import { serverNow } from '../kit/clock.js';
 import { relative } from '../kit/formats.js';
-import { ChangeLink } from '../kit/links.js';
 import { listen } from '../live/connection.js';
 import { client } from '../state/bootstrap.js';
+import { ChangeLink } from '../state/links.js';
 
 const endings = ['success', 'failed', 'interrupted', 'cancelled'] as const;
 

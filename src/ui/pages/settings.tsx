@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { zone } from '../kit/clock.js';
 import { confirmed } from '../kit/dialog.js';
 import { plural, whole } from '../kit/formats.js';
-import { complain, tell } from '../kit/notices.js';
+import { notify, showError } from '../kit/notices.js';
 import { isZone } from '../state/address.js';
 import { client, facts, may, ownName } from '../state/bootstrap.js';
 import { shortcutsOn, zonePreference } from '../state/preferences.js';
@@ -19,9 +19,9 @@ async function deleteHistory(amount: number, unit: keyof typeof units): Promise<
   try {
     found = await client.deleteHistory(before, { dryRun: true });
   } catch (error) {
-    return complain(error);
+    return showError(error);
   }
-  if (found.deleted === 0) return tell(`No task ended more than ${words} ago.`);
+  if (found.deleted === 0) return notify(`No task ended more than ${words} ago.`);
   const number = `${found.more ? 'more than ' : ''}${plural(found.deleted, 'task')}`;
   await confirmed({
     title: `Delete ${number}?`,
@@ -42,7 +42,7 @@ async function deleteHistory(amount: number, unit: keyof typeof units): Promise<
         more = done.more && done.deleted > 0;
         progress.value = `${whole(deleted)} deleted…`;
       }
-      tell(`${plural(deleted, 'task')} deleted.`);
+      notify(`${plural(deleted, 'task')} deleted.`);
     },
   });
 }

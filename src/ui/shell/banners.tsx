@@ -2,7 +2,7 @@ import { now } from '../kit/clock.js';
 import { age } from '../kit/formats.js';
 import { Time } from '../kit/time.js';
 import { lost, newVersion, pulse, tryNow } from '../live/connection.js';
-import { engineAway } from '../live/outage.js';
+import { outage } from '../live/outage.js';
 import { resumeQueue } from '../pages/queues/actions.js';
 import { facts, may } from '../state/bootstrap.js';
 import { refusedParameters } from '../state/view.js';
@@ -30,10 +30,10 @@ export function Banners() {
     <div class="banners">
       {facts.user === null && <p class="banner exposed">Open to everyone who can reach this address</p>}
       <Offline />
-      {engineAway.value !== undefined && (
+      {outage.value !== undefined && (
         <p class="banner warn" role="alert">
-          The tasks have been unreachable for {age((now.value - engineAway.value.since) / 1000)}. {engineAway.value.why} This page may be
-          out of date. It reloads when the outage is over. The log of the app says more.
+          The tasks have been unreachable for {age((now.value - outage.value.since) / 1000)}. {outage.value.why} This page may be out of
+          date. It reloads when the outage is over. The log of the app says more.
         </p>
       )}
       {pulse.value?.paused.map(({ queue, by, at, reason }) => (

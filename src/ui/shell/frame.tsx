@@ -98,7 +98,7 @@ export function App() {
         </main>
       </div>
       <Notices />
-      <Dialog />
+      <Dialog environment={facts.title} />
       <SignIn />
     </div>
   );

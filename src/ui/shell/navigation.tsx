@@ -1,8 +1,8 @@
 import { count, whole } from '../kit/formats.js';
-import { PageLink } from '../kit/links.js';
 import { pulse } from '../live/connection.js';
 import { type PageName, pages } from '../state/address.js';
 import { facts } from '../state/bootstrap.js';
+import { PageLink } from '../state/links.js';
 import { page } from '../state/view.js';
 
 export const pageNames: Record<PageName, string> = {

@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { AddressLink } from '../kit/links.js';
 import { notice } from '../kit/notices.js';
 import { selectionNews } from '../pages/task-list/selection.js';
 import { amount } from '../pages/task-list/table.js';
+import { AddressLink } from '../state/links.js';
 
 /** Milliseconds an outcome stays, and between two announcements of how many tasks are shown. */
 const stay = 10_000;

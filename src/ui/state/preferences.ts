@@ -1,16 +1,18 @@
 import { effect, type Signal, signal } from '@preact/signals';
 import { isZone } from './address.js';
 
-/** What one person likes, kept in their browser: never a filter, which stands in the address. */
+const saves: (() => void)[] = [];
+
+/** A setting that this browser keeps. Filters are no settings: the address holds them. */
 function preference<T>(name: string, otherwise: T, isValid: (value: unknown) => boolean): Signal<T> {
   const key = `tf-${name}`;
   const kept = signal(read(key, otherwise, isValid));
-  effect(() => {
+  saves.push(() => {
     try {
       if (kept.value === otherwise) localStorage.removeItem(key);
       else localStorage.setItem(key, JSON.stringify(kept.value));
     } catch {
-      // A browser that keeps nothing: it holds for this page.
+      // The browser allows no storage: the setting holds until the page is closed.
     }
   });
   return kept;
@@ -38,3 +40,8 @@ export const pageSize = preference<number>('rows', 50, (value) => [50, 100, 200]
 export const panelWidth = preference<number>('panel', 0, (value) => [0, 1, 2].includes(value as number));
 /** Whether long lines of a log are wrapped. */
 export const wrapsLog = preference('wrap', true, isBoolean);
+
+/** Saves each setting when it changes. */
+export function savePreferences(): void {
+  for (const save of saves) effect(save);
+}

@@ -69,9 +69,12 @@ export function filterBy(change: Partial<Filter> & { sort?: Sort }, options: { r
   show({ ...change, view: 'tasks', cursor: undefined }, { ...options, replace: (options.replace ?? false) && onList, before: [] });
 }
 
-history.scrollRestoration = 'manual';
-window.addEventListener('popstate', () => {
-  pagesBefore.value = kept().before ?? [];
-  scrollTarget.value = kept().scroll ?? 0;
-  view.value = readView(location.search).view;
-});
+/** Follows Back and Forward of the browser. */
+export function watchHistory(): void {
+  history.scrollRestoration = 'manual';
+  window.addEventListener('popstate', () => {
+    pagesBefore.value = kept().before ?? [];
+    scrollTarget.value = kept().scroll ?? 0;
+    view.value = readView(location.search).view;
+  });
+}

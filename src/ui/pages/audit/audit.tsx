@@ -1,7 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { AuditPage as Page } from '../../../client/client.js';
 import { shortId } from '../../kit/formats.js';
-import { ChangeLink } from '../../kit/links.js';
 import { When } from '../../kit/states.js';
 import { Heads } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
@@ -9,6 +8,7 @@ import { loaded } from '../../live/loaded.js';
 import { More, usePages } from '../../live/pages.js';
 import type { View } from '../../state/address.js';
 import { client, facts, userText } from '../../state/bootstrap.js';
+import { ChangeLink } from '../../state/links.js';
 import { page, show, view } from '../../state/view.js';
 import { ranges } from '../task-list/saved-views.js';
 import { Sessions } from './sessions.js';

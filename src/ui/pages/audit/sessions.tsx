@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { OpenSession, SessionsQuery } from '../../../client/client.js';
 import { confirmed } from '../../kit/dialog.js';
-import { tell } from '../../kit/notices.js';
+import { notify } from '../../kit/notices.js';
 import { When } from '../../kit/states.js';
 import { Heads } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
@@ -48,7 +48,7 @@ function end(session: OpenSession): Promise<void> {
     danger: true,
     async act() {
       await endSession(session);
-      tell('The session is ended.');
+      notify('The session is ended.');
       await sessions.load();
     },
   });
@@ -69,7 +69,7 @@ function endOthers(all: readonly OpenSession[]): Promise<void> {
     danger: true,
     async act() {
       for (const other of others) await endSession(other);
-      tell('The other sessions are ended.');
+      notify('The other sessions are ended.');
       await sessions.load();
     },
   });

@@ -2,10 +2,10 @@ import type { FailureKind } from '../../../client/client.js';
 import { Sparkline } from '../../kit/charts/sparkline.js';
 import { serverNow } from '../../kit/clock.js';
 import { plural, whole } from '../../kit/formats.js';
-import { ChangeLink, FunctionLink, PageLink } from '../../kit/links.js';
 import { Heads } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { may } from '../../state/bootstrap.js';
+import { ChangeLink, FunctionLink, PageLink } from '../../state/links.js';
 import { actOnFilter } from '../task-list/actions.js';
 
 /** What happened first within so many milliseconds is new. */

@@ -3,7 +3,7 @@ import { type BulkAnswer, ProblemError } from '../../../client/client.js';
 import { serverNow } from '../../kit/clock.js';
 import { confirmed } from '../../kit/dialog.js';
 import { plural, whole } from '../../kit/formats.js';
-import { complain, tell } from '../../kit/notices.js';
+import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { linkToPage } from '../../state/view.js';
 import { NewestOnly } from '../task-list/actions.js';
@@ -18,12 +18,12 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
   try {
     await count();
   } catch (error) {
-    return complain(error);
+    return showError(error);
   }
   const number = (): number => counted.value?.count ?? 0;
   const isWindow = counted.value?.scope !== undefined;
   if (number() === 0)
-    return tell(`Nothing that failed ${words} is failed any more.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
+    return notify(`Nothing that failed ${words} is failed any more.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
   await confirmed({
     title: `Retry ${plural(number(), 'task')}?`,
     body: () => (
@@ -41,7 +41,7 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
     async act(reason) {
       try {
         const { dispatched, skipped } = await client.retryFailed({ since, expect: number(), reason, ...(name !== undefined && { name }) });
-        tell(`${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: they had gone on meanwhile` : ''}.`, {
+        notify(`${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: they had gone on meanwhile` : ''}.`, {
           link: { text: 'Show them', href: linkToPage({ view: 'tasks', name }) },
         });
       } catch (error) {

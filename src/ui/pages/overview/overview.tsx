@@ -6,13 +6,13 @@ import { Sparkline } from '../../kit/charts/sparkline.js';
 import { now, serverNow } from '../../kit/clock.js';
 import { Coverage } from '../../kit/coverage.js';
 import { age, count, duration, percent, plural, stuckText, whole } from '../../kit/formats.js';
-import { FunctionLink, PageLink } from '../../kit/links.js';
 import { Failure, Skeleton, When } from '../../kit/states.js';
 import { Time } from '../../kit/time.js';
 import { pulse } from '../../live/connection.js';
 import { type Loaded, loaded } from '../../live/loaded.js';
 import type { View } from '../../state/address.js';
 import { client, facts, may } from '../../state/bootstrap.js';
+import { FunctionLink, PageLink } from '../../state/links.js';
 import { goTo, linkToPage, page, view } from '../../state/view.js';
 import { KindTable } from '../failures/failure-groups.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
@@ -265,6 +265,7 @@ function SideTables({ data }: { data: Overview }) {
 /** Is it broken now, since when, by what; does it move; and one button. */
 export function OverviewPage() {
   useEffect(() => {
+    overview.watch();
     // What the page brought with it is as old as the page.
     if (!overview.value.peek() || serverNow() - loadedAt > 5000) void overview.load();
   }, []);

@@ -1,6 +1,6 @@
 import { confirmed } from '../../kit/dialog.js';
 import { plural } from '../../kit/formats.js';
-import { complain, tell } from '../../kit/notices.js';
+import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 
 /** Pauses a queue, after asking. */
@@ -17,7 +17,7 @@ export function pauseQueue(name: string, running: number): Promise<void> {
     asksReason: true,
     async act(reason) {
       await client.pauseQueue(name, { reason });
-      tell(`${name} is paused.`, { undo: () => resumeQueue(name) });
+      notify(`${name} is paused.`, { undo: () => resumeQueue(name) });
     },
   });
 }
@@ -25,8 +25,8 @@ export function pauseQueue(name: string, running: number): Promise<void> {
 export async function resumeQueue(name: string): Promise<void> {
   try {
     await client.resumeQueue(name);
-    tell(`${name} goes on.`);
+    notify(`${name} goes on.`);
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 }

@@ -1,5 +1,5 @@
 import { confirmed } from '../../kit/dialog.js';
-import { complain, tell } from '../../kit/notices.js';
+import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { linkTo } from '../../state/view.js';
 
@@ -15,7 +15,7 @@ export function runSchedule(name: string, last: string): Promise<void> {
     button: () => 'Run now',
     async act() {
       const task = await client.runSchedule(name);
-      tell(`${name} has been started.`, { link: { text: 'Open the task', href: linkTo({ task: task.id }) } });
+      notify(`${name} has been started.`, { link: { text: 'Open the task', href: linkTo({ task: task.id }) } });
     },
   });
 }
@@ -33,7 +33,7 @@ export function pauseSchedule(name: string): Promise<void> {
     asksReason: true,
     async act(reason) {
       await client.pauseSchedule(name, { reason });
-      tell(`${name} is paused.`, { undo: () => resumeSchedule(name) });
+      notify(`${name} is paused.`, { undo: () => resumeSchedule(name) });
     },
   });
 }
@@ -51,7 +51,7 @@ export function removeSchedule(name: string): Promise<void> {
     asksReason: true,
     async act(reason) {
       await client.removeSchedule(name, { reason });
-      tell(`${name} has been removed.`);
+      notify(`${name} has been removed.`);
     },
   });
 }
@@ -59,8 +59,8 @@ export function removeSchedule(name: string): Promise<void> {
 export async function resumeSchedule(name: string): Promise<void> {
   try {
     await client.resumeSchedule(name);
-    tell(`${name} goes on.`);
+    notify(`${name} goes on.`);
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 }

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals';
 import { type BulkAnswer, type CommandFilter, canCancel, canRetry, ProblemError, type TaskSummary } from '../../../client/client.js';
 import { confirmed } from '../../kit/dialog.js';
 import { duration, percent, plural, whole } from '../../kit/formats.js';
-import { complain, tell } from '../../kit/notices.js';
+import { notify, showError } from '../../kit/notices.js';
 import type { Filter } from '../../state/address.js';
 import { client, may } from '../../state/bootstrap.js';
 import { linkToPage } from '../../state/view.js';
@@ -61,11 +61,11 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
     const changed = await client[action](task.id);
     takeTasks([changed]);
     takeOpened(changed);
-    tell(outcomeOf(action, changed), { undo: undoOf(action, changed) });
+    notify(outcomeOf(action, changed), { undo: undoOf(action, changed) });
   } catch (error) {
     // It went on while the person decided: that is news, and no fault.
-    if (error instanceof ProblemError && error.status === 409) tell(`${task.name} has changed meanwhile. ${error.message}`);
-    else complain(error);
+    if (error instanceof ProblemError && error.status === 409) notify(`${task.name} has changed meanwhile. ${error.message}`);
+    else showError(error);
     reloadTask();
   } finally {
     acting.value = new Set([...acting.peek()].filter((id) => id !== task.id));
@@ -86,9 +86,9 @@ function undoOf(action: OneAction, { id, status }: TaskSummary): (() => Promise<
 async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
   try {
     const { dispatched, skipped } = await client.bulk({ action, ids, reason: 'undo' });
-    tell(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had gone on already.`);
+    notify(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had gone on already.`);
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 }
 
@@ -120,7 +120,7 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
   const { verb, consequence } = verbs[action];
   const rest = tasks.length - able.length;
   if (ids.length === 0)
-    return tell(
+    return notify(
       `None of the ${tasks.length} selected can be ${action === 'cancel' ? 'cancelled' : action === 'retry' ? 'retried' : 'deleted'} as they are now.`,
     );
   const run = async (reason: string | undefined): Promise<void> => {
@@ -128,7 +128,7 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
     clearSelection();
   };
   const interrupted = able.filter(({ status }) => status === 'interrupted').length;
-  if (ids.length === 1 && action === 'retry' && interrupted === 0) return run(undefined).catch(complain);
+  if (ids.length === 1 && action === 'retry' && interrupted === 0) return run(undefined).catch(showError);
   await confirmed({
     title: `${verb} ${plural(ids.length, 'task')}?`,
     body: () => (
@@ -172,9 +172,9 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
   try {
     const { count: found, scope } = await count();
     if (found === 0)
-      return tell(`There is nothing to ${action}: no task of ${what} can be.${scope ? ' Only the newest tasks were searched.' : ''}`);
+      return notify(`There is nothing to ${action}: no task of ${what} can be.${scope ? ' Only the newest tasks were searched.' : ''}`);
   } catch (error) {
-    return complain(error);
+    return showError(error);
   }
   const number = (): string => numberOf(counted.value);
   await confirmed({
@@ -272,7 +272,7 @@ function report(
   const { name, queue, tag = [], fingerprint, schedule, q, from, to } = filter;
   const rest = { name, queue, tag, fingerprint, schedule, q, from, to };
   const isFiltered = Object.values(rest).some((value) => value !== undefined && value.length > 0);
-  tell(`${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`, {
+  notify(`${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`, {
     ...(action !== 'delete' && may(reverse) && ids.length > 0 && ids.length <= mostIds && { undo: () => takeBack(reverse, ids) }),
     ...(action !== 'delete' && isFiltered && { link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) } }),
   });

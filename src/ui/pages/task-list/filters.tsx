@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { PageLink } from '../../kit/links.js';
 import { signs, statuses } from '../../kit/statuses.js';
 import { filterOf, isFiltered, longestName, noFilter, type Sort, sortKeys } from '../../state/address.js';
 import { client, may } from '../../state/bootstrap.js';
+import { PageLink } from '../../state/links.js';
 import { pageSize } from '../../state/preferences.js';
 import { filterBy, page, view } from '../../state/view.js';
 import { actOnFilter } from './actions.js';

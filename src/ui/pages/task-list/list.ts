@@ -90,13 +90,12 @@ function takePage({ items, ...rest }: TaskList): void {
   learnNames(items);
 }
 
-/** Shows the list that came with the page, where the server read the address as the page does and there is no more to look for. */
-function takeBrought(): void {
+/** Shows the list that came with the page, if it is what the address asks for. */
+export function showInitialList(): void {
   const { list } = facts;
   if (list && refusedParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
     takePage(list);
 }
-takeBrought();
 
 /** Rare combinations of conditions are looked for in steps: an empty page may have a next one that is not. */
 async function findPage(aborted: AbortSignal): Promise<TaskList> {

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { ShownTask } from '../../../client/client.js';
 import { Fault, openDialog, useSubmit } from '../../kit/dialog.js';
-import { tell } from '../../kit/notices.js';
+import { notify } from '../../kit/notices.js';
 import { client, facts } from '../../state/bootstrap.js';
 import { linkTo } from '../../state/view.js';
 import { reloadTask } from '../task/opened.js';
@@ -20,7 +20,7 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
   const { busy, error, submit } = useSubmit(close, async () => {
     const made = await client.rerun(task.id, args === undefined ? {} : { args });
     reloadTask();
-    tell(`A new ${task.name} is queued.`, { link: { text: 'Open it', href: linkTo({ task: made.id }) } });
+    notify(`A new ${task.name} is queued.`, { link: { text: 'Open it', href: linkTo({ task: made.id }) } });
   });
   return (
     <form onSubmit={submit}>

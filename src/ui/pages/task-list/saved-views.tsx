@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
-import { PageLink } from '../../kit/links.js';
 import { noFilter, readView, type View, viewQuery } from '../../state/address.js';
+import { PageLink } from '../../state/links.js';
 import { view } from '../../state/view.js';
 
 /** Stretches of time a list is offered for. */

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { copy } from '../../kit/copy.js';
-import { PageLink } from '../../kit/links.js';
+import { PageLink } from '../../state/links.js';
 
 /** Frames of packages and of Node itself say little of what went wrong. */
 const isForeign = (line: string): boolean => /^\s+at /.test(line) && /node_modules|node:internal|\(node:|at node:/.test(line);

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from 'preact';
 import type { ShownTask } from '../../../client/client.js';
 import { duration } from '../../kit/formats.js';
-import { FunctionLink, PageLink } from '../../kit/links.js';
 import { Time } from '../../kit/time.js';
+import { FunctionLink, PageLink } from '../../state/links.js';
 import { Strip } from '../run-history.js';
 import { ranFor } from '../task-list/table.js';
 

@@ -1,7 +1,7 @@
 import type { ShownTask } from '../../../client/client.js';
 import { shortId } from '../../kit/formats.js';
-import { ChangeLink } from '../../kit/links.js';
 import { signs } from '../../kit/statuses.js';
+import { ChangeLink } from '../../state/links.js';
 import { view } from '../../state/view.js';
 
 type Flow = NonNullable<ShownTask['flow']>;

@@ -2,7 +2,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { LogLevel, ShownTask } from '../../../client/client.js';
 import { zoneLabel } from '../../kit/clock.js';
 import { plural, whole } from '../../kit/formats.js';
-import { complain } from '../../kit/notices.js';
+import { showError } from '../../kit/notices.js';
 import { Failure } from '../../kit/states.js';
 import { wrapsLog } from '../../state/preferences.js';
 import { show, view } from '../../state/view.js';
@@ -43,7 +43,7 @@ function Tools({ task }: { task: ShownTask }) {
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     } catch (error) {
-      complain(error);
+      showError(error);
     } finally {
       setSaving('');
     }

@@ -1,7 +1,7 @@
 import type { ShownTask } from '../../../client/client.js';
 import { duration, plural } from '../../kit/formats.js';
-import { ChangeLink, PageLink } from '../../kit/links.js';
 import { Time } from '../../kit/time.js';
+import { ChangeLink, PageLink } from '../../state/links.js';
 import { show, view } from '../../state/view.js';
 import { ranFor } from '../task-list/table.js';
 import { ErrorPart } from './error.js';

@@ -1,12 +1,12 @@
 import { signal } from '@preact/signals';
 import type { TaskSummary } from '../../../client/client.js';
 import { shortId } from '../../kit/formats.js';
-import { complain, tell } from '../../kit/notices.js';
+import { notify, showError } from '../../kit/notices.js';
 import { listen } from '../../live/connection.js';
 import { client } from '../../state/bootstrap.js';
 import { linkTo, show } from '../../state/view.js';
 
-/** Tasks whose end is told, by the browser too where it allows that. */
+/** Ids of tasks whose end the page announces, and the browser too if it is allowed to. */
 export const watched = signal<ReadonlySet<string>>(new Set());
 
 /** Watches a task until it ends, or no longer. */
@@ -17,7 +17,7 @@ export async function toggleWatch({ id, name }: TaskSummary): Promise<void> {
   }
   watched.value = new Set([...watched.peek(), id]);
   const allowed = await askBrowser();
-  tell(`${name} is watched: its end is told here${allowed ? ', and by the browser' : '. The browser allows no notices of its own'}.`);
+  notify(`${name} is watched: its end is told here${allowed ? ', and by the browser' : '. The browser allows no notices of its own'}.`);
   // It may have ended while the person was asked.
   await check(id);
 }
@@ -35,7 +35,7 @@ function takeEnd(task: TaskSummary): void {
   if (!watched.peek().has(task.id) || task.endedAt === null) return;
   forget(task.id);
   const text = `${task.name} ${shortId(task.id)}: ${task.status}`;
-  tell(text, { link: { text: 'Show', href: linkTo({ task: task.id, tab: 'summary', attempt: undefined }) } });
+  notify(text, { link: { text: 'Show', href: linkTo({ task: task.id, tab: 'summary', attempt: undefined }) } });
   if (!('Notification' in window) || Notification.permission !== 'granted') return;
   const note = new Notification(text, { tag: task.id, ...(task.error && { body: task.error.name }) });
   note.onclick = () => {
@@ -46,18 +46,21 @@ function takeEnd(task: TaskSummary): void {
 }
 
 async function check(id: string): Promise<void> {
-  await client.get(id, { logs: 0 }).then(takeEnd, complain);
+  await client.get(id, { logs: 0 }).then(takeEnd, showError);
 }
 
 function checkAll(): void {
   for (const id of watched.peek()) void check(id);
 }
 
-listen({
-  always({ upserts, removed, dropped }) {
-    for (const task of upserts) takeEnd(task);
-    for (const id of removed) forget(id);
-    if (dropped > 0) checkAll();
-  },
-  reload: checkAll,
-});
+/** Announces when watched tasks end, for as long as the page is open. */
+export function notifyWatched(): void {
+  listen({
+    always({ upserts, removed, dropped }) {
+      for (const task of upserts) takeEnd(task);
+      for (const id of removed) forget(id);
+      if (dropped > 0) checkAll();
+    },
+    reload: checkAll,
+  });
+}
