@@ -6,7 +6,7 @@ import { watchOutages } from './live/outage.js';
 import { watchTask } from './pages/task/opened.js';
 import { notifyWatched } from './pages/task/watched.js';
 import { showInitialList, watchList } from './pages/task-list/list.js';
-import { App } from './shell/frame.js';
+import { Frame } from './shell/frame.js';
 import { watchIcon } from './shell/icon.js';
 import { listenToKeys } from './shell/shortcuts.js';
 import { savePreferences, zonePreference } from './state/preferences.js';
@@ -21,7 +21,7 @@ showInitialList();
 const root = document.getElementById('app');
 if (root) {
   root.replaceChildren();
-  render(<App />, root);
+  render(<Frame />, root);
 }
 listenToKeys();
 watchTask();

@@ -1,18 +1,18 @@
 import { signal } from '@preact/signals';
-import type * as Later from './lazy.js';
+import type * as Lazy from './lazy.js';
 
-/** The rest of the dashboard, once it is there. */
-export const later = signal<typeof Later | undefined>(undefined);
-/** Why it did not come: mostly because the server has another version by now. */
-export const laterError = signal<unknown>(undefined);
+/** The second script of the dashboard, once it is loaded. */
+export const lazy = signal<typeof Lazy | undefined>(undefined);
+/** Why it could not be loaded. The usual reason is that the server has been updated. */
+export const lazyError = signal<unknown>(undefined);
 
-/** Loads the rest. */
-export async function loadLater(): Promise<typeof Later | undefined> {
+/** Loads the second script. */
+export async function loadLazy(): Promise<typeof Lazy | undefined> {
   try {
-    later.value ??= await import('./lazy.js');
-    laterError.value = undefined;
+    lazy.value ??= await import('./lazy.js');
+    lazyError.value = undefined;
   } catch (error) {
-    laterError.value = error;
+    lazyError.value = error;
   }
-  return later.value;
+  return lazy.value;
 }

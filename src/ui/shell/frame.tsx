@@ -1,66 +1,52 @@
-import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { Dialog } from '../kit/dialog.js';
 import { Skeleton } from '../kit/states.js';
 import { pulse } from '../live/connection.js';
-import { laterError, loadLater, later as rest } from '../pages/load-lazy.js';
+import { lazy, lazyError, loadLazy } from '../pages/load-lazy.js';
 import { OverviewPage } from '../pages/overview/overview.js';
 import { Panel } from '../pages/task/panel.js';
-import { Filters } from '../pages/task-list/filters.js';
 import { loading } from '../pages/task-list/list.js';
-import { SelectionBar } from '../pages/task-list/selection-bar.js';
-import { TaskTable } from '../pages/task-list/table.js';
-import type { PageName } from '../state/address.js';
+import { TasksPage } from '../pages/task-list/tasks.js';
 import { facts } from '../state/bootstrap.js';
+import { type PageName, pages } from '../state/pages.js';
 import { page, scrollTarget, view } from '../state/view.js';
 import { Banners } from './banners.js';
 import { Header } from './header.js';
-import { Nav, pageNames } from './navigation.js';
+import { Navigation } from './navigation.js';
 import { Notices } from './notices.js';
 import { SignIn } from './sign-in.js';
 
-function TasksPage() {
+const eager = { OverviewPage, TasksPage };
+
+const isEager = (component: string): component is keyof typeof eager => Object.hasOwn(eager, component);
+
+/** The component of a page. */
+function Content({ name }: { name: PageName }) {
+  const { component } = pages[name];
+  if (!isEager(component)) return <LazyContent component={component} />;
+  const Page = eager[component];
+  return <Page />;
+}
+
+type LazyPage = Exclude<(typeof pages)[PageName]['component'], keyof typeof eager>;
+
+/** A page of the second script. */
+function LazyContent({ component }: { component: LazyPage }) {
+  useEffect(() => void loadLazy(), [component]);
+  const Page = lazy.value?.[component];
+  if (Page) return <Page />;
+  if (lazyError.value === undefined) return <Skeleton />;
   return (
-    <div class="list">
-      <Filters />
-      <TaskTable />
-      <SelectionBar />
+    <div class="empty" role="alert">
+      <p>This page could not be loaded. The server may have a newer version.</p>
+      <button type="button" onClick={() => location.reload()}>
+        Reload page
+      </button>
     </div>
   );
 }
 
-type LaterPage = 'AuditPage' | 'FailuresPage' | 'FunctionsPage' | 'QueuesPage' | 'SchedulesPage' | 'SettingsPage';
-
-/** A page that comes with the second file. */
-function later(name: LaterPage): ComponentType {
-  return function LaterPage() {
-    useEffect(() => void loadLater(), []);
-    const Page = rest.value?.[name];
-    if (Page) return <Page />;
-    if (laterError.value === undefined) return <Skeleton />;
-    return (
-      <div class="empty" role="alert">
-        <p>This part of the page could not be loaded. The server may have a newer version.</p>
-        <button type="button" onClick={() => location.reload()}>
-          Reload
-        </button>
-      </div>
-    );
-  };
-}
-
-const contents: Record<PageName, ComponentType> = {
-  overview: OverviewPage,
-  tasks: TasksPage,
-  failures: later('FailuresPage'),
-  schedules: later('SchedulesPage'),
-  queues: later('QueuesPage'),
-  functions: later('FunctionsPage'),
-  audit: later('AuditPage'),
-  settings: later('SettingsPage'),
-};
-
-/** Scrolls to where this entry of the history was left, once its list is there. */
+/** Scrolls to where the user left this entry of the history, once its list is loaded. */
 function useScroll(): void {
   const target = scrollTarget.value;
   const waits = loading.value;
@@ -73,12 +59,12 @@ function useScroll(): void {
   }, [target, waits]);
 }
 
-export function App() {
+/** The frame around every page. */
+export function Frame() {
   const name = page.value;
-  const Content = contents[name];
   const failed = pulse.value?.counts.failed ?? 0;
   useEffect(() => {
-    document.title = `${failed > 0 ? `(${failed}) ` : ''}${pageNames[name]} · ${facts.title} · taskflow`;
+    document.title = `${failed > 0 ? `(${failed}) ` : ''}${pages[name].label} · ${facts.title} · taskflow`;
   }, [name, failed]);
   useScroll();
   return (
@@ -86,13 +72,13 @@ export function App() {
       <a class="skip" href="#main">
         Skip to the content
       </a>
-      <Nav />
+      <Navigation />
       <div class="body">
         <Header />
         <Banners />
         <main id="main" tabIndex={-1} class={view.value.task === undefined ? '' : 'with-panel'}>
           <div class="content">
-            <Content />
+            <Content name={name} />
           </div>
           <Panel />
         </main>

@@ -2,11 +2,11 @@ import { zone, zoneLabel } from '../kit/clock.js';
 import { whole } from '../kit/formats.js';
 import { connection, missed, togglePause } from '../live/connection.js';
 import { facts, ownName } from '../state/bootstrap.js';
+import { pages } from '../state/pages.js';
 import { paused, zonePreference } from '../state/preferences.js';
 import { nextTheme, theme } from '../state/theme.js';
 import { page, show } from '../state/view.js';
 import { showHelp } from './help.js';
-import { pageNames } from './navigation.js';
 import { openPalette } from './palette.js';
 
 const words = { live: 'Live', connecting: 'Connecting…', offline: 'Connection lost', paused: 'Paused' };
@@ -21,7 +21,7 @@ export function toggleZone(): void {
 export function Header() {
   return (
     <header class="header">
-      <h1 tabIndex={-1}>{pageNames[page.value]}</h1>
+      <h1 tabIndex={-1}>{pages[page.value].label}</h1>
       <span class="title" title="This environment">
         {facts.title}
       </span>

@@ -1,10 +1,11 @@
 import { openDialog } from '../kit/dialog.js';
+import { pageNames, pages } from '../state/pages.js';
 import { shortcutsOn } from '../state/preferences.js';
 
 const keys: readonly (readonly [keys: string, what: string])[] = [
   ['Ctrl K, ⌘ K', 'go to a page, a function, a queue, a task'],
   ['/', 'search'],
-  ['g then o t f s q n a ,', 'overview, tasks, failures, schedules, queues, functions, audit, settings'],
+  [`g then ${pageNames.map((name) => pages[name].key).join(' ')}`, pageNames.map((name) => pages[name].label.toLowerCase()).join(', ')],
   ['j k, ↓ ↑', 'next row, row before; where a task is open, next task'],
   ['Enter', 'open the task of the row'],
   ['x, Shift x', 'select a row, all up to it'],

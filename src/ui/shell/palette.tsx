@@ -2,9 +2,10 @@ import { useState } from 'preact/hooks';
 import { openDialog } from '../kit/dialog.js';
 import { togglePause } from '../live/connection.js';
 import { functions, queues } from '../pages/task-list/list.js';
+import { facts } from '../state/bootstrap.js';
+import { offeredPages, pages } from '../state/pages.js';
 import { nextTheme } from '../state/theme.js';
 import { goTo, show } from '../state/view.js';
-import { offered, pageNames } from './navigation.js';
 
 interface Place {
   text: string;
@@ -17,7 +18,7 @@ const isId = (text: string): boolean => /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text
 
 function places(text: string): Place[] {
   const all: Place[] = [
-    ...offered.map((name) => ({ text: pageNames[name], kind: 'page', go: () => goTo({ view: name }) })),
+    ...offeredPages(facts).map((name) => ({ text: pages[name].label, kind: 'page', go: () => goTo({ view: name }) })),
     { text: 'Pause or resume', kind: 'action', go: togglePause },
     { text: 'Next theme', kind: 'action', go: nextTheme },
     ...functions.value.map((name) => ({ text: name, kind: 'function', go: () => goTo({ view: 'tasks', name }) })),

@@ -1,14 +1,15 @@
 import { copy } from '../kit/copy.js';
 import { isAsking } from '../kit/dialog.js';
 import { togglePause } from '../live/connection.js';
-import { loadLater } from '../pages/load-lazy.js';
+import { loadLazy } from '../pages/load-lazy.js';
 import { opened } from '../pages/task/opened.js';
 import { closePanel, step } from '../pages/task/panel.js';
 import { cancelTask, retryTask } from '../pages/task-list/actions.js';
 import { nextPage, pageBefore, shownTasks } from '../pages/task-list/list.js';
 import { clearSelection, selected, toggle, toggleAll } from '../pages/task-list/selection.js';
-import { type PageName, tabs } from '../state/address.js';
+import { tabs } from '../state/address.js';
 import { may } from '../state/bootstrap.js';
+import { type PageName, pageNames, pages } from '../state/pages.js';
 import { shortcutsOn } from '../state/preferences.js';
 import { nextTheme } from '../state/theme.js';
 import { goTo, linkTo, show, view } from '../state/view.js';
@@ -16,17 +17,8 @@ import { toggleZone } from './header.js';
 import { showHelp } from './help.js';
 import { openPalette } from './palette.js';
 
-/** Keys that do something, as `?` lists them: after `g` comes the letter of a page. */
-const pageKeys: Readonly<Record<string, PageName>> = {
-  o: 'overview',
-  t: 'tasks',
-  f: 'failures',
-  s: 'schedules',
-  q: 'queues',
-  n: 'functions',
-  a: 'audit',
-  ',': 'settings',
-};
+/** Pages by the key that opens them after `g`. */
+const pageOfKey = new Map<string, PageName>(pageNames.map((name) => [pages[name].key, name]));
 
 const rows = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('tr[data-task] th a')];
 
@@ -68,7 +60,7 @@ const single: Readonly<Record<string, (event: KeyboardEvent) => void>> = {
   c: () => onTask((task) => may('cancel') && void cancelTask(task)),
   e: () => {
     const task = opened.peek();
-    if (task?.endedAt && may('rerun')) void loadLater().then((rest) => rest?.rerunTask(task));
+    if (task?.endedAt && may('rerun')) void loadLazy().then((loaded) => loaded?.rerunTask(task));
   },
   y: () => onTask(({ id }) => copy(id, 'Id')),
   l: () => copy(location.origin + linkTo({}), 'Link'),
@@ -107,9 +99,10 @@ export function listenToKeys(): void {
       return;
     if (event.key === 'Escape') return isField(event.target) ? (event.target as HTMLElement).blur() : closeTopmost();
     if (isField(event.target) || !shortcutsOn.value) return;
-    if (Date.now() - afterG < second && pageKeys[event.key]) {
+    const pageAfterG = Date.now() - afterG < second ? pageOfKey.get(event.key) : undefined;
+    if (pageAfterG) {
       afterG = 0;
-      goTo({ view: pageKeys[event.key] ?? 'overview' });
+      goTo({ view: pageAfterG });
     } else if (event.key === 'g') afterG = Date.now();
     else if (view.peek().task !== undefined && /^[1-4]$/.test(event.key))
       show({ tab: tabs[Number(event.key) - 1] ?? 'summary' }, { replace: true });

@@ -1,10 +1,6 @@
 import type { TaskStatus } from '../../client/client.js';
 import { statuses } from '../kit/statuses.js';
-
-/** The pages, in the order of their links. */
-export const pages = ['overview', 'tasks', 'failures', 'schedules', 'queues', 'functions', 'audit', 'settings'] as const;
-
-export type PageName = (typeof pages)[number];
+import { type PageName, pageNames } from './pages.js';
 
 export const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
 
@@ -92,7 +88,7 @@ const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, '
 
 /** Which values each parameter may have. */
 const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean> = {
-  view: among(pages),
+  view: among(pageNames),
   status: among(statuses),
   name: text(longestName),
   queue: text(longestName),

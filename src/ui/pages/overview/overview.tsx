@@ -17,9 +17,7 @@ import { goTo, linkToPage, page, view } from '../../state/view.js';
 import { KindTable } from '../failures/failure-groups.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
 import { RangeChoice, stretchOf } from '../range.js';
-import { Filters } from '../task-list/filters.js';
-import { SelectionBar } from '../task-list/selection-bar.js';
-import { TaskTable } from '../task-list/table.js';
+import { TaskList } from '../task-list/tasks.js';
 import { healthOf } from './health.js';
 
 const isShown = (): boolean => page.peek() === 'overview';
@@ -294,9 +292,7 @@ export function OverviewPage() {
       )}
       <section class="frame list" aria-labelledby="o-tasks">
         <h2 id="o-tasks">Tasks</h2>
-        <Filters />
-        <TaskTable />
-        <SelectionBar />
+        <TaskList />
       </section>
     </>
   );

@@ -10,7 +10,7 @@ import { client, may } from '../../state/bootstrap.js';
 import { ChangeLink, FunctionLink } from '../../state/links.js';
 import { panelWidth } from '../../state/preferences.js';
 import { linkTo, show, view } from '../../state/view.js';
-import { loadLater } from '../load-lazy.js';
+import { loadLazy } from '../load-lazy.js';
 import { acting, cancelTask, retryTask, runTask } from '../task-list/actions.js';
 import { table } from '../task-list/list.js';
 import { Data } from './data.js';
@@ -61,7 +61,7 @@ function Actions({ task }: { task: ShownTask }) {
         </button>
       )}
       {may('rerun') && task.endedAt !== null && (
-        <button type="button" onClick={() => void loadLater().then((rest) => rest?.rerunTask(task))}>
+        <button type="button" onClick={() => void loadLazy().then((loaded) => loaded?.rerunTask(task))}>
           Edit & retry…
         </button>
       )}
