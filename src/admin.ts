@@ -1,7 +1,9 @@
 import type { Middleware } from 'koa';
 import compose from 'koa-compose';
 import { auditedAccess } from './auth/audit-trail.js';
-import { type Auth, type AuthOptions, createAuth, isAuth } from './auth/create-auth.js';
+import { type Auth, isAuth } from './auth/auth.js';
+import type { AuthOptions } from './auth/auth-options.js';
+import { createAuth } from './auth/create-auth.js';
 import type { Access } from './auth/index.js';
 import { loginRoutes } from './auth/login-routes.js';
 import { sessionToken } from './auth/session-token.js';

@@ -1,12 +1,10 @@
-import type { Context } from 'koa';
 import { Background } from '../background.js';
 import type { AuditEvent } from '../http/access.js';
-import { clientAddress } from '../http/client-address.js';
 import { errorFields, redacted } from '../http/error-fields.js';
-import { requestFields, requestId } from '../http/request-id.js';
 import type { Logger } from '../options.js';
 import type { AuditTrail } from './audit-trail.js';
 import { macOf } from './keys.js';
+import type { RequestInfo } from './request-info.js';
 import type { Session } from './sessions/session.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import type { BucketName } from './throttle/throttle.js';
@@ -22,23 +20,23 @@ type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'us
  * built from named fields, so that no password, token or cookie can be in one.
  */
 export interface AuthLog {
-  success(ctx: Context, session: Session, login: { via: 'form' | 'json'; durationMs: number; failures: number }): void;
+  success(request: RequestInfo, session: Session, login: { via: 'form' | 'json'; durationMs: number; failures: number }): void;
   /** A name that no strategy knows is written as a hash: people type passwords there. */
-  fail(ctx: Context, reason: FailReason, username: string | undefined, attempt: number): void;
-  throttled(ctx: Context, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): void;
-  strategyError(ctx: Context, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
+  fail(request: RequestInfo, reason: FailReason, username: string | undefined, attempt: number): void;
+  throttled(request: RequestInfo, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): void;
+  strategyError(request: RequestInfo, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
   /** A session that somebody ended: its user, or an administrator. */
-  ended(ctx: Context, by: Session, ended: { username: string; strategy: string; id?: string }, reason: EndReason): void;
+  ended(request: RequestInfo, by: Session, ended: { username: string; strategy: string; id?: string }, reason: EndReason): void;
   /** A session that was found to be over. */
-  found(ctx: Context, session: Session, reason: EndReason): void;
-  renewed(ctx: Context, session: Session): void;
+  found(request: RequestInfo, session: Session, reason: EndReason): void;
+  renewed(request: RequestInfo, session: Session): void;
   /** A token of ours that holds no more, used again: after its time, or after it was revoked. */
-  reused(ctx: Context, session: Session, how: 'expired' | 'revoked'): void;
+  reused(request: RequestInfo, session: Session, how: 'expired' | 'revoked'): void;
   /** Two valid sessions in one request: one of them was planted. */
-  conflict(ctx: Context): void;
+  conflict(request: RequestInfo): void;
 }
 
-interface AuthLogParts {
+interface AuthLogDeps {
   logger: Logger;
   trail: AuditTrail;
   mount: string;
@@ -50,10 +48,9 @@ interface AuthLogParts {
 }
 
 /** Makes the log of a login over the app's logger and its audit. */
-export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }: AuthLogParts): AuthLog {
-  const request = (ctx: Context): object => ({ ...requestFields(ctx), userAgent: ctx.get('User-Agent').slice(0, 256), mount });
-  const row = (ctx: Context, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void =>
-    trail.record({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...event });
+export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }: AuthLogDeps): AuthLog {
+  const row = ({ ip, requestId }: RequestInfo, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void =>
+    trail.record({ at: new Date().toISOString(), ip, requestId, ...event });
 
   const refusals = new Background(logger, 'writing refused logins to the log');
   /** Not awaited: the time in which the strategies find out whether they know a name would tell whether one does. */
@@ -69,61 +66,61 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
   };
 
   return {
-    success(ctx, session, { via, durationMs, failures }) {
+    success(request, session, { via, durationMs, failures }) {
       const { username, strategy } = session;
       const sessionId = session.id.slice(0, 8);
       const event = failures === 0 ? 'authn_login_success' : 'authn_login_successafterfail';
       const since = failures === 0 ? {} : { failures };
-      logger.info({ event, username, strategy, ...request(ctx), sessionId, durationMs, via, ...since }, 'login succeeded');
-      row(ctx, { action: 'login', actor: username, strategy, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
+      logger.info({ event, username, strategy, ...request, mount, sessionId, durationMs, via, ...since }, 'login succeeded');
+      row(request, { action: 'login', actor: username, strategy, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
     },
-    fail(ctx, reason, username, attempt) {
+    fail(request, reason, username, attempt) {
       later(async () => {
         const name = await who(username);
-        logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request(ctx) }, 'login failed');
-        row(ctx, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
+        logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request, mount }, 'login failed');
+        row(request, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
       });
     },
-    throttled(ctx, bucket, retryAfter, refused, username) {
+    throttled(request, bucket, retryAfter, refused, username) {
       later(async () => {
         const name = await who(username);
         const owasp = bucket === 'global' || bucket === 'queue' ? 'excess_rate_limit_exceeded' : 'authn_login_fail_max';
         logger.warn(
-          { event: 'authn_login_throttled', owasp, ...name, bucket, retryAfter, refused, ...request(ctx) },
+          { event: 'authn_login_throttled', owasp, ...name, bucket, retryAfter, refused, ...request, mount },
           'login refused: too many attempts',
         );
-        row(ctx, { action: 'login', ...actorOf(name), outcome: 'refused', detail: { bucket, retryAfter, refused, ...hashOf(name) } });
+        row(request, { action: 'login', ...actorOf(name), outcome: 'refused', detail: { bucket, retryAfter, refused, ...hashOf(name) } });
       });
     },
-    strategyError(ctx, strategy, error, durationMs, secrets) {
+    strategyError(request, strategy, error, durationMs, secrets) {
       const timeout = error instanceof Error && error.name === 'TimeoutError' ? { timeout: true } : {};
       const hidden = [...secrets, ...secretKeys];
       const fields = { event: 'authn_strategy_error', owasp: 'sys_monitor_disabled', strategy };
-      logger.error({ ...fields, err: errorFields(error, hidden), durationMs, ...timeout, ...request(ctx) }, 'login strategy failed');
+      logger.error({ ...fields, err: errorFields(error, hidden), durationMs, ...timeout, ...request, mount }, 'login strategy failed');
       if (error instanceof Error)
         logger.debug({ ...fields, stack: redacted(String(error.stack), hidden) }, 'where the login strategy failed');
     },
-    ended(ctx, by, { username, strategy, id }, reason) {
+    ended(request, by, { username, strategy, id }, reason) {
       const session = id === undefined ? {} : { sessionId: id.slice(0, 8) };
       const actor = { by: by.username, byStrategy: by.strategy };
-      logger.info({ event: 'session_expired', reason, username, strategy, ...session, ...actor, ...request(ctx) }, 'session ended');
+      logger.info({ event: 'session_expired', reason, username, strategy, ...session, ...actor, ...request, mount }, 'session ended');
       const action = { logout: 'logout', logout_all: 'end_all_sessions' }[reason as string] ?? 'end_session';
-      row(ctx, { action, actor: by.username, strategy: by.strategy, outcome: 'done', detail: { username, strategy, ...session } });
+      row(request, { action, actor: by.username, strategy: by.strategy, outcome: 'done', detail: { username, strategy, ...session } });
     },
-    found(ctx, { username, strategy, id }, reason) {
-      logger.info({ event: 'session_expired', reason, username, strategy, sessionId: id.slice(0, 8), ...request(ctx) }, 'session ended');
+    found(request, { username, strategy, id }, reason) {
+      logger.info({ event: 'session_expired', reason, username, strategy, sessionId: id.slice(0, 8), ...request, mount }, 'session ended');
     },
-    renewed(ctx, { username, strategy, id }) {
-      logger.debug({ event: 'session_renewed', username, strategy, sessionId: id.slice(0, 8), ...request(ctx) }, 'session renewed');
+    renewed(request, { username, strategy, id }) {
+      logger.debug({ event: 'session_renewed', username, strategy, sessionId: id.slice(0, 8), ...request, mount }, 'session renewed');
     },
-    reused(ctx, { username, strategy, id }, how) {
-      const fields = { username, strategy, sessionId: id.slice(0, 8), ...request(ctx) };
+    reused(request, { username, strategy, id }, how) {
+      const fields = { username, strategy, sessionId: id.slice(0, 8), ...request, mount };
       if (how === 'expired') logger.debug({ event: 'session_use_after_expire', ...fields }, 'token used after its time');
       else logger.warn({ event: 'authn_token_reuse', ...fields }, 'token used after its session was ended');
     },
-    conflict(ctx) {
+    conflict(request) {
       logger.warn(
-        { event: 'authn_token_conflict', owasp: 'malicious_extraneous', ...request(ctx) },
+        { event: 'authn_token_conflict', owasp: 'malicious_extraneous', ...request, mount },
         'request with two valid sessions refused',
       );
     },

@@ -1,183 +1,46 @@
-import { randomBytes } from 'node:crypto';
 import type { Context } from 'koa';
-import type { Access } from '../http/access.js';
-import { type Mount, mountAt } from '../http/mount.js';
-import { trustedOriginsOption } from '../http/same-origin.js';
-import {
-  checkSeconds,
-  durationWarnings,
-  type Logger,
-  loggerOption,
-  logoOption,
-  numberOption,
-  optionsObject,
-  outOfRange,
-  pathOption,
-  secondsOption,
-  secretKeysOption,
-  stringOption,
-  typeError,
-  wrongType,
-} from '../options.js';
-import { kindOf } from '../show-value.js';
+import { outOfRange, wrongType } from '../options.js';
 import { memoryStore } from '../store/memory-store.js';
-import type { SharedStore } from '../store/shared-store.js';
-import { type AuditTrail, auditTrail, retentionOption } from './audit-trail.js';
+import { type AuditTrail, auditTrail } from './audit-trail.js';
+import { type Auth, type AuthInternals, keepInternals } from './auth.js';
 import { type AuthLog, authLog } from './auth-log.js';
+import { type AuthOptions, authOptions, type CheckedAuthOptions } from './auth-options.js';
+import { createAuthenticate } from './authenticate.js';
 import { deriveKeys, type KeyUse, macOf } from './keys.js';
-import { isSafeNext, nextOf } from './next.js';
+import { createLogIn } from './login.js';
+import { nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
-import { type CookieOptions, type Cookies, loginCookies } from './sessions/cookies.js';
-import { currentSession, isAmbient } from './sessions/current-session.js';
-import { type Devices, deviceCookies } from './sessions/device-cookies.js';
-import { endSignal } from './sessions/end-signal.js';
-import { followRevocations, type Revocations } from './sessions/revocations.js';
-import { type SessionList, sessionList } from './sessions/session-list.js';
-import { createTokens, type Tokens } from './sessions/tokens.js';
-import { type KnownUsers, knownUsers } from './strategies/known-users.js';
+import { sessionRoutes } from './session-routes.js';
+import { SessionReader } from './sessions/current-session.js';
+import { deviceCookies } from './sessions/device-cookies.js';
+import { endSignals } from './sessions/end-signal.js';
+import { idleRenewal } from './sessions/idle-timeout.js';
+import { OpenSessions } from './sessions/open-sessions.js';
+import { followRevocations } from './sessions/revocations.js';
+import { sessionList } from './sessions/session-list.js';
+import { SessionOpener } from './sessions/session-opener.js';
+import { createTokens } from './sessions/tokens.js';
+import { signInRoutes } from './sign-in-routes.js';
+import { knownUsers } from './strategies/known-users.js';
 import { passwordWarningsOf } from './strategies/multi-user.js';
-import { StrategyRegistry } from './strategies/registry.js';
-import { resolveStrategies, type Strategies } from './strategies/short-forms.js';
-import { isStrategy, isUserName } from './strategies/strategy.js';
+import type { StrategyRegistry } from './strategies/registry.js';
+import { isUserName } from './strategies/strategy.js';
 import { bucketsIn } from './throttle/buckets.js';
-import { type FamiliarPlaces, familiarPlaces } from './throttle/familiar-places.js';
-import {
-  createThrottle,
-  defaultQueue,
-  type Throttle,
-  type ThrottleLimits,
-  type ThrottleOptions,
-  throttleOption,
-} from './throttle/throttle.js';
+import { familiarPlaces } from './throttle/familiar-places.js';
+import { createThrottle, defaultQueue } from './throttle/throttle.js';
 
-/** Options of {@link createAuth}. */
-export interface AuthOptions {
-  /** Who may log in: a {@link StrategyRegistry}, one strategy, `['admin', 'secret']`, or a list of users. */
-  strategies: Strategies;
-  /**
-   * Signs the session tokens: at least 32 random characters, or a list of such keys, of which the first signs and all
-   * verify. Absent: a random key for this process, so that a restart ends all sessions.
-   */
-  secretKey?: string | readonly string[] | undefined;
-  /** Seconds a session lasts from the login. Default 86400. */
-  tokenExpiry?: number | undefined;
-  /**
-   * Seconds without a page opened or a change made after which a session ends, however long it could last. A page that is
-   * only left open is no use. A Bearer token ends so many seconds after its login. Default: none.
-   */
-  idleTimeout?: number | undefined;
-  /**
-   * Sessions that a user can have at once. The next login ends the least recently used session. From 1 to 10,000; default 100.
-   */
-  maxSessions?: number | undefined;
-  /** Where the login's routes stand, and the mount its tokens are for. Default `/tasks`. */
-  path?: string | undefined;
-  /** Path a login leads to when no page was asked for. Default `/`. */
-  home?: string | undefined;
-  cookie?: CookieOptions | undefined;
-  /**
-   * Keeps what several processes must agree on: sessions, revocations, the throttle and the audit. Default: the memory of
-   * this process.
-   */
-  store?: SharedStore | undefined;
-  /** How often a login may be tried; `false` for no limit. */
-  throttle?: ThrottleOptions | false | undefined;
-  /** Days for which the audit keeps what happened. Default 90. */
-  auditRetentionDays?: number | undefined;
-  /** Origins beside this host's own that may send forms here, such as `https://app.example`. */
-  trustedOrigins?: readonly string[] | undefined;
-  /** Shown on the login page. Default `koa-taskflow`. */
-  title?: string | undefined;
-  /** Path of an image on this host, or a `data:` URL, shown on the login page instead of the suite's own. */
-  logo?: string | undefined;
-  /** Address of the login page as seen from outside, where the login stands under a mount and guards outside it. */
-  loginUrl?: string | undefined;
-  /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
-}
-
-/** What the middlewares of a login share. It is an {@link Access}, so it also guards the dashboard. */
-export interface Auth extends Access {
-  /** The configured `path`. */
-  readonly path: string;
-  loginUrl(ctx: Context): string;
-  logoutUrl(ctx: Context): string;
-  ended(ctx: Context): AbortSignal;
-  /**
-   * Ends all sessions of a user, their streams, and logins in progress, in all processes that share the store. Use it after a
-   * password change that `find_user` does not report. `username` is the canonical name that the strategy returns. Names
-   * that differ only in case, width or invisible characters count as the same user. Resolves when the store has recorded it.
-   *
-   * @throws TypeError or RangeError (rejects) if the strategy is not registered or the name is not valid. TaskflowError
-   * STORE_UNAVAILABLE if the store does not answer.
-   */
-  signOutEverywhere(strategy: string, username: string): Promise<void>;
-}
-
-/** The inside of an {@link Auth}. Kept apart from it, so that printing or serialising one shows no key. */
-export interface AuthParts {
-  mount: Mount;
-  registry: StrategyRegistry;
-  tokens: Tokens;
-  cookies: Cookies;
-  devices: Devices;
-  users: KnownUsers;
-  familiar: FamiliarPlaces;
-  sessions: SessionList;
-  revocations: Revocations;
-  throttle: Throttle;
-  limits: ThrottleLimits | false;
-  /** Password checks that may wait. */
-  queue: number;
-  log: AuthLog;
-  adviseOnProxy: (ctx: Context) => void;
-  logger: Logger;
-  home: string;
-  title: string;
-  logo: string | undefined;
-  tokenExpiry: number;
-  idleTimeout: number | undefined;
-  maxSessions: number;
-  trustedOrigins: readonly string[];
-  /** `undefined` if the store is this login's. Otherwise rejects with STORE_UNAVAILABLE if it belongs to another app. */
-  ownStore: () => Promise<void> | undefined;
-  /** Where the style of the login's pages is served, as the browser sees it. */
-  assets: (ctx: Context) => string | undefined;
-}
-
-const parts = new WeakMap<object, AuthParts>();
-
-/** Whether the value is what {@link createAuth} returned. */
-export function isAuth(value: unknown): value is Auth {
-  return typeof value === 'object' && value !== null && parts.has(value);
-}
-
-/** The inside of what {@link createAuth} returned; throws for anything else. */
-export function partsOf(auth: Auth): AuthParts {
-  const found = typeof auth === 'object' && auth !== null ? parts.get(auth) : undefined;
-  if (!found) throw wrongType('auth', auth, 'what createAuth() returned, such as createAuth({ strategies })');
-  return found;
-}
-
-const known = [
-  'strategies',
-  'secretKey',
-  'tokenExpiry',
-  'idleTimeout',
-  'maxSessions',
-  'path',
-  'home',
-  'cookie',
-  'store',
-  'throttle',
-  'auditRetentionDays',
-  'trustedOrigins',
-  'title',
-  'logo',
-  'loginUrl',
-  'logger',
-] as const;
+/*
+ * Puts a login together. `authOptions` checks the options; this file makes the parts in the order in
+ * which they use each other, and gives each only what it uses:
+ *
+ * - What sessions are made of: tokens, cookies, revocations, the session list (`sessions/`).
+ * - Who the users are: the registry of strategies and `KnownUsers` (`strategies/`).
+ * - What a login may cost: the throttle and familiar places (`throttle/`).
+ *
+ * Requests reach them through `SessionReader` (who sends this request), `logIn` (the login) and
+ * `OpenSessions` (the sessions of a user).
+ */
 
 /**
  * Makes a login that any route of a Koa app can use.
@@ -192,22 +55,19 @@ const known = [
  * ```
  */
 export function createAuth(options: AuthOptions): Auth {
-  refuseStrategies(options);
-  const given = optionsObject<AuthOptions>('createAuth', options, known);
-  const logger = loggerOption('logger', given.logger);
-  const mount = mountAt(pathOption('path', given.path));
-  const loginUrl = urlOption(given.loginUrl);
-  const loginPage = (ctx: Context): string => loginUrl ?? `${mount.outside(ctx)}/auth/login`;
-  const store = storeOption(given.store);
-  const trail = auditTrail({ store, path: mount.path, retentionDays: retentionOption(given.auditRetentionDays), logger });
-  const own = { ...assemble(given, { logger, mount, store, trail }), assets: assetsBeside(loginPage) };
-
+  const checked = authOptions(options);
+  const { mount, registry, retentionDays, store, logger } = checked;
+  const trail = auditTrail({ store, path: mount.path, retentionDays, logger });
+  const loginPage = (ctx: Context): string => checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
+  const { reader, ownStore, revocations, cookieName, endSignal, internals } = assemble(checked, trail, assetsBeside(loginPage));
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
-      await own.ownStore();
-      const session = await currentSession(ctx, auth, own);
-      return session && { name: session.username, roles: session.roles, strategy: session.strategy, ambient: isAmbient(ctx, auth) };
+      await ownStore();
+      const session = await reader.of(ctx);
+      if (!session) return undefined;
+      const { username: name, roles, strategy } = session;
+      return { name, roles, strategy, ambient: reader.isAmbient(ctx) };
     },
     loginUrl(ctx) {
       const next = nextOf(ctx);
@@ -216,94 +76,117 @@ export function createAuth(options: AuthOptions): Auth {
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
     describe: loginPaths,
-    strategies: () => own.registry.names(),
-    cookieName: (ctx) => own.cookies.session.nameFor(ctx),
-    usable: async () => own.ownStore(),
-    ended: (ctx) => endSignal(ctx, auth, own),
+    strategies: () => registry.names(),
+    cookieName,
+    usable: async () => ownStore(),
+    ended: endSignal,
     ...trail,
     async signOutEverywhere(strategy, username) {
-      checkUser(own.registry, strategy, username);
-      await own.revocations.ready();
-      await own.revocations.endAll(strategy, username);
+      checkUser(registry, strategy, username);
+      await revocations.ready();
+      await revocations.endAll(strategy, username);
     },
   };
-  parts.set(auth, own);
-  return Object.freeze(auth);
+  return keepInternals(auth, internals);
 }
 
-/** Refuses strategies in the place of the options: an instance of a class would pass for options without keys. */
-function refuseStrategies(options: unknown): void {
-  if (Array.isArray(options) || options instanceof StrategyRegistry || isStrategy(options))
-    throw typeError(`the options of createAuth are ${kindOf(options)}; pass strategies as createAuth({ strategies })`);
-}
-
-/** Counts of strangers that are kept in memory. */
+/** Counts of failed attempts that are kept in memory, if the app has no store. */
 const throttleKeys = 10_000;
 
-interface Shared {
-  logger: Logger;
-  mount: Mount;
-  store: SharedStore;
-  trail: AuditTrail;
+interface SessionContext {
+  keysFor: (use: KeyUse) => readonly Buffer[];
+  log: AuthLog;
+  /** Before all keys of this login in the store. */
+  prefix: string;
+  /** Unix milliseconds. */
+  now: () => number;
 }
 
-/** Checks the other options and makes the parts of them. */
-function assemble(given: AuthOptions, { logger, mount, store, trail }: Shared): Omit<AuthParts, 'assets'> {
-  const registry = resolveStrategies('strategies', given.strategies);
-  const secretKeys =
-    given.secretKey === undefined ? [randomBytes(32).toString('base64url')] : secretKeysOption('secretKey', given.secretKey);
-  const warn = durationWarnings(logger);
-  // The registry has no logger.
-  checkSeconds('timeLimit', registry.timeLimit, warn);
-  const tokenExpiry = secondsOption('tokenExpiry', given.tokenExpiry, 86_400, { warn });
-  const idleTimeout = secondsOption('idleTimeout', given.idleTimeout, undefined, { warn });
-  const limits = throttleOption(given.throttle);
-  const cookies = loginCookies(given.cookie, mount.path);
+/** Makes what reads, opens and ends sessions. */
+function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }: SessionContext) {
+  const { mount, registry, cookies, secretKeys, store } = checked;
+  const { tokenExpiry, idleTimeout, maxSessions } = checked;
+  const cookie = cookies.session;
+  const audience = mount.path;
+  const tokens = createTokens({ secretKeys, audience, tokenExpiry, idleTimeout, now });
+  const users = knownUsers(registry, keysFor('session version'));
+  const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
+  const sessions = sessionList(store, `${prefix}session:`, now);
+  // A random key says nothing about the app.
+  const keys = checked.hasRandomKey ? [] : keysFor('store owner');
+  const claimed = store.claim?.(
+    mount.path,
+    keys.map((key) => macOf(key, mount.path)),
+  );
+  const ownStore = claimed ?? (() => undefined);
+  const renew = idleTimeout === undefined ? undefined : idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout });
+  const shared = { tokens, revocations, log };
+  const reader = new SessionReader({ ...shared, cookie, users, sessions, ownStore, renew });
+  const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
+  const device = { cookie: cookies.device, keys: keysFor('device cookie'), audience, now };
+  return { tokens, users, revocations, sessions, ownStore, reader, open, devices: deviceCookies(device) };
+}
+
+/** Makes all parts of a login, and returns those that its methods and middlewares use. */
+function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthInternals['assets']) {
+  const { mount, registry, cookies, secretKeys, store, limits, logger } = checked;
+  const { tokenExpiry, idleTimeout, trustedOrigins } = checked;
   const keysFor = (use: KeyUse): readonly Buffer[] => deriveKeys(secretKeys, use);
   const [hashKey] = keysFor('username hash');
   const [throttleKey] = keysFor('throttle');
-  const now = Date.now;
+  const log = authLog({ logger, trail, mount: mount.path, registry, secretKeys, hashKey });
   const prefix = `auth:${mount.path}:`;
+  const now = Date.now;
+  const own = sessionParts(checked, { keysFor, log, prefix, now });
+  const { tokens, users, revocations, sessions, ownStore, reader, open, devices } = own;
+  announce(checked, tokens.keyIds);
+
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
-  // Failures of strangers in a table of their own, so that a flood of them takes no room from sessions.
-  const buckets = given.store === undefined ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '') : familiarBuckets;
-  const tokens = createTokens({ secretKeys, audience: mount.path, tokenExpiry, idleTimeout, now });
-  const devices = deviceCookies({ cookie: cookies.device, keys: keysFor('device cookie'), audience: mount.path, now });
-  const users = knownUsers(registry, keysFor('session version'));
-  const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
-  announce(logger, registry, tokens.keyIds, given.secretKey === undefined, mount.path);
-  // A random key tells nothing of the app.
-  const owners = given.secretKey === undefined ? [] : keysFor('store owner').map((key) => macOf(key, mount.path));
-  const ownStore = store.claim?.(mount.path, owners);
+  // In memory, failures are counted in a table of their own, so that a flood of them takes no room
+  // from sessions.
+  const buckets = checked.hasOwnStore ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '') : familiarBuckets;
+  const throttle = createThrottle({ limits, buckets, familiarBuckets, key: throttleKey, now });
+  const networks = `${prefix}networks:`;
+  const familiar = familiarPlaces({ store, prefix: networks, registry, users, revocations, now });
+  const queue = limits ? limits.queue : defaultQueue;
+  const checks = { registry, users, revocations, familiar, throttle, log, queue };
+  const opens = { tokens, reader, revocations, list: sessions, open, log, tokenExpiry, idleTimeout };
+  const logIn = createLogIn({
+    authenticate: createAuthenticate(checks),
+    opener: new SessionOpener(opens),
+    familiar,
+    log,
+    floor: limits ? limits.floor : 0,
+  });
+  const adviseOnProxy = proxyAdvice(logger);
+  const forget = (ctx: Context): void => {
+    cookies.session.clear(ctx);
+    devices.signedOut(ctx);
+  };
+  const { home, title, logo } = checked;
+  const routes: AuthInternals['routes'] = () => [
+    ...signInRoutes({
+      ...{ mount, reader, registry, tokens, cookies, devices, revocations, throttle, log, logIn },
+      ...{ tokenExpiry, home, title, logo, ownStore, adviseOnProxy },
+    }),
+    ...sessionRoutes({ reader, registry, open, revocations, log, forget }),
+  ];
+  const internals = { reader, mount, keyIds: tokens.keyIds, trustedOrigins, logger, assets, routes };
   return {
-    mount,
-    registry,
-    tokens,
-    cookies,
-    devices,
-    users,
-    familiar: familiarPlaces({ store, prefix: `${prefix}networks:`, registry, users, revocations, devices, now }),
-    sessions: sessionList(store, `${prefix}session:`, now),
+    reader,
+    ownStore,
     revocations,
-    throttle: createThrottle({ limits, buckets, familiarBuckets, key: throttleKey, now }),
-    limits,
-    queue: limits ? limits.queue : defaultQueue,
-    log: authLog({ logger, trail, mount: mount.path, registry, secretKeys, hashKey }),
-    adviseOnProxy: proxyAdvice(logger),
-    logger,
-    home: homeOption(given.home),
-    title: stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 }),
-    logo: logoOption(given.logo),
-    tokenExpiry,
-    idleTimeout,
-    maxSessions: numberOption('maxSessions', given.maxSessions, 100, { min: 1, max: 10_000, integer: true }),
-    trustedOrigins: trustedOriginsOption('trustedOrigins', given.trustedOrigins),
-    ownStore: ownStore ?? (() => undefined),
+    internals,
+    cookieName: (ctx: Context): string => cookies.session.nameFor(ctx),
+    endSignal: endSignals({ reader, tokens, revocations, users, sessions, log, logger, idleTimeout }),
   };
 }
 
-/** One line that says how the login is set up, and one for each thing about it that is weak. */
-function announce(logger: Logger, registry: StrategyRegistry, keyIds: readonly string[], randomKey: boolean, mount: string): void {
+/** Logs how the login is configured, and a warning for each weakness. */
+function announce(
+  { logger, registry, mount: { path: mount }, hasRandomKey: randomKey }: CheckedAuthOptions,
+  keyIds: readonly string[],
+): void {
   const strategies = registry.names();
   logger.info({ event: 'sys_startup', mount, strategies, keyIds, randomKey }, 'login ready');
   if (randomKey) {
@@ -331,31 +214,10 @@ function checkUser(registry: StrategyRegistry, strategy: unknown, username: unkn
   if (!isUserName(username)) throw wrongType('username of signOutEverywhere', username, 'a string of 1 to 256 printable characters');
 }
 
-function homeOption(value: unknown): string {
-  const home = stringOption('home', value, '/', { maxLength: 2048 });
-  if (!isSafeNext(home)) throw wrongType('home', value, "a path of this app, such as '/tasks/dashboard'");
-  return home;
-}
-
 /** A guard may stand outside the mount of its login, so only the address of the login page tells where the style is. */
 function assetsBeside(loginPage: (ctx: Context) => string): (ctx: Context) => string | undefined {
   return (ctx) => {
     const page = loginPage(ctx);
     return page.endsWith('/auth/login') ? `${page.slice(0, -'/login'.length)}/assets` : undefined;
   };
-}
-
-function urlOption(value: unknown): string | undefined {
-  return stringOption('loginUrl', value, undefined, {
-    maxLength: 2048,
-    pattern: /^(https?:\/\/[^\s?#]+|\/(?!\/)[!-~]*)$/,
-    accepted: 'a path or an http(s) URL without a query',
-  });
-}
-
-function storeOption(store: SharedStore | undefined): SharedStore {
-  if (store === undefined) return memoryStore();
-  if (typeof store !== 'object' || store === null || typeof store.watch !== 'function' || typeof store.list !== 'function')
-    throw wrongType('store', store, 'a SharedStore with watch() and list(), such as tasks.store');
-  return store;
 }

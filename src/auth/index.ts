@@ -1,7 +1,9 @@
 export type { Access, Actor, AuditEvent, AuditQuery, Page, Role } from '../http/access.js';
 export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
 export type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue, WatchOptions } from '../store/shared-store.js';
-export { type Auth, type AuthOptions, createAuth } from './create-auth.js';
+export type { Auth } from './auth.js';
+export type { AuthOptions } from './auth-options.js';
+export { createAuth } from './create-auth.js';
 export { loginRoutes } from './login-routes.js';
 export { type RequireAuthOptions, requireAuth } from './require-auth.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';

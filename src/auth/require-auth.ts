@@ -7,9 +7,8 @@ import { sendError } from '../http/problem.js';
 import { forbidden, logForbidden, unauthenticated } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
 import { loggerOption, optionsObject, stringOption, typeError, wrongType } from '../options.js';
-import { type Auth, type AuthParts, isAuth, partsOf } from './create-auth.js';
+import { type Auth, type AuthInternals, internalsOf, isAuth } from './auth.js';
 import { loginsOf, type SeenBy } from './session-token.js';
-import { isAmbient } from './sessions/current-session.js';
 
 /** Options of {@link requireAuth}. */
 export interface RequireAuthOptions {
@@ -49,20 +48,20 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
   if (isAuth(options)) throw typeError('the options of requireAuth are a login; pass it as { auth }');
   const { auth: named, role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['auth', 'role']);
   stringOption('role', role, undefined, { maxLength: 64, accepted: "the name of one role, such as 'operator'" });
-  if (named !== undefined) partsOf(named);
+  if (named !== undefined) internalsOf(named);
 
   return function requireAuth(ctx, next) {
     requireKoa('requireAuth', next);
     const logins = loginsOf(ctx);
     const shown = named ?? logins[0]?.auth;
-    const parts = shown && partsOf(shown);
+    const inside = shown && internalsOf(shown);
     try {
       const login = loginFor(logins, named);
       if (!admit(ctx, login, mode, role)) return Promise.resolve();
       ctx.state.session = login.session;
     } catch (error) {
-      const asPage = parts && mode === 'redirect' && isNavigation(ctx);
-      sendError(ctx, error, asPage ? 'page' : 'json', parts?.logger ?? loggerOption('logger', undefined), parts?.assets(ctx));
+      const asPage = inside && mode === 'redirect' && isNavigation(ctx);
+      sendError(ctx, error, asPage ? 'page' : 'json', inside?.logger ?? loggerOption('logger', undefined), inside?.assets(ctx));
       return Promise.resolve();
     }
     noStoreUnlessSet(ctx);
@@ -77,19 +76,19 @@ function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   if (!named && another) throw new Error('several logins have read this request: name one, requireAuth(mode, { auth })');
   const login = named ? logins.find(({ auth }) => auth === named) : last;
   if (!login) throw new Error('requireAuth(mode, { auth }) needs app.use(sessionToken(auth)) of the same auth before it');
-  if (logins.some((other) => other !== login && acceptsTokensOf(partsOf(login.auth), partsOf(other.auth))))
+  if (logins.some((other) => other !== login && acceptsTokensOf(internalsOf(login.auth), internalsOf(other.auth))))
     throw new Error('two logins that read this request have the same path and a secretKey in common; give each its own path');
   return login;
 }
 
 /** Whether a login accepts the tokens of another. Only the path and the keys distinguish the tokens of two logins. */
-function acceptsTokensOf(one: AuthParts, other: AuthParts): boolean {
-  return one.mount.path === other.mount.path && one.tokens.keyIds.some((id) => other.tokens.keyIds.includes(id));
+function acceptsTokensOf(one: AuthInternals, other: AuthInternals): boolean {
+  return one.mount.path === other.mount.path && one.keyIds.some((id) => other.keyIds.includes(id));
 }
 
 /** Whether the request may go on; `false` after it was answered with a redirect to the login. */
 function admit(ctx: Context, { auth, session }: SeenBy, mode: 'redirect' | '401', role: Role | undefined): boolean {
-  const { logger, trustedOrigins } = partsOf(auth);
+  const { reader, logger, trustedOrigins } = internalsOf(auth);
   if (!session) {
     if (mode === '401' || !isNavigation(ctx)) throw unauthenticated(ctx);
     plainHeaders(ctx);
@@ -100,6 +99,6 @@ function admit(ctx: Context, { auth, session }: SeenBy, mode: 'redirect' | '401'
     logForbidden(ctx, logger, { name: session.username, strategy: session.strategy }, role);
     throw forbidden(role);
   }
-  if (isAmbient(ctx, auth)) refuseCrossOrigin(ctx, trustedOrigins);
+  if (reader.isAmbient(ctx)) refuseCrossOrigin(ctx, trustedOrigins);
   return true;
 }

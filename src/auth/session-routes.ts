@@ -4,30 +4,53 @@ import { TaskflowError } from '../errors.js';
 import { hasRole } from '../http/access.js';
 import { forbidden, type Route } from '../http/routes.js';
 import { quote } from '../show-value.js';
-import type { Auth, AuthParts } from './create-auth.js';
-import { currentSession } from './sessions/current-session.js';
-import { isOpen, openSessions, type Subject } from './sessions/open-sessions.js';
-import { endOf, type Session } from './sessions/session.js';
+import type { AuthLog } from './auth-log.js';
+import { requestInfo } from './request-info.js';
+import type { SessionReader } from './sessions/current-session.js';
+import type { OpenSessions, Subject } from './sessions/open-sessions.js';
+import type { Revocations } from './sessions/revocations.js';
+import type { Session } from './sessions/session.js';
 import type { SessionRecord } from './sessions/session-list.js';
+import type { StrategyRegistry } from './strategies/registry.js';
 import { isUserName } from './strategies/strategy.js';
 
-/** What a person may know and end: their sessions. */
-export function sessionRoutes(auth: Auth, parts: AuthParts): Route[] {
-  const own = async (ctx: Context): Promise<Session> => {
-    const session = await currentSession(ctx, auth, parts);
-    if (!session) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');
-    return session;
-  };
-  return [
-    { method: 'GET', path: '/auth/session', need: 'viewer', handler: async (ctx) => showSession(ctx, await own(ctx)) },
-    { method: 'GET', path: '/auth/sessions', need: 'viewer', handler: async (ctx) => listSessions(ctx, parts, await own(ctx)) },
-    { method: 'DELETE', path: '/auth/sessions', need: 'viewer', handler: async (ctx) => endAll(ctx, parts, await own(ctx)) },
-    {
-      method: 'DELETE',
-      path: '/auth/sessions/:id',
-      need: 'viewer',
-      handler: async (ctx, { params }) => endOne(ctx, parts, await own(ctx), params.id ?? ''),
+export interface SessionRoutesDeps {
+  reader: Pick<SessionReader, 'of'>;
+  registry: Registry;
+  open: OpenSessions;
+  revocations: Pick<Revocations, 'endAll'>;
+  log: Pick<AuthLog, 'ended'>;
+  /** Removes the session from the browser, and notes that it did not expire. */
+  forget(ctx: Context): void;
+}
+
+type Registry = Pick<StrategyRegistry, 'get' | 'names'>;
+
+/** A request of a signed-in user. */
+interface SessionRequest {
+  ctx: Context;
+  /** The session of the request. */
+  own: Session;
+  params: Readonly<Record<string, string>>;
+}
+
+/** Makes the routes by which users see and end their sessions, and administrators those of any user. */
+export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
+  const row = (method: Route['method'], path: string, handle: (request: SessionRequest, deps: SessionRoutesDeps) => unknown): Route => ({
+    method,
+    path,
+    need: 'viewer',
+    handler: async (ctx, { params }) => {
+      const own = await deps.reader.of(ctx);
+      if (!own) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');
+      return handle({ ctx, own, params }, deps);
     },
+  });
+  return [
+    row('GET', '/auth/session', ({ ctx, own }) => showSession(ctx, own)),
+    row('GET', '/auth/sessions', listSessions),
+    row('DELETE', '/auth/sessions', endAll),
+    row('DELETE', '/auth/sessions/:id', endOne),
   ];
 }
 
@@ -35,10 +58,10 @@ function showSession(ctx: Context, { username, strategy, roles, issuedAt, expire
   ctx.body = { username, strategy, roles, issuedAt, expiresAt };
 }
 
-async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
+async function listSessions({ ctx, own }: SessionRequest, { registry, open: sessions }: SessionRoutesDeps): Promise<void> {
   const query = queryOf(ctx, ['username', 'strategy', 'limit', 'cursor']);
   const { limit, isAfter } = pageOf(query);
-  const open = (await openSessions(parts, subjectOf(query, parts, own))).filter(isAfter);
+  const open = (await sessions.of(subjectOf(query, registry, own))).filter(isAfter);
   const shown = open.slice(0, limit);
   const last = shown.at(-1);
   ctx.body = {
@@ -57,7 +80,7 @@ async function listSessions(ctx: Context, parts: AuthParts, own: Session): Promi
   };
 }
 
-/** Which part of the list is asked for. A cursor names the last session of the page before. */
+/** Reads which part of the list is requested. A cursor names the last session of the previous page. */
 function pageOf(query: URLSearchParams): { limit: number; isAfter: (record: SessionRecord) => boolean } {
   const limit = query.get('limit') ?? '100';
   if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > 500)
@@ -71,42 +94,48 @@ function pageOf(query: URLSearchParams): { limit: number; isAfter: (record: Sess
   return { limit: Number(limit), isAfter };
 }
 
-async function endOne(ctx: Context, parts: AuthParts, own: Session, id: string): Promise<void> {
-  const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), parts, own);
-  const found = await findOpen(parts, subject, id);
+async function endOne(
+  { ctx, own, params: { id = '' } }: SessionRequest,
+  { registry, open, log, forget }: SessionRoutesDeps,
+): Promise<void> {
+  const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), registry, own);
+  const found = await findOpen(open, namesOf(subject, registry), { ...subject, id });
   if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
-  await parts.revocations.end(id, endOf({ authenticatedAt: new Date(found.startedAt) }, parts.tokenExpiry));
-  parts.sessions.forget([found]);
-  parts.log.ended(ctx, own, found, 'revoked');
-  if (id === own.id) leave(ctx, parts);
+  await open.end(found);
+  log.ended(requestInfo(ctx), own, found, 'revoked');
+  if (id === own.id) forget(ctx);
   ctx.status = 204;
 }
 
-async function findOpen(parts: AuthParts, { username, strategy }: Subject, id: string): Promise<SessionRecord | undefined> {
-  for (const name of strategy === undefined ? parts.registry.names() : [strategy]) {
-    const found = await parts.sessions.find({ username, strategy: name, id });
-    if (found && isOpen(parts, found)) return found;
+async function findOpen(
+  open: OpenSessions,
+  strategies: readonly string[],
+  { username, id }: { username: string; id: string },
+): Promise<SessionRecord | undefined> {
+  for (const strategy of strategies) {
+    const found = await open.find({ username, strategy, id });
+    if (found) return found;
   }
   return undefined;
 }
 
-async function endAll(ctx: Context, parts: AuthParts, own: Session): Promise<void> {
-  const { username, strategy } = subjectOf(queryOf(ctx, ['username', 'strategy']), parts, own);
-  for (const name of strategy === undefined ? parts.registry.names() : [strategy]) {
-    await parts.revocations.endAll(name, username);
-    parts.log.ended(ctx, own, { username, strategy: name }, 'logout_all');
+async function endAll({ ctx, own }: SessionRequest, { registry, open, revocations, log, forget }: SessionRoutesDeps): Promise<void> {
+  const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), registry, own);
+  const { username } = subject;
+  for (const strategy of namesOf(subject, registry)) {
+    await revocations.endAll(strategy, username);
+    log.ended(requestInfo(ctx), own, { username, strategy }, 'logout_all');
   }
-  if (parts.revocations.has(own, parts.tokens.signOutOf(own))) leave(ctx, parts);
+  if (open.hasEnded(own)) forget(ctx);
   ctx.status = 204;
 }
 
-/** Whoever ended their own session knows it, and is not told later that it expired. */
-function leave(ctx: Context, { cookies, devices }: AuthParts): void {
-  cookies.session.clear(ctx);
-  devices.signedOut(ctx);
+/** Returns the strategies that are meant: the one that is named, otherwise all. */
+function namesOf({ strategy }: Subject, registry: Registry): readonly string[] {
+  return strategy === undefined ? registry.names() : [strategy];
 }
 
-/** The parameters of a request, of which each may be given once. */
+/** Returns the query parameters of a request. Each may be given once. */
 function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
   const query = new URLSearchParams(ctx.querystring);
   for (const name of query.keys()) {
@@ -121,9 +150,9 @@ function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
 }
 
 /** Returns the user whose sessions are meant: the signed-in user, or for an administrator any user. */
-function subjectOf(query: URLSearchParams, { registry }: AuthParts, own: Session): Subject {
+function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Subject {
   const username = query.get('username');
-  // A user is the pair of both: the own name alone is oneself, and not a namesake in another strategy.
+  // A user is the pair of both: the own name without a strategy does not mean a namesake in another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
   if (!query.has('username') && !query.has('strategy')) return { username: own.username, strategy: own.strategy };
   if (!isUserName(username))

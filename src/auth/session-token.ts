@@ -4,8 +4,7 @@ import { requireKoa } from '../http/koa-only.js';
 import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
 import { wrongType } from '../options.js';
-import { type Auth, type AuthParts, partsOf } from './create-auth.js';
-import { currentSession } from './sessions/current-session.js';
+import { type Auth, internalsOf } from './auth.js';
 import type { Session } from './sessions/session.js';
 
 /** What {@link sessionToken} adds to `ctx.state`, for the type of a router. */
@@ -31,11 +30,12 @@ export function loginsOf(ctx: Context): readonly SeenBy[] {
 }
 
 /**
- * Reads the session token into `ctx.state.session`: from `Authorization: Bearer` if that holds a token of this login, valid or
- * not, else from the cookie. Never refuses an anonymous request: put {@link requireAuth} behind it where a session is needed.
- * With several logins in one app, `ctx.state.session` is the session of the last `sessionToken`, until a {@link requireAuth}
- * that names its login replaces it. If the store or the strategy cannot say whether a session still holds, the answer is 503,
- * except for signing in and out.
+ * Reads the session token into `ctx.state.session`: from `Authorization: Bearer` if that holds a
+ * token of this login, valid or not, otherwise from the cookie. Anonymous requests pass: put
+ * {@link requireAuth} after it for routes that need a session. With several logins in one app,
+ * `ctx.state.session` is the session of the last `sessionToken`, until a {@link requireAuth} that
+ * names its login replaces it. If the store or the strategy cannot say whether a session is still
+ * valid, the answer is 503, except for the login and logout routes.
  *
  * @example
  * ```ts
@@ -43,34 +43,34 @@ export function loginsOf(ctx: Context): readonly SeenBy[] {
  * ```
  */
 export function sessionToken(auth: Auth): Middleware {
-  const parts = partsOf(auth);
+  const { reader, mount, logger } = internalsOf(auth);
 
-  // Not an async function: on a route of its own each would cost as much as checking the token does.
+  // Not an async function: each one would cost as much as checking the token.
   return function sessionToken(ctx, next) {
     requireKoa('sessionToken', next);
     const last = seen.get(ctx);
     if (last?.auth === auth) return next();
-    const goOn = (session: Session | undefined): Promise<unknown> => {
+    const proceed = (session: Session | undefined): Promise<unknown> => {
       if (!last || !loginsOf(ctx).some((each) => each.auth === auth)) seen.set(ctx, { auth, session, earlier: last });
       ctx.state.session = session;
       return next();
     };
     // Without a session, a guard behind this would answer 500 and let nothing through.
     const fail = async (error: unknown): Promise<unknown> =>
-      signsInOrOut(ctx, parts) ? next() : sendError(ctx, error, 'json', parts.logger);
-    let found: ReturnType<typeof currentSession>;
+      isLoginRoute(ctx.path, mount.prefix) ? next() : sendError(ctx, error, 'json', logger);
+    let found: Session | undefined | Promise<Session | undefined>;
     try {
-      found = currentSession(ctx, auth, parts);
+      found = reader.of(ctx);
     } catch (error) {
       return fail(error);
     }
-    return found instanceof Promise ? found.then(goOn, fail) : goOn(found);
+    return found instanceof Promise ? found.then(proceed, fail) : proceed(found);
   };
 }
 
-/** Whether the request is for the login itself, which needs no session. Under koa-mount this may see more of the path. */
-function signsInOrOut({ path }: Context, { mount }: AuthParts): boolean {
-  return ['login', 'logout'].some((route) => path.endsWith(`${mount.prefix}/auth/${route}`));
+/** Whether the path is that of a login or logout, which need no session. Under koa-mount it may be longer. */
+function isLoginRoute(path: string, prefix: string): boolean {
+  return ['login', 'logout'].some((route) => path.endsWith(`${prefix}/auth/${route}`));
 }
 
 /**

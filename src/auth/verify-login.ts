@@ -1,8 +1,7 @@
 import type { Role } from '../http/access.js';
-import type { AuthParts } from './create-auth.js';
-import { sameUser } from './sessions/revocations.js';
-import type { UserState } from './strategies/known-users.js';
-import type { AttemptContext, Authenticated } from './strategies/registry.js';
+import { type Revocations, sameUser } from './sessions/revocations.js';
+import type { KnownUsers, UserState } from './strategies/known-users.js';
+import type { AttemptContext, Authenticated, StrategyRegistry } from './strategies/registry.js';
 
 /*
  * A password check takes time, and what it checked against may be changed meanwhile: the password, the roles, or by a sign-out
@@ -42,18 +41,26 @@ interface Moment {
   lastSignOut: number;
 }
 
-type VerifyParts = Pick<AuthParts, 'registry' | 'users' | 'revocations'>;
+/** What answers the questions of a check. */
+export interface VerifyDeps {
+  registry: Pick<StrategyRegistry, 'get' | 'authenticate'>;
+  users: Pick<KnownUsers, 'stateOf'>;
+  revocations: Pick<Revocations, 'lastSignOut'>;
+}
 
 /** An error of one strategy. It must affect neither the other strategies nor the response. */
 class StrategyFault extends Error {}
 
-/** Resolves to the user whom one strategy lets in, or to `undefined`. Rejects only if the store or the hash queue cannot answer. */
-export async function verifyLogin(parts: VerifyParts, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
+/**
+ * Resolves to the user whom one strategy accepts, or to `undefined`. Rejects only if the store or the
+ * hash queue cannot answer.
+ */
+export async function verifyLogin(deps: VerifyDeps, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
   const { strategy } = credentials;
   const started = performance.now();
-  if (!parts.registry.get(strategy)) return undefined;
+  if (!deps.registry.get(strategy)) return undefined;
   try {
-    return await verify(parts, credentials, context);
+    return await verify(deps, credentials, context);
   } catch (error) {
     if (!(error instanceof StrategyFault)) throw error;
     context.onError(strategy, error.cause, Math.round(performance.now() - started));
@@ -61,15 +68,15 @@ export async function verifyLogin(parts: VerifyParts, credentials: Credentials, 
   }
 }
 
-async function verify(parts: VerifyParts, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
-  const { registry } = parts;
+async function verify(deps: VerifyDeps, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
+  const { registry } = deps;
   const { strategy, username } = credentials;
   let at = Date.now();
-  let before = await momentOf(parts, strategy, username);
+  let before = await momentOf(deps, strategy, username);
   for (let asked = 1; asked <= 2; asked += 1) {
     const found = await registry.authenticate(credentials, context);
     if (!found) return undefined;
-    const after = await momentOf(parts, strategy, found.username);
+    const after = await momentOf(deps, strategy, found.username);
     if (registry.get(strategy)?.find_user && !after.user)
       throw new StrategyFault('', { cause: new Error('find_user does not know the user that authenticate_user let in') });
     const sameSignOut = signOutAt(before, at) === signOutAt(after, at);
@@ -86,7 +93,7 @@ async function verify(parts: VerifyParts, credentials: Credentials, context: Ver
   return undefined;
 }
 
-async function momentOf({ users, revocations }: VerifyParts, strategy: string, username: string): Promise<Moment> {
+async function momentOf({ users, revocations }: VerifyDeps, strategy: string, username: string): Promise<Moment> {
   const lastSignOut = await revocations.lastSignOut(strategy, username);
   const user = await users.stateOf(strategy, username).catch((cause: unknown) => {
     throw new StrategyFault('', { cause });

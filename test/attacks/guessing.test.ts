@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import type { AuthOptions } from '../../src/auth/create-auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import type { AuthStrategy, KnownUser } from '../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';

@@ -1,6 +1,8 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
-import { type AuthOptions, createAuth, isAuth } from '../../src/auth/create-auth.js';
+import { isAuth } from '../../src/auth/auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
+import { createAuth } from '../../src/auth/create-auth.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';

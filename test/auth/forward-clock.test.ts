@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
-import type { AuthOptions } from '../../src/auth/create-auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
 import { forwardClock } from '../../src/auth/forward-clock.js';
 import { followRevocations } from '../../src/auth/sessions/revocations.js';
 import type { AuthStrategy, KnownUser } from '../../src/auth/strategies/strategy.js';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import type { AuthOptions } from '../../src/auth/create-auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
 import { multiUser, staticUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import type { AuthStrategy, Verdict } from '../../src/auth/strategies/strategy.js';

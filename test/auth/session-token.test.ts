@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
-import { type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
+import { createAuth } from '../../src/auth/create-auth.js';
 import { loginRoutes } from '../../src/auth/login-routes.js';
 import { sessionOf, sessionToken } from '../../src/auth/session-token.js';
 import { memoryStore } from '../../src/store/memory-store.js';

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import type { Auth, AuthOptions } from '../../src/auth/create-auth.js';
+import type { Auth } from '../../src/auth/auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
 import { staticUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import type { AuthStrategy, KnownUser, Verdict } from '../../src/auth/strategies/strategy.js';

@@ -1,5 +1,7 @@
 import Koa from 'koa';
-import { type Auth, type AuthOptions, createAuth } from '../../src/auth/create-auth.js';
+import type { Auth } from '../../src/auth/auth.js';
+import type { AuthOptions } from '../../src/auth/auth-options.js';
+import { createAuth } from '../../src/auth/create-auth.js';
 import { loginRoutes } from '../../src/auth/login-routes.js';
 import { sessionToken } from '../../src/auth/session-token.js';
 import { recordingLogger } from './logs.js';

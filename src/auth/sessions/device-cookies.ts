@@ -5,7 +5,7 @@ import type { Cookie } from './cookies.js';
 import { clockSkew } from './tokens.js';
 
 /** A browser that has logged in as a user before. */
-interface Device {
+export interface Device {
   /** The strategy that let the user in. */
   strategy: string;
   /** Id of the name that the user typed. */
@@ -47,7 +47,7 @@ interface DeviceCookie extends Device {
   expires: number;
 }
 
-interface DeviceParts {
+interface DeviceDeps {
   cookie: Cookie;
   /** The first key signs, all verify. */
   keys: readonly Buffer[];
@@ -57,7 +57,7 @@ interface DeviceParts {
 }
 
 /** The device cookies of a login. */
-export function deviceCookies({ cookie, keys, audience, now }: DeviceParts): Devices {
+export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devices {
   const open = (value: string): DeviceCookie | undefined => {
     const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
     if (text === undefined || signature === undefined) return undefined;

@@ -1,47 +1,88 @@
 import type { Context } from 'koa';
 import { catchListenerErrors } from '../../caught-listeners.js';
 import { errorFields } from '../../http/error-fields.js';
-import type { Auth, AuthParts } from '../create-auth.js';
+import type { Logger } from '../../options.js';
+import type { AuthLog } from '../auth-log.js';
 import { forwardClock } from '../forward-clock.js';
-import { currentSession } from './current-session.js';
+import { requestInfo } from '../request-info.js';
+import type { KnownUsers } from '../strategies/known-users.js';
+import type { SessionReader } from './current-session.js';
+import type { Revocations } from './revocations.js';
 import type { Session } from './session.js';
+import type { SessionList } from './session-list.js';
+import type { Tokens } from './tokens.js';
 
-/** setTimeout fires at once past this. */
-const longestTimer = 2 ** 31 - 1;
-/** Milliseconds between two looks at whether the user of a stream is still who it was. */
-const lookInterval = 5000;
-
-/**
- * A signal that aborts when the request's session ends: `'expired'` at its time, `'revoked'` when it is ended before, and
- * `'unavailable'` when nobody can say any more whether it holds.
+/*
+ * A stream must end when its session does. Three things can end a session, and each has a watcher:
+ * a revocation calls back at once, a timer waits for the expiry, and an interval asks whether the
+ * user is unchanged. The first of them aborts the signal and stops the others. If the request
+ * closes first, all of them stop and the signal never aborts.
  */
-export function endSignal(ctx: Context, auth: Auth, parts: AuthParts): AbortSignal {
-  const controller = new AbortController();
-  const stops: (() => void)[] = [];
-  const end = (reason: 'expired' | 'revoked' | 'unavailable'): void => {
-    for (const stop of stops.splice(0)) stop();
-    controller.abort(reason);
-  };
-  ctx.res.once('close', () => {
-    for (const stop of stops.splice(0)) stop();
-  });
-  const watch = async (): Promise<void> => {
-    const session = await currentSession(ctx, auth, parts);
-    if (!session) return end('revoked');
-    const signOut = parts.tokens.signOutOf(session);
-    stops.push(parts.revocations.onEnded(session, signOut, () => end('revoked')));
-    // It may have been revoked between reading it and listening.
-    if (parts.revocations.has(session, signOut)) return end('revoked');
-    stops.push(atExpiry(session, parts, end), whenUserChanges(ctx, session, parts, end));
-  };
-  // A store that cannot say whether the session is good ends it, as it lets no request through.
-  watch().catch(() => end('unavailable'));
-  return catchListenerErrors(controller.signal, (err) =>
-    parts.logger.error({ err: errorFields(err) }, 'a listener of the end of a session failed'),
-  );
+
+/** `setTimeout` fires at once for longer times; milliseconds. */
+const longestTimer = 2 ** 31 - 1;
+/** Milliseconds between two checks whether the user of a stream is unchanged. */
+const checkInterval = 5000;
+
+type End = (reason: 'expired' | 'revoked' | 'unavailable') => void;
+
+interface EndSignalDeps {
+  reader: Pick<SessionReader, 'of'>;
+  tokens: Pick<Tokens, 'versionOf' | 'signOutOf'>;
+  revocations: Pick<Revocations, 'ready' | 'has' | 'onEnded'>;
+  users: Pick<KnownUsers, 'unchanged'>;
+  sessions: Pick<SessionList, 'expiryOf'>;
+  log: Pick<AuthLog, 'found'>;
+  logger: Logger;
+  idleTimeout: number | undefined;
 }
 
-function atExpiry(session: Session, { sessions, idleTimeout }: AuthParts, end: (reason: 'expired' | 'unavailable') => void): () => void {
+/**
+ * Makes the function that returns a signal for a request. The signal aborts when the session of the
+ * request ends: with `'expired'` at its time, with `'revoked'` if it is ended before, and with
+ * `'unavailable'` if it cannot be known any more whether the session is valid.
+ */
+export function endSignals({ reader, tokens, revocations, users, sessions, log, logger, idleTimeout }: EndSignalDeps) {
+  const watch = async (ctx: Context, stops: (() => void)[], end: End): Promise<void> => {
+    const session = await reader.of(ctx);
+    if (!session) return end('revoked');
+    const signOut = tokens.signOutOf(session);
+    stops.push(revocations.onEnded(session, signOut, () => end('revoked')));
+    // It may have been ended between reading it and listening.
+    if (revocations.has(session, signOut)) return end('revoked');
+    // With an idle timeout, another tab or process may have renewed the session meanwhile.
+    const newerExpiry = async (): Promise<number> => (idleTimeout === undefined ? 0 : sessions.expiryOf(session));
+    const isSameUser = async (): Promise<boolean> => {
+      await revocations.ready();
+      return users.unchanged(session, tokens.versionOf(session));
+    };
+    const onChanged: End = (reason) => {
+      if (reason === 'revoked') log.found(requestInfo(ctx), session, 'user_changed');
+      end(reason);
+    };
+    stops.push(atExpiry(session, newerExpiry, end), whenUserChanges(isSameUser, onChanged));
+  };
+
+  return function endSignal(ctx: Context): AbortSignal {
+    const controller = new AbortController();
+    const stops: (() => void)[] = [];
+    const stopAll = (): void => {
+      for (const stop of stops.splice(0)) stop();
+    };
+    const end: End = (reason) => {
+      stopAll();
+      controller.abort(reason);
+    };
+    ctx.res.once('close', stopAll);
+    // If the store cannot say whether the session is valid, the stream ends, as a request would fail.
+    watch(ctx, stops, end).catch(() => end('unavailable'));
+    return catchListenerErrors(controller.signal, (err) =>
+      logger.error({ err: errorFields(err) }, 'a listener of the end of a session failed'),
+    );
+  };
+}
+
+function atExpiry(session: Session, newerExpiry: () => Promise<number>, end: End): () => void {
   const now = forwardClock();
   let timer: NodeJS.Timeout | undefined;
   const waitUntil = (time: number): void => {
@@ -50,12 +91,7 @@ function atExpiry(session: Session, { sessions, idleTimeout }: AuthParts, end: (
     else timer = setTimeout(() => waitUntil(time), Math.min(left, longestTimer)).unref();
   };
   const over = (time: number): void => {
-    if (idleTimeout === undefined) {
-      end('expired');
-      return;
-    }
-    // The person may have gone on in another tab or process: then the session has a newer token.
-    sessions.expiryOf(session).then(
+    newerExpiry().then(
       (newer) => (newer > time ? waitUntil(newer) : end('expired')),
       () => end('unavailable'),
     );
@@ -64,19 +100,15 @@ function atExpiry(session: Session, { sessions, idleTimeout }: AuthParts, end: (
   return () => clearTimeout(timer);
 }
 
-function whenUserChanges(
-  ctx: Context,
-  session: Session,
-  { users, revocations, log, tokens }: AuthParts,
-  end: (reason: 'revoked' | 'unavailable') => void,
-): () => void {
-  const version = tokens.versionOf(session);
-  const look = async (): Promise<void> => {
-    await revocations.ready();
-    if (await users.unchanged(session, version)) return;
-    log.found(ctx, session, 'user_changed');
-    end('revoked');
+function whenUserChanges(isSameUser: () => Promise<boolean>, end: End): () => void {
+  const check = (): void => {
+    isSameUser().then(
+      (same) => {
+        if (!same) end('revoked');
+      },
+      () => end('unavailable'),
+    );
   };
-  const timer = setInterval(() => void look().catch(() => end('unavailable')), lookInterval).unref();
+  const timer = setInterval(check, checkInterval).unref();
   return () => clearInterval(timer);
 }

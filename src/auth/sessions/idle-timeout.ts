@@ -1,36 +1,52 @@
 import type { Context } from 'koa';
 import { isSafeMethod } from '../../http/same-origin.js';
-import type { AuthParts } from '../create-auth.js';
-import type { Session } from './session.js';
-import { usedFrom } from './session-list.js';
+import type { AuthLog } from '../auth-log.js';
+import { requestInfo } from '../request-info.js';
+import type { Cookie } from './cookies.js';
+import { endOf, type Session } from './session.js';
+import type { SessionList } from './session-list.js';
+import type { Tokens } from './tokens.js';
 
 /** Milliseconds between two new tokens of one session. */
-const pause = 60_000;
+const renewalInterval = 60_000;
 
-/**
- * Gives a session that a person uses a new token, at most once a minute: with its id, and never beyond the end of the
- * session. What a page does by itself (the stream, reads by script) is no use, so that a page left open does not keep one alive.
- */
-export function refreshIdle(ctx: Context, parts: AuthParts, idleTimeout: number, session: Session): Session {
-  const now = Date.now();
-  if (now - session.issuedAt.getTime() < pause || !isUse(ctx)) return session;
-  const end = session.authenticatedAt.getTime() + parts.tokenExpiry * 1000;
-  const renewed: Session = {
-    ...session,
-    issuedAt: new Date(now),
-    expiresAt: new Date(Math.min(now + idleTimeout * 1000, end)),
-  };
-  const { tokens } = parts;
-  const signOut = tokens.signOutOf(session);
-  const token = tokens.sign(renewed, tokens.versionOf(session), signOut);
-  parts.cookies.session.write(ctx, token, (renewed.expiresAt.getTime() - now) / 1000);
-  // Only the list of sessions would lack it; the cookie holds without the store.
-  parts.sessions.put(renewed, signOut, usedFrom(ctx)).catch(() => {});
-  parts.log.renewed(ctx, renewed);
-  return renewed;
+interface RenewalDeps {
+  tokens: Pick<Tokens, 'sign' | 'versionOf' | 'signOutOf'>;
+  cookie: Pick<Cookie, 'write'>;
+  sessions: Pick<SessionList, 'put'>;
+  log: Pick<AuthLog, 'renewed'>;
+  /** Seconds a session lasts from its login, however often it is renewed. */
+  tokenExpiry: number;
+  /** Seconds a token lasts. */
+  idleTimeout: number;
 }
 
-/** A page that a person opened, or a change that they made here. */
+/**
+ * Makes the function that gives a session in use a new token, at most once a minute: with the id of
+ * the session, and never beyond its end. Requests that a page sends by itself (the stream, reads by
+ * script) do not count as use, so that a page that is left open does not keep a session alive.
+ */
+export function idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout }: RenewalDeps) {
+  return function renew(ctx: Context, session: Session): Session {
+    const now = Date.now();
+    if (now - session.issuedAt.getTime() < renewalInterval || !isUse(ctx)) return session;
+    const end = endOf(session, tokenExpiry).getTime();
+    const renewed: Session = {
+      ...session,
+      issuedAt: new Date(now),
+      expiresAt: new Date(Math.min(now + idleTimeout * 1000, end)),
+    };
+    const signOut = tokens.signOutOf(session);
+    const token = tokens.sign(renewed, tokens.versionOf(session), signOut);
+    cookie.write(ctx, token, (renewed.expiresAt.getTime() - now) / 1000);
+    // If the store fails, only the session list shows an old time. The cookie is valid without it.
+    sessions.put(renewed, signOut, requestInfo(ctx)).catch(() => {});
+    log.renewed(requestInfo(ctx), renewed);
+    return renewed;
+  };
+}
+
+/** Whether a person opened a page of this site with the request, or changed something there. */
 function isUse(ctx: Context): boolean {
   const site = ctx.get('Sec-Fetch-Site');
   if (!isSafeMethod(ctx.method)) return site === '' || site === 'same-origin' || site === 'none';

@@ -1,62 +1,126 @@
-import type { Context } from 'koa';
-import type { AuthParts } from '../create-auth.js';
+import type { AuthLog } from '../auth-log.js';
+import type { RequestInfo } from '../request-info.js';
+import type { Revocations } from './revocations.js';
 import { endOf, type Session } from './session.js';
-import type { SessionRecord } from './session-list.js';
+import type { SessionList, SessionRecord } from './session-list.js';
+import type { Tokens } from './tokens.js';
 
-/** Whose sessions are meant. */
+/*
+ * The session list records which sessions were opened. The tokens and the revocations decide which of
+ * them are still open. This file brings the two together, and ends sessions in both.
+ */
+
+/** The user whose sessions are meant. */
 export interface Subject {
   username: string;
-  /** Absent: of every strategy. */
+  /** Absent: every strategy. */
   strategy: string | undefined;
 }
 
-/** The most sessions that one login ends: after an upgrade, or with a lower limit, a user may have far more than allowed. */
+/** One login ends at most this many sessions: after an upgrade, or with a lower limit, a user may have far more than allowed. */
 const maxEnded = 100;
 
-/** Returns the open sessions of a user, the most recently used first, and removes the records of sessions that have ended. */
-export async function openSessions(parts: AuthParts, { username, strategy }: Subject): Promise<SessionRecord[]> {
-  const records = await parts.sessions.of(username, strategy);
-  const ended = new Set(records.filter((record) => !isOpen(parts, record)));
-  parts.sessions.forget([...ended]);
-  return records.filter((record) => !ended.has(record));
+/** Milliseconds within which logins count as simultaneous. */
+const simultaneous = 60_000;
+
+interface OpenSessionsDeps {
+  list: Pick<SessionList, 'of' | 'find' | 'forget'>;
+  tokens: Pick<Tokens, 'isCurrent' | 'signOutOf'>;
+  revocations: Pick<Revocations, 'has' | 'end'>;
+  log: Pick<AuthLog, 'found'>;
+  /** Seconds a session lasts from its login. */
+  tokenExpiry: number;
+  /** Sessions that a user can have at once. */
+  maxSessions: number;
 }
 
-/** Whether a session has neither expired nor been ended. */
-export function isOpen({ tokens, revocations }: AuthParts, record: SessionRecord): boolean {
-  return tokens.isCurrent(asSession(record)) && !revocations.has(asSession(record), record.signOut ?? 0);
-}
+/** The open sessions of users. */
+export class OpenSessions {
+  readonly #deps: OpenSessionsDeps;
 
-/** Milliseconds within which logins count as made at once. */
-const atOnce = 60_000;
+  constructor(deps: OpenSessionsDeps) {
+    this.#deps = deps;
+  }
 
-/**
- * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new session is listed before this, so
- * that the last of several simultaneous logins counts all of them.
- */
-export async function endSurplusSessions(ctx: Context, parts: AuthParts, opened: Session): Promise<void> {
-  const { revocations, sessions, tokens, log, tokenExpiry, maxSessions } = parts;
-  const open = await openSessions(parts, opened);
-  const own = open.findIndex(({ id }) => id === opened.id);
-  // A later login has ended this one already, and counts all others itself.
-  if (revocations.has(opened, tokens.signOutOf(opened))) return;
-  const others = open.filter(({ id }) => id !== opened.id);
-  // Of two logins at once that see each other, the later one ends the earlier one, and not both each other.
-  const willEndThisOne = (record: SessionRecord): boolean =>
-    open.indexOf(record) < own && record.startedAt > opened.authenticatedAt.getTime() - atOnce;
-  const surplus = others
-    .slice(maxSessions - 1)
-    .filter((record) => !willEndThisOne(record))
-    .slice(-maxEnded);
-  await Promise.all(
-    surplus.map(async (record) => {
-      await revocations.end(record.id, endOf(asSession(record), tokenExpiry));
-      log.found(ctx, asSession(record), 'max_sessions');
-    }),
-  );
-  sessions.forget(surplus);
+  /**
+   * Returns the open sessions of a user, the most recently used first, and removes the records of
+   * sessions that have ended.
+   */
+  async of({ username, strategy }: Subject): Promise<SessionRecord[]> {
+    const { list } = this.#deps;
+    const records = await list.of(username, strategy);
+    const ended = new Set(records.filter((record) => !this.#isOpen(record)));
+    list.forget([...ended]);
+    return records.filter((record) => !ended.has(record));
+  }
+
+  /** Returns one open session of a user. */
+  async find(user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined> {
+    const found = await this.#deps.list.find(user);
+    return found && this.#isOpen(found) ? found : undefined;
+  }
+
+  /** Ends one session in all processes. Resolves when the store has recorded it. */
+  async end(record: SessionRecord): Promise<void> {
+    await this.#revoke(record);
+    this.#deps.list.forget([record]);
+  }
+
+  /** Whether a session of this process was ended. */
+  hasEnded(session: Session): boolean {
+    const { revocations, tokens } = this.#deps;
+    return revocations.has(session, tokens.signOutOf(session));
+  }
+
+  /**
+   * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new session
+   * is listed before this, so that the last of several simultaneous logins counts all of them.
+   */
+  async endSurplus(opened: Session, request: RequestInfo): Promise<void> {
+    const { list, log, maxSessions } = this.#deps;
+    const open = await this.of(opened);
+    const own = open.findIndex(({ id }) => id === opened.id);
+    // A later login has ended this one already, and counts all others itself.
+    if (this.hasEnded(opened)) return;
+    const others = open.filter(({ id }) => id !== opened.id);
+    // If two simultaneous logins see each other, only the later one ends the earlier one.
+    const willEndThisOne = (record: SessionRecord): boolean =>
+      open.indexOf(record) < own && record.startedAt > opened.authenticatedAt.getTime() - simultaneous;
+    const surplus = others
+      .slice(maxSessions - 1)
+      .filter((record) => !willEndThisOne(record))
+      .slice(-maxEnded);
+    await Promise.all(
+      surplus.map(async (record) => {
+        await this.#revoke(record);
+        log.found(request, asSession(record), 'max_sessions');
+      }),
+    );
+    list.forget(surplus);
+  }
+
+  #revoke(record: SessionRecord): Promise<void> {
+    const { revocations, tokenExpiry } = this.#deps;
+    return revocations.end(record.id, endOf(asSession(record), tokenExpiry));
+  }
+
+  /** Whether a session has neither expired nor been ended. */
+  #isOpen(record: SessionRecord): boolean {
+    const { tokens, revocations } = this.#deps;
+    const session = asSession(record);
+    return tokens.isCurrent(session) && !revocations.has(session, record.signOut ?? 0);
+  }
 }
 
 function asSession({ id, username, strategy, startedAt, expiresAt }: SessionRecord): Session {
   const at = new Date(startedAt);
-  return { id, username, strategy, roles: [], issuedAt: at, authenticatedAt: at, expiresAt: new Date(expiresAt) };
+  return {
+    id,
+    username,
+    strategy,
+    roles: [],
+    issuedAt: at,
+    authenticatedAt: at,
+    expiresAt: new Date(expiresAt),
+  };
 }

@@ -1,8 +1,7 @@
-import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
-import { clientAddress } from '../../http/client-address.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import { forwardClock } from '../forward-clock.js';
+import type { RequestInfo } from '../request-info.js';
 import { askStore } from '../time-limit.js';
 import type { Session } from './session.js';
 
@@ -24,15 +23,7 @@ export interface SessionRecord {
 }
 
 /** Where a session is used from. */
-export interface UsedFrom {
-  ip: string;
-  userAgent: string;
-}
-
-/** Where a request comes from. */
-export function usedFrom(ctx: Context): UsedFrom {
-  return { ip: clientAddress(ctx), userAgent: ctx.get('User-Agent') };
-}
+type UsedFrom = Pick<RequestInfo, 'ip' | 'userAgent'>;
 
 /** The open sessions, in the store. What a token says holds without it; this is what people see and choose from. */
 export interface SessionList {

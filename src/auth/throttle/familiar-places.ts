@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { Context } from 'koa';
-import { clientAddress, networkOf } from '../../http/client-address.js';
+import { networkOf } from '../../http/client-address.js';
 import type { SharedStore, StoreValue } from '../../store/shared-store.js';
-import type { Devices } from '../sessions/device-cookies.js';
+import type { Device } from '../sessions/device-cookies.js';
 import type { Revocations } from '../sessions/revocations.js';
 import { clockSkew } from '../sessions/tokens.js';
 import type { KnownUsers } from '../strategies/known-users.js';
-import type { Credentials, StrategyRegistry } from '../strategies/registry.js';
+import type { StrategyRegistry } from '../strategies/registry.js';
 import { askStore } from '../time-limit.js';
 import type { Verified } from '../verify-login.js';
 import type { Familiar } from './throttle.js';
@@ -39,12 +38,24 @@ interface FamiliarLogin {
   signOut: number;
 }
 
+/** A login attempt, as far as it tells where it came from. */
+interface PlacedAttempt {
+  /** As typed. */
+  username: string;
+  /** The one strategy to ask; `undefined` for all. */
+  strategy: string | undefined;
+  /** Address of the client. */
+  address: string;
+  /** What the device cookie of the request says; `undefined` without a valid one. */
+  device: Device | undefined;
+}
+
 /** Knows which browsers and networks have logged in as which user. */
 export interface FamiliarPlaces {
   /** How the attempt is to be counted: with each group, the strategies to ask. Familiar groups come first. */
-  groupsOf(ctx: Context, credentials: Credentials): Promise<readonly AttemptGroup[]>;
-  /** Remembers the network of a login. A store that fails is no reason to refuse the login. */
-  rememberNetwork(ctx: Context, typedName: string, user: Verified): Promise<void>;
+  groupsOf(attempt: PlacedAttempt): Promise<readonly AttemptGroup[]>;
+  /** Remembers the network of a login. If the store fails, the login succeeds all the same. */
+  rememberNetwork(attempt: Pick<PlacedAttempt, 'username' | 'address'>, user: Verified): Promise<void>;
 }
 
 /** Networks that are kept of one name. */
@@ -61,19 +72,18 @@ interface KnownNetwork extends FamiliarLogin {
   network: string;
 }
 
-interface FamiliarParts {
+interface FamiliarDeps {
   store: SharedStore;
   /** Of all its keys in the store. */
   prefix: string;
   registry: StrategyRegistry;
   users: Pick<KnownUsers, 'unchanged'>;
   revocations: Pick<Revocations, 'ready' | 'has'>;
-  devices: Pick<Devices, 'read'>;
   now: () => number;
 }
 
 /** The familiar browsers and networks of a login. */
-export function familiarPlaces({ store, prefix, registry, users, revocations, devices, now }: FamiliarParts): FamiliarPlaces {
+export function familiarPlaces({ store, prefix, registry, users, revocations, now }: FamiliarDeps): FamiliarPlaces {
   const keyOf = (strategy: string, typedName: string): string => `${prefix}${strategy}:${nameId(typedName)}`;
 
   const holds = async (strategy: string, { username, version, loginAt, signOut }: FamiliarLogin): Promise<boolean> => {
@@ -88,28 +98,27 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, de
     }
   };
 
-  const familiarOf = async (ctx: Context, strategy: string, typedName: string): Promise<Familiar | undefined> => {
+  const familiarOf = async (strategy: string, { username: typedName, address, device }: PlacedAttempt): Promise<Familiar | undefined> => {
     if (!registry.get(strategy)) return undefined;
-    const device = devices.read(ctx);
     // A browser is known by its cookie wherever it is; a network only if the browser is not.
     if (device?.strategy === strategy && isNamed(device, typedName) && (await holds(strategy, device)))
       return { by: 'device', id: device.id, strategy, username: device.username };
-    const id = networkOf(clientAddress(ctx));
+    const id = networkOf(address);
     const networks = networksIn(await askStore(() => store.get(keyOf(strategy, typedName))), now());
     const known = networks.find(({ network }) => network === id);
     return known && (await holds(strategy, known)) ? { by: 'network', id, strategy, username: known.username } : undefined;
   };
 
   return {
-    async groupsOf(ctx, { username, strategy }) {
-      const names = strategy === undefined ? registry.names() : [strategy];
-      const found = await Promise.all(names.map((name) => familiarOf(ctx, name, username)));
+    async groupsOf(attempt) {
+      const names = attempt.strategy === undefined ? registry.names() : [attempt.strategy];
+      const found = await Promise.all(names.map((name) => familiarOf(name, attempt)));
       const familiar = names.flatMap((name, n) => (found[n] ? [{ strategies: [name], familiar: found[n] }] : []));
       const others = names.filter((_name, n) => found[n] === undefined);
       return others.length === 0 ? familiar : [...familiar, { strategies: others, familiar: undefined }];
     },
-    async rememberNetwork(ctx, typedName, { strategy, username, version, signOut, authenticatedAt }) {
-      const network = networkOf(clientAddress(ctx));
+    async rememberNetwork({ username: typedName, address }, { strategy, username, version, signOut, authenticatedAt }) {
+      const network = networkOf(address);
       const key = keyOf(strategy, typedName);
       const login: KnownNetwork = { network, username, version, signOut, loginAt: authenticatedAt.getTime() };
       try {

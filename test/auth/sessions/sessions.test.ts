@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
-import { type Auth, type AuthOptions, createAuth } from '../../../src/auth/create-auth.js';
+import type { Auth } from '../../../src/auth/auth.js';
+import type { AuthOptions } from '../../../src/auth/auth-options.js';
+import { createAuth } from '../../../src/auth/create-auth.js';
 import { loginRoutes } from '../../../src/auth/login-routes.js';
 import { requireAuth } from '../../../src/auth/require-auth.js';
 import { sessionToken } from '../../../src/auth/session-token.js';

@@ -1,0 +1,134 @@
+import { TaskflowError } from '../errors.js';
+import { networkOf } from '../http/client-address.js';
+import type { AuthLog, FailReason } from './auth-log.js';
+import type { LoginAttempt } from './login-attempt.js';
+import { HashQueueFull } from './passwords/hash-queue.js';
+import type { StrategyRegistry } from './strategies/registry.js';
+import type { AttemptGroup, FamiliarPlaces } from './throttle/familiar-places.js';
+import type { OnThrottled, Throttle } from './throttle/throttle.js';
+import { type Verified, type VerifyDeps, verifyLogin } from './verify-login.js';
+
+/*
+ * Checks the credentials of one attempt:
+ *
+ * 1. `FamiliarPlaces` sorts the strategies to ask into groups: those that know this browser or
+ *    network come first, each with an allowance of its own.
+ * 2. For each group, `Throttle` counts the attempt before any password is checked, or refuses it.
+ * 3. `verifyLogin` asks the strategies of the group in turn, until one accepts the user.
+ * 4. The count of the group is settled: failed, succeeded, or withdrawn if no password was checked.
+ *
+ * An attempt that fails is one line in the log, however many groups it was tried in. An attempt that
+ * succeeds writes no failure, but a group that rejected it has counted it.
+ */
+
+/** The user whose credentials were right. */
+export interface AuthenticatedLogin {
+  user: Verified;
+  /** Failures in a row before this success. */
+  failures: number;
+}
+
+/** What a check of credentials uses. */
+export interface AuthenticateDeps {
+  registry: StrategyRegistry;
+  users: VerifyDeps['users'];
+  revocations: VerifyDeps['revocations'];
+  familiar: Pick<FamiliarPlaces, 'groupsOf'>;
+  throttle: Pick<Throttle, 'enter' | 'busy'>;
+  log: Pick<AuthLog, 'fail' | 'throttled' | 'strategyError'>;
+  /** Password checks that may wait. */
+  queue: number;
+}
+
+/** A group of strategies that accepted no user. */
+interface Failure {
+  reason: FailReason;
+  /** Failures in a row, this one included. */
+  attempt: number;
+}
+
+interface Trial {
+  attempt: LoginAttempt;
+  group: AttemptGroup;
+  /** Gets the failure of this group, before it is counted. */
+  failures: Failure[];
+}
+
+/** Makes the function that checks the credentials of an attempt. It resolves to `undefined` if they are wrong. */
+export function createAuthenticate(deps: AuthenticateDeps) {
+  const { familiar, log } = deps;
+  return async function authenticate(attempt: LoginAttempt): Promise<AuthenticatedLogin | undefined> {
+    const failures: Failure[] = [];
+    let found: AuthenticatedLogin | undefined;
+    try {
+      for (const group of await familiar.groupsOf({ ...attempt, address: attempt.request.ip })) {
+        found = await tryGroup(deps, { attempt, group, failures });
+        if (found) break;
+      }
+    } catch (error) {
+      // This browser or network already got an answer. The limit for others must not replace it.
+      const isRefused = error instanceof TaskflowError && error.code === 'THROTTLED';
+      if (failures.length === 0 || !isRefused) throw error;
+    } finally {
+      if (!found && failures.length > 0) logFailure(log, attempt, failures);
+    }
+    return found;
+  };
+}
+
+/** Makes the function that writes refusals of an attempt to the log. */
+export function logThrottled(log: Pick<AuthLog, 'throttled'>, request: LoginAttempt['request'], username: string | undefined): OnThrottled {
+  return (bucket, retryAfter, refused) => log.throttled(request, bucket, retryAfter, refused, username);
+}
+
+/** Writes the highest count, and a reason other than a wrong password if there is one. */
+function logFailure(log: Pick<AuthLog, 'fail'>, { request, username }: LoginAttempt, failures: readonly Failure[]): void {
+  const other = failures.find(({ reason }) => reason !== 'bad_credentials');
+  const highest = Math.max(...failures.map(({ attempt }) => attempt));
+  log.fail(request, other?.reason ?? 'bad_credentials', username, highest);
+}
+
+async function tryGroup(deps: AuthenticateDeps, { attempt, group, failures }: Trial): Promise<AuthenticatedLogin | undefined> {
+  const { registry, throttle, log, queue } = deps;
+  const { familiar, strategies } = group;
+  const { username, password, request } = attempt;
+  const onThrottled = logThrottled(log, request, username);
+  const counted = await throttle.enter({ username, address: request.ip, familiar }, onThrottled);
+  const isKnown = strategies.some((name) => registry.get(name));
+  let reason: FailReason = isKnown ? 'bad_credentials' : 'unknown_strategy';
+  const context = {
+    ip: request.ip,
+    requestId: request.requestId,
+    hashes: { address: networkOf(request.ip), queue, trusted: familiar !== undefined },
+    onError(name: string, error: unknown, durationMs: number) {
+      const isTimeout = error instanceof Error && error.name === 'TimeoutError';
+      reason = isTimeout ? 'timeout' : 'strategy_error';
+      log.strategyError(request, name, error, durationMs, [password, username]);
+    },
+    onChanged() {
+      reason = 'user_changed';
+    },
+  };
+  let user: Verified | undefined;
+  let answered = 0;
+  try {
+    for (const strategy of strategies) {
+      user = await verifyLogin(deps, { username, password, strategy }, context);
+      if (user) break;
+      answered += 1;
+    }
+  } catch (error) {
+    // If a strategy has answered already, a password was checked, and the attempt counts.
+    await (answered === 0 ? counted.withdrawn() : counted.failed());
+    throw error instanceof HashQueueFull ? throttle.busy(error.retryAfter, onThrottled) : error;
+  }
+  if (user) {
+    await counted.succeeded();
+    return { user, failures: counted.attempt - 1 };
+  }
+  failures.push({ reason, attempt: counted.attempt });
+  // If the store does not answer, the response is 503 as for a right password. The attempt stays
+  // counted as one under way.
+  await counted.failed();
+  return undefined;
+}

@@ -1,0 +1,256 @@
+import type { Context } from 'koa';
+import { TaskflowError } from '../errors.js';
+import { builtAssets } from '../http/assets.js';
+import { isOfType, readBody } from '../http/body.js';
+import type { Mount } from '../http/mount.js';
+import { isNavigation } from '../http/navigation.js';
+import { toTaskflowError } from '../http/problem.js';
+import { hasBearer, type Route } from '../http/routes.js';
+import { isSafeMethod } from '../http/same-origin.js';
+import type { AuthLog } from './auth-log.js';
+import { logThrottled } from './authenticate.js';
+import type { LogIn } from './login.js';
+import type { LoginAttempt } from './login-attempt.js';
+import { type LoginPage, sendLoginPage } from './login-page.js';
+import { isSafeNext } from './next.js';
+import { requestInfo } from './request-info.js';
+import type { Cookies } from './sessions/cookies.js';
+import type { SessionReader } from './sessions/current-session.js';
+import type { Devices } from './sessions/device-cookies.js';
+import type { Revocations } from './sessions/revocations.js';
+import { endOf } from './sessions/session.js';
+import type { Tokens } from './sessions/tokens.js';
+import type { StrategyRegistry } from './strategies/registry.js';
+import { nameId } from './throttle/familiar-places.js';
+import type { Throttle } from './throttle/throttle.js';
+
+/*
+ * The routes of the login page, the login, the logout and their style. This is the border of the
+ * login: a request is read here, once, and cookies and pages are written here. What happens between
+ * the two is in `login.ts`, which knows no Koa context.
+ */
+
+/** Bytes that the body of a login may have. */
+const bodyLimit = 16 * 1024;
+
+/** What the routes of the login use. */
+export interface SignInDeps {
+  mount: Mount;
+  reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf' | 'openOf'>;
+  registry: Pick<StrategyRegistry, 'names'>;
+  tokens: Pick<Tokens, 'read' | 'isCurrent' | 'versionOf' | 'signOutOf'>;
+  cookies: Cookies;
+  devices: Devices;
+  revocations: Pick<Revocations, 'end'>;
+  throttle: Pick<Throttle, 'malformed'>;
+  log: Pick<AuthLog, 'fail' | 'throttled' | 'ended'>;
+  logIn: LogIn;
+  /** Seconds a session lasts from its login. */
+  tokenExpiry: number;
+  /** Path that a login leads to if no page was requested. */
+  home: string;
+  title: string;
+  logo: string | undefined;
+  /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
+  ownStore: () => Promise<void> | undefined;
+  /** Looks at a request for a proxy that the app is not configured for. */
+  adviseOnProxy: (ctx: Context) => void;
+}
+
+interface LoginForm {
+  username: string;
+  password: string;
+  strategy: string | undefined;
+  next: string | undefined;
+}
+
+/** Makes the rows of the login page, the login, the logout and their style. */
+export function signInRoutes(deps: SignInDeps): Route[] {
+  const assets = builtAssets();
+  const open = (handle: (ctx: Context) => Promise<void>): Pick<Route, 'need' | 'handler'> => ({
+    need: 'public',
+    handler: async (ctx) => {
+      await deps.ownStore();
+      await handle(ctx);
+    },
+  });
+  const page = open((ctx) => showLogin(ctx, deps));
+  const login = open((ctx) => logInByRequest(ctx, deps));
+  const logout = (status: 302 | 303) => open((ctx) => logOut(ctx, deps, status));
+  const path = { login: '/auth/login', logout: '/auth/logout', assets: '/auth/assets/:file' };
+  return [
+    { method: 'GET', path: path.login, errors: 'page', ...page },
+    { method: 'POST', path: path.login, errors: 'form', ...login },
+    { method: 'GET', path: path.logout, errors: 'page', head: false, ...logout(302) },
+    { method: 'POST', path: path.logout, errors: 'form', ...logout(303) },
+    {
+      method: 'GET',
+      path: path.assets,
+      need: 'public',
+      handler: (ctx, { params }) => assets.send(ctx, params.file ?? ''),
+    },
+  ];
+}
+
+/** Milliseconds for which the login page says that a session has expired. */
+const noticePeriod = 86_400_000;
+
+type NoticeDeps = Pick<SignInDeps, 'cookies' | 'tokens' | 'devices'>;
+
+/** Returns what the login page says to a person whose session is over. */
+function noticeFor(ctx: Context, { cookies, tokens, devices }: NoticeDeps): string | undefined {
+  const sessions = cookies.session.read(ctx).flatMap((token) => tokens.read(token) ?? []);
+  if (sessions.some((session) => tokens.isCurrent(session))) return 'Your session was ended. Sign in again to go on where you were.';
+  // A browser drops the cookie of a session when it expires. The device cookie still has the time.
+  const past = Date.now() - (devices.read(ctx)?.sessionEnd ?? 0);
+  const expired = sessions.length > 0 || (past >= 0 && past < noticePeriod);
+  return expired ? 'Your session has expired. Sign in again to go on where you were.' : undefined;
+}
+
+async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
+  const { next } = ctx.query;
+  const wanted = isSafeNext(next) ? next : undefined;
+  let notice: string | undefined;
+  try {
+    if (await deps.reader.of(ctx)) return ctx.redirect(wanted ?? homeOf(ctx, deps));
+    notice = noticeFor(ctx, deps);
+  } catch {
+    // If a strategy cannot say whether its session is valid, another one may still accept the user.
+  }
+  sendLoginPage(ctx, pageOf(ctx, deps, { next: wanted, notice }));
+}
+
+function homeOf(ctx: Context, { mount, home }: Pick<SignInDeps, 'mount' | 'home'>): string {
+  return mount.base(ctx) + home;
+}
+
+type PageDeps = Pick<SignInDeps, 'title' | 'logo' | 'mount' | 'registry'>;
+
+function pageOf(ctx: Context, { title, logo, mount, registry }: PageDeps, more: Partial<LoginPage>): LoginPage {
+  return { title, logo, prefix: mount.outside(ctx), strategies: registry.names(), ...more };
+}
+
+async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {
+  const asPage = isOfType(ctx, 'form');
+  let form: LoginForm | undefined;
+  deps.adviseOnProxy(ctx);
+  try {
+    form = await readForm(ctx, deps);
+    const { session, token } = await deps.logIn(attemptOf(ctx, form, deps));
+    deps.reader.replace(ctx, session);
+    if (!asPage) {
+      const { username, expiresAt } = session;
+      ctx.body = { token, tokenType: 'Bearer', username, expiresAt };
+      return;
+    }
+    const { cookies, devices, tokens } = deps;
+    cookies.session.write(ctx, token, (session.expiresAt.getTime() - Date.now()) / 1000);
+    devices.mark(ctx, {
+      strategy: session.strategy,
+      nameId: nameId(form.username),
+      username: session.username,
+      version: tokens.versionOf(session),
+      loginAt: session.authenticatedAt.getTime(),
+      signOut: tokens.signOutOf(session),
+      sessionEnd: session.expiresAt.getTime(),
+    });
+    ctx.redirect(form.next ?? homeOf(ctx, deps));
+    ctx.status = 303;
+  } catch (thrown) {
+    const error = toTaskflowError(thrown);
+    if (!asPage || !error.expose) throw error;
+    ctx.status = error.status;
+    ctx.set(error.headers);
+    const retryAfter = error.headers['Retry-After'];
+    sendLoginPage(ctx, pageOf(ctx, deps, { ...form, message: error.message, retryAfter }));
+  }
+}
+
+type AttemptDeps = Pick<SignInDeps, 'cookies' | 'devices' | 'reader'>;
+
+/** Reads everything that a login needs to know about its request. */
+function attemptOf(ctx: Context, { username, password, strategy }: LoginForm, { cookies, devices, reader }: AttemptDeps): LoginAttempt {
+  return {
+    username,
+    password,
+    strategy,
+    via: isOfType(ctx, 'form') ? 'form' : 'json',
+    request: requestInfo(ctx),
+    device: devices.read(ctx),
+    tokens: reader.tokensOf(ctx),
+    cookieName: cookies.session.nameFor(ctx),
+  };
+}
+
+/** Reads the body of a login. A body that is not valid counts as a failed attempt of its address. */
+async function readForm(ctx: Context, { throttle, log }: Pick<SignInDeps, 'throttle' | 'log'>): Promise<LoginForm> {
+  try {
+    return formOf((await readBody(ctx, { types: ['json', 'form'], limit: bodyLimit })).fields);
+  } catch (error) {
+    const request = requestInfo(ctx);
+    await throttle.malformed(request.ip, logThrottled(log, request, undefined));
+    log.fail(request, 'malformed', undefined, 1);
+    throw error;
+  }
+}
+
+/** Checks the fields that a login uses. All other fields are ignored. */
+function formOf(fields: Readonly<Record<string, unknown>>): LoginForm {
+  const own = (name: string): unknown => (Object.hasOwn(fields, name) ? fields[name] : undefined);
+  const strategy = own('strategy');
+  const next = own('next');
+  if (strategy !== undefined && typeof strategy !== 'string') throw new TaskflowError('INVALID_INPUT', 'strategy must be one string.');
+  return {
+    username: credential('username', own('username'), 256),
+    password: credential('password', own('password'), 1024),
+    strategy: strategy === '' ? undefined : strategy,
+    next: isSafeNext(next) ? next : undefined,
+  };
+}
+
+/** Checks a name or a password and returns it exactly as it was typed. */
+function credential(name: string, value: unknown, maxBytes: number): string {
+  const refuse = (text: string): TaskflowError => new TaskflowError('INVALID_INPUT', text);
+  if (typeof value !== 'string' || value === '') throw refuse(`${name} is missing, or is not one string.`);
+  if (Buffer.byteLength(value) > maxBytes) throw refuse(`${name} may have at most ${maxBytes} bytes.`);
+  if (/[\0\p{Cs}\ufffd]/u.test(value)) throw refuse(`${name} contains a character that is not text.`);
+  return value;
+}
+
+/** Headers by which browsers say that they fetch a page before a person asks for it. */
+const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
+
+/**
+ * A logout is also a GET, so that a link can sign out. Other sites, prefetching, images, frames and
+ * scripts must not.
+ */
+function refuseUnwantedLogout(ctx: Context): void {
+  const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
+  // The route table has checked where a POST came from, and accepted trusted origins.
+  const isForeign = isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
+  const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
+  const isEarly = prefetchHeaders.some((name) => /prefetch|preview|prerender/i.test(ctx.get(name)));
+  if (isForeign || isPart || isEarly)
+    throw new TaskflowError('CROSS_ORIGIN', 'You can sign out only from a page of this site that is open in your browser.');
+}
+
+async function logOut(ctx: Context, deps: SignInDeps, status: 302 | 303): Promise<void> {
+  const { reader, cookies, devices, revocations, log, tokenExpiry } = deps;
+  refuseUnwantedLogout(ctx);
+  cookies.session.clear(ctx);
+  devices.signedOut(ctx);
+  const request = requestInfo(ctx);
+  // A request with two sessions counts as anonymous, but each is valid by itself in a copied cookie.
+  for (const session of await reader.openOf(reader.tokensOf(ctx), request)) {
+    await revocations.end(session.id, endOf(session, tokenExpiry));
+    log.ended(request, session, session, 'logout');
+  }
+  // A Bearer header does not mean a script: a proxy may add one to the form that a person sends.
+  const isScript = (hasBearer(ctx) && !isNavigation(ctx)) || ctx.accepts('html', 'json') === 'json';
+  if (ctx.method === 'POST' && isScript) {
+    ctx.status = 204;
+    return;
+  }
+  ctx.redirect(`${deps.mount.outside(ctx)}/auth/login`);
+  ctx.status = status;
+}
