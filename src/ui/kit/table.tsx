@@ -1,18 +1,84 @@
-/** The head of a table; an empty name stands over the buttons of its rows. */
-export function Heads({ names }: { names: readonly string[] }) {
+import type { ComponentChildren } from 'preact';
+
+/** A column of a {@link DataTable}. */
+export interface Column<T> {
+  /** Text of the table header, which each cell repeats on a phone. Empty over the buttons of the rows. */
+  header: string;
+  cell: (row: T) => ComponentChildren;
+  /** Whether its cells name their rows. */
+  isRowHeader?: boolean;
+  /** Class of a cell, or what gives it. */
+  class?: string | ((row: T) => string);
+  /** Whether the cells leave out the header on a phone. */
+  hideLabel?: boolean;
+}
+
+interface DataTableProps<T> {
+  caption: string;
+  columns: readonly Column<T>[];
+  rows: readonly T[];
+  keyOf: (row: T) => string;
+}
+
+/** A table whose rows become cards on a phone. Each row is redrawn by itself when a signal that its cells read changes. */
+export function DataTable<T>({ caption, columns, rows, keyOf }: DataTableProps<T>) {
   return (
-    <thead>
-      <tr>
-        {names.map((name) =>
-          name === '' ? (
-            <td key={name} />
-          ) : (
-            <th key={name} scope="col">
-              {name}
-            </th>
-          ),
-        )}
-      </tr>
-    </thead>
+    <table>
+      <caption>{caption}</caption>
+      <thead>
+        <tr>
+          {columns.map(({ header }) =>
+            header === '' ? (
+              <td key={header} />
+            ) : (
+              <th key={header} scope="col">
+                {header}
+              </th>
+            ),
+          )}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((row) => (
+          <Row key={keyOf(row)} row={row} columns={columns} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Row<T>({ row, columns }: { row: T; columns: readonly Column<T>[] }) {
+  return (
+    <tr>
+      {columns.map(({ header, cell, isRowHeader, hideLabel, class: name }) => {
+        const className = typeof name === 'function' ? name(row) : name;
+        return isRowHeader ? (
+          <th key={header} scope="row" class={className}>
+            {cell(row)}
+          </th>
+        ) : (
+          <td key={header} data-label={hideLabel || header === '' ? undefined : header} class={className}>
+            {cell(row)}
+          </td>
+        );
+      })}
+    </tr>
+  );
+}
+
+/** The column of the buttons of each row. */
+export function actionsColumn<T>(cell: Column<T>['cell']): Column<T> {
+  return { header: '', class: 'row-actions', cell };
+}
+
+/** The button for the page after the last one. */
+export function More({ more }: { more: (() => void) | undefined }) {
+  if (!more) return null;
+  return (
+    <nav class="pages" aria-label="Pages">
+      <button type="button" onClick={more}>
+        Show more
+      </button>
+    </nav>
   );
 }

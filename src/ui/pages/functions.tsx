@@ -3,24 +3,24 @@ import type { FunctionList } from '../../client/client.js';
 import { Coverage } from '../kit/coverage.js';
 import { duration, percent, whole } from '../kit/formats.js';
 import { When } from '../kit/states.js';
-import { Heads } from '../kit/table.js';
+import { actionsColumn, type Column, DataTable } from '../kit/table.js';
 import { loaded } from '../live/loaded.js';
 import { client, may } from '../state/bootstrap.js';
 import { FunctionLink, PageLink } from '../state/links.js';
 import { page, view } from '../state/view.js';
 import { retryFailedSince } from './failures/retry-failed.js';
 import { RangeChoice, stretchOf } from './range.js';
-import { Strip } from './run-history.js';
+import { RunHistory } from './run-history.js';
 
 const functions = loaded(
   (signal) => client.functions({ from: stretchOf(view.peek().range).range }, signal),
   () => page.peek() === 'functions',
 );
-const runsOfStrip = 50;
+const runsShown = 50;
 
 type Item = FunctionList['items'][number];
 
-/** What of its settings is not as usual. */
+/** The settings of a function that differ from the defaults. */
 function settingsOf({ settings }: Item): string[] {
   if (!settings) return ['not defined in this process'];
   const { handled, queue, priority, retries, delay, backoff, timeout, concurrency, requeueOnInterrupt } = settings;
@@ -37,47 +37,51 @@ function settingsOf({ settings }: Item): string[] {
   ].filter((text) => text !== '');
 }
 
-function FunctionRow({ item }: { item: Item }) {
-  const { name, counts, durations, successRate } = item;
-  const { range, seconds, words } = stretchOf(view.value.range);
-  const ended = counts.success + counts.failed + counts.interrupted + counts.cancelled;
-  return (
-    <tr>
-      <th scope="row">
-        <FunctionLink name={name} />
+const columns: readonly Column<Item>[] = [
+  {
+    header: 'Function',
+    isRowHeader: true,
+    cell: (item) => (
+      <>
+        <FunctionLink name={item.name} />
         <span class="under faint">{settingsOf(item).join(' · ')}</span>
-      </th>
-      <td data-label="Ended">{whole(ended)}</td>
-      <td data-label="Failed">
-        {counts.failed > 0 ? (
-          <PageLink to={{ view: 'tasks', name, status: ['failed'], from: range }} class="bad">
-            {whole(counts.failed)}
-          </PageLink>
-        ) : (
-          '0'
-        )}
-      </td>
-      <td data-label="Success">{percent(successRate)}</td>
-      <td data-label="Waiting">{whole(counts.pending)}</td>
-      <td data-label="Running">{whole(counts.running)}</td>
-      <td data-label="p50">{duration(durations.p50) || '—'}</td>
-      <td data-label="p95">{duration(durations.p95) || '—'}</td>
-      <td data-label="p99">{duration(durations.p99) || '—'}</td>
-      <td data-label="Last runs">
-        <Strip name={name} most={runsOfStrip} />
-      </td>
-      <td class="row-actions">
-        {may('retry') && counts.failed > 0 && (
-          <button type="button" onClick={() => void retryFailedSince(seconds, `in the last ${words}`, name)}>
-            Retry failed…
-          </button>
-        )}
-      </td>
-    </tr>
+      </>
+    ),
+  },
+  {
+    header: 'Ended',
+    cell: ({ counts: { success, failed, interrupted, cancelled } }) => whole(success + failed + interrupted + cancelled),
+  },
+  { header: 'Failed', cell: (item) => <FailedCount item={item} /> },
+  { header: 'Success', cell: ({ successRate }) => percent(successRate) },
+  { header: 'Waiting', cell: ({ counts }) => whole(counts.pending) },
+  { header: 'Running', cell: ({ counts }) => whole(counts.running) },
+  { header: 'p50', cell: ({ durations }) => duration(durations.p50) || '—' },
+  { header: 'p95', cell: ({ durations }) => duration(durations.p95) || '—' },
+  { header: 'p99', cell: ({ durations }) => duration(durations.p99) || '—' },
+  { header: 'Last runs', cell: ({ name }) => <RunHistory name={name} most={runsShown} /> },
+  actionsColumn(({ name, counts }) => {
+    const { seconds, words } = stretchOf(view.value.range);
+    if (!may('retry') || counts.failed === 0) return null;
+    return (
+      <button type="button" onClick={() => void retryFailedSince(seconds, `in the last ${words}`, name)}>
+        Retry failed…
+      </button>
+    );
+  }),
+];
+
+function FailedCount({ item: { name, counts } }: { item: Item }) {
+  if (counts.failed === 0) return <>0</>;
+  const { range } = stretchOf(view.value.range);
+  return (
+    <PageLink to={{ view: 'tasks', name, status: ['failed'], from: range }} class="bad">
+      {whole(counts.failed)}
+    </PageLink>
   );
 }
 
-/** The functions, how they do, and how they are set. */
+/** The functions with their outcomes and settings. */
 export function FunctionsPage() {
   const { range, words } = stretchOf(view.value.range);
   useEffect(() => void functions.load(), [range]);
@@ -93,15 +97,12 @@ export function FunctionsPage() {
           ) : (
             <>
               <Coverage since={completeSince} />
-              <table>
-                <caption>Functions, with the figures of the last {words}</caption>
-                <Heads names={['Function', 'Ended', 'Failed', 'Success', 'Waiting', 'Running', 'p50', 'p95', 'p99', 'Last runs', '']} />
-                <tbody>
-                  {items.map((item) => (
-                    <FunctionRow key={item.name} item={item} />
-                  ))}
-                </tbody>
-              </table>
+              <DataTable
+                caption={`Functions, with the counts of the last ${words}`}
+                columns={columns}
+                rows={items}
+                keyOf={({ name }) => name}
+              />
             </>
           )
         }

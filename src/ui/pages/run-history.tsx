@@ -8,11 +8,11 @@ import { ChangeLink } from '../state/links.js';
 
 const endings = ['success', 'failed', 'interrupted', 'cancelled'] as const;
 
-/** Milliseconds between two loads of a strip while its runs end. */
+/** Milliseconds between two loads while runs end. */
 const pause = 3000;
 
-/** The last runs of a function, or of a schedule of it, the newest on the right; each leads to its task. */
-export function Strip({ name, schedule, most }: { name: string; schedule?: string; most: number }) {
+/** The last runs of a function or of one of its schedules, the newest on the right, as links to their tasks. */
+export function RunHistory({ name, schedule, most }: { name: string; schedule?: string; most: number }) {
   const [runs, setRuns] = useState<readonly TaskSummary[]>([]);
   useEffect(() => {
     const controller = new AbortController();
@@ -52,7 +52,10 @@ export function Strip({ name, schedule, most }: { name: string; schedule?: strin
 
 let queue: Promise<void> = Promise.resolve();
 
-/** One after the other: a page of fifty rows does not send fifty requests at once. A strip that cannot be loaded is left out. */
+/**
+ * Loads one after the other, so that fifty rows do not send fifty requests at once. A run history that cannot be loaded is left
+ * out.
+ */
 function inTurn(load: () => Promise<void>): void {
   queue = queue.then(load).catch(() => {});
 }

@@ -94,9 +94,9 @@ describe('the other pages of the dashboard', () => {
     await board.signIn('?view=failures');
     const rows = page.locator('tbody tr');
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50);
-    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('button', { name: 'Show more' }).click();
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 55);
-    await page.getByRole('button', { name: 'More' }).waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Show more' }).waitFor({ state: 'detached' });
     // One that was last comes first, and pushes another out of the first page.
     await bad.enqueue(0);
     await bad.enqueue(60);

@@ -2,10 +2,10 @@ import { useEffect, useState } from 'preact/hooks';
 import type { AuditPage as Page } from '../../../client/client.js';
 import { shortId } from '../../kit/formats.js';
 import { When } from '../../kit/states.js';
-import { Heads } from '../../kit/table.js';
+import { type Column, DataTable, More } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { loaded } from '../../live/loaded.js';
-import { More, usePages } from '../../live/pages.js';
+import { usePages } from '../../live/pages.js';
 import type { View } from '../../state/address.js';
 import { client, facts, userText } from '../../state/bootstrap.js';
 import { ChangeLink } from '../../state/links.js';
@@ -54,50 +54,64 @@ function Field({ label, value, name }: { label: string; value: string | undefine
   );
 }
 
-function AuditRow({ event }: { event: Event }) {
-  const { at, actor, strategy, action, outcome, ip, tasks = [], detail = {} } = event;
+/** Colour of each outcome, as the badges of task states have it. */
+const tones = { done: 'success', refused: 'interrupted', failed: 'failed' } as const;
+
+/** Tasks of an event that are shown before the list is opened. */
+const tasksShown = 3;
+
+function TaskLinks({ ids }: { ids: readonly string[] }) {
   return (
-    <tr>
-      <td data-label="Time">
-        <Time at={at} />
-      </td>
-      <th scope="row">{actor === undefined ? 'not signed in' : userText(actor, strategy)}</th>
-      <td data-label="From">{ip}</td>
-      <td data-label="What">{action.replaceAll('_', ' ')}</td>
-      <td data-label="Result">
-        <span class={`badge ${outcome === 'done' ? 'success' : outcome === 'refused' ? 'interrupted' : 'failed'}`}>{outcome}</span>
-      </td>
-      <td data-label="Tasks">
-        {tasks.slice(0, 3).map((id) => (
-          <ChangeLink key={id} change={{ task: id }}>
-            <span class="mono">{shortId(id)}</span>{' '}
-          </ChangeLink>
-        ))}
-        {tasks.length > 3 && (
-          <details>
-            <summary>and {tasks.length - 3} more</summary>
-            {tasks.slice(3).map((id) => (
-              <ChangeLink key={id} change={{ task: id }}>
-                <span class="mono">{shortId(id)}</span>{' '}
-              </ChangeLink>
-            ))}
-          </details>
-        )}
-      </td>
-      <td class="detail-cell">
-        {Object.entries(detail)
-          .map(([key, value]) => `${key}: ${value}`)
-          .join(', ')}
-      </td>
-    </tr>
+    <>
+      {ids.map((id) => (
+        <ChangeLink key={id} change={{ task: id }}>
+          <span class="mono">{shortId(id)}</span>{' '}
+        </ChangeLink>
+      ))}
+    </>
   );
 }
+
+const columns: readonly Column<Event>[] = [
+  { header: 'Time', cell: ({ at }) => <Time at={at} /> },
+  {
+    header: 'Who',
+    isRowHeader: true,
+    cell: ({ actor, strategy }) => (actor === undefined ? 'not signed in' : userText(actor, strategy)),
+  },
+  { header: 'From', cell: ({ ip }) => ip },
+  { header: 'What', cell: ({ action }) => action.replaceAll('_', ' ') },
+  { header: 'Result', cell: ({ outcome }) => <span class={`badge ${tones[outcome]}`}>{outcome}</span> },
+  {
+    header: 'Tasks',
+    cell: ({ tasks = [] }) => (
+      <>
+        <TaskLinks ids={tasks.slice(0, tasksShown)} />
+        {tasks.length > tasksShown && (
+          <details>
+            <summary>and {tasks.length - tasksShown} more</summary>
+            <TaskLinks ids={tasks.slice(tasksShown)} />
+          </details>
+        )}
+      </>
+    ),
+  },
+  {
+    header: 'Detail',
+    class: 'detail-cell',
+    hideLabel: true,
+    cell: ({ detail = {} }) =>
+      Object.entries(detail)
+        .map(([key, value]) => `${key}: ${value}`)
+        .join(', '),
+  },
+];
 
 const formats = ['csv', 'ndjson'] as const;
 
 const outcomes: readonly View['outcome'][] = ['done', 'refused', 'failed'];
 
-/** No two events of one request are of one moment and kind. */
+/** A request records at most one event per moment and action. */
 const keyOfEvent = (event: Event): string => JSON.stringify([event.at, event.requestId, event.action, event.tasks]);
 
 function Trail() {
@@ -150,15 +164,7 @@ function Trail() {
           items.length === 0 ? (
             <p class="empty">Nothing is recorded for this.</p>
           ) : (
-            <table>
-              <caption>Who did what, the last first</caption>
-              <Heads names={['Time', 'Who', 'From', 'What', 'Result', 'Tasks', 'Detail']} />
-              <tbody>
-                {items.map((event) => (
-                  <AuditRow key={keyOfEvent(event)} event={event} />
-                ))}
-              </tbody>
-            </table>
+            <DataTable caption="Who did what, newest first" columns={columns} rows={items} keyOf={keyOfEvent} />
           )
         }
       </When>

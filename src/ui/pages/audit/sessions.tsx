@@ -3,7 +3,7 @@ import type { OpenSession, SessionsQuery } from '../../../client/client.js';
 import { confirmed } from '../../kit/dialog.js';
 import { notify } from '../../kit/notices.js';
 import { When } from '../../kit/states.js';
-import { Heads } from '../../kit/table.js';
+import { actionsColumn, type Column, DataTable } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { loaded } from '../../live/loaded.js';
 import { client, facts, ownName, userText } from '../../state/bootstrap.js';
@@ -75,6 +75,28 @@ function endOthers(all: readonly OpenSession[]): Promise<void> {
   });
 }
 
+const columns: readonly Column<OpenSession>[] = [
+  {
+    header: 'User',
+    isRowHeader: true,
+    cell: ({ username, strategy, current }) => (
+      <>
+        {userText(username, strategy)} {current && <span class="pill">this one</span>}
+      </>
+    ),
+  },
+  { header: 'Device', cell: (session) => <span title={session.userAgent}>{device(session)}</span> },
+  { header: 'Address', cell: ({ ip }) => ip },
+  { header: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
+  { header: 'Last seen', cell: ({ lastUsedAt }) => <Time at={lastUsedAt} form="relative" /> },
+  { header: 'Ends', cell: ({ expiresAt }) => <Time at={expiresAt} form="relative" /> },
+  actionsColumn((session) => (
+    <button type="button" onClick={() => void end(session)}>
+      End…
+    </button>
+  )),
+];
+
 /** The open sessions of a user, with buttons that end them. */
 export function Sessions() {
   const [username, setUsername] = useState(whose.username);
@@ -117,37 +139,7 @@ export function Sessions() {
             <p class="empty">There is no open session.</p>
           ) : (
             <>
-              <table>
-                <caption>Open sessions</caption>
-                <Heads names={['User', 'Device', 'Address', 'Started', 'Last seen', 'Ends', '']} />
-                <tbody>
-                  {items.map((session) => (
-                    <tr key={session.id}>
-                      <th scope="row">
-                        {userText(session.username, session.strategy)} {session.current && <span class="pill">this one</span>}
-                      </th>
-                      <td data-label="Device" title={session.userAgent}>
-                        {device(session)}
-                      </td>
-                      <td data-label="Address">{session.ip}</td>
-                      <td data-label="Started">
-                        <Time at={session.startedAt} />
-                      </td>
-                      <td data-label="Last seen">
-                        <Time at={session.lastUsedAt} form="relative" />
-                      </td>
-                      <td data-label="Ends">
-                        <Time at={session.expiresAt} form="relative" />
-                      </td>
-                      <td class="row-actions">
-                        <button type="button" onClick={() => void end(session)}>
-                          End…
-                        </button>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+              <DataTable caption="Open sessions" columns={columns} rows={items} keyOf={({ id }) => id} />
               {items.some(({ current }) => !current) && (
                 <button type="button" onClick={() => void endOthers(items)}>
                   End all others…

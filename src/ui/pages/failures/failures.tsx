@@ -1,13 +1,14 @@
 import { Coverage } from '../../kit/coverage.js';
 import { plural } from '../../kit/formats.js';
 import { When } from '../../kit/states.js';
+import { More } from '../../kit/table.js';
 import { loaded } from '../../live/loaded.js';
-import { More, usePages } from '../../live/pages.js';
+import { usePages } from '../../live/pages.js';
 import { client, may } from '../../state/bootstrap.js';
 import { page, show, view } from '../../state/view.js';
 import { RangeChoice, secondsOf } from '../range.js';
 import { functions } from '../task-list/list.js';
-import { KindTable } from './failure-groups.js';
+import { FailureGroups } from './failure-groups.js';
 import { retryFailedSince } from './retry-failed.js';
 
 const perPage = 50;
@@ -22,7 +23,7 @@ const list = loaded(
   () => page.peek() === 'failures',
 );
 
-/** Failures by their cause: what happens, how often, since when, and a button to run it all again. */
+/** Failures grouped by error, with how often and since when each occurs, and buttons that retry them. */
 export function FailuresPage() {
   const { name, range, which } = view.value;
   const { items, more } = usePages({
@@ -69,8 +70,8 @@ export function FailuresPage() {
       <Coverage since={list.value.value?.completeSince} />
       <When source={list} what="The failures">
         {() => {
-          const kinds = items.filter(({ failed }) => which === 'all' || failed > 0);
-          if (kinds.length === 0)
+          const groups = items.filter(({ failed }) => which === 'all' || failed > 0);
+          if (groups.length === 0)
             return (
               <div class="empty">
                 <p>
@@ -85,7 +86,7 @@ export function FailuresPage() {
                 )}
               </div>
             );
-          return <KindTable kinds={kinds} caption={`${plural(kinds.length, 'kind')} of failure, the last seen first`} />;
+          return <FailureGroups groups={groups} caption={`${plural(groups.length, 'failure group')}, the last seen first`} />;
         }}
       </When>
       <More more={more} />

@@ -14,7 +14,7 @@ import type { View } from '../../state/address.js';
 import { client, facts, may } from '../../state/bootstrap.js';
 import { FunctionLink, PageLink } from '../../state/links.js';
 import { goTo, linkToPage, page, view } from '../../state/view.js';
-import { KindTable } from '../failures/failure-groups.js';
+import { FailureGroups } from '../failures/failure-groups.js';
 import { retryFailedSince } from '../failures/retry-failed.js';
 import { RangeChoice, stretchOf } from '../range.js';
 import { TaskList } from '../task-list/tasks.js';
@@ -282,7 +282,7 @@ export function OverviewPage() {
         <>
           {overview.value.value.failures.length > 0 && (
             <section class="frame" aria-label="Failures of the last day">
-              <KindTable kinds={overview.value.value.failures} caption="Failures of the last 24 h, by cause" />
+              <FailureGroups groups={overview.value.value.failures} caption="Failures of the last 24 h, grouped by error" />
             </section>
           )}
           <SideTables data={overview.value.value} />

@@ -4,7 +4,7 @@ import { now } from '../../kit/clock.js';
 import { Coverage } from '../../kit/coverage.js';
 import { age, duration, percent, stuckText, whole } from '../../kit/formats.js';
 import { When } from '../../kit/states.js';
-import { Heads } from '../../kit/table.js';
+import { actionsColumn, type Column, DataTable } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { pulse } from '../../live/connection.js';
 import { loaded } from '../../live/loaded.js';
@@ -20,42 +20,65 @@ const workers = loaded((signal) => client.workers(signal), isShown, {
   // A handler that returns after its attempt was given up frees its slot and changes no task.
   changesAlone: ({ items }) => items.some(({ stuck }) => Boolean(stuck)),
 });
-/** Seconds without a sign after which a process is shown as one that may be stuck. */
+/** Seconds without a heartbeat after which a process is shown as one that may be stuck. */
 const stale = 30;
 
 type Queue = QueueList['items'][number];
 
-function QueueRow({ queue }: { queue: Queue }) {
-  const { name, counts, paused, pause, oldestReadyAt, durations, successRate } = queue;
-  const perMinute = (counts.success + counts.failed + counts.interrupted + counts.cancelled) / 60;
-  const left = perMinute > 0 && counts.pending > 0 ? (counts.pending / perMinute) * 60 : undefined;
-  return (
-    <tr>
-      <th scope="row">
+/** Tasks that end in a minute, as the last hour shows. */
+const perMinute = ({ counts: { success, failed, interrupted, cancelled } }: Queue): number =>
+  (success + failed + interrupted + cancelled) / 60;
+
+/** Says when a queue will be empty at its present rate. */
+function doneIn(queue: Queue): string {
+  const { paused, counts } = queue;
+  const rate = perMinute(queue);
+  return paused || rate === 0 || counts.pending === 0 ? '—' : `≈ ${age((counts.pending / rate) * 60)}`;
+}
+
+const queueColumns: readonly Column<Queue>[] = [
+  {
+    header: 'Queue',
+    isRowHeader: true,
+    cell: ({ name, pause }) => (
+      <>
         <PageLink to={{ view: 'tasks', queue: name }}>{name}</PageLink>
         <PauseNote pause={pause} />
-      </th>
-      <td data-label="Waiting">
-        <PageLink to={{ view: 'tasks', queue: name, status: ['pending'], sort: 'createdAt' }}>{whole(counts.pending)}</PageLink>
-      </td>
-      <td data-label="Oldest">{oldestReadyAt ? age((now.value - Date.parse(oldestReadyAt)) / 1000) : '—'}</td>
-      <td data-label="Running">
-        <PageLink to={{ view: 'tasks', queue: name, status: ['running'] }}>{whole(counts.running)}</PageLink>
-      </td>
-      <td data-label="Ended a minute">{perMinute < 10 ? perMinute.toFixed(1) : whole(Math.round(perMinute))}</td>
-      <td data-label="Done in">{paused || left === undefined ? '—' : `≈ ${age(left)}`}</td>
-      <td data-label="Success, 1 h">{percent(successRate)}</td>
-      <td data-label="p95">{duration(durations.p95) || '—'}</td>
-      <td class="row-actions">
-        <PauseButton
-          paused={paused}
-          pause={() => void pauseQueue(name, counts.running).then(queues.load)}
-          resume={() => void resumeQueue(name).then(queues.load)}
-        />
-      </td>
-    </tr>
-  );
-}
+      </>
+    ),
+  },
+  {
+    header: 'Waiting',
+    cell: ({ name, counts }) => (
+      <PageLink to={{ view: 'tasks', queue: name, status: ['pending'], sort: 'createdAt' }}>{whole(counts.pending)}</PageLink>
+    ),
+  },
+  {
+    header: 'Oldest',
+    cell: ({ oldestReadyAt }) => (oldestReadyAt ? age((now.value - Date.parse(oldestReadyAt)) / 1000) : '—'),
+  },
+  {
+    header: 'Running',
+    cell: ({ name, counts }) => <PageLink to={{ view: 'tasks', queue: name, status: ['running'] }}>{whole(counts.running)}</PageLink>,
+  },
+  {
+    header: 'Ended a minute',
+    cell: (queue) => {
+      const rate = perMinute(queue);
+      return rate < 10 ? rate.toFixed(1) : whole(Math.round(rate));
+    },
+  },
+  { header: 'Done in', cell: doneIn },
+  { header: 'Success, 1 h', cell: ({ successRate }) => percent(successRate) },
+  { header: 'p95', cell: ({ durations }) => duration(durations.p95) || '—' },
+  actionsColumn(({ name, paused, counts }) => (
+    <PauseButton
+      paused={paused}
+      pause={() => void pauseQueue(name, counts.running).then(queues.load)}
+      resume={() => void resumeQueue(name).then(queues.load)}
+    />
+  )),
+];
 
 type Worker = WorkerList['items'][number];
 
@@ -78,28 +101,30 @@ function StuckNote({ worker: { stuck, slots, stuckAttempts } }: { worker: Worker
   );
 }
 
-function WorkerRow({ worker }: { worker: Worker }) {
-  const { host, pid, version, slots, running, queue, startedAt, lastSign } = worker;
-  return (
-    <tr>
-      <th scope="row">{pid === null ? host : `${host}:${pid}`}</th>
-      <td data-label="Running">
-        {slots === null ? `jobs of ${queue}` : slots === 0 ? 'none: it only shows' : `${running} of ${slots}`}
-        <StuckNote worker={worker} />
-      </td>
-      <td data-label="Last sign" class={lastSign > stale ? 'stale' : ''}>
-        {lastSign < 1 ? 'now' : `${age(lastSign)} ago`}
-        {lastSign > stale && ' — busy or stuck'}
-      </td>
-      <td data-label="Up since">
-        <Time at={startedAt} />
-      </td>
-      <td data-label="Version">{version}</td>
-    </tr>
-  );
-}
+const workerColumns: readonly Column<Worker>[] = [
+  { header: 'Process', isRowHeader: true, cell: ({ host, pid }) => (pid === null ? host : `${host}:${pid}`) },
+  {
+    header: 'Running',
+    cell: (worker) => {
+      const { slots, running, queue } = worker;
+      return (
+        <>
+          {slots === null ? `jobs of ${queue}` : slots === 0 ? 'none: runs no tasks' : `${running} of ${slots}`}
+          <StuckNote worker={worker} />
+        </>
+      );
+    },
+  },
+  {
+    header: 'Last seen',
+    class: ({ lastSign }) => (lastSign > stale ? 'stale' : ''),
+    cell: ({ lastSign }) => `${lastSign < 1 ? 'now' : `${age(lastSign)} ago`}${lastSign > stale ? ' — busy or stuck' : ''}`,
+  },
+  { header: 'Up since', cell: ({ startedAt }) => <Time at={startedAt} /> },
+  { header: 'Version', cell: ({ version }) => version },
+];
 
-/** The queues, how fast they move, and the processes that work on them. */
+/** The queues with their throughput, and the processes that run their tasks. */
 export function QueuesPage() {
   const paused = JSON.stringify(pulse.value?.paused);
   useEffect(() => void queues.load(), [paused]);
@@ -109,36 +134,23 @@ export function QueuesPage() {
       <When source={queues} what="The queues">
         {({ items, completeSince }) =>
           items.length === 0 ? (
-            <p class="empty">There is no queue yet: the first task makes one.</p>
+            <p class="empty">There is no queue yet. The first task creates one.</p>
           ) : (
             <>
               <Coverage since={completeSince} />
-              <table>
-                <caption>Queues, with the figures of the last hour</caption>
-                <Heads names={['Queue', 'Waiting', 'Oldest', 'Running', 'Ended a minute', 'Done in', 'Success, 1 h', 'p95', '']} />
-                <tbody>
-                  {items.map((queue) => (
-                    <QueueRow key={queue.name} queue={queue} />
-                  ))}
-                </tbody>
-              </table>
+              <DataTable
+                caption="Queues, with the counts of the last hour"
+                columns={queueColumns}
+                rows={items}
+                keyOf={({ name }) => name}
+              />
             </>
           )
         }
       </When>
       <h2>Processes</h2>
       <When source={workers} what="The processes">
-        {({ items }) => (
-          <table>
-            <caption>Processes that have the tasks open</caption>
-            <Heads names={['Process', 'Running', 'Last sign', 'Up since', 'Version']} />
-            <tbody>
-              {items.map((worker) => (
-                <WorkerRow key={worker.id} worker={worker} />
-              ))}
-            </tbody>
-          </table>
-        )}
+        {({ items }) => <DataTable caption="Processes that use these tasks" columns={workerColumns} rows={items} keyOf={({ id }) => id} />}
       </When>
     </>
   );

@@ -3,14 +3,14 @@ import type { ScheduleList } from '../../../client/client.js';
 import { now, timeZone } from '../../kit/clock.js';
 import { fullTime, relative, whole } from '../../kit/formats.js';
 import { When } from '../../kit/states.js';
-import { Heads } from '../../kit/table.js';
+import { actionsColumn, type Column, DataTable } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { loaded } from '../../live/loaded.js';
 import { client, may } from '../../state/bootstrap.js';
 import { ChangeLink, FunctionLink, PageLink } from '../../state/links.js';
 import { page } from '../../state/view.js';
 import { PauseButton, PauseNote } from '../pausing.js';
-import { Strip } from '../run-history.js';
+import { RunHistory } from '../run-history.js';
 import { pauseSchedule, removeSchedule, resumeSchedule, runSchedule } from './actions.js';
 import { ruleWords } from './rule.js';
 
@@ -18,7 +18,7 @@ const schedules = loaded(
   (signal) => client.schedules(signal),
   () => page.peek() === 'schedules',
 );
-const runsOfStrip = 20;
+const runsShown = 20;
 
 type Schedule = ScheduleList['items'][number];
 
@@ -49,14 +49,16 @@ function NextRuns({ runs, zone }: { runs: readonly string[]; zone: string | unde
   );
 }
 
-function ScheduleRow({ schedule }: { schedule: Schedule }) {
-  const { name, task, rule, nextRunAt, lastRunAt, lastTaskId, paused, pause, skipped, undefinedSince, nextRuns } = schedule;
-  const isDefined = undefinedSince === null;
-  const { words, zone } = ruleWords(rule);
-  const last = lastRunAt === null ? 'It has not run yet.' : `Last run ${relative(lastRunAt, now.peek())}.`;
-  return (
-    <tr>
-      <th scope="row">
+/** When a schedule ran last, as its confirmation says it. */
+const lastRun = ({ lastRunAt }: Schedule): string =>
+  lastRunAt === null ? 'It has not run yet.' : `Last run ${relative(lastRunAt, now.peek())}.`;
+
+const columns: readonly Column<Schedule>[] = [
+  {
+    header: 'Schedule',
+    isRowHeader: true,
+    cell: ({ name, pause, undefinedSince }) => (
+      <>
         <PageLink to={{ view: 'tasks', schedule: name }}>{name}</PageLink>
         <PauseNote pause={pause} />
         {undefinedSince !== null && (
@@ -67,39 +69,60 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
             </span>
           </>
         )}
-      </th>
-      <td data-label="Function">
-        <FunctionLink name={task} />
-      </td>
-      <td data-label="When">
-        {words}
-        <span class="under faint">
-          <span class="mono">{rule.replace(` ${zone}`, '')}</span>
-          {zone && ` in ${zone}`}
-        </span>
-      </td>
-      <td data-label="Next">
-        {paused || !isDefined || nextRunAt === null ? '—' : <Time at={nextRunAt} form="relative" />}
-        {!paused && isDefined && nextRuns.length > 0 && <NextRuns runs={nextRuns} zone={zone} />}
-      </td>
-      <td data-label="Last">
-        {lastRunAt === null ? (
-          '—'
-        ) : lastTaskId ? (
-          <ChangeLink change={{ task: lastTaskId }}>
-            <Time at={lastRunAt} form="relative" />
-          </ChangeLink>
-        ) : (
-          <Time at={lastRunAt} form="relative" />
-        )}
-        {skipped > 0 && <span class="under faint">{whole(skipped)} left out</span>}
-      </td>
-      <td data-label="Last runs">
-        <Strip name={task} schedule={name} most={runsOfStrip} />
-      </td>
-      <td class="row-actions">
+      </>
+    ),
+  },
+  { header: 'Function', cell: ({ task }) => <FunctionLink name={task} /> },
+  {
+    header: 'When',
+    cell: ({ rule }) => {
+      const { words, zone } = ruleWords(rule);
+      return (
+        <>
+          {words}
+          <span class="under faint">
+            <span class="mono">{rule.replace(` ${zone}`, '')}</span>
+            {zone && ` in ${zone}`}
+          </span>
+        </>
+      );
+    },
+  },
+  {
+    header: 'Next',
+    cell: ({ rule, paused, undefinedSince, nextRunAt, nextRuns }) => {
+      const runs = !paused && undefinedSince === null;
+      return (
+        <>
+          {runs && nextRunAt !== null ? <Time at={nextRunAt} form="relative" /> : '—'}
+          {runs && nextRuns.length > 0 && <NextRuns runs={nextRuns} zone={ruleWords(rule).zone} />}
+        </>
+      );
+    },
+  },
+  {
+    header: 'Last',
+    cell: ({ lastRunAt, lastTaskId, skipped }) => {
+      const time = lastRunAt === null ? '—' : <Time at={lastRunAt} form="relative" />;
+      return (
+        <>
+          {lastRunAt !== null && lastTaskId ? <ChangeLink change={{ task: lastTaskId }}>{time}</ChangeLink> : time}
+          {skipped > 0 && <span class="under faint">{whole(skipped)} skipped</span>}
+        </>
+      );
+    },
+  },
+  {
+    header: 'Last runs',
+    cell: ({ task, name }) => <RunHistory name={task} schedule={name} most={runsShown} />,
+  },
+  actionsColumn((schedule) => {
+    const { name, paused, pausable, undefinedSince } = schedule;
+    const isDefined = undefinedSince === null;
+    return (
+      <>
         {may('run') && (
-          <button type="button" onClick={() => void runSchedule(name, last).then(schedules.load)}>
+          <button type="button" onClick={() => void runSchedule(name, lastRun(schedule)).then(schedules.load)}>
             Run now
           </button>
         )}
@@ -108,19 +131,19 @@ function ScheduleRow({ schedule }: { schedule: Schedule }) {
             Remove…
           </button>
         )}
-        {isDefined && schedule.pausable !== false && (
+        {isDefined && pausable !== false && (
           <PauseButton
             paused={paused}
             pause={() => void pauseSchedule(name).then(schedules.load)}
             resume={() => void resumeSchedule(name).then(schedules.load)}
           />
         )}
-      </td>
-    </tr>
-  );
-}
+      </>
+    );
+  }),
+];
 
-/** What runs by the clock: when next, how it went, and the buttons for it. */
+/** The schedules with their next and last runs. */
 export function SchedulesPage() {
   useEffect(() => void schedules.load(), []);
   return (
@@ -132,15 +155,7 @@ export function SchedulesPage() {
             <pre tabIndex={0}>{"tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });"}</pre>
           </div>
         ) : (
-          <table>
-            <caption>Schedules</caption>
-            <Heads names={['Schedule', 'Function', 'When', 'Next', 'Last', 'Last runs', '']} />
-            <tbody>
-              {items.map((schedule) => (
-                <ScheduleRow key={schedule.name} schedule={schedule} />
-              ))}
-            </tbody>
-          </table>
+          <DataTable caption="Schedules" columns={columns} rows={items} keyOf={({ name }) => name} />
         )
       }
     </When>

@@ -3,7 +3,7 @@ import type { ShownTask } from '../../../client/client.js';
 import { duration } from '../../kit/formats.js';
 import { Time } from '../../kit/time.js';
 import { FunctionLink, PageLink } from '../../state/links.js';
-import { Strip } from '../run-history.js';
+import { RunHistory } from '../run-history.js';
 import { ranFor } from '../task-list/table.js';
 
 /** All that is known of the task, and how its function does otherwise. */
@@ -42,7 +42,7 @@ export function Facts({ task }: { task: ShownTask }) {
         <h3>
           Last runs of <FunctionLink name={task.name} />
         </h3>
-        <Strip name={task.name} most={50} />
+        <RunHistory name={task.name} most={50} />
       </section>
     </>
   );

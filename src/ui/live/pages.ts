@@ -42,15 +42,3 @@ export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: re
   };
   return { items: shown, more: next === null ? undefined : () => void add(next) };
 }
-
-/** The button for the page after the last one. */
-export function More({ more }: { more: (() => void) | undefined }) {
-  if (!more) return null;
-  return (
-    <nav class="pages" aria-label="Pages">
-      <button type="button" onClick={more}>
-        More
-      </button>
-    </nav>
-  );
-}
