@@ -1,4 +1,4 @@
-/** What the login page gains by a script; without one it is a form like any other. */
+/** Improves the login page. Without this script, it is a plain form. */
 
 const password = document.querySelector<HTMLInputElement>('#password');
 const message = document.querySelector<HTMLElement>('#message');
@@ -8,7 +8,7 @@ function element<K extends keyof HTMLElementTagNameMap>(name: K, properties: Par
   return Object.assign(document.createElement(name), properties);
 }
 
-/** Shows what is typed, to whoever is alone. */
+/** Adds a button that shows the password. */
 function showPassword(field: HTMLInputElement): void {
   const button = element('button', { type: 'button', className: 'show', textContent: 'Show' });
   button.setAttribute('aria-label', 'Show the password');
@@ -21,13 +21,13 @@ function showPassword(field: HTMLInputElement): void {
     field.focus();
   });
   field.form?.addEventListener('submit', () => {
-    // A browser keeps what was typed into a field of text.
+    // Browsers store the values of text fields, but not of password fields.
     field.type = 'password';
   });
   field.after(button);
 }
 
-/** Says that the letters come out as capitals. */
+/** Shows a hint while Caps Lock is on. */
 function watchCapsLock(field: HTMLInputElement): void {
   const hint = element('p', { className: 'hint', hidden: true, textContent: 'Caps Lock is on.' });
   hint.setAttribute('role', 'status');
@@ -42,7 +42,7 @@ function watchCapsLock(field: HTMLInputElement): void {
   });
 }
 
-/** Counts down until it may be tried again. */
+/** Counts down until the user may try again. */
 function countDown(line: HTMLElement, button: HTMLButtonElement): void {
   const end = Date.now() + Number(line.dataset.retryAfter) * 1000;
   const tick = (): void => {

@@ -1,10 +1,10 @@
 import type { TaskSummary } from '../../client/client.js';
-import { signs } from './statuses.js';
+import { symbols } from './statuses.js';
 
-/** A task's state: sign, word and colour. */
+/** The state of a task: symbol, word and colour. */
 export function Badge({ task }: { task: Pick<TaskSummary, 'status' | 'engineState'> }) {
   return (
-    <span class={`badge ${task.status}`} data-sign={signs[task.status]}>
+    <span class={`badge ${task.status}`} data-sign={symbols[task.status]}>
       {task.engineState ?? task.status}
     </span>
   );

@@ -144,7 +144,7 @@ function Confirm({ confirmation, close, environment }: ConfirmProps) {
       )}
       {typed !== undefined && (
         <label class="field">
-          Type <strong>{typed}</strong> to go on
+          Type <strong>{typed}</strong> to confirm
           <input value={words} autocomplete="off" onInput={(event) => setWords(event.currentTarget.value)} />
         </label>
       )}

@@ -10,7 +10,7 @@ export function duration(seconds: number | null | undefined): string {
   return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3600)}h`;
 }
 
-/** An age or a time to come in one unit: `12 s`, `23 min`, `11 h`, `3 d`. */
+/** An age or a time until something, in one unit: `12 s`, `23 min`, `11 h`, `3 d`. */
 export function age(seconds: number): string {
   const positive = Math.max(0, seconds);
   if (positive < 60) return `${Math.floor(positive)} s`;
@@ -26,7 +26,7 @@ export function relative(iso: string, now: number): string {
   return seconds > 0 ? `${age(seconds)} ago` : `in ${age(-seconds)}`;
 }
 
-/** The person's language; that of the process where there is no browser. */
+/** The language of the browser; undefined outside a browser. */
 const language = (): string | undefined => globalThis.navigator?.language;
 
 /**
@@ -37,7 +37,7 @@ const isPlain = (): boolean => /^en(-(US|GB|AU|CA|NZ|IE))?$/.test(language() ?? 
 
 type Zone = string | undefined;
 
-/** Makes each format once for each zone: they are dear. In the local zone, which is the usual one, some can do without. */
+/** Creates each format once per zone, since they are costly. In the local zone, some need no format. */
 function formats(options: Intl.DateTimeFormatOptions, plain?: (date: Date) => string): (date: Date, zone: Zone) => string {
   const made = new Map<Zone, Intl.DateTimeFormat>();
   return (date, zone) => {
@@ -73,7 +73,7 @@ export function time(iso: string, now: number, zone: Zone): string {
   return `${(ofThisYear ? day : dayOfYear)(date, zone)} ${short(date, zone)}`;
 }
 
-/** Hours and minutes alone, with the day where the range is longer than one. */
+/** Hours and minutes, with the day if the range is longer than a day. */
 export function axisTime(iso: string, zone: Zone, withDay: boolean): string {
   const date = new Date(iso);
   return withDay ? `${day(date, zone)} ${short(date, zone)}` : short(date, zone);
@@ -88,7 +88,7 @@ export function preciseTime(iso: string, zone: Zone): string {
   return `${clock(new Date(iso), zone)}.${iso.slice(20, 23)}`;
 }
 
-/** UUIDv7 heads look alike, so both ends are shown. */
+/** Shows both ends of an id, since UUIDv7s of the same time begin alike. */
 export function shortId(id: string): string {
   return id.length <= 16 ? id : `${id.slice(0, 8)}…${id.slice(-4)}`;
 }
@@ -115,7 +115,7 @@ export function plural(n: number, word: string): string {
   return `${whole(n)} ${word}${n === 1 ? '' : 's'}`;
 }
 
-/** Never "100 %" when one has failed. */
+/** A share in percent. It is "100 %" only if nothing failed. */
 export function percent(share: number | null): string {
   if (share === null) return '—';
   const rounded = share < 1 ? Math.min(99.9, Math.round(share * 1000) / 10) : 100;

@@ -2,37 +2,37 @@ import { batch, computed, signal } from '@preact/signals';
 import { type Change, ProblemError, type Pulse } from '../../client/client.js';
 import { serverNow, setClock } from '../kit/clock.js';
 import { observeErrors } from '../kit/notices.js';
-import { facts } from '../state/bootstrap.js';
+import { bootstrap } from '../state/bootstrap.js';
 import { paused } from '../state/preferences.js';
 import { SharedStream } from './shared-stream.js';
 
-/** How the stream is, whatever the person wants of it. */
-const line = signal<'connecting' | 'live' | 'offline'>('connecting');
-/** What stands in the header. */
-export const connection = computed(() => (line.value === 'live' && paused.value ? 'paused' : line.value));
-/** Since when nothing has been heard, and when the next try is, in milliseconds of the server's clock. */
-export const lost = signal<{ since: number; nextTry: number } | undefined>(undefined);
-/** The session ended, and nothing more can be done until somebody signs in. */
+/** The state of the stream. */
+const state = signal<'connecting' | 'live' | 'offline'>('connecting');
+/** The state that the header shows. */
+export const connection = computed(() => (state.value === 'live' && paused.value ? 'paused' : state.value));
+/** Since when the page is offline, and when the next attempt is, in milliseconds of the server's clock. */
+export const offline = signal<{ since: number; nextTry: number } | undefined>(undefined);
+/** Whether the session has ended, so that the user must sign in. */
 export const signedOut = signal(false);
-/** The small numbers of the whole, as the stream tells them. */
-export const pulse = signal<Pulse | undefined>(undefined);
-/** How many tasks have changed while the page is paused, as far as they are counted. */
+/** The latest counts of all tasks. */
+export const stats = signal<Pulse | undefined>(undefined);
+/** How many tasks have changed while the page is paused, up to a limit. */
 export const missed = signal(0);
 const missedTasks = new Set<string>();
-const mostMissed = 10_000;
+const maxMissed = 10_000;
 /** The server runs another version of this page. */
 export const newVersion = signal(false);
 
 type TasksChange = Extract<Change, { type: 'tasks' }>;
 type LogChange = Extract<Change, { type: 'log' }>;
 
-/** What the parts of the page do with what the stream tells. */
+/** What parts of the page do with changes. */
 interface Listeners {
-  /** Told of every change, also while the page is paused or hidden. */
+  /** Called for every change, also while the page is paused or hidden. */
   always(change: TasksChange): void;
   tasks(change: TasksChange): void;
   log(change: LogChange): void;
-  /** What is shown may be out of date. */
+  /** Called if the shown data may be out of date. */
   reload(): void;
 }
 
@@ -44,7 +44,7 @@ export function listen(listener: Partial<Listeners>): () => void {
   return () => void listeners.delete(listener);
 }
 
-/** Has every part of the page load what it shows anew. */
+/** Reloads the data of every part of the page. */
 export function reloadAll(): void {
   missedTasks.clear();
   missed.value = 0;
@@ -53,7 +53,7 @@ export function reloadAll(): void {
 }
 
 const stream = new SharedStream({ take, failed, signedIn });
-/** Whether something has changed that was not shown because nobody looks. */
+/** Whether tasks have changed while the page was hidden. */
 let stale = false;
 
 export function startStream(): void {
@@ -61,89 +61,89 @@ export function startStream(): void {
     if (error instanceof ProblemError && error.status === 401) signedOut.value = true;
   });
   stream.start();
-  window.addEventListener('online', () => stream.hurry());
+  window.addEventListener('online', () => stream.retryNow());
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return;
-    stream.hurry();
+    stream.retryNow();
     if (stale && !paused.value) reloadAll();
   });
 }
 
-export function tryNow(): void {
-  stream.hurry();
+export function retryNow(): void {
+  stream.retryNow();
 }
 
 export function follow(tasks: readonly string[]): void {
   stream.follow(tasks);
 }
 
-/** Somebody has signed in within the page. */
-export function goOn(): void {
+/** Resumes the stream after the user signed in. */
+export function resume(): void {
   stream.resume();
 }
 
 function take(change: Change): void {
-  if (change.type === 'hello') greet(change);
-  else if (change.type === 'lost') lose(change.retryIn);
+  if (change.type === 'hello') onHello(change);
+  else if (change.type === 'lost') onDisconnect(change.retryIn);
   else {
-    if (line.peek() !== 'live') reached();
-    if (change.type === 'metrics') takePulse(change);
+    if (state.peek() !== 'live') reached();
+    if (change.type === 'metrics') takeStats(change);
     else if (change.type === 'tasks') takeTasks(change);
     else if (!paused.value) for (const { log } of listeners) log?.(change);
   }
 }
 
-function greet({ serverTime, resumed, version }: Extract<Change, { type: 'hello' }>): void {
+function onHello({ serverTime, resumed, version }: Extract<Change, { type: 'hello' }>): void {
   setClock(serverTime);
-  newVersion.value = version !== facts.version;
+  newVersion.value = version !== bootstrap.version;
   reached();
-  // What changed while nobody listened, or since the page was made, is not in a stream that begins anew.
+  // A stream that could not be resumed lacks the changes since the last one, or since the page was served.
   if (!resumed && !paused.value) reloadAll();
 }
 
 function reached(): void {
   batch(() => {
-    line.value = 'live';
-    lost.value = undefined;
+    state.value = 'live';
+    offline.value = undefined;
     signedOut.value = false;
   });
 }
 
-function lose(retryIn: number): void {
+function onDisconnect(retryIn: number): void {
   batch(() => {
-    line.value = 'offline';
-    lost.value = { since: lost.peek()?.since ?? serverNow(), nextTry: serverNow() + retryIn * 1000 };
+    state.value = 'offline';
+    offline.value = { since: offline.peek()?.since ?? serverNow(), nextTry: serverNow() + retryIn * 1000 };
   });
 }
 
 function failed(status: number): void {
   if (status === 401) signedOut.value = true;
-  lose(30);
+  onDisconnect(30);
 }
 
 function signedIn(): void {
   signedOut.value = false;
-  line.value = 'connecting';
+  state.value = 'connecting';
   if (!paused.value) reloadAll();
 }
 
 let latest: Pulse | undefined;
 
-/** A page that is paused keeps its numbers; that a queue is paused everybody must know all the same. */
-function takePulse(change: Pulse): void {
+/** A paused page keeps its counts, but shows which queues are paused. */
+function takeStats(change: Pulse): void {
   latest = change;
-  const shown = pulse.peek();
-  pulse.value = paused.value && shown ? { ...shown, paused: change.paused } : change;
+  const shown = stats.peek();
+  stats.value = paused.value && shown ? { ...shown, paused: change.paused } : change;
 }
 
 function takeTasks(change: TasksChange): void {
   for (const { always } of listeners) always?.(change);
   if (paused.value) {
-    for (const id of [...change.upserts.map((task) => task.id), ...change.removed]) if (missedTasks.size < mostMissed) missedTasks.add(id);
+    for (const id of [...change.upserts.map((task) => task.id), ...change.removed]) if (missedTasks.size < maxMissed) missedTasks.add(id);
     missed.value = missedTasks.size;
     return;
   }
-  // Nobody sees a hidden page, and its timers are slow: it is drawn when it is shown again.
+  // A hidden page is not seen, and its timers are slow: it is updated when it is shown again.
   if (document.hidden) {
     stale = true;
     return;
@@ -153,10 +153,10 @@ function takeTasks(change: TasksChange): void {
   });
 }
 
-/** Freezes the page, or lets it show the present state. */
+/** Pauses the page, or resumes it and shows the present state. */
 export function togglePause(): void {
   paused.value = !paused.value;
   if (paused.value) return;
-  pulse.value = latest ?? pulse.peek();
+  stats.value = latest ?? stats.peek();
   reloadAll();
 }

@@ -12,7 +12,7 @@ interface Pages<T> {
   /** Loads the page at a cursor. */
   ask(cursor: string): Promise<Page<T>>;
   keyOf(item: T): string;
-  /** When it changes, the list begins anew. */
+  /** Identifies the list. When it changes, the first page is shown. */
   list: string;
 }
 
@@ -27,7 +27,7 @@ export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: re
     void source.load();
   }, [list]);
   const first = source.value.value;
-  // The first of two is the fresh one.
+  // The first page is fresher than the ones that were added.
   const byKey = new Map<string, T>();
   for (const item of [...(first?.items ?? []), ...(kept?.items ?? [])]) if (!byKey.has(keyOf(item))) byKey.set(keyOf(item), item);
   const shown = [...byKey.values()];

@@ -1,6 +1,6 @@
 import type { Change } from '../../client/client.js';
 import { ProblemError } from '../../client/client.js';
-import { base, client, facts } from '../state/bootstrap.js';
+import { base, bootstrap, client } from '../state/bootstrap.js';
 
 /**
  * One stream for all tabs of a browser: over HTTP/1.1 a host has six connections, and the seventh tab would hang. A lock
@@ -8,48 +8,48 @@ import { base, client, facts } from '../state/bootstrap.js';
  * on from the last change that was told. Where there are no locks (a page over plain HTTP) each tab reads for itself.
  */
 
-/** What tabs say to each other. */
+/** Messages between tabs. */
 type Message =
   | { kind: 'change'; change: Change }
   | { kind: 'failed'; status: number; text: string }
   /** The tasks whose log a tab shows. */
   | { kind: 'follows'; tab: string; tasks: readonly string[] }
   | { kind: 'left'; tab: string }
-  /** A tab has come: who reads says how it stands. */
+  /** A tab has opened: the reading tab answers with the state of the stream. */
   | { kind: 'joins' }
   | { kind: 'beats'; change: Change | undefined; lastEventId: string | undefined }
   | { kind: 'signed-in' };
 
-/** What a page does with the stream. */
+/** Callbacks of the page. */
 export interface StreamListener {
   take(change: Change): void;
-  /** The server refuses, and trying again would not help. */
+  /** The server answered with an error that a retry does not fix. */
   failed(status: number, text: string): void;
-  /** Somebody has signed in, here or in another tab. */
+  /** The user signed in, here or in another tab. */
   signedIn(): void;
 }
 
-/** Milliseconds between two signs of the tab that reads, and without one until another takes over. */
-const beat = 15_000;
-const patience = 50_000;
-/** Tasks that one stream follows, at most. */
-const mostFollowed = 20;
+/** Milliseconds between two heartbeats of the reading tab, and without one until another tab takes over. */
+const heartbeatInterval = 15_000;
+const heartbeatTimeout = 50_000;
+/** Tasks whose logs a stream follows, at most. */
+const maxFollowed = 20;
 
-const name = `taskflow ${base} ${JSON.stringify([facts.user, facts.strategy])}`;
+const name = `taskflow ${base} ${JSON.stringify([bootstrap.user, bootstrap.strategy])}`;
 const tab = Math.random().toString(36).slice(2);
 
 export class SharedStream {
   readonly #listener: StreamListener;
   #channel: BroadcastChannel | undefined;
   readonly #followed = new Map<string, readonly string[]>();
-  #lastEventId = facts.lastEventId ?? undefined;
+  #lastEventId = bootstrap.lastEventId ?? undefined;
   #lastBeat = Date.now();
-  /** Whether this tab knows what was told before it listened. */
+  /** Whether this tab has the changes from before it listened. */
   #caughtUp = false;
   #reading = false;
   #state: { change: Change; at: number } | undefined;
   #controller = new AbortController();
-  #goOn = (): void => {};
+  #resume = (): void => {};
   #signedIn = (): void => {};
 
   constructor(listener: StreamListener) {
@@ -66,22 +66,22 @@ export class SharedStream {
     this.#say({ kind: 'joins' });
     this.#sayFollowed();
     window.addEventListener('pagehide', () => this.#say({ kind: 'left', tab }));
-    setInterval(() => this.#watch(), beat);
+    setInterval(() => this.#watch(), heartbeatInterval);
     void this.#wait(false);
   }
 
-  /** The log lines of these tasks are wanted. */
+  /** Subscribes this tab to the logs of these tasks. */
   follow(tasks: readonly string[]): void {
     this.#say({ kind: 'follows', tab, tasks });
     this.#note(tab, tasks);
   }
 
-  /** Tries again at once, if it waits for the next try. */
-  hurry(): void {
-    this.#goOn();
+  /** Retries at once if it waits for the next attempt. */
+  retryNow(): void {
+    this.#resume();
   }
 
-  /** Somebody has signed in here: this tab and the others go on. */
+  /** Resumes the stream in every tab after the user signed in. */
   resume(): void {
     this.#say({ kind: 'signed-in' });
     this.#listener.signedIn();
@@ -95,7 +95,7 @@ export class SharedStream {
   #hear(message: Message): void {
     if (message.kind === 'follows') this.#note(message.tab, message.tasks);
     else if (message.kind === 'left') this.#note(message.tab, []);
-    else if (message.kind === 'joins') this.#greet();
+    else if (message.kind === 'joins') this.#onJoin();
     else if (message.kind === 'signed-in') {
       this.#listener.signedIn();
       this.#signedIn();
@@ -107,7 +107,7 @@ export class SharedStream {
     }
   }
 
-  /** Whoever heard everything is at the same change; a tab that has just come may have been made before the last ones. */
+  /** Compares the last change of both tabs: a page that was served earlier may have missed some. */
   #hearBeat({ change, lastEventId }: Extract<Message, { kind: 'beats' }>): void {
     const heardAll = lastEventId === this.#lastEventId;
     this.#lastEventId = lastEventId;
@@ -115,8 +115,8 @@ export class SharedStream {
     if (change) this.#listener.take(change.type === 'hello' ? { ...change, resumed: heardAll } : change);
   }
 
-  /** Tells a tab that has just come how things stand, and asks by it what it follows. */
-  #greet(): void {
+  /** Answers a tab that has opened: with the state of the stream, or with the logs that this tab follows. */
+  #onJoin(): void {
     if (this.#reading) this.#beat();
     else this.#sayFollowed();
   }
@@ -125,7 +125,7 @@ export class SharedStream {
     this.#say({ kind: 'follows', tab, tasks: this.#followed.get(tab) ?? [] });
   }
 
-  /** Says how the stream is, as of now: what was told when it was opened is old. */
+  /** Sends the state of the stream, with its times as of now. */
   #beat(): void {
     const { change, at } = this.#state ?? {};
     const past = Date.now() - (at ?? 0);
@@ -139,39 +139,39 @@ export class SharedStream {
     const before = this.#wanted();
     if (tasks.length === 0) this.#followed.delete(of);
     else this.#followed.set(of, tasks);
-    // The stream is opened anew, and goes on where it was.
+    // The stream reconnects with the new subscriptions and resumes after the last change.
     if (this.#reading && before.join() !== this.#wanted().join()) this.#controller.abort();
   }
 
   #wanted(): string[] {
-    return [...new Set([...this.#followed.values()].flat())].slice(-mostFollowed).sort();
+    return [...new Set([...this.#followed.values()].flat())].slice(-maxFollowed).sort();
   }
 
   #watch(): void {
     if (this.#reading) this.#beat();
-    else if (!document.hidden && Date.now() - this.#lastBeat > patience) void this.#wait(true);
+    else if (!document.hidden && Date.now() - this.#lastBeat > heartbeatTimeout) void this.#wait(true);
   }
 
-  /** Waits for its turn to read, or takes it from a tab that sleeps. */
+  /** Waits for the lock of the reading tab, or takes it from a tab that sleeps. */
   async #wait(steal: boolean): Promise<void> {
     this.#lastBeat = Date.now();
-    const robbed = new AbortController();
+    const lockLost = new AbortController();
     try {
       await navigator.locks.request(name, { steal }, () => {
-        // Those that were there before say what they follow.
+        // The other tabs answer with the logs that they follow.
         this.#say({ kind: 'joins' });
-        return this.#read(robbed.signal);
+        return this.#read(lockLost.signal);
       });
     } catch {
-      robbed.abort();
+      lockLost.abort();
       this.#controller.abort();
       void this.#wait(false);
     }
   }
 
-  async #read(robbed: AbortSignal): Promise<void> {
+  async #read(lockLost: AbortSignal): Promise<void> {
     this.#reading = true;
-    while (!robbed.aborted) {
+    while (!lockLost.aborted) {
       this.#controller = new AbortController();
       const { signal } = this.#controller;
       const wait = (seconds: number): Promise<void> => this.#pause(seconds, signal);
@@ -188,7 +188,7 @@ export class SharedStream {
   }
 
   #take(change: Change): void {
-    // What is heard before it has caught up does not stand for what came before.
+    // A change that arrives before this tab has caught up does not mean that it has the earlier ones.
     if (this.#reading || this.#caughtUp) this.#lastEventId = change.id ?? this.#lastEventId;
     if (change.type === 'hello' || change.type === 'lost') this.#state = { change, at: Date.now() };
     this.#listener.take(change);
@@ -206,13 +206,13 @@ export class SharedStream {
 
   #pause(seconds: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      const goOn = (): void => {
+      const resume = (): void => {
         clearTimeout(timer);
         resolve();
       };
-      const timer = setTimeout(goOn, seconds * 1000);
-      signal.addEventListener('abort', goOn, { once: true });
-      this.#goOn = goOn;
+      const timer = setTimeout(resume, seconds * 1000);
+      signal.addEventListener('abort', resume, { once: true });
+      this.#resume = resume;
     });
   }
 }

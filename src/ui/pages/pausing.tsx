@@ -4,21 +4,21 @@ import { may } from '../state/bootstrap.js';
 
 type Pause = QueueList['items'][number]['pause'];
 
-/** That a queue or a schedule is paused, by whom, since when and why. */
+/** Says that a queue or a schedule is paused, by whom, since when and why. */
 export function PauseNote({ pause }: { pause: Pause }) {
   if (!pause) return null;
   return (
     <>
       <span class="pill warn">paused</span>
       <span class="under faint">
-        by {pause.by || 'somebody'} since <Time at={pause.at} />
+        by {pause.by || 'an unknown user'} since <Time at={pause.at} />
         {pause.reason && `: ${pause.reason}`}
       </span>
     </>
   );
 }
 
-/** The one of both buttons that changes something. */
+/** The button that pauses or resumes, whichever applies. */
 export function PauseButton({ paused, pause, resume }: { paused: boolean; pause: () => void; resume: () => void }) {
   if (paused)
     return may('resume') ? (

@@ -1,6 +1,6 @@
 import { show, view } from '../state/view.js';
 
-/** Stretches of time of the charts and sums, with the seconds of one bar. */
+/** The periods of charts and counts, with the seconds of a bar. */
 const stretches = {
   '-1h': { words: '1 h', seconds: 3600, step: 60 },
   '-6h': { words: '6 h', seconds: 21_600, step: 300 },
@@ -12,7 +12,7 @@ type Stretch = keyof typeof stretches;
 
 const standard: Stretch = '-24h';
 
-/** The stretch that the address names. */
+/** The period that the address names. */
 export function stretchOf(range: string | undefined): { range: Stretch; words: string; seconds: number; step: number } {
   const known = range !== undefined && Object.hasOwn(stretches, range) ? (range as Stretch) : standard;
   return { range: known, ...stretches[known] };
@@ -22,7 +22,7 @@ export function secondsOf(range: string | undefined): number {
   return stretchOf(range).seconds;
 }
 
-/** Chooses the stretch. */
+/** Buttons that choose the period. */
 export function RangeChoice() {
   const { range } = stretchOf(view.value.range);
   return (

@@ -40,7 +40,7 @@ export function RunHistory({ name, schedule, most }: { name: string; schedule?: 
   }, [name, schedule, most]);
   if (runs.length === 0) return <span class="faint">none yet</span>;
   return (
-    <span class="strip">
+    <span class="run-history">
       {runs.map(({ id, status, createdAt }) => (
         <ChangeLink key={id} change={{ task: id }} class={`mark ${status}`} title={`${status}, ${relative(createdAt, serverNow())}`}>
           <span class="unseen">{`${status}, ${relative(createdAt, serverNow())}`}</span>

@@ -4,14 +4,14 @@ import { confirmed } from '../kit/dialog.js';
 import { plural, whole } from '../kit/formats.js';
 import { notify, showError } from '../kit/notices.js';
 import { isZone } from '../state/address.js';
-import { client, facts, may, ownName } from '../state/bootstrap.js';
+import { bootstrap, client, may, ownName } from '../state/bootstrap.js';
 import { shortcutsOn, zonePreference } from '../state/preferences.js';
 import { setTheme, theme, themes } from '../state/theme.js';
 import { show } from '../state/view.js';
 
 const units = { h: 'hours', d: 'days' } as const;
 
-/** Deletes what ended before a time: counts it first, and has the name of the environment typed, since nothing brings it back. */
+/** Deletes tasks that ended before a time. Counts them first, and asks the user to type the name of the environment. */
 async function deleteHistory(amount: number, unit: keyof typeof units): Promise<void> {
   const before = `-${amount}${unit}`;
   const words = `${amount} ${units[unit]}`;
@@ -27,13 +27,13 @@ async function deleteHistory(amount: number, unit: keyof typeof units): Promise<
     title: `Delete ${number}?`,
     body: () => (
       <p>
-        Delete <strong>{number}</strong> that ended more than {words} ago from <strong>{facts.title}</strong>? This cannot be undone.
+        Delete <strong>{number}</strong> that ended more than {words} ago from <strong>{bootstrap.title}</strong>? This cannot be undone.
         Waiting and running tasks stay.
       </p>
     ),
     button: () => `Delete ${number}`,
     danger: true,
-    typed: facts.title,
+    typed: bootstrap.title,
     async act(_reason, progress) {
       let deleted = 0;
       for (let more = true; more; ) {
@@ -108,12 +108,12 @@ function Zones() {
   );
 }
 
-/** What one person likes, and what is done once in a while. */
+/** Settings of this browser, the deletion of history, and the version. */
 export function SettingsPage() {
   return (
     <div class="settings">
-      <section class="frame" aria-labelledby="look">
-        <h2 id="look">Look</h2>
+      <section class="frame" aria-labelledby="appearance">
+        <h2 id="appearance">Appearance</h2>
         <fieldset class="states">
           <legend>Theme</legend>
           {themes.map((each) => (
@@ -132,8 +132,8 @@ export function SettingsPage() {
       <section class="frame" aria-labelledby="about">
         <h2 id="about">About</h2>
         <p>
-          koa-taskflow {facts.version}, environment <strong>{facts.title}</strong>.{' '}
-          {facts.user === null ? 'Nobody signs in.' : `You are ${ownName}${facts.mayAct ? '' : ', who may only look'}.`}
+          koa-taskflow {bootstrap.version}, environment <strong>{bootstrap.title}</strong>.{' '}
+          {bootstrap.user === null ? 'Users do not sign in.' : `You are ${ownName}${bootstrap.mayAct ? '' : '. Your role is read only'}.`}
         </p>
         <p>
           <a href={client.url('/openapi.json')}>The API as OpenAPI</a>

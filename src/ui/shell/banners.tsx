@@ -1,14 +1,14 @@
 import { now } from '../kit/clock.js';
 import { age } from '../kit/formats.js';
 import { Time } from '../kit/time.js';
-import { lost, newVersion, pulse, tryNow } from '../live/connection.js';
+import { newVersion, offline, retryNow, stats } from '../live/connection.js';
 import { outage } from '../live/outage.js';
 import { resumeQueue } from '../pages/queues/actions.js';
-import { facts, may } from '../state/bootstrap.js';
-import { refusedParameters } from '../state/view.js';
+import { bootstrap, may } from '../state/bootstrap.js';
+import { ignoredParameters } from '../state/view.js';
 
 function Offline() {
-  const { since, nextTry } = lost.value ?? {};
+  const { since, nextTry } = offline.value ?? {};
   if (since === undefined || nextTry === undefined) return null;
   const left = Math.max(0, Math.ceil((nextTry - now.value) / 1000));
   return (
@@ -17,18 +17,18 @@ function Offline() {
         Connection lost {age((now.value - since) / 1000)} ago — showing <Time at={new Date(since).toISOString()} />. Trying again
         {left > 0 ? ` in ${left} s` : ' now'}.
       </span>
-      <button type="button" onClick={tryNow}>
-        Now
+      <button type="button" onClick={retryNow}>
+        Try now
       </button>
     </div>
   );
 }
 
-/** What everybody must know on every page. */
+/** Warnings that every page shows. */
 export function Banners() {
   return (
     <div class="banners">
-      {facts.user === null && <p class="banner exposed">Open to everyone who can reach this address</p>}
+      {bootstrap.user === null && <p class="banner exposed">Open to everyone who can reach this address</p>}
       <Offline />
       {outage.value !== undefined && (
         <p class="banner warn" role="alert">
@@ -36,10 +36,10 @@ export function Banners() {
           date. It reloads when the outage is over. The log of the app says more.
         </p>
       )}
-      {pulse.value?.paused.map(({ queue, by, at, reason }) => (
+      {stats.value?.paused.map(({ queue, by, at, reason }) => (
         <div key={queue} class="banner warn" role="status">
           <span>
-            Queue <strong>{queue}</strong> is paused by {by || 'somebody'} since <Time at={at} />
+            Queue <strong>{queue}</strong> is paused by {by || 'an unknown user'} since <Time at={at} />
             {reason && `: ${reason}`}
           </span>
           {may('resume') && (
@@ -53,12 +53,12 @@ export function Banners() {
         <div class="banner" role="status">
           <span>A new version of this page is ready.</span>
           <button type="button" onClick={() => location.reload()}>
-            Reload
+            Reload page
           </button>
         </div>
       )}
-      {refusedParameters.length > 0 && (
-        <p class="banner">Left out of the address, since its value means nothing: {refusedParameters.join(', ')}.</p>
+      {ignoredParameters.length > 0 && (
+        <p class="banner">Ignored in the address, because the value is not valid: {ignoredParameters.join(', ')}.</p>
       )}
     </div>
   );

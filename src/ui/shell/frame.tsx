@@ -1,13 +1,13 @@
 import { useEffect } from 'preact/hooks';
 import { Dialog } from '../kit/dialog.js';
 import { Skeleton } from '../kit/states.js';
-import { pulse } from '../live/connection.js';
+import { stats } from '../live/connection.js';
 import { lazy, lazyError, loadLazy } from '../pages/load-lazy.js';
 import { OverviewPage } from '../pages/overview/overview.js';
 import { Panel } from '../pages/task/panel.js';
 import { loading } from '../pages/task-list/list.js';
 import { TasksPage } from '../pages/task-list/tasks.js';
-import { facts } from '../state/bootstrap.js';
+import { bootstrap } from '../state/bootstrap.js';
 import { type PageName, pages } from '../state/pages.js';
 import { page, scrollTarget, view } from '../state/view.js';
 import { Banners } from './banners.js';
@@ -62,9 +62,9 @@ function useScroll(): void {
 /** The frame around every page. */
 export function Frame() {
   const name = page.value;
-  const failed = pulse.value?.counts.failed ?? 0;
+  const failed = stats.value?.counts.failed ?? 0;
   useEffect(() => {
-    document.title = `${failed > 0 ? `(${failed}) ` : ''}${pages[name].label} · ${facts.title} · taskflow`;
+    document.title = `${failed > 0 ? `(${failed}) ` : ''}${pages[name].label} · ${bootstrap.title} · taskflow`;
   }, [name, failed]);
   useScroll();
   return (
@@ -84,7 +84,7 @@ export function Frame() {
         </main>
       </div>
       <Notices />
-      <Dialog environment={facts.title} />
+      <Dialog environment={bootstrap.title} />
       <SignIn />
     </div>
   );

@@ -1,7 +1,7 @@
 import { zone, zoneLabel } from '../kit/clock.js';
 import { whole } from '../kit/formats.js';
 import { connection, missed, togglePause } from '../live/connection.js';
-import { facts, ownName } from '../state/bootstrap.js';
+import { bootstrap, ownName } from '../state/bootstrap.js';
 import { pages } from '../state/pages.js';
 import { paused, zonePreference } from '../state/preferences.js';
 import { nextTheme, theme } from '../state/theme.js';
@@ -11,19 +11,19 @@ import { openPalette } from './palette.js';
 
 const words = { live: 'Live', connecting: 'Connecting…', offline: 'Connection lost', paused: 'Paused' };
 
-/** From the browser's zone to UTC, and back; a zone of the address gives way. */
+/** Switches between the zone of the browser and UTC, and drops a zone that the address names. */
 export function toggleZone(): void {
   zonePreference.value = zone.peek() === 'UTC' ? 'local' : 'UTC';
   show({ tz: undefined }, { replace: true });
 }
 
-/** What stands on top of every page: where one is, how fresh it is, and who one is. */
+/** The top of every page: its name, the state of the connection, and the user. */
 export function Header() {
   return (
     <header class="header">
       <h1 tabIndex={-1}>{pages[page.value].label}</h1>
       <span class="title" title="This environment">
-        {facts.title}
+        {bootstrap.title}
       </span>
       <span class="spacer" />
       <span class={`connection ${connection.value}`} role="status">
@@ -44,13 +44,13 @@ export function Header() {
       <button type="button" class="quiet on-desk" onClick={showHelp} aria-label="Keyboard shortcuts" title="?">
         ?
       </button>
-      {facts.user !== null && (
-        <span class="user" title={facts.roles.length > 0 ? facts.roles.join(', ') : 'read only'}>
+      {bootstrap.user !== null && (
+        <span class="user" title={bootstrap.roles.length > 0 ? bootstrap.roles.join(', ') : 'read only'}>
           {ownName}
         </span>
       )}
-      {facts.logoutUrl !== null && (
-        <form method="post" action={facts.logoutUrl}>
+      {bootstrap.logoutUrl !== null && (
+        <form method="post" action={bootstrap.logoutUrl}>
           <button type="submit" class="quiet">
             Sign out
           </button>

@@ -6,9 +6,9 @@ const keys: readonly (readonly [keys: string, what: string])[] = [
   ['Ctrl K, ⌘ K', 'go to a page, a function, a queue, a task'],
   ['/', 'search'],
   [`g then ${pageNames.map((name) => pages[name].key).join(' ')}`, pageNames.map((name) => pages[name].label.toLowerCase()).join(', ')],
-  ['j k, ↓ ↑', 'next row, row before; where a task is open, next task'],
+  ['j k, ↓ ↑', 'next row, previous row; next or previous task if one is open'],
   ['Enter', 'open the task of the row'],
-  ['x, Shift x', 'select a row, all up to it'],
+  ['x, Shift x', 'select a row, select all rows up to it'],
   ['*', 'select all on the page'],
   ['r', 'retry'],
   ['e', 'edit and retry'],
@@ -20,10 +20,10 @@ const keys: readonly (readonly [keys: string, what: string])[] = [
   ['d', 'theme'],
   ['u', 'UTC, or your own time zone'],
   ['?', 'this list'],
-  ['Esc', 'close what is on top'],
+  ['Esc', 'close the topmost dialog, menu or task'],
 ];
 
-/** Lists the keys. */
+/** Opens the list of shortcuts. */
 export function showHelp(): void {
   void openDialog('Keyboard shortcuts', (close) => (
     <form method="dialog" onSubmit={close}>

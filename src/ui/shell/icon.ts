@@ -1,7 +1,7 @@
 import { effect } from '@preact/signals';
-import { pulse } from '../live/connection.js';
+import { stats } from '../live/connection.js';
 
-/** Puts a dot on the page's icon when tasks have failed that nobody has looked at, since the page is hidden. */
+/** Puts a dot on the icon of a hidden page when tasks fail. */
 export function watchIcon(): void {
   const link = document.querySelector<HTMLLinkElement>('link[rel=icon]');
   const { alert } = link?.dataset ?? {};
@@ -9,13 +9,13 @@ export function watchIcon(): void {
   const calm = link.href;
   let seen: number | undefined;
   const draw = (): void => {
-    const failed = pulse.peek()?.counts.failed;
+    const failed = stats.peek()?.counts.failed;
     if (!document.hidden || seen === undefined) seen = failed;
     const href = failed !== undefined && seen !== undefined && failed > seen ? alert : calm;
     if (link.getAttribute('href') !== href) link.href = href;
   };
   effect(() => {
-    void pulse.value;
+    void stats.value;
     draw();
   });
   document.addEventListener('visibilitychange', draw);

@@ -1,12 +1,12 @@
 import { count, whole } from '../kit/formats.js';
-import { pulse } from '../live/connection.js';
-import { facts } from '../state/bootstrap.js';
+import { stats } from '../live/connection.js';
+import { bootstrap } from '../state/bootstrap.js';
 import { PageLink } from '../state/links.js';
 import { isOnPhone, offeredPages, type PageName, pages } from '../state/pages.js';
 import { page } from '../state/view.js';
 
 function Item({ name }: { name: PageName }) {
-  const failed = pulse.value?.counts.failed ?? 0;
+  const failed = stats.value?.counts.failed ?? 0;
   return (
     <PageLink to={{ view: name }} current={page.value === name}>
       {pages[name].label}
@@ -21,12 +21,12 @@ function Item({ name }: { name: PageName }) {
 
 /** Links to every page. */
 export function Navigation() {
-  const offered = offeredPages(facts);
+  const offered = offeredPages(bootstrap);
   const rest = offered.filter((name) => !isOnPhone(name));
   return (
     <nav class="nav" aria-label="Pages of the dashboard">
       <div class="brand">
-        <img src={facts.logo} alt="" width="26" height="26" />
+        <img src={bootstrap.logo} alt="" width="26" height="26" />
         <span>taskflow</span>
       </div>
       <ul>

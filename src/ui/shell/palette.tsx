@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { openDialog } from '../kit/dialog.js';
 import { togglePause } from '../live/connection.js';
 import { functions, queues } from '../pages/task-list/list.js';
-import { facts } from '../state/bootstrap.js';
+import { bootstrap } from '../state/bootstrap.js';
 import { offeredPages, pages } from '../state/pages.js';
 import { nextTheme } from '../state/theme.js';
 import { goTo, show } from '../state/view.js';
@@ -13,12 +13,12 @@ interface Place {
   go: () => void;
 }
 
-const mostShown = 12;
+const maxShown = 12;
 const isId = (text: string): boolean => /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text);
 
 function places(text: string): Place[] {
   const all: Place[] = [
-    ...offeredPages(facts).map((name) => ({ text: pages[name].label, kind: 'page', go: () => goTo({ view: name }) })),
+    ...offeredPages(bootstrap).map((name) => ({ text: pages[name].label, kind: 'page', go: () => goTo({ view: name }) })),
     { text: 'Pause or resume', kind: 'action', go: togglePause },
     { text: 'Next theme', kind: 'action', go: nextTheme },
     ...functions.value.map((name) => ({ text: name, kind: 'function', go: () => goTo({ view: 'tasks', name }) })),
@@ -28,10 +28,10 @@ function places(text: string): Place[] {
   const found = all.filter(({ text: each, kind }) => wanted.split(/\s+/).every((word) => `${each} ${kind}`.toLowerCase().includes(word)));
   if (isId(wanted)) return [{ text: wanted, kind: 'task', go: () => show({ task: wanted }) }];
   const search: Place = { text: `Search for “${text.trim()}”`, kind: 'search', go: () => goTo({ view: 'tasks', q: text.trim() }) };
-  return [...found.slice(0, mostShown), ...(wanted === '' ? [] : [search])];
+  return [...found.slice(0, maxShown), ...(wanted === '' ? [] : [search])];
 }
 
-/** Opens what leads to everything by a few letters. */
+/** Opens the command palette. */
 export function openPalette(): void {
   void openDialog('Go to', (close) => <Palette close={close} />);
 }

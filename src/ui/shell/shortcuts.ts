@@ -22,7 +22,7 @@ const pageOfKey = new Map<string, PageName>(pageNames.map((name) => [pages[name]
 
 const rows = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('tr[data-task] th a')];
 
-/** Goes to the row after the one with the focus, or before it; where a task is open, to the next task. */
+/** Moves the focus to the next or previous row. If a task is open, opens the next or previous task. */
 function move(by: 1 | -1): void {
   if (view.peek().task !== undefined) {
     step(by);
@@ -87,7 +87,7 @@ let afterG = 0;
 /** Milliseconds in which the second of two keys must come. */
 const second = 1500;
 
-/** Listens to the keys, for as long as the page is open. */
+/** Handles the shortcuts for as long as the page is open. */
 export function listenToKeys(): void {
   document.addEventListener('keydown', (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {
@@ -112,7 +112,7 @@ export function listenToKeys(): void {
     else return;
     event.preventDefault();
   });
-  // A menu closes when something else is pressed.
+  // A menu closes when the user clicks elsewhere.
   document.addEventListener('click', (event) => {
     for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu[open]'))
       if (!menu.contains(event.target as Node) || (event.target as Element).closest('.menu-items a, .menu-items > button'))

@@ -1,19 +1,19 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { goOn, signedOut } from '../live/connection.js';
-import { base, facts } from '../state/bootstrap.js';
+import { resume, signedOut } from '../live/connection.js';
+import { base, bootstrap } from '../state/bootstrap.js';
 
-/** Signs in by the form of the login, which alone sets the cookie; says what went wrong, if anything. */
+/** Submits the login form, which sets the cookie. Returns the error text, or an empty string. */
 async function signIn(form: HTMLFormElement): Promise<string> {
   const body = new URLSearchParams([...new FormData(form)].map(([name, value]): [string, string] => [name, String(value)]));
-  const response = await fetch(facts.loginUrl ?? '', { method: 'POST', body, redirect: 'manual' }).catch(() => undefined);
-  if (!response) return 'The server cannot be reached.';
-  // It answers with the page that was asked for, and whoever sees that is in.
+  const response = await fetch(bootstrap.loginUrl ?? '', { method: 'POST', body, redirect: 'manual' }).catch(() => undefined);
+  if (!response) return 'The server is unreachable.';
+  // A successful login redirects to the requested page.
   if (response.type === 'opaqueredirect') return '';
   if (response.status === 429) return `Too many attempts. Try again in ${response.headers.get('Retry-After') ?? 'some'} s.`;
-  return response.status === 401 ? 'Invalid username or password.' : `It did not work (${response.status}).`;
+  return response.status === 401 ? 'Invalid username or password.' : `Signing in failed (${response.status}).`;
 }
 
-/** The session has ended: the way back in, over what one was doing. */
+/** Asks the user to sign in again over the page when the session has ended. */
 export function SignIn() {
   const dialog = useRef<HTMLDialogElement>(null);
   const [error, setError] = useState('');
@@ -35,27 +35,27 @@ export function SignIn() {
       (answer) => answer.json() as Promise<{ username: string; strategy: string }>,
       () => undefined,
     );
-    // Another user gets a page with the roles of that user, and so does one with the same name in another strategy.
-    if (who?.username !== facts.user || who?.strategy !== facts.strategy) {
+    // A different user, or the same name in another strategy, needs a page with their own roles.
+    if (who?.username !== bootstrap.user || who?.strategy !== bootstrap.strategy) {
       location.reload();
       return;
     }
     form.reset();
-    goOn();
+    resume();
   };
   return (
     <dialog ref={dialog} aria-labelledby="signed-out" onCancel={(event) => event.preventDefault()}>
       <h2 id="signed-out">Your session has ended</h2>
-      {facts.loginUrl === null ? (
+      {bootstrap.loginUrl === null ? (
         <>
-          <p>Sign in to go on where you were.</p>
+          <p>Sign in to continue.</p>
           <button type="button" class="primary" onClick={() => location.reload()}>
             Sign in
           </button>
         </>
       ) : (
         <form onSubmit={(event) => void submit(event)}>
-          <p>Sign in to go on where you were.</p>
+          <p>Sign in to continue.</p>
           {error !== '' && (
             <p class="error-box" role="alert">
               {error}
@@ -63,7 +63,7 @@ export function SignIn() {
           )}
           <label class="field">
             Username
-            <input name="username" autocomplete="username" defaultValue={facts.user ?? ''} required maxLength={256} />
+            <input name="username" autocomplete="username" defaultValue={bootstrap.user ?? ''} required maxLength={256} />
           </label>
           <label class="field">
             Password

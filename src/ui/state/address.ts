@@ -4,7 +4,7 @@ import { type PageName, pageNames } from './pages.js';
 
 export const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
 
-/** What a list can be sorted by. */
+/** The sort order of a list. `-` sorts in descending order. */
 export type Sort = `${'' | '-'}${(typeof sortKeys)[number]}`;
 
 export const tabs = ['summary', 'logs', 'data', 'facts'] as const;
@@ -25,7 +25,7 @@ export interface Filter {
   to: string | undefined;
 }
 
-/** What the page shows: everything of it stands in the address, so that a link shows the same. */
+/** What the page shows. The address holds all of it, so that a link shows the same. */
 export interface View extends Filter {
   view: PageName;
   sort: Sort;
@@ -43,7 +43,7 @@ export interface View extends Filter {
   actor: string | undefined;
   action: string | undefined;
   outcome: 'done' | 'refused' | 'failed' | undefined;
-  /** Parameters of somebody else: they are kept. */
+  /** Parameters that are not ours. They are kept. */
   others: readonly (readonly [string, string])[];
 }
 
@@ -59,7 +59,7 @@ export const noFilter: Filter = {
   to: undefined,
 };
 
-/** The first page with nothing chosen: what an address leaves out. */
+/** The view of an empty address. Addresses leave out these values. */
 export const wholeView: View = {
   ...noFilter,
   view: 'overview',
@@ -80,9 +80,9 @@ export const wholeView: View = {
 const aTime = /^(-\d{1,6}[smhd]|\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?)$/;
 const text = (most: number) => (value: string) => value.length > 0 && value.length <= most;
 /** Longest id or name in an address. BullMQ does not bound them. */
-export const longestName = 4096;
+export const maxName = 4096;
 /** Longest cursor: it may hold such an id, in base64. */
-const longestCursor = 6000;
+const maxCursor = 6000;
 const among = (values: readonly string[]) => (value: string) => values.includes(value);
 const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, ''));
 
@@ -90,17 +90,17 @@ const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, '
 const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean> = {
   view: among(pageNames),
   status: among(statuses),
-  name: text(longestName),
-  queue: text(longestName),
+  name: text(maxName),
+  queue: text(maxName),
   tag: (value) => /^[^:]{1,64}(:.{1,256})?$/su.test(value),
   fingerprint: (value) => /^[0-9a-f]{16}$/.test(value),
-  schedule: text(longestName),
-  q: text(longestName),
+  schedule: text(maxName),
+  q: text(maxName),
   from: (value) => aTime.test(value),
   to: (value) => aTime.test(value),
   sort: isSort,
-  cursor: text(longestCursor),
-  task: text(longestName),
+  cursor: text(maxCursor),
+  task: text(maxName),
   tab: among(tabs),
   attempt: (value) => /^[1-9]\d{0,5}$/.test(value),
   tz: isZone,
@@ -114,7 +114,7 @@ const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean>
 const lists = ['status', 'tag'];
 const filterNames = Object.keys(noFilter) as readonly (keyof Filter)[];
 
-/** Reads an address. Values that mean nothing are left out, and named. */
+/** Reads an address. Parameters with invalid values are ignored, and `refused` names them. */
 export function readView(search: string): { view: View; refused: readonly string[] } {
   const view: Record<string, unknown> = { ...wholeView };
   const others: [string, string][] = [];
@@ -126,7 +126,7 @@ export function readView(search: string): { view: View; refused: readonly string
     else view[name] = name === 'attempt' ? Number(value) : value;
   }
   const read = { ...view, others } as unknown as View;
-  // A list that is filtered is what was asked for, though no page is named.
+  // Filters without a page mean the list of tasks.
   if (read.view === wholeView.view && isFiltered(read)) read.view = 'tasks';
   return { view: read, refused };
 }
@@ -147,12 +147,12 @@ export function isFiltered(filter: Filter): boolean {
   return filterNames.some((name) => (lists.includes(name) ? (filter[name] as readonly string[]).length > 0 : filter[name] !== undefined));
 }
 
-/** The conditions alone, as the API takes them. */
+/** The filters of a view, as the API takes them. */
 export function filterOf(view: View): Filter {
   return Object.fromEntries(filterNames.map((name) => [name, view[name]])) as unknown as Filter;
 }
 
-/** Whether there is such a time zone. */
+/** Whether a time zone of this name exists. */
 export function isZone(name: string): boolean {
   if (name === 'local') return true;
   try {

@@ -1,9 +1,9 @@
 import { createClient, type DashboardFacts } from '../../client/client.js';
 
-/** What the server put into the page. */
-export const facts: DashboardFacts = JSON.parse(document.getElementById('facts')?.textContent ?? '{}') as DashboardFacts;
+/** The data that the server puts into the page. */
+export const bootstrap: DashboardFacts = JSON.parse(document.getElementById('facts')?.textContent ?? '{}') as DashboardFacts;
 
-/** Where the tasks stand: the dashboard is at `base/dashboard`, whatever stands before it. */
+/** The path of the API. The dashboard is at `base/dashboard`. */
 export const base = location.pathname.replace(/\/dashboard$/, '');
 
 export const client = createClient(base);
@@ -13,14 +13,14 @@ export const client = createClient(base);
  * name.
  */
 export function userText(name: string, strategy: string | null | undefined): string {
-  const isOnly = facts.strategies.length === 1 && facts.strategies[0] === strategy;
+  const isOnly = bootstrap.strategies.length === 1 && bootstrap.strategies[0] === strategy;
   return strategy == null || isOnly ? name : `${name} (${strategy})`;
 }
 
 /** The signed-in user, as {@link userText}; empty if no user signs in. */
-export const ownName = facts.user === null ? '' : userText(facts.user, facts.strategy);
+export const ownName = bootstrap.user === null ? '' : userText(bootstrap.user, bootstrap.strategy);
 
-/** Whether this user may do that, and the engine can. */
+/** Whether the user may do this, and the engine can. */
 export function may(action: string): boolean {
-  return facts.mayAct && facts.can.includes(action);
+  return bootstrap.mayAct && bootstrap.can.includes(action);
 }

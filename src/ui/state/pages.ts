@@ -10,7 +10,7 @@ interface DashboardPage {
   /** Whether a phone shows the link beside "More", which holds the others. */
   onPhone?: boolean;
   /** Whether there is something to show on the page. Default: always. */
-  isOffered?(facts: DashboardFacts): boolean;
+  isOffered?(bootstrap: DashboardFacts): boolean;
 }
 
 /**
@@ -38,8 +38,8 @@ export type PageName = keyof typeof pages;
 export const pageNames = Object.keys(pages) as readonly PageName[];
 
 /** Pages that this user is offered. */
-export function offeredPages(facts: DashboardFacts): readonly PageName[] {
-  return pageNames.filter((name) => (pages[name] as DashboardPage).isOffered?.(facts) ?? true);
+export function offeredPages(bootstrap: DashboardFacts): readonly PageName[] {
+  return pageNames.filter((name) => (pages[name] as DashboardPage).isOffered?.(bootstrap) ?? true);
 }
 
 /** Pages whose link a phone shows beside "More". */

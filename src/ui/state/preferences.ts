@@ -31,12 +31,12 @@ const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
 
 /** Whether single letters do something (WCAG 2.1.4). */
 export const shortcutsOn = preference('shortcuts', true, isBoolean);
-/** Whether the page waits to be told before it shows what has changed. */
+/** Whether the page is paused, so that it shows no changes. */
 export const paused = preference('paused', false, isBoolean);
 /** The time zone of all times: `local`, `UTC`, or the name of one. */
 export const zonePreference = preference<string>('zone', 'local', (value) => typeof value === 'string' && isZone(value));
 export const pageSize = preference<number>('rows', 50, (value) => [50, 100, 200].includes(value as number));
-/** How much of the width the open task takes: 0 to 2. */
+/** The width of the open task: 0 to 2. */
 export const panelWidth = preference<number>('panel', 0, (value) => [0, 1, 2].includes(value as number));
 /** Whether long lines of a log are wrapped. */
 export const wrapsLog = preference('wrap', true, isBoolean);

@@ -5,33 +5,33 @@ import { type Filter, readView, type Sort, type View, viewQuery, wholeView } fro
 const here = location.pathname;
 const first = readView(location.search);
 
-/** Parameters of the address that meant nothing. */
-export const refusedParameters = first.refused;
+/** Parameters of the address whose values are not valid. */
+export const ignoredParameters = first.refused;
 /** What the page shows now. */
 export const view = signal(first.view);
-/** The page alone: whoever shows it is not drawn anew by everything else. */
+/** The name of the page. It changes less often than the view, so that fewer components are redrawn. */
 export const page = computed(() => view.value.view);
-/** Where the page is to be scrolled to once what it shows is there. */
+/** Where to scroll to once the page is loaded. */
 export const scrollTarget = signal<number | undefined>(undefined);
 
-/** What is kept with an entry of the history. */
+/** State of an entry of the browser history. */
 interface Kept {
   scroll?: number;
-  /** Cursors of the pages before this one, so that there is a way back. */
+  /** Cursors of the previous pages of the list. */
   before?: readonly (string | null)[];
 }
 
 const kept = (): Kept => (history.state ?? {}) as Kept;
 
-/** Cursors of the pages of the list before the present one; null is the first page. */
+/** Cursors of the previous pages of the list. The first page is null. */
 export const pagesBefore = signal<readonly (string | null)[]>(kept().before ?? []);
 
-/** The address of what is shown with a change; for links. */
+/** The address of the present view with a change. */
 export function linkTo(change: Partial<View>): string {
   return here + viewQuery({ ...view.value, ...change });
 }
 
-/** The address of a page with nothing but these conditions; the zone stays. */
+/** The address of a page with only these conditions. The time zone stays. */
 export function linkToPage(change: Partial<View>): string {
   return here + viewQuery({ ...fresh(), ...change });
 }
@@ -40,12 +40,12 @@ function fresh(): View {
   return { ...wholeView, tz: view.peek().tz, others: view.peek().others };
 }
 
-/** Goes to a page, with nothing of the last one's conditions. */
+/** Goes to a page with only these conditions. */
 export function goTo(change: Partial<View>): void {
   show({ ...fresh(), ...change });
 }
 
-/** Changes the view and the address with it; Back leads to the one before. With `replace` there is no way back to it. */
+/** Changes the view and the address. With `replace`, Back skips the present view. */
 export function show(
   change: Partial<View>,
   { replace = false, before }: { replace?: boolean; before?: readonly (string | null)[] } = {},
@@ -63,7 +63,7 @@ export function show(
   view.value = next;
 }
 
-/** Other conditions: the list begins at its first page. */
+/** Changes the filters or the sort order, and shows the first page of the list. */
 export function filterBy(change: Partial<Filter> & { sort?: Sort }, options: { replace?: boolean } = {}): void {
   const onList = view.peek().view === 'tasks';
   show({ ...change, view: 'tasks', cursor: undefined }, { ...options, replace: (options.replace ?? false) && onList, before: [] });

@@ -57,7 +57,7 @@ it('keeps arguments out of every answer, event, page and export where they are n
   expect([...received, streamed.join('')].filter((text) => text.includes(secret))).toEqual([]);
   // Run again without a look at them, it has them all the same.
   await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
-  await page.locator('dialog[open]').getByText('Left empty, the new task has the same ones.').waitFor();
+  await page.locator('dialog[open]').getByText('If you leave this empty, the new task gets the same ones.').waitFor();
   await page.locator('dialog[open]').getByRole('button', { name: 'Run as a new task' }).click();
   await page.getByText('A new charge is queued.').waitFor();
   await waitFor(async () => {

@@ -145,7 +145,7 @@ describe('the dashboard in a browser', () => {
     await page.locator('.health.good', { hasText: 'All is well' }).waitFor();
     for (let n = 0; n < 4; n++) await bad.enqueue(n);
     await page.locator('.health.bad', { hasText: '4 failures in the last 15 min, all from send_email. Started' }).waitFor();
-    await page.locator('.health').getByRole('link', { name: 'Look' }).click();
+    await page.locator('.health').getByRole('link', { name: 'Show failures' }).click();
     const kind = page.locator('tbody tr', { hasText: 'no address for order' });
     await kind.waitFor();
     await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(1));
@@ -473,7 +473,7 @@ describe('the dashboard in a browser', () => {
     await board.row('never_mind').waitFor();
 
     await board.visit('?sort=sideways&status=odd&utm_source=mail&view=tasks');
-    await page.getByText('Left out of the address, since its value means nothing: sort, status.').waitFor();
+    await page.getByText('Ignored in the address, because the value is not valid: sort, status.').waitFor();
     await page.locator('.chip.failed').click();
     await page.waitForURL(`${board.url}?status=failed&utm_source=mail&view=tasks`);
   });

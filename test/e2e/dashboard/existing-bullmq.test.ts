@@ -165,7 +165,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await other.locator('tr[data-task]', { hasText: 'send_reminder' }).waitFor();
     await row('send_reminder').locator('th a').click();
     await panel().getByRole('button', { name: 'Run now' }).click();
-    await page.locator('.notice', { hasText: 'waits no longer' }).waitFor();
+    await page.locator('.notice', { hasText: 'is due now' }).waitFor();
     await other
       .locator('tr[data-task]', { hasText: 'send_reminder' })
       .locator('.badge', { hasText: /waiting|active|completed/ })
@@ -188,7 +188,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await waitFor(async () => (await health()) === 503);
     await page.keyboard.press('g');
     await page.keyboard.press('f');
-    await page.locator('.banner', { hasText: 'The tasks cannot be reached' }).waitFor();
+    await page.locator('.banner', { hasText: 'The tasks have been unreachable' }).waitFor();
     await page.getByText('_UNAVAILABLE').first().waitFor();
     // A request is rejected if its session cannot be checked.
     const answers = await Promise.all(Array.from({ length: 20 }, () => page.request.get(url.replace('/dashboard', ''))));

@@ -211,13 +211,13 @@ describe('the other pages of the dashboard', () => {
     await page.locator('dialog[open]').getByRole('button', { name: 'Run now' }).click();
     await page.getByText('nightly has been started.').waitFor();
     await waitFor(() => ran === 1);
-    await row.locator('.strip .mark.success').waitFor();
+    await row.locator('.run-history .mark.success').waitFor();
     expect(ran).toBe(1);
     await row.getByRole('button', { name: 'Pause…' }).click();
     await page.locator('dialog[open]').getByRole('button', { name: 'Pause schedule' }).click();
     await row.getByText('paused', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Undo' }).click();
-    await page.getByText('nightly goes on.').waitFor();
+    await page.getByText('nightly is resumed.').waitFor();
   });
 
   it('finds, from the first page and without a word of help, what fails and why, and retries all its failures of the last hour', async () => {
@@ -235,7 +235,7 @@ describe('the other pages of the dashboard', () => {
       await within.getByRole(role, { name }).first().click();
     };
     await page.locator('.health', { hasText: 'all from sync_stock' }).waitFor();
-    await press('Look', 'link');
+    await press('Show failures', 'link');
     await press(/ETIMEDOUT/, 'link');
     await board.panel.locator('.stack').waitFor();
     healthy = true;
@@ -255,7 +255,7 @@ describe('the other pages of the dashboard', () => {
     const row = page.locator('tbody tr', { hasText: 'good' });
     await row.getByText('3 retries · after 1.0 s · × 2 · timeout 30.0 s').waitFor();
     await eventually(async () => expect(await row.locator('td[data-label="Success"]').textContent()).toBe('100 %'));
-    await page.locator('tbody tr', { hasText: 'bad' }).locator('.strip .mark.failed').waitFor();
+    await page.locator('tbody tr', { hasText: 'bad' }).locator('.run-history .mark.failed').waitFor();
     await page.getByRole('link', { name: 'bad', exact: true }).click();
     await board.hasRows(1);
     expect(new URL(page.url()).search).toBe('?name=bad&view=tasks');
@@ -287,7 +287,7 @@ describe('the other pages of the dashboard', () => {
     const button = page.locator('dialog[open]').getByRole('button', { name: 'Delete 3 tasks' });
     await button.waitFor();
     await waitFor(() => button.isDisabled());
-    await page.locator('dialog[open]').getByLabel('Type Test shop to go on').fill('Test shop');
+    await page.locator('dialog[open]').getByLabel('Type Test shop to confirm').fill('Test shop');
     await button.click();
     await page.getByText('3 tasks deleted.').waitFor();
     expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 0, pending: 1 });

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { now, timeZone } from '../clock.js';
 import { axisTime, fullTime, plural } from '../formats.js';
 
-/** What happened in one stretch of time. */
+/** The outcomes of one interval. */
 export interface Bar {
   at: string;
   success: number;
@@ -28,7 +28,7 @@ export function OutcomeBars({
   href: (first: Bar, last: Bar) => string;
   choose: (first: Bar, last: Bar) => void;
 }) {
-  /** From the bar where the mouse was pressed to the one where it is. */
+  /** From the bar where the mouse was pressed to the bar under it. */
   const [drawn, setDrawn] = useState<{ from: number; to: number }>();
   const most = Math.max(1, ...bars.map(({ success, failed }) => success + failed));
   const slot = width / Math.max(1, bars.length);
@@ -54,7 +54,7 @@ export function OutcomeBars({
         onPointerMove={(event) => {
           const to = barAt(event);
           if (!drawn || to === drawn.to) return;
-          // From here on it is no press on one bar: the click goes to the chart, which has no link.
+          // This is no click on a bar any more: the chart gets the click, and it has no link.
           event.currentTarget.setPointerCapture(event.pointerId);
           setDrawn({ ...drawn, to });
         }}
@@ -110,7 +110,7 @@ export function OutcomeBars({
   );
 }
 
-/** The bars of a range, those without a task too. */
+/** The bars of a range, including those without a task. */
 export function fill(series: readonly Bar[], seconds: number, step: number): Bar[] {
   const size = step * 1000;
   const byTime = new Map(series.map((bar) => [Math.floor(Date.parse(bar.at) / size), bar]));

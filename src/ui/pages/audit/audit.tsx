@@ -7,7 +7,7 @@ import { Time } from '../../kit/time.js';
 import { loaded } from '../../live/loaded.js';
 import { usePages } from '../../live/pages.js';
 import type { View } from '../../state/address.js';
-import { client, facts, userText } from '../../state/bootstrap.js';
+import { bootstrap, client, userText } from '../../state/bootstrap.js';
 import { ChangeLink } from '../../state/links.js';
 import { page, show, view } from '../../state/view.js';
 import { ranges } from '../task-list/saved-views.js';
@@ -28,7 +28,7 @@ function conditions() {
 
 const trail = loaded(
   (signal) => client.audit({ ...conditions(), limit: 50 }, signal),
-  () => page.peek() === 'audit' && facts.audited,
+  () => page.peek() === 'audit' && bootstrap.audited,
 );
 
 function Field({ label, value, name }: { label: string; value: string | undefined; name: 'actor' | 'action' }) {
@@ -177,8 +177,8 @@ function Trail() {
 export function AuditPage() {
   return (
     <>
-      {facts.audited && <Trail />}
-      {facts.loginUrl !== null && <Sessions />}
+      {bootstrap.audited && <Trail />}
+      {bootstrap.loginUrl !== null && <Sessions />}
     </>
   );
 }

@@ -6,7 +6,7 @@ import { When } from '../../kit/states.js';
 import { actionsColumn, type Column, DataTable } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { loaded } from '../../live/loaded.js';
-import { client, facts, ownName, userText } from '../../state/bootstrap.js';
+import { bootstrap, client, ownName, userText } from '../../state/bootstrap.js';
 import { page } from '../../state/view.js';
 
 /** The user whose sessions an administrator asked for. An empty name is the signed-in user, an empty strategy is every strategy. */
@@ -15,7 +15,7 @@ let whose = { username: '', strategy: '' };
 function query(): SessionsQuery {
   const { username, strategy } = whose;
   if (username === '' && strategy === '') return {};
-  return { username: username || (facts.user ?? ''), ...(strategy !== '' && { strategy }) };
+  return { username: username || (bootstrap.user ?? ''), ...(strategy !== '' && { strategy }) };
 }
 
 const sessions = loaded(
@@ -102,7 +102,7 @@ export function Sessions() {
   const [username, setUsername] = useState(whose.username);
   const [strategy, setStrategy] = useState(whose.strategy);
   useEffect(() => void sessions.load(), []);
-  const isAdmin = facts.roles.includes('admin');
+  const isAdmin = bootstrap.roles.includes('admin');
   return (
     <section aria-labelledby="sessions">
       <h2 id="sessions">Sessions</h2>
@@ -122,10 +122,10 @@ export function Sessions() {
             maxLength={256}
             onInput={(event) => setUsername(event.currentTarget.value)}
           />
-          {facts.strategies.length > 1 && (
+          {bootstrap.strategies.length > 1 && (
             <select aria-label="Strategy" value={strategy} onChange={(event) => setStrategy(event.currentTarget.value)}>
               <option value="">any strategy</option>
-              {facts.strategies.map((each) => (
+              {bootstrap.strategies.map((each) => (
                 <option key={each}>{each}</option>
               ))}
             </select>

@@ -75,9 +75,7 @@ export function FailuresPage() {
             return (
               <div class="empty">
                 <p>
-                  {items.length > 0
-                    ? 'Nothing is failed any more: all of these were retried or removed.'
-                    : 'No task has failed in this time.'}
+                  {items.length > 0 ? 'No task is failed now: all failed tasks were retried or removed.' : 'No task failed in this period.'}
                 </p>
                 {items.length > 0 && (
                   <button type="button" onClick={() => show({ which: 'all' }, { replace: true })}>

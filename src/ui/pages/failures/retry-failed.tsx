@@ -8,7 +8,7 @@ import { client } from '../../state/bootstrap.js';
 import { linkToPage } from '../../state/view.js';
 import { NewestOnly } from '../task-list/actions.js';
 
-/** Retries what has failed within so many seconds, of one function or of all; counts it first. */
+/** Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them first. */
 export async function retryFailedSince(seconds: number, words: string, name?: string): Promise<void> {
   const since = new Date(serverNow() - seconds * 1000).toISOString();
   const counted = signal<BulkAnswer | undefined>(undefined);
@@ -41,7 +41,7 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
     async act(reason) {
       try {
         const { dispatched, skipped } = await client.retryFailed({ since, expect: number(), reason, ...(name !== undefined && { name }) });
-        notify(`${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: they had gone on meanwhile` : ''}.`, {
+        notify(`${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: their state had changed` : ''}.`, {
           link: { text: 'Show them', href: linkToPage({ view: 'tasks', name }) },
         });
       } catch (error) {

@@ -1,6 +1,6 @@
 import type { Metrics } from '../../../client/client.js';
 
-/** Whether it is broken now, since when, and by what. */
+/** Whether tasks fail now, since when, and which function fails most. */
 export interface Health {
   tone: 'good' | 'bad' | 'quiet';
   /** Of the last fifteen minutes. */
@@ -8,16 +8,16 @@ export interface Health {
   ended: number;
   /** The function that fails most, with its share of the failures of the hour. */
   worst: { name: string; share: number } | undefined;
-  /** When the failures began that go on: the first minute after five without one. */
+  /** When the present failures began: the first minute after five minutes without a failure. */
   since: number | undefined;
 }
 
 const minute = 60_000;
 const recent = 15 * minute;
-/** Minutes without a failure that end a run of them. */
+/** Milliseconds without a failure that end a run of failures. */
 const rest = 5 * minute;
 
-/** What figures by the minute say of the last quarter of an hour. */
+/** Returns the health of the last 15 minutes, given the metrics of each minute. */
 export function healthOf({ series, functions }: Metrics, now: number): Health {
   const points = series.map(({ at, failed, success }) => ({ at: Date.parse(at), failed, success }));
   const last = points.filter(({ at }) => at >= now - recent);

@@ -8,10 +8,10 @@ import { Coverage } from '../../kit/coverage.js';
 import { age, count, duration, percent, plural, stuckText, whole } from '../../kit/formats.js';
 import { Failure, Skeleton, When } from '../../kit/states.js';
 import { Time } from '../../kit/time.js';
-import { pulse } from '../../live/connection.js';
+import { stats } from '../../live/connection.js';
 import { type Loaded, loaded } from '../../live/loaded.js';
 import type { View } from '../../state/address.js';
-import { client, facts, may } from '../../state/bootstrap.js';
+import { bootstrap, client, may } from '../../state/bootstrap.js';
 import { FunctionLink, PageLink } from '../../state/links.js';
 import { goTo, linkToPage, page, view } from '../../state/view.js';
 import { FailureGroups } from '../failures/failure-groups.js';
@@ -22,9 +22,9 @@ import { healthOf } from './health.js';
 
 const isShown = (): boolean => page.peek() === 'overview';
 
-/** What the page brought with it, and what is asked for anew as tasks change. */
+/** The overview that came with the page. It is loaded again as tasks change. */
 const overview: Loaded<Overview> = loaded(loadOverview, isShown, {
-  first: facts.overview ?? undefined,
+  first: bootstrap.overview ?? undefined,
   changesAlone: ({ workers }) => workers.some(({ stuck }) => Boolean(stuck)),
 });
 
@@ -75,7 +75,7 @@ function HealthSentence({ hour }: { hour: Overview['hour'] }) {
       </p>
       <div class="actions">
         <PageLink to={{ view: 'failures', range: '-1h' }} class="button primary">
-          Look
+          Show failures
         </PageLink>
         {may('retry') && (
           <button type="button" onClick={() => void retryFailedSince(900, 'in the last 15 min')}>
@@ -97,7 +97,7 @@ interface CardProps {
   values?: readonly number[];
 }
 
-/** One number, what it was over the hour, and the way to its tasks. */
+/** A number and its history over the hour, as a link to its tasks. */
 function Card({ label, value, title, note, tone = '', to, values }: CardProps) {
   return (
     <PageLink to={to} class={`card ${tone}`}>
@@ -110,7 +110,7 @@ function Card({ label, value, title, note, tone = '', to, values }: CardProps) {
 }
 
 function Cards({ data }: { data: Overview }) {
-  const { counts } = pulse.value ?? data.hour;
+  const { counts } = stats.value ?? data.hour;
   const minutes = fill(data.hour.series, 3600, 60);
   const { failed } = healthOf(data.hour, now.value);
   const waiting = data.queues.flatMap(({ name, oldestReadyAt }) => (oldestReadyAt ? [{ name, at: oldestReadyAt }] : []));
@@ -260,11 +260,11 @@ function SideTables({ data }: { data: Overview }) {
   );
 }
 
-/** Is it broken now, since when, by what; does it move; and one button. */
+/** The first page: whether something fails now, since when and why, and how much work is done. */
 export function OverviewPage() {
   useEffect(() => {
     overview.watch();
-    // What the page brought with it is as old as the page.
+    // The overview that came with the page is as old as the page.
     if (!overview.value.peek() || serverNow() - loadedAt > 5000) void overview.load();
   }, []);
   return (

@@ -9,8 +9,8 @@ export function pauseQueue(name: string, running: number): Promise<void> {
     title: `Pause ${name}?`,
     body: () => (
       <p>
-        Tasks of <em>{name}</em> wait until someone resumes it. {running > 0 && `${plural(running, 'running task')} finish.`} Everybody who
-        has the dashboard open sees that it is paused, by whom and why.
+        Tasks of <em>{name}</em> wait until the queue is resumed. {running > 0 && `${plural(running, 'running task')} finish.`} Everybody
+        who has the dashboard open sees that it is paused, by whom and why.
       </p>
     ),
     button: () => 'Pause queue',
@@ -25,7 +25,7 @@ export function pauseQueue(name: string, running: number): Promise<void> {
 export async function resumeQueue(name: string): Promise<void> {
   try {
     await client.resumeQueue(name);
-    notify(`${name} goes on.`);
+    notify(`${name} is resumed.`);
   } catch (error) {
     showError(error);
   }

@@ -6,7 +6,7 @@ import { age, duration, percent, stuckText, whole } from '../../kit/formats.js';
 import { When } from '../../kit/states.js';
 import { actionsColumn, type Column, DataTable } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
-import { pulse } from '../../live/connection.js';
+import { stats } from '../../live/connection.js';
 import { loaded } from '../../live/loaded.js';
 import { client } from '../../state/bootstrap.js';
 import { ChangeLink, PageLink } from '../../state/links.js';
@@ -126,7 +126,7 @@ const workerColumns: readonly Column<Worker>[] = [
 
 /** The queues with their throughput, and the processes that run their tasks. */
 export function QueuesPage() {
-  const paused = JSON.stringify(pulse.value?.paused);
+  const paused = JSON.stringify(stats.value?.paused);
   useEffect(() => void queues.load(), [paused]);
   useEffect(() => void workers.load(), []);
   return (

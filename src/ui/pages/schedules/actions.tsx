@@ -9,7 +9,7 @@ export function runSchedule(name: string, last: string): Promise<void> {
     title: `Run ${name} now?`,
     body: () => (
       <p>
-        Run <em>{name}</em> once now, besides its own times? {last}
+        Run <em>{name}</em> once now, in addition to its schedule? {last}
       </p>
     ),
     button: () => 'Run now',
@@ -26,7 +26,7 @@ export function pauseSchedule(name: string): Promise<void> {
     title: `Pause ${name}?`,
     body: () => (
       <p>
-        <em>{name}</em> does not run until someone resumes it. What it misses meanwhile is not made good.
+        <em>{name}</em> does not run until it is resumed. Runs that it misses are not caught up.
       </p>
     ),
     button: () => 'Pause schedule',
@@ -44,7 +44,7 @@ export function removeSchedule(name: string): Promise<void> {
     title: `Remove ${name}?`,
     body: () => (
       <p>
-        No running process defines <em>{name}</em>, so it does not run. Its tasks stay. If a process defines it again, it comes back.
+        No running process defines <em>{name}</em>, so it does not run. Its tasks stay. If a process defines it again, it reappears.
       </p>
     ),
     button: () => 'Remove schedule',
@@ -59,7 +59,7 @@ export function removeSchedule(name: string): Promise<void> {
 export async function resumeSchedule(name: string): Promise<void> {
   try {
     await client.resumeSchedule(name);
-    notify(`${name} goes on.`);
+    notify(`${name} is resumed.`);
   } catch (error) {
     showError(error);
   }

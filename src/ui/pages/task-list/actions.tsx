@@ -10,15 +10,15 @@ import { reloadTask, takeOpened } from '../task/opened.js';
 import { takeTasks } from './list.js';
 import { clearSelection } from './selection.js';
 
-/** Ids of tasks that something is being done to. */
+/** Ids of tasks whose action is under way. */
 export const acting = signal<ReadonlySet<string>>(new Set());
 
 type OneAction = 'retry' | 'cancel' | 'run';
 
-/** Tasks of one call, at most. */
-const mostIds = 1000;
+/** Tasks that a request can name, at most. */
+const maxIds = 1000;
 
-/** Retries one task; asks first where it may have done part of its work. */
+/** Retries a task. Asks first if the task may have done part of its work. */
 export async function retryTask(task: TaskSummary): Promise<void> {
   if (!canRetry(task.status)) return;
   if (task.status !== 'interrupted') return actOn('retry', task);
@@ -30,7 +30,7 @@ export async function retryTask(task: TaskSummary): Promise<void> {
   });
 }
 
-/** Cancels one task; asks first where it is at work. */
+/** Cancels a task. Asks first if the task is running. */
 export async function cancelTask(task: TaskSummary): Promise<void> {
   if (!canCancel(task.status) || task.engineState === 'cancelling') return;
   if (task.status === 'pending') return actOn('cancel', task);
@@ -50,7 +50,7 @@ export async function cancelTask(task: TaskSummary): Promise<void> {
   });
 }
 
-/** Starts a task that waits for its time now. */
+/** Makes a delayed task due now. */
 export function runTask(task: TaskSummary): Promise<void> {
   return actOn('run', task);
 }
@@ -63,7 +63,7 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
     takeOpened(changed);
     notify(outcomeOf(action, changed), { undo: undoOf(action, changed) });
   } catch (error) {
-    // It went on while the person decided: that is news, and no fault.
+    // The task changed state before the request arrived. That is no failure.
     if (error instanceof ProblemError && error.status === 409) notify(`${task.name} has changed meanwhile. ${error.message}`);
     else showError(error);
     reloadTask();
@@ -74,7 +74,7 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
 
 function outcomeOf(action: OneAction, { name, status }: TaskSummary): string {
   if (action === 'retry') return `${name} is queued again.`;
-  if (action === 'run') return `${name} waits no longer.`;
+  if (action === 'run') return `${name} is due now.`;
   return status === 'cancelled' ? `${name} is cancelled.` : `${name} is asked to stop.`;
 }
 
@@ -111,7 +111,7 @@ const keepTasks = { keep: 'Keep tasks' };
 /** What waits is deleted where the engine cannot cancel it. */
 const canDelete = (status: TaskSummary['status']): boolean => !canCancel(status) || (status === 'pending' && !may('cancel'));
 
-/** Does one thing to the chosen tasks. */
+/** Retries, cancels or deletes the selected tasks. */
 export async function actOnSelected(action: ManyAction, tasks: readonly TaskSummary[]): Promise<void> {
   const able = tasks.filter(({ status }) =>
     action === 'retry' ? canRetry(status) : action === 'cancel' ? canCancel(status) : canDelete(status),
@@ -156,10 +156,10 @@ function commandFilter(filter: Partial<Filter>): CommandFilter {
 
 /** Seconds over which many tasks may be spread. */
 const spreads = [0, 60, 600, 3600];
-/** From so many on it is asked whether they are to come due one after the other. */
+/** From this many tasks on, the dialog offers to spread them over time. */
 const worthSpreading = 1000;
 
-/** Does one thing to all tasks that a filter finds: counts them first, and again if the number has changed meanwhile. */
+/** Changes all tasks that match a filter. Counts them first, and asks again if the number has changed. */
 export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, what: string): Promise<void> {
   const { verb, consequence } = verbs[action];
   const filter = commandFilter(shown);
@@ -222,7 +222,7 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
         sum.results.push(...answer.results);
         progress.value = `${whole(sum.dispatched)} of ${whole(Math.max(first, sum.dispatched))} done…`;
         if (answer.remaining <= 0 || answer.dispatched === 0) break;
-        // What is done no longer matches: the rest is counted anew.
+        // Tasks that are done no longer match, so the rest is counted again.
         expected = (await count()).count;
         if (expected === 0) break;
       }
@@ -244,7 +244,7 @@ export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
   return <p class="coverage">Only the newest tasks were searched. Older tasks that match stay as they are.</p>;
 }
 
-/** One call. Where the number is not the one that was confirmed, it is counted anew and asked again. */
+/** Sends one request. If the number is not the confirmed one, counts again and asks the user again. */
 async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () => Promise<BulkAnswer>): Promise<BulkAnswer> {
   try {
     return await client.bulk(body);
@@ -257,7 +257,7 @@ async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () 
   }
 }
 
-/** Says how it went: how many, and why some were left out. */
+/** Shows how many tasks were changed, and why some were skipped. */
 function report(
   action: ManyAction,
   { dispatched, skipped, results }: Pick<BulkAnswer, 'dispatched' | 'skipped' | 'results'>,
@@ -273,7 +273,7 @@ function report(
   const rest = { name, queue, tag, fingerprint, schedule, q, from, to };
   const isFiltered = Object.values(rest).some((value) => value !== undefined && value.length > 0);
   notify(`${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`, {
-    ...(action !== 'delete' && may(reverse) && ids.length > 0 && ids.length <= mostIds && { undo: () => takeBack(reverse, ids) }),
+    ...(action !== 'delete' && may(reverse) && ids.length > 0 && ids.length <= maxIds && { undo: () => takeBack(reverse, ids) }),
     ...(action !== 'delete' && isFiltered && { link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) } }),
   });
 }

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { signs, statuses } from '../../kit/statuses.js';
-import { filterOf, isFiltered, longestName, noFilter, type Sort, sortKeys } from '../../state/address.js';
+import { statuses, symbols } from '../../kit/statuses.js';
+import { filterOf, isFiltered, maxName, noFilter, type Sort, sortKeys } from '../../state/address.js';
 import { client, may } from '../../state/bootstrap.js';
 import { PageLink } from '../../state/links.js';
 import { pageSize } from '../../state/preferences.js';
@@ -36,7 +36,7 @@ function Search() {
         aria-label="Search id, name, tag, error"
         placeholder="Search id, name, tag, error…"
         value={text}
-        maxLength={longestName}
+        maxLength={maxName}
         onInput={(event) => {
           const { value } = event.currentTarget;
           setText(value);
@@ -63,7 +63,7 @@ function States() {
             aria-pressed={chosen}
             onClick={() => filterBy({ status: chosen ? status.filter((other) => other !== each) : [...status, each] })}
           >
-            <span aria-hidden="true">{signs[each]}</span> {each}
+            <span aria-hidden="true">{symbols[each]}</span> {each}
           </button>
         );
       })}
@@ -126,7 +126,7 @@ function TagField() {
   );
 }
 
-/** Conditions that have no field of their own, each with a way to be rid of it. */
+/** Filters without a field, each with a button that clears it. */
 function Chips() {
   const { tag, fingerprint, schedule, from, to } = view.value;
   const chips: { text: string; clear: () => void }[] = [
@@ -177,7 +177,7 @@ function Sorts() {
   );
 }
 
-/** What can be done with all that the filter finds. */
+/** Actions on all tasks that match the filters. */
 function Whole() {
   const shown = view.value;
   const { status, tag, ...rest } = filterOf(shown);
@@ -216,7 +216,7 @@ function Whole() {
   );
 }
 
-/** The bar over the list: every condition, and what can be done with what it finds. */
+/** The bar above the list: the filters, and the actions on all tasks that match. */
 export function Filters() {
   const { name, queue, from, to } = view.value;
   const filtered = isFiltered(view.value);

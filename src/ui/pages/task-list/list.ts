@@ -4,9 +4,9 @@ import { serverNow } from '../../kit/clock.js';
 import { isSignedOut } from '../../kit/notices.js';
 import { listen } from '../../live/connection.js';
 import { filterOf, type View } from '../../state/address.js';
-import { client, facts } from '../../state/bootstrap.js';
+import { bootstrap, client } from '../../state/bootstrap.js';
 import { pageSize } from '../../state/preferences.js';
-import { page, pagesBefore, refusedParameters, scrollTarget, show, view } from '../../state/view.js';
+import { ignoredParameters, page, pagesBefore, scrollTarget, show, view } from '../../state/view.js';
 import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 
@@ -29,19 +29,19 @@ export const table = signal<LoadedPage | undefined>(undefined);
 export const loading = signal(false);
 /** What went wrong when it was loaded last. */
 export const listError = signal<unknown>(undefined);
-/** Tasks that match the filters and came after the table was loaded. */
-export const newer = signal<ReadonlyMap<string, TaskSummary>>(new Map());
+/** Tasks that match the filters and that the table does not show yet. */
+export const unseenRows = signal<ReadonlyMap<string, TaskSummary>>(new Map());
 /** Names for the choices of the filters. */
-export const functions = signal<readonly string[]>(facts.overview?.hour.functions.map(({ name }) => name) ?? []);
-export const queues = signal<readonly string[]>(facts.overview?.queues.map(({ name }) => name) ?? []);
+export const functions = signal<readonly string[]>(bootstrap.overview?.hour.functions.map(({ name }) => name) ?? []);
+export const queues = signal<readonly string[]>(bootstrap.overview?.queues.map(({ name }) => name) ?? []);
 
-const mostNewer = 500;
-/** Milliseconds between two loads of the list when too much changes to be told. */
+const maxUnseenRows = 500;
+/** Milliseconds between two loads of the list when the stream drops changes. */
 const reloadPause = 1000;
 let request = new AbortController();
 let lastElements = 0;
 
-/** Whether the list is on the page. */
+/** Whether the page shows the list. */
 const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
 
 /** The tasks of the table as they are now. */
@@ -49,7 +49,7 @@ export function shownTasks(): TaskSummary[] {
   return (table.peek()?.rows ?? []).map(({ task }) => task.peek());
 }
 
-/** What the address asks of the list. */
+/** The query of the list that the address names. */
 function queryOf(shown: View): Parameters<typeof client.list>[0] {
   const { status, tag, ...filter } = filterOf(shown);
   const { sort, cursor } = shown;
@@ -74,7 +74,7 @@ export async function loadList(): Promise<void> {
     if (aborted.aborted) return;
     batch(() => {
       takePage(found);
-      newer.value = new Map();
+      unseenRows.value = new Map();
       listError.value = undefined;
       unselect([...selected.peek()].filter((id) => !found.items.some((task) => task.id === id)));
     });
@@ -92,12 +92,12 @@ function takePage({ items, ...rest }: TaskList): void {
 
 /** Shows the list that came with the page, if it is what the address asks for. */
 export function showInitialList(): void {
-  const { list } = facts;
-  if (list && refusedParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
+  const { list } = bootstrap;
+  if (list && ignoredParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
     takePage(list);
 }
 
-/** Rare combinations of conditions are looked for in steps: an empty page may have a next one that is not. */
+/** Rare combinations of filters are searched in steps: an empty page may be followed by one with tasks. */
 async function findPage(aborted: AbortSignal): Promise<TaskList> {
   const query = queryOf(view.peek());
   let found = await client.list(query, aborted);
@@ -137,7 +137,7 @@ function put(row: TableRow, task: TaskSummary): void {
   row.removed.value = false;
 }
 
-/** Takes in tasks as they are now: rows change where they stand, new ones wait or go on top. */
+/** Updates the rows of changed tasks in place. New tasks are added on top, or wait as unseen rows. */
 export function takeTasks(upserts: readonly TaskSummary[]): void {
   batch(() => {
     const shown = new Map(table.peek()?.rows.map((row) => [row.id, row]));
@@ -149,13 +149,13 @@ export function takeTasks(upserts: readonly TaskSummary[]): void {
     }
     learnNames(upserts);
     if (fresh.length === 0) return;
-    const waiting = [...newer.peek(), ...fresh.map((task): [string, TaskSummary] => [task.id, task])];
-    newer.value = new Map(waiting.slice(-mostNewer));
-    if (isFree()) showNewer();
+    const waiting = [...unseenRows.peek(), ...fresh.map((task): [string, TaskSummary] => [task.id, task])];
+    unseenRows.value = new Map(waiting.slice(-maxUnseenRows));
+    if (isFree()) showUnseenRows();
   });
 }
 
-/** Whether the person holds nothing that a new row would move. */
+/** Whether a new row would move nothing that the user is working with. */
 function isFree(): boolean {
   return (
     view.peek().sort === '-createdAt' && selected.peek().size === 0 && view.peek().task === undefined && window.scrollY < 120 && !isHeld()
@@ -176,12 +176,12 @@ function isBefore(task: TaskSummary, other: TaskSummary): boolean {
   return task.createdAt === other.createdAt ? task.id > other.id : task.createdAt > other.createdAt;
 }
 
-/** Whether a task that is not in the table belongs there. Of two tasks, the older one may be told of later. */
+/** Whether a task that is not in the table belongs there. An older task may be reported after a newer one. */
 function isNews(task: TaskSummary): boolean {
   const loadedPage = table.peek();
   const shown = view.peek();
   if (!loadedPage || shown.cursor !== undefined || !matches(task, shown, serverNow())) return false;
-  if (shown.sort !== '-createdAt' || newer.peek().has(task.id)) return true;
+  if (shown.sort !== '-createdAt' || unseenRows.peek().has(task.id)) return true;
   const { rows, nextCursor } = loadedPage;
   const last = rows.at(-1);
   const isWhole = nextCursor === null && rows.length < pageSize.peek();
@@ -189,11 +189,11 @@ function isNews(task: TaskSummary): boolean {
 }
 
 /** Puts the tasks that came since where they belong in the table, and drops as many at its end. A list of another order is loaded again. */
-export function showNewer(): void {
+export function showUnseenRows(): void {
   const loadedPage = table.peek();
-  if (!loadedPage || newer.peek().size === 0) return;
+  if (!loadedPage || unseenRows.peek().size === 0) return;
   if (view.peek().sort !== '-createdAt') return void loadList();
-  const fresh = [...newer.peek().values()];
+  const fresh = [...unseenRows.peek().values()];
   const ordered = [...fresh, ...shownTasks()].sort((a, b) => (isBefore(a, b) ? -1 : 1));
   const rows = toRows(ordered.slice(0, pageSize.peek()));
   table.value = {
@@ -203,25 +203,25 @@ export function showNewer(): void {
     // Fewer than fit are all of them, as before.
     nextCursor: rows.length < pageSize.peek() ? null : loadedPage.nextCursor,
   };
-  newer.value = new Map();
+  unseenRows.value = new Map();
   unselect([...selected.peek()].filter((id) => !rows.some((row) => row.id === id)));
 }
 
 function takeRemoved(removed: readonly string[]): void {
   const gone = new Set(removed);
   for (const row of table.peek()?.rows ?? []) if (gone.has(row.id)) row.removed.value = true;
-  if (removed.some((id) => newer.peek().has(id))) newer.value = new Map([...newer.peek()].filter(([id]) => !gone.has(id)));
+  if (removed.some((id) => unseenRows.peek().has(id))) unseenRows.value = new Map([...unseenRows.peek()].filter(([id]) => !gone.has(id)));
   unselect(removed);
 }
 
-/** The page after this one, which is older in the order of time. */
+/** Goes to the next page of the list. */
 export function nextPage(): void {
   const { nextCursor } = table.peek() ?? {};
   if (typeof nextCursor === 'string') show({ cursor: nextCursor }, { before: [...pagesBefore.peek(), view.peek().cursor ?? null] });
   scrollTarget.value = 0;
 }
 
-/** The page before this one; a link leads to a page whose forerunners nobody knows, and then it is the first. */
+/** Goes to the previous page of the list. If a link led here, the previous pages are unknown: it goes to the first. */
 export function pageBefore(): void {
   const before = pagesBefore.peek();
   show({ cursor: before.at(-1) ?? undefined }, { before: before.slice(0, -1) });
@@ -249,7 +249,7 @@ export function watchList(): void {
     tasks({ upserts, removed, dropped }) {
       takeTasks(upserts);
       takeRemoved(removed);
-      // More has changed than is told at once: what is shown may be among it.
+      // The stream drops changes when there are too many. Shown tasks may be among them.
       if (dropped === 0 || timer !== undefined) return;
       timer = setTimeout(() => {
         timer = undefined;

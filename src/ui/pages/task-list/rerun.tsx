@@ -2,11 +2,11 @@ import { useState } from 'preact/hooks';
 import type { ShownTask } from '../../../client/client.js';
 import { Fault, openDialog, useSubmit } from '../../kit/dialog.js';
 import { notify } from '../../kit/notices.js';
-import { client, facts } from '../../state/bootstrap.js';
+import { bootstrap, client } from '../../state/bootstrap.js';
 import { linkTo } from '../../state/view.js';
 import { reloadTask } from '../task/opened.js';
 
-/** Makes a new task like this one, with arguments that may be edited. */
+/** Opens a dialog that creates a copy of a task with edited arguments. */
 export function rerunTask(task: ShownTask): Promise<void> {
   return openDialog(`Run ${task.name} again as a new task`, (close) => <Rerun task={task} close={close} />);
 }
@@ -25,9 +25,9 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
   return (
     <form onSubmit={submit}>
       <h2>
-        Edit & retry <em>{task.name}</em> <span class="title">{facts.title}</span>
+        Edit & retry <em>{task.name}</em> <span class="title">{bootstrap.title}</span>
       </h2>
-      <p>A new task is made; this one stays as it is. They name each other.</p>
+      <p>This creates a new task and keeps this one. Each links to the other.</p>
       <label class="field">
         Arguments, as a JSON list
         <textarea
@@ -41,7 +41,7 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
         />
       </label>
       <p id="args-fault" class="field-fault" role="status">
-        {fault !== '' ? fault : shown ? '' : 'The arguments of tasks are not shown here. Left empty, the new task has the same ones.'}
+        {fault !== '' ? fault : shown ? '' : 'Arguments are hidden here. If you leave this empty, the new task gets the same ones.'}
       </p>
       {changes.length > 0 && (
         <section aria-label="What is different">
@@ -68,9 +68,9 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
   );
 }
 
-/** What the text says, or what is wrong with it. */
+/** Parses the text. Returns the arguments, or what is wrong with it. */
 function readArgs(text: string, required: boolean): { args?: unknown[]; fault: string } {
-  if (text.trim() === '') return { fault: required ? 'Write a list; [] is one without arguments.' : '' };
+  if (text.trim() === '') return { fault: required ? 'Enter a list, such as [] for no arguments.' : '' };
   try {
     const value: unknown = JSON.parse(text);
     return Array.isArray(value) ? { args: value, fault: '' } : { fault: 'The arguments are a list: put them in [ ].' };
@@ -79,7 +79,7 @@ function readArgs(text: string, required: boolean): { args?: unknown[]; fault: s
   }
 }
 
-/** Lines that one text has and the other has not, in order, by the longest common subsequence. */
+/** The lines by which two texts differ, by the longest common subsequence. */
 function differences(before: string, after: string): { sign: '-' | '+'; line: string }[] {
   const [a, b] = [before.split('\n').slice(0, 400), after.split('\n').slice(0, 400)];
   const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));

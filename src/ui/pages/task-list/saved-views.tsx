@@ -4,7 +4,7 @@ import { noFilter, readView, type View, viewQuery } from '../../state/address.js
 import { PageLink } from '../../state/links.js';
 import { view } from '../../state/view.js';
 
-/** Stretches of time a list is offered for. */
+/** The periods that filters offer. */
 export const ranges: readonly (readonly [string, string])[] = [
   ['-15m', 'last 15 min'],
   ['-1h', 'last hour'],
@@ -52,7 +52,7 @@ function keep(list: readonly Saved[]): void {
   }
 }
 
-/** Lists with a name: five that everybody needs, and the person's own, which this browser keeps. */
+/** Named views of the list: five built-in ones, and those that the user saved in this browser. */
 export function SavedViews() {
   const [name, setName] = useState('');
   const save = (event: Event): void => {
@@ -92,7 +92,7 @@ export function SavedViews() {
             maxLength={60}
             onInput={(event) => setName(event.currentTarget.value)}
           />
-          <button type="submit">Save</button>
+          <button type="submit">Save view</button>
         </form>
       </div>
     </details>

@@ -1,16 +1,16 @@
 import { copy } from '../../kit/copy.js';
 import { plural } from '../../kit/formats.js';
 import { filterOf, isFiltered } from '../../state/address.js';
-import { facts, may } from '../../state/bootstrap.js';
+import { bootstrap, may } from '../../state/bootstrap.js';
 import { view } from '../../state/view.js';
 import { actOnFilter, actOnSelected } from './actions.js';
 import { shownTasks, table } from './list.js';
 import { clearSelection, selected } from './selection.js';
 
-/** What can be done with the chosen tasks; absent while none is. */
+/** Actions on the selected tasks. It is absent while no task is selected. */
 export function SelectionBar() {
   const ids = selected.value;
-  if (ids.size === 0 || !facts.mayAct) return null;
+  if (ids.size === 0 || !bootstrap.mayAct) return null;
   const chosen = (): ReturnType<typeof shownTasks> => shownTasks().filter(({ id }) => ids.has(id));
   const { total = 0, rows = [] } = table.value ?? {};
   return (
@@ -44,7 +44,7 @@ export function SelectionBar() {
         </button>
       )}
       <button type="button" class="quiet" onClick={() => clearSelection()}>
-        Clear
+        Clear selection
       </button>
     </section>
   );

@@ -1,13 +1,13 @@
 import { signal } from '@preact/signals';
 
-/** Ids of the chosen tasks. Never one that is not shown as chosen. */
+/** Ids of the selected tasks, all of which are shown. */
 export const selected = signal<ReadonlySet<string>>(new Set());
-/** Said when a choice was dropped by something else than the person. */
+/** Announced when tasks are deselected without the user doing it. */
 export const selectionNews = signal('');
 
 let anchor: string | undefined;
 
-/** Chooses a task, or no longer; with `range` all between it and the last one that was touched, as in a list of files. */
+/** Selects or deselects a task. With `range`, all tasks between it and the last one that was toggled. */
 export function toggle(id: string, order: readonly string[], range = false): void {
   const chosen = new Set(selected.peek());
   const on = !chosen.has(id);
@@ -40,7 +40,7 @@ export function unselect(ids: readonly string[]): void {
   selectionNews.value = left.size === 0 ? 'The selection was cleared.' : `${dropped} no longer shown: ${left.size} selected.`;
 }
 
-/** Chooses none. `why` is said where there was something to lose. */
+/** Deselects all tasks, and announces `why` if there were any. */
 export function clearSelection(why = ''): void {
   if (selected.peek().size > 0) selectionNews.value = why;
   selected.value = new Set();

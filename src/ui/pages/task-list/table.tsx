@@ -7,10 +7,10 @@ import { duration, percent, plural, whole } from '../../kit/formats.js';
 import { Failure, Skeleton } from '../../kit/states.js';
 import { Time } from '../../kit/time.js';
 import { isFiltered, noFilter, type Sort } from '../../state/address.js';
-import { facts, may } from '../../state/bootstrap.js';
+import { bootstrap, may } from '../../state/bootstrap.js';
 import { ChangeLink } from '../../state/links.js';
 import { filterBy, pagesBefore, show, view } from '../../state/view.js';
-import { listError, loading, loadList, newer, nextPage, pageBefore, showNewer, type TableRow, table } from './list.js';
+import { listError, loading, loadList, nextPage, pageBefore, showUnseenRows, type TableRow, table, unseenRows } from './list.js';
 import { matches } from './matches.js';
 import { selected, toggle, toggleAll } from './selection.js';
 
@@ -210,13 +210,13 @@ function Empty() {
   );
 }
 
-/** How each condition is named to people. */
+/** The name of each filter in the interface. */
 export const filterWords: Record<keyof typeof noFilter, string> = {
   status: 'state',
   name: 'function',
   queue: 'queue',
   tag: 'tag',
-  fingerprint: 'kind of failure',
+  fingerprint: 'failure group',
   schedule: 'schedule',
   q: 'search',
   from: 'from',
@@ -224,7 +224,7 @@ export const filterWords: Record<keyof typeof noFilter, string> = {
 };
 
 function News() {
-  const n = newer.value.size;
+  const n = unseenRows.value.size;
   // Its place takes no room, so that nothing moves when it comes.
   if (n === 0) return <div class="news-place" />;
   return (
@@ -233,7 +233,7 @@ function News() {
         type="button"
         class="news"
         onClick={() => {
-          showNewer();
+          showUnseenRows();
           document.querySelector('.list-top')?.scrollIntoView({ block: 'start' });
         }}
       >
@@ -267,7 +267,7 @@ function Pages() {
   );
 }
 
-/** How many of how many: the caption of the table, and what is said when that changes. */
+/** How many tasks are shown, and of how many. It is the caption of the table and is announced when it changes. */
 export function amount(): string {
   const { rows, total, totalRelation } = table.value ?? { rows: [], total: 0, totalRelation: 'eq' };
   return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
@@ -294,10 +294,10 @@ function Coverage() {
   );
 }
 
-/** Pixels of a row, and those above the first one: on the overview the list begins below the rest of it. */
+/** Height of a row and of what is above the first one, in pixels. */
 const heights = { row: 41, above: { overview: 1000, tasks: 180 } };
 /** Rows that are drawn at once, as many as the window may show and some: the others follow when these are seen. */
-const rowsOfFirstLook = (): number =>
+const rowsOfFirstPaint = (): number =>
   Math.max(4, Math.ceil((innerHeight - heights.above[view.peek().view === 'tasks' ? 'tasks' : 'overview']) / heights.row));
 const wasSeen = signal(false);
 
@@ -311,9 +311,9 @@ function afterPaint(then: () => void): void {
 /** The list of tasks. */
 export function TaskTable() {
   const loadedPage = table.value;
-  const choosable = facts.mayAct && (may('retry') || may('cancel') || may('delete'));
+  const choosable = bootstrap.mayAct && (may('retry') || may('cancel') || may('delete'));
   const error = listError.value;
-  const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstLook());
+  const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstPaint());
   // Busy until every row that the address asks for is on the page.
   const complete = error !== undefined || (rows !== undefined && rows.length === loadedPage?.rows.length);
   useEffect(() => {

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { copy } from '../../kit/copy.js';
 import { PageLink } from '../../state/links.js';
 
-/** Frames of packages and of Node itself say little of what went wrong. */
+/** Frames of packages and of Node.js say little about the cause. */
 const isForeign = (line: string): boolean => /^\s+at /.test(line) && /node_modules|node:internal|\(node:|at node:/.test(line);
 
 interface Part {
@@ -10,7 +10,7 @@ interface Part {
   lines: string[];
 }
 
-/** The lines of a stack, those of one kind that follow each other together. */
+/** Groups consecutive lines of a stack by whether they belong to dependencies. */
 function partsOf(stack: string): Part[] {
   const parts: Part[] = [];
   for (const line of stack.split('\n')) {
@@ -98,7 +98,7 @@ function RelatedErrors({ error: { cause, errors = [], truncated } }: { error: Sh
 interface ErrorProps {
   error: ShownError | null | undefined;
   stack: string | null;
-  /** Of the failures of this kind. */
+  /** Of the failure group. */
   fingerprint: string | null;
 }
 
@@ -113,7 +113,7 @@ export function ErrorPart({ error, stack, fingerprint }: ErrorProps) {
       </p>
       {fingerprint && (
         <p>
-          <PageLink to={{ view: 'tasks', fingerprint }}>Others like this →</PageLink>
+          <PageLink to={{ view: 'tasks', fingerprint }}>Tasks with this error →</PageLink>
         </p>
       )}
       {stack && <Stack stack={stack} />}

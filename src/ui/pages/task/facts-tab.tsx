@@ -6,7 +6,7 @@ import { FunctionLink, PageLink } from '../../state/links.js';
 import { RunHistory } from '../run-history.js';
 import { ranFor } from '../task-list/table.js';
 
-/** All that is known of the task, and how its function does otherwise. */
+/** Every detail of the task, and the last runs of its function. */
 export function Facts({ task }: { task: ShownTask }) {
   const facts: [string, ComponentChildren][] = [
     ['Id', <span class="mono">{task.id}</span>],
@@ -20,7 +20,7 @@ export function Facts({ task }: { task: ShownTask }) {
     ['Attempt', `${task.attempt} of ${task.maxAttempts}`],
     ['Priority', String(task.priority)],
     ['Source', task.source],
-    ['Kind of failure', task.fingerprint && <PageLink to={{ view: 'tasks', fingerprint: task.fingerprint }}>{task.fingerprint}</PageLink>],
+    ['Failure group', task.fingerprint && <PageLink to={{ view: 'tasks', fingerprint: task.fingerprint }}>{task.fingerprint}</PageLink>],
     ...Object.entries(task.tags).map(([key, value]): [string, ComponentChildren] => [
       `Tag ${key}`,
       <PageLink to={{ view: 'tasks', tag: [`${key}:${value}`] }}>{value}</PageLink>,

@@ -1,12 +1,12 @@
 import type { ShownTask } from '../../../client/client.js';
 import { shortId } from '../../kit/formats.js';
-import { signs } from '../../kit/statuses.js';
+import { symbols } from '../../kit/statuses.js';
 import { ChangeLink } from '../../state/links.js';
 import { view } from '../../state/view.js';
 
 type Flow = NonNullable<ShownTask['flow']>;
 
-/** The tree of tasks that wait for each other, with the open one marked. */
+/** The tree of tasks that wait for each other. The open task is marked. */
 export function FlowTree({ flow }: { flow: Flow }) {
   return (
     <section aria-label="Flow">
@@ -27,7 +27,7 @@ function Node({ node }: { node: Flow }) {
         <span class="faint">{name}</span>
       ) : (
         <>
-          <span class={`badge ${status}`} data-sign={signs[status]}>
+          <span class={`badge ${status}`} data-sign={symbols[status]}>
             {engineState ?? status}
           </span>{' '}
           {isOpen ? <strong aria-current="true">{name}</strong> : <ChangeLink change={{ task: id, attempt: undefined }}>{name}</ChangeLink>}{' '}

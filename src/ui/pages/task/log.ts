@@ -91,7 +91,7 @@ async function loadEnd(): Promise<void> {
 }
 
 /** Draws the lines before the drawn ones; as many at the end are let go. */
-export async function earlier(): Promise<void> {
+export async function loadEarlier(): Promise<void> {
   const first = lines.peek()[0];
   const page = first && (await ask({ before: first.n }));
   if (!page) return;
@@ -105,7 +105,7 @@ export async function earlier(): Promise<void> {
 }
 
 /** Draws the lines after the drawn ones. */
-export async function later(): Promise<void> {
+export async function loadLater(): Promise<void> {
   const last = lines.peek().at(-1);
   const page = last && (await ask({ after: last.n }));
   if (!page) return;
@@ -128,7 +128,7 @@ export function takeLines(fresh: readonly LogLine[]): void {
     if (hasLater.peek()) return;
     const shown = news.filter(isShown);
     const all = [...lines.peek(), ...shown];
-    // Whoever reads further up keeps what they read; what comes is there when they go on.
+    // A user who reads further up keeps the lines; new ones are loaded when they scroll down.
     if (!follows.peek() && all.length > windowSize) {
       hasLater.value = true;
       return;
@@ -149,13 +149,13 @@ function isShown({ level, message, fields, attempt }: LogLine): boolean {
 }
 
 /** All lines of the log as text, those that are not drawn too. */
-export async function wholeLog(id: string, told: (n: number) => void): Promise<Blob> {
+export async function wholeLog(id: string, onProgress: (n: number) => void): Promise<Blob> {
   const parts: string[] = [];
   let after: number | null = 0;
   while (after !== null) {
     const page: Awaited<ReturnType<typeof client.logs>> = await client.logs(id, { after, limit: 1000 });
     parts.push(page.items.map(lineText).join(''));
-    told(page.items.at(-1)?.n ?? after);
+    onProgress(page.items.at(-1)?.n ?? after);
     after = page.nextAfter;
   }
   return new Blob(parts, { type: 'text/plain;charset=utf-8' });

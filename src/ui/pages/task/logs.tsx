@@ -7,14 +7,14 @@ import { Failure } from '../../kit/states.js';
 import { wrapsLog } from '../../state/preferences.js';
 import { show, view } from '../../state/view.js';
 import {
-  earlier,
   filter,
   follows,
   hasEarlier,
   hasLater,
-  later,
   lineCount,
   lines,
+  loadEarlier,
+  loadLater,
   logError,
   openLog,
   setFilter,
@@ -107,16 +107,16 @@ export function Logs({ task }: { task: ShownTask }) {
     const list = box.current;
     if (!list) return;
     if (follows.peek()) list.scrollTop = list.scrollHeight;
-    // Lines that came in above push down what is being read by their height.
+    // Lines that are added above move the text that is being read down by their height.
     else if (list.scrollTop < 4) list.scrollTop = Math.max(0, list.scrollHeight - height.current);
     height.current = list.scrollHeight;
   }, [first, shown.length, shown.at(-1)?.n]);
   const onScroll = (event: Event): void => {
     const { scrollTop, scrollHeight, clientHeight } = event.currentTarget as HTMLElement;
     const atEnd = scrollHeight - scrollTop - clientHeight < slack;
-    if (atEnd && hasLater.peek()) void later();
+    if (atEnd && hasLater.peek()) void loadLater();
     else if (atEnd !== follows.peek() && !hasLater.peek()) follows.value = atEnd;
-    if (scrollTop === 0 && hasEarlier.peek() && !follows.peek()) void earlier();
+    if (scrollTop === 0 && hasEarlier.peek() && !follows.peek()) void loadEarlier();
   };
   const onKey = (event: KeyboardEvent): void => {
     if (event.key !== 'End') return;
@@ -137,7 +137,7 @@ export function Logs({ task }: { task: ShownTask }) {
           class="quiet"
           onClick={() => {
             follows.value = false;
-            void earlier();
+            void loadEarlier();
           }}
         >
           Earlier lines ↑

@@ -11,7 +11,7 @@ import { openLog, takeLines } from './log.js';
 export const opened = signal<ShownTask | undefined>(undefined);
 /** What went wrong when it was loaded. */
 export const openError = signal<unknown>(undefined);
-/** When it was deleted, in Unix milliseconds, while it was open: what was loaded stays. */
+/** When the open task was deleted, in Unix milliseconds. Its loaded data stays. */
 export const removedAt = signal<number | undefined>(undefined);
 
 let request = new AbortController();
@@ -36,13 +36,13 @@ async function loadTask(id: string): Promise<void> {
   }
 }
 
-/** Loads the open task anew. */
+/** Reloads the open task. */
 export function reloadTask(): void {
   const id = view.peek().task;
   if (id !== undefined) void loadTask(id);
 }
 
-/** Takes in the row of a task, if it is the open one: what the row does not hold is asked for. */
+/** Updates the open task from its row, and loads what the row lacks. */
 export function takeOpened(summary: TaskSummary): void {
   const before = opened.peek();
   if (before?.id !== summary.id) return;

@@ -32,7 +32,7 @@ export function closePanel(): void {
   });
 }
 
-/** Opens the task in the row after this one, or before it. */
+/** Opens the task of the next or previous row. */
 export function step(by: 1 | -1): void {
   const rows = table.peek()?.rows ?? [];
   const at = rows.findIndex(({ id }) => id === view.peek().task);
@@ -131,7 +131,7 @@ function Content({ task }: { task: ShownTask }) {
   );
 }
 
-/** The open task: everything that is known of it. */
+/** The panel of the open task. */
 export function Panel() {
   const { task: id } = view.value;
   const heading = useRef<HTMLHeadingElement>(null);

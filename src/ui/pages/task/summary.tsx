@@ -51,7 +51,7 @@ function Attempt({ task }: { task: ShownTask }) {
   );
 }
 
-/** What one needs first: how it went, why it failed, what it said last. */
+/** The most important facts of a task: its outcome, its error and the end of its log. */
 export function Summary({ task }: { task: ShownTask }) {
   return (
     <>

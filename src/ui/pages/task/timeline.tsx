@@ -1,11 +1,11 @@
 import type { ShownTask } from '../../../client/client.js';
 import { now } from '../../kit/clock.js';
 import { duration } from '../../kit/formats.js';
-import { signs } from '../../kit/statuses.js';
+import { symbols } from '../../kit/statuses.js';
 import { show, view } from '../../state/view.js';
 import { setFilter } from './log.js';
 
-/** One stretch of a task's life. */
+/** A wait or an attempt. */
 interface Stretch {
   kind: 'wait' | ShownTask['attempts'][number]['status'];
   seconds: number;
@@ -13,7 +13,7 @@ interface Stretch {
   error?: string | undefined;
 }
 
-/** What a task did, one stretch after the other: waits, and attempts. */
+/** The waits and attempts of a task, in order. */
 function stretches(task: ShownTask, present: number): Stretch[] {
   const found: Stretch[] = [];
   let from = Date.parse(task.createdAt);
@@ -28,7 +28,7 @@ function stretches(task: ShownTask, present: number): Stretch[] {
   return found;
 }
 
-/** Attempt by attempt, with the waits between: a press shows what belongs to one of them alone. */
+/** The attempts with the waits between them. A press on an attempt shows only its error and log lines. */
 export function Timeline({ task }: { task: ShownTask }) {
   const parts = stretches(task, now.value);
   const all = parts.reduce((sum, { seconds }) => sum + seconds, 0) || 1;
@@ -60,7 +60,7 @@ export function Timeline({ task }: { task: ShownTask }) {
           return (
             <li key={key} class={kind} style={share}>
               <button type="button" aria-pressed={attempt === chosen} title={error} onClick={() => choose(attempt)}>
-                <span aria-hidden="true">{kind === 'wait' ? '' : signs[kind]}</span> {attempt} <span class="unseen">{kind}</span>{' '}
+                <span aria-hidden="true">{kind === 'wait' ? '' : symbols[kind]}</span> {attempt} <span class="unseen">{kind}</span>{' '}
                 <span class="faint">{duration(seconds)}</span>
               </button>
             </li>

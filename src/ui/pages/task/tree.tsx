@@ -3,12 +3,12 @@ import { copy } from '../../kit/copy.js';
 import { bytes, plural } from '../../kit/formats.js';
 
 /** Characters of a text, and members of a list, that are drawn before all are asked for. */
-const mostText = 20_000;
-const mostMembers = 100;
+const maxText = 20_000;
+const maxMembers = 100;
 /** How deep the branches are open at first. */
 const openDepth = 2;
 
-/** A value as JSON, whose branches open and close; what is long is cut until all of it is asked for. */
+/** A value as a tree of JSON. Long texts and lists are cut until the user shows all of them. */
 export function Tree({ value }: { value: unknown }) {
   return (
     <>
@@ -57,7 +57,7 @@ function Branch({
   const [open, setOpen] = useState(depth < openDepth);
   const [all, setAll] = useState(false);
   const isList = Array.isArray(value);
-  const shown = all ? members : members.slice(0, mostMembers);
+  const shown = all ? members : members.slice(0, maxMembers);
   return (
     <details open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
@@ -78,10 +78,10 @@ function Branch({
 
 function Leaf({ text }: { text: string }) {
   const [all, setAll] = useState(false);
-  if (all || text.length <= mostText) return <>{text}</>;
+  if (all || text.length <= maxText) return <>{text}</>;
   return (
     <>
-      {text.slice(0, mostText)}…{' '}
+      {text.slice(0, maxText)}…{' '}
       <button type="button" class="quiet" onClick={() => setAll(true)}>
         Show all {bytes(text.length)}
       </button>

@@ -18,7 +18,7 @@ export async function toggleWatch({ id, name }: TaskSummary): Promise<void> {
   watched.value = new Set([...watched.peek(), id]);
   const allowed = await askBrowser();
   notify(`${name} is watched: its end is told here${allowed ? ', and by the browser' : '. The browser allows no notices of its own'}.`);
-  // It may have ended while the person was asked.
+  // The task may have ended while the user was asked.
   await check(id);
 }
 
@@ -26,7 +26,7 @@ function forget(id: string): void {
   watched.value = new Set([...watched.peek()].filter((other) => other !== id));
 }
 
-/** Browsers have notices of their own over HTTPS and on localhost alone. */
+/** Browsers allow notifications only over HTTPS and on localhost. */
 async function askBrowser(): Promise<boolean> {
   return 'Notification' in window && (await Notification.requestPermission()) === 'granted';
 }
