@@ -1,7 +1,10 @@
 import { computed, effect, signal } from '@preact/signals';
 import { isSameDay } from './formats.js';
 
-/** Milliseconds by which the server's clock is ahead of the browser's, so that ages are right on any computer. */
+/**
+ * Milliseconds by which the server's clock is ahead of the browser's, so that ages are right on any
+ * computer.
+ */
 let ahead = 0;
 
 /** Present time of the server in milliseconds, by the second. */
@@ -25,7 +28,10 @@ export function serverNow(): number {
 /** The zone of all times: `local`, `UTC`, or the name of one. */
 export const zone = signal('local');
 
-/** Ticks each second while the page is visible, and shows times in the zone that `chosen` reads from signals. */
+/**
+ * Ticks each second while the page is visible, and shows times in the zone that `chosen` reads from
+ * signals.
+ */
 export function startClock(chosen: () => string): void {
   effect(() => {
     zone.value = chosen();
@@ -41,7 +47,9 @@ export const timeZone = computed(() => (zone.value === 'local' ? undefined : zon
 
 let momentOfDay = now.peek();
 
-/** Some moment of the present day, so that what depends only on the day is not redrawn each second. */
+/**
+ * Some moment of the present day, so that what depends only on the day is not redrawn each second.
+ */
 export const today = computed(() => {
   if (!isSameDay(momentOfDay, now.value, timeZone.value)) momentOfDay = now.value;
   return momentOfDay;

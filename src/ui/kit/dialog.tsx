@@ -50,14 +50,18 @@ export function Dialog({ environment }: { environment: string }) {
   if (!current) return null;
   const close = (): void => box.current?.close();
   return (
-    // Each dialog has its own element, so that the close event of the last one does not reach the next.
+    // Each dialog has its own element, so that the close event of the last one does not reach the
+    // next.
     <dialog key={current.n} ref={box} aria-label={current.label} onClose={() => current.closed()}>
       {current.content(close, environment)}
     </dialog>
   );
 }
 
-/** Submits the form of a dialog: it stays open while `act` runs, shows its error in place, and closes when it succeeds. */
+/**
+ * Submits the form of a dialog: it stays open while `act` runs, shows its error in place, and
+ * closes when it succeeds.
+ */
 export function useSubmit(close: () => void, act: () => Promise<void>): { busy: boolean; error: string; submit: (event: Event) => void } {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
@@ -106,7 +110,9 @@ export interface Confirmation {
   typed?: string | undefined;
   /** More than the reason is asked. */
   fields?: () => ComponentChildren;
-  /** Does it, while the dialog stays open and shows how far it is; what it throws is shown in place. */
+  /**
+   * Does it, while the dialog stays open and shows how far it is; what it throws is shown in place.
+   */
   act(reason: string | undefined, progress: Signal<string>): Promise<void>;
 }
 

@@ -30,14 +30,16 @@ export function relative(iso: string, now: number): string {
 const language = (): string | undefined => globalThis.navigator?.language;
 
 /**
- * Whether numbers and clocks are written here and not by `Intl`, whose first use takes a new page a good part of the time until it
- * is painted. A test compares the two in these languages.
+ * Whether numbers and clocks are written here and not by `Intl`, whose first use takes a new page a
+ * good part of the time until it is painted. A test compares the two in these languages.
  */
 const isPlain = (): boolean => /^en(-(US|GB|AU|CA|NZ|IE))?$/.test(language() ?? '');
 
 type Zone = string | undefined;
 
-/** Creates each format once per zone, since they are costly. In the local zone, some need no format. */
+/**
+ * Creates each format once per zone, since they are costly. In the local zone, some need no format.
+ */
 function formats(options: Intl.DateTimeFormatOptions, plain?: (date: Date) => string): (date: Date, zone: Zone) => string {
   const made = new Map<Zone, Intl.DateTimeFormat>();
   return (date, zone) => {
@@ -127,7 +129,10 @@ export function bytes(n: number): string {
   return n < 1024 ? `${n} B` : n < 1_048_576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1_048_576).toFixed(1)} MB`;
 }
 
-/** Says how many slots of a process are held by handlers that did not stop when their attempt was given up. */
+/**
+ * Says how many slots of a process are held by handlers that did not stop when their attempt was
+ * given up.
+ */
 export function stuckText(stuck: number, slots: number | null): string {
   return `${whole(stuck)} of ${whole(slots ?? stuck)} ${slots === 1 ? 'slot' : 'slots'} held by handlers that did not stop`;
 }

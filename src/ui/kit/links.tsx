@@ -15,7 +15,9 @@ interface Followed extends LinkProps {
   follow: () => void;
 }
 
-/** A link that the page follows without loading. A press with a modifier key is left to the browser. */
+/**
+ * A link that the page follows without loading. A press with a modifier key is left to the browser.
+ */
 export function Link({ href, follow, current, children, ...rest }: Followed) {
   const onClick = (event: MouseEvent): void => {
     if (!isPlain(event)) return;

@@ -19,7 +19,9 @@ export function notify(text: string, more: Pick<Notice, 'undo' | 'link'> = {}): 
   notice.value = { text, failed: false, ...more };
 }
 
-/** Returns the text of an error. If the server is at fault, it names the request, as the log does. */
+/**
+ * Returns the text of an error. If the server is at fault, it names the request, as the log does.
+ */
 export function describeError(error: unknown): string {
   if (!(error instanceof ProblemError)) return error instanceof Error ? error.message : String(error);
   const { status, message, code, requestId } = error;
@@ -35,7 +37,10 @@ export function showError(error: unknown): void {
 
 const observers = new Set<(error: unknown) => void>();
 
-/** Calls a function with each error of a request, so that it can note an outage or the end of the session. */
+/**
+ * Calls a function with each error of a request, so that it can note an outage or the end of the
+ * session.
+ */
 export function observeErrors(observer: (error: unknown) => void): void {
   observers.add(observer);
 }

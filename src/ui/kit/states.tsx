@@ -52,7 +52,10 @@ interface WhenProps<T> {
   children: (value: T) => ComponentChildren;
 }
 
-/** Shows what is loaded. Until then it shows a skeleton, or the error; the value of an earlier load stays. */
+/**
+ * Shows what is loaded. Until then it shows a skeleton, or the error; the value of an earlier load
+ * stays.
+ */
 export function When<T>({ source, what, children }: WhenProps<T>) {
   const value = source.value.value;
   const error = source.error.value;

@@ -2,7 +2,10 @@ import type { ComponentChildren } from 'preact';
 
 /** A column of a {@link DataTable}. */
 export interface Column<T> {
-  /** Text of the table header, which each cell repeats on a phone. Empty over the buttons of the rows. */
+  /**
+   * Text of the table header, which each cell repeats on a phone. Empty over the buttons of the
+   * rows.
+   */
   header: string;
   cell: (row: T) => ComponentChildren;
   /** Whether its cells name their rows. */
@@ -20,7 +23,10 @@ interface DataTableProps<T> {
   keyOf: (row: T) => string;
 }
 
-/** A table whose rows become cards on a phone. Each row is redrawn by itself when a signal that its cells read changes. */
+/**
+ * A table whose rows become cards on a phone. Each row is redrawn by itself when a signal that its
+ * cells read changes.
+ */
 export function DataTable<T>({ caption, columns, rows, keyOf }: DataTableProps<T>) {
   return (
     <table>

@@ -16,8 +16,9 @@ export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock'
 }
 
 /**
- * Gives a moment that is pointed at its other forms as a title: with each of fifty rows they would cost more than the row. Its
- * element may become that of another moment below the pointer, hence each move.
+ * Gives a moment that is pointed at its other forms as a title: with each of fifty rows they would
+ * cost more than the row. Its element may become that of another moment below the pointer, hence
+ * each move.
  */
 export function showTimeTitles(): void {
   document.addEventListener('pointermove', ({ target }) => {

@@ -6,11 +6,19 @@ import { bootstrap } from '../state/bootstrap.js';
 import { paused } from '../state/preferences.js';
 import { SharedStream } from './shared-stream.js';
 
+// The page's end of the stream. SharedStream delivers each change to `take`, which keeps the
+// signals below up to date and passes tasks and log lines to the listeners. While the page is
+// paused or hidden, changes are only counted or noted; the listeners then reload their data when it
+// is shown again.
+
 /** The state of the stream. */
 const state = signal<'connecting' | 'live' | 'offline'>('connecting');
 /** The state that the header shows. */
 export const connection = computed(() => (state.value === 'live' && paused.value ? 'paused' : state.value));
-/** Since when the page is offline, and when the next attempt is, in milliseconds of the server's clock. */
+/**
+ * Since when the page is offline, and when the next attempt is, in milliseconds of the server's
+ * clock.
+ */
 export const offline = signal<{ since: number; nextTry: number } | undefined>(undefined);
 /** Whether the session has ended, so that the user must sign in. */
 export const signedOut = signal(false);
@@ -97,7 +105,8 @@ function onHello({ serverTime, resumed, version }: Extract<Change, { type: 'hell
   setClock(serverTime);
   newVersion.value = version !== bootstrap.version;
   reached();
-  // A stream that could not be resumed lacks the changes since the last one, or since the page was served.
+  // A stream that could not be resumed lacks the changes since the last one, or since the page was
+  // served.
   if (!resumed && !paused.value) reloadAll();
 }
 

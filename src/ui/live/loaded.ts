@@ -17,13 +17,15 @@ const pause = 5000;
 interface Options<T> {
   /** The value before the first load. */
   first?: T | undefined;
-  /** Whether a value can change although no task does. It is then loaded again every five seconds. */
+  /**
+   * Whether a value can change although no task does. It is then loaded again every five seconds.
+   */
   changesAlone?(value: T): boolean;
 }
 
 /**
- * Loads something by `ask` whenever `load` is called. While `isShown`, it also loads when tasks have changed, at most every
- * five seconds, so that an idle page sends no requests.
+ * Loads something by `ask` whenever `load` is called. While `isShown`, it also loads when tasks
+ * have changed, at most every five seconds, so that an idle page sends no requests.
  */
 export function loaded<T>(
   ask: (signal: AbortSignal) => Promise<T>,

@@ -21,7 +21,10 @@ const interval = 3000;
 
 const codes = ['ENGINE_UNAVAILABLE', 'STORE_UNAVAILABLE'];
 
-/** Shows an outage when an error reports one. The page then polls until it is over, and reloads what it shows. */
+/**
+ * Shows an outage when an error reports one. The page then polls until it is over, and reloads what
+ * it shows.
+ */
 export function watchOutages(): void {
   observeErrors(noteOutage);
 }

@@ -17,8 +17,8 @@ interface Pages<T> {
 }
 
 /**
- * A list whose first page is kept fresh while further ones are added: what moves out of the first page stays, and nothing is
- * there twice.
+ * A list whose first page is kept fresh while further ones are added: what moves out of the first
+ * page stays, and nothing is there twice.
  */
 export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: readonly T[]; more: (() => void) | undefined } {
   const [kept, keep] = useState<Page<T> | undefined>(undefined);

@@ -3,9 +3,12 @@ import { ProblemError } from '../../client/client.js';
 import { base, bootstrap, client } from '../state/bootstrap.js';
 
 /**
- * One stream for all tabs of a browser: over HTTP/1.1 a host has six connections, and the seventh tab would hang. A lock
- * chooses the tab that reads; the others are told by it. When that tab closes, the lock moves on, and whoever has it next goes
- * on from the last change that was told. Where there are no locks (a page over plain HTTP) each tab reads for itself.
+ * One stream for all tabs of a browser. Over HTTP/1.1 a browser opens six connections per host, so
+ * the seventh tab would hang. A Web Lock chooses the tab that reads, and a BroadcastChannel passes
+ * each change to the others. When the reading tab closes, the next holder of the lock resumes after
+ * the last change that it received. The reading tab sends heartbeats: if they stop, since the
+ * browser has frozen that tab, another tab takes the lock. Web Locks need HTTPS or localhost;
+ * without them, each tab reads for itself.
  */
 
 /** Messages between tabs. */
@@ -29,7 +32,10 @@ export interface StreamListener {
   signedIn(): void;
 }
 
-/** Milliseconds between two heartbeats of the reading tab, and without one until another tab takes over. */
+/**
+ * Milliseconds between two heartbeats of the reading tab, and without one until another tab takes
+ * over.
+ */
 const heartbeatInterval = 15_000;
 const heartbeatTimeout = 50_000;
 /** Tasks whose logs a stream follows, at most. */
@@ -115,7 +121,10 @@ export class SharedStream {
     if (change) this.#listener.take(change.type === 'hello' ? { ...change, resumed: heardAll } : change);
   }
 
-  /** Answers a tab that has opened: with the state of the stream, or with the logs that this tab follows. */
+  /**
+   * Answers a tab that has opened: with the state of the stream, or with the logs that this tab
+   * follows.
+   */
   #onJoin(): void {
     if (this.#reading) this.#beat();
     else this.#sayFollowed();
@@ -188,7 +197,8 @@ export class SharedStream {
   }
 
   #take(change: Change): void {
-    // A change that arrives before this tab has caught up does not mean that it has the earlier ones.
+    // A change that arrives before this tab has caught up does not mean that it has the earlier
+    // ones.
     if (this.#reading || this.#caughtUp) this.#lastEventId = change.id ?? this.#lastEventId;
     if (change.type === 'hello' || change.type === 'lost') this.#state = { change, at: Date.now() };
     this.#listener.take(change);

@@ -1,4 +1,7 @@
-/** What the second script holds, which loads on demand: the pages that seldom come first, and the larger dialogs. */
+/**
+ * What the second script holds, which loads on demand: the pages that seldom come first, and the
+ * larger dialogs.
+ */
 export { AuditPage } from './audit/audit.js';
 export { FailuresPage } from './failures/failures.js';
 export { FunctionsPage } from './functions.js';

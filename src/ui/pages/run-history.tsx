@@ -11,7 +11,10 @@ const endings = ['success', 'failed', 'interrupted', 'cancelled'] as const;
 /** Milliseconds between two loads while runs end. */
 const pause = 3000;
 
-/** The last runs of a function or of one of its schedules, the newest on the right, as links to their tasks. */
+/**
+ * The last runs of a function or of one of its schedules, the newest on the right, as links to
+ * their tasks.
+ */
 export function RunHistory({ name, schedule, most }: { name: string; schedule?: string; most: number }) {
   const [runs, setRuns] = useState<readonly TaskSummary[]>([]);
   useEffect(() => {
@@ -53,8 +56,8 @@ export function RunHistory({ name, schedule, most }: { name: string; schedule?: 
 let queue: Promise<void> = Promise.resolve();
 
 /**
- * Loads one after the other, so that fifty rows do not send fifty requests at once. A run history that cannot be loaded is left
- * out.
+ * Loads one after the other, so that fifty rows do not send fifty requests at once. A run history
+ * that cannot be loaded is left out.
  */
 function inTurn(load: () => Promise<void>): void {
   queue = queue.then(load).catch(() => {});

@@ -11,7 +11,10 @@ import { show } from '../state/view.js';
 
 const units = { h: 'hours', d: 'days' } as const;
 
-/** Deletes tasks that ended before a time. Counts them first, and asks the user to type the name of the environment. */
+/**
+ * Deletes tasks that ended before a time. Counts them first, and asks the user to type the name of
+ * the environment.
+ */
 async function deleteHistory(amount: number, unit: keyof typeof units): Promise<void> {
   const before = `-${amount}${unit}`;
   const words = `${amount} ${units[unit]}`;

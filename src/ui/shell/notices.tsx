@@ -4,10 +4,14 @@ import { selectionNews } from '../pages/task-list/selection.js';
 import { amount } from '../pages/task-list/table.js';
 import { AddressLink } from '../state/links.js';
 
-/** Milliseconds that an outcome stays, and between two announcements of how many tasks are shown. */
+/**
+ * Milliseconds that an outcome stays, and between two announcements of how many tasks are shown.
+ */
 const stay = 10_000;
 
-/** The last notice. An outcome disappears unless the pointer or the focus is on it; a failure stays. */
+/**
+ * The last notice. An outcome disappears unless the pointer or the focus is on it; a failure stays.
+ */
 export function Notices() {
   const said = notice.value;
   const [held, hold] = useState(false);
@@ -69,7 +73,10 @@ function Dismiss() {
   );
 }
 
-/** Announces to screen readers how many tasks are shown, at most every ten seconds, and at once that a selection is gone. */
+/**
+ * Announces to screen readers how many tasks are shown, at most every ten seconds, and at once that
+ * a selection is gone.
+ */
 function Announcer() {
   const [text, setText] = useState('');
   const news = selectionNews.value;

@@ -22,7 +22,9 @@ const pageOfKey = new Map<string, PageName>(pageNames.map((name) => [pages[name]
 
 const rows = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('tr[data-task] th a')];
 
-/** Moves the focus to the next or previous row. If a task is open, opens the next or previous task. */
+/**
+ * Moves the focus to the next or previous row. If a task is open, opens the next or previous task.
+ */
 function move(by: 1 | -1): void {
   if (view.peek().task !== undefined) {
     step(by);

@@ -9,8 +9,8 @@ export const base = location.pathname.replace(/\/dashboard$/, '');
 export const client = createClient(base);
 
 /**
- * Returns the name of a user, with the strategy unless it is the only one: users of different strategies can have the same
- * name.
+ * Returns the name of a user, with the strategy unless it is the only one: users of different
+ * strategies can have the same name.
  */
 export function userText(name: string, strategy: string | null | undefined): string {
   const isOnly = bootstrap.strategies.length === 1 && bootstrap.strategies[0] === strategy;

@@ -5,7 +5,9 @@ interface DashboardPage {
   label: string;
   /** The key that opens the page after `g`. */
   key: string;
-  /** Exported name of the component. The frame resolves it, since most components load on demand. */
+  /**
+   * Exported name of the component. The frame resolves it, since most components load on demand.
+   */
   component: string;
   /** Whether a phone shows the link beside "More", which holds the others. */
   onPhone?: boolean;
@@ -14,8 +16,8 @@ interface DashboardPage {
 }
 
 /**
- * Every page of the dashboard, by its `view` parameter and in the order of the links. Addresses, navigation, shortcuts and
- * help are derived from this table.
+ * Every page of the dashboard, by its `view` parameter and in the order of the links. Addresses,
+ * navigation, shortcuts and help are derived from this table.
  */
 export const pages = {
   overview: { label: 'Overview', key: 'o', component: 'OverviewPage', onPhone: true },

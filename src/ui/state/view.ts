@@ -9,7 +9,9 @@ const first = readView(location.search);
 export const ignoredParameters = first.refused;
 /** What the page shows now. */
 export const view = signal(first.view);
-/** The name of the page. It changes less often than the view, so that fewer components are redrawn. */
+/**
+ * The name of the page. It changes less often than the view, so that fewer components are redrawn.
+ */
 export const page = computed(() => view.value.view);
 /** Where to scroll to once the page is loaded. */
 export const scrollTarget = signal<number | undefined>(undefined);

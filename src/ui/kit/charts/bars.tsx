@@ -14,8 +14,9 @@ export interface Bar {
 const [width, height] = [600, 120];
 
 /**
- * Outcomes over time, one bar a stretch; each leads to its tasks, and drawing the mouse over several to the tasks of all of them.
- * A reader of the page hears the sum of each bar, and the keys reach them.
+ * Outcomes over time, one bar a stretch; each leads to its tasks, and drawing the mouse over
+ * several to the tasks of all of them. A reader of the page hears the sum of each bar, and the keys
+ * reach them.
  */
 export function OutcomeBars({
   bars,

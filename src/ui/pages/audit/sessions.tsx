@@ -9,7 +9,10 @@ import { loaded } from '../../live/loaded.js';
 import { bootstrap, client, ownName, userText } from '../../state/bootstrap.js';
 import { page } from '../../state/view.js';
 
-/** The user whose sessions an administrator asked for. An empty name is the signed-in user, an empty strategy is every strategy. */
+/**
+ * The user whose sessions an administrator asked for. An empty name is the signed-in user, an empty
+ * strategy is every strategy.
+ */
 let whose = { username: '', strategy: '' };
 
 function query(): SessionsQuery {
@@ -30,7 +33,10 @@ function device({ userAgent = '' }: OpenSession): string {
   return `${browser.replace('Edg', 'Edge').replace('OPR', 'Opera')}${system ? ` on ${system}` : ''}`;
 }
 
-/** Ends one session. Its strategy is sent too, so that it cannot be a session of a user with the same name. */
+/**
+ * Ends one session. Its strategy is sent too, so that it cannot be a session of a user with the
+ * same name.
+ */
 function endSession({ id, username, strategy }: OpenSession): Promise<void> {
   return client.endSession(id, { username, strategy });
 }

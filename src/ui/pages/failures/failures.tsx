@@ -23,7 +23,10 @@ const list = loaded(
   () => page.peek() === 'failures',
 );
 
-/** Failures grouped by error, with how often and since when each occurs, and buttons that retry them. */
+/**
+ * Failures grouped by error, with how often and since when each occurs, and buttons that retry
+ * them.
+ */
 export function FailuresPage() {
   const { name, range, which } = view.value;
   const { items, more } = usePages({

@@ -8,7 +8,10 @@ import { client } from '../../state/bootstrap.js';
 import { linkToPage } from '../../state/view.js';
 import { NewestOnly } from '../task-list/actions.js';
 
-/** Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them first. */
+/**
+ * Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them
+ * first.
+ */
 export async function retryFailedSince(seconds: number, words: string, name?: string): Promise<void> {
   const since = new Date(serverNow() - seconds * 1000).toISOString();
   const counted = signal<BulkAnswer | undefined>(undefined);

@@ -82,7 +82,9 @@ const queueColumns: readonly Column<Queue>[] = [
 
 type Worker = WorkerList['items'][number];
 
-/** The slots of a process that are held by handlers which did not stop, with links to their tasks. */
+/**
+ * The slots of a process that are held by handlers which did not stop, with links to their tasks.
+ */
 function StuckNote({ worker: { stuck, slots, stuckAttempts } }: { worker: Worker }) {
   if (!stuck) return null;
   const more = stuck - stuckAttempts.length;

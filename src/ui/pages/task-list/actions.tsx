@@ -148,7 +148,10 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
   });
 }
 
-/** Returns the filter of the page as a command takes it; a page that filters nothing means every task, which must be said. */
+/**
+ * Returns the filter of the page as a command takes it; a page that filters nothing means every
+ * task, which must be said.
+ */
 function commandFilter(filter: Partial<Filter>): CommandFilter {
   const given = Object.entries(filter).filter(([, value]) => value !== undefined && value.length > 0);
   return given.length === 0 ? 'all' : (Object.fromEntries(given) as CommandFilter);
@@ -159,7 +162,10 @@ const spreads = [0, 60, 600, 3600];
 /** From this many tasks on, the dialog offers to spread them over time. */
 const worthSpreading = 1000;
 
-/** Changes all tasks that match a filter. Counts them first, and asks again if the number has changed. */
+/**
+ * Changes all tasks that match a filter. Counts them first, and asks again if the number has
+ * changed.
+ */
 export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, what: string): Promise<void> {
   const { verb, consequence } = verbs[action];
   const filter = commandFilter(shown);
@@ -232,7 +238,10 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
   });
 }
 
-/** The number of tasks that the command changes. Tasks that the engine did not look at stay as they are. */
+/**
+ * The number of tasks that the command changes. Tasks that the engine did not look at stay as they
+ * are.
+ */
 function numberOf(counted: BulkAnswer | undefined): string {
   const { count = 0, countRelation, scope } = counted ?? {};
   return `${countRelation === 'gte' && scope === undefined ? 'more than ' : ''}${plural(count, 'task')}`;
@@ -244,7 +253,9 @@ export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
   return <p class="coverage">Only the newest tasks were searched. Older tasks that match stay as they are.</p>;
 }
 
-/** Sends one request. If the number is not the confirmed one, counts again and asks the user again. */
+/**
+ * Sends one request. If the number is not the confirmed one, counts again and asks the user again.
+ */
 async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () => Promise<BulkAnswer>): Promise<BulkAnswer> {
   try {
     return await client.bulk(body);

@@ -10,10 +10,15 @@ import { ignoredParameters, page, pagesBefore, scrollTarget, show, view } from '
 import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 
-/** A row of the table. Its signal changes in place; the row itself never moves while it is shown. */
+/**
+ * A row of the table. Its signal changes in place; the row itself never moves while it is shown.
+ */
 export interface TableRow {
   id: string;
-  /** Which elements show it: a row that comes takes those of one that leaves, since they are dearer to make than to fill. */
+  /**
+   * Which elements show it: a row that comes takes those of one that leaves, since they are dearer
+   * to make than to fill.
+   */
   elements: number;
   task: Signal<TaskSummary>;
   /** Deleted since it was loaded. */
@@ -97,7 +102,10 @@ export function showInitialList(): void {
     takePage(list);
 }
 
-/** Rare combinations of filters are searched in steps: an empty page may be followed by one with tasks. */
+/**
+ * Rare combinations of filters are searched in steps: an empty page may be followed by one with
+ * tasks.
+ */
 async function findPage(aborted: AbortSignal): Promise<TaskList> {
   const query = queryOf(view.peek());
   let found = await client.list(query, aborted);
@@ -105,7 +113,10 @@ async function findPage(aborted: AbortSignal): Promise<TaskList> {
   return found;
 }
 
-/** The rows of these tasks: those that are shown stay what they are, the others get the elements of rows that leave. */
+/**
+ * The rows of these tasks: those that are shown stay what they are, the others get the elements of
+ * rows that leave.
+ */
 function toRows(tasks: readonly TaskSummary[]): TableRow[] {
   const leaving = new Map(table.peek()?.rows.map((row) => [row.id, row]));
   const kept = tasks.map((task) => {
@@ -137,7 +148,9 @@ function put(row: TableRow, task: TaskSummary): void {
   row.removed.value = false;
 }
 
-/** Updates the rows of changed tasks in place. New tasks are added on top, or wait as unseen rows. */
+/**
+ * Updates the rows of changed tasks in place. New tasks are added on top, or wait as unseen rows.
+ */
 export function takeTasks(upserts: readonly TaskSummary[]): void {
   batch(() => {
     const shown = new Map(table.peek()?.rows.map((row) => [row.id, row]));
@@ -176,7 +189,10 @@ function isBefore(task: TaskSummary, other: TaskSummary): boolean {
   return task.createdAt === other.createdAt ? task.id > other.id : task.createdAt > other.createdAt;
 }
 
-/** Whether a task that is not in the table belongs there. An older task may be reported after a newer one. */
+/**
+ * Whether a task that is not in the table belongs there. An older task may be reported after a
+ * newer one.
+ */
 function isNews(task: TaskSummary): boolean {
   const loadedPage = table.peek();
   const shown = view.peek();
@@ -188,7 +204,10 @@ function isNews(task: TaskSummary): boolean {
   return isWhole || last === undefined || isBefore(task, last.task.peek());
 }
 
-/** Puts the tasks that came since where they belong in the table, and drops as many at its end. A list of another order is loaded again. */
+/**
+ * Puts the tasks that came since where they belong in the table, and drops as many at its end. A
+ * list of another order is loaded again.
+ */
 export function showUnseenRows(): void {
   const loadedPage = table.peek();
   if (!loadedPage || unseenRows.peek().size === 0) return;
@@ -221,7 +240,10 @@ export function nextPage(): void {
   scrollTarget.value = 0;
 }
 
-/** Goes to the previous page of the list. If a link led here, the previous pages are unknown: it goes to the first. */
+/**
+ * Goes to the previous page of the list. If a link led here, the previous pages are unknown: it
+ * goes to the first.
+ */
 export function pageBefore(): void {
   const before = pagesBefore.peek();
   show({ cursor: before.at(-1) ?? undefined }, { before: before.slice(0, -1) });

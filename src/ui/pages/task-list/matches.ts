@@ -2,8 +2,8 @@ import type { TaskSummary } from '../../../client/client.js';
 import type { Filter } from '../../state/address.js';
 
 /**
- * Whether a task belongs to what a filter shows, as far as its row says: the words of a search are looked for in what the row
- * shows of it, and which schedule made a task it does not say.
+ * Whether a task belongs to what a filter shows, as far as its row says: the words of a search are
+ * looked for in what the row shows of it, and which schedule made a task it does not say.
  */
 export function matches(task: TaskSummary, filter: Filter, now: number): boolean {
   const { status, name, queue, tag, fingerprint, schedule, q, from, to } = filter;

@@ -7,7 +7,10 @@ export const selectionNews = signal('');
 
 let anchor: string | undefined;
 
-/** Selects or deselects a task. With `range`, all tasks between it and the last one that was toggled. */
+/**
+ * Selects or deselects a task. With `range`, all tasks between it and the last one that was
+ * toggled.
+ */
 export function toggle(id: string, order: readonly string[], range = false): void {
   const chosen = new Set(selected.peek());
   const on = !chosen.has(id);

@@ -267,13 +267,19 @@ function Pages() {
   );
 }
 
-/** How many tasks are shown, and of how many. It is the caption of the table and is announced when it changes. */
+/**
+ * How many tasks are shown, and of how many. It is the caption of the table and is announced when
+ * it changes.
+ */
 export function amount(): string {
   const { rows, total, totalRelation } = table.value ?? { rows: [], total: 0, totalRelation: 'eq' };
   return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
 }
 
-/** Says that the list covers the newest tasks only, unless each task that it can have on this page is there. */
+/**
+ * Says that the list covers the newest tasks only, unless each task that it can have on this page
+ * is there.
+ */
 function Coverage() {
   const { limited, searched = 0, nextCursor } = table.value ?? { nextCursor: null };
   const { status, sort, name, tag, fingerprint, schedule, q, from, to } = view.value;
@@ -296,12 +302,18 @@ function Coverage() {
 
 /** Height of a row and of what is above the first one, in pixels. */
 const heights = { row: 41, above: { overview: 1000, tasks: 180 } };
-/** Rows that are drawn at once, as many as the window may show and some: the others follow when these are seen. */
+/**
+ * Rows that are drawn at once, as many as the window may show and some: the others follow when
+ * these are seen.
+ */
 const rowsOfFirstPaint = (): number =>
   Math.max(4, Math.ceil((innerHeight - heights.above[view.peek().view === 'tasks' ? 'tasks' : 'overview']) / heights.row));
 const wasSeen = signal(false);
 
-/** Milliseconds for the browser to bring to the screen what it has painted: more work at once would hold that up. */
+/**
+ * Milliseconds for the browser to bring to the screen what it has painted: more work at once would
+ * hold that up.
+ */
 const toScreen = 60;
 
 function afterPaint(then: () => void): void {

@@ -70,7 +70,9 @@ function Headline({ error: { name, code, message } }: { error: ShownError }) {
   );
 }
 
-/** The cause or a member of an error. Closed at first, except for the cause and the first member. */
+/**
+ * The cause or a member of an error. Closed at first, except for the cause and the first member.
+ */
 function Related({ label, error, open }: { label: string; error: ErrorWithStack; open: boolean }) {
   return (
     <details class="related-error" open={open}>

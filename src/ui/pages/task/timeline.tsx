@@ -28,7 +28,10 @@ function stretches(task: ShownTask, present: number): Stretch[] {
   return found;
 }
 
-/** The attempts with the waits between them. A press on an attempt shows only its error and log lines. */
+/**
+ * The attempts with the waits between them. A press on an attempt shows only its error and log
+ * lines.
+ */
 export function Timeline({ task }: { task: ShownTask }) {
   const parts = stretches(task, now.value);
   const all = parts.reduce((sum, { seconds }) => sum + seconds, 0) || 1;
