@@ -7,7 +7,7 @@ import { isSameDay } from './formats.js';
  */
 let ahead = 0;
 
-/** Present time of the server in milliseconds, by the second. */
+/** The present time of the server in Unix milliseconds, updated each second. */
 export const now = signal(Date.now());
 
 /** Sets the clock to the server's time. */
@@ -20,7 +20,7 @@ function tick(): void {
   now.value = Date.now() + ahead;
 }
 
-/** Present time of the server, as of this moment. */
+/** Returns the present time of the server in Unix milliseconds. */
 export function serverNow(): number {
   return Date.now() + ahead;
 }

@@ -1,6 +1,6 @@
 import { notify } from './notices.js';
 
-/** Copies a text, and says so. Only a page over HTTPS, or of this machine, may. */
+/** Copies a text and says so. Browsers allow it only over HTTPS and on localhost. */
 export function copy(text: string, what: string): void {
   const shown = `${what}: ${text.slice(0, 200)}`;
   if (!navigator.clipboard) notify(shown);

@@ -104,11 +104,11 @@ export interface Confirmation {
   /** The label of the button that changes nothing. Default `Cancel`. */
   keep?: string;
   danger?: boolean;
-  /** A reason for the audit may be given. */
+  /** Whether the user may enter a reason for the audit. */
   asksReason?: boolean;
-  /** What must be typed, where nothing can be undone. */
+  /** What the user must type, if the action cannot be undone. */
   typed?: string | undefined;
-  /** More than the reason is asked. */
+  /** Further fields of the form. */
   fields?: () => ComponentChildren;
   /**
    * Does it, while the dialog stays open and shows how far it is; what it throws is shown in place.
@@ -116,7 +116,7 @@ export interface Confirmation {
   act(reason: string | undefined, progress: Signal<string>): Promise<void>;
 }
 
-/** Asks before something is done, does it, and shows how that went. */
+/** Asks the user to confirm an action, and runs it. */
 export function confirmed(confirmation: Confirmation): Promise<void> {
   return openDialog(confirmation.title, (close, environment) => (
     <Confirm confirmation={confirmation} close={close} environment={environment} />

@@ -30,8 +30,8 @@ export function relative(iso: string, now: number): string {
 const language = (): string | undefined => globalThis.navigator?.language;
 
 /**
- * Whether numbers and clocks are written here and not by `Intl`, whose first use takes a new page a
- * good part of the time until it is painted. A test compares the two in these languages.
+ * Whether this file formats numbers and clock times itself. The first use of `Intl` delays the
+ * first paint noticeably. A test compares both in these languages.
  */
 const isPlain = (): boolean => /^en(-(US|GB|AU|CA|NZ|IE))?$/.test(language() ?? '');
 

@@ -1,7 +1,7 @@
 import { now, timeZone, today } from './clock.js';
 import { axisTime, fullTime, preciseTime, relative, time } from './formats.js';
 
-/** A moment, in the zone of the page. */
+/** A time in the zone of the page. */
 export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock' | 'minute' | 'relative' | 'full' | 'precise' }) {
   if (at === null) return null;
   const zone = timeZone.value;
@@ -16,9 +16,8 @@ export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock'
 }
 
 /**
- * Gives a moment that is pointed at its other forms as a title: with each of fifty rows they would
- * cost more than the row. Its element may become that of another moment below the pointer, hence
- * each move.
+ * Gives a time under the pointer a title with its other forms. Titles on every time would cost
+ * more than the rows. The element may come to show another time, so each move sets the title.
  */
 export function showTimeTitles(): void {
   document.addEventListener('pointermove', ({ target }) => {

@@ -28,7 +28,7 @@ export const stats = signal<Pulse | undefined>(undefined);
 export const missed = signal(0);
 const missedTasks = new Set<string>();
 const maxMissed = 10_000;
-/** The server runs another version of this page. */
+/** Whether the server runs another version of this page. */
 export const newVersion = signal(false);
 
 type TasksChange = Extract<Change, { type: 'tasks' }>;

@@ -11,7 +11,7 @@ export interface Loaded<T> extends Source<T> {
   watch(): void;
 }
 
-/** Milliseconds between two loads of what changes with the tasks. */
+/** Milliseconds between two loads while tasks change. */
 const pause = 5000;
 
 interface Options<T> {

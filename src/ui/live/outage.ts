@@ -9,11 +9,11 @@ import { reloadAll } from './connection.js';
 interface Outage {
   /** When it was noticed, in milliseconds of the server's clock. */
   since: number;
-  /** What cannot be used, in a sentence of the server. */
+  /** What is unreachable, in the words of the server. */
   why: string;
 }
 
-/** The outage that lasts now. */
+/** The present outage, if there is one. */
 export const outage = signal<Outage | undefined>(undefined);
 
 /** Milliseconds between two checks whether the outage is over. */

@@ -86,7 +86,7 @@ const isField = (target: EventTarget | null): boolean =>
   (target as HTMLInputElement).type !== 'checkbox';
 
 let afterG = 0;
-/** Milliseconds in which the second of two keys must come. */
+/** Milliseconds within which the key after `g` must be pressed. */
 const second = 1500;
 
 /** Handles the shortcuts for as long as the page is open. */

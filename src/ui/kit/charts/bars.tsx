@@ -14,9 +14,8 @@ export interface Bar {
 const [width, height] = [600, 120];
 
 /**
- * Outcomes over time, one bar a stretch; each leads to its tasks, and drawing the mouse over
- * several to the tasks of all of them. A reader of the page hears the sum of each bar, and the keys
- * reach them.
+ * Outcomes over time, one bar per interval. A bar links to its tasks; dragging over several bars
+ * leads to the tasks of all of them. Screen readers announce the sums of each bar.
  */
 export function OutcomeBars({
   bars,

@@ -3,7 +3,7 @@ import { plural } from '../../kit/formats.js';
 import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 
-/** Pauses a queue, after asking. */
+/** Asks the user to confirm, and pauses a queue. */
 export function pauseQueue(name: string, running: number): Promise<void> {
   return confirmed({
     title: `Pause ${name}?`,

@@ -3,7 +3,7 @@ import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { linkTo } from '../../state/view.js';
 
-/** Runs a schedule now, after asking. */
+/** Asks the user to confirm, and runs a schedule now. */
 export function runSchedule(name: string, last: string): Promise<void> {
   return confirmed({
     title: `Run ${name} now?`,
@@ -20,7 +20,7 @@ export function runSchedule(name: string, last: string): Promise<void> {
   });
 }
 
-/** Pauses a schedule, after asking. */
+/** Asks the user to confirm, and pauses a schedule. */
 export function pauseSchedule(name: string): Promise<void> {
   return confirmed({
     title: `Pause ${name}?`,
@@ -38,7 +38,7 @@ export function pauseSchedule(name: string): Promise<void> {
   });
 }
 
-/** Removes a schedule that no process defines, after asking. */
+/** Asks the user to confirm, and removes a schedule that no process defines. */
 export function removeSchedule(name: string): Promise<void> {
   return confirmed({
     title: `Remove ${name}?`,

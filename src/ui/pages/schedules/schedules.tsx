@@ -22,7 +22,7 @@ const runsShown = 20;
 
 type Schedule = ScheduleList['items'][number];
 
-/** What a clock of the zone is ahead of UTC at a moment, such as `+01:00`. */
+/** Returns the offset of a zone from UTC at a time, such as `GMT+01:00`. */
 function offset(iso: string, zone: string): string {
   const parts = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' }).formatToParts(new Date(iso));
   return parts.find(({ type }) => type === 'timeZoneName')?.value ?? '';

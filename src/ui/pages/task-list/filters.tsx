@@ -16,7 +16,7 @@ function Search() {
   const asked = view.value.q ?? '';
   const [text, setText] = useState(asked);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
-  // The address may change without a key: Back, a link, a cleared filter.
+  // The address also changes by Back, by links and by cleared filters.
   useEffect(() => setText(asked), [asked]);
   const search = (value: string, replace: boolean): void => {
     clearTimeout(timer.current);
@@ -80,7 +80,7 @@ interface Choice {
 }
 
 function Select({ label, value, options, none, choose }: Choice) {
-  // A value of the address that nothing is known of yet is shown all the same.
+  // A value of the address is offered even if no known task has it.
   const all = value !== undefined && !options.some(([each]) => each === value) ? [[value, value] as const, ...options] : options;
   return (
     <select

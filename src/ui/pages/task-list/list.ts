@@ -16,8 +16,8 @@ import { clearSelection, selected, unselect } from './selection.js';
 export interface TableRow {
   id: string;
   /**
-   * Which elements show it: a row that comes takes those of one that leaves, since they are dearer
-   * to make than to fill.
+   * Identifies its elements. A new row takes those of a row that leaves, since creating elements
+   * costs more than filling them.
    */
   elements: number;
   task: Signal<TaskSummary>;
@@ -32,11 +32,11 @@ interface LoadedPage extends Omit<TaskList, 'items'> {
 /** The page of the table, once it is loaded. */
 export const table = signal<LoadedPage | undefined>(undefined);
 export const loading = signal(false);
-/** What went wrong when it was loaded last. */
+/** The error of the last load. */
 export const listError = signal<unknown>(undefined);
 /** Tasks that match the filters and that the table does not show yet. */
 export const unseenRows = signal<ReadonlyMap<string, TaskSummary>>(new Map());
-/** Names for the choices of the filters. */
+/** Names that the filters offer. */
 export const functions = signal<readonly string[]>(bootstrap.overview?.hour.functions.map(({ name }) => name) ?? []);
 export const queues = signal<readonly string[]>(bootstrap.overview?.queues.map(({ name }) => name) ?? []);
 
@@ -68,7 +68,7 @@ function queryOf(shown: View): Parameters<typeof client.list>[0] {
   } as Parameters<typeof client.list>[0];
 }
 
-/** Loads the page of the table that the address asks for. What is shown stays until it is there. */
+/** Loads the page that the address names. The shown one stays until the new one is loaded. */
 export async function loadList(): Promise<void> {
   request.abort();
   request = new AbortController();
@@ -125,7 +125,7 @@ function toRows(tasks: readonly TaskSummary[]): TableRow[] {
     leaving.delete(task.id);
     return row;
   });
-  // What has the focus or a finger on it must not become another task.
+  // A row that has the focus or is being pressed must not become another task.
   const free = isHeld() ? [] : [...leaving.values()];
   return tasks.map(
     (task, n) => kept[n] ?? { id: task.id, elements: free.shift()?.elements ?? ++lastElements, task: signal(task), removed: signal(false) },
@@ -142,7 +142,7 @@ function learn(names: Signal<readonly string[]>, tasks: readonly TaskSummary[], 
   if (fresh.size > 0) names.value = [...names.peek(), ...fresh].sort();
 }
 
-/** Shows a task as it is now: a job of a queue may be added again under the id that another had. */
+/** Updates a row. It may have been removed: BullMQ can add a job under the id of an earlier one. */
 function put(row: TableRow, task: TaskSummary): void {
   row.task.value = task;
   row.removed.value = false;
@@ -205,8 +205,8 @@ function isNews(task: TaskSummary): boolean {
 }
 
 /**
- * Puts the tasks that came since where they belong in the table, and drops as many at its end. A
- * list of another order is loaded again.
+ * Adds the unseen rows in order, and drops as many at the end. A list in another order is loaded
+ * again.
  */
 export function showUnseenRows(): void {
   const loadedPage = table.peek();
@@ -219,7 +219,7 @@ export function showUnseenRows(): void {
     ...loadedPage,
     rows,
     total: loadedPage.total + fresh.length,
-    // Fewer than fit are all of them, as before.
+    // A page that is not full has no next page.
     nextCursor: rows.length < pageSize.peek() ? null : loadedPage.nextCursor,
   };
   unseenRows.value = new Map();
@@ -250,7 +250,7 @@ export function pageBefore(): void {
   scrollTarget.value = 0;
 }
 
-/** Keeps the table as the address asks for it, for as long as the page is open. */
+/** Loads the list that the address names, and keeps it up to date. */
 export function watchList(): void {
   let asked: string | undefined;
   let isThere = table.peek() !== undefined;

@@ -2,8 +2,8 @@ import type { TaskSummary } from '../../../client/client.js';
 import type { Filter } from '../../state/address.js';
 
 /**
- * Whether a task belongs to what a filter shows, as far as its row says: the words of a search are
- * looked for in what the row shows of it, and which schedule made a task it does not say.
+ * Whether a task matches the filters, as far as its row shows. A search covers only what the row
+ * holds, and any scheduled task matches a schedule, since the row does not name it.
  */
 export function matches(task: TaskSummary, filter: Filter, now: number): boolean {
   const { status, name, queue, tag, fingerprint, schedule, q, from, to } = filter;

@@ -48,7 +48,7 @@ function keep(list: readonly Saved[]): void {
   try {
     localStorage.setItem(key, JSON.stringify(saved.value));
   } catch {
-    // A browser that keeps nothing: they hold for this page.
+    // The browser allows no storage: the views hold until the page is closed.
   }
 }
 

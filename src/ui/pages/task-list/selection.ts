@@ -26,14 +26,14 @@ export function toggle(id: string, order: readonly string[], range = false): voi
   selectionNews.value = '';
 }
 
-/** Chooses all of a page, or none if all are chosen. */
+/** Selects all tasks of a page, or deselects them if all are selected. */
 export function toggleAll(order: readonly string[]): void {
   const all = order.every((id) => selected.peek().has(id));
   selected.value = all ? new Set() : new Set(order);
   selectionNews.value = '';
 }
 
-/** These are no longer chosen, because they are not shown any more. */
+/** Deselects tasks that are no longer shown. */
 export function unselect(ids: readonly string[]): void {
   const left = new Set(selected.peek());
   for (const id of ids) left.delete(id);

@@ -1,7 +1,7 @@
 import type { ShownTask } from '../../../client/client.js';
 import { Tree } from './tree.js';
 
-/** What the task was given, and what it gave. */
+/** The arguments and the result of a task. */
 export function Data({ task }: { task: ShownTask }) {
   return (
     <>

@@ -104,7 +104,7 @@ interface ErrorProps {
   fingerprint: string | null;
 }
 
-/** Why it failed, and where. */
+/** The error of a task or an attempt, with its stack and its causes. */
 export function ErrorPart({ error, stack, fingerprint }: ErrorProps) {
   if (!error) return null;
   return (

@@ -2,7 +2,7 @@ import type { LogLine } from '../../../client/client.js';
 import { timeZone } from '../../kit/clock.js';
 import { preciseTime } from '../../kit/formats.js';
 
-/** A line of a log: when, how bad, what. */
+/** A line of a log: its time, level and message. */
 export function LogLineRow({ line }: { line: LogLine }) {
   return (
     <div class={`line ${line.level}`}>

@@ -4,9 +4,9 @@ import { isSignedOut } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { lineText } from './log-text.js';
 
-/** Lines that are drawn, at most: a hundred thousand rows would freeze the page. */
+/** Lines that are shown at most. A hundred thousand rows would freeze the page. */
 const windowSize = 500;
-/** Past the number of any line. */
+/** Greater than the number of any line. */
 const lastNumber = 999_999_999;
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
@@ -19,16 +19,16 @@ export interface LogFilter {
   attempt: number | undefined;
 }
 
-/** The drawn lines, in order: the last ones of the log while it is followed. */
+/** The shown lines, in order. While the log is followed, they are its last lines. */
 export const lines = signal<readonly LogLine[]>([]);
 export const filter = signal<LogFilter>({ level: 'trace', text: '', attempt: undefined });
 /** Whether new lines are shown as they come. */
 export const follows = signal(true);
-/** Whether there are lines before, and after, the drawn ones. */
+/** Whether there are lines before and after the shown ones. */
 export const hasEarlier = signal(false);
 export const hasLater = signal(false);
 export const logError = signal<unknown>(undefined);
-/** The number of the last line that is known of. */
+/** The number of the last known line. */
 export const lineCount = signal(0);
 
 let task: string | undefined;
@@ -90,7 +90,7 @@ async function loadEnd(): Promise<void> {
   });
 }
 
-/** Draws the lines before the drawn ones; as many at the end are let go. */
+/** Loads the lines before the shown ones, and drops as many at the end. */
 export async function loadEarlier(): Promise<void> {
   const first = lines.peek()[0];
   const page = first && (await ask({ before: first.n }));
@@ -104,7 +104,7 @@ export async function loadEarlier(): Promise<void> {
   });
 }
 
-/** Draws the lines after the drawn ones. */
+/** Loads the lines after the shown ones, and drops as many at the start. */
 export async function loadLater(): Promise<void> {
   const last = lines.peek().at(-1);
   const page = last && (await ask({ after: last.n }));
@@ -117,7 +117,7 @@ export async function loadLater(): Promise<void> {
   });
 }
 
-/** Takes in lines as they are written. */
+/** Adds lines that were just written. */
 export function takeLines(fresh: readonly LogLine[]): void {
   const known = lineCount.peek();
   const news = fresh.filter(({ n }) => n > known);
@@ -148,7 +148,7 @@ function isShown({ level, message, fields, attempt }: LogLine): boolean {
   );
 }
 
-/** All lines of the log as text, those that are not drawn too. */
+/** Returns the complete log as text. */
 export async function wholeLog(id: string, onProgress: (n: number) => void): Promise<Blob> {
   const parts: string[] = [];
   let after: number | null = 0;

@@ -24,7 +24,7 @@ import {
 import { LogLineRow } from './log-line.js';
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
-/** Pixels from the end that still are the end. */
+/** Pixels from the end that count as the end. */
 const slack = 24;
 
 function toggleFollow(): void {
@@ -93,7 +93,7 @@ function Tools({ task }: { task: ShownTask }) {
   );
 }
 
-/** The log of the task, live: a window over its lines. */
+/** The log of a task. It shows a window of the lines and adds new ones as they are written. */
 export function Logs({ task }: { task: ShownTask }) {
   const box = useRef<HTMLDivElement>(null);
   const height = useRef(0);

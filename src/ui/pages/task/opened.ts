@@ -9,7 +9,7 @@ import { openLog, takeLines } from './log.js';
 
 /** The task that is open. */
 export const opened = signal<ShownTask | undefined>(undefined);
-/** What went wrong when it was loaded. */
+/** The error of the last load. */
 export const openError = signal<unknown>(undefined);
 /** When the open task was deleted, in Unix milliseconds. Its loaded data stays. */
 export const removedAt = signal<number | undefined>(undefined);
@@ -21,7 +21,7 @@ async function loadTask(id: string): Promise<void> {
   request = new AbortController();
   const { signal: aborted } = request;
   try {
-    // The log has its own way: it may be long, and is loaded from its end.
+    // log.ts loads the log from its end, since it may be long.
     const task = await client.get(id, { logs: 0 }, aborted);
     if (aborted.aborted) return;
     batch(() => {
@@ -50,7 +50,7 @@ export function takeOpened(summary: TaskSummary): void {
   if (before.status !== summary.status || before.attempt !== summary.attempt) void loadTask(summary.id);
 }
 
-/** Keeps the open task as the address names it, for as long as the page is open. */
+/** Opens the task that the address names, and keeps it up to date. */
 export function watchTask(): void {
   let id: string | undefined;
   effect(() => {

@@ -21,7 +21,7 @@ import { openError, opened, reloadTask, removedAt } from './opened.js';
 import { Summary } from './summary.js';
 import { toggleWatch, watched } from './watched.js';
 
-/** Closes the panel; the focus goes back to the row of the task, or to its neighbour. */
+/** Closes the panel, and moves the focus to the row of the task or to the first row. */
 export function closePanel(): void {
   const id = view.peek().task ?? '';
   show({ task: undefined, tab: 'summary', attempt: undefined });

@@ -2,10 +2,10 @@ import { useState } from 'preact/hooks';
 import { copy } from '../../kit/copy.js';
 import { bytes, plural } from '../../kit/formats.js';
 
-/** Characters of a text, and members of a list, that are drawn before all are asked for. */
+/** Characters of a text and members of a list that are shown at first. */
 const maxText = 20_000;
 const maxMembers = 100;
-/** How deep the branches are open at first. */
+/** Levels that are open at first. */
 const openDepth = 2;
 
 /** A value as a tree of JSON. Long texts and lists are cut until the user shows all of them. */

@@ -9,7 +9,7 @@ import { linkTo, show } from '../../state/view.js';
 /** Ids of tasks whose end the page announces, and the browser too if it is allowed to. */
 export const watched = signal<ReadonlySet<string>>(new Set());
 
-/** Watches a task until it ends, or no longer. */
+/** Starts or stops watching a task. */
 export async function toggleWatch({ id, name }: TaskSummary): Promise<void> {
   if (watched.peek().has(id)) {
     forget(id);
