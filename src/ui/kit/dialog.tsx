@@ -14,25 +14,25 @@ interface OpenedDialog {
   closed: () => void;
 }
 
-const asked = signal<OpenedDialog | undefined>(undefined);
-let opened = 0;
+const openedDialog = signal<OpenedDialog | undefined>(undefined);
+let lastNumber = 0;
 
 /** Whether a dialog is open. */
-export function isAsking(): boolean {
-  return asked.peek() !== undefined;
+export function isDialogOpen(): boolean {
+  return openedDialog.peek() !== undefined;
 }
 
 /** Opens a dialog; resolves when it is closed. */
 export function openDialog(label: string, content: Content): Promise<void> {
-  const n = ++opened;
+  const n = ++lastNumber;
   return new Promise((resolve) => {
-    asked.value = {
+    openedDialog.value = {
       n,
       label,
       content,
       closed() {
         // The event comes a moment after the dialog is gone: the next one may be open by then.
-        if (asked.peek()?.n === n) asked.value = undefined;
+        if (openedDialog.peek()?.n === n) openedDialog.value = undefined;
         resolve();
       },
     };
@@ -41,7 +41,7 @@ export function openDialog(label: string, content: Content): Promise<void> {
 
 /** The one dialog of the page. Confirmations name the environment, such as "Test shop". */
 export function Dialog({ environment }: { environment: string }) {
-  const current = asked.value;
+  const current = openedDialog.value;
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = box.current;
@@ -85,7 +85,7 @@ export function useSubmit(close: () => void, act: () => Promise<void>): { busy: 
 }
 
 /** The error of a form, if there is one. */
-export function Fault({ error }: { error: string }) {
+export function FormError({ error }: { error: string }) {
   if (error === '') return null;
   return (
     <p class="error-box" role="alert">
@@ -155,7 +155,7 @@ function Confirm({ confirmation, close, environment }: ConfirmProps) {
         </label>
       )}
       {progress.value !== '' && <p role="status">{progress.value}</p>}
-      <Fault error={error} />
+      <FormError error={error} />
       <div class="dialog-buttons">
         <button type="button" autofocus onClick={close}>
           {keep}

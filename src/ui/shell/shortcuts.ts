@@ -1,5 +1,5 @@
 import { copy } from '../kit/copy.js';
-import { isAsking } from '../kit/dialog.js';
+import { isDialogOpen } from '../kit/dialog.js';
 import { togglePause } from '../live/connection.js';
 import { loadLazy } from '../pages/load-lazy.js';
 import { opened } from '../pages/task/opened.js';
@@ -97,7 +97,14 @@ export function listenToKeys(): void {
       openPalette();
       return;
     }
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isAsking() || document.querySelector('dialog[open]'))
+    if (
+      event.defaultPrevented ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      isDialogOpen() ||
+      document.querySelector('dialog[open]')
+    )
       return;
     if (event.key === 'Escape') return isField(event.target) ? (event.target as HTMLElement).blur() : closeTopmost();
     if (isField(event.target) || !shortcutsOn.value) return;

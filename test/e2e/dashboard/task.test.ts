@@ -271,7 +271,7 @@ describe('one task in a browser', () => {
     quick.handle(() => 1);
     await waitFor(async () => (await tasks.get(other))?.status === 'success');
     await board.panel.getByRole('button', { name: 'Cancel' }).click();
-    await page.locator('.notice', { hasText: 'quick has changed meanwhile.' }).waitFor();
+    await page.locator('.notice', { hasText: 'quick has changed.' }).waitFor();
     expect(await page.locator('.notice.failed span').count()).toBe(0);
     await board.panel.locator('h2 .badge.success').waitFor();
   });

@@ -6,7 +6,7 @@ import { plural, whole } from '../../kit/formats.js';
 import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { linkToPage } from '../../state/view.js';
-import { NewestOnly } from '../task-list/actions.js';
+import { countChanged, NewestOnly } from '../task-list/actions.js';
 
 /**
  * Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them
@@ -26,7 +26,7 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
   const number = (): number => counted.value?.count ?? 0;
   const isWindow = counted.value?.scope !== undefined;
   if (number() === 0)
-    return notify(`Nothing that failed ${words} is failed any more.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
+    return notify(`No task that failed ${words} is failed now.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
   await confirmed({
     title: `Retry ${plural(number(), 'task')}?`,
     body: () => (
@@ -50,12 +50,7 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
       } catch (error) {
         if (!(error instanceof ProblemError) || error.code !== 'COUNT_CHANGED') throw error;
         await count();
-        throw new Error(
-          `There are ${plural(number(), 'task')} now: the number changed while you were asked, and nothing was done. Go on with these?`,
-          {
-            cause: error,
-          },
-        );
+        throw countChanged(plural(number(), 'task'), error);
       }
     },
   });

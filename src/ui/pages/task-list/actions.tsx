@@ -39,8 +39,8 @@ export async function cancelTask(task: TaskSummary): Promise<void> {
     title: `Stop ${task.name}?`,
     body: () => (
       <p>
-        Ask <em>{task.name}</em> to stop?{done} If it does not stop soon it is recorded as cancelled; code that ignores the signal runs on
-        unseen.
+        Ask <em>{task.name}</em> to stop?{done} If it does not stop soon, it is recorded as cancelled. Code that ignores the abort signal
+        keeps running.
       </p>
     ),
     button: () => 'Stop task',
@@ -64,7 +64,7 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
     notify(outcomeOf(action, changed), { undo: undoOf(action, changed) });
   } catch (error) {
     // The task changed state before the request arrived. That is no failure.
-    if (error instanceof ProblemError && error.status === 409) notify(`${task.name} has changed meanwhile. ${error.message}`);
+    if (error instanceof ProblemError && error.status === 409) notify(`${task.name} has changed. ${error.message}`);
     else showError(error);
     reloadTask();
   } finally {
@@ -86,7 +86,7 @@ function undoOf(action: OneAction, { id, status }: TaskSummary): (() => Promise<
 async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
   try {
     const { dispatched, skipped } = await client.bulk({ action, ids, reason: 'undo' });
-    notify(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had gone on already.`);
+    notify(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had changed state.`);
   } catch (error) {
     showError(error);
   }
@@ -94,13 +94,14 @@ async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Pro
 
 /** What is done to many tasks, and how it is said. */
 const verbs = {
-  retry: { verb: 'Retry', done: 'queued', consequence: 'They join their queues again and keep their history.' },
+  retry: { verb: 'Retry', past: 'retried', done: 'queued', consequence: 'They join their queues again and keep their history.' },
   cancel: {
     verb: 'Cancel',
+    past: 'cancelled',
     done: 'cancelled or asked to stop',
     consequence: 'Waiting ones will never run; running ones are asked to stop.',
   },
-  delete: { verb: 'Delete', done: 'deleted', consequence: 'They are removed from the history. This cannot be undone.' },
+  delete: { verb: 'Delete', past: 'deleted', done: 'deleted', consequence: 'They are removed from the history. This cannot be undone.' },
 } as const;
 
 export type ManyAction = keyof typeof verbs;
@@ -119,10 +120,7 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
   const ids = able.map(({ id }) => id);
   const { verb, consequence } = verbs[action];
   const rest = tasks.length - able.length;
-  if (ids.length === 0)
-    return notify(
-      `None of the ${tasks.length} selected can be ${action === 'cancel' ? 'cancelled' : action === 'retry' ? 'retried' : 'deleted'} as they are now.`,
-    );
+  if (ids.length === 0) return notify(`No selected task can be ${verbs[action].past} in its present state.`);
   const run = async (reason: string | undefined): Promise<void> => {
     report(action, await client.bulk({ action, ids, reason }), {});
     clearSelection();
@@ -134,9 +132,9 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
     body: () => (
       <>
         <p>{consequence}</p>
-        {rest > 0 && <p>{whole(rest)} of the selected cannot be, as they are now; they are left alone.</p>}
+        {rest > 0 && <p>{whole(rest)} of the selected tasks stay unchanged, because their state does not allow it.</p>}
         {action === 'retry' && interrupted > 0 && (
-          <p>{whole(interrupted)} stopped half-way: they may have done part of their work already.</p>
+          <p>{whole(interrupted)} stopped half-way. They may already have done part of their work.</p>
         )}
       </>
     ),
@@ -177,8 +175,7 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
   };
   try {
     const { count: found, scope } = await count();
-    if (found === 0)
-      return notify(`There is nothing to ${action}: no task of ${what} can be.${scope ? ' Only the newest tasks were searched.' : ''}`);
+    if (found === 0) return notify(`There is no task to ${action} among ${what}.${scope ? ' Only the newest tasks were searched.' : ''}`);
   } catch (error) {
     return showError(error);
   }
@@ -262,10 +259,14 @@ async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () 
   } catch (error) {
     if (!(error instanceof ProblemError) || error.code !== 'COUNT_CHANGED') throw error;
     const now = await count();
-    throw new Error(`There are ${numberOf(now)} now: the number changed while you were asked, and nothing was done. Go on with these?`, {
-      cause: error,
-    });
+    throw countChanged(numberOf(now), error);
   }
+}
+
+/** Returns the error that asks the user to confirm the present number of tasks. */
+export function countChanged(number: string, cause: unknown): Error {
+  const text = `There are ${number} now. The number changed, so nothing was done. Continue with these?`;
+  return new Error(text, { cause });
 }
 
 /** Shows how many tasks were changed, and why some were skipped. */

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { ShownTask } from '../../../client/client.js';
-import { Fault, openDialog, useSubmit } from '../../kit/dialog.js';
+import { FormError, openDialog, useSubmit } from '../../kit/dialog.js';
 import { notify } from '../../kit/notices.js';
 import { bootstrap, client } from '../../state/bootstrap.js';
 import { linkTo } from '../../state/view.js';
@@ -55,7 +55,7 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
           </pre>
         </section>
       )}
-      <Fault error={error} />
+      <FormError error={error} />
       <div class="dialog-buttons">
         <button type="button" onClick={close}>
           Cancel
