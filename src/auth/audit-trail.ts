@@ -3,18 +3,21 @@ import { type Access, type AuditEvent, type AuditQuery, openAccess, type Page } 
 import { type Logger, loggerOption, numberOption } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 
-/** Who did what, kept in a store: the half of {@link Access} that remembers. */
+/** Records who did what in a store, and reads it back: the audit methods of {@link Access}. */
 export type AuditTrail = Required<Pick<Access, 'record' | 'audit'>>;
 
-interface AuditTrailParts {
+interface AuditTrailDeps {
   store: SharedStore;
-  /** Where the login or the dashboard stands: each has a trail of its own. */
+  /** The path of the login or dashboard. Each has its own trail. */
   path: string;
   retentionDays: number;
   logger: Logger;
 }
 
-/** Rows read for one question at most; a filter that matches few of them answers with fewer, and a cursor to go on from. */
+/**
+ * The most rows that one query reads. If the filter matches few of them, the page has fewer items
+ * than its limit.
+ */
 const maxRead = 5000;
 
 /** Reads the option `auditRetentionDays`. */
@@ -22,8 +25,11 @@ export function retentionOption(value: unknown): number {
   return numberOption('auditRetentionDays', value, 90, { min: 0, above: true, max: 3650, unit: 'days' });
 }
 
-/** A trail in the store, each row kept for so many days. A row that cannot be stored is logged, and changes no answer. */
-export function auditTrail({ store, path, retentionDays, logger }: AuditTrailParts): AuditTrail {
+/**
+ * Makes a trail in the store that keeps each row for `retentionDays`. If a row cannot be stored,
+ * the error is logged and the response stays the same.
+ */
+export function auditTrail({ store, path, retentionDays, logger }: AuditTrailDeps): AuditTrail {
   const log = `auth:${path}:audit`;
   return {
     record(event) {
@@ -52,7 +58,10 @@ interface AuditedOptions {
   logger: Logger | false | undefined;
 }
 
-/** Returns the app's own login, or open access without one. Audit rows go to the store unless the login keeps them itself. */
+/**
+ * Returns the app's own login, or open access if there is none. Audit rows go to the store unless
+ * the login keeps them itself.
+ */
 export function auditedAccess(access: Access | undefined, { store, path, auditRetentionDays, logger }: AuditedOptions): Access {
   const retentionDays = retentionOption(auditRetentionDays);
   const trail = auditTrail({ store, path, retentionDays, logger: loggerOption('logger', logger) });
@@ -80,7 +89,7 @@ async function readTrail(store: SharedStore, log: string, query: AuditQuery): Pr
   const items: AuditEvent[] = [];
   let cursor = query.cursor;
   for (let read = 0; read < maxRead; ) {
-    // No more than are still wanted, so that the cursor of the last page read is the answer's.
+    // Reads no more than are still needed, so that the cursor of the last read is that of the page.
     const page = await store.page(log, cursor, limit - items.length);
     read += limit - items.length;
     items.push(...(page.items as unknown as AuditEvent[]).filter((event) => matches(event, query)));

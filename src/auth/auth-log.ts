@@ -9,30 +9,34 @@ import type { Session } from './sessions/session.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import type { BucketName } from './throttle/throttle.js';
 
-/** Why a login failed, for the log alone: the answer is the same for all. */
+/** Why a login failed. Only the log shows it: the response is the same for all reasons. */
 export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout' | 'user_changed';
 
 /** Why a session ended. */
 type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed' | 'max_sessions';
 
 /**
- * Writes what happens to logins and sessions: a log line each, and a row of the audit where a person did something. Both are
- * built from named fields, so that no password, token or cookie can be in one.
+ * Writes what happens to logins and sessions: a log line each, and an audit row if a person did
+ * something. Both are built from named fields, so that they never contain a password, a token or a
+ * cookie.
  */
 export interface AuthLog {
   success(request: RequestInfo, session: Session, login: { via: 'form' | 'json'; durationMs: number; failures: number }): void;
-  /** A name that no strategy knows is written as a hash: people type passwords there. */
+  /**
+   * A name that no strategy knows is written as a hash, because people type passwords there by
+   * mistake.
+   */
   fail(request: RequestInfo, reason: FailReason, username: string | undefined, attempt: number): void;
   throttled(request: RequestInfo, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): void;
   strategyError(request: RequestInfo, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
-  /** A session that somebody ended: its user, or an administrator. */
+  /** A session that its user or an administrator ended. */
   ended(request: RequestInfo, by: Session, ended: { username: string; strategy: string; id?: string }, reason: EndReason): void;
-  /** A session that was found to be over. */
+  /** A session that the server found to have ended. */
   found(request: RequestInfo, session: Session, reason: EndReason): void;
   renewed(request: RequestInfo, session: Session): void;
-  /** A token of ours that holds no more, used again: after its time, or after it was revoked. */
+  /** A token of this login that was used after it expired or was revoked. */
   reused(request: RequestInfo, session: Session, how: 'expired' | 'revoked'): void;
-  /** Two valid sessions in one request: one of them was planted. */
+  /** Two valid sessions in one request: another host of the domain planted one of them. */
   conflict(request: RequestInfo): void;
 }
 
@@ -41,9 +45,9 @@ interface AuthLogDeps {
   trail: AuditTrail;
   mount: string;
   registry: StrategyRegistry;
-  /** Never to be in an error that is logged. */
+  /** Removed from every error that is logged. */
   secretKeys: readonly string[];
-  /** Names are hashed with it. */
+  /** Hashes the names that no strategy knows. */
   hashKey: Buffer | undefined;
 }
 
@@ -53,8 +57,11 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
     trail.record({ at: new Date().toISOString(), ip, requestId, ...event });
 
   const refusals = new Background(logger, 'writing refused logins to the log');
-  /** Not awaited: the time in which the strategies find out whether they know a name would tell whether one does. */
-  const later = (write: () => Promise<void>): void => refusals.run(write);
+  /**
+   * Not awaited: the time that the strategies need to look up a name would reveal whether one of
+   * them knows it.
+   */
+  const inBackground = (write: () => Promise<void>): void => refusals.run(write);
 
   const who = async (username: string | undefined): Promise<NameFields> => {
     if (username === undefined) return {};
@@ -75,14 +82,14 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
       row(request, { action: 'login', actor: username, strategy, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
     },
     fail(request, reason, username, attempt) {
-      later(async () => {
+      inBackground(async () => {
         const name = await who(username);
         logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request, mount }, 'login failed');
         row(request, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
       });
     },
     throttled(request, bucket, retryAfter, refused, username) {
-      later(async () => {
+      inBackground(async () => {
         const name = await who(username);
         const owasp = bucket === 'global' || bucket === 'queue' ? 'excess_rate_limit_exceeded' : 'authn_login_fail_max';
         logger.warn(
@@ -127,7 +134,7 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
   };
 }
 
-/** A user's name, or what stands for one that nobody knows. */
+/** The name of a user, or the hash and length of a name that no strategy knows. */
 interface NameFields {
   username?: string;
   usernameHash?: string;

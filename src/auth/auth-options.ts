@@ -29,47 +29,59 @@ import { type ThrottleLimits, type ThrottleOptions, throttleOption } from './thr
 
 /** Options of {@link createAuth}. */
 export interface AuthOptions {
-  /** Who may log in: a {@link StrategyRegistry}, one strategy, `['admin', 'secret']`, or a list of users. */
+  /**
+   * Who can log in: a {@link StrategyRegistry}, one strategy, `['admin', 'secret']`, or a list of
+   * users.
+   */
   strategies: Strategies;
   /**
-   * Signs the session tokens: at least 32 random characters, or a list of such keys, of which the first signs and all
-   * verify. Absent: a random key for this process, so that a restart ends all sessions.
+   * Signs the session tokens: at least 32 random characters, or a list of such keys, of which the
+   * first signs and all verify. Default: a random key for this process, so that a restart ends all
+   * sessions.
    */
   secretKey?: string | readonly string[] | undefined;
   /** Seconds a session lasts from the login. Default 86400. */
   tokenExpiry?: number | undefined;
   /**
-   * Seconds without a page opened or a change made after which a session ends, however long it could last. A page that is
-   * only left open is no use. A Bearer token ends so many seconds after its login. Default: none.
+   * Seconds after which a session ends if the user opens no page and makes no change. A page that
+   * is only left open does not count as use. A Bearer token expires this many seconds after its
+   * login. Default: no limit.
    */
   idleTimeout?: number | undefined;
   /**
-   * Sessions that a user can have at once. The next login ends the least recently used session. From 1 to 10,000; default 100.
+   * Sessions that a user can have at once. The next login ends the least recently used session.
+   * From 1 to 10,000; default 100.
    */
   maxSessions?: number | undefined;
-  /** Where the login's routes stand, and the mount its tokens are for. Default `/tasks`. */
+  /** The path of the login's routes. Tokens are valid for this path only. Default `/tasks`. */
   path?: string | undefined;
-  /** Path a login leads to when no page was asked for. Default `/`. */
+  /** The path to which a login redirects if no page was requested. Default `/`. */
   home?: string | undefined;
   cookie?: CookieOptions | undefined;
   /**
-   * Keeps what several processes must agree on: sessions, revocations, the throttle and the audit. Default: the memory of
-   * this process.
+   * Keeps the state that processes share: sessions, revocations, the throttle and the audit.
+   * Default: the memory of this process.
    */
   store?: SharedStore | undefined;
-  /** How often a login may be tried; `false` for no limit. */
+  /** Limits of login attempts; `false` for no limit. */
   throttle?: ThrottleOptions | false | undefined;
-  /** Days for which the audit keeps what happened. Default 90. */
+  /** Days for which the audit keeps an event. Default 90. */
   auditRetentionDays?: number | undefined;
-  /** Origins beside this host's own that may send forms here, such as `https://app.example`. */
+  /** Origins other than this host's own that may send forms, such as `https://app.example`. */
   trustedOrigins?: readonly string[] | undefined;
   /** Shown on the login page. Default `koa-taskflow`. */
   title?: string | undefined;
-  /** Path of an image on this host, or a `data:` URL, shown on the login page instead of the suite's own. */
+  /**
+   * Path of an image on this host, or a `data:` URL, shown on the login page instead of the default
+   * logo.
+   */
   logo?: string | undefined;
-  /** Address of the login page as seen from outside, where the login stands under a mount and guards outside it. */
+  /**
+   * The URL of the login page as a browser sees it. Needed if the login is under a koa-mount and
+   * guards are outside it.
+   */
   loginUrl?: string | undefined;
-  /** The app's pino logger, or `false` for silence. */
+  /** The app's pino logger, or `false` to log nothing. */
   logger?: Logger | false | undefined;
 }
 
@@ -154,7 +166,10 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
   };
 }
 
-/** Refuses strategies in the place of the options: an instance of a class would pass for options without keys. */
+/**
+ * Refuses strategies that are passed instead of the options: an instance of a class would be taken
+ * for options without keys.
+ */
 function refuseStrategies(options: unknown): void {
   if (Array.isArray(options) || options instanceof StrategyRegistry || isStrategy(options))
     throw typeError(`the options of createAuth are ${kindOf(options)}; pass strategies as createAuth({ strategies })`);

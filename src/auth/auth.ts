@@ -11,7 +11,9 @@ import type { SessionReader } from './sessions/current-session.js';
  * kept outside the object, so that printing or serializing an Auth shows no key.
  */
 
-/** What the middlewares of a login share. It is an {@link Access}, so it also guards the dashboard. */
+/**
+ * What the middlewares of a login share. It is an {@link Access}, so it also guards the dashboard.
+ */
 export interface Auth extends Access {
   /** The configured `path`. */
   readonly path: string;

@@ -17,8 +17,8 @@ import { type Verified, type VerifyDeps, verifyLogin } from './verify-login.js';
  * 3. `verifyLogin` asks the strategies of the group in turn, until one accepts the user.
  * 4. The count of the group is settled: failed, succeeded, or withdrawn if no password was checked.
  *
- * An attempt that fails is one line in the log, however many groups it was tried in. An attempt that
- * succeeds writes no failure, but a group that rejected it has counted it.
+ * An attempt that fails is one line in the log, however many groups it was tried in. An attempt
+ * that succeeds writes no failure, but a group that rejected it has counted it.
  */
 
 /** The user whose credentials were right. */
@@ -54,7 +54,10 @@ interface Trial {
   failures: Failure[];
 }
 
-/** Makes the function that checks the credentials of an attempt. It resolves to `undefined` if they are wrong. */
+/**
+ * Makes the function that checks the credentials of an attempt. It resolves to `undefined` if they
+ * are wrong.
+ */
 export function createAuthenticate(deps: AuthenticateDeps) {
   const { familiar, log } = deps;
   return async function authenticate(attempt: LoginAttempt): Promise<AuthenticatedLogin | undefined> {

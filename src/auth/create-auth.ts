@@ -31,8 +31,8 @@ import { familiarPlaces } from './throttle/familiar-places.js';
 import { createThrottle, defaultQueue } from './throttle/throttle.js';
 
 /*
- * Puts a login together. `authOptions` checks the options; this file makes the parts in the order in
- * which they use each other, and gives each only what it uses:
+ * Puts a login together. `authOptions` checks the options; this file makes the parts in the order
+ * in which they use each other, and gives each only what it uses:
  *
  * - What sessions are made of: tokens, cookies, revocations, the session list (`sessions/`).
  * - Who the users are: the registry of strategies and `KnownUsers` (`strategies/`).
@@ -45,7 +45,8 @@ import { createThrottle, defaultQueue } from './throttle/throttle.js';
 /**
  * Makes a login that any route of a Koa app can use.
  *
- * @throws TypeError or RangeError at once for a wrong option, naming it and what is accepted, never the value of a secret.
+ * @throws TypeError or RangeError at once for a wrong option, naming it and what is accepted, never
+ * the value of a secret.
  * @example
  * ```ts
  * const auth = createAuth({ strategies: ['admin', process.env.ADMIN_PASSWORD], secretKey: process.env.TASKFLOW_SECRET_KEY });
@@ -205,7 +206,10 @@ function announce(
   }
 }
 
-/** Refuses names that cannot match a user: with a misspelt name the call would seem to work and sign out no user. */
+/**
+ * Refuses names that cannot match a user: with a misspelt name the call would seem to succeed, but
+ * sign out no user.
+ */
 function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
   const names = registry.names();
   const accepted = `the name of a strategy (${names.join(', ')}), as in signOutEverywhere(strategy, username)`;
@@ -214,7 +218,10 @@ function checkUser(registry: StrategyRegistry, strategy: unknown, username: unkn
   if (!isUserName(username)) throw wrongType('username of signOutEverywhere', username, 'a string of 1 to 256 printable characters');
 }
 
-/** A guard may stand outside the mount of its login, so only the address of the login page tells where the style is. */
+/**
+ * Derives the URL of the style from that of the login page, because a guard may be outside the
+ * mount of its login.
+ */
 function assetsBeside(loginPage: (ctx: Context) => string): (ctx: Context) => string | undefined {
   return (ctx) => {
     const page = loginPage(ctx);

@@ -1,14 +1,17 @@
 import { createHmac, hkdfSync } from 'node:crypto';
 
-/** What keys are derived for, beside signing tokens, which the secret keys themselves do and nothing else (RFC 8725 section 3.12). */
+/**
+ * What keys are derived for. The secret keys themselves sign tokens and are used for nothing else
+ * (RFC 8725 section 3.12).
+ */
 export type KeyUse = 'username hash' | 'device cookie' | 'session version' | 'throttle' | 'store owner';
 
-/** A key of its own for each use, from each secret key, newest first. */
+/** Derives a separate key for each use from each secret key, newest first. */
 export function deriveKeys(secretKeys: readonly string[], use: KeyUse): readonly Buffer[] {
   return secretKeys.map((secret) => Buffer.from(hkdfSync('sha256', secret, '', `koa-taskflow ${use}`, 32)));
 }
 
-/** HMAC-SHA256 of a list of texts, which cannot be confused with another list. */
+/** Returns the HMAC-SHA256 of a list of values. Two different lists never have the same input. */
 export function macOf(key: Buffer | undefined, ...parts: readonly unknown[]): string {
   return createHmac('sha256', key ?? '')
     .update(JSON.stringify(parts))

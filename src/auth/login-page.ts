@@ -5,32 +5,33 @@ import { chosenTheme, escapeHtml, sendPage } from '../http/page.js';
 /** What the login page shows. */
 export interface LoginPage {
   title: string;
-  /** Address of an image, shown instead of the suite's own. */
+  /** Address of an image, shown instead of the default logo. */
   logo?: string | undefined;
   /** Prefix of the mount as the browser sees it. */
   prefix: string;
   /** Names of the strategies to choose from. */
   strategies: readonly string[];
   next?: string | undefined;
-  /** What the person typed before. */
+  /** The name that was typed before. */
   username?: string | undefined;
   strategy?: string | undefined;
-  /** What went wrong, in one sentence. */
+  /** The error, in one sentence. */
   message?: string | undefined;
-  /** Seconds until it may be tried again. */
+  /** Seconds until the next attempt is accepted. */
   retryAfter?: string | undefined;
-  /** What the person should know, though nothing went wrong. */
+  /** Information that is not an error. */
   notice?: string | undefined;
 }
 
-/** The login page: a form that needs no script, and is nicer with one. */
+/** Sends the login page: a form that works without script. */
 export function sendLoginPage(ctx: Context, page: LoginPage): void {
   const assets = `${page.prefix}/auth/assets`;
   const { file } = builtAssets();
-  // Where the name is right already, the cursor waits in the password.
+  // If the name is filled in already, the focus is on the password.
   const focus = page.username ? 'password' : 'username';
   const autofocus = (field: string): string => (field === focus ? ' autofocus' : '');
-  // Read out with the field that the cursor is put into, where an alert on a new page is not announced by every reader.
+  // The error describes the focused field, because not every screen reader announces an alert on a
+  // new page.
   const described = (field: string): string => (page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '');
   sendPage(ctx, {
     title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,

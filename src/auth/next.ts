@@ -4,8 +4,8 @@ import { forwardedPrefix, requestTarget } from '../http/mount.js';
 const origin = 'http://next.invalid';
 
 /**
- * Whether a login may send the browser there: a path of this origin, and nothing a browser or a proxy could read as
- * another host, another path or a header (OWASP ASVS 3.7.2, CWE-601).
+ * Whether a login may redirect to this URL: a path of this origin that no browser or proxy can read
+ * as another host, another path or a header (OWASP ASVS 3.7.2, CWE-601).
  */
 export function isSafeNext(next: unknown): next is string {
   if (typeof next !== 'string' || next.length > 2048 || !/^\/(?!\/)[!-[\]-~]*$/.test(next)) return false;
@@ -17,7 +17,10 @@ export function isSafeNext(next: unknown): next is string {
   return url?.origin === origin && url.username === '' && url.password === '';
 }
 
-/** Where the login page should lead back to: the page that was asked for, if it was one and its address is safe. */
+/**
+ * Returns the URL to which a login redirects back: the requested page, if the request is for a page
+ * and its URL is safe.
+ */
 export function nextOf(ctx: Context): string | undefined {
   if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return undefined;
   const next = forwardedPrefix(ctx) + requestTarget(ctx);

@@ -1,4 +1,7 @@
-/** The routes of the login as OpenAPI path items, for the document of the task routes. In plain JSON: a login alone loads no zod. */
+/**
+ * The routes of the login as OpenAPI path items, for the document of the task routes. Plain JSON,
+ * so that a login alone does not load zod.
+ */
 
 const text = { type: 'string' };
 const time = { type: 'string', format: 'date-time' };
@@ -43,20 +46,24 @@ const problems = (texts: Record<number, string>): Record<string, object> =>
     ]),
   );
 
-const guarded = { 401: 'Nobody is signed in', 403: 'Another site sent this', 503: 'Nobody can say who is signed in' };
-const ofSomebody = { ...guarded, 400: 'Something in the request is wrong' };
-const whose = [
-  { name: 'username', in: 'query', description: 'Another user, for an administrator', schema: text },
-  { name: 'strategy', in: 'query', description: 'By which that user signed in', schema: text },
+const guarded = {
+  401: 'The request has no valid session',
+  403: 'The request came from another site',
+  503: 'The store or the strategy does not answer',
+};
+const ofUser = { ...guarded, 400: 'The request is not valid' };
+const userQuery = [
+  { name: 'username', in: 'query', description: 'The user. Only an administrator may name another one', schema: text },
+  { name: 'strategy', in: 'query', description: 'The strategy that this user signed in with', schema: text },
 ];
 
 const paging = [
   { name: 'limit', in: 'query', description: 'Sessions on a page', schema: { type: 'integer', minimum: 1, maximum: 500, default: 100 } },
-  { name: 'cursor', in: 'query', description: 'The nextCursor of the page before', schema: text },
+  { name: 'cursor', in: 'query', description: 'The nextCursor of the previous page', schema: text },
 ];
 const sessionPage = object({ items: { type: 'array', items: openSession }, nextCursor: { type: ['string', 'null'] } });
 
-/** The paths below a mount as a client sees it, such as `/tasks`. */
+/** Returns the paths of the login below a prefix, such as `/tasks`. */
 export function loginPaths(mount: string): Record<string, object> {
   const base = { tags: ['login'] };
   return {
@@ -66,17 +73,17 @@ export function loginPaths(mount: string): Record<string, object> {
         operationId: 'showLogin',
         summary: 'The login page',
         security: [],
-        parameters: [{ name: 'next', in: 'query', description: 'Where to go then', schema: text }],
+        parameters: [{ name: 'next', in: 'query', description: 'The path to redirect to after the login', schema: text }],
         responses: {
           200: page('The page'),
-          302: { description: 'Signed in already' },
-          ...problems({ 400: 'Something in the request is wrong' }),
+          302: { description: 'The user is signed in already' },
+          ...problems({ 400: 'The request is not valid' }),
         },
       },
       post: {
         ...base,
         operationId: 'login',
-        summary: 'Signs in: JSON gets a token, a form a cookie',
+        summary: 'Signs in. A JSON client gets a token, a form gets a cookie',
         security: [],
         requestBody: {
           required: true,
@@ -84,16 +91,16 @@ export function loginPaths(mount: string): Record<string, object> {
         },
         responses: {
           200: done('A token', token),
-          303: { description: 'The cookie, and where to go' },
+          303: { description: 'The session cookie and the redirect' },
           ...problems({
-            400: 'The body is not what it should be',
+            400: 'The body is not valid',
             401: 'Wrong name or password',
-            403: 'Another site sent this',
+            403: 'The request came from another site',
             408: 'The body took too long',
             413: 'The body is over 16 KiB',
             415: 'The body is neither JSON nor a form',
             429: 'Too many attempts; see Retry-After',
-            503: 'Nobody can sign in now',
+            503: 'The store does not answer',
           }),
         },
       },
@@ -102,9 +109,9 @@ export function loginPaths(mount: string): Record<string, object> {
       get: {
         ...base,
         operationId: 'followLogout',
-        summary: 'Signs out, and goes to the login page',
+        summary: 'Signs out and redirects to the login page',
         security: [],
-        responses: { 302: { description: 'Signed out' }, ...problems({ 403: 'Another site sent this' }) },
+        responses: { 302: { description: 'Signed out' }, ...problems({ 403: 'The request came from another site' }) },
       },
       post: {
         ...base,
@@ -114,7 +121,7 @@ export function loginPaths(mount: string): Record<string, object> {
         responses: {
           204: { description: 'Signed out' },
           303: { description: 'Signed out, for a form' },
-          ...problems({ 403: 'Another site sent this' }),
+          ...problems({ 403: 'The request came from another site' }),
         },
       },
     },
@@ -122,7 +129,7 @@ export function loginPaths(mount: string): Record<string, object> {
       get: {
         ...base,
         operationId: 'getSession',
-        summary: 'Who is signed in',
+        summary: 'The session of the request',
         responses: { 200: done('The session', object(session)), ...problems(guarded) },
       },
     },
@@ -131,15 +138,15 @@ export function loginPaths(mount: string): Record<string, object> {
         ...base,
         operationId: 'listSessions',
         summary: 'The open sessions of a user',
-        parameters: [...whose, ...paging],
-        responses: { 200: done('The sessions, the last used first', sessionPage), ...problems(ofSomebody) },
+        parameters: [...userQuery, ...paging],
+        responses: { 200: done('The sessions, the most recently used first', sessionPage), ...problems(ofUser) },
       },
       delete: {
         ...base,
         operationId: 'endSessions',
         summary: 'Signs a user out everywhere',
-        parameters: whose,
-        responses: { 204: { description: 'Done' }, ...problems(ofSomebody) },
+        parameters: userQuery,
+        responses: { 204: { description: 'Done' }, ...problems(ofUser) },
       },
     },
     [`${mount}/auth/sessions/{id}`]: {
@@ -147,8 +154,8 @@ export function loginPaths(mount: string): Record<string, object> {
         ...base,
         operationId: 'endSession',
         summary: 'Ends one session',
-        parameters: [{ name: 'id', in: 'path', required: true, schema: text }, ...whose],
-        responses: { 204: { description: 'Done' }, ...problems({ ...ofSomebody, 404: 'There is no such session' }) },
+        parameters: [{ name: 'id', in: 'path', required: true, schema: text }, ...userQuery],
+        responses: { 204: { description: 'Done' }, ...problems({ ...ofUser, 404: 'There is no such session' }) },
       },
     },
   };

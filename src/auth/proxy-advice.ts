@@ -2,12 +2,15 @@ import type { Context } from 'koa';
 import { trustsUncountedProxies } from '../http/client-address.js';
 import type { Logger } from '../options.js';
 
-/** Looks at the requests of a login for a proxy that the app is not set up for, and warns once of each thing it finds. */
+/**
+ * Makes the function that checks login requests for a proxy that the app is not configured for.
+ * Warns once per finding.
+ */
 export function proxyAdvice(logger: Logger): (ctx: Context) => void {
-  const told = new Set<string>();
+  const given = new Set<string>();
   const warn = (advice: string): void => {
-    if (told.has(advice)) return;
-    told.add(advice);
+    if (given.has(advice)) return;
+    given.add(advice);
     logger.warn({ event: 'sys_startup' }, advice);
   };
   return (ctx) => {

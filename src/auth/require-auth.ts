@@ -12,7 +12,10 @@ import { loginsOf, type SeenBy } from './session-token.js';
 
 /** Options of {@link requireAuth}. */
 export interface RequireAuthOptions {
-  /** The login whose sessions are accepted. Required if several logins read the request; default: the one that did. */
+  /**
+   * The login whose sessions are accepted. Required if several logins read the request; default:
+   * the one that did.
+   */
   auth?: Auth | undefined;
   /** The role that a session must have. Default: any session is accepted. */
   role?: Role | undefined;
@@ -21,14 +24,16 @@ export interface RequireAuthOptions {
 /**
  * Lets only requests with a session through.
  *
- * - `'redirect'` redirects an anonymous visitor to the login page, with the requested URL in `next`. A request that is not a
- *   navigation, such as one by `fetch` or EventSource, gets 401 as problem+json.
+ * - `'redirect'` redirects an anonymous visitor to the login page, with the requested URL in
+ *   `next`. A request that is not a navigation, such as one by `fetch` or EventSource, gets 401 as
+ *   problem+json.
  * - `'401'` answers every anonymous request with 401 as problem+json.
  *
- * A session without the role gets 403: a page for a navigation in mode `'redirect'`, otherwise problem+json. An unsafe request
- * that another site made the browser send also gets 403. Responses of the guarded middleware have `Cache-Control: no-store`,
- * unless the app sets that header. If no {@link sessionToken} runs before it, or if several logins read the request and the
- * guard names none of them, every request gets 500 and the log says why.
+ * A session without the role gets 403: a page for a navigation in mode `'redirect'`, otherwise
+ * problem+json. An unsafe request that another site made the browser send also gets 403. Responses
+ * of the guarded middleware have `Cache-Control: no-store`, unless the app sets that header. If no
+ * {@link sessionToken} runs before it, or if several logins read the request and the guard names
+ * none of them, every request gets 500 and the log says why.
  *
  * @throws TypeError or RangeError for a wrong mode or option.
  * @example
@@ -69,7 +74,10 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
   };
 }
 
-/** Returns the login that decides, or throws if that is not certain: a guard must not accept the session of another login. */
+/**
+ * Returns the login that decides, or throws if that is not certain: a guard must not accept the
+ * session of another login.
+ */
 function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   const [last, another] = logins;
   if (!last) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
@@ -81,7 +89,10 @@ function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   return login;
 }
 
-/** Whether a login accepts the tokens of another. Only the path and the keys distinguish the tokens of two logins. */
+/**
+ * Whether a login accepts the tokens of another. Only the path and the keys distinguish the tokens
+ * of two logins.
+ */
 function acceptsTokensOf(one: AuthInternals, other: AuthInternals): boolean {
   return one.mount.path === other.mount.path && one.keyIds.some((id) => other.keyIds.includes(id));
 }

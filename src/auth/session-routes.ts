@@ -34,7 +34,9 @@ interface SessionRequest {
   params: Readonly<Record<string, string>>;
 }
 
-/** Makes the routes by which users see and end their sessions, and administrators those of any user. */
+/**
+ * Makes the routes by which users see and end their sessions, and administrators those of any user.
+ */
 export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
   const row = (method: Route['method'], path: string, handle: (request: SessionRequest, deps: SessionRoutesDeps) => unknown): Route => ({
     method,
@@ -80,7 +82,9 @@ async function listSessions({ ctx, own }: SessionRequest, { registry, open: sess
   };
 }
 
-/** Reads which part of the list is requested. A cursor names the last session of the previous page. */
+/**
+ * Reads which part of the list is requested. A cursor names the last session of the previous page.
+ */
 function pageOf(query: URLSearchParams): { limit: number; isAfter: (record: SessionRecord) => boolean } {
   const limit = query.get('limit') ?? '100';
   if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > 500)
@@ -149,10 +153,13 @@ function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
   return query;
 }
 
-/** Returns the user whose sessions are meant: the signed-in user, or for an administrator any user. */
+/**
+ * Returns the user whose sessions are meant: the signed-in user, or for an administrator any user.
+ */
 function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Subject {
   const username = query.get('username');
-  // A user is the pair of both: the own name without a strategy does not mean a namesake in another strategy.
+  // Without a strategy, the name of the signed-in user means that user and not a namesake of
+  // another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
   if (!query.has('username') && !query.has('strategy')) return { username: own.username, strategy: own.strategy };
   if (!isUserName(username))

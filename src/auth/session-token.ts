@@ -68,7 +68,10 @@ export function sessionToken(auth: Auth): Middleware {
   };
 }
 
-/** Whether the path is that of a login or logout, which need no session. Under koa-mount it may be longer. */
+/**
+ * Whether the path is that of a login or logout, which need no session. Under koa-mount it may be
+ * longer.
+ */
 function isLoginRoute(path: string, prefix: string): boolean {
   return ['login', 'logout'].some((route) => path.endsWith(`${prefix}/auth/${route}`));
 }
@@ -76,9 +79,9 @@ function isLoginRoute(path: string, prefix: string): boolean {
 /**
  * Returns the session of a request behind a guard.
  *
- * @throws TaskflowError UNAUTHENTICATED if the request has no session, which cannot happen behind {@link requireAuth}.
- * TaskflowError INTERNAL if no {@link sessionToken} has read the request. TypeError with code INVALID_INPUT for anything but a
- * context.
+ * @throws TaskflowError UNAUTHENTICATED if the request has no session, which cannot happen behind
+ * {@link requireAuth}. TaskflowError INTERNAL if no {@link sessionToken} has read the request.
+ * TypeError with code INVALID_INPUT for anything but a context.
  */
 export function sessionOf(ctx: { state: object }): Session {
   if (typeof ctx?.state !== 'object' || ctx.state === null) throw wrongType('ctx', ctx, 'the context of a Koa request');

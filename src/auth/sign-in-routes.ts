@@ -182,7 +182,9 @@ function attemptOf(ctx: Context, { username, password, strategy }: LoginForm, { 
   };
 }
 
-/** Reads the body of a login. A body that is not valid counts as a failed attempt of its address. */
+/**
+ * Reads the body of a login. A body that is not valid counts as a failed attempt of its address.
+ */
 async function readForm(ctx: Context, { throttle, log }: Pick<SignInDeps, 'throttle' | 'log'>): Promise<LoginForm> {
   try {
     return formOf((await readBody(ctx, { types: ['json', 'form'], limit: bodyLimit })).fields);
@@ -240,7 +242,8 @@ async function logOut(ctx: Context, deps: SignInDeps, status: 302 | 303): Promis
   cookies.session.clear(ctx);
   devices.signedOut(ctx);
   const request = requestInfo(ctx);
-  // A request with two sessions counts as anonymous, but each is valid by itself in a copied cookie.
+  // A request with two sessions counts as anonymous, but each is valid by itself in a copied
+  // cookie.
   for (const session of await reader.openOf(reader.tokensOf(ctx), request)) {
     await revocations.end(session.id, endOf(session, tokenExpiry));
     log.ended(request, session, session, 'logout');

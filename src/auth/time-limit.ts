@@ -1,6 +1,9 @@
 import { isReported, TaskflowError } from '../errors.js';
 
-/** Calls with a signal that aborts after so many seconds, and rejects then with a `TimeoutError`. What comes later is ignored. */
+/**
+ * Calls with a signal that aborts after `seconds`, and then rejects with a `TimeoutError`. A later
+ * result is ignored.
+ */
 export async function withTimeLimit<T>(seconds: number, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
   const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;
@@ -20,18 +23,21 @@ export async function withTimeLimit<T>(seconds: number, call: (signal: AbortSign
 }
 
 /** Seconds to wait for the store before a request is refused. */
-const storePatience = 1;
+const storeTimeout = 1;
 
-/** Asks the store; one that fails or is slow is 503, never "no" (OWASP ASVS 16.5.3). */
+/**
+ * Asks the store. If it fails or is slow, the request gets 503, as if the store had said neither
+ * yes nor no (OWASP ASVS 16.5.3).
+ */
 export async function askStore<T>(call: () => Promise<T>): Promise<T> {
   try {
-    return await withTimeLimit(storePatience, call);
+    return await withTimeLimit(storeTimeout, call);
   } catch (cause) {
     throw storeUnavailable(cause);
   }
 }
 
-/** What is thrown where nobody can say whether a session still holds. */
+/** Makes the error for a request whose session cannot be checked. */
 export function storeUnavailable(cause?: unknown): TaskflowError {
   const detail = cause instanceof TaskflowError ? cause.detail : undefined;
   return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, detail, reported: isReported(cause) });

@@ -4,25 +4,29 @@ import type { KnownUsers, UserState } from './strategies/known-users.js';
 import type { AttemptContext, Authenticated, StrategyRegistry } from './strategies/registry.js';
 
 /*
- * A password check takes time, and what it checked against may be changed meanwhile: the password, the roles, or by a sign-out
- * everywhere the right to any session at all. So the time of a login and the state of its user are read before the strategy is
- * asked, and read again after it. A login whose user changed in between is rejected.
+ * While a password is being checked, the user may change: the password, the roles, or, by a
+ * sign-out everywhere, the right to any session. So the time of a login and the state of its user
+ * are read before the strategy is asked, and read again after it. A login whose user changed in
+ * between is rejected.
  *
- * The name that was typed need not be the name of the user. If the strategy let in a user whose state was not read before, it
- * is asked a second time, now with the state of that user read first.
+ * The typed name may differ from the name of the user. If the strategy accepts a user whose state
+ * was not read before, it is asked a second time, after the state of that user was read.
  */
 
 /** A login that was checked. */
 export interface Verified extends Authenticated {
-  /** From before the strategy was asked. */
+  /** The time before the strategy was asked. */
   authenticatedAt: Date;
   /** The claim `sv`; empty if the strategy has no `find_user`. */
   version: string;
-  /** The sign-out everywhere that this login came after, if the clock alone does not tell; else 0. */
+  /**
+   * The sign-out everywhere that this login follows, if the clock alone cannot show it; otherwise
+   * 0.
+   */
   signOut: number;
 }
 
-/** What is typed, for the one strategy that is asked. */
+/** The typed credentials, and the strategy that is asked. */
 interface Credentials {
   username: string;
   password: string;
@@ -52,8 +56,8 @@ export interface VerifyDeps {
 class StrategyFault extends Error {}
 
 /**
- * Resolves to the user whom one strategy accepts, or to `undefined`. Rejects only if the store or the
- * hash queue cannot answer.
+ * Resolves to the user whom one strategy accepts, or to `undefined`. Rejects only if the store or
+ * the hash queue cannot answer.
  */
 export async function verifyLogin(deps: VerifyDeps, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
   const { strategy } = credentials;
@@ -78,11 +82,12 @@ async function verify(deps: VerifyDeps, credentials: Credentials, context: Verif
     if (!found) return undefined;
     const after = await momentOf(deps, strategy, found.username);
     if (registry.get(strategy)?.find_user && !after.user)
-      throw new StrategyFault('', { cause: new Error('find_user does not know the user that authenticate_user let in') });
+      throw new StrategyFault('', { cause: new Error('find_user does not know the user that authenticate_user accepted') });
     const sameSignOut = signOutAt(before, at) === signOutAt(after, at);
     if (sameSignOut && before.user?.version === after.user?.version)
       return verified(found, after.user, { at, signOut: signOutAt(after, at), context });
-    // If the names are equal, the user has changed. Otherwise it is another user, whose state was not read before.
+    // If the names are equal, the user has changed. Otherwise it is another user, whose state was
+    // not read before.
     const signedOut = !sameSignOut && sameUser(username) === sameUser(found.username);
     const changed = username === found.username && before.user !== undefined && before.user.version !== after.user?.version;
     if (signedOut || changed) break;
@@ -101,7 +106,10 @@ async function momentOf({ users, revocations }: VerifyDeps, strategy: string, us
   return { lastSignOut, user };
 }
 
-/** The sign-out everywhere whose cut-off covers a login of that time; 0 if the last cut-off lies before it. */
+/**
+ * Returns the sign-out everywhere whose cut-off covers a login of that time; 0 if the last cut-off
+ * is earlier.
+ */
 function signOutAt({ lastSignOut }: Moment, at: number): number {
   return lastSignOut >= at ? lastSignOut : 0;
 }

@@ -2,13 +2,13 @@ import * as crypto from 'node:crypto';
 import { createRequire } from 'node:module';
 import { packageFile } from '../../package-files.js';
 
-/** How to make a key of a password, with everything but the password fixed. */
+/** Everything that is needed to derive a key from a password, other than the password. */
 export type Recipe =
   | { algorithm: 'scrypt'; N: number; r: number; p: number; salt: Buffer; length: number }
   | { algorithm: 'argon2id' | 'argon2i'; memory: number; passes: number; lanes: number; salt: Buffer; length: number }
   | { algorithm: 'pbkdf2'; digest: 'sha256' | 'sha512'; iterations: number; salt: Buffer; length: number };
 
-/** Derives the key on libuv's threads, so that the event loop goes on. */
+/** Derives the key on libuv's threads, so that the event loop is not blocked. */
 export async function derive(password: string, recipe: Recipe): Promise<Buffer> {
   switch (recipe.algorithm) {
     case 'scrypt':
@@ -25,7 +25,7 @@ export async function derive(password: string, recipe: Recipe): Promise<Buffer> 
 
 function scrypt(password: string, { N, r, p, salt, length }: Extract<Recipe, { algorithm: 'scrypt' }>): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    // Node refuses more than 32 MiB unless it is told how much will be needed.
+    // Node refuses more than 32 MiB without this limit.
     const maxmem = 128 * N * r + 128 * r * p + 2 ** 20;
     crypto.scrypt(password, salt, length, { N, r, p, maxmem }, (error, key) => (error ? reject(error) : resolve(key)));
   });
@@ -34,7 +34,7 @@ function scrypt(password: string, { N, r, p, salt, length }: Extract<Recipe, { a
 type Argon2Recipe = Extract<Recipe, { memory: number }>;
 type Argon2 = (password: string, recipe: Argon2Recipe) => Promise<Buffer>;
 
-/** The part of Node's own argon2 (24.7 and newer) that is used; the types of Node 20 do not know it. */
+/** The part of Node's own argon2 (24.7 and newer) that is used. The types of Node 20 lack it. */
 interface NodeArgon2 {
   argon2?(
     algorithm: string,
@@ -46,9 +46,9 @@ interface NodeArgon2 {
 let foundArgon2: Argon2 | undefined;
 
 /**
- * Argon2 of Node itself where it has it, else of the optional package.
+ * Returns Argon2 of Node itself if it has it, otherwise of the optional package.
  *
- * @throws Error saying what to install where there is neither.
+ * @throws Error that says what to install if there is neither.
  */
 export function argon2(): Argon2 {
   foundArgon2 ??= nodeArgon2() ?? packageArgon2();
@@ -84,7 +84,7 @@ function packageArgon2(): Argon2 {
     );
 }
 
-/** bcrypt of the optional package; its work, too, is done on libuv's threads. */
+/** Returns bcrypt of the optional package. It also runs on libuv's threads. */
 export function bcrypt(): { verify(password: string, hash: string): Promise<boolean> } {
   return optional('@node-rs/bcrypt', 'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt');
 }

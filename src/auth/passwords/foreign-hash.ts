@@ -1,6 +1,6 @@
 /**
  * Hashes of other systems. A configuration must not take them for plain passwords: a client that
- * knows the hash would then be let in, and the user with the right password would not (CWE-836).
+ * knows the hash could then sign in, and the user with the right password would not (CWE-836).
  * Hashes that begin with `$` are refused elsewhere.
  */
 const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
@@ -19,7 +19,7 @@ const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
   ['any system, in quotation marks', /^["'`]\$[\w-]+\$/],
 ];
 
-/** What may be a hash of another system, and may as well be a password. */
+/** Texts that may be a hash of another system or a password. */
 const doubtful: readonly (readonly [shape: string, pattern: RegExp])[] = [
   ['a DES crypt hash', /^[./A-Za-z0-9]{13}$/],
   ['an extended DES crypt hash', /^_[./A-Za-z0-9]{19}$/],
@@ -27,12 +27,12 @@ const doubtful: readonly (readonly [shape: string, pattern: RegExp])[] = [
   ['an SHA hash in hexadecimal digits', /^([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})$/i],
 ];
 
-/** The system that a text is certainly a hash of, if there is one. */
+/** Returns the system whose hash a text certainly is, or `undefined`. */
 export function foreignHashOf(text: string): string | undefined {
   return foreign.find(([, pattern]) => pattern.test(text))?.[0];
 }
 
-/** The kind of hash that a text may be. */
+/** Returns the type of hash that a text may be, or `undefined`. */
 export function doubtfulHashOf(text: string): string | undefined {
   return doubtful.find(([, pattern]) => pattern.test(text))?.[0];
 }

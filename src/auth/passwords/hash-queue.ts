@@ -2,33 +2,54 @@ import { AsyncResource } from 'node:async_hooks';
 import { availableParallelism } from 'node:os';
 import type { AuthContext } from '../strategies/strategy.js';
 
-/** Bytes that hashes under way may take together: OWASP asks for tens of MiB each, and a flood must not add them up. */
+/*
+ * Every hash of the process runs through this queue, whichever login needs it. `queueHash` refuses
+ * a login attempt if the queue of its priority is full; otherwise the job waits in that queue. Of
+ * each network only one job waits there. Further jobs wait behind it and move up one by one, so
+ * that one network cannot fill the queue. Each job that ends starts the next ones, as far as
+ * processors and memory allow.
+ */
+
+/**
+ * The bytes that all running hashes may use together. OWASP recommends tens of MiB per hash, so
+ * their number must be limited.
+ */
 const memoryBudget = 128 * 1024 * 1024;
 
 /**
- * Hashes at once. Each takes a core and one of libuv's threads, which serve every file read and DNS look-up of the process
- * as well: with all four taken a file read was seen to wait for over a second.
+ * The most hashes that run at once. Each uses a core and one of libuv's threads, which also serve
+ * every file read and DNS lookup of the process: with all four in use, a file read took over a
+ * second.
  */
-const slots = Math.max(1, Math.min(availableParallelism(), (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2));
+const maxRunning = Math.max(1, Math.min(availableParallelism(), (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2));
 
 /** The login attempt that a hash is computed for. */
 export interface HashLimits {
-  /** Network that the attempt came from: each may have one hash waiting, and more behind it for 5 seconds. */
+  /**
+   * Network that the attempt came from. Each network may have one hash waiting, and more behind it
+   * for 5 seconds.
+   */
   address: string;
   /** Hashes that may wait before further attempts are refused. */
   queue: number;
-  /** Whether the browser or network has logged in before: such attempts go first, so that a flood delays only strangers. */
+  /**
+   * Whether the browser or network has logged in before: such attempts go first, so that a flood
+   * delays only browsers that have not logged in before.
+   */
   trusted: boolean;
   /**
-   * Set with the first hash of the attempt. Whatever else it needs is not refused any more: a password that was checked in
-   * part must be counted, and an attempt that is refused is not.
+   * Set with the first hash of the attempt. Its further hashes are not refused: an attempt that was
+   * checked in part must be counted, and a refused attempt is not.
    */
   admitted?: boolean;
 }
 
-/** No slot came free in time: too many logins are under way. Says nothing about the password. */
+/**
+ * No hash could start in time, because too many logins are under way. Says nothing about the
+ * password.
+ */
 export class HashQueueFull extends Error {
-  /** Seconds until it is worth trying again. */
+  /** Seconds until the next attempt is likely to succeed. */
   readonly retryAfter: number;
 
   constructor(retryAfter: number) {
@@ -44,31 +65,34 @@ interface Job {
   start(): void;
 }
 
-/** A job whose network has one waiting already. */
+/** A job whose network already has a job waiting. */
 interface JobBehind {
   job: Job;
   queue: number;
   timer: NodeJS.Timeout;
 }
 
-/** Milliseconds that a job waits behind another one of its network. */
-const patience = 5000;
-/** Jobs behind others, of all networks. One network may have as many as the queue is long. */
+/** Milliseconds that a job waits behind another job of its network. */
+const timeoutBehind = 5000;
+/**
+ * The most jobs that wait behind others, of all networks. One network may have as many as the queue
+ * is long.
+ */
 const maxBehind = 500;
 
 const limitsOf = new WeakMap<AuthContext, HashLimits>();
-/** Waiting jobs; an earlier lane goes first. Work at start-up waits behind the people. */
-const lanes = { trusted: [] as Job[], login: [] as Job[], background: [] as Job[] };
+/** Waiting jobs, by priority: `trusted` goes first. Work at start-up waits behind all logins. */
+const queues = { trusted: [] as Job[], login: [] as Job[], background: [] as Job[] };
 const waitingAddresses = new Set<string>();
 const behind: JobBehind[] = [];
 let running = 0;
 let memoryInUse = 0;
-/** Seconds that one hash takes, as the last ones did. */
+/** Seconds that one hash takes: a moving average. */
 let usualDuration = 0.25;
 
 /**
- * Puts the hashes of one login attempt under its limits. They are known by the context that its strategies get; an
- * AsyncLocalStorage would slow every promise of the process on Node before 24, from the first login on.
+ * Puts the hashes of one login attempt under its limits. They are found by the context that its
+ * strategies get: before Node 24, an AsyncLocalStorage would slow every promise of the process.
  */
 export function limitHashes(context: AuthContext, limits: HashLimits): void {
   limitsOf.set(context, limits);
@@ -77,13 +101,14 @@ export function limitHashes(context: AuthContext, limits: HashLimits): void {
 /** A hash that waits or runs. */
 export interface QueuedHash<T> {
   result: Promise<T>;
-  /** Moves it before whatever else waits: somebody needs it now. */
-  hurry(): void;
+  /** Moves it before all other waiting hashes, because a login needs it now. */
+  prioritize(): void;
 }
 
 /**
- * Runs one hash as soon as a slot is free. Never on the event loop, and never more at once than {@link slots}. Rejects with
- * {@link HashQueueFull} without any work when the login attempt of the given context may not wait. In the `background` nobody waits for it yet.
+ * Runs one hash as soon as fewer than {@link maxRunning} run, and never on the event loop. Rejects
+ * with {@link HashQueueFull}, without any work, if the login attempt of the given context may not
+ * wait. No login waits for a hash in the `background` yet.
  */
 export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: AuthContext | 'background' | undefined): QueuedHash<T> {
   const background = wanted === 'background';
@@ -92,50 +117,53 @@ export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: 
   if (isFirst) refuseWhenFull(attempt);
   const waitsBehind = isFirst && !attempt.trusted && waitingAddresses.has(attempt.address);
   if (attempt) attempt.admitted = true;
-  const lane = background ? lanes.background : attempt?.trusted ? lanes.trusted : lanes.login;
+  const jobs = background ? queues.background : attempt?.trusted ? queues.trusted : queues.login;
   let job: Job | undefined;
   const result = new Promise<T>((resolve, reject) => {
     // The end of another attempt may start this one, so this one keeps its own context.
     const start = AsyncResource.bind(() => void run(memory, compute).then(resolve, reject));
     job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start };
     if (waitsBehind) waitBehind(attempt, job, reject);
-    else enqueue(lane, job);
+    else enqueue(jobs, job);
   });
   startWaiting();
   return {
     result,
-    hurry() {
-      const place = job ? lanes.background.indexOf(job) : -1;
-      if (place >= 0) lanes.trusted.push(...lanes.background.splice(place, 1));
+    prioritize() {
+      const place = job ? queues.background.indexOf(job) : -1;
+      if (place >= 0) queues.trusted.push(...queues.background.splice(place, 1));
     },
   };
 }
 
-function enqueue(lane: Job[], job: Job): void {
-  lane.push(job);
+function enqueue(jobs: Job[], job: Job): void {
+  jobs.push(job);
   if (job.address !== undefined) waitingAddresses.add(job.address);
 }
 
 function refuseWhenFull({ address, queue, trusted }: HashLimits): void {
-  const lane = trusted ? lanes.trusted : lanes.login;
-  if (lane.length >= queue) throw queueFull();
+  const jobs = trusted ? queues.trusted : queues.login;
+  if (jobs.length >= queue) throw queueFull();
   if (trusted || !waitingAddresses.has(address)) return;
   const ofAddress = behind.filter(({ job }) => job.address === address).length;
   if (ofAddress >= queue || behind.length >= maxBehind) throw queueFull();
 }
 
 function queueFull(): HashQueueFull {
-  return new HashQueueFull(Math.max(1, Math.ceil(((lanes.trusted.length + lanes.login.length) * usualDuration) / slots)));
+  return new HashQueueFull(Math.max(1, Math.ceil(((queues.trusted.length + queues.login.length) * usualDuration) / maxRunning)));
 }
 
-/** Waits until the network has no other job waiting and the queue has room; not longer than `patience`, and without any work. */
+/**
+ * Waits until the network has no other job waiting and the queue has room, for at most
+ * `timeoutBehind`.
+ */
 function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull) => void): void {
   const { queue } = attempt;
   const timer = setTimeout(() => {
     behind.splice(behind.indexOf(entry), 1);
     attempt.admitted = false;
     refuse(queueFull());
-  }, patience);
+  }, timeoutBehind);
   const entry: JobBehind = { job, queue, timer };
   behind.push(entry);
 }
@@ -144,24 +172,24 @@ function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull
 function moveUp(): void {
   for (const entry of [...behind]) {
     const { job, queue, timer } = entry;
-    if (lanes.login.length >= queue || (job.address !== undefined && waitingAddresses.has(job.address))) continue;
+    if (queues.login.length >= queue || (job.address !== undefined && waitingAddresses.has(job.address))) continue;
     clearTimeout(timer);
     behind.splice(behind.indexOf(entry), 1);
-    enqueue(lanes.login, job);
+    enqueue(queues.login, job);
   }
 }
 
 function isFree(memory: number): boolean {
-  return running === 0 || (running < slots && memoryInUse + memory <= memoryBudget);
+  return running === 0 || (running < maxRunning && memoryInUse + memory <= memoryBudget);
 }
 
 function startWaiting(): void {
   for (;;) {
     if (behind.length > 0) moveUp();
-    const lane = [lanes.trusted, lanes.login, lanes.background].find(({ length }) => length > 0);
-    const job = lane?.[0];
+    const jobs = [queues.trusted, queues.login, queues.background].find(({ length }) => length > 0);
+    const job = jobs?.[0];
     if (!job || !isFree(job.memory)) return;
-    lane.shift();
+    jobs.shift();
     if (job.address !== undefined) waitingAddresses.delete(job.address);
     job.start();
   }

@@ -3,15 +3,18 @@ import type { AuthContext } from '../strategies/strategy.js';
 import type { StoredPassword } from './stored-password.js';
 
 /*
- * A wrong password for a user with a cheap hash would be answered sooner than one for an unknown
- * name, which is checked against the costliest hash. So every failed check is padded to the time of the costliest hash that is configured. That time
- * is measured, since no table knows the machine and its load: at the start, with every check, and in the background again if
- * it was not measured lately. The wait takes no place in the queue of hashes and no processor.
+ * An unknown name is checked against the costliest hash, so a wrong password for a user with a
+ * cheap hash would be answered sooner. Every failed check is therefore padded to the time of the
+ * costliest configured hash. That time depends on the machine and its load, so it is measured: at
+ * the start, with every check, and again in the background if the last measurement is old. The wait
+ * uses neither the queue of hashes nor a processor.
  */
 
-/** Checks passwords so that the time of a failure tells nothing about the hash. */
+/** Checks passwords so that the time of a failure reveals nothing about the hash. */
 export interface PaddedChecks {
-  /** Whether the password is the stored one. A failure takes as long as one of the costliest hash. */
+  /**
+   * Whether the password is the stored one. A failure takes as long as one of the costliest hash.
+   */
   matches(stored: StoredPassword, password: string, context: AuthContext): Promise<boolean>;
 }
 
@@ -23,8 +26,8 @@ interface Measured {
   at: number;
 }
 
-interface PaddingParts {
-  /** Waits so many milliseconds. */
+interface PaddingOptions {
+  /** Waits for that many milliseconds. */
   wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
   /** Milliseconds of a clock that is never set. */
   now?: () => number;
@@ -35,11 +38,11 @@ const waitFor = (ms: number, signal: AbortSignal): Promise<unknown> => setTimeou
 /** Pads the checks of passwords that are configured together. */
 export function paddedChecks(
   all: readonly StoredPassword[],
-  { wait = waitFor, now = () => performance.now() }: PaddingParts = {},
+  { wait = waitFor, now = () => performance.now() }: PaddingOptions = {},
 ): PaddedChecks {
   const costliest = all.reduce((one, other) => (other.cost > one.cost ? other : one));
   const isMixed = all.some(({ format }) => format !== costliest.format);
-  /** By format, of which a configuration has a few. */
+  /** By format. A configuration has only a few. */
   const measured = new Map<string, Measured>();
   let isMeasuring = false;
 
@@ -54,7 +57,7 @@ export function paddedChecks(
     try {
       await costliest.matches('', { context: 'background', onTime: (ms) => note(costliest.format, ms) });
     } catch {
-      // The next failure tries again; until then the last figure holds.
+      // The next failure measures again. Until then the last measurement is used.
     } finally {
       isMeasuring = false;
     }

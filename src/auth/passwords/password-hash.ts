@@ -4,7 +4,7 @@ import type { AuthContext } from '../strategies/strategy.js';
 import { argon2, bcrypt, derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';
 
-/** For whom a check is made, and who wants to know how long it took. */
+/** Options of one check. */
 export interface CheckOptions {
   /** The login attempt; `background` for work that no login waits for. */
   context?: AuthContext | 'background' | undefined;
@@ -12,21 +12,24 @@ export interface CheckOptions {
   onTime?: ((ms: number) => void) | undefined;
 }
 
-/** A stored hash: what it costs to check a password against it, and the check. */
+/** A stored hash, and what a check of a password against it costs. */
 export interface PasswordHash {
   /** The same for hashes whose checks take the same work. */
   readonly format: string;
-  /** Bytes that one check takes. */
+  /** Bytes that one check uses. */
   readonly memory: number;
-  /** About how many milliseconds one check takes on two cores of 2026; to compare formats with each other. */
+  /**
+   * About how many milliseconds one check takes on two cores of 2026; to compare formats with each
+   * other.
+   */
   readonly cost: number;
   /** Why the hash is weaker than OWASP's minimum; absent for a good one. */
   readonly weakness?: string | undefined;
-  /** Whether this is the password. The same work for right and wrong. */
+  /** Whether this is the password. Does the same work for right and wrong passwords. */
   verify(password: string, options?: CheckOptions): Promise<boolean>;
 }
 
-/** Runs work as soon as the queue lets it, and tells how long the work itself took. */
+/** Runs work as soon as the queue allows, and reports how long the work itself took. */
 async function queued<T>(memory: number, work: () => Promise<T>, { context, onTime }: CheckOptions): Promise<T> {
   const timed = async (): Promise<T> => {
     const started = performance.now();
@@ -46,7 +49,8 @@ const base64 = '[A-Za-z0-9+/]';
 /**
  * Reads a hash in the PHC string format, or one of bcrypt.
  *
- * @throws TypeError for a text that is none, RangeError for a cost that no server should pay; never with the text.
+ * @throws TypeError if the text is not a hash. RangeError if its cost is too high for a server. The
+ * error never contains the text.
  */
 export function parseHash(option: string, text: string): PasswordHash {
   const hash = parseScrypt(text) ?? parseArgon2(text) ?? parsePbkdf2(text) ?? parseBcrypt(text);
@@ -55,7 +59,10 @@ export function parseHash(option: string, text: string): PasswordHash {
   return hash;
 }
 
-/** What a parser answers: the hash, the rule that its cost breaks, or nothing where the text is of another format. */
+/**
+ * The result of a parser: the hash, the rule that its cost breaks, or `undefined` if the text has
+ * another format.
+ */
 type Parsed = PasswordHash | string | undefined;
 
 /** `$scrypt$ln=15,r=8,p=3$salt$hash` */
@@ -117,7 +124,8 @@ function parseBcrypt(text: string): Parsed {
     weakness: cost < 10 ? 'bcrypt with a cost below 10' : undefined,
     format: `bcrypt ${cost}`,
     async verify(password, options = {}) {
-      // bcrypt reads 72 bytes and no more: what is longer is refused after the same work, not matched by its beginning.
+      // bcrypt reads only the first 72 bytes. A longer password is refused after the same work,
+      // instead of matching by its beginning.
       const fits = Buffer.byteLength(password) <= 72;
       return (await queued(memory, () => verify(fits ? password : 'x', text), options)) && fits;
     },
@@ -132,7 +140,7 @@ function derived(recipe: Recipe, key: string): PasswordHash {
   return derivedHash(recipe, Buffer.from(key, 'base64'));
 }
 
-/** A hash whose check derives the key anew and compares. */
+/** Makes a hash whose check derives the key again and compares it. */
 export function derivedHash(recipe: Recipe, expected: Buffer): PasswordHash {
   const memory = memoryOf(recipe);
   return {
@@ -146,13 +154,13 @@ export function derivedHash(recipe: Recipe, expected: Buffer): PasswordHash {
   };
 }
 
-/** Bytes that one derivation takes. */
+/** Returns the bytes that one derivation uses. */
 export function memoryOf(recipe: Recipe): number {
   if (recipe.algorithm === 'scrypt') return 128 * recipe.N * recipe.r;
   return recipe.algorithm === 'pbkdf2' ? 4096 : recipe.memory * 1024;
 }
 
-/** Times and minima measured and taken from the OWASP password storage cheat sheet. */
+/** Costs are measured. The minima are those of the OWASP password storage cheat sheet. */
 function strengthOf(recipe: Recipe): Pick<PasswordHash, 'cost' | 'weakness'> {
   if (recipe.algorithm === 'scrypt') {
     const work = recipe.N * recipe.r * recipe.p;

@@ -9,7 +9,10 @@ import { type CheckOptions, derivedHash, memoryOf, type PasswordHash, parseHash 
 export interface StoredPassword {
   /** Whether the password is the stored one. Takes the same work for right and wrong. */
   matches(password: string, options?: CheckOptions): Promise<boolean>;
-  /** Changes when the password does, and is the same after a restart; a promise while a plain password is still being hashed. */
+  /**
+   * Changes with the password, and is the same after a restart. A promise while a plain password is
+   * being hashed.
+   */
   version(): string | Promise<string>;
   /** About how many milliseconds one check takes. */
   readonly cost: number;
@@ -19,16 +22,20 @@ export interface StoredPassword {
   readonly weakness?: string | undefined;
 }
 
-/** Cost of a hash made here: 32 MiB and about 230 ms, the OWASP equal of N=2^17, p=1 with the smallest memory. */
+/**
+ * Cost of a hash made here: 32 MiB and about 230 ms. OWASP lists it as equal to N=2^17, p=1 with
+ * the smallest memory.
+ */
 const made = { algorithm: 'scrypt', N: 2 ** 15, r: 8, p: 3, length: 32 } as const;
 const maxBytes = 1024;
 const digest = (text: string | Buffer): Buffer => createHash('sha256').update(text).digest();
 
 /**
- * Stores the password of a configured user: a hash as it is; plain text is hashed in the background at once, or before
- * whatever else waits when it is needed.
+ * Stores the password of a configured user. A hash is kept as it is. Plain text is hashed in the
+ * background, or before all other waiting hashes as soon as a login needs it.
  *
- * @throws TypeError when it is `undefined`, no string, or a hash of another system, RangeError when it is longer than 1024 bytes; never with its value.
+ * @throws TypeError if it is `undefined`, not a string, or a hash of another system. RangeError if
+ * it is longer than 1024 bytes. The error never contains the password.
  */
 export function storePassword(username: string, password: unknown): StoredPassword {
   const option = `password of '${username}'`;
@@ -45,7 +52,9 @@ export function storePassword(username: string, password: unknown): StoredPasswo
   return password.startsWith('$') ? givenHash(parseHash(option, password), password) : hashedHere(username, password);
 }
 
-/** The keyboard that made a hash may have composed accents in another way than the present one. */
+/**
+ * Keyboards compose accents in different ways, so a hash may have been made of another spelling.
+ */
 function spellingsOf(password: string): ReadonlySet<string> {
   return new Set([password, password.normalize('NFC')]);
 }
@@ -65,8 +74,8 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
 }
 
 /**
- * The salt is made of the user's name: the hash stays in memory, and the session version made of it must be the same after a
- * restart, or each restart would end every session.
+ * The salt is derived from the user's name. The session version is made of the hash and must be the
+ * same after a restart, otherwise each restart would end every session. The hash stays in memory.
  */
 function hashedHere(username: string, password: string): StoredPassword {
   const recipe = { ...made, salt: digest(`koa-taskflow user ${username}`).subarray(0, 16) };
@@ -78,7 +87,8 @@ function hashedHere(username: string, password: string): StoredPassword {
     version = digest(key).toString('base64url');
     return derivedHash(recipe, key);
   });
-  // A hash that fails must not end the process before anyone asks for it; the first check rejects instead.
+  // A hash that fails must not end the process as an unhandled rejection. The first check rejects
+  // instead.
   stored.catch(() => {});
   return {
     cost,
@@ -86,17 +96,21 @@ function hashedHere(username: string, password: string): StoredPassword {
     weakness: shape && `it has the shape of ${shape}, and is taken for the password itself`,
     version: () => version ?? stored.then(() => version ?? ''),
     async matches(typed, options) {
-      if (options?.context !== 'background') queued.hurry();
+      if (options?.context !== 'background') queued.prioritize();
       const hash = await stored;
       const password = typed.normalize('NFKC');
-      // As often as a configured hash is checked, so that the time of a failure does not tell which users have one.
+      // As often as a configured hash is checked, so that the time of a failure does not reveal
+      // which users have one.
       for (let left = spellingsOf(typed).size; left > 0; left--) if (await hash.verify(password, options)) return true;
       return false;
     },
   };
 }
 
-/** Lets go of the plain text once it is hashed; a closure that kept it would keep it as long as the strategy lives. */
+/**
+ * Drops the plain text once it is hashed. A closure would otherwise keep it as long as the strategy
+ * exists.
+ */
 function deriveOnce(password: string, recipe: Recipe): () => Promise<Buffer> {
   let plain = password;
   return () => {
@@ -106,7 +120,9 @@ function deriveOnce(password: string, recipe: Recipe): () => Promise<Buffer> {
   };
 }
 
-/** Makes a hash of a password, as the configuration takes it: `$scrypt$ln=15,r=8,p=3$salt$hash`. */
+/**
+ * Hashes a password in the form that the configuration accepts: `$scrypt$ln=15,r=8,p=3$salt$hash`.
+ */
 export async function hashPassword(password: string): Promise<string> {
   const recipe = { ...made, salt: randomBytes(16) };
   const key = await derive(password.normalize('NFC'), recipe);

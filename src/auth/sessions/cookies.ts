@@ -2,25 +2,37 @@ import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
 import { booleanOption, optionsObject, rangeError, stringOption, wrongType } from '../../options.js';
 
-/** How the session's cookie is called and where a browser sends it. */
+/** Name and attributes of the session cookie. */
 export interface CookieOptions {
-  /** Name of the cookie; by default `taskflow_token`, with a hash of the path for a path other than `/tasks`. */
+  /**
+   * Name of the cookie. Default `taskflow_token`, followed by a hash of the path if that is not
+   * `/tasks`.
+   */
   name?: string | undefined;
-  /** Whether the cookie is sent over HTTPS only; `'auto'`, the default, when the request came over HTTPS (see `app.proxy`). */
+  /**
+   * Whether the cookie is sent over HTTPS only. Default `'auto'`: if the request came over HTTPS
+   * (see `app.proxy`).
+   */
   secure?: boolean | 'auto' | undefined;
   /** Default `'lax'`. `'none'` needs `secure: true`. */
   sameSite?: 'strict' | 'lax' | 'none' | undefined;
-  /** Shares the cookie with the subdomains of this domain; without it the cookie belongs to this host alone. */
+  /**
+   * Shares the cookie with the subdomains of this domain. Default: the cookie is sent to this host
+   * only.
+   */
   domain?: string | undefined;
 }
 
-/** One cookie: its name, its attributes, how it is read. */
+/** One cookie of a login. */
 export interface Cookie {
-  /** Its name in the answer to this request. */
+  /** Returns its name in the response to this request. */
   nameFor(ctx: Context): string;
-  /** All values that the browser sent under the name, each once. Another host of the domain may have planted some of them. */
+  /**
+   * Returns all values that the browser sent under the name, each once. Another host of the domain
+   * may have planted some of them.
+   */
   read(ctx: Context): readonly string[];
-  /** Sets the cookie for so many seconds, rounded up. */
+  /** Sets the cookie for that many seconds, rounded up. */
   write(ctx: Context, value: string, seconds: number): void;
   clear(ctx: Context): void;
 }
@@ -28,7 +40,7 @@ export interface Cookie {
 /** The cookies of a login. */
 export interface Cookies {
   session: Cookie;
-  /** Outlives sessions: it says that this browser has logged in before. */
+  /** Says that this browser has logged in before. Outlives sessions. */
   device: Cookie;
 }
 
@@ -37,7 +49,10 @@ export const maxCookieBytes = 4096;
 
 const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
 
-/** RFC 6265bis; the prefix `__Host-` binds a Secure cookie to this very host. */
+/**
+ * Makes the cookies of a login. The prefix `__Host-` binds a Secure cookie to this host (RFC
+ * 6265bis).
+ */
 export function loginCookies(options: CookieOptions | undefined, path: string): Cookies {
   const {
     name = defaultName(path),
@@ -64,7 +79,8 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
     return {
       nameFor: (ctx) => fullName(isSecure(ctx)),
       read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
-      // Koa's own cookies throw on a Secure one over plain HTTP, which is what a proxy that ends TLS looks like.
+      // Koa's own cookies refuse a Secure cookie over plain HTTP, even behind a proxy that ends
+      // TLS.
       write: (ctx, value, seconds) => {
         const cookieName = fullName(isSecure(ctx));
         if (cookieName.length + value.length > maxCookieBytes)
@@ -86,8 +102,9 @@ function defaultName(path: string): string {
 }
 
 /**
- * All of them: if only the first few counted, a planted handful would hide the good one. Each may cost a signature of 2.4
- * microseconds, and the 16 KiB that Node takes as headers have room for about a hundred.
+ * Returns all values of a cookie: if only the first few counted, planted values could hide the
+ * right one. Each may cost a signature of 2.4 microseconds, and the 16 KiB of headers that Node
+ * accepts have room for about a hundred.
  */
 function valuesOf(header: string, name: string): readonly string[] {
   if (!header.includes(name)) return [];

@@ -13,10 +13,12 @@ import type { Tokens } from './tokens.js';
 /*
  * A request gets its session in these steps, each of which may end with none:
  *
- * 1. The token: a Bearer value of this login decides alone, otherwise all values of the cookie count.
+ * 1. The token: a Bearer value of this login decides alone, otherwise all values of the cookie
+ *    count.
  * 2. `Tokens` checks signature, shape and time. `Revocations` says whether the session was ended.
  * 3. Exactly one session must be left. `KnownUsers` says whether its user is still the same.
- * 4. The session is in use now: the idle timeout may renew its token, and the session list notes it.
+ * 4. The session is in use now: the idle timeout may renew its token, and the session list notes
+ *    it.
  *
  * The answer is kept with the request, so that the guards behind `sessionToken` ask nothing again.
  */
@@ -57,9 +59,9 @@ export class SessionReader {
   }
 
   /**
-   * Returns the session of a request, if it is valid, not ended, and its user is unchanged. Returns a
-   * promise only until the store has first answered, and if `find_user` of the strategy returns one:
-   * a promise for each request would cost as much as all other steps.
+   * Returns the session of a request, if it is valid, not ended, and its user is unchanged. Returns
+   * a promise only until the store has first answered, and if `find_user` of the strategy returns
+   * one: a promise for each request would cost as much as all other steps.
    *
    * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) if it cannot be known whether the
    * session is still valid.
@@ -74,9 +76,9 @@ export class SessionReader {
   }
 
   /**
-   * Whether a page of another site could have made the browser send the session of this request. Only
-   * a session that came from `Authorization` rules that out. A Bearer header of another issuer beside
-   * a cookie does not, because proxies add such headers.
+   * Whether a page of another site could have made the browser send the session of this request.
+   * Only a session that came from `Authorization` rules that out. A Bearer header of another issuer
+   * beside a cookie does not, because proxies add such headers.
    */
   isAmbient(ctx: Context): boolean {
     return this.#before(ctx)?.ambient !== false;
@@ -93,9 +95,9 @@ export class SessionReader {
   }
 
   /**
-   * Returns the sessions that a login or a logout ends: those of all given tokens that are valid and
-   * were not ended yet. No strategy is asked about the users: a strategy that fails must neither keep
-   * a session alive nor keep its user from another strategy.
+   * Returns the sessions that a login or a logout ends: those of all given tokens that are valid
+   * and were not ended yet. No strategy is asked about the users: a strategy that fails must
+   * neither keep a session alive nor keep its user from another strategy.
    */
   async openOf(tokens: readonly string[], request: RequestInfo): Promise<readonly Session[]> {
     const { revocations, tokens: checks, log } = this.#deps;
@@ -111,9 +113,9 @@ export class SessionReader {
   }
 
   /**
-   * Returns the Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of this
-   * login, or an empty one. Any other token is meant for another service, such as the ID token that a
-   * proxy adds, and must not hide the cookie.
+   * Returns the Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of
+   * this login, or an empty one. Any other token is meant for another service, such as the ID token
+   * that a proxy adds, and must not hide the cookie.
    */
   #bearerOf(ctx: Context): string | undefined {
     const found = /^bearer(?:[ \t]+(.*))?$/i.exec(ctx.get('Authorization'));
@@ -135,7 +137,9 @@ export class SessionReader {
     return owned || following ? Promise.all([owned, following]).then(choose) : choose();
   }
 
-  /** Returns the sessions whose tokens are valid now, ended or not; per session its newest token. */
+  /**
+   * Returns the sessions whose tokens are valid now, ended or not; per session its newest token.
+   */
   #currentOf(values: readonly string[], onExpired: (session: Session) => void): readonly Session[] {
     const { tokens } = this.#deps;
     const found = new Map<string, Session>();

@@ -6,17 +6,23 @@ import { clockSkew } from './tokens.js';
 
 /** A browser that has logged in as a user before. */
 export interface Device {
-  /** The strategy that let the user in. */
+  /** The strategy that accepted the user. */
   strategy: string;
   /** Id of the name that the user typed. */
   nameId: string;
   /** Name of the session's user. */
   username: string;
-  /** Version of the user at the last login; the cookie proves nothing any more when that changes. */
+  /** Version of the user at the last login. The cookie is invalid once that changes. */
   version: string;
-  /** When the last login began, in Unix milliseconds; the cookie proves nothing any more after a sign-out everywhere. */
+  /**
+   * When the last login began; Unix milliseconds. The cookie is invalid after a sign-out
+   * everywhere.
+   */
   loginAt: number;
-  /** The sign-out everywhere that the last login came after, if the clock alone does not tell; else 0. */
+  /**
+   * The sign-out everywhere that the last login follows, if the clock alone cannot show it;
+   * otherwise 0.
+   */
   signOut: number;
   /** 128 random bits. */
   id: string;
@@ -25,18 +31,25 @@ export interface Device {
 }
 
 /**
- * Device cookies: proof that a browser has logged in as a user before. Its attempts are counted apart, so that strangers who
- * try an account cannot lock its owner out (OWASP, "Slow down online guessing attacks with device cookies").
+ * Device cookies: proof that a browser has logged in as a user before. Its attempts are counted
+ * apart, so that attempts from elsewhere cannot lock the user out (OWASP, "Slow down online
+ * guessing attacks with device cookies").
  */
 export interface Devices {
   /**
-   * The device of a request, if its cookie was made here and has not expired. Whether the user is still the same is for the
-   * caller to ask.
+   * Returns the device of a request, if its cookie was made here and has not expired. The caller
+   * checks whether the user is unchanged.
    */
   read(ctx: Context): Device | undefined;
-  /** Marks the browser; it keeps its id if it is this user's already. */
+  /**
+   * Marks the browser as one of the user. A browser that is marked for this user already keeps its
+   * id.
+   */
   mark(ctx: Context, user: Omit<Device, 'id'>): void;
-  /** Notes that the person has signed out, so that the login page does not speak of a session that expired. */
+  /**
+   * Notes that the user has signed out, so that the login page does not say that the session
+   * expired.
+   */
   signedOut(ctx: Context): void;
 }
 
@@ -51,12 +64,12 @@ interface DeviceDeps {
   cookie: Cookie;
   /** The first key signs, all verify. */
   keys: readonly Buffer[];
-  /** The mount: a cookie of one login proves nothing to another with the same key. */
+  /** The path of the login: its cookies are invalid for another login with the same key. */
   audience: string;
   now: () => number;
 }
 
-/** The device cookies of a login. */
+/** Makes the device cookies of a login. */
 export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devices {
   const open = (value: string): DeviceCookie | undefined => {
     const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
@@ -64,7 +77,8 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     if (!keys.some((key) => timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, audience, text))))) return undefined;
     const device = readFields(JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields);
     if (!device || device.expires * 1000 <= now()) return undefined;
-    // A login of the future was made before the clock was set back. It would count for the length of the jump longer.
+    // A login of the future was made before the clock was set back. It would otherwise stay valid
+    // longer, by the length of the jump.
     return device.loginAt <= now() + clockSkew * 1000 ? device : undefined;
   };
   const read = (ctx: Context): DeviceCookie | undefined => {
@@ -86,7 +100,7 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     },
     signedOut(ctx) {
       const device = read(ctx);
-      // Its end stays: only a login with the right password makes it last longer.
+      // The expiry stays: only a login with the right password extends it.
       if (device) write(ctx, { ...device, sessionEnd: 0 });
     },
   };
@@ -104,7 +118,10 @@ type Fields = [
   signOut: number,
 ];
 
-/** `undefined` for a cookie of version 0.1, which is bound to no version of the user and proves nothing any more. */
+/**
+ * Returns `undefined` for a cookie of version 0.1, which has no version of the user and is invalid
+ * now.
+ */
 function readFields(fields: Fields): DeviceCookie | undefined {
   if (fields.length !== 9) return undefined;
   const [strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut] = fields;

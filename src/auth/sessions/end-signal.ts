@@ -74,7 +74,8 @@ export function endSignals({ reader, tokens, revocations, users, sessions, log, 
       controller.abort(reason);
     };
     ctx.res.once('close', stopAll);
-    // If the store cannot say whether the session is valid, the stream ends, as a request would fail.
+    // If the store cannot say whether the session is valid, the stream ends, as a request would
+    // fail.
     watch(ctx, stops, end).catch(() => end('unavailable'));
     return catchListenerErrors(controller.signal, (err) =>
       logger.error({ err: errorFields(err) }, 'a listener of the end of a session failed'),

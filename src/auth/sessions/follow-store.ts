@@ -4,16 +4,17 @@ import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
 import { askStore, storeUnavailable } from '../time-limit.js';
 
 /*
- * A copy of all entries under a prefix, kept up to date. The process first subscribes to changes, then reads the existing
- * entries in batches, so that a long list neither blocks the event loop nor has to arrive within one time limit. If a batch
- * fails, the next request that needs the copy resumes after the last one that was read. If the subscription ends, changes may
- * have been missed: the copy keeps its entries, but is not complete until everything has been read again.
+ * Keeps a copy of all entries under a prefix up to date. The process first subscribes to changes,
+ * then reads the existing entries in batches, so that a long list neither blocks the event loop nor
+ * has to arrive within one time limit. If a batch fails, the next request that needs the copy
+ * resumes after the last one that was read. If the subscription ends, changes may have been missed:
+ * the copy keeps its entries, but is not complete until everything has been read again.
  */
 
 /** Entries that are read at a time. */
 const batchSize = 1000;
 
-interface FollowParts {
+interface FollowDeps {
   store: SharedStore;
   prefix: string;
   /** Gets all entries, each at least once, in any order. */
@@ -28,7 +29,10 @@ interface FollowParts {
 export interface Follower {
   /** Whether the copy has every entry that the store had a moment ago. */
   readonly following: boolean;
-  /** `undefined` if the copy is complete. Otherwise resolves when it is; rejects with STORE_UNAVAILABLE if the store fails or is slow. */
+  /**
+   * `undefined` if the copy is complete. Otherwise resolves when it is; rejects with
+   * STORE_UNAVAILABLE if the store fails or is slow.
+   */
   ready(): Promise<void> | undefined;
 }
 
@@ -40,7 +44,7 @@ interface Watch {
 }
 
 /** Begins at the first call of `ready`. */
-export function followStore({ store, prefix, take, begun, complete }: FollowParts): Follower {
+export function followStore({ store, prefix, take, begun, complete }: FollowDeps): Follower {
   let following = false;
   let watch: Watch | undefined;
   let loading: Promise<void> | undefined;

@@ -6,8 +6,8 @@ import type { SessionList, SessionRecord } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
 /*
- * The session list records which sessions were opened. The tokens and the revocations decide which of
- * them are still open. This file brings the two together, and ends sessions in both.
+ * The session list records which sessions were opened. The tokens and the revocations decide which
+ * of them are still open. This file brings the two together, and ends sessions in both.
  */
 
 /** The user whose sessions are meant. */
@@ -17,7 +17,10 @@ export interface Subject {
   strategy: string | undefined;
 }
 
-/** One login ends at most this many sessions: after an upgrade, or with a lower limit, a user may have far more than allowed. */
+/**
+ * One login ends at most this many sessions: after an upgrade, or with a lower limit, a user may
+ * have far more than allowed.
+ */
 const maxEnded = 100;
 
 /** Milliseconds within which logins count as simultaneous. */
@@ -73,8 +76,9 @@ export class OpenSessions {
   }
 
   /**
-   * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new session
-   * is listed before this, so that the last of several simultaneous logins counts all of them.
+   * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new
+   * session is listed before this, so that the last of several simultaneous logins counts all of
+   * them.
    */
   async endSurplus(opened: Session, request: RequestInfo): Promise<void> {
     const { list, log, maxSessions } = this.#deps;

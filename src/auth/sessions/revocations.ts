@@ -5,47 +5,63 @@ import { followStore } from './follow-store.js';
 import type { Session } from './session.js';
 import { clockSkew } from './tokens.js';
 
-/** What decides whether a session was ended. */
+/** The fields that decide whether a session was ended. */
 type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenticatedAt'>;
 
 /**
- * The sessions that were ended before their time, as this process knows them.
+ * The sessions that were ended before they expired, as far as this process knows.
  *
- * A sign-out everywhere is one entry of a user: a cut-off time, which lies a minute ahead so that it also covers the sessions
- * of a host whose clock is fast. A login after it would be covered too, so such a login keeps the cut-off as the number of the
- * sign-out that it follows.
+ * A sign-out everywhere is one entry of a user: a cut-off time, which lies a minute ahead so that
+ * it also covers the sessions of a host whose clock is fast. A login after it would be covered too,
+ * so such a login keeps the cut-off as the number of the sign-out that it follows.
  */
 export interface Revocations {
   /**
-   * Whether the session was ended. `signOut` is the sign-out everywhere that its login follows, or 0. Answers synchronously.
-   * Throws STORE_UNAVAILABLE if the copy of the store is not complete.
+   * Whether the session was ended. `signOut` is the sign-out everywhere that its login follows, or
+   * 0. Answers synchronously. Throws STORE_UNAVAILABLE if the copy of the store is not complete.
    */
   has(session: Revocable, signOut: number): boolean;
-  /** Resolves once `has` may be asked; `undefined` if it may be now. Rejects with STORE_UNAVAILABLE if the store fails or is slow. */
+  /**
+   * Resolves once `has` may be asked; `undefined` if it may be now. Rejects with STORE_UNAVAILABLE
+   * if the store fails or is slow.
+   */
   ready(): Promise<void> | undefined;
-  /** Ends one session for all processes, until `expiresAt`, after which no token of it can hold. Resolves when the store has it. */
+  /**
+   * Ends one session in all processes, until `expiresAt`, when its last token expires. Resolves
+   * when the store has recorded it.
+   */
   end(id: string, expiresAt: Date): Promise<void>;
-  /** Ends all sessions of a user whose login began before now. Resolves when the store has it. */
+  /**
+   * Ends all sessions of a user whose login began before now. Resolves when the store has recorded
+   * it.
+   */
   endAll(strategy: string, username: string): Promise<void>;
   /**
-   * The last sign-out everywhere of a user, or 0. Asks the store, so that a login knows of one in another process a moment ago.
-   * It is forgotten after 180 days, or after `tokenExpiry` if that is longer.
+   * The last sign-out everywhere of a user, or 0. Asks the store, so that a login knows of one in
+   * another process a moment ago. It is forgotten after 180 days, or after `tokenExpiry` if that is
+   * longer.
    */
   lastSignOut(strategy: string, username: string): Promise<number>;
-  /** Calls the listener when that session is ended, by any process. Returns a function that stops listening. */
+  /**
+   * Calls the listener when that session is ended, by any process. Returns a function that stops
+   * listening.
+   */
   onEnded(session: Revocable, signOut: number, listener: () => void): () => void;
 }
 
-interface RevocationsParts {
+interface RevocationsDeps {
   store: SharedStore;
-  /** Of all its keys in the store. */
+  /** Prefix of all its keys in the store. */
   prefix: string;
   /** Seconds that a session lasts at most. */
   tokenExpiry: number;
   now: () => number;
 }
 
-/** Milliseconds for which a sign-out everywhere is kept: as long as the cookie of a browser that has signed in before. */
+/**
+ * Milliseconds for which a sign-out everywhere is kept: as long as the cookie of a browser that has
+ * signed in before.
+ */
 const signOutKept = 180 * 86_400_000;
 /** Attempts to change an entry that other processes are changing too, before giving up. */
 const maxRaces = 100;
@@ -56,9 +72,10 @@ const keyOf = {
 };
 
 /**
- * Returns a name without case, width and invisible characters. If a strategy accepts `ALICE` for `alice` and returns the name as
- * typed, sessions are open under both names, and a sign-out everywhere must end them all. If it treats them as two users, both
- * are signed out: the version of a user cannot tell the cases apart, because two users may have the same version.
+ * Returns a name without case, width and invisible characters. If a strategy accepts `ALICE` for
+ * `alice` and returns the name as typed, sessions are open under both names, and a sign-out
+ * everywhere must end them all. If it treats them as two users, both are signed out: the version of
+ * a user cannot distinguish the cases, because two users may have the same version.
  */
 export function sameUser(username: string): string {
   return username
@@ -69,11 +86,14 @@ export function sameUser(username: string): string {
 }
 
 /**
- * Follows the revocations of a store, so that checking one costs no trip to it. The list holds no more than the store
- * does: an entry is dropped when its session would have ended anyway, and not before.
+ * Follows the revocations of a store, so that a check needs no round trip. An entry is dropped when
+ * its session would have expired anyway, and not before.
  */
-export function followRevocations({ store, prefix, tokenExpiry, now }: RevocationsParts): Revocations {
-  /** By id of a session or by user: until when it matters; and up to which login it ends the sessions of a user. */
+export function followRevocations({ store, prefix, tokenExpiry, now }: RevocationsDeps): Revocations {
+  /**
+   * By session id or user: when the entry may be dropped, and up to which login it ends sessions of
+   * the user.
+   */
   const revoked = new Map<string, { expiresAt: number; upTo: number; read: number }>();
   const listeners = new Map<string, Set<() => void>>();
   let users = 0;
@@ -112,7 +132,10 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     sweep();
   };
 
-  /** Stores what a complete read did not find: the store has lost it, or could not store it at the time. */
+  /**
+   * Stores the entries that a complete read did not find: the store has lost them or could not
+   * store them.
+   */
   const restore = async (): Promise<void> => {
     for (const [key, { read, expiresAt, upTo }] of revoked) {
       const ttl = (expiresAt - now()) / 1000;
@@ -125,7 +148,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     begun: () => {
       reads += 1;
     },
-    // After a failure it is tried again with the next complete read.
+    // If it fails, the next complete read tries again.
     complete: () => void restore().catch(() => undefined),
   });
 
@@ -139,7 +162,7 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   const end = async (id: string, expiresAt: number): Promise<void> => {
     const ttl = (expiresAt - now()) / 1000;
     if (ttl <= 0) return;
-    // At once here, whatever the store does: a logout that cannot be stored still ends the session in this process.
+    // Noted here first: a logout that cannot be stored still ends the session in this process.
     note(keyOf.id(id), expiresAt, 0);
     sweep();
     await askStore(() => store.set(prefix + keyOf.id(id), 0, ttl));
@@ -155,7 +178,8 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     const ending = (before: number): number => Math.max(now() + clockSkew * 1000, before + 1);
     note(key, now() + ttl, ending(revoked.get(key)?.upTo ?? 0));
     sweep();
-    // Simultaneous sign-outs get different numbers, so that a login which follows one of them is not exempt from the others.
+    // Simultaneous sign-outs get different numbers, so that a login which follows one of them is
+    // not exempt from the others.
     for (let race = 0; race < maxRaces; race++) {
       const before = await askStore(() => store.get(prefix + key));
       const upTo = ending(Math.max(numberOr0(before), (revoked.get(key)?.upTo ?? 0) - 1));

@@ -5,19 +5,19 @@ import type { RequestInfo } from '../request-info.js';
 import { askStore } from '../time-limit.js';
 import type { Session } from './session.js';
 
-/** What is known of an open session beside its token. */
+/** What is recorded about an open session, besides its token. */
 export interface SessionRecord {
   id: string;
   username: string;
   strategy: string;
-  /** Unix milliseconds, as the others. */
+  /** Unix milliseconds, like the other times. */
   startedAt: number;
   lastUsedAt: number;
   /** End of its newest token. */
   expiresAt: number;
-  /** The sign-out everywhere that its login came after; absent without one. */
+  /** The sign-out everywhere that its login follows; absent without one. */
   signOut?: number;
-  /** Of the request that used it last. */
+  /** From the request that used it last. */
   ip: string;
   userAgent: string;
 }
@@ -25,19 +25,34 @@ export interface SessionRecord {
 /** Where a session is used from. */
 type UsedFrom = Pick<RequestInfo, 'ip' | 'userAgent'>;
 
-/** The open sessions, in the store. What a token says holds without it; this is what people see and choose from. */
+/**
+ * The list of open sessions in the store, from which users see and end them. Tokens are valid
+ * without it.
+ */
 export interface SessionList {
-  /** Notes a new session, or one with a new token. Resolves when the store has it. */
+  /** Records a new session, or one with a new token. Resolves when the store has recorded it. */
   put(session: Session, signOut: number, from: UsedFrom): Promise<void>;
-  /** Notes that a session is in use, at most once a minute each; a store that fails is no reason to refuse the request. */
+  /**
+   * Records that a session is in use, at most once a minute. If the store fails, the request
+   * succeeds all the same.
+   */
   touch(session: Session, signOut: number, from: () => UsedFrom): void;
-  /** The sessions of a user, of one strategy or of any, the last used first. Reads no more than 10,000. */
+  /**
+   * Returns the sessions of a user, of one strategy or of all, the most recently used first. Reads
+   * at most 10,000.
+   */
   of(username: string, strategy: string | undefined): Promise<readonly SessionRecord[]>;
-  /** One session of a user. */
+  /** Returns one session of a user. */
   find(user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined>;
-  /** Removes the records of sessions that have ended, at most 100 at a time. Otherwise they would stay until their token expires. */
+  /**
+   * Removes the records of sessions that have ended, at most 100 at a time. Otherwise they would
+   * stay until their token expires.
+   */
   forget(records: readonly SessionRecord[]): void;
-  /** The end of the newest token of a session, as far as the processes have told. */
+  /**
+   * Returns when the newest recorded token of a session expires; 0 if there is none. Unix
+   * milliseconds.
+   */
   expiryOf(session: Session): Promise<number>;
 }
 
@@ -47,7 +62,10 @@ const [batchSize, maxListed] = [1000, 10_000];
 /** Records removed at a time: a read must not become hundreds of writes. */
 const maxForgotten = 100;
 
-/** Keeps the open sessions in the store under `prefix`, each until it ends. */
+/**
+ * Makes the list of open sessions in the store under `prefix`. Each record is kept until its
+ * session expires.
+ */
 export function sessionList(store: SharedStore, prefix: string, now: () => number): SessionList {
   const touched = new LRUCache<string, number>({ max: 100_000 });
   const ages = forwardClock(now);

@@ -17,7 +17,10 @@ export interface OpenedSession {
   token: string;
 }
 
-/** Bytes by which the cookie of a session may grow: a renewed token has times with fractions, and HTTPS adds `__Host-`. */
+/**
+ * Bytes by which the cookie of a session may grow: a renewed token has times with fractions, and
+ * HTTPS adds `__Host-`.
+ */
 const reserved = 64;
 
 interface OpenerDeps {
@@ -42,8 +45,8 @@ export class SessionOpener {
   }
 
   /**
-   * Opens a session for a user, and ends those that the request came with, so that nothing from before
-   * a login outlives it. `attempts` is how many attempts the login took, for the log.
+   * Opens a session for a user, and ends those that the request came with, so that nothing from
+   * before a login outlives it. `attempts` is how many attempts the login took, for the log.
    *
    * @throws TaskflowError FORBIDDEN (rejects) if browsers would drop the cookie of the session.
    */
@@ -80,7 +83,8 @@ export class SessionOpener {
 
   /**
    * Browsers would drop the cookie of this session: the login would seem to work, and the next page
-   * would ask for it again. The limit is the same for a Bearer token, which is read up to that size.
+   * would ask for it again. The limit is the same for a Bearer token, which is read up to that
+   * size.
    */
   #oversized(
     { request }: LoginAttempt,

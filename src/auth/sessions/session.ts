@@ -1,11 +1,11 @@
 import type { Role } from '../../http/access.js';
 
-/** A valid login: what a token says, once it has been checked. */
+/** The session of a user, as its checked token describes it. */
 export interface Session {
   /** The token's `jti`. */
   id: string;
   username: string;
-  /** Name of the strategy that let the user in. */
+  /** Name of the strategy that accepted the user. */
   strategy: string;
   roles: readonly Role[];
   issuedAt: Date;
@@ -14,7 +14,7 @@ export interface Session {
   authenticatedAt: Date;
 }
 
-/** When no token of a session can be valid any more, however often it was renewed. */
+/** Returns when the last token of a session expires, however often it is renewed. */
 export function endOf({ authenticatedAt }: Pick<Session, 'authenticatedAt'>, tokenExpiry: number): Date {
   return new Date(authenticatedAt.getTime() + tokenExpiry * 1000);
 }

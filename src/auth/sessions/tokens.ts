@@ -26,45 +26,57 @@ interface SigningKey {
   header: string;
 }
 
-/** Makes and checks the tokens of one mount with its keys. */
+/** Makes and checks the tokens of one login. */
 export interface Tokens {
   /**
-   * Makes the token of a session. `version` is that of its user, the claim `sv`. `signOut` names the sign-out everywhere that
-   * the login came after, the claim `after`; a token has that claim only if the clock alone could not tell.
+   * Makes the token of a session. `version` is that of its user, the claim `sv`. `signOut` names
+   * the sign-out everywhere that the login follows, the claim `after`. A token has that claim only
+   * if the clock alone cannot show it.
    */
   sign(session: Session, version: string, signOut?: number): string;
-  /** Whether a text claims to be a token of this login: it begins with the header of one of the keys. */
+  /**
+   * Whether a text looks like a token of this login: it begins with the header of one of the keys.
+   */
   isOurs(text: string): boolean;
-  /** The session of a token whose signature, shape and mount are right, be it over; else `undefined`, for whatever reason. */
+  /**
+   * Returns the session of a token whose signature, shape and path are right, expired or not.
+   * Returns `undefined` for any other text.
+   */
   read(token: string): Session | undefined;
-  /** What the token of a session that was read or signed here says of its user's version. */
+  /** Returns the user's version in the token of a session that was read or signed here. */
   versionOf(session: Session): string;
-  /** The sign-out everywhere that the login of a session that was read or signed here came after; 0 without one. */
+  /**
+   * Returns the sign-out everywhere that the login of a session read or signed here follows; 0
+   * without one.
+   */
   signOutOf(session: Session): number;
-  /** Whether a session holds at this moment: neither over nor from the future. */
+  /** Whether a session is valid at this time: neither expired nor from the future. */
   isCurrent(session: Session): boolean;
-  /** 8 characters that name each key, newest first. */
+  /** The id of each key, 8 characters, newest first. */
   readonly keyIds: readonly string[];
 }
 
 interface TokensOptions {
-  /** The first signs, all verify. Checked here: 32 characters or more, 8 different ones. */
+  /** The first signs, all verify. */
   secretKeys: readonly string[];
-  /** The mount: a token of one mount is nothing to another. */
+  /** The path of the login. A token is invalid for any other. */
   audience: string;
-  /** Seconds a session may last, whatever a token says. */
+  /** The most seconds that a session lasts, whatever its token says. */
   tokenExpiry: number;
-  /** Seconds a token may last from its issue, whatever it says. */
+  /** The most seconds that a token lasts from its issue, whatever it says. */
   idleTimeout?: number | undefined;
   now: () => number;
 }
 
-/** Session tokens: a compact JWS with HS256 (RFC 7515), exactly of the shape made here and of no other. */
+/**
+ * Makes the tokens of a login: a compact JWS with HS256 (RFC 7515), of exactly the shape made here.
+ */
 export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = Number.POSITIVE_INFINITY, now }: TokensOptions): Tokens {
   const keys = secretKeys.map(signingKey);
   const [first] = keys;
   if (!first) throw outOfRange('secretKey', secretKeys, 'a list with at least one key');
-  // Looked up as text: the header a client sends is never parsed, so no field of it can choose anything (RFC 8725 section 3.1).
+  // The header is compared as text and never parsed, so that no field of it can select anything
+  // (RFC 8725 section 3.1).
   const byHeader = new Map(keys.map((each) => [each.header, each.key]));
   const verified = new LRUCache<string, Session>({ max: remembered });
 
@@ -129,7 +141,10 @@ function claimsOf(session: Session, audience: string, { version, signOut }: Extr
 
 const claimNames = ['sub', 'iat', 'exp', 'jti', 'aud', 'auth_time', 'strategy', 'roles', 'sv'];
 
-/** The claims, if they are exactly the known ones, each of its type. What JSON would read in two ways is refused. */
+/**
+ * Returns the session of the claims, if they are exactly the known ones, each of its type. Text
+ * that JSON can spell in two ways is refused.
+ */
 function readClaims(
   payload: string,
   { audience, tokenExpiry, idleTimeout }: { audience: string; tokenExpiry: number; idleTimeout: number },

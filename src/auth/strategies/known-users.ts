@@ -8,9 +8,9 @@ import { storeUnavailable } from '../time-limit.js';
 import type { StrategyRegistry } from './registry.js';
 import { isRoleList, type KnownUser } from './strategy.js';
 
-/** What `find_user` says about a user at one moment. */
+/** The state of a user at one moment, as `find_user` returns it. */
 export interface UserState {
-  /** What the strategy said, unchanged. */
+  /** The version that the strategy returned, unchanged. */
   readonly version: string;
   readonly roles: readonly Role[] | undefined;
   /** Stands for version and roles in a token, the claim `sv`, and reveals neither. */
@@ -20,38 +20,49 @@ export interface UserState {
 /** The users of sessions, as `find_user` of their strategies describes them. */
 export interface KnownUsers {
   /**
-   * Asks the strategy about a user now. Resolves to `undefined` if there is no such user, or if the strategy has no
-   * `find_user`. Rejects with the error of the strategy.
+   * Asks the strategy about a user now. Resolves to `undefined` if there is no such user, or if the
+   * strategy has no `find_user`. Rejects with the error of the strategy.
    */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
-  /** Whether a user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the strategy fails. */
+  /**
+   * Whether a user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the
+   * strategy fails.
+   */
   unchanged(user: Pick<Session, 'strategy' | 'username'>, version: string): boolean | Promise<boolean>;
 }
 
-/** Milliseconds for which an answer that took a promise is believed. */
-const believed = 30_000;
+/** Milliseconds for which an answer that took a promise is used. */
+const answerLifetime = 30_000;
 const remembered = 10_000;
 
 interface Versions {
   version: string;
   roles: string;
-  /** Of each key, newest first: a key can be changed without ending a session. */
+  /** One for each key, newest first, so that a change of keys ends no session. */
   tags: readonly string[];
 }
 
 /**
- * Asks `find_user` for each request. An answer that takes a promise is remembered for 30 seconds, and asked for once at a time.
- * A login always asks, since what it finds decides whether the password it checked is still the password.
+ * Asks `find_user` for each request. An answer that takes a promise is kept for 30 seconds, and
+ * only one call per user runs at a time. A login always asks, because the answer decides whether
+ * the checked password is still valid.
  */
 export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
-  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({ max: remembered, ttl: believed, perf: { now: forwardClock() } });
+  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({
+    max: remembered,
+    ttl: answerLifetime,
+    perf: { now: forwardClock() },
+  });
   const versions = new LRUCache<string, Versions>({ max: remembered });
   const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
 
-  /** Of answers that cannot change and are the same object each time, as those of the built-in strategies are. */
+  /**
+   * For frozen answers that are the same object each time, such as those of the built-in
+   * strategies.
+   */
   const ofAnswer = new WeakMap<KnownUser, readonly string[]>();
 
-  /** 48 bits that change with the user's version and roles, and reveal neither. */
+  /** Returns 48 bits per key that change with the user's version and roles, and reveal neither. */
   const tagsOf = (strategy: string, username: string, found: KnownUser): readonly string[] => {
     const known = ofAnswer.get(found);
     if (known) return known;
@@ -95,7 +106,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
         answers.delete(id);
         return undefined;
       }
-      // Only of users that exist: names that strangers type must not displace them.
+      // Only for users that exist: other names that are typed must not displace them.
       if (asked instanceof Promise)
         answers.set(
           id,
@@ -122,7 +133,7 @@ function fail(cause: unknown): never {
   throw storeUnavailable(cause);
 }
 
-/** An answer of another shape is no answer: it must not look like a user who is gone. */
+/** Throws for an answer of another shape, which must not look like a deleted user. */
 function checked(found: KnownUser | undefined): KnownUser | undefined {
   if (found === undefined || found === null) return undefined;
   const { version, roles } = found;

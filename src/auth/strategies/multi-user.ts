@@ -17,13 +17,16 @@ export type UserEntry = readonly [username: string, password: string | undefined
 interface User {
   password: StoredPassword;
   roles: readonly Role[] | undefined;
-  /** What `find_user` answers, once it is known. */
+  /** The answer of `find_user`, once it is known. */
   known?: KnownUser;
 }
 
 const weak = new WeakMap<AuthStrategy, readonly string[]>();
 
-/** What is doubtful about the passwords and hashes that a strategy was configured with, each with the name of the user. */
+/**
+ * Returns what is weak about the configured passwords and hashes of a strategy, each with the name
+ * of its user.
+ */
 export function passwordWarningsOf(strategy: AuthStrategy): readonly string[] {
   return weak.get(strategy) ?? [];
 }
@@ -31,9 +34,11 @@ export function passwordWarningsOf(strategy: AuthStrategy): readonly string[] {
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 /**
- * Several users. Plain passwords are hashed when this is called; an unknown name costs the same work as a wrong password.
+ * Makes a strategy for several users. Plain passwords are hashed in the background. An unknown name
+ * costs the same work as a wrong password.
  *
- * @throws TypeError where the list is empty or an entry is not a name, a password and options; RangeError for a name given twice.
+ * @throws TypeError if the list is empty, or an entry is not a name, a password and options.
+ * RangeError if a name is given twice.
  */
 export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
   return usersOf(entries, 'users');
@@ -65,9 +70,10 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
 }
 
 /**
- * One fixed user; name and password are always both compared, in constant time.
+ * Makes a strategy for one user. Name and password are always both compared, in constant time.
  *
- * @throws TypeError when the password is `undefined` ("password of 'admin' is not set") or not a string.
+ * @throws TypeError if the password is `undefined` ("password of 'admin' is not set") or not a
+ * string.
  */
 export function staticUser(username: string, password: string | undefined, options?: UserOptions): AuthStrategy {
   const user = readUser([username, password, options], 'user');
@@ -87,7 +93,10 @@ function verdictOf({ roles }: User): Verdict {
   return roles ? { ok: true, roles } : true;
 }
 
-/** The same object each time once the password is hashed, since it is asked for with every request of a session. */
+/**
+ * Returns the same object each time once the password is hashed, because every request of a session
+ * needs it.
+ */
 function known(user: User | undefined): KnownUser | undefined | Promise<KnownUser> {
   if (!user || user.known) return user?.known;
   const keep = (version: string): KnownUser => {

@@ -6,32 +6,38 @@ import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-q
 import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
 
-/** What was typed into the login form. */
+/** The credentials of a login. */
 export interface Credentials {
   username: string;
   password: string;
-  /** Name of the one strategy to ask; all of them, in the order registered, when absent. */
+  /** Name of the one strategy to ask. Default: all, in the order registered. */
   strategy?: string | undefined;
 }
 
-/** Who signed in, and with which strategy. A user is the pair of both. */
+/** The user that signed in, and the strategy. A user is the pair of both. */
 export interface Authenticated {
   username: string;
   strategy: string;
   roles: readonly Role[];
 }
 
-/** What a login attempt is known by, and who is told of strategies that fail. */
+/** The request of a login attempt, and a callback for strategies that fail. */
 export interface AttemptContext extends Omit<AuthContext, 'signal'> {
-  /** How many hashes of passwords may wait for this attempt; without it there is no limit. */
+  /** Limits of the password hashes of this attempt. Default: no limit. */
   hashes?: HashLimits | undefined;
-  /** Told of a strategy that threw, rejected, answered nonsense or took too long. */
+  /**
+   * Called for a strategy that throws, rejects, returns an invalid verdict or exceeds its time
+   * limit.
+   */
   onError?(strategy: string, error: unknown, durationMs: number): void;
 }
 
 /** Options of a {@link StrategyRegistry}. */
 export interface RegistryOptions {
-  /** Seconds that a strategy may take to check a password or to find a user. After that, the call counts as failed. Default 10. */
+  /**
+   * Seconds that a strategy may take to check a password or to find a user. After that, the call
+   * counts as failed. Default 10.
+   */
   timeLimit?: number | undefined;
 }
 
@@ -48,7 +54,7 @@ export class StrategyRegistry {
     this.#timeLimit = numberOption('timeLimit', timeLimit, 10, { above: true, max: 315_360_000, unit: 'seconds' });
   }
 
-  /** Seconds a strategy may take. */
+  /** Seconds that a strategy may take. */
   get timeLimit(): number {
     return this.#timeLimit;
   }
@@ -56,7 +62,8 @@ export class StrategyRegistry {
   /**
    * Adds a strategy under a name of letters, digits, `_`, `.` and `-`.
    *
-   * @throws TypeError for another kind of name or an object that is no strategy; RangeError for a name already taken.
+   * @throws TypeError if the name is not valid or the object is not a strategy. RangeError if the
+   * name is registered already.
    */
   register(name: string, strategy: AuthStrategy): this {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
@@ -81,8 +88,8 @@ export class StrategyRegistry {
   }
 
   /**
-   * Resolves to the user that the credentials belong to, or to `undefined`. A strategy that fails is skipped. Rejects only if
-   * too many passwords are being checked for this one to wait.
+   * Resolves to the user that the credentials belong to, or to `undefined`. A strategy that fails
+   * is skipped. Rejects only if too many passwords are being checked for this one to wait.
    */
   async authenticate({ username, password, strategy }: Credentials, context: AttemptContext): Promise<Authenticated | undefined> {
     const names = strategy === undefined ? this.names() : [strategy];
@@ -101,7 +108,7 @@ export class StrategyRegistry {
     return undefined;
   }
 
-  /** Whether any strategy knows the name; one that cannot tell does not. */
+  /** Whether any strategy knows the name. A strategy that fails counts as one that does not. */
   async knows(username: string): Promise<boolean> {
     for (const strategy of this.#strategies.values()) {
       try {
@@ -114,9 +121,10 @@ export class StrategyRegistry {
   }
 
   /**
-   * Returns what `find_user` of a strategy returns for a user: a value if the strategy returns one, otherwise a promise. Throws
-   * or rejects if the strategy fails, exceeds its time limit, or has too many calls that do. `find_user` runs in an empty
-   * AsyncLocalStorage context, because its answer serves all requests of the user.
+   * Returns what `find_user` of a strategy returns for a user: a value if the strategy returns one,
+   * otherwise a promise. Throws or rejects if the strategy fails, exceeds its time limit, or has
+   * too many calls that do. `find_user` runs in an empty AsyncLocalStorage context, because its
+   * answer serves all requests of the user.
    */
   find(strategy: AuthStrategy, username: string): KnownUser | undefined | Promise<KnownUser | undefined> {
     return runInEmptyContext(() => this.#callsOf(strategy).find(username));
@@ -143,7 +151,10 @@ export class StrategyRegistry {
   }
 }
 
-/** Only `true` and an object with `ok: true` let in. `false` is a plain no; all else is a fault of the strategy. */
+/**
+ * Returns the accepted user for `true` and `{ ok: true }`, `undefined` for `false`, and throws for
+ * any other verdict.
+ */
 function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'strategy'> | undefined {
   if (verdict === false) return undefined;
   if (verdict === true) return { username: typed, roles: full };

@@ -3,19 +3,21 @@ import { staticUser, type UserEntry, usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';
 import { type AuthStrategy, isStrategy } from './strategy.js';
 
-/** The ways to say who may log in: a registry, one strategy, one user, or a list of users. */
+/** The forms of the option `strategies`: a registry, one strategy, one user, or a list of users. */
 export type Strategies = StrategyRegistry | AuthStrategy | readonly [username: string, password: string | undefined] | readonly UserEntry[];
 
-/** What says who may log in, for error messages. */
+/** The accepted forms, for error messages. */
 const forms =
   "one user (['admin', password]), a list of users ([['alice', password], ['bob', password]]), " +
   'a strategy (an object with authenticate_user), or a StrategyRegistry';
 
 /**
- * Returns a registry of whatever form was given; a short form is registered as `default`.
+ * Returns a registry for any of the forms. A short form is registered as `default`.
  *
- * @param others Further forms that the option accepts, for the error message. The caller has ruled them out.
- * @throws TypeError or RangeError with code INVALID_INPUT for anything else, never with its text, which may be a password.
+ * @param others Further forms that the option accepts, for the error message. The caller has ruled
+ * them out.
+ * @throws TypeError or RangeError with code INVALID_INPUT for anything else, never with its text,
+ * which may be a password.
  */
 export function resolveStrategies(option: string, value: Strategies, others = ''): StrategyRegistry {
   const accepted = forms + others;

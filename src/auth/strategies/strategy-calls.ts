@@ -2,19 +2,27 @@ import { catchListenerErrors } from '../../caught-listeners.js';
 import { withTimeLimit } from '../time-limit.js';
 import { type AuthStrategy, type FindUserContext, isThenable, type KnownUser } from './strategy.js';
 
-/** Calls of one function of a strategy that may run past their time limit; while there are as many, it is not called. */
+/**
+ * The most calls of one function of a strategy that may exceed their time limit. While there are as
+ * many, the function is not called.
+ */
 const maxHanging = 16;
-/** Calls of `find_user` of one strategy that may run at once. More wait, within their time limit. */
+/**
+ * Calls of `find_user` of one strategy that may run at once. More wait, within their time limit.
+ */
 const maxFinding = 64;
 
 type Found = KnownUser | undefined;
 
-/** The calls of one strategy: each has a time limit, and how many may hang or run at once is bounded. */
+/**
+ * Calls one strategy. Each call has a time limit, and the number of calls that hang or run at once
+ * is limited.
+ */
 export class StrategyCalls {
   readonly #strategy: AuthStrategy;
   readonly #timeLimit: number;
   readonly #waiting = new Set<() => void>();
-  /** Apart, so that strangers whose logins hang cannot keep signed-in users from being found. */
+  /** Counted apart from `find_user`, so that hanging logins do not affect signed-in users. */
   readonly #checks = new HangingCalls('authenticate_user');
   readonly #finds = new HangingCalls('find_user');
   #finding = 0;
@@ -24,7 +32,10 @@ export class StrategyCalls {
     this.#timeLimit = timeLimit;
   }
 
-  /** Runs a call of the strategy. Rejects when it is late, or when too many calls hang already. */
+  /**
+   * Runs a call of the strategy. Rejects if it exceeds the time limit, or if too many calls hang
+   * already.
+   */
   async run<T>(call: (signal: AbortSignal) => T | PromiseLike<T>): Promise<T> {
     this.#checks.refuseIfMany();
     return withTimeLimit(this.#timeLimit, (signal) => {
@@ -34,7 +45,7 @@ export class StrategyCalls {
     });
   }
 
-  /** Asks `find_user`. Returns at once what the strategy returns at once. */
+  /** Asks `find_user`. Returns a promise only if the strategy does or if the call must wait. */
   find(username: string): Found | Promise<Found> {
     if (!this.#strategy.find_user) return undefined;
     this.#finds.refuseIfMany();
@@ -87,7 +98,7 @@ class HangingCalls {
     this.#name = name;
   }
 
-  /** @throws Error while too many hang. */
+  /** @throws Error if too many calls hang. */
   refuseIfMany(): void {
     if (this.#hanging >= maxHanging)
       throw new Error(`${maxHanging} calls of ${this.#name} have not ended within their time limit; it is not called until one ends`);
@@ -108,7 +119,9 @@ function createController(): AbortController {
   return controller;
 }
 
-/** What a listener of the strategy throws is added to the message of the error that the signal aborts with, which is logged. */
+/**
+ * Adds what a listener of the strategy throws to the message of the abort error, which is logged.
+ */
 function withListenerErrors(signal: AbortSignal): AbortSignal {
   return catchListenerErrors(signal, (err) => {
     const { reason } = signal as { reason: unknown };
@@ -125,7 +138,9 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
-/** Makes its signal only when it is read: most requests ask a `find_user` that answers at once and needs none. */
+/**
+ * Makes its signal only when it is read: most calls of `find_user` return at once and need none.
+ */
 class LazyContext implements FindUserContext {
   #controller: AbortController | undefined;
 
@@ -135,7 +150,7 @@ class LazyContext implements FindUserContext {
   }
 
   abort(reason: unknown): void {
-    // Also for a strategy that reads its signal only afterwards.
+    // A strategy may read its signal only after this.
     this.#controller ??= new AbortController();
     this.#controller.abort(reason);
   }

@@ -1,17 +1,28 @@
-/** Letters with a stroke and ligatures, which Unicode does not decompose although directories and databases fold them. */
+/**
+ * Letters with a stroke and ligatures, which Unicode does not decompose although directories and
+ * databases fold them.
+ */
 const folded: Readonly<Record<string, string>> = { ø: 'o', ł: 'l', đ: 'd', ð: 'd', ħ: 'h', ŧ: 't', ı: 'i', æ: 'ae', œ: 'oe' };
 
-/** What the root collation of Unicode (UTS 10) takes for equal without accents and case, as `utf8mb4_0900_ai_ci` of MySQL does. */
+/**
+ * What the root collation of Unicode (UTS 10) takes for equal without accents and case, as
+ * `utf8mb4_0900_ai_ci` of MySQL does.
+ */
 const collator = new Intl.Collator('und', { sensitivity: 'base' });
 const plain = [...'0123456789abcdefghijklmnopqrstuvwxyz'];
-/** What was found for a character: of the several thousand digits, marks, symbols and Latin letters that Unicode has. */
+/**
+ * What was found for a character: of the several thousand digits, marks, symbols and Latin letters
+ * that Unicode has.
+ */
 const plainOf = new Map<string, string>();
 
 /**
- * Returns the account that a typed name stands for. Directories and databases treat names as equal that differ in case, width,
- * spaces, accents, digits of another script and characters that a collation ignores (RFC 4518 section 2, collations such as
- * MySQL's `utf8mb4_0900_ai_ci`), so these spellings must share one limit. Only the limits of strangers use it. Two users whose
- * names fold to the same text share those limits, but not what belongs to a user, such as familiar browsers and networks.
+ * Returns the account that a typed name stands for. Directories and databases treat names as equal
+ * that differ in case, width, spaces, accents, digits of another script and characters that a
+ * collation ignores (RFC 4518 section 2, collations such as MySQL's `utf8mb4_0900_ai_ci`), so these
+ * spellings must share one limit. Only the limits of strangers use it. Two users whose names fold
+ * to the same text share those limits, but not what belongs to a user, such as familiar browsers
+ * and networks.
  */
 export function accountOf(username: string): string {
   return (
@@ -39,7 +50,9 @@ function isIgnored(character: string): boolean {
   return collator.compare(character, '') === 0;
 }
 
-/** Each is compared once: a flood of names must not cost as many comparisons as it has characters. */
+/**
+ * Each is compared once: a flood of names must not cost as many comparisons as it has characters.
+ */
 function toPlain(character: string): string {
   const known = plainOf.get(character) ?? folded[character] ?? plain.find((each) => collator.compare(each, character) === 0) ?? character;
   plainOf.set(character, known);

@@ -1,4 +1,7 @@
-/** Failed attempts that are counted together. An attempt under way counts as a failure until its outcome is known. */
+/**
+ * Failed attempts that are counted together. An attempt under way counts as a failure until its
+ * outcome is known.
+ */
 export interface BucketState {
   /** Failures and attempts under way. */
   readonly n: number;
@@ -62,7 +65,10 @@ export function refusalOf(state: BucketState | undefined, rule: BucketRule, now:
   return { admitted: false, until: live.until, open: live.open > 0 };
 }
 
-/** Counts one attempt before its password is checked, so that many attempts at once cannot exceed the limit. */
+/**
+ * Counts one attempt before its password is checked, so that many attempts at once cannot exceed
+ * the limit.
+ */
 export function take(state: BucketState | undefined, rule: BucketRule, now: number): Admitted | Refused {
   const refused = refusalOf(state, rule, now);
   if (refused) return refused;
@@ -73,7 +79,10 @@ export function take(state: BucketState | undefined, rule: BucketRule, now: numb
   return { admitted: true, state: { n, open: (live?.open ?? 0) + 1, since, until, failed: (live?.failed ?? 0) + 1 } };
 }
 
-/** The state after an attempt that left the state `taken` has ended; `undefined` if nothing is left to count. */
+/**
+ * The state after an attempt that left the state `taken` has ended; `undefined` if nothing is left
+ * to count.
+ */
 export function settle(state: BucketState, rule: BucketRule, taken: BucketState, outcome: Outcome): BucketState | undefined {
   // The attempt belongs to a window that is over.
   if (!rule.rolling && state.since !== taken.since) return state;
@@ -86,7 +95,10 @@ export function settle(state: BucketState, rule: BucketRule, taken: BucketState,
   return { ...state, n, open, until, failed: outcome === 'succeeded' ? 0 : Math.max(0, state.failed - 1) };
 }
 
-/** `limit` attempts, then a wait of 1 s that doubles to 900 s. Forgotten after 75 minutes without an attempt. */
+/**
+ * `limit` attempts, then a wait of 1 s that doubles to 900 s. Forgotten after 75 minutes without an
+ * attempt.
+ */
 export function doubling(limit: number): BucketRule {
   return {
     window: 4500,

@@ -27,7 +27,10 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
     return store.replace(prefix + key, before, { ...state }, Math.max(1, left / 1000), { rank: state.n, notBefore: state.until });
   };
 
-  /** Reads and replaces a bucket until no other process comes between. `change` answers `unchanged` to write nothing. */
+  /**
+   * Reads and replaces a bucket until no other process comes between. `change` answers `unchanged`
+   * to write nothing.
+   */
   const alter = async <T>(
     key: string,
     rule: BucketRule,
@@ -62,8 +65,9 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
 }
 
 /**
- * Runs the changes of one key in this process one after the other, because simultaneous changes would only make each other
- * retry. If one fails, those behind it fail with the same error, because each would have to wait for the store again.
+ * Runs the changes of one key in this process one after the other, because simultaneous changes
+ * would only make each other retry. If one fails, those behind it fail with the same error, because
+ * each would have to wait for the store again.
  */
 function turns(): <T>(key: string, run: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>();

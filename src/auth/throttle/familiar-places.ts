@@ -11,13 +11,15 @@ import type { Verified } from '../verify-login.js';
 import type { Familiar } from './throttle.js';
 
 /*
- * Browsers and networks that have logged in as a user before are familiar: their attempts are counted apart from those of
- * strangers, who therefore cannot lock them out. A browser proves it with its device cookie. The networks of a user are kept
- * in the store, for scripts, which keep no cookie.
+ * Browsers and networks that have logged in as a user before are familiar. Their attempts are
+ * counted apart from all others, so that attempts from elsewhere cannot lock them out. A browser
+ * proves it with its device cookie. The networks of a user are kept in the store, for scripts,
+ * which keep no cookie.
  *
- * Both hold for one user of one strategy, until the version of the user changes or all sessions of the user are ended. An
- * attempt belongs to that user if it names the user exactly as the login did. The limits of strangers fold similar names into
- * one account. Here that would let the user of a similar name, such as `alíce`, share the allowance of `alice`.
+ * Both hold for one user of one strategy, until the version of the user changes or all sessions of
+ * the user are ended. An attempt belongs to that user if it names the user exactly as the login
+ * did. The limits for unfamiliar places fold similar names into one account. Here that would let
+ * the user of a similar name, such as `alíce`, share the allowance of `alice`.
  */
 
 /** Strategies that one attempt asks, counted together. */
@@ -34,11 +36,11 @@ interface FamiliarLogin {
   version: string;
   /** When it began; Unix milliseconds. */
   loginAt: number;
-  /** The sign-out everywhere that it came after, if the clock alone does not tell; else 0. */
+  /** The sign-out everywhere that it follows, if the clock alone cannot show it; otherwise 0. */
   signOut: number;
 }
 
-/** A login attempt, as far as it tells where it came from. */
+/** What a login attempt says about where it came from. */
 interface PlacedAttempt {
   /** As typed. */
   username: string;
@@ -52,7 +54,10 @@ interface PlacedAttempt {
 
 /** Knows which browsers and networks have logged in as which user. */
 export interface FamiliarPlaces {
-  /** How the attempt is to be counted: with each group, the strategies to ask. Familiar groups come first. */
+  /**
+   * Returns the groups by which an attempt is counted, each with the strategies to ask. Familiar
+   * groups come first.
+   */
   groupsOf(attempt: PlacedAttempt): Promise<readonly AttemptGroup[]>;
   /** Remembers the network of a login. If the store fails, the login succeeds all the same. */
   rememberNetwork(attempt: Pick<PlacedAttempt, 'username' | 'address'>, user: Verified): Promise<void>;
@@ -63,7 +68,10 @@ const maxNetworks = 20;
 const day = 86_400_000;
 /** Milliseconds that a network stays familiar after a login. */
 const lifetime = 30 * day;
-/** A full memory store drops networks before sessions, but after the counts of failed logins, which strangers can add. */
+/**
+ * A full memory store drops networks before sessions, but after the counts of failed logins, which
+ * anonymous clients can add.
+ */
 const droppable = { rank: Number.MAX_SAFE_INTEGER, notBefore: 0 };
 /** Times that other processes may change the networks of a name first before this one gives up. */
 const maxRaces = 10;
@@ -93,7 +101,7 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, no
     try {
       return await users.unchanged({ strategy, username }, version);
     } catch {
-      // If the strategy cannot tell whether the user is unchanged, the attempt counts as a stranger's.
+      // If the strategy cannot say whether the user is unchanged, the attempt counts as unfamiliar.
       return false;
     }
   };
@@ -138,25 +146,32 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, no
   };
 }
 
-/** Whether a network need not be written again: of many logins a day it is written once. */
+/** Whether a network need not be written again: it is written once a day at most. */
 function isFresh(known: KnownNetwork, login: KnownNetwork): boolean {
   const same = known.username === login.username && known.version === login.version && known.signOut === login.signOut;
   return same && login.loginAt >= known.loginAt && login.loginAt - known.loginAt < day;
 }
 
-/** A typed name in a form that is short and can be a key. Names that differ in any character have different ids. */
+/**
+ * Returns a typed name in a short form that can be a key. Names that differ in any character have
+ * different ids.
+ */
 export function nameId(typedName: string): string {
   return createHash('sha256').update(typedName).digest('base64url').slice(0, 22);
 }
 
-/** Whether a typed name is that of the user of a device: the name that was typed at the login, or the canonical one. */
+/**
+ * Whether a typed name is that of the user of a device: the name that was typed at the login, or
+ * the canonical one.
+ */
 function isNamed({ nameId: id, username }: { nameId: string; username: string }, typedName: string): boolean {
   return id === nameId(typedName) || username === typedName;
 }
 
 function networksIn(stored: StoreValue | undefined, now: number): KnownNetwork[] {
   return ((stored as unknown as KnownNetwork[] | undefined) ?? []).filter(
-    // A login of the future was made before the clock was set back. It would count for the length of the jump longer.
+    // A login of the future was made before the clock was set back. It would otherwise stay
+    // familiar longer, by the length of the jump.
     ({ loginAt }) => now - loginAt < lifetime && loginAt <= now + clockSkew * 1000,
   );
 }

@@ -11,20 +11,32 @@ import { WaitingLines } from './waiting-lines.js';
 
 /** Limits of login attempts. Failures count, successes do not. */
 export interface ThrottleOptions {
-  /** Failures of one account from one network; then each further attempt waits 1 s, doubling to 900 s. Default 5. */
+  /**
+   * Failures of one account from one network; then each further attempt waits 1 s, doubling to 900
+   * s. Default 5.
+   */
   pair?: number | undefined;
-  /** Failures of one network (an IPv4 address, or an IPv6 network of 64 bits) in ten minutes. Default 30. */
+  /**
+   * Failures of one network (an IPv4 address, or an IPv6 network of 64 bits) in ten minutes.
+   * Default 30.
+   */
   address?: number | undefined;
   /**
-   * Failures of one account in an hour; then one attempt in each 30 s. Browsers and networks that have logged in as the user
-   * before share an allowance of their own, of the same size. Default 50.
+   * Failures of one account in an hour; then one attempt in each 30 s. Browsers and networks that
+   * have logged in as the user before share an allowance of their own, of the same size. Default
+   * 50.
    */
   account?: number | undefined;
   /** Attempts in a second, in this process. Default 20. */
   global?: number | undefined;
-  /** Passwords that may wait to be checked, in this process; each takes its memory only when its turn comes. Default 32. */
+  /**
+   * Passwords that may wait to be checked, in this process. Each uses its memory only while it is
+   * checked. Default 32.
+   */
   queue?: number | undefined;
-  /** Seconds before which no failed login is answered, so that the time tells nothing. Default 0.3. */
+  /**
+   * The least seconds that a failed login takes, so that its duration reveals nothing. Default 0.3.
+   */
   floor?: number | undefined;
 }
 
@@ -47,30 +59,42 @@ export function throttleOption(value: ThrottleOptions | false | undefined): Thro
   };
 }
 
-/** Waiting password checks of a login without a throttle: memory is bounded anyway. */
+/**
+ * Password checks that may wait if there is no throttle. They are always limited, because each uses
+ * memory.
+ */
 export const defaultQueue = 32;
 
-/** Milliseconds for which further refusals of one block are only counted: a flood must not fill the log. */
-const quiet = 60_000;
+/**
+ * Milliseconds for which further refusals of one block are only counted: a flood must not fill the
+ * log.
+ */
+const logInterval = 60_000;
 
 /** Attempts that wait for those under way. */
-const waiting = { patience: 5000, perLine: 100, total: 1000 } as const;
+const waiting = { timeout: 5000, perLine: 100, total: 1000 } as const;
 
 /** The limit that refused an attempt. */
 export type BucketName = 'pair' | 'address' | 'account' | 'device' | 'familiar' | 'global' | 'queue';
 
-/** A browser or network that has logged in as the user before: strangers must not be able to lock it out. */
+/**
+ * A browser or network that has logged in as the user before. Attempts from elsewhere must not lock
+ * it out.
+ */
 export interface Familiar {
   by: 'device' | 'network';
   /** Id of the browser, or the network. */
   id: string;
   /** The strategy that let the user in. */
   strategy: string;
-  /** Canonical name of that user, by which attempts are counted: the users of similar names must not share the allowance. */
+  /**
+   * Canonical name of that user, by which attempts are counted: the users of similar names must not
+   * share the allowance.
+   */
   username: string;
 }
 
-/** What an attempt is counted by. */
+/** What decides by which limits an attempt is counted. */
 interface Attempt {
   /** As typed. */
   username: string;
@@ -81,7 +105,7 @@ interface Attempt {
 
 /** A counted attempt. Exactly one of its three methods must be called when it ends. */
 interface CountedAttempt {
-  /** How many in a row have failed with this one, if it fails. */
+  /** Failures in a row, this one included, if it fails. */
   readonly attempt: number;
   /** The password was right. */
   succeeded(): Promise<void>;
@@ -91,31 +115,35 @@ interface CountedAttempt {
   withdrawn(): Promise<void>;
 }
 
-/** Called for refusals: once for each block, then at most once a minute with how many there were meanwhile. */
+/**
+ * Called for refusals: once for each block, then at most once a minute with the number of refusals
+ * since.
+ */
 export type OnThrottled = (bucket: BucketName, retryAfter: number, refused: number) => void;
 
 /** Counts the attempts of a login, and refuses those over a limit with THROTTLED. */
 export interface Throttle {
   /**
-   * Counts an attempt before its password is checked. If attempts under way use up a limit, it waits up to 5 seconds for
-   * them, so that simultaneous logins with the right password are not refused. A refused attempt changes no count and writes nothing.
+   * Counts an attempt before its password is checked. If attempts under way use up a limit, it
+   * waits up to 5 seconds for them, so that simultaneous logins with the right password are not
+   * refused. A refused attempt changes no count and writes nothing.
    */
   enter(attempt: Attempt, onThrottled: OnThrottled): Promise<CountedAttempt>;
-  /** Counts a body that was no login, by its address alone. */
+  /** Counts a body that is not a valid login, by its address alone. */
   malformed(address: string, onThrottled: OnThrottled): Promise<void>;
   /** The error for an attempt that a full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
 
-interface ThrottleParts {
+interface ThrottleDeps {
   limits: ThrottleLimits | false;
   buckets: Buckets;
   /**
-   * Where attempts of familiar browsers and networks are counted; `buckets` by default. In a table of their own, strangers
-   * cannot take the room.
+   * Where attempts of familiar browsers and networks are counted. In a table of their own, attempts
+   * from elsewhere cannot displace them. Default: `buckets`.
    */
   familiarBuckets?: Buckets | undefined;
-  /** Keys of the buckets are made with it: names that people typed are not kept. */
+  /** Hashes the keys of the buckets, so that the typed names are not kept. */
   key: Buffer | undefined;
   now: () => number;
 }
@@ -139,22 +167,25 @@ interface RefusedBy extends Refused {
 
 const passed = async (): Promise<void> => {};
 
-/** The limits of a login, and what each counts (OWASP ASVS 6.3.1, NIST 800-63B section 3.2.2). */
-export function createThrottle({ limits, buckets, familiarBuckets = buckets, key, now }: ThrottleParts): Throttle {
-  const told = new LRUCache<string, { until: number; at: number; silent: number }>({ max: 1000 });
+/**
+ * Makes the limits of a login, and decides what each counts (OWASP ASVS 6.3.1, NIST 800-63B section
+ * 3.2.2).
+ */
+export function createThrottle({ limits, buckets, familiarBuckets = buckets, key, now }: ThrottleDeps): Throttle {
+  const logged = new LRUCache<string, { until: number; at: number; silent: number }>({ max: 1000 });
   const ages = forwardClock(now);
   const lines = new WaitingLines(waiting);
   let second = { at: 0, attempts: 0 };
 
   const refuse = (name: BucketName, bucketKey: string, until: number, onThrottled: OnThrottled): TaskflowError => {
     const retryAfter = Math.max(1, Math.ceil((until - now()) / 1000));
-    const last = told.get(bucketKey);
-    if (last && now() < last.until && ages() - last.at < quiet) last.silent += 1;
+    const last = logged.get(bucketKey);
+    if (last && now() < last.until && ages() - last.at < logInterval) last.silent += 1;
     else {
       onThrottled(name, retryAfter, (last?.silent ?? 0) + 1);
       // A limit of all attempts has no block of its own, so a minute counts as one.
       const shared = name === 'global' || name === 'queue';
-      told.set(bucketKey, { until: shared ? now() + quiet : until, at: ages(), silent: 0 });
+      logged.set(bucketKey, { until: shared ? now() + logInterval : until, at: ages(), silent: 0 });
     }
     return throttled(retryAfter);
   };
@@ -192,7 +223,7 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
       for (const bucket of wanted) {
         const answer = await bucket.table.take(bucket.key, bucket.rule, now());
         if (!answer.admitted) {
-          // Another attempt was quicker, so the counts of this one are taken back.
+          // Another attempt was faster, so the counts of this one are refunded.
           await end(taken, 'withdrawn');
           return { ...answer, name: bucket.name, key: bucket.key };
         }
@@ -206,7 +237,10 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
     }
   };
 
-  /** Whether the limit of attempts for this second is reached. Counted in this process only, because the limit protects it. */
+  /**
+   * Whether the limit of attempts for this second is reached. Counted in this process only, because
+   * the limit protects it.
+   */
   const isSecondFull = (): boolean => {
     const at = Math.floor(now() / 1000);
     if (second.at !== at) second = { at, attempts: 0 };
@@ -221,7 +255,9 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
     key: 'global',
   });
 
-  /** Counts an attempt, and waits if those under way may make room for it. */
+  /**
+   * Counts an attempt. If it is refused, waits for attempts under way that may make room for it.
+   */
   const admit = async (wanted: readonly Bucket[], isLimitedInAll: boolean, onThrottled: OnThrottled): Promise<TakenBucket[]> => {
     const again = (): Promise<TakenBucket[] | RefusedBy> => count(wanted, isLimitedInAll);
     let answer = await again();

@@ -1,14 +1,17 @@
-/** Limits of the attempts that wait: each holds a connection, and a flood must not hold many. */
+/** Limits of the attempts that wait. Each keeps a connection open, so their number is bounded. */
 export interface WaitingLimits {
-  /** Milliseconds that one waits at most. */
-  patience: number;
+  /** Milliseconds that an attempt waits at most. */
+  timeout: number;
   /** Attempts in one line. */
   perLine: number;
   /** Attempts in all lines. */
   total: number;
 }
 
-/** Milliseconds after which the first in line tries again by itself: attempts of other processes end without a signal. */
+/**
+ * Milliseconds after which the first in line tries again by itself: attempts of other processes end
+ * without a signal.
+ */
 const retryAfter = 100;
 
 interface Line {
@@ -23,8 +26,9 @@ interface Line {
 }
 
 /**
- * Lines of attempts that were refused while other attempts were under way, which may succeed and make room. Only the first
- * attempt of a line tries again: after each signal, and every 100 ms, because other processes send no signal.
+ * Lines of attempts that were refused while other attempts were under way, which may succeed and
+ * make room. Only the first attempt of a line tries again: after each signal, and every 100 ms,
+ * because other processes send no signal.
  */
 export class WaitingLines {
   readonly #lines = new Map<string, Line>();
@@ -44,8 +48,8 @@ export class WaitingLines {
   }
 
   /**
-   * Waits in the line of `key`, and calls `again` until its answer `isFinal` or the time is over. Resolves to the last answer;
-   * to `refused` if the line is full or `again` was never called.
+   * Waits in the line of `key`, and calls `again` until its answer `isFinal` or the time is over.
+   * Resolves to the last answer; to `refused` if the line is full or `again` was never called.
    */
   async wait<T>(key: string, refused: T, again: () => Promise<T>, isFinal: (answer: T) => boolean): Promise<T> {
     const line = this.#lines.get(key) ?? { queue: [], wake: () => {}, signalled: false, length: 0 };
@@ -61,7 +65,7 @@ export class WaitingLines {
     const timer = setTimeout(() => {
       over = true;
       expire();
-    }, this.#limits.patience);
+    }, this.#limits.timeout);
     let mine = (): void => {};
     try {
       if (line.length > 1) {
