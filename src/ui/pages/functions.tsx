@@ -59,7 +59,7 @@ const columns: readonly Column<Item>[] = [
   { header: 'p50', cell: ({ durations }) => duration(durations.p50) || '—' },
   { header: 'p95', cell: ({ durations }) => duration(durations.p95) || '—' },
   { header: 'p99', cell: ({ durations }) => duration(durations.p99) || '—' },
-  { header: 'Last runs', cell: ({ name }) => <RunHistory name={name} most={runsShown} /> },
+  { header: 'Last runs', cell: ({ name }) => <RunHistory name={name} limit={runsShown} /> },
   actionsColumn(({ name, counts }) => {
     const { seconds, words } = stretchOf(view.value.range);
     if (!may('retry') || counts.failed === 0) return null;

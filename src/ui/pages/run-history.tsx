@@ -15,14 +15,14 @@ const pause = 3000;
  * The last runs of a function or of one of its schedules, the newest on the right, as links to
  * their tasks.
  */
-export function RunHistory({ name, schedule, most }: { name: string; schedule?: string; most: number }) {
+export function RunHistory({ name, schedule, limit }: { name: string; schedule?: string; limit: number }) {
   const [runs, setRuns] = useState<readonly TaskSummary[]>([]);
   useEffect(() => {
     const controller = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const load = async (): Promise<void> => {
       const of = schedule === undefined ? { name } : { schedule };
-      const { items } = await client.list({ ...of, status: [...endings], limit: most }, controller.signal);
+      const { items } = await client.list({ ...of, status: [...endings], limit }, controller.signal);
       setRuns([...items].reverse());
     };
     inTurn(load);
@@ -40,7 +40,7 @@ export function RunHistory({ name, schedule, most }: { name: string; schedule?: 
       clearTimeout(timer);
       unlisten();
     };
-  }, [name, schedule, most]);
+  }, [name, schedule, limit]);
   if (runs.length === 0) return <span class="faint">none yet</span>;
   return (
     <span class="run-history">

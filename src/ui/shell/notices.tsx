@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { notice } from '../kit/notices.js';
-import { selectionNews } from '../pages/task-list/selection.js';
+import { selectionNotice } from '../pages/task-list/selection.js';
 import { amount } from '../pages/task-list/table.js';
 import { AddressLink } from '../state/links.js';
 
@@ -79,7 +79,7 @@ function Dismiss() {
  */
 function Announcer() {
   const [text, setText] = useState('');
-  const news = selectionNews.value;
+  const news = selectionNotice.value;
   const present = news || amount();
   const last = useRef(0);
   useEffect(() => {

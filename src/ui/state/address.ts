@@ -78,7 +78,7 @@ export const wholeView: View = {
 };
 
 const aTime = /^(-\d{1,6}[smhd]|\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?)$/;
-const text = (most: number) => (value: string) => value.length > 0 && value.length <= most;
+const text = (max: number) => (value: string) => value.length > 0 && value.length <= max;
 /** Longest id or name in an address. BullMQ does not bound them. */
 export const maxName = 4096;
 /** Longest cursor: it may hold such an id, in base64. */

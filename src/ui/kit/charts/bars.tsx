@@ -30,9 +30,9 @@ export function OutcomeBars({
 }) {
   /** From the bar where the mouse was pressed to the bar under it. */
   const [drawn, setDrawn] = useState<{ from: number; to: number }>();
-  const most = Math.max(1, ...bars.map(({ success, failed }) => success + failed));
+  const max = Math.max(1, ...bars.map(({ success, failed }) => success + failed));
   const slot = width / Math.max(1, bars.length);
-  const scale = (n: number): number => (n === 0 ? 0 : Math.max(2, (n / most) * (height - 6)));
+  const scale = (n: number): number => (n === 0 ? 0 : Math.max(2, (n / max) * (height - 6)));
   const barAt = (event: TargetedPointerEvent<SVGSVGElement>): number => {
     const { left, width: wide } = event.currentTarget.getBoundingClientRect();
     return Math.max(0, Math.min(bars.length - 1, Math.floor(((event.clientX - left) / wide) * bars.length)));
@@ -42,7 +42,7 @@ export function OutcomeBars({
   const marks = [0, 0.25, 0.5, 0.75].map((share) => bars[Math.floor(share * bars.length)]).filter((bar) => bar !== undefined);
   return (
     <figure class="bars">
-      <span class="bars-most faint">{plural(most, 'task')}</span>
+      <span class="bars-max faint">{plural(max, 'task')}</span>
       <svg
         viewBox={`0 0 ${width} ${height}`}
         preserveAspectRatio="none"

@@ -20,7 +20,7 @@ const columns: readonly Column<FailureKind>[] = [
   {
     header: 'Error',
     isRowHeader: true,
-    class: 'kind',
+    class: 'failure-group',
     cell: ({ lastTaskId, error, first }) => (
       <>
         <ChangeLink change={{ task: lastTaskId }} title="Open the last one">

@@ -114,7 +114,7 @@ const columns: readonly Column<Schedule>[] = [
   },
   {
     header: 'Last runs',
-    cell: ({ task, name }) => <RunHistory name={task} schedule={name} most={runsShown} />,
+    cell: ({ task, name }) => <RunHistory name={task} schedule={name} limit={runsShown} />,
   },
   actionsColumn((schedule) => {
     const { name, paused, pausable, undefinedSince } = schedule;

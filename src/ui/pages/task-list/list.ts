@@ -158,7 +158,7 @@ export function takeTasks(upserts: readonly TaskSummary[]): void {
     for (const task of upserts) {
       const row = shown.get(task.id);
       if (row) put(row, task);
-      else if (isNews(task)) fresh.push(task);
+      else if (belongsInTable(task)) fresh.push(task);
     }
     learnNames(upserts);
     if (fresh.length === 0) return;
@@ -193,7 +193,7 @@ function isBefore(task: TaskSummary, other: TaskSummary): boolean {
  * Whether a task that is not in the table belongs there. An older task may be reported after a
  * newer one.
  */
-function isNews(task: TaskSummary): boolean {
+function belongsInTable(task: TaskSummary): boolean {
   const loadedPage = table.peek();
   const shown = view.peek();
   if (!loadedPage || shown.cursor !== undefined || !matches(task, shown, serverNow())) return false;

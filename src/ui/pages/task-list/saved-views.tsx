@@ -20,7 +20,7 @@ interface Saved {
 }
 
 const key = 'tf-views';
-const most = 50;
+const maxSaved = 50;
 
 const builtIn: readonly (readonly [string, Partial<View>])[] = [
   ['Failed, last hour', { status: ['failed'], from: '-1h' }],
@@ -44,7 +44,7 @@ function read(): Saved[] {
 const saved = signal<readonly Saved[]>(read());
 
 function keep(list: readonly Saved[]): void {
-  saved.value = list.slice(-most);
+  saved.value = list.slice(-maxSaved);
   try {
     localStorage.setItem(key, JSON.stringify(saved.value));
   } catch {

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 /** Ids of the selected tasks, all of which are shown. */
 export const selected = signal<ReadonlySet<string>>(new Set());
 /** Announced when tasks are deselected without the user doing it. */
-export const selectionNews = signal('');
+export const selectionNotice = signal('');
 
 let anchor: string | undefined;
 
@@ -23,14 +23,14 @@ export function toggle(id: string, order: readonly string[], range = false): voi
   }
   anchor = id;
   selected.value = chosen;
-  selectionNews.value = '';
+  selectionNotice.value = '';
 }
 
 /** Selects all tasks of a page, or deselects them if all are selected. */
 export function toggleAll(order: readonly string[]): void {
   const all = order.every((id) => selected.peek().has(id));
   selected.value = all ? new Set() : new Set(order);
-  selectionNews.value = '';
+  selectionNotice.value = '';
 }
 
 /** Deselects tasks that are no longer shown. */
@@ -40,11 +40,11 @@ export function unselect(ids: readonly string[]): void {
   const dropped = selected.peek().size - left.size;
   if (dropped === 0) return;
   selected.value = left;
-  selectionNews.value = left.size === 0 ? 'The selection was cleared.' : `${dropped} no longer shown: ${left.size} selected.`;
+  selectionNotice.value = left.size === 0 ? 'The selection was cleared.' : `${dropped} no longer shown: ${left.size} selected.`;
 }
 
 /** Deselects all tasks, and announces `why` if there were any. */
 export function clearSelection(why = ''): void {
-  if (selected.peek().size > 0) selectionNews.value = why;
+  if (selected.peek().size > 0) selectionNotice.value = why;
   selected.value = new Set();
 }

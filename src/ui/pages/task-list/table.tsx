@@ -223,15 +223,15 @@ export const filterWords: Record<keyof typeof noFilter, string> = {
   to: 'until',
 };
 
-function News() {
+function UnseenRows() {
   const n = unseenRows.value.size;
   // Its place takes no room, so that nothing moves when it comes.
-  if (n === 0) return <div class="news-place" />;
+  if (n === 0) return <div class="unseen-rows-place" />;
   return (
-    <div class="news-place">
+    <div class="unseen-rows-place">
       <button
         type="button"
-        class="news"
+        class="unseen-rows"
         onClick={() => {
           showUnseenRows();
           document.querySelector('.list-top')?.scrollIntoView({ block: 'start' });
@@ -333,7 +333,7 @@ export function TaskTable() {
   }, [rows === undefined]);
   return (
     <div class="list-top" aria-busy={loading.value || !complete}>
-      <News />
+      <UnseenRows />
       {error !== undefined && <Failure error={error} what="The tasks" again={() => void loadList()} />}
       <Coverage />
       {!rows ? (

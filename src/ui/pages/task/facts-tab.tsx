@@ -42,7 +42,7 @@ export function Facts({ task }: { task: ShownTask }) {
         <h3>
           Last runs of <FunctionLink name={task.name} />
         </h3>
-        <RunHistory name={task.name} most={50} />
+        <RunHistory name={task.name} limit={50} />
       </section>
     </>
   );
