@@ -1,4 +1,3 @@
-import { connect } from 'node:net';
 import { describe, expect, it, jest } from '@jest/globals';
 import { Queue, Worker } from 'bullmq';
 import { attachQueues, bullmqEngine } from '../../../src/engines/bullmq/index.js';
@@ -6,6 +5,7 @@ import { QueueReads } from '../../../src/engines/bullmq/queues/queue-reads.js';
 import { TaskManager } from '../../../src/index.js';
 import type { TaskSource } from '../../../src/tasks/source.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
+import { monitorRedis } from '../../helpers/redis-monitor.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
@@ -51,19 +51,12 @@ interface Cost {
    * removes with it, and the running jobs of a queue, whose locks BullMQ checks every few seconds.
    */
   async function wholeReads(run: () => Promise<void>): Promise<string[]> {
-    // Not by ioredis, which takes a line that comes with the answer to MONITOR for an answer to something else.
-    const monitor = connect(server.redis.port, '127.0.0.1');
-    let text = '';
-    monitor.setEncoding('latin1').on('data', (chunk: string) => {
-      text += chunk;
-    });
-    monitor.write('MONITOR\r\n');
-    await waitFor(() => text.startsWith('+OK'));
+    const monitor = await monitorRedis(server.redis.port);
     await run();
     await server.client.echo('the end of it');
-    await waitFor(() => text.includes('the end of it'));
-    monitor.destroy();
-    const commands = text.split('\r\n').map((line) => [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word = '']) => word));
+    await waitFor(() => monitor.commands().some(([, word]) => word === 'the end of it'));
+    const commands = monitor.commands();
+    await monitor.close();
     const found = commands.filter(([name = '', key = '', from, to]) => {
       const isAll = /^(keys|smembers|hkeys|hvals|sort)$/i.test(name) || (/^[lz](rev)?range$/i.test(name) && from === '0' && to === '-1');
       return isAll && !/:(dependencies|unsuccessful|active)$/.test(key);

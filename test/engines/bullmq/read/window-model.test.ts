@@ -10,6 +10,7 @@ import type { FindQuery } from '../../../../src/tasks/source.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';
 import { closeAfterEach } from '../../../helpers/closing.js';
 import { RedisServer } from '../../../helpers/redis.js';
+import { monitorRedis } from '../../../helpers/redis-monitor.js';
 import { eventually, waitFor } from '../../../helpers/wait.js';
 
 let redis: RedisServer;
@@ -82,15 +83,6 @@ async function idsOf(tasks: TaskManager, query: FindQuery): Promise<{ ids: strin
   }
 }
 
-/** Records all commands that Redis receives. */
-async function monitored(): Promise<string[][]> {
-  const commands: string[][] = [];
-  const monitor = await client.monitor();
-  keep({ close: async () => monitor.disconnect() });
-  monitor.on('monitor', (_time: string, args: string[]) => commands.push(args));
-  return commands;
-}
-
 describe('the window of a process that reads tasks', () => {
   it('shows the first page and exact counts within seconds despite a long history', async () => {
     await seed(20_000, 'completed');
@@ -161,12 +153,15 @@ describe('the window of a process that reads tasks', () => {
   it('reads no arguments, results or logs for lists', async () => {
     await seed(300, 'completed');
     await seed(30, 'failed');
-    const commands = await monitored();
+    const monitor = keep(await monitorRedis(redis.port));
     const tasks = manager({ window: { ended: 100, pending: 50 } });
     await idsOf(tasks, { limit: 100 });
     await idsOf(tasks, { limit: 100, status: ['success'], sort: '-endedAt' });
     await tasks.aggregate('pulse');
     await tasks.aggregate('waits');
+    await client.echo('the end of it');
+    await waitFor(() => monitor.commands().some(([, word]) => word === 'the end of it'));
+    const commands = monitor.commands();
     const names = new Set(commands.map(([name = '']) => name.toLowerCase()));
     expect(names.has('hmget')).toBe(true);
     expect(
@@ -184,12 +179,12 @@ describe('the window of a process that reads tasks', () => {
     const worker = manager();
     const noop = worker.task('noop', () => 1);
     await worker.start();
-    const commands = await monitored();
+    const monitor = keep(await monitorRedis(redis.port));
     const id = await noop.enqueue();
     await waitFor(async () => (await worker.get(id))?.status === 'success');
-    expect(commands.filter((args) => /^(xread|xrange)$/i.test(args[0] ?? '') || args.includes('failedReason'))).toEqual([]);
+    expect(monitor.commands().filter((args) => /^(xread|xrange)$/i.test(args[0] ?? '') || args.includes('failedReason'))).toEqual([]);
     await worker.find({ limit: 1 });
-    await waitFor(() => commands.some(([name]) => /^xread$/i.test(name ?? '')));
+    await waitFor(() => monitor.commands().some(([name]) => /^xread$/i.test(name ?? '')));
   });
 
   it('shows the changes of one process in every other process immediately', async () => {
