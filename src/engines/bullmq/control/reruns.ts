@@ -91,11 +91,11 @@ function copyOf(job: TaskJob, { label, concurrency }: CatalogEntry, args: string
   const { attempts = 1, delay = 0, backoff } = json.opts ?? {};
   const { tags = {}, interrupts = 0, deadline } = notesOfJob(job);
   const id = newTaskId();
-  const createdAt = timeOfTaskId(id);
+  const now = Date.now();
   return {
     ...{ id, name: json.name, args, queue: label, priority: taskPriority(json.priority), tags, source: 'manual' },
-    ...{ createdAt, runAt: createdAt, attempts, interrupts, concurrency },
-    ...(deadline !== undefined && { deadlineAt: createdAt + deadline - json.timestamp - delay }),
+    ...{ createdAt: timeOfTaskId(id), runAt: now, attempts, interrupts, concurrency },
+    ...(deadline !== undefined && { deadlineAt: now + deadline - json.timestamp - delay }),
     ...(typeof backoff === 'object' && {
       retryDelay: { milliseconds: backoff.delay ?? 0, doubling: backoff.type === 'exponential' },
     }),

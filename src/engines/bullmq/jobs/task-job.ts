@@ -149,7 +149,9 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const opts: TaskJobOptions = { attempts };
   const notes = notesOf(task);
   if (notes) opts.taskflow = notes;
-  if (isDelayed(task)) opts.delay = runAt - createdAt;
+  // An id, and so `createdAt`, is ahead of a clock that was set back. BullMQ adds delays to `timestamp`.
+  const timestamp = Math.min(createdAt, Date.now());
+  if (isDelayed(task)) opts.delay = runAt - timestamp;
   if (prioritized) opts.priority = jobPriority(task.priority);
   if (attempts > 1 && retryDelay) opts.backoff = { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds };
   // The fields after `timestamp` are required by the type only.
@@ -158,7 +160,7 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
     name,
     data: args,
     opts,
-    timestamp: createdAt,
+    timestamp,
     progress: 0,
     attemptsMade: 0,
     attemptsStarted: 0,
@@ -168,7 +170,7 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   };
   if (idempotency) {
     job.deduplicationId = deduplicationId(name, idempotency.key);
-    opts.deduplication = { id: job.deduplicationId, ttl: Math.max(1, idempotency.until - createdAt) };
+    opts.deduplication = { id: job.deduplicationId, ttl: Math.max(1, idempotency.until - timestamp) };
   }
   return job;
 }

@@ -187,10 +187,10 @@ export class Scheduler {
     const { deadlineAt, runAt } = record.template;
     const task: NewTask = {
       ...record.template,
-      ...{ id, schedule: record.name, createdAt: timeOfTaskId(id), runAt: Math.max(now, timeOfTaskId(id)) },
+      ...{ id, schedule: record.name, createdAt: timeOfTaskId(id), runAt: now },
       deadlineAt: deadlineAt === undefined ? undefined : now + deadlineAt - runAt,
     };
-    const { queue } = await this.#parts.enqueue({ ...task, runAt: task.createdAt });
+    const { queue } = await this.#parts.enqueue(task);
     await this.#records.fired(record.name, { at: now, id, queue });
     return task;
   }

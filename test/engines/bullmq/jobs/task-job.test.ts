@@ -27,4 +27,19 @@ describe('the job of a task', () => {
     expect(toJob({ ...task, id, createdAt: now - 1, runAt: now }, false).opts.delay).toBeUndefined();
     expect(toJob({ ...task, id, createdAt: now - 1, runAt: now + 60_000 }, false).opts.delay).toBe(60_001);
   });
+
+  it('keeps its delay and its idempotency key if the clock was set back and its id is ahead', () => {
+    const now = Date.now();
+    const hour = 3_600_000;
+    const { timestamp, opts } = toJob(
+      {
+        ...{ id: '01900000-0000-7000-8000-000000000000', name: 'mail', args: '[]', queue: 'default', priority: 0, tags: {} },
+        ...{ source: 'manual', attempts: 1, interrupts: 0, createdAt: now + hour, runAt: now + 60_000 },
+        idempotency: { key: 'k', until: now + 1000 },
+      },
+      false,
+    );
+    expect(timestamp + (opts.delay ?? 0)).toBe(now + 60_000);
+    expect((opts as { deduplication?: { ttl?: number } }).deduplication?.ttl).toBeGreaterThan(500);
+  });
 });
