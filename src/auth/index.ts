@@ -9,7 +9,8 @@ export { type RequireAuthOptions, requireAuth } from './require-auth.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { CookieOptions } from './sessions/cookies.js';
 export type { Session } from './sessions/session.js';
-export { multiUser, staticUser, type UserEntry, type UserOptions } from './strategies/multi-user.js';
+export type { UserEntry, UserOptions } from './strategies/configured-user.js';
+export { multiUser } from './strategies/multi-user.js';
 export {
   type AttemptContext,
   type Authenticated,
@@ -18,5 +19,6 @@ export {
   StrategyRegistry,
 } from './strategies/registry.js';
 export type { Strategies } from './strategies/short-forms.js';
+export { staticUser } from './strategies/static-user.js';
 export type { AuthContext, AuthStrategy, FindUserContext, KnownUser, Verdict } from './strategies/strategy.js';
 export type { ThrottleOptions } from './throttle/throttle.js';

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { multiUser, staticUser } from '../../src/auth/strategies/multi-user.js';
+import { multiUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
+import { staticUser } from '../../src/auth/strategies/static-user.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { type Answer, ask, postJson } from '../helpers/client.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { Auth } from '../../src/auth/auth.js';
 import type { AuthOptions } from '../../src/auth/auth-options.js';
-import { staticUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
+import { staticUser } from '../../src/auth/strategies/static-user.js';
 import type { AuthStrategy, KnownUser, Verdict } from '../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import { type Answer, ask, postJson } from '../helpers/client.js';

@@ -1,6 +1,8 @@
 import { rangeError, typeError, wrongSecretType, wrongType } from '../../options.js';
-import { staticUser, type UserEntry, usersOf } from './multi-user.js';
+import type { UserEntry } from './configured-user.js';
+import { usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';
+import { staticUser } from './static-user.js';
 import { type AuthStrategy, isStrategy } from './strategy.js';
 
 /** The forms of the option `strategies`: a registry, one strategy, one user, or a list of users. */

@@ -9,6 +9,15 @@ import { type BucketRule, type BucketState, doubling, type Outcome, type Refused
 import type { Buckets } from './buckets.js';
 import { WaitingLines } from './waiting-lines.js';
 
+/*
+ * Limits how often passwords can be tried. Each attempt is counted in several buckets: of its
+ * address, its account, and the pair of both. `bucket.ts` holds the rules of one bucket, and
+ * `buckets.ts` keeps the buckets in a store, so that processes count together. Attempts of familiar
+ * browsers and networks (`familiar-places.ts`) have buckets of their own. An attempt is counted
+ * before its password is checked and settled afterwards. If attempts under way use up a limit, the
+ * next ones wait in `WaitingLines`, because a success makes room.
+ */
+
 /** Limits of login attempts. Failures count, successes do not. */
 export interface ThrottleOptions {
   /**

@@ -1,6 +1,8 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
-import { multiUser, staticUser, type UserEntry } from '../../../src/auth/strategies/multi-user.js';
+import type { UserEntry } from '../../../src/auth/strategies/configured-user.js';
+import { multiUser } from '../../../src/auth/strategies/multi-user.js';
+import { staticUser } from '../../../src/auth/strategies/static-user.js';
 import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 import { cheapHash, scryptHash } from '../../helpers/passwords.js';
 import { leastWork, quickest } from '../../helpers/quickest.js';
