@@ -49,7 +49,10 @@ import { createThrottle, defaultQueue } from './throttle/throttle.js';
  * the value of a secret.
  * @example
  * ```ts
- * const auth = createAuth({ strategies: ['admin', process.env.ADMIN_PASSWORD], secretKey: process.env.TASKFLOW_SECRET_KEY });
+ * const auth = createAuth({
+ *   strategies: ['admin', process.env.ADMIN_PASSWORD],
+ *   secretKey: process.env.TASKFLOW_SECRET_KEY,
+ * });
  * app.use(sessionToken(auth));
  * app.use(loginRoutes(auth));
  * router.get('/reports', requireAuth('redirect'), showReports);

@@ -38,7 +38,9 @@ export interface RequireAuthOptions {
  * @throws TypeError or RangeError for a wrong mode or option.
  * @example
  * ```ts
- * router.get('/reports', requireAuth('redirect'), (ctx) => { ctx.body = sessionOf(ctx).username; });
+ * router.get('/reports', requireAuth('redirect'), (ctx) => {
+ *   ctx.body = sessionOf(ctx).username;
+ * });
  * router.post('/api/reports', requireAuth('401', { role: 'operator' }), createReport);
  * router.get('/admin', requireAuth('redirect', { auth: staff, role: 'admin' }), showAdmin);
  * ```

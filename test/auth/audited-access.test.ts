@@ -6,7 +6,10 @@ import { memoryStore } from '../../src/store/memory-store.js';
 
 const { signal } = new AbortController();
 
-/** A login of the app's own with every method of the port but those of an audit, so that the compiler asks for new methods here. */
+/**
+ * A login of the app's own with every method of the port but those of an audit, so that the
+ * compiler asks for new methods here.
+ */
 class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
   readonly #name = 'ada';
   who() {

@@ -4,8 +4,9 @@ import Koa from 'koa';
 import { createAuth } from '../../src/auth/create-auth.js';
 import { loginRoutes } from '../../src/auth/login-routes.js';
 import { sessionToken } from '../../src/auth/session-token.js';
-import { multiUser, staticUser } from '../../src/auth/strategies/multi-user.js';
+import { multiUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
+import { staticUser } from '../../src/auth/strategies/static-user.js';
 import { ask, logIn, postForm, postJson } from '../helpers/client.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
@@ -82,7 +83,7 @@ describe('the login page', () => {
     expect((await ask(`${login}?next=/a&next=//evil.example`)).text).not.toContain('name="next"');
   });
 
-  it('leads on whoever is signed in already', async () => {
+  it('redirects users who are signed in already', async () => {
     const session = await logIn(`${served.url}/tasks`);
     const answer = await ask(`${login}?next=/reports`, { headers: session });
     expect([answer.status, answer.headers.get('Location')]).toEqual([302, '/reports']);

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { AuthOptions } from '../../src/auth/auth-options.js';
-import { multiUser, staticUser } from '../../src/auth/strategies/multi-user.js';
+import { multiUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
+import { staticUser } from '../../src/auth/strategies/static-user.js';
 import type { AuthStrategy, Verdict } from '../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
@@ -76,7 +77,7 @@ describe('a login that is tried too often', () => {
     expect(strategy.asked).toBe(10);
   });
 
-  it('gets in with the right password once the time is over', async () => {
+  it('accepts the right password once the time is over', async () => {
     const { pass } = turnableClock();
     await start({ throttle: fast });
     await failTimes(5);
@@ -107,7 +108,7 @@ describe('a login that is tried too often', () => {
     expect(app.log.lines.filter(({ msg }) => String(msg).includes('maxIpsCount'))).toHaveLength(1);
   });
 
-  it('counts bodies that are no login by their address', async () => {
+  it('counts invalid login bodies by their address', async () => {
     stoppedClock();
     await start({ throttle: { ...fast, address: 3 } });
     for (let n = 0; n < 3; n++) expect((await postJson(app.login, { username: 'admin' })).status).toBe(400);
@@ -115,7 +116,7 @@ describe('a login that is tried too often', () => {
     expect((await postJson(app.login, { username: 'admin', password })).status).toBe(429);
   });
 
-  it('is counted together by processes on one store', async () => {
+  it('shares the failure count between processes on the same store', async () => {
     stoppedClock();
     const store = memoryStore();
     await start({ store, throttle: fast });
@@ -127,14 +128,14 @@ describe('a login that is tried too often', () => {
     await other.close();
   });
 
-  it('is 503 when the store that counts does not answer, and nobody is asked', async () => {
+  it('answers 503 and asks no strategy if the store does not answer', async () => {
     const strategy = counting(true);
     await start({ store: { ...memoryStore(), get: () => new Promise(() => {}) }, strategies: strategy });
     expect(codeOf(await postJson(app.login, { username: 'admin', password }))).toBe('STORE_UNAVAILABLE');
     expect(strategy.asked).toBe(0);
   });
 
-  it('is one line and one row for each block, not one for each try', async () => {
+  it('writes one log line and one audit row for each block, not for each attempt', async () => {
     stoppedClock();
     await start({ throttle: fast });
     await failTimes(40);
@@ -155,7 +156,7 @@ describe('a browser that has logged in before', () => {
   const signIn = (headers: Record<string, string> = {}): Promise<Answer> => postForm(app.login, { username: 'admin', password }, headers);
   const device = async (): Promise<string> => cookiesOf(await signIn()).split('; ')[1] ?? '';
 
-  it('holds a cookie that is HttpOnly, Lax, lasts 180 days and opens nothing', async () => {
+  it('has a cookie that is HttpOnly, Lax, lasts 180 days and is no session', async () => {
     await start({});
     const line = (await signIn()).headers.getSetCookie()[1];
     expect(line).toMatch(/^taskflow_token_device=[\w-]+\.[\w-]{43}; Path=\/; Max-Age=15552000; HttpOnly; SameSite=Lax$/);
@@ -164,7 +165,7 @@ describe('a browser that has logged in before', () => {
       expect((await ask(app.url, { headers })).json).toEqual({ name: null });
   });
 
-  it('lets its owner in while a stranger has used up the account from everywhere', async () => {
+  it('lets its user sign in after other browsers have used up the limit of the account', async () => {
     stoppedClock();
     await start({ throttle: { ...fast, account: 6, pair: 3 } });
     const cookie = await device();
@@ -174,7 +175,7 @@ describe('a browser that has logged in before', () => {
     expect((await postJson(app.login, { username: 'admin', password }, { Cookie: cookie })).status).toBe(200);
   });
 
-  it('has five free tries of its own, and no more', async () => {
+  it('has five attempts of its own before it must wait', async () => {
     stoppedClock();
     await start({ throttle: fast });
     const cookie = await device();
@@ -182,7 +183,7 @@ describe('a browser that has logged in before', () => {
     expect((await fail('admin')).status).toBe(401);
   });
 
-  it('is nothing to another account, to another strategy and under another key', async () => {
+  it('is not familiar for another account, another strategy or another key', async () => {
     stoppedClock();
     const strategies = new StrategyRegistry()
       .register('team', staticUser('admin', cheapHash(password)))
@@ -199,7 +200,7 @@ describe('a browser that has logged in before', () => {
     expect((await fail('admin', { Cookie: forged })).status).toBe(429);
   });
 
-  it('still reaches the other strategies when the person left the choice open', async () => {
+  it('still reaches the other strategies if the login names none', async () => {
     const strategies = new StrategyRegistry()
       .register('team', staticUser('admin', cheapHash(password)))
       .register('staff', staticUser('admin', cheapHash('another')));
@@ -251,7 +252,7 @@ describe('a failed login', () => {
     expect(pages[1]?.text.replace('nobody', 'admin')).toBe(pages[0]?.text);
   });
 
-  it('is not answered before the floor, and a success is', async () => {
+  it('is not answered before the floor, but a success is', async () => {
     await start({});
     expect(await quickest(0, () => postJson(app.login, { username: 'nobody', password: 'x' }), 1)).toBeGreaterThanOrEqual(298);
     expect(await quickest(250, () => postJson(app.login, { username: 'admin', password }))).toBeLessThan(250);
@@ -303,7 +304,7 @@ describe('a failed login', () => {
     expect(asked).toBe(before);
   });
 
-  it('says nothing more when a strategy answers or rejects after its time', async () => {
+  it('logs nothing more if a strategy answers or rejects after its time limit', async () => {
     const unhandled: unknown[] = [];
     const note = (error: unknown): void => void unhandled.push(error);
     process.on('unhandledRejection', note);
@@ -359,7 +360,7 @@ describe('right passwords at once', () => {
 });
 
 describe('a guess that a full queue cuts short', () => {
-  it('is counted where one strategy has answered it, so that a flood of its own gives nobody free guesses', async () => {
+  it('is counted if one strategy has answered it, so that a full queue gives no free guesses', async () => {
     // It stands still: each second that passes lets another guess through.
     turnableClock();
     const first = counting();

@@ -260,7 +260,10 @@ describe('several logins in one app', () => {
   const open: Served[] = [];
   afterAll(() => Promise.all(open.map((each) => each.close())));
 
-  /** An app with two logins in that order, a page that names none, and a page for the sessions of each. */
+  /**
+   * An app with two logins in that order, a page that names none, and a page for the sessions of
+   * each.
+   */
   const start = async (first: Auth, second: Auth, staff: Auth, shop: Auth): Promise<string> => {
     const router = new Router();
     const show: Middleware = (ctx) => {

@@ -105,7 +105,7 @@ describe('sessionToken', () => {
     await one?.close();
   });
 
-  it('answers 503, not as if nobody were signed in, when the store cannot say whether a session was revoked', async () => {
+  it('answers 503, not as for an anonymous request, if the store cannot say whether a session was revoked', async () => {
     const broken: SharedStore = {
       ...memoryStore(),
       // biome-ignore lint/correctness/useYield: this store fails before its first list.

@@ -61,7 +61,9 @@ function slowTable(row: Row, withFind = true): AuthStrategy & { asked: number } 
 }
 
 describe('a login under way', () => {
-  /** Starts a login, changes something while the password is checked, and resolves to the answer. */
+  /**
+   * Starts a login, changes something while the password is checked, and resolves to the answer.
+   */
   const during = async (app: LoginApp, strategy: { asked: number }, change: () => unknown, username = 'alice'): Promise<Answer> => {
     const answer = signIn(app, username);
     await waitFor(() => strategy.asked > 0);
@@ -234,7 +236,10 @@ describe('a login under way', () => {
 });
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
-  /** Asks again while the answer is 503: a store on a busy machine may take longer than the time limit of a request. */
+  /**
+   * Asks again while the answer is 503: a store on a busy machine may take longer than the time
+   * limit of a request.
+   */
   const answered = (request: () => Promise<Answer>): Promise<Answer> =>
     waitFor(async () => {
       const answer = await request();

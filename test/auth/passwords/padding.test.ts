@@ -6,7 +6,10 @@ import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 
 const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
 
-/** A stored password whose check takes as many milliseconds as the test says, once for each spelling that is tried. */
+/**
+ * A stored password whose check takes as many milliseconds as the test says, once for each spelling
+ * that is tried.
+ */
 function storedAs(format: string, ms: number, { cost = ms, spellings = 1 } = {}) {
   const stored = {
     cost,

@@ -38,7 +38,10 @@ async function* silence(): AsyncGenerator<{ event: string; data: number }> {
   await new Promise(() => {});
 }
 
-/** An app that says who is signed in, with a stream at /stream; another one on the same store is another process. */
+/**
+ * An app that says who is signed in, with a stream at /stream; another one on the same store is
+ * another process.
+ */
 async function start(options: Partial<AuthOptions> = {}): Promise<string> {
   log = recordingLogger();
   auth = createAuth({ strategies: users, secretKey, logger: log.logger, throttle: { floor: 0 }, ...options });
@@ -75,7 +78,7 @@ afterEach(async () => {
 });
 
 describe('auth/sessions', () => {
-  it("lists one's own sessions with their start, last use, address and browser, and never a token", async () => {
+  it("lists the user's sessions with start, last use, address and browser, and no token", async () => {
     const url = await start();
     const first = await as(url);
     await as(url, 'vera', 'three');
@@ -98,7 +101,7 @@ describe('auth/sessions', () => {
     expect(JSON.stringify(items)).not.toContain(second.cookie?.split('=')[1]);
   });
 
-  it('ends one of them, in all processes within a second, with its stream', async () => {
+  it('ends one session and its stream in all processes within a second', async () => {
     const store = memoryStore();
     const url = await start({ store });
     const other = await start({ store });
@@ -117,7 +120,7 @@ describe('auth/sessions', () => {
     expect((await end(url, mine, '/nothing')).status).toBe(404);
   });
 
-  it('ends all of them at once, and none of a later login or of a namesake in another strategy', async () => {
+  it('ends all sessions of the user, but none of a later login or of a namesake in another strategy', async () => {
     const strategies = new StrategyRegistry()
       .register('team', multiUser(users))
       .register('staff', multiUser([['admin', cheapHash('staff')]]));
@@ -134,7 +137,7 @@ describe('auth/sessions', () => {
     expect(log.events('session_expired').at(-1)).toMatchObject({ reason: 'logout_all', username: 'admin', strategy: 'team' });
   });
 
-  it('tells nobody who ended their own session that it expired', async () => {
+  it('does not say that a session expired if its user ended it', async () => {
     const { pass } = turnableClock();
     const url = await start({ tokenExpiry: 600 });
     for (const rest of ['', 'own']) {
@@ -151,7 +154,7 @@ describe('auth/sessions', () => {
     }
   });
 
-  it('lets a login of the same millisecond live on', async () => {
+  it('keeps a login that began in the same millisecond', async () => {
     turnableClock();
     const url = await start();
     const before = await as(url);
@@ -160,7 +163,7 @@ describe('auth/sessions', () => {
     expect([await nameAt(url, before), await nameAt(url, after)]).toEqual([null, 'admin']);
   });
 
-  it("are an administrator's to see and end, of any user, and nobody else's", async () => {
+  it('lets only an administrator see and end sessions of other users', async () => {
     const url = await start();
     const [admin, vera] = [await as(url), await as(url, 'vera', 'three')];
     expect(await sessionsOf(url, admin, '?username=vera')).toMatchObject([{ username: 'vera' }]);
@@ -173,7 +176,7 @@ describe('auth/sessions', () => {
     expect([await nameAt(url, admin), await nameAt(url, vera)]).toEqual(['admin', null]);
   });
 
-  it('refuses another site, and what it does not understand', async () => {
+  it('refuses requests from another site and unknown parameters', async () => {
     const url = await start();
     const session = await as(url);
     const foreign = await ask(`${url}/tasks/auth/sessions`, { method: 'DELETE', headers: { ...session, 'Sec-Fetch-Site': 'same-site' } });
@@ -309,7 +312,7 @@ describe('a logout', () => {
     expect([await nameAt(url, bearer), await nameAt(other, bearer)]).toEqual([null, null]);
   });
 
-  it('holds in this process even where the store does not answer, and says 503', async () => {
+  it('ends the session in this process and answers 503 if the store does not answer', async () => {
     const store = memoryStore();
     const url = await start({
       store: { ...store, set: (key, value, ttl) => (key.includes('revoked') ? new Promise(() => {}) : store.set(key, value, ttl)) },
@@ -336,7 +339,7 @@ describe('a logout', () => {
     expect(await nameAt(await start({ store }), session)).toBeNull();
   });
 
-  it('is told once a minute when the dead token comes again', async () => {
+  it('is logged once a minute if the token is used again', async () => {
     const url = await start();
     const session = await as(url);
     await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
@@ -366,7 +369,7 @@ describe('a user who is changed', () => {
     expect(await nameAt(await start({ strategies: ['admin', 'another password'] }), session)).toBeNull();
   });
 
-  it('has no session where the strategy that let the user in is not registered any more', async () => {
+  it('has no session if the strategy that accepted the user is not registered any more', async () => {
     const url = await start({ strategies: new StrategyRegistry().register('team', multiUser(users)) });
     const session = await as(url);
     expect(await nameAt(await start({ strategies: new StrategyRegistry().register('staff', multiUser(users)) }), session)).toBeNull();
@@ -396,7 +399,7 @@ describe('a user who is changed', () => {
     expect(log.events('session_expired')[0]).toMatchObject({ reason: 'user_changed', username: 'admin' });
   });
 
-  it('is asked for once in 30 seconds when find_user takes a promise, however many requests come', async () => {
+  it('calls find_user once in 30 seconds if it returns a promise, however many requests come', async () => {
     const { pass } = turnableClock();
     const row = { known: { version: '1' } as KnownUser | undefined, asked: 0 };
     const url = await start({ strategies: database(row) });
@@ -409,7 +412,7 @@ describe('a user who is changed', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('is 503 and never gone when find_user fails', async () => {
+  it('answers 503 and keeps the session if find_user fails', async () => {
     const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, fails: false, sync: true };
     const url = await start({ strategies: database(row) });
     const session = await as(url);
@@ -437,7 +440,7 @@ describe('a user who is changed', () => {
     expect([await nameAt(url, first), await nameAt(url, second)]).toEqual([null, null]);
   });
 
-  it('gets no session if find_user does not know the user whom authenticate_user let in', async () => {
+  it('gets no session if find_user does not know the user that authenticate_user accepted', async () => {
     const url = await start({ strategies: database({ known: undefined, asked: 0 }) });
     expect((await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status).toBe(401);
     expect(log.events('authn_strategy_error')[0]).toMatchObject({ level: 50, strategy: 'default' });
@@ -447,7 +450,7 @@ describe('a user who is changed', () => {
 describe('a change of keys', () => {
   const next = 'another-secret-key-of-the-tests-0123456789';
 
-  it('signs nobody out while the old key stands behind the new one, and all when it is gone', async () => {
+  it('keeps all sessions while the old key is in the list, and ends them once it is removed', async () => {
     const session = await as(await start());
     const rotated = await start({ secretKey: [next, secretKey] });
     expect(await nameAt(rotated, session)).toBe('admin');
@@ -472,7 +475,7 @@ describe('idleTimeout', () => {
     url = await start({ idleTimeout: 600, tokenExpiry: 3600 });
   });
 
-  it('ends a session that nobody uses, and the cookie with it', async () => {
+  it('ends a session that is not used, and its cookie', async () => {
     const answer = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
     expect(answer.headers.getSetCookie()[0]).toContain('Max-Age=600;');
     const session = { cookie: answer.cookie ?? '' };
@@ -482,7 +485,7 @@ describe('idleTimeout', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('is put off by opening a page and by a change, at most once a minute, with the same session', async () => {
+  it('restarts when the user opens a page or makes a change, at most once a minute, with the same session id', async () => {
     const first = await as(url);
     pass(30);
     expect(await cookieAfter(first, { headers: page })).toEqual(first);
@@ -500,7 +503,7 @@ describe('idleTimeout', () => {
     expect([claims(third).jti, claims(third).auth_time]).toEqual([claims(first).jti, claims(first).auth_time]);
   });
 
-  it('is not put off by what a page does by itself, by another site, or by a Bearer token', async () => {
+  it('does not restart for requests that a page sends by itself, of another site, or with a Bearer token', async () => {
     const session = await as(url);
     pass(120);
     for (const headers of [
@@ -564,7 +567,7 @@ describe('a stream', () => {
     expect(stream?.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
   });
 
-  it('goes on where the session was renewed meanwhile, in another process', async () => {
+  it('continues if another process has renewed the session', async () => {
     const store = memoryStore();
     const url = await start({ store, idleTimeout: 3 });
     const other = await start({ store, idleTimeout: 3 });
@@ -597,7 +600,7 @@ describe('a stream', () => {
     stream.close();
   });
 
-  it('ends without a word about the session when the store cannot say whether it still holds', async () => {
+  it('ends without a session reason if the store cannot say whether the session is valid', async () => {
     quickLooks();
     const store = memoryStore();
     let fails = false;

@@ -3,7 +3,10 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { startProcess } from '../../helpers/process.js';
 import { waitFor } from '../../helpers/wait.js';
 
-/** What the example of docs/write-a-strategy.md answered, each with the milliseconds of processor time that it took. */
+/**
+ * What the example of docs/write-a-strategy.md answered, each with the milliseconds of processor
+ * time that it took.
+ */
 interface Seen {
   users: string;
   answers: Record<'right' | 'otherCase' | 'wrong' | 'unknown', [verdict: unknown, milliseconds: number]>;
