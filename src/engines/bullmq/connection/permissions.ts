@@ -33,12 +33,6 @@ export const neededCommandNames: readonly string[] = [
 ].sort();
 
 /**
- * Names of the commands that the user of `koa-taskflow move` must be allowed to run besides
- * {@link neededCommandNames}, in lower case and sorted.
- */
-export const moveCommandNames: readonly string[] = ['unwatch', 'watch'];
-
-/**
  * Checks that Redis lets this user run every command that a move needs. `key`: a key of the engine.
  *
  * @throws UnusableRedis that names the first command that is not allowed.

@@ -40,7 +40,7 @@ export interface TakenLocks {
  * Returns the token to which the command that cancels a running job changes the lock of the job. With
  * the old token, the worker can store no other end, whatever its handler returns.
  */
-export function cancelledToken(token: string): string {
+function cancelledToken(token: string): string {
   return `${cancelledPrefix}${token}`;
 }
 
