@@ -213,7 +213,7 @@ export interface Worker {
   pid: number | null;
   /** Of this package. */
   version: string | null;
-  /** Attempts it runs at once, at most; 0 for one that only enqueues and shows. */
+  /** How many attempts it runs at once at most, over all its queues; 0 if it runs none. */
   slots: number | null;
   /** Tasks it runs now. */
   running: number | null;
@@ -235,7 +235,7 @@ export interface Worker {
 export interface WorkerTotals {
   /** How many processes there are. */
   count: number;
-  /** Attempts that they run at once, at most. */
+  /** How many attempts they run at once at most, over all their queues. */
   slots: number;
   /** Slots that are held by handlers which did not stop when their attempt was given up. */
   stuck: number;

@@ -48,12 +48,12 @@ import { redisPromises } from './promises.js';
 import { LimitWarnings } from './queues/limit-warnings.js';
 import { QueueCatalog, type StoredQueues } from './queues/queue-catalog.js';
 import { Queues } from './queues/queues.js';
-import { Retention } from './queues/retention.js';
+import { type KeptJobs, Retention } from './queues/retention.js';
 import { EngineReads } from './read/engine-reads.js';
 import { EngineWindow } from './read/engine-window.js';
 import type { WindowLimits } from './read/source.js';
 import { readJob } from './read/task-detail.js';
-import { Executor, type KeptJobs } from './run/executor.js';
+import { Executor } from './run/executor.js';
 import { Settler } from './run/settler.js';
 import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
@@ -141,7 +141,7 @@ export class JobEngine implements TaskEngine {
     this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
     this.#presence = new Presence({
       ...{ redis, keys, logger },
-      running: () => this.#executor?.running ?? 0,
+      load: () => this.#executor ?? { running: 0, slots: 0 },
       isClosed: () => this.#calls.isClosed,
       restore: () => Promise.all([catalog.refresh(), this.#scheduler.seen()]),
     });
@@ -234,7 +234,8 @@ export class JobEngine implements TaskEngine {
 
   /** Runs the tasks of all queues that this process knows of, until it stops. */
   #serve(): void {
-    if (!this.#stopping) this.#executor?.serve(this.#stored.catalog.all());
+    // The list of processes shows how many tasks this one runs at once.
+    if (!this.#stopping && this.#executor?.serve(this.#stored.catalog.all())) this.#presence.beatSoon();
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {

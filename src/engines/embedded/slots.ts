@@ -142,7 +142,7 @@ export class Slots {
   constructor(parts: SlotsParts) {
     this.#parts = parts;
     const { runner, logger, stuckChanged } = parts;
-    this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
+    this.#stuck = new StuckAttempts({ slots: () => runner.concurrency, logger, changed: stuckChanged });
   }
 
   get free(): number {

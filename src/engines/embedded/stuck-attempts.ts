@@ -18,8 +18,8 @@ export interface Stuck {
 }
 
 interface StuckAttemptsParts {
-  /** Attempts that the process runs at once. */
-  slots: number;
+  /** Returns how many attempts the process runs at once. */
+  slots(): number;
   logger: Logger;
   /** Called some milliseconds after the count changed. */
   changed(stuck: Stuck): void;
@@ -49,7 +49,8 @@ export class StuckAttempts {
   add(attempt: NamedAttempt): void {
     if (this.#closed || this.#since.has(attempt)) return;
     this.#since.set(attempt, Date.now());
-    const { logger, slots } = this.#parts;
+    const { logger } = this.#parts;
+    const slots = this.#parts.slots();
     const counts = { stuck: this.#since.size, slots };
     logger.warn({ ...fieldsOf(attempt), ...counts }, 'attempt was given up, but its handler still runs and holds its slot');
     if (this.#since.size >= slots) logger.error(counts, 'all slots are held by handlers that did not stop, so no task starts here');
@@ -62,7 +63,8 @@ export class StuckAttempts {
     if (since === undefined) return;
     this.#since.delete(attempt);
     if (this.#closed) return;
-    const { logger, slots } = this.#parts;
+    const { logger } = this.#parts;
+    const slots = this.#parts.slots();
     const fields = { ...fieldsOf(attempt), durationMs: Math.max(0, Date.now() - since), stuck: this.#since.size, slots };
     logger.info(fields, 'handler of an attempt that was given up has ended, and its slot is free');
     this.#changedSoon();

@@ -15,8 +15,8 @@ interface PresenceParts {
   redis: Redis;
   keys: EngineKeys;
   logger: Logger;
-  /** Returns the number of attempts that run in this process. */
-  running(): number;
+  /** Returns how many attempts run in this process, and how many it runs at once at most. */
+  load(): { running: number; slots: number };
   /** Returns whether this process sends nothing more. */
   isClosed(): boolean;
   /** Stores again what this process defines if Redis has lost it. */
@@ -78,9 +78,12 @@ export class Presence {
   readonly beatSoon = (): void => this.#beating.run(() => this.beat());
 
   async beat(): Promise<void> {
-    const { running, isClosed, restore, logger, redis } = this.#parts;
+    const { load, isClosed, restore, logger, redis } = this.#parts;
     if (!this.#self || isClosed()) return;
-    const heartbeat = this.#instances.heartbeat(this.#self, running());
+    const { running, slots } = load();
+    // Before it serves a queue, a worker has the slots of one.
+    const self = { ...this.#self, slots: Math.max(this.#self.slots, slots) };
+    const heartbeat = this.#instances.heartbeat(self, running);
     const [isOther] = await Promise.all([this.#mark.isOther(), restore(), heartbeat]);
     if (isOther) logger.error({ redis: placeOf(redis) }, dataLost);
   }

@@ -5,9 +5,15 @@ import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { markers } from '../keys.js';
 import { beforeMarkers } from '../read/counts.js';
-import type { KeptJobs } from '../run/executor.js';
 import type { StoredQueues } from './queue-catalog.js';
 import type { Queues } from './queues.js';
+
+/** Which ended jobs are kept. */
+export interface KeptJobs {
+  /** Seconds. */
+  age: number;
+  count: number;
+}
 
 interface RetentionParts extends StoredQueues {
   queues: Queues;

@@ -17,6 +17,7 @@ import { count, deadlineOf, jobFields, type TaskJob } from '../jobs/task-job.js'
 import type { EngineKeys } from '../keys.js';
 import type { LimitWarnings } from '../queues/limit-warnings.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
+import type { KeptJobs } from '../queues/retention.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Attempt } from './attempt.js';
 import { abandoned, type EndNotes, whyLost } from './end-notes.js';
@@ -40,13 +41,6 @@ import { returnUnanswered } from './unanswered-fetches.js';
 export const returned = { first: 1, longest: 60 };
 /** Milliseconds for which a stop waits for handlers after it has aborted their signals. */
 const obeyTimeout = 250;
-
-/** Which ended jobs are kept. */
-export interface KeptJobs {
-  /** Seconds. */
-  age: number;
-  count: number;
-}
 
 interface ExecutorParts {
   runner: TaskRunner;
@@ -86,10 +80,10 @@ export class Executor {
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
-    const { logger, changes, runner, stuckChanged } = parts;
+    const { logger, changes, stuckChanged } = parts;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
     this.#output = new HandlerOutput({ logger, changes, backend: (queue) => this.#workers.get(queue)?.worker.getBackend() });
-    this.#stuck = new StuckAttempts({ slots: runner.concurrency, logger, changed: stuckChanged });
+    this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
     parts.redis.on('ready', this.#reconnected);
   }
 
@@ -104,6 +98,12 @@ export class Executor {
     return this.#running.size - this.#holding.size;
   }
 
+  /** How many attempts run at once at most, over all queues. */
+  get slots(): number {
+    const { concurrency } = this.#parts.runner;
+    return [...this.#workers.values()].reduce((sum, { entry }) => sum + Math.min(concurrency, entry.concurrency ?? concurrency), 0);
+  }
+
   /** Whether a job runs here. */
   runs(queue: string, jobId: string): boolean {
     return this.#find(queue, jobId) !== undefined;
@@ -113,12 +113,16 @@ export class Executor {
     return this.#byJob.get(keyOf(queue, jobId));
   }
 
-  /** Starts a worker for each queue that has none yet. */
-  serve(entries: readonly CatalogEntry[]): void {
-    if (this.#stopping) return;
+  /** Starts a worker for each queue that has none yet. Returns whether it started any. */
+  serve(entries: readonly CatalogEntry[]): boolean {
+    if (this.#stopping) return false;
     const { runner, limitWarnings } = this.#parts;
-    for (const entry of entries) limitWarnings.compare(entry, runner.names().get(entry.task ?? ''));
-    for (const entry of entries) if (!this.#workers.has(entry.queue)) runInEmptyContext(() => this.#serve(entry));
+    const before = this.#workers.size;
+    for (const entry of entries) {
+      limitWarnings.compare(entry, runner.names().get(entry.task ?? ''));
+      if (!this.#workers.has(entry.queue)) runInEmptyContext(() => this.#serve(entry));
+    }
+    return this.#workers.size > before;
   }
 
   #serve(entry: CatalogEntry): void {
