@@ -418,13 +418,13 @@ describe('a paused queue', () => {
     worker.task('apart', note('apart'), { queue: 'bulk', concurrency: 1 });
     worker.task('later', note('later'), { queue: 'bulk', concurrency: 2 });
     await worker.start();
-    await web.define('apart', { queue: 'bulk', concurrency: 1 }).with({ runIn: 0.05 }).enqueue();
+    await web.define('apart', { queue: 'bulk', concurrency: 1 }).with({ runIn: 1 }).enqueue();
     await web.control({ action: 'pause', queue: 'bulk' }, { actor: 'ada', reason: 'too many' });
     await web.define('shared', { queue: 'bulk' }).enqueue();
     await web.define('later', { queue: 'bulk', concurrency: 2 }).enqueue();
     const state = async (tasks: TaskManager) => (await tasks.describe()).queues.find(({ name }) => name === 'bulk');
     expect(await state(worker)).toMatchObject({ paused: true, pause: { by: 'ada', reason: 'too many' } });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await new Promise((resolve) => setTimeout(resolve, 1700));
     expect(ran).toEqual([]);
     await worker.control({ action: 'resume', queue: 'bulk' }, by);
     await waitFor(() => ran.length === 3);
