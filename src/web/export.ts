@@ -48,23 +48,24 @@ const auditColumns: Columns<AuditEvent> = {
   strategy: ({ strategy }) => strategy,
 };
 
-/** Milliseconds between two looks at a list that is incomplete, and for which an export waits for it at most. */
+/** Milliseconds between two looks at an incomplete list, and the most that an export waits for it. */
 const completion = { interval: 250, limit: 30_000 };
 
 /**
- * Waits until a list is as complete as it becomes: a process that has just started to read may know only the newest tasks. Returns
- * how many tasks were searched if the list still leaves older ones out.
+ * Waits until a list is as complete as it becomes: a process that has just started to read knows
+ * only the newest tasks. Returns how many tasks were searched if the list still lacks older ones.
  */
 export async function searchedOf(tasks: TaskReader, query: FindQuery): Promise<number | undefined> {
   const end = performance.now() + completion.limit;
-  let before: number | undefined;
-  for (;;) {
-    const { limited, searched = 0 } = await tasks.find({ ...query, limit: 1, counted: false });
-    if (!limited) return undefined;
-    if (searched === before || performance.now() > end) return searched;
-    before = searched;
+  let look = await tasks.find({ ...query, limit: 1, counted: false });
+  for (let before: number | undefined; look.limited; ) {
+    if (look.searched === before || performance.now() > end) return look.searched;
+    before = look.searched;
     await wait(completion.interval);
+    // An engine waits for older tasks before it answers with the oldest ones first.
+    look = await tasks.find({ ...query, sort: 'createdAt', limit: 1, counted: false });
   }
+  return undefined;
 }
 
 /** The whole filtered list of tasks as a stream. */
