@@ -37,7 +37,7 @@ const details: Partial<Record<ErrorCode, string>> = {
 /** All codes, for a check of docs against code. */
 export const errorCodes = Object.keys(problems) as ErrorCode[];
 
-/** What an error may carry besides its message. */
+/** The data that an error may carry in addition to its message. */
 export interface TaskflowErrorOptions extends ErrorOptions {
   /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
   headers?: Readonly<Record<string, string>> | undefined;

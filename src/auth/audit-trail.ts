@@ -59,8 +59,8 @@ interface AuditedOptions {
 }
 
 /**
- * Returns the app's own login, or open access if there is none. Audit rows go to the store unless
- * the login keeps them itself.
+ * Returns the access of the app's own login, or open access if the app has no login. Audit rows go
+ * to the store unless the login keeps them itself.
  */
 export function auditedAccess(access: Access | undefined, { store, path, auditRetentionDays, logger }: AuditedOptions): Access {
   const retentionDays = retentionOption(auditRetentionDays);

@@ -7,7 +7,7 @@ import type { SessionReader } from './sessions/current-session.js';
 
 /*
  * `createAuth` makes an Auth. The middlewares `sessionToken`, `requireAuth` and `loginRoutes` get
- * only that object from the app, and look up here what they need besides its public methods. It is
+ * only that object from the app, and look up here what its public methods do not offer. It is
  * kept outside the object, so that printing or serializing an Auth shows no key.
  */
 
@@ -32,7 +32,7 @@ export interface Auth extends Access {
   signOutEverywhere(strategy: string, username: string): Promise<void>;
 }
 
-/** What the middlewares of a login use besides the methods of {@link Auth}. */
+/** The internals of a login that its middlewares use in addition to the methods of {@link Auth}. */
 export interface AuthInternals {
   readonly reader: SessionReader;
   readonly mount: Mount;

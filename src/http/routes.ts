@@ -15,7 +15,7 @@ import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 /** Who may use a route. `page` is a viewer who is led to the login page instead of getting a 401. */
 type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
 
-/** What a handler gets besides the context. */
+/** The arguments that a handler gets after the context. */
 interface RouteRequest {
   /** Decoded parameters of the path. */
   params: Readonly<Record<string, string>>;

@@ -134,7 +134,7 @@ export interface FlowNode {
   status: TaskStatus | null;
   engineState?: string;
   children: readonly FlowNode[];
-  /** How many children there are besides. */
+  /** How many more children there are. */
   more: number;
 }
 

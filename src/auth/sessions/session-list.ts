@@ -5,7 +5,7 @@ import type { RequestInfo } from '../request-info.js';
 import { askStore } from '../time-limit.js';
 import type { Session } from './session.js';
 
-/** What is recorded about an open session, besides its token. */
+/** The recorded data of an open session, except its token. */
 export interface SessionRecord {
   id: string;
   username: string;
@@ -50,8 +50,8 @@ export interface SessionList {
    */
   forget(records: readonly SessionRecord[]): void;
   /**
-   * Returns when the newest recorded token of a session expires; 0 if there is none. Unix
-   * milliseconds.
+   * Returns when the newest recorded token of a session expires, in Unix milliseconds. Returns 0 if
+   * no token is recorded.
    */
   expiryOf(session: Session): Promise<number>;
 }

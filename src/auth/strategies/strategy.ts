@@ -19,7 +19,7 @@ export type Verdict =
       roles?: readonly Role[];
     };
 
-/** What a strategy gets about an attempt, besides the credentials. */
+/** The data of an attempt that a strategy gets in addition to the credentials. */
 export interface AuthContext {
   /** Aborts when the time limit of the strategy is over. A later answer is ignored. */
   signal: AbortSignal;

@@ -56,7 +56,7 @@ describe('StrategyRegistry', () => {
     ['a number for a name', { ok: true, username: 1 }],
     ['a name with a NUL', { ok: true, username: 'a\0' }],
     ['roles as text', { ok: true, roles: 'admin' }],
-  ])('lets nobody in when a strategy answers %s', async (_case, verdict) => {
+  ])('signs no user in when a strategy answers %s', async (_case, verdict) => {
     const registry = new StrategyRegistry().register('team', answering(verdict));
     expect(await registry.authenticate(credentials, context)).toBeUndefined();
   });

@@ -256,7 +256,11 @@ describe('one task in a browser', () => {
     const id = await stubborn.enqueue();
     await board.signIn(`?task=${id}&view=tasks`);
     await board.panel.getByRole('button', { name: 'Cancel' }).click();
-    await page.locator('dialog[open]').getByRole('button', { name: 'Stop task' }).click();
+    const dialog = page.locator('dialog[open]');
+    // A second button "Cancel" could mean either.
+    await dialog.getByRole('button', { name: 'Keep running' }).waitFor();
+    expect(await dialog.getByRole('button', { name: 'Cancel' }).count()).toBe(0);
+    await dialog.getByRole('button', { name: 'Stop task' }).click();
     await board.panel.getByRole('button', { name: 'Cancelling…' }).waitFor();
     await board.panel.locator('h2 .badge', { hasText: 'cancelling' }).waitFor();
     open();

@@ -90,7 +90,7 @@ export function attemptLimit(attempts: unknown): number {
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
 }
 
-/** What lists show of a job, besides its id and the time of its creation. */
+/** The fields of a job that lists show, except its id and the time of its creation. */
 export interface ShownJob {
   readonly name: string;
   /** The label of its queue, as users know it. */

@@ -43,7 +43,7 @@ export const jobFields = {
   interrupts: 'tfi',
   /** How the job ended, if that is more than BullMQ's `failed`. */
   marker: 'tfm',
-  /** Name and fingerprint of the last error, which lists show besides the message. */
+  /** Name and fingerprint of the last error. Lists show them with the message. */
   error: 'tfe',
   /** Why there is no result. */
   resultOmitted: 'tfo',
@@ -92,7 +92,7 @@ export interface AttemptRecord {
   error?: StoredError;
 }
 
-/** What a list shows of an error besides its message, which is BullMQ's `failedReason`. */
+/** The fields of an error that a list shows with its message. The message is BullMQ's `failedReason`. */
 export interface ErrorNote {
   name: string;
   fingerprint: string;
