@@ -2,10 +2,10 @@
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openDatabase } from '../dist/engines/embedded/database.js';
-import { layOut, prepareConnection } from '../dist/engines/embedded/layout.js';
-import { packTasks } from '../dist/engines/embedded/write.js';
-import { Writer } from '../dist/engines/embedded/writer.js';
+import { openDatabase } from '../dist/engines/tables/schema/database.js';
+import { layOut, prepareConnection } from '../dist/engines/tables/schema/layout.js';
+import { packTasks } from '../dist/engines/tables/write/batch.js';
+import { Writer } from '../dist/engines/tables/write/writer.js';
 import { newTaskId } from '../dist/tasks/task-id.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-profile-'));
@@ -68,7 +68,7 @@ async function profile(title, size, run, rounds) {
     const limits = { attempts: 1, interrupts: 0, deadlineAt: undefined, idempotency: undefined };
     return { id: newTaskId(), args: '[1]', createdAt: Date.now(), runAt: Date.now(), ...settings, ...limits };
   };
-  /** @type {readonly import('../dist/engines/embedded/rows.js').ClaimedRow[]} */ let claimed = [];
+  /** @type {readonly import('../dist/engines/tables/schema/rows.js').ClaimedRow[]} */ let claimed = [];
   const one = () => {
     const at = Date.now();
     const result = /** @type {const} */ ({ status: 'success', result: 'null' });

@@ -1,6 +1,6 @@
 import type { DurationHistogram } from '../tasks/engine.js';
 import { type Counts, type Durations, type Metrics, type TaskStatus, taskStatuses } from '../tasks/types.js';
-import { addFigures, bucketOf, type Figures, noFigures, percentile } from './embedded/rollup.js';
+import { addFigures, bucketOf, type Figures, noFigures, percentile } from './tables/write/rollup.js';
 
 /** A sum of the tasks of one name and queue that ended within a stretch of time. */
 export interface Summed {

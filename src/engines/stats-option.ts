@@ -1,5 +1,5 @@
 import { numberOption, optionsObject, outOfRange } from '../options.js';
-import { keptStatistics } from './embedded/upkeep.js';
+import { keptStatistics } from './embedded/maintenance.js';
 
 /** How long statistics are kept. What is older is answered from longer sums; those by day, and of all time, stay. */
 export interface StatsOptions {

@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { AttemptSignal } from '../engines/attempt-signal.js';
+import { Bell } from '../engines/bell.js';
 import { commandTasks } from '../engines/bulk.js';
-import { aggregate } from '../engines/embedded/aggregates.js';
-import { AttemptSignal } from '../engines/embedded/attempt-signal.js';
-import { Bell } from '../engines/embedded/bell.js';
 import { embeddedParts, rerunOf } from '../engines/embedded/bulk-parts.js';
-import type { Row } from '../engines/embedded/database.js';
 import { memoryPromises } from '../engines/embedded/promises.js';
-import { Reader } from '../engines/embedded/reader.js';
-import { type ClaimedRow, stateOf, storedEnd, toClaimed, toSummary } from '../engines/embedded/rows.js';
 import { embeddedStore } from '../engines/embedded/store.js';
-import { packTasks, type Write, type Written } from '../engines/embedded/write.js';
 import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
+import { aggregate } from '../engines/tables/read/aggregates.js';
+import { Reader } from '../engines/tables/read/reader.js';
+import type { Row } from '../engines/tables/schema/database.js';
+import { type ClaimedRow, stateOf, storedEnd, toClaimed, toSummary } from '../engines/tables/schema/rows.js';
+import { packTasks, type Write, type Written } from '../engines/tables/write/batch.js';
 import { booleanOption, numberOption, optionsObject, wrongType } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 import type {

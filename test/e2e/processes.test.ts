@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
-import { openDatabase } from '../../src/engines/embedded/database.js';
+import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
 import type { TaskStatus } from '../../src/tasks/types.js';
 import { sseStream } from '../../src/web/sse-stream.js';

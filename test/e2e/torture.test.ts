@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../src/engines/embedded/database.js';
+import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
 import { timeOfTaskId } from '../../src/tasks/task-id.js';
 import { temporaryFolder } from '../helpers/folder.js';

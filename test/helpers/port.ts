@@ -1,9 +1,9 @@
-import { openDatabase } from '../../src/engines/embedded/database.js';
-import { prepareConnection } from '../../src/engines/embedded/layout.js';
 import { memoryPromises } from '../../src/engines/embedded/promises.js';
-import type { Batch, BatchResult } from '../../src/engines/embedded/write.js';
+import { TableEngine } from '../../src/engines/embedded/table-engine.js';
 import { memoryPort, threadPort, type WritePort } from '../../src/engines/embedded/write-port.js';
-import { TableEngine } from '../../src/engines/table-engine.js';
+import { openDatabase } from '../../src/engines/tables/schema/database.js';
+import { prepareConnection } from '../../src/engines/tables/schema/layout.js';
+import type { Batch, BatchResult } from '../../src/engines/tables/write/batch.js';
 import { type Logger, loggerOption } from '../../src/options.js';
 
 /** What a test does in the place of a commit; `commit` is the real one. */

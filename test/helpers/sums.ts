@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { Database } from '../../src/engines/embedded/database.js';
+import type { Database } from '../../src/engines/tables/schema/database.js';
 
 const firstReady = (column: string): string =>
   `(SELECT ${column} FROM task WHERE task.lane = lane.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;

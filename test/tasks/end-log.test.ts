@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { lockKey } from '../../src/engines/bullmq/run/locks.js';
-import type { Batch, BatchResult } from '../../src/engines/embedded/write.js';
+import type { Batch, BatchResult } from '../../src/engines/tables/write/batch.js';
 import { TaskManager } from '../../src/manager.js';
 import { taskContext } from '../../src/tasks/context.js';
 import type { TaskDetail } from '../../src/tasks/types.js';

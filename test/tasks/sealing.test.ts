@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../src/engines/embedded/database.js';
+import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
 import { createSealer } from '../../src/tasks/sealing.js';
 import { temporaryFolder } from '../helpers/folder.js';

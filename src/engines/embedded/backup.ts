@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, TaskflowError } from '../../errors.js';
 import { packageFile } from '../../package-files.js';
-import type { Database } from './database.js';
+import type { Database } from '../tables/schema/database.js';
 import { guardThread } from './thread-guard.js';
 
 /**

@@ -1,4 +1,4 @@
-import { type LogEntry, packedAt, packedWidth, type Write } from './write.js';
+import { type LogEntry, packedAt, packedWidth, type Write } from '../tables/write/batch.js';
 
 /** Characters of a write, or of a part of it, without the texts of unbounded length in it. */
 const base = 512;

@@ -2,9 +2,9 @@ import type { Command } from '../../tasks/engine.js';
 import { canCancel, canRetry, isEnded } from '../../tasks/states.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import { type BulkParts, previewByState, type TasksCommand } from '../bulk.js';
+import type { Reader } from '../tables/read/reader.js';
+import type { Write } from '../tables/write/batch.js';
 import type { GroupCommit } from './group-commit.js';
-import type { Reader } from './reader.js';
-import type { Write } from './write.js';
 
 /** A rerun as it is written, with the ids of the new tasks. */
 export function rerunOf(

@@ -1,17 +1,25 @@
 import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
-import { TableEngine } from '../table-engine.js';
-import type { OpenTables, TableHome } from '../table-home.js';
+import { checkFile } from '../tables/schema/check-file.js';
+import {
+  type ConnectionClass,
+  connectionClass,
+  type Database,
+  inMemory,
+  openDatabase,
+  sqliteCode,
+  unusable,
+} from '../tables/schema/database.js';
+import { prepareConnection } from '../tables/schema/layout.js';
 import { copyDatabase, copyFileOnThread } from './backup.js';
-import { checkFile } from './check-file.js';
-import { type ConnectionClass, connectionClass, type Database, inMemory, openDatabase, sqliteCode, unusable } from './database.js';
 import { enqueueInTransaction } from './enqueue-in.js';
 import { FileWatch } from './file-watch.js';
-import { prepareConnection } from './layout.js';
+import type { Retention } from './maintenance.js';
 import { OwnerLocks } from './owner-lock.js';
 import { filePromises, memoryPromises } from './promises.js';
-import type { Retention } from './upkeep.js';
+import { TableEngine } from './table-engine.js';
+import type { OpenTables, TableHome } from './table-home.js';
 import { memoryPort, threadPort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
-import { sqliteCode } from './database.js';
+import { sqliteCode } from '../tables/schema/database.js';
 
 /** Endings of the files that make up an open database: the file itself, its write-ahead log, and the map of that log. */
 const endings = ['', '-wal', '-shm'];

@@ -1,8 +1,8 @@
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
+import type { BatchResult, Claim, Write, WriteFailure, WriteOutcome, Written } from '../tables/write/batch.js';
 import { weightOf } from './batch-weight.js';
-import type { BatchResult, Claim, Write, WriteFailure, WriteOutcome, Written } from './write.js';
 import type { WritePort } from './write-port.js';
 
 interface Pending {

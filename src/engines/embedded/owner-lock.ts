@@ -2,8 +2,8 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TaskflowError } from '../../errors.js';
-import type { Owners } from '../table-home.js';
-import { type Database, openDatabase, sqliteCode } from './database.js';
+import { type Database, openDatabase, sqliteCode } from '../tables/schema/database.js';
+import type { Owners } from './table-home.js';
 
 /**
  * Tells living processes from dead ones by a lock that the kernel releases when a process ends, however it ends. A

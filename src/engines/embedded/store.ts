@@ -1,6 +1,6 @@
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
-import type { Bell } from './bell.js';
-import type { Database } from './database.js';
+import type { Bell } from '../bell.js';
+import type { Database } from '../tables/schema/database.js';
 import type { GroupCommit } from './group-commit.js';
 
 /** What the store needs of the engine, once that is open. */

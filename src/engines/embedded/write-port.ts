@@ -3,12 +3,12 @@ import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { packageFile } from '../../package-files.js';
+import { type Database, inMemory, openDatabase, unusable } from '../tables/schema/database.js';
+import { layOut, prepareConnection } from '../tables/schema/layout.js';
+import type { Batch, BatchResult } from '../tables/write/batch.js';
+import { Writer } from '../tables/write/writer.js';
 import { packed, weightOf } from './batch-weight.js';
-import { type Database, inMemory, openDatabase, unusable } from './database.js';
-import { layOut, prepareConnection } from './layout.js';
 import { guardThread } from './thread-guard.js';
-import type { Batch, BatchResult } from './write.js';
-import { Writer } from './writer.js';
 
 /** Where batches are written: on a thread of their own for a file, so that a slow disk never stalls the app. */
 export interface WritePort {

@@ -1,11 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { type Database, openDatabase, sqliteCode } from '../tables/schema/database.js';
+import { layOut, prepareConnection } from '../tables/schema/layout.js';
+import type { Batch } from '../tables/write/batch.js';
+import { Writer } from '../tables/write/writer.js';
 import { packed } from './batch-weight.js';
-import { type Database, openDatabase, sqliteCode } from './database.js';
-import { layOut, prepareConnection } from './layout.js';
 import { ThreadGuard } from './thread-guard.js';
-import type { Batch } from './write.js';
 import type { FromThread } from './write-port.js';
-import { Writer } from './writer.js';
 
 /** Milliseconds that a file which others open or close just now is waited for, and between two looks. */
 const patience = { all: 10_000, step: 20 };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../../src/engines/embedded/database.js';
+import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../src/manager.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { recordingLogger } from '../../helpers/logs.js';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { openDatabase } from '../../../src/engines/embedded/database.js';
-import { futureDelays } from '../../../src/engines/embedded/delays.js';
-import { Writer } from '../../../src/engines/embedded/writer.js';
+import { openDatabase } from '../../../src/engines/tables/schema/database.js';
+import { futureDelays } from '../../../src/engines/tables/write/delays.js';
+import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
 import type { ScheduleState } from '../../../src/tasks/engine.js';

@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, st
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
-import { layoutVersion, openDatabase } from '../../../src/engines/embedded/database.js';
-import { idBytes } from '../../../src/engines/embedded/rows.js';
-import { packTasks } from '../../../src/engines/embedded/write.js';
-import { Writer } from '../../../src/engines/embedded/writer.js';
+import { layoutVersion, openDatabase } from '../../../src/engines/tables/schema/database.js';
+import { idBytes } from '../../../src/engines/tables/schema/rows.js';
+import { packTasks } from '../../../src/engines/tables/write/batch.js';
+import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';
 import { prepareTask } from '../../../src/tasks/prepare.js';
@@ -152,7 +152,7 @@ describe('the database file', () => {
 
   it('of layout 2 is brought to the present one with all that is in it, and a copy of what it was is kept', async () => {
     const older = await openDatabase(path);
-    older.exec(readFileSync(new URL('./layouts/2.sql', import.meta.url), 'utf8'));
+    older.exec(readFileSync(new URL('../tables/schema/layouts/2.sql', import.meta.url), 'utf8'));
     older.close();
     const tasks = new TaskManager({ database: path, logger: false });
     const { items } = await tasks.find({ limit: 10 });

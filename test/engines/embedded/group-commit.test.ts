@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
-import type { ClaimedRow } from '../../../src/engines/embedded/rows.js';
-import type { Batch, BatchResult } from '../../../src/engines/embedded/write.js';
+import type { ClaimedRow } from '../../../src/engines/tables/schema/rows.js';
+import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
 
 const row = (seq: number): ClaimedRow => [seq, `id${seq}`, 'note', 'default', null, 1, 1, 1, 0, null, '[]'];
 const write = { kind: 'pauseQueue', queue: 'default', paused: true, by: 'test', at: 0 } as const;

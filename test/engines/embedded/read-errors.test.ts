@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Database, openDatabase } from '../../../src/engines/embedded/database.js';
+import { type Database, openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../src/manager.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { waitFor } from '../../helpers/wait.js';

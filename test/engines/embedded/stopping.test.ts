@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Batch, BatchResult } from '../../../src/engines/embedded/write.js';
+import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskLog } from '../../../src/tasks/context.js';
 import { temporaryFolder } from '../../helpers/folder.js';

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import Koa from 'koa';
 import { taskAdmin } from '../../../src/admin.js';
 import { createClient } from '../../../src/client/client.js';
-import { openDatabase } from '../../../src/engines/embedded/database.js';
+import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../src/manager.js';
 import { turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../../src/engines/embedded/database.js';
 import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
-import type { Batch } from '../../../src/engines/embedded/write.js';
 import { threadPort, type WritePort } from '../../../src/engines/embedded/write-port.js';
+import { openDatabase } from '../../../src/engines/tables/schema/database.js';
+import type { Batch } from '../../../src/engines/tables/write/batch.js';
 import { loggerOption } from '../../../src/options.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { startScript } from '../../helpers/process.js';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import type { Database } from '../../embedded/database.js';
-import { idOf } from '../../embedded/rows.js';
+import type { Database } from '../../tables/schema/database.js';
+import { idOf } from '../../tables/schema/rows.js';
 import { type ChangeNote, ChangeNotes } from '../jobs/change-notes.js';
 import { JobAdder } from '../jobs/job-adder.js';
 import { deduplicationId, jobFields, type TaskJobOptions, toJob } from '../jobs/task-job.js';

@@ -1,9 +1,9 @@
 import type { ChainableCommander } from 'ioredis';
 import type { NewTask } from '../../../tasks/engine.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
-import type { Database, Row } from '../../embedded/database.js';
-import { idOf, toPause } from '../../embedded/rows.js';
-import { packedAt } from '../../embedded/write.js';
+import type { Database, Row } from '../../tables/schema/database.js';
+import { idOf, toPause } from '../../tables/schema/rows.js';
+import { packedAt } from '../../tables/write/batch.js';
 import { type EngineKeys, queueName } from '../keys.js';
 import type { ScheduleRecord, ScheduleRuns } from '../schedules/schedule-records.js';
 

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Database, Row } from '../../embedded/database.js';
+import type { Database, Row } from '../../tables/schema/database.js';
 import type { EngineKeys } from '../keys.js';
 import { addIfAbsent, storeKeys } from '../store/store-scripts.js';
 import type { MoveProgress } from './progress.js';

@@ -1,9 +1,9 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
-import { checkFile } from '../../embedded/check-file.js';
-import { type Database, openDatabase, sqliteCode } from '../../embedded/database.js';
-import { layOut } from '../../embedded/layout.js';
-import { removePending } from '../../embedded/remove-pending.js';
-import { Writer } from '../../embedded/writer.js';
+import { checkFile } from '../../tables/schema/check-file.js';
+import { type Database, openDatabase, sqliteCode } from '../../tables/schema/database.js';
+import { layOut } from '../../tables/schema/layout.js';
+import { removePending } from '../../tables/write/remove-pending.js';
+import { Writer } from '../../tables/write/writer.js';
 import { unusable } from './progress.js';
 
 /** SQLite's code for a file that another connection has locked. */

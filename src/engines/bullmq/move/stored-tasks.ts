@@ -1,7 +1,7 @@
 import type { NewTask, StoredError } from '../../../tasks/engine.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
-import type { Database, Row } from '../../embedded/database.js';
-import { detailsOf, idBytes, idOf, stateOf } from '../../embedded/rows.js';
+import type { Database, Row } from '../../tables/schema/database.js';
+import { detailsOf, idBytes, idOf, stateOf } from '../../tables/schema/rows.js';
 import { type AttemptRecord, attemptField, errorNote, jobFields } from '../jobs/task-job.js';
 
 /** A pending task of the file. */

@@ -1,8 +1,8 @@
 import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
-import { type Position, readPosition, writePosition } from '../../embedded/position.js';
-import { idOf } from '../../embedded/rows.js';
+import { type Position, readPosition, writePosition } from '../../tables/read/position.js';
+import { idOf } from '../../tables/schema/rows.js';
 import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets } from './counts.js';

@@ -1,5 +1,5 @@
 import type { TaskStatus } from '../../../tasks/types.js';
-import { stateCode } from '../../embedded/rows.js';
+import { stateCode } from '../../tables/schema/rows.js';
 
 /**
  * The groups in which the tasks of a queue are counted: BullMQ keeps the jobs of a group in the

@@ -1,6 +1,6 @@
 import type { TaskSummary } from '../../../tasks/types.js';
-import type { Database } from '../../embedded/database.js';
-import { idBytes, idOf } from '../../embedded/rows.js';
+import type { Database } from '../../tables/schema/database.js';
+import { idBytes, idOf } from '../../tables/schema/rows.js';
 import { idOfJob, isOwnId, keyOf } from '../jobs/job-ids.js';
 import type { WindowTask } from './window-rows.js';
 

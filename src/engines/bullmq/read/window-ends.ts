@@ -1,6 +1,6 @@
 import type { TaskStatus } from '../../../tasks/types.js';
-import type { Database } from '../../embedded/database.js';
-import { idOf, stateCode } from '../../embedded/rows.js';
+import type { Database } from '../../tables/schema/database.js';
+import { idOf, stateCode } from '../../tables/schema/rows.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import { codes, type EndedGroup } from './groups.js';
 

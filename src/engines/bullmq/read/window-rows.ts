@@ -1,11 +1,11 @@
 import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { recordAttempt } from '../../embedded/attempts.js';
-import { deleteTask } from '../../embedded/commands.js';
-import type { Row, SqlValue } from '../../embedded/database.js';
-import { idBytes, stateCode } from '../../embedded/rows.js';
-import { move, statusOf, type Transaction } from '../../embedded/transaction.js';
+import type { Row, SqlValue } from '../../tables/schema/database.js';
+import { idBytes, stateCode } from '../../tables/schema/rows.js';
+import { recordAttempt } from '../../tables/write/attempts.js';
+import { deleteTask } from '../../tables/write/commands.js';
+import { move, statusOf, type Transaction } from '../../tables/write/transaction.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import type { ShownJob } from '../jobs/job-view.js';
 import type { RowIds } from './row-ids.js';

@@ -2,7 +2,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
 import type { AttemptIo, ClaimedTask, NewLogLine } from '../../../tasks/engine.js';
-import { AttemptSignal } from '../../embedded/attempt-signal.js';
+import { AttemptSignal } from '../../attempt-signal.js';
 
 /** How an attempt ends other than by its handler. */
 export type GivenUp = 'cancelled' | 'handed back';

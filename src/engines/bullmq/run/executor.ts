@@ -7,7 +7,7 @@ import type { StoredError, TaskRunner, TransitionObserver } from '../../../tasks
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { deadlineError } from '../../deadline-error.js';
-import { type Stuck, StuckAttempts } from '../../embedded/stuck-attempts.js';
+import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { closeTimeout, untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';

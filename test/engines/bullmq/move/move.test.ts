@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Queue } from 'bullmq';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { moveToRedis } from '../../../../src/engines/bullmq/move/move.js';
-import { openDatabase } from '../../../../src/engines/embedded/database.js';
+import { openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { taskContext } from '../../../../src/tasks/context.js';
 import type { EngineDescription } from '../../../../src/tasks/engine.js';

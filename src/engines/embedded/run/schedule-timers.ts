@@ -1,0 +1,187 @@
+import { Background } from '../../../background.js';
+import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
+import type { Schedule } from '../../../tasks/engine.js';
+import { newTaskId } from '../../../tasks/task-id.js';
+import type { Reader } from '../../tables/read/reader.js';
+import type { Row } from '../../tables/schema/database.js';
+import { packTasks } from '../../tables/write/batch.js';
+import { clockTolerance } from '../../tables/write/delays.js';
+import type { GroupCommit } from '../group-commit.js';
+
+/** Milliseconds that are waited at a stretch, so that a clock which is set anew is noticed. */
+const longestWait = 5_000;
+/** Milliseconds after its time from which a run counts as missed. */
+const missedAfter = 60_000;
+/** Milliseconds before a run that could not be stored is tried again. */
+const retryDelay = 1000;
+
+interface Parts {
+  logger: Logger;
+  /** A task was made; the row is its own. */
+  made(row: Row): void;
+  /** There is something to run. */
+  poke(): void;
+}
+
+interface Storage {
+  reader: Reader;
+  commits: GroupCommit;
+}
+
+interface Entry {
+  schedule: Schedule;
+  firing: Background;
+  timer?: NodeJS.Timeout | undefined;
+  /** What the timer waits for. */
+  at?: number | undefined;
+  /** Whether its row was in the database the last time. */
+  stored?: boolean;
+}
+
+/**
+ * Fires schedules. The database has the next run of each. Every process that defines the schedule waits for that time. The
+ * first one makes the task and plans the next run in one commit, so that each run happens once.
+ */
+export class ScheduleTimers {
+  readonly #parts: Parts;
+  readonly #entries = new Map<string, Entry>();
+  readonly #planning: Background;
+  #storage: Storage | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#planning = new Background(parts.logger, 'storing schedules');
+  }
+
+  add(schedule: Schedule): void {
+    this.#entries.set(schedule.name, { schedule, firing: new Background(this.#parts.logger, 'storing a scheduled task') });
+    if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
+  }
+
+  /** Names of the schedules that this process defines. */
+  names(): string[] {
+    return [...this.#entries.keys()];
+  }
+
+  start(storage: Storage): void {
+    this.#storage = storage;
+    this.#plan([...this.#entries.values()].map(({ schedule }) => schedule));
+  }
+
+  stop(): void {
+    this.#storage = undefined;
+    for (const entry of this.#entries.values()) clearTimeout(entry.timer);
+  }
+
+  /** Looks again when each is to run, after other processes may have changed that. */
+  refresh(): void {
+    if (!this.#storage || this.#entries.size === 0) return;
+    const unplanned: Schedule[] = [];
+    const missing = new Set([...this.#entries.values()].filter(({ stored }) => stored));
+    for (const row of this.#storage.reader.schedules()) {
+      const entry = this.#entries.get(String(row.name));
+      if (!entry) continue;
+      missing.delete(entry);
+      entry.stored = true;
+      if (row.paused_at !== null) this.#wait(entry, undefined);
+      else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
+      else if (entry.schedule.next(Date.now()) !== undefined) unplanned.push(entry.schedule);
+    }
+    for (const entry of missing) {
+      // The row was deleted by other means than the API, which keeps schedules that are defined.
+      entry.stored = false;
+      this.#wait(entry, undefined);
+      unplanned.push(entry.schedule);
+    }
+    if (unplanned.length > 0) this.#plan(unplanned);
+  }
+
+  #plan(schedules: readonly Schedule[]): void {
+    if (schedules.length === 0) return;
+    this.#storePlans(schedules)
+      .then(() => this.refresh())
+      .then(() => this.#planning.worked())
+      .catch((err) =>
+        this.#later(
+          () => this.#planning.failed(err),
+          () => this.#plan(schedules),
+        ),
+      );
+  }
+
+  async #storePlans(schedules: readonly Schedule[]): Promise<void> {
+    const commits = this.#storage?.commits;
+    const at = Date.now();
+    await Promise.all(
+      schedules.map(({ name, task, rule, next, prepare }) => {
+        const template = packTasks([prepare()]);
+        return commits?.submit<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, at });
+      }),
+    );
+  }
+
+  #wait(entry: Entry, at: number | undefined): void {
+    if (entry.at === at && entry.timer) return;
+    clearTimeout(entry.timer);
+    entry.at = at;
+    entry.timer = undefined;
+    if (at === undefined || !this.#storage) return;
+    // A request that resumes a schedule leaves the timer behind.
+    runInEmptyContext(() => this.#arm(entry, at));
+  }
+
+  /** Waits in steps: a timer cannot wait for a month, and does not notice when the clock is set. */
+  #arm(entry: Entry, at: number): void {
+    const { schedule } = entry;
+    const left = at - Date.now();
+    const { interval } = schedule;
+    // The next run of an interval is further away than the interval only if the clock was set back.
+    if (interval !== undefined && left > interval + clockTolerance) this.#restart(entry, { dueAt: at, interval });
+    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#fire(entry, at));
+    entry.timer = setTimeout(due, Math.min(Math.max(0, left), longestWait));
+  }
+
+  /** Starts an interval again, so that it does not pause for the length of the jump. If that fails, the next step tries again. */
+  #restart({ schedule: { name, rule } }: Entry, { dueAt, interval }: { dueAt: number; interval: number }): void {
+    this.#planning.run(async () => {
+      const nextAt = Date.now() + interval;
+      await this.#storage?.commits.submit<'restartInterval'>({ kind: 'restartInterval', name, rule, dueAt, nextAt });
+      this.refresh();
+    });
+  }
+
+  #fire(entry: Entry, dueAt: number): void {
+    this.#storeRun(entry.schedule, dueAt)
+      .then((row) => {
+        // Unless the stored run has been noticed already, and the timer waits for the next one.
+        if (entry.at === dueAt) entry.timer = undefined;
+        entry.firing.worked();
+        this.refresh();
+        if (!row) return;
+        this.#parts.made(row);
+        this.#parts.poke();
+      })
+      .catch((err) => {
+        const note = (): void => entry.firing.failed(err, { schedule: entry.schedule.name });
+        this.#later(note, () => this.#fire(entry, dueAt), entry);
+      });
+  }
+
+  async #storeRun({ name, overlap, catchUp, next }: Schedule, dueAt: number): Promise<Row | undefined> {
+    const at = Date.now();
+    const skip = at - dueAt > missedAfter && !catchUp;
+    // This one run also stands for all further runs that were missed.
+    const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
+    return this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId: newTaskId(), at });
+  }
+
+  /** Whatever hinders a schedule now, the next moment may be better. */
+  #later(note: () => void, again: () => void, entry?: Entry): void {
+    if (!this.#storage) return;
+    note();
+    const timer = setTimeout(() => this.#storage && again(), retryDelay);
+    if (entry) entry.timer = timer;
+    else timer.unref();
+  }
+}

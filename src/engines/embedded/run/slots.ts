@@ -1,0 +1,320 @@
+import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
+import { thrownForLog } from '../../../tasks/describe-error.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, RunningAttempt, StoredEnd, TaskRunner } from '../../../tasks/engine.js';
+import type { TaskStatus } from '../../../tasks/types.js';
+import { AttemptSignal } from '../../attempt-signal.js';
+import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
+import { type ClaimedRow, toClaimed } from '../../tables/schema/rows.js';
+import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
+
+/** What an attempt is known by: the `seq` of its task, and its number. */
+export interface AttemptKey {
+  seq: number;
+  attempt: number;
+}
+
+/** What an attempt reports. */
+interface SlotEvents {
+  /** There are lines or progress to write. */
+  logged(slot: Slot): void;
+  /** A listener of its abort signal threw or rejected. */
+  listenerFailed(slot: Slot, err: unknown): void;
+}
+
+/** An attempt that runs in this process, and what its handler may do. A class, since one is made for every attempt. */
+class Slot implements AttemptKey, AttemptIo {
+  readonly seq: number;
+  readonly attempt: number;
+  readonly id: string;
+  readonly name: string;
+  /** Its end is recorded, or about to be, though its handler may go on. */
+  over = false;
+  stored = false;
+  /** Its end is logged, or it was given up. */
+  logged = false;
+  running: RunningAttempt | undefined;
+  grace: NodeJS.Timeout | undefined;
+  /** Log lines and progress not yet on their way to the database. */
+  logs: LogEntry[] = [];
+  latest: ProgressEntry | undefined;
+  readonly #wrote: (slot: Slot) => void;
+  readonly #signal: AttemptSignal;
+
+  constructor(seq: number, { id, name, attempt }: ClaimedTask, { logged, listenerFailed }: SlotEvents) {
+    this.seq = seq;
+    this.attempt = attempt;
+    this.id = id;
+    this.name = name;
+    this.#wrote = logged;
+    this.#signal = new AttemptSignal((err) => listenerFailed(this, err));
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#signal.abort(reason);
+  }
+
+  log(line: NewLogLine): void {
+    this.logs.push({ ...line, task: this.seq, attempt: this.attempt, late: this.over });
+    this.#wrote(this);
+  }
+
+  progress(value: number, text: string | null): void {
+    if (this.over) return;
+    this.latest = { task: this.seq, attempt: this.attempt, value, text };
+    this.#wrote(this);
+  }
+
+  /** Writes the log line of its end, once. */
+  logEnd(stored: StoredEnd): void {
+    if (this.logged) return;
+    this.logged = true;
+    this.running?.logEnd(stored);
+  }
+
+  takeLogs(): LogEntry[] {
+    if (this.logs.length === 0) return [];
+    const taken = this.logs;
+    this.logs = [];
+    return taken;
+  }
+}
+
+/** What an attempt said last, and is not written yet. */
+export interface LeftToWrite {
+  logs: readonly LogEntry[];
+  progress: ProgressEntry | undefined;
+}
+
+/** Lines that are kept while they cannot be written. */
+const mostKeptLines = 10_000;
+
+function isSame(one: AttemptKey, other: AttemptKey): boolean {
+  return one.seq === other.seq && one.attempt === other.attempt;
+}
+
+interface SlotsParts {
+  runner: TaskRunner;
+  logger: Logger;
+  /**
+   * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another process has the task, and
+   * `undefined` for nothing, because this process stops.
+   */
+  finished(key: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<StoredEnd | 'lost' | undefined>;
+  /** Called when a cancelled attempt did not end in time. Resolves to whether its end is stored. */
+  abandoned(key: AttemptKey & { id: string }): Promise<boolean>;
+  /** Lines or progress wait to be written. */
+  logged(): void;
+  /** A slot is free that no end of an attempt made so. */
+  freed(): void;
+  /** Called when the number of slots changes that are held by handlers whose attempt was given up. */
+  stuckChanged(stuck: Stuck): void;
+}
+
+/** The attempts under way in this process, at most as many as the runner allows. */
+export class Slots {
+  readonly #parts: SlotsParts;
+  readonly #running = new Set<Slot>();
+  /** Attempts whose end is known, but not yet stored. */
+  readonly #ending = new Set<Slot>();
+  /** Attempts that failed because this process stops. */
+  readonly #returned = new Set<Slot>();
+  #stopping = false;
+  /** Attempts that were cancelled after their claim was stored and before they begin here. */
+  #cancelledEarly: readonly AttemptKey[] = [];
+  /** Attempts with lines or progress that is not written; a handler may write lines long after its attempt has ended. */
+  readonly #unwritten = new Set<Slot>();
+  /** Lines that could not be written. */
+  readonly #leftLogs: LogEntry[] = [];
+  readonly #stuck: StuckAttempts;
+  #closed = false;
+  readonly #events: SlotEvents = {
+    logged: (slot) => this.#noteUnwritten(slot),
+    listenerFailed: ({ id, name, attempt }, err) =>
+      this.#parts.logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
+  };
+  #idle: (() => void) | undefined;
+
+  constructor(parts: SlotsParts) {
+    this.#parts = parts;
+    const { runner, logger, stuckChanged } = parts;
+    this.#stuck = new StuckAttempts({ slots: () => runner.concurrency, logger, changed: stuckChanged });
+  }
+
+  get free(): number {
+    return this.#parts.runner.concurrency - this.#running.size;
+  }
+
+  get size(): number {
+    return this.#running.size + this.#ending.size;
+  }
+
+  /** The attempts that this process has claimed and whose end is not stored. */
+  get held(): [seq: number, attempt: number][] {
+    return [...new Set([...this.#running, ...this.#ending])].map(({ seq, attempt }) => [seq, attempt]);
+  }
+
+  /** Runs a task just claimed. */
+  run(row: ClaimedRow): void {
+    const { runner } = this.#parts;
+    const task = toClaimed(row);
+    const slot = new Slot(row[0], task, this.#events);
+    this.#running.add(slot);
+    slot.running = runner.run(task, slot);
+    const { result, ended } = slot.running;
+    void result.then((outcome) => {
+      this.#record(slot, outcome);
+      if (result === ended) this.#release(slot);
+      // An attempt that ends together with its handler has been released by now, or will be within this turn.
+      else if (this.#running.has(slot)) setImmediate(() => this.#noteStuck(slot));
+    });
+    if (result !== ended) void ended.then(() => this.#release(slot, true));
+    if (this.#cancelledEarly.some((key) => isSame(key, slot))) this.#cancel(slot);
+  }
+
+  #noteUnwritten(slot: Slot): void {
+    if (this.#closed) return;
+    this.#unwritten.add(slot);
+    this.#parts.logged();
+  }
+
+  #noteStuck(slot: Slot): void {
+    if (this.#running.has(slot) && !this.#stopping) this.#stuck.add(slot);
+  }
+
+  #record(slot: Slot, result: AttemptResult): void {
+    clearTimeout(slot.grace);
+    slot.over = true;
+    const stored = (): void => {
+      slot.stored = true;
+      this.#rest();
+    };
+    if (this.#stopping && result.status === 'failed') {
+      // It failed because its signal was aborted, so it is handed back like an attempt that does not end.
+      this.#returned.add(slot);
+      stored();
+      return;
+    }
+    this.#ending.add(slot);
+    void this.#parts.finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest }).then((end) => {
+      // An end that is not stored yet is handed back by the stop.
+      if (end) this.#ending.delete(slot);
+      if (end === 'lost') this.#warnLost(slot);
+      else if (end) slot.logEnd(end);
+      stored();
+    });
+  }
+
+  #warnLost(slot: Slot): void {
+    if (slot.logged) return;
+    const { id, name, attempt } = slot;
+    this.#parts.logger.warn(
+      { taskId: id, task: name, attempt },
+      'the result of a task was dropped, because another process took over the task',
+    );
+  }
+
+  /** Logs the ends of attempts that this process has handed back: the states of their tasks, by `seq`. */
+  handedBack(states: ReadonlyMap<number, TaskStatus>): void {
+    for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
+      const status = states.get(slot.seq);
+      if (status === 'pending' || status === 'interrupted' || status === 'cancelled') slot.logEnd(status);
+    }
+  }
+
+  /**
+   * Called when the handler has ended. The commit that stores the end can already claim a task for its slot. If the attempt was
+   * given up before, no known commit stores the end, so the slot is only free for later ones.
+   */
+  #release(slot: Slot, apart = false): void {
+    this.#running.delete(slot);
+    this.#stuck.remove(slot);
+    if (slot.stored || apart) this.#parts.freed();
+    this.#rest();
+  }
+
+  #rest(): void {
+    if (this.size === 0) this.#idle?.();
+  }
+
+  /**
+   * Cancels all attempts that the database says are to be cancelled. One whose claim is stored but
+   * has not begun here yet is cancelled when it begins.
+   */
+  cancel(keys: readonly AttemptKey[]): void {
+    if (keys.length === 0 && this.#cancelledEarly.length === 0) return;
+    const running = [...this.#running];
+    // Compared by attempt too: after a timeout, a task may run again while its old handler goes on.
+    const slots = keys.map((key) => running.find((slot) => isSame(key, slot)));
+    for (const slot of slots) if (slot) this.#cancel(slot);
+    this.#cancelledEarly = keys.filter((_key, index) => slots[index] === undefined);
+  }
+
+  /** Aborts the signal of an attempt, and gives it up after its grace. Its slot stays taken until the handler ends. */
+  #cancel(slot: Slot): void {
+    if (slot.grace || slot.over) return;
+    const giveUp = (): void => {
+      slot.over = true;
+      void this.#parts.abandoned(slot).then((isStored) => {
+        if (isStored) slot.logEnd('cancelled');
+      });
+      this.#noteStuck(slot);
+    };
+    slot.grace = runInEmptyContext(() => setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000));
+    slot.abort(new DOMException('the task was cancelled', 'AbortError'));
+  }
+
+  /** Aborts all that run, because the process stops. */
+  abortAll(): void {
+    this.#stopping = true;
+    for (const slot of this.#running) {
+      clearTimeout(slot.grace);
+      slot.abort(new DOMException('the process stops', 'AbortError'));
+    }
+  }
+
+  /** Takes lines back that could not be written, as long as there are not too many. */
+  keepLogs(lines: readonly LogEntry[]): void {
+    const room = mostKeptLines - this.#leftLogs.length;
+    if (room > 0) this.#leftLogs.unshift(...lines.slice(0, room));
+    this.#parts.logged();
+  }
+
+  /** Takes the lines that wait to be written. */
+  takeLogs(): LogEntry[] {
+    return [...this.#leftLogs.splice(0), ...[...this.#unwritten].flatMap((slot) => slot.takeLogs())];
+  }
+
+  /** Takes what attempts last said of their progress. */
+  takeProgress(): ProgressEntry[] {
+    const entries: ProgressEntry[] = [];
+    for (const slot of this.#unwritten) {
+      if (slot.latest && !slot.over) entries.push(slot.latest);
+      slot.latest = undefined;
+      if (slot.logs.length === 0) this.#unwritten.delete(slot);
+    }
+    return entries;
+  }
+
+  /** Takes no more lines and reports no more handlers: the tables are about to be closed. */
+  close(): void {
+    this.#closed = true;
+    this.#stuck.close();
+  }
+
+  /** Resolves to whether all ended within so many seconds. */
+  async drain(seconds: number): Promise<boolean> {
+    if (this.size === 0) return true;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), seconds * 1000);
+      this.#idle = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+}

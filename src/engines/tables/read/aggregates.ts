@@ -1,0 +1,31 @@
+import type { Aggregates } from '../../../tasks/engine.js';
+import type { Database } from '../schema/database.js';
+import { readFailures } from '../write/failures.js';
+import { readHistograms, readMetrics, readPulse } from './metrics.js';
+import type { Reader } from './reader.js';
+
+interface Parts {
+  database: Database;
+  reader: Reader;
+  /** Unix milliseconds. */
+  now: number;
+  /** Seconds since a process was heard of. */
+  lastSign(owner: string): number;
+}
+
+/** What is summed up over tasks, each from sums that were kept as it happened. */
+export function aggregate<K extends keyof Aggregates>(
+  { database, reader, now, lastSign }: Parts,
+  kind: K,
+  query: Aggregates[K]['query'],
+): Aggregates[K]['answer'] {
+  const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Aggregates[Kind]['answer'] } = {
+    pulse: () => readPulse(database, now),
+    metrics: (range) => readMetrics(database, range, now),
+    failures: (wanted) => readFailures(database, wanted, now),
+    workers: () => reader.workers(lastSign),
+    waits: () => reader.waits(),
+    histograms: (bounds) => readHistograms(database, bounds),
+  };
+  return kinds[kind](...query);
+}

@@ -1,0 +1,94 @@
+import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
+import type { Metrics, Pulse } from '../../../tasks/types.js';
+import { histogramsOf, type Live, metricsOf, noCounts, type Summed, successRate } from '../../figures.js';
+import type { Database } from '../schema/database.js';
+import { stateOf, toPause } from '../schema/rows.js';
+import { type Level, levels, readFigures, startOf } from '../write/rollup.js';
+import { keptFrom, noQueue } from '../write/statistics.js';
+
+const hour = 3_600_000;
+
+/** The small numbers the stream sends: two short reads, however many tasks there are. */
+export function readPulse(database: Database, now: number): Pulse {
+  const counts = noCounts();
+  for (const { status, n } of database.all('SELECT status, sum(n) AS n FROM tally GROUP BY status')) counts[stateOf(status)] = Number(n);
+  const minute = startOf('minute', now);
+  const ended = new Map(
+    database
+      .all(
+        `SELECT at, sum((SELECT sum(value) FROM json_each(figures, '$.ended'))) AS n FROM rollup
+         WHERE level = 'minute' AND at >= ? AND at <= ? GROUP BY at`,
+        minute - levels.minute,
+        minute,
+      )
+      .map(({ at, n }) => [Number(at), Number(n)]),
+  );
+  // The part of the last whole minute that lies within the past sixty seconds, and what has ended since.
+  const share = 1 - (now - minute) / levels.minute;
+  const perMinute = Math.round((ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0));
+  return {
+    counts,
+    successRate: successRate(counts),
+    running: counts.running,
+    pending: counts.pending,
+    perMinute,
+    paused: readPaused(database),
+  };
+}
+
+function readPaused(database: Database): Pulse['paused'] {
+  return database.all('SELECT * FROM paused ORDER BY queue').map((row) => ({ queue: String(row.queue), ...toPause(row) }));
+}
+
+/** All figures of a range, or of all time, from sums that were kept as tasks ended. */
+export function readMetrics(database: Database, { from, to, step, series = true }: MetricsRange, now: number): Metrics {
+  const live = readLive(database);
+  const ranged = from !== undefined || to !== undefined;
+  const end = to ?? now;
+  // Since the beginning of time: one sum has it, however many days there are.
+  const ever = to === undefined && (from === undefined || from <= 0);
+  const seriesFrom = from ?? end - 24 * hour;
+  const level = step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 1000 * 60);
+  const points = ever && !series ? [] : readKept(database, level, startOf(level, seriesFrom), end);
+  const sums = ever ? readSums(database, 'all', 0, 0) : from === undefined ? readSums(database, 'day', 0, end) : points;
+  const size = !series ? undefined : (step ?? levels[level] / 1000) * 1000;
+  return metricsOf({ sums, live, points, step: size, ranged, noQueue });
+}
+
+/** Returns how many attempts of each name, of all time, took at most each number of seconds. */
+export function readHistograms(database: Database, bounds: readonly number[]): DurationHistogram[] {
+  return histogramsOf(readSums(database, 'all', 0, 0), bounds);
+}
+
+/** The finest sums that keep a range short to read. */
+export function levelFor(range: number): Exclude<Level, 'all'> {
+  if (range > 14 * 24 * hour) return 'day';
+  return range > 6 * hour ? 'hour' : 'minute';
+}
+
+/** How many tasks of each name and queue are in each state now. */
+export function readLive(database: Database): Live[] {
+  return database
+    .all('SELECT name, queue, status, n FROM tally JOIN lane ON lane.id = tally.lane')
+    .map((row) => ({ name: String(row.name), queue: String(row.queue), status: stateOf(row.status), n: Number(row.n) }));
+}
+
+/** Returns the sums of a level as far back as they are kept, and before that the sums of the next longer level. */
+function readKept(database: Database, level: Exclude<Level, 'all'>, from: number, to: number): Summed[] {
+  const kept = keptFrom(database, level);
+  if (level === 'day' || from >= kept) return readSums(database, level, from, to);
+  const longer = level === 'minute' ? 'hour' : 'day';
+  const before = readKept(database, longer, startOf(longer, from), Math.min(to, kept - 1));
+  return to < kept ? before : [...before, ...readSums(database, level, kept, to)];
+}
+
+function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
+  return database
+    .all(
+      'SELECT name, queue, at, figures FROM rollup JOIN lane ON lane.id = rollup.lane WHERE level = ? AND at >= ? AND at <= ?',
+      level,
+      from,
+      to,
+    )
+    .map((row) => ({ name: String(row.name), queue: String(row.queue), at: Number(row.at), figures: readFigures(row) }));
+}

@@ -1,0 +1,261 @@
+import type { Changes, EngineDescription, LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker } from '../../../tasks/types.js';
+import type { Bell } from '../../bell.js';
+import { type Database, type Row, rollBack, type SqlValue } from '../schema/database.js';
+import {
+  detailsOf,
+  idBytes,
+  idOf,
+  stateOf,
+  summaryColumns,
+  toAttempt,
+  toLogLine,
+  toPause,
+  toScheduleState,
+  toSummary,
+  toWorker,
+} from '../schema/rows.js';
+import { type Delay, futureDelays } from '../write/delays.js';
+import { hasExpired } from '../write/maintenance.js';
+import { hasOldStatistics, keptFrom, noQueue } from '../write/statistics.js';
+import { countTasks, listTasks } from './listing.js';
+import { countedTo } from './sources.js';
+
+/** Rows of one change event. */
+const rowsOfChange = 500;
+/** Past the number of any line. */
+const lastNumber = Number.MAX_SAFE_INTEGER;
+
+/**
+ * The first created of the tasks that could run now, for each queue. By the index that claims go by, priority after priority,
+ * so that neither those behind it nor partitions whose tasks all wait for their time are looked at.
+ */
+const oldestReady = `
+WITH RECURSIVE each (lane, priority) AS (
+  SELECT id, ready_priority FROM lane INDEXED BY lane_ready WHERE ready_id IS NOT NULL
+  UNION ALL
+  SELECT lane, (SELECT max(priority) FROM task INDEXED BY task_ready
+    WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority < each.priority) FROM each WHERE priority IS NOT NULL
+)
+SELECT queue, min(run_at) AS run_at FROM each JOIN lane ON lane.id = each.lane
+  JOIN task ON task.seq = (SELECT seq FROM task INDEXED BY task_ready
+    WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority = each.priority ORDER BY id LIMIT 1)
+WHERE each.priority IS NOT NULL GROUP BY queue`;
+
+/** All SQL that reads tasks. Every query answers from an index, whatever the length of the history. */
+export class Reader {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  find(query: TaskQuery): TaskPage {
+    return this.#atOnce(() => listTasks(this.#database, query));
+  }
+
+  /** How many tasks a filter finds; `more` where it may be more. */
+  count(filter: TaskFilter): { n: number; more: boolean } {
+    return this.#atOnce(() => countTasks(this.#database, filter));
+  }
+
+  /** The tasks of some ids, those that there are. */
+  summaries(ids: readonly string[]): TaskSummary[] {
+    return this.#database
+      .all(`SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))`, JSON.stringify(ids))
+      .map(toSummary);
+  }
+
+  /** Reads of one moment: what is committed between two of them would make a total that is not of its page. */
+  #atOnce<T>(read: () => T): T {
+    this.#database.exec('BEGIN');
+    try {
+      return read();
+    } finally {
+      rollBack(this.#database);
+    }
+  }
+
+  get(id: string, logLines?: number): TaskDetail | undefined {
+    return this.#atOnce(() => this.#detail(id, logLines));
+  }
+
+  #detail(id: string, logLines: number | undefined): TaskDetail | undefined {
+    const row = this.#database.get(
+      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, error_details, args,
+         result, result_omitted, rerun_of, rerun_as
+       FROM task WHERE id = ?`,
+      idBytes(id),
+    );
+    if (!row) return undefined;
+    const summary = toSummary(row);
+    return {
+      ...summary,
+      error: summary.error && { ...summary.error, ...detailsOf(row) },
+      args: JSON.parse(String(row.args)) as readonly unknown[],
+      attempts: this.#attempts(row),
+      logs: logLines === 0 ? [] : this.logs(id, { before: lastNumber, limit: logLines }),
+      result: row.result === null ? null : (JSON.parse(String(row.result)) as unknown),
+      ...(row.result_omitted !== null && { resultOmitted: String(row.result_omitted) }),
+      stack: row.stack === null ? null : String(row.stack),
+      rerunOf: row.rerun_of === null ? null : idOf(row.rerun_of),
+      rerunAs: row.rerun_as === null ? null : idOf(row.rerun_as),
+    };
+  }
+
+  /** Attempts that ended are rows of their own, but for one that succeeded at the first try: the task says it all. */
+  #attempts(task: Row): TaskDetail['attempts'] {
+    const ended = this.#database.all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.seq ?? null).map(toAttempt);
+    const number = Number(task.attempt);
+    if (number === 0 || ended.some((attempt) => attempt.number === number) || stateOf(task.status) === 'pending') return ended;
+    return [...ended, toAttempt({ ...task, number })];
+  }
+
+  /** A scan of the lines of one task, which are bounded, so no line costs more to write for it. */
+  logs(id: string, { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery): LogLine[] {
+    const conditions = ['task = (SELECT seq FROM task WHERE id = ?)', 'n > ?'];
+    const values: SqlValue[] = [idBytes(id), after];
+    if (before !== undefined) {
+      conditions.push('n < ?');
+      values.push(before);
+    }
+    if (attempt !== undefined) {
+      conditions.push('attempt = ?');
+      values.push(attempt);
+    }
+    if (level !== undefined) {
+      conditions.push('level IN (SELECT value FROM json_each(?))');
+      values.push(JSON.stringify(logLevels.slice(logLevels.indexOf(level))));
+    }
+    if (text !== undefined) {
+      const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
+      conditions.push("(message LIKE ? ESCAPE '\\' OR fields LIKE ? ESCAPE '\\')");
+      values.push(like, like);
+    }
+    const order = before === undefined ? 'n' : 'n DESC';
+    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT ?`;
+    const lines = this.#database.all(sql, ...values, limit).map(toLogLine);
+    return before === undefined ? lines : lines.reverse();
+  }
+
+  rev(): number {
+    return Number(this.#database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
+  }
+
+  describe(): EngineDescription {
+    const first = this.#database.get("SELECT value FROM meta WHERE key = 'first_rev'");
+    return {
+      engine: 'embedded',
+      rev: this.rev(),
+      oldestRev: Number(first?.value),
+      queues: this.#queues(),
+      schedules: this.schedules().map((row) => toScheduleState(row, Date.now())),
+    };
+  }
+
+  #queues(): EngineDescription['queues'] {
+    const paused = new Map(this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]));
+    return this.#database
+      .all('SELECT queue FROM lane WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue', noQueue)
+      .map((row) => {
+        const name = String(row.queue);
+        return { name, paused: paused.has(name), pause: paused.get(name) ?? null };
+      });
+  }
+
+  /** Since when each queue's first task waits that could run now. */
+  waits(): { queue: string; since: string }[] {
+    return this.#database.all(oldestReady).map((row) => ({ queue: String(row.queue), since: new Date(Number(row.run_at)).toISOString() }));
+  }
+
+  /** Rows of all schedules. */
+  schedules(): Row[] {
+    return this.#database.all('SELECT * FROM schedule ORDER BY name');
+  }
+
+  /** The present row of every task that changed after a number: the newest 500, and how many more there are. */
+  changes(after: number): Changes {
+    return this.#atOnce(() => this.#changes(after));
+  }
+
+  #changes(after: number): Changes {
+    const rev = this.rev();
+    const rows = this.#database.all(`SELECT rev, ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`, after, rowsOfChange);
+    const gone = this.#database.all('SELECT rev, id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?', after, rowsOfChange);
+    const dropped = this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
+    rows.reverse();
+    const revs = { upserts: rows.map((row) => Number(row.rev)), removed: gone.map((row) => Number(row.rev)) };
+    return { rev, upserts: rows.map(toSummary), removed: gone.map((row) => idOf(row.id)), revs, dropped };
+  }
+
+  /** Changes as the bell tells of them, from a number on: at once where there are some. */
+  async *watch(after: number, changed: Bell, signal: AbortSignal): AsyncGenerator<Changes> {
+    let rev = after;
+    while (!signal.aborted && !changed.closed) {
+      if (this.rev() <= rev) {
+        await changed.wait(signal);
+        continue;
+      }
+      const changes = this.changes(rev);
+      rev = changes.rev;
+      yield changes;
+    }
+  }
+
+  /** How many changes of a table are not among the rows read. */
+  #beyond(table: 'task' | 'tombstone', after: number, read: number): number {
+    if (read < rowsOfChange) return 0;
+    const all = this.#database.get(`SELECT count(*) AS n FROM (SELECT 1 FROM ${table} WHERE rev > ? LIMIT ?)`, after, countedTo);
+    return Number(all?.n) - read;
+  }
+
+  /** Delays that begin after a time, the latest first. */
+  futureDelays(after: number, limit: number): Delay[] {
+    return futureDelays(this.#database, after, limit);
+  }
+
+  /** Whether there are failures that the word index does not have yet. */
+  hasUnsearchable(): boolean {
+    return this.#database.get('SELECT 1 FROM task WHERE searchable = 0 LIMIT 1') !== undefined;
+  }
+
+  /** Whether sums of minutes or hours are there from before some times. */
+  hasOldStatistics(minutesBefore: number, hoursBefore: number): boolean {
+    return hasOldStatistics(this.#database, minutesBefore, hoursBefore);
+  }
+
+  /** Whether sums of hours were ever dropped: before that no partition is. */
+  hasDroppedHours(): boolean {
+    return keptFrom(this.#database, 'hour') > 0;
+  }
+
+  /** Whether there is something whose time to be kept is over. */
+  hasExpired(at: number): boolean {
+    return hasExpired(this.#database, at);
+  }
+
+  /** Owners of running tasks, and processes that have not said good-bye. */
+  owners(): string[] {
+    return this.#database
+      .all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker')
+      .map((row) => String(row.owner));
+  }
+
+  /** The processes that have the file open; `lastSign` says how many seconds ago one was heard of. */
+  workers(lastSign: (owner: string) => number): Worker[] {
+    return this.#database
+      .all(
+        `SELECT owner, host, pid, version, slots, started_at, stuck, stuck_attempts,
+           (SELECT count(*) FROM task WHERE status = 1 AND task.owner = worker.owner) AS running
+         FROM worker ORDER BY started_at, owner`,
+      )
+      .map((row) => toWorker(row, lastSign(String(row.owner))));
+  }
+
+  /** Running attempts of an owner that are to be cancelled. */
+  toCancel(owner: string): { seq: number; attempt: number }[] {
+    return this.#database
+      .all('SELECT seq, attempt FROM task WHERE owner = ? AND status = 1 AND cancelling = 1', owner)
+      .map((row) => ({ seq: Number(row.seq), attempt: Number(row.attempt) }));
+  }
+}

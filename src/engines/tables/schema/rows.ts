@@ -1,0 +1,283 @@
+import type { ClaimedTask, Pause, ScheduleState, StoredEnd } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
+import { timeOfTaskId } from '../../../tasks/task-id.js';
+import {
+  type Attempt,
+  type ErrorDetails,
+  type FailureKind,
+  type LogLevel,
+  type LogLine,
+  type StuckAttempt,
+  type TaskStatus,
+  type TaskSummary,
+  taskStatuses,
+  type Worker,
+} from '../../../tasks/types.js';
+import type { Written } from '../write/batch.js';
+import type { Row, SqlValue } from './database.js';
+
+/** The number a state is stored as. */
+export const stateCode = Object.fromEntries(taskStatuses.map((status, n) => [status, n])) as Record<TaskStatus, number>;
+
+/** The state of a number. */
+export function stateOf(code: SqlValue | undefined): TaskStatus {
+  const status = taskStatuses[Number(code)];
+  if (!status) throw new RangeError(`${String(code)} is no state`);
+  return status;
+}
+
+/** What the answer to a write that ends an attempt says about it. */
+export function storedEnd(answer: Written['finish']): StoredEnd | 'lost' {
+  if (typeof answer === 'string') return answer;
+  return answer && stateOf(answer.status) === 'cancelled' ? 'cancelled' : 'reported';
+}
+
+/** The 16 bytes of an id. */
+export function idBytes(id: string): Uint8Array {
+  return Buffer.from(id.replaceAll('-', ''), 'hex');
+}
+
+/** The id of 16 bytes, or of their hexadecimal digits. */
+export function idOf(bytes: SqlValue | undefined): string {
+  const hex = typeof bytes === 'string' ? bytes.toLowerCase() : hexOf(bytes as Uint8Array);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, length).toString('hex');
+}
+
+/** What a summary is made of, in the order of {@link PackedSummary}. */
+const packed = [
+  ...['hex(task.id)', 'lane.name', 'lane.queue'],
+  ...['status', 'priority', 'tags', 'source', 'run_at', 'started_at', 'ended_at', 'duration', 'attempt', 'max_attempts'],
+  ...['cancelling', 'progress', 'progress_text', 'error_name', 'error_message', 'fingerprint'],
+];
+
+type PackedSummary = [
+  id: string,
+  name: string,
+  queue: string,
+  status: number,
+  priority: number,
+  tags: string | null,
+  source: number,
+  runAt: number,
+  startedAt: number | null,
+  endedAt: number | null,
+  duration: number | null,
+  attempt: number,
+  maxAttempts: number,
+  cancelling: number,
+  progress: number | null,
+  progressText: string | null,
+  errorName: string | null,
+  errorMessage: string | null,
+  fingerprint: string | null,
+];
+
+/** Seconds written lately: the times of a list lie close together, and a date is dear. */
+const seconds = new Map<number, string>();
+const mostSeconds = 1000;
+
+function time(value: SqlValue | undefined): string | null {
+  if (typeof value !== 'number') return null;
+  const second = Math.floor(value / 1000);
+  return `${seconds.get(second) ?? writeSecond(second)}${String(value - second * 1000).padStart(3, '0')}Z`;
+}
+
+function writeSecond(second: number): string {
+  const written = new Date(second * 1000).toISOString().slice(0, -4);
+  if (seconds.size >= mostSeconds) seconds.clear();
+  seconds.set(second, written);
+  return written;
+}
+
+const text = (value: SqlValue | undefined): string => String(value ?? '');
+
+const columns = `json_array(${packed.join(', ')})`;
+const joined = 'task CROSS JOIN lane ON lane.id = task.lane';
+
+/** The columns a summary is made of, all but a few in one: the driver takes longer for twenty values than SQLite for a text of them. */
+export const summaryColumns = `seq, status, (SELECT ${columns} FROM lane WHERE lane.id = task.lane) AS summary`;
+
+/** Summaries of the tasks whose `seq` are in a JSON list, all as one text. */
+export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
+
+/** A row of {@link summaryColumns} as lists and events show it. */
+export function toSummary(row: Row): TaskSummary {
+  return summaryOf(JSON.parse(text(row.summary)) as PackedSummary);
+}
+
+/** What {@link summariesOfSeqs} gives, by `seq`. */
+export function toSummaries(row: Row | undefined): Map<number, TaskSummary> {
+  const summaries = JSON.parse(text(row?.summaries)) as [number, PackedSummary][];
+  return new Map(summaries.map(([seq, summary]) => [seq, summaryOf(summary)]));
+}
+
+function summaryOf(summary: PackedSummary): TaskSummary {
+  const [hex, name, queue, code, priority, tags, source, runAt, startedAt, endedAt, duration, attempt, maxAttempts, ...rest] = summary;
+  const [cancelling, progress, progressText, errorName, errorMessage, fingerprint] = rest;
+  const id = idOf(hex);
+  const status = stateOf(code);
+  const ended = isEnded(status);
+  return {
+    id,
+    name,
+    status,
+    queue,
+    priority,
+    tags: tags === null ? {} : (JSON.parse(tags) as Record<string, string>),
+    source: source === 1 ? 'scheduled' : 'manual',
+    createdAt: text(time(timeOfTaskId(id))),
+    runAt: text(time(runAt)),
+    startedAt: time(startedAt),
+    endedAt: ended ? time(endedAt) : null,
+    duration: ended && duration !== null ? duration / 1000 : null,
+    attempt,
+    maxAttempts,
+    progress,
+    ...(progressText !== null && { progressText }),
+    error: errorName === null ? null : { name: errorName, message: errorMessage ?? '' },
+    fingerprint,
+    ...(status === 'running' && cancelling === 1 && { engineState: 'cancelling' }),
+  };
+}
+
+/** What the process that claimed a task is told of it. */
+export type ClaimedRow = [
+  seq: number,
+  id: string,
+  name: string,
+  queue: string,
+  tags: string | null,
+  attempt: number,
+  maxAttempts: number,
+  attempts: number,
+  logLines: number,
+  deadlineAt: number | null,
+  args: string,
+];
+
+/** A claimed row as a runner takes it. */
+export function toClaimed([, id, name, queue, tags, attempt, maxAttempts, attempts, logLines, deadlineAt, args]: ClaimedRow): ClaimedTask {
+  return {
+    id: idOf(id),
+    name,
+    queue,
+    tags: tags === null ? {} : (JSON.parse(tags) as Record<string, string>),
+    attempt,
+    args,
+    tryNumber: attempt - (maxAttempts - attempts),
+    logLines,
+    deadlineAt: deadlineAt ?? undefined,
+  };
+}
+
+/** A row of the table `attempt`. */
+export function toAttempt(row: Row): Attempt {
+  return {
+    number: Number(row.number),
+    status: stateOf(row.status) as Attempt['status'],
+    startedAt: text(time(row.started_at)),
+    endedAt: time(row.ended_at),
+    error:
+      row.error_name === null
+        ? null
+        : {
+            name: text(row.error_name),
+            message: text(row.error_message),
+            stack: row.stack === null ? null : text(row.stack),
+            ...detailsOf(row),
+          },
+  };
+}
+
+/** The column `error_details`: JSON text of the code, cause and members of an error, or null. */
+export function detailsText(error: ErrorDetails | null | undefined): string | null {
+  if (!error) return null;
+  const { code, cause, errors, truncated } = error;
+  if (code === undefined && cause === undefined && errors === undefined && truncated === undefined) return null;
+  return JSON.stringify({ code, cause, errors, truncated });
+}
+
+/** What {@link detailsText} stored in a row of the table `task` or `attempt`. */
+export function detailsOf({ error_details: details }: Row): ErrorDetails {
+  return typeof details === 'string' ? (JSON.parse(details) as ErrorDetails) : {};
+}
+
+/** A row of the table `log`. */
+export function toLogLine(row: Row): LogLine {
+  return {
+    n: Number(row.n),
+    at: text(time(row.at)),
+    attempt: Number(row.attempt),
+    level: row.level as LogLevel,
+    message: text(row.message),
+    fields: row.fields === null ? null : (JSON.parse(text(row.fields)) as Record<string, unknown>),
+    ...(row.late === 1 && { late: true as const }),
+  };
+}
+
+/** A row of the table `worker`, with its count of tasks. */
+export function toWorker(row: Row, lastSign: number): Worker {
+  return {
+    id: text(row.owner),
+    host: text(row.host),
+    pid: Number(row.pid),
+    version: text(row.version),
+    slots: Number(row.slots),
+    running: Number(row.running),
+    stuck: Number(row.stuck),
+    stuckAttempts: JSON.parse(text(row.stuck_attempts)) as StuckAttempt[],
+    startedAt: text(time(row.started_at)),
+    lastSign,
+  };
+}
+
+/** A row of the table `kind`, with the name of its function, how many are failed now, and its last hours. */
+export function toFailureKind(row: Row, trend: readonly number[]): FailureKind {
+  return {
+    fingerprint: text(row.fingerprint),
+    name: text(row.name),
+    error: { name: text(row.error_name), message: text(row.error_message) },
+    count: Number(row.n),
+    failed: Number(row.failed ?? 0),
+    first: text(time(row.first_at)),
+    last: text(time(row.last_at)),
+    lastTaskId: idOf(row.last_id),
+    trend,
+  };
+}
+
+/** Who paused something, when and why: columns `at`, `paused_by`, `reason`. */
+export function toPause({ at, paused_by: by, reason }: Row): Pause {
+  return { by: text(by), at: text(time(at)), reason: reason === null ? null : text(reason) };
+}
+
+/**
+ * Milliseconds that no process has defined a schedule before it counts as no longer defined. A deploy that stops all processes before it
+ * starts the new ones is over by then.
+ */
+const undefinedAfter = 60_000;
+
+/** Whether no process has defined a schedule for long enough. */
+export function isUndefined({ undefined_at: since }: Row, at: number): boolean {
+  return typeof since === 'number' && since <= at - undefinedAfter;
+}
+
+/** A row of the table `schedule`. */
+export function toScheduleState(row: Row, now: number): ScheduleState {
+  return {
+    name: text(row.name),
+    task: text(row.task),
+    rule: text(row.rule),
+    nextRunAt: row.paused_at === null ? time(row.next_at) : null,
+    lastRunAt: time(row.last_at),
+    lastTaskId: row.last_id === null ? null : idOf(row.last_id),
+    paused: row.paused_at !== null,
+    pause: row.paused_at === null ? null : toPause({ ...row, at: row.paused_at ?? null, reason: row.pause_reason ?? null }),
+    skipped: Number(row.skipped),
+    undefinedSince: isUndefined(row, now) ? time(row.undefined_at) : null,
+  };
+}

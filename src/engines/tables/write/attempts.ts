@@ -1,0 +1,280 @@
+import type { StoredError } from '../../../tasks/engine.js';
+import type { TaskStatus } from '../../../tasks/types.js';
+import type { Row } from '../schema/database.js';
+import { detailsText, stateCode, stateOf } from '../schema/rows.js';
+import type { LogEntry, ProgressEntry, Write, Written } from './batch.js';
+import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
+import { introduce } from './workers.js';
+
+type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
+
+const interrupted: StoredError = {
+  name: 'Interrupted',
+  message: 'the process that ran this task stopped or lost it before the task ended',
+  stack: null,
+  fingerprint: '',
+};
+
+/**
+ * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
+ * being cancelled, or is not this owner's any more.
+ */
+export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[]): Set<number> {
+  const { database, ledger, rollups } = transaction;
+  const list = writes.map(({ seq, owner, attempt, at, result }) => {
+    const { result: value = null, resultOmitted = null } = result as Result;
+    return [seq, owner, attempt, at, value, resultOmitted];
+  });
+  const rows = database.all(
+    `UPDATE task SET status = 2, rev = ?1 + each.key, owner = NULL, ended_at = each.value ->> 3, duration = max(0, (each.value ->> 3) - started_at),
+       result = each.value ->> 4, result_omitted = each.value ->> 5
+     FROM json_each(?2) AS each
+     WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2 AND status = 1 AND cancelling = 0
+     RETURNING json_array(seq, lane, attempt, started_at, ended_at, duration) AS ended`,
+    ledger.nextRevs(list.length),
+    JSON.stringify(list),
+  );
+  const left = new Set(writes.map(({ seq }) => seq));
+  for (const row of rows) {
+    const [seq, lane, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [number, number, number, number, number, number];
+    left.delete(seq);
+    move(transaction, lane, 'running', 'success');
+    rollups.add(at, lane, 'success', duration);
+    if (attempt > 1) recordAttempt(transaction, { seq, attempt, started_at: started }, 'success', at, undefined);
+  }
+  return left;
+}
+
+/** Ends an attempt, if it is still this owner's. */
+export function finish(transaction: Transaction, write: Of<'finish'>): Written['finish'] {
+  const { seq, owner, attempt, at, result, logs, progress, again } = write;
+  const row = heldRow(transaction, seq, owner, attempt);
+  const before = !row && again ? storedBefore(transaction, write) : undefined;
+  // It was stored with its lines, and only the answer was lost.
+  if (before) return before === 'cancelled' ? before : undefined;
+  if (logs) writeLog(transaction, logs);
+  if (progress) writeProgress(transaction, owner, [progress]);
+  if (!row) return 'lost';
+  // The result of a cancelled handler is no longer wanted.
+  if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled';
+  if (result.status === 'success') return endAttempt(transaction, row, 'success', at, undefined, result);
+  if (result.retryIn === undefined) return endAttempt(transaction, row, 'failed', at, result.error, {});
+  recordAttempt(transaction, row, 'failed', at, result.error);
+  return toPending(transaction, row, at + Math.round(result.retryIn * 1000), at, 0, result.error);
+}
+
+/** Gives up a cancelled attempt whose handler goes on. */
+export function abandon(transaction: Transaction, { seq, owner, attempt, at }: Of<'abandon'>): Written['abandon'] {
+  const row = heldRow(transaction, seq, owner, attempt);
+  return row ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled') : 'lost';
+}
+
+/** The state in which an earlier submission of the same write has ended the attempt, if it has. */
+function storedBefore({ database }: Transaction, { seq, attempt, at }: Of<'finish'>): TaskStatus | undefined {
+  const row = database.get(
+    `SELECT status FROM attempt WHERE task = ?1 AND number = ?2 AND ended_at = ?3
+     UNION ALL SELECT status FROM task WHERE seq = ?1 AND attempt = ?2 AND ended_at = ?3`,
+    seq,
+    attempt,
+    at,
+  );
+  return row && stateOf(row.status);
+}
+
+function heldRow({ database }: Transaction, seq: number, owner: string, attempt: number): Row | undefined {
+  return database.get(
+    'SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+    seq,
+    owner,
+    attempt,
+  );
+}
+
+interface Result {
+  result?: string | null;
+  resultOmitted?: string | null;
+}
+
+function endAttempt(
+  transaction: Transaction,
+  row: Row,
+  status: TaskStatus,
+  at: number,
+  error: StoredError | undefined,
+  result: Result,
+): Row | undefined {
+  // That a task succeeded at the first try is told by the task itself.
+  if (status !== 'success' || Number(row.attempt) > 1) recordAttempt(transaction, row, status, at, error);
+  end(transaction, row, 'running', status, at, error, result);
+  return wantedRow(transaction, Number(row.seq), status);
+}
+
+/** Ends a task for good, and sums up how long its last attempt ran. A clock that was set back makes that nothing, not less. */
+export function end(
+  transaction: Transaction,
+  row: Row,
+  from: TaskStatus,
+  status: TaskStatus,
+  at: number,
+  error: StoredError | undefined,
+  { result = null, resultOmitted = null }: Result,
+): void {
+  const { database, ledger, rollups, failures } = transaction;
+  if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
+  const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
+  database.run(
+    `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL, ended_at = ?, duration = ?, error_name = ?, error_message = ?,
+       fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ? WHERE seq = ?`,
+    stateCode[status],
+    ledger.nextRev(),
+    at,
+    duration,
+    error?.name ?? null,
+    error?.message ?? null,
+    error?.fingerprint || null,
+    error?.stack ?? null,
+    detailsText(error),
+    error ? 0 : null,
+    result,
+    resultOmitted,
+    row.seq ?? null,
+  );
+  move(transaction, Number(row.lane), from, status);
+  rollups.add(at, Number(row.lane), status, duration ?? undefined);
+  if (!error?.fingerprint) return;
+  ledger.countKind(error.fingerprint, status, 1);
+  if (status === 'failed') failures.add(error, { seq: Number(row.seq), lane: Number(row.lane), at });
+}
+
+/** Sends a task back to wait, until `runAt` if that is to come. */
+function toPending(
+  transaction: Transaction,
+  row: Row,
+  runAt: number,
+  now: number,
+  interrupts: number,
+  error: StoredError,
+): Row | undefined {
+  transaction.database.run(
+    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
+       error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ? WHERE seq = ?`,
+    transaction.ledger.nextRev(),
+    runAt,
+    runAt > now ? runAt : null,
+    now,
+    interrupts,
+    interrupts,
+    error.name,
+    error.message,
+    error.fingerprint || null,
+    error.stack,
+    detailsText(error),
+    row.seq ?? null,
+  );
+  move(transaction, Number(row.lane), 'running', 'pending');
+  if (error.fingerprint) transaction.ledger.countKind(error.fingerprint, 'pending', 1);
+  return wantedRow(transaction, Number(row.seq), 'pending');
+}
+
+/** Stores an attempt that has ended: of a row with `seq`, `attempt` and `started_at`. */
+export function recordAttempt({ database }: Transaction, row: Row, status: TaskStatus, at: number, error: StoredError | undefined): void {
+  database.run(
+    `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack, error_details)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    row.seq ?? null,
+    row.attempt ?? null,
+    stateCode[status],
+    row.started_at ?? null,
+    at,
+    error?.name ?? null,
+    error?.message ?? null,
+    error?.stack ?? null,
+    detailsText(error),
+  );
+}
+
+/** Ends or hands back the running tasks of a process that is gone. */
+export function recover(transaction: Transaction, { owner, at }: Of<'recover'>): Row[] {
+  const rows = transaction.database.all(
+    'SELECT seq, lane, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1 ORDER BY seq',
+    owner,
+  );
+  for (const row of rows) recoverOne(transaction, row, at);
+  introduce(transaction, { worker: { owner } }, at);
+  return rows.map((row) => summaryRow(transaction, Number(row.seq)));
+}
+
+/**
+ * Makes running tasks pending again if their owner does not know that it claimed them. Their handlers were not called, so the
+ * attempts do not count.
+ */
+export function handBack(transaction: Transaction, { owner, held, at }: Of<'handBack'>): undefined {
+  const { database, ledger } = transaction;
+  const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
+  const rows = database.all('SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1', owner);
+  for (const row of rows) {
+    if (known.has(`${row.seq} ${row.attempt}`)) continue;
+    if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
+    else {
+      database.run(
+        `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1,
+           started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq AND last.number = task.attempt - 1)
+         WHERE seq = ?`,
+        ledger.nextRev(),
+        row.seq ?? null,
+      );
+      move(transaction, Number(row.lane), 'running', 'pending');
+    }
+  }
+  return undefined;
+}
+
+function recoverOne(transaction: Transaction, row: Row, at: number): void {
+  if (row.cancelling === 1) {
+    endAttempt(transaction, row, 'cancelled', at, undefined, {});
+    return;
+  }
+  const mayRun = Number(row.interrupts) < Number(row.max_interrupts) && (row.deadline_at === null || Number(row.deadline_at) > at);
+  if (!mayRun) {
+    endAttempt(transaction, row, 'interrupted', at, interrupted, {});
+    return;
+  }
+  recordAttempt(transaction, row, 'interrupted', at, interrupted);
+  toPending(transaction, row, at, at, 1, interrupted);
+}
+
+/** Stores log lines and numbers them; what belongs to a task that was deleted is dropped. */
+export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
+  for (const { task, at, attempt, level, late, message, fields } of lines) {
+    const row = database.get('UPDATE task SET log_lines = log_lines + 1 WHERE seq = ? RETURNING log_lines', task);
+    if (!row) continue;
+    database.run(
+      'INSERT INTO log (task, n, at, attempt, level, late, message, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      task,
+      row.log_lines ?? null,
+      at,
+      attempt,
+      level,
+      late ? 1 : 0,
+      message,
+      fields,
+    );
+  }
+  return undefined;
+}
+
+/** Stores how far attempts are, if they are still this owner's. */
+export function writeProgress({ database, ledger }: Transaction, owner: string, entries: readonly ProgressEntry[]): undefined {
+  for (const { task, attempt, value, text } of entries) {
+    database.run(
+      'UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+      value,
+      text,
+      ledger.nextRev(),
+      task,
+      owner,
+      attempt,
+    );
+  }
+  return undefined;
+}

@@ -1,0 +1,100 @@
+import { deadlineError } from '../../deadline-error.js';
+import type { Database, Row } from '../schema/database.js';
+import type { ClaimedRow } from '../schema/rows.js';
+import { end } from './attempts.js';
+import type { BatchResult, Claim } from './batch.js';
+import { type Ready, readyTasks } from './ready-tasks.js';
+import { move, summaryRow, type Transaction } from './transaction.js';
+
+/** Tasks that one claim makes ready because their time has come, and tasks that it ends because their deadline has passed. */
+const mostAtOnce = 1_000;
+
+/** Bytes of arguments that one claim takes, so that the answer stays well below the longest string of JavaScript. */
+const claimBytes = 32 * 1024 * 1024;
+
+/**
+ * Takes the first ready tasks: by priority, then by age, over all partitions that may run. A task whose deadline has passed
+ * ends here. `more`: there may be more to take now, but not in one commit.
+ */
+export function claim(
+  transaction: Transaction,
+  wish: Claim,
+): Pick<BatchResult, 'claimed' | 'begun' | 'expired' | 'more'> & { nextDue: number | null } {
+  const { database } = transaction;
+  const { owner, limit, at, bytes = claimBytes } = wish;
+  let due = nextDue(database);
+  let more = false;
+  if (due !== null && due <= at) {
+    makeReady(transaction, at);
+    due = nextDue(database);
+  }
+  const claimed: ClaimedRow[] = [];
+  const expired: Row[] = [];
+  let room = bytes;
+  while (claimed.length < limit) {
+    const wanted = limit - claimed.length;
+    const ready = readyTasks(transaction, wish.names, wanted);
+    const late = ready.filter(({ deadlineAt }) => deadlineAt !== null && deadlineAt <= at);
+    for (const task of late) expired.push(expire(transaction, task, at));
+    const timely = late.length === 0 ? ready : ready.filter((task) => !late.includes(task));
+    const fitting = timely.filter((task, index) => {
+      room -= task.bytes;
+      return room >= 0 || claimed.length + index === 0;
+    });
+    if (fitting.length > 0) claimed.push(...begin(transaction, fitting, owner, at));
+    more ||= fitting.length < timely.length || (late.length > 0 && expired.length >= mostAtOnce);
+    if (late.length === 0 || more) break;
+  }
+  const begun = transaction.wanted.has('running') ? claimed.map(([seq]) => summaryRow(transaction, seq)) : [];
+  return { claimed, begun, expired, more, nextDue: due };
+}
+
+/** When the next task that waits for its time is due. */
+function nextDue(database: Database): number | null {
+  const due = database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
+  return typeof due === 'number' ? due : null;
+}
+
+/** Makes tasks ready whose time has come, the first due first. */
+function makeReady({ database, ledger }: Transaction, at: number): void {
+  const row = database.get(
+    `SELECT json_group_array(seq) AS seqs, json_group_array(DISTINCT lane) AS lanes
+     FROM (SELECT seq, lane FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
+    at,
+    mostAtOnce,
+  );
+  const lanes = JSON.parse(String(row?.lanes)) as number[];
+  if (lanes.length === 0) return;
+  database.run('UPDATE task SET ready_at = NULL WHERE seq IN (SELECT value FROM json_each(?))', row?.seqs ?? null);
+  for (const lane of lanes) ledger.ready.changed(lane);
+}
+
+function begin(transaction: Transaction, tasks: readonly Ready[], owner: string, at: number): ClaimedRow[] {
+  const { database, ledger } = transaction;
+  const rows = database.all(
+    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
+       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL,
+       error_details = NULL
+     FROM json_each(?4) AS each WHERE task.seq = each.value
+     RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at, args) AS rest`,
+    ledger.nextRevs(tasks.length),
+    owner,
+    at,
+    JSON.stringify(tasks.map(({ seq }) => seq)),
+    // While this commit waited for the file, another process may have stored the task. It must not start before it was due.
+    Date.now(),
+  );
+  const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
+  return tasks.map((task) => {
+    move(transaction, task.lane, 'pending', 'running');
+    if (task.fingerprint !== null) ledger.countKind(task.fingerprint, 'pending', -1);
+    const rest = JSON.parse(rests.get(task.seq) ?? '') as [string | null, number, number, number, number, number | null, string];
+    return [task.seq, task.id, task.name, task.queue, ...rest];
+  });
+}
+
+function expire(transaction: Transaction, { seq, lane, name, fingerprint: before }: Ready, at: number): Row {
+  transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
+  end(transaction, { seq, lane, started_at: null, fingerprint: before }, 'pending', 'failed', at, deadlineError(name), {});
+  return summaryRow(transaction, seq);
+}

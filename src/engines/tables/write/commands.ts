@@ -1,0 +1,157 @@
+import type { CommandResult } from '../../../tasks/engine.js';
+import { canCancel, canRetry, isEnded } from '../../../tasks/states.js';
+import type { Row } from '../schema/database.js';
+import { idBytes, idOf, toSummary } from '../schema/rows.js';
+import { end } from './attempts.js';
+import type { Write } from './batch.js';
+import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
+
+type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
+
+/** Does one thing to each task, and says of each what became of it. */
+export function command(transaction: Transaction, write: Of<'retry' | 'cancel' | 'delete' | 'run'>): CommandResult[] {
+  const { kind, ids, at } = write;
+  if (kind === 'retry') return ids.map((id, n) => onTask(transaction, id, (row) => retry(transaction, row, at, write.delays?.[n] ?? 0)));
+  const act = { cancel, delete: remove, run: runNow }[kind];
+  return ids.map((id) => onTask(transaction, id, (row) => act(transaction, row, at)));
+}
+
+/** Makes a new task of each that has ended. The two name each other. */
+export function rerun(transaction: Transaction, { ids, newIds, args, at }: Of<'rerun'>): CommandResult[] {
+  return ids.map((id, index) => onTask(transaction, id, (row) => copy(transaction, row, newIds[index] ?? '', args, at)));
+}
+
+/** `act` answers the row afterwards, or nothing where the state does not allow it. */
+function onTask({ database }: Transaction, id: string, act: (row: Row) => Row | undefined): CommandResult {
+  const row = database.get(
+    'SELECT seq, id, lane, status, started_at, owner, searchable, fingerprint, idempotency_key, (SELECT name FROM lane WHERE lane.id = task.lane) AS name FROM task WHERE id = ?',
+    idBytes(id),
+  );
+  if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+  const after = act(row);
+  return after ? { id, ok: true, task: toSummary(after) } : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(row) };
+}
+
+/** A new series of attempts; the history of the old ones stays. */
+function retry(transaction: Transaction, row: Row, at: number, delay: number): Row | undefined {
+  const status = statusOf(row);
+  if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
+  if (row.searchable === 1) transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
+  transaction.database.run(
+    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
+       deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
+    transaction.ledger.nextRev(),
+    at + delay,
+    delay > 0 ? at + delay : null,
+    at,
+    at + delay,
+    row.seq ?? null,
+  );
+  move(transaction, Number(row.lane), status, 'pending');
+  if (typeof row.fingerprint === 'string') {
+    transaction.ledger.countKind(row.fingerprint, status, -1);
+    transaction.ledger.countKind(row.fingerprint, 'pending', 1);
+  }
+  return summaryRow(transaction, Number(row.seq));
+}
+
+/** Whether no other task has taken this one's idempotency key since it was cancelled; then it takes the key back. */
+function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
+  if (row.idempotency_key === null) return true;
+  const [name, key] = [row.name ?? null, row.idempotency_key ?? null];
+  const held = database.get('SELECT id, released FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?', name, key, at);
+  if (held && held.released === 0 && idOf(held.id) !== idOf(row.id)) return false;
+  database.run('UPDATE idempotency SET released = 0, id = ? WHERE name = ? AND key = ?', row.id ?? null, name, key);
+  return true;
+}
+
+function cancel(transaction: Transaction, row: Row, at: number): Row | undefined {
+  const status = statusOf(row);
+  if (!canCancel(status)) return undefined;
+  const { database, ledger } = transaction;
+  if (row.idempotency_key !== null)
+    database.run(
+      'UPDATE idempotency SET released = 1 WHERE name = ? AND key = ? AND id = ?',
+      row.name ?? null,
+      row.idempotency_key ?? null,
+      row.id ?? null,
+    );
+  if (status === 'running') {
+    // The process that runs it is told, and ends it.
+    database.run('UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?', ledger.nextRev(), row.seq ?? null);
+  } else {
+    database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);
+    end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at, undefined, {});
+  }
+  return summaryRow(transaction, Number(row.seq));
+}
+
+function runNow(transaction: Transaction, row: Row, at: number): Row | undefined {
+  if (statusOf(row) !== 'pending') return undefined;
+  const { database, ledger } = transaction;
+  database.run('UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?', at, ledger.nextRev(), row.seq ?? null);
+  ledger.ready.changed(Number(row.lane));
+  return summaryRow(transaction, Number(row.seq));
+}
+
+function remove(transaction: Transaction, row: Row): Row | undefined {
+  if (!isEnded(statusOf(row))) return undefined;
+  const last = summaryRow(transaction, Number(row.seq));
+  deleteTask(transaction, row);
+  return last;
+}
+
+/** Deletes a task that has ended, with all that belongs to it. A tombstone tells those who watch. */
+export function deleteTask({ database, ledger }: Transaction, row: Row): void {
+  const [seq, id] = [row.seq ?? null, row.id ?? null];
+  if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', seq);
+  database.run('DELETE FROM attempt WHERE task = ?', seq);
+  database.run('DELETE FROM log WHERE task = ?', seq);
+  const tags = database.get('SELECT tags FROM task WHERE seq = ?', seq)?.tags;
+  if (typeof tags === 'string') {
+    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
+      database.run('DELETE FROM tag WHERE key = ? AND value = ? AND id = ?', key, value, id);
+      ledger.countTag(key, value, -1);
+    }
+  }
+  if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, statusOf(row), -1);
+  database.run('DELETE FROM task WHERE seq = ?', seq);
+  database.run('INSERT INTO tombstone (rev, id) VALUES (?, ?)', ledger.nextRev(), id);
+  ledger.count(Number(row.lane), statusOf(row), -1);
+}
+
+function copy(transaction: Transaction, row: Row, newId: string, args: string | undefined, at: number): Row | undefined {
+  if (!isEnded(statusOf(row))) return undefined;
+  const { database, ledger, inserter } = transaction;
+  const task = database.get(
+    `SELECT name, queue, priority, tags, deadline_at - run_at AS deadline, attempts, max_interrupts, args
+     FROM task JOIN lane ON lane.id = task.lane WHERE seq = ?`,
+    row.seq ?? null,
+  ) as Record<string, string | number | null> | undefined;
+  if (!task) return undefined;
+  const { name = null, queue = null, priority = null, tags = null, deadline, attempts = null, max_interrupts: interrupts = null } = task;
+  const deadlineAt = typeof deadline === 'number' ? at + deadline : null;
+  const values = [
+    newId,
+    name,
+    queue,
+    priority,
+    tags,
+    0,
+    at,
+    deadlineAt,
+    attempts,
+    interrupts,
+    args ?? task.args ?? null,
+    null,
+    null,
+    null,
+    null,
+  ];
+  inserter.add({ values }, at);
+  inserter.flush();
+  database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id ?? null, idBytes(newId));
+  database.run('UPDATE task SET rerun_as = ?, rev = ? WHERE seq = ?', idBytes(newId), ledger.nextRev(), row.seq ?? null);
+  const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
+  return summaryRow(transaction, Number(made?.seq));
+}

@@ -1,0 +1,123 @@
+import type { Database, SqlValue } from '../schema/database.js';
+import { idBytes, idOf } from '../schema/rows.js';
+import { type PackedTasks, packedAt, packedWidth } from './batch.js';
+import type { Ledger } from './ledger.js';
+
+const columns =
+  'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
+const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/** Rows of one statement. */
+const rowsAtOnce = 10;
+const insertOne = `INSERT INTO task (${columns}) VALUES ${row}`;
+const insertMany = `INSERT INTO task (${columns}) VALUES ${Array(rowsAtOnce).fill(row).join(', ')}`;
+
+/** Stores tasks in the transaction that is open. */
+export class Inserter {
+  readonly #database: Database;
+  readonly #ledger: Ledger;
+  #gathered: SqlValue[] = [];
+  #rows = 0;
+
+  constructor(database: Database, ledger: Ledger) {
+    this.#database = database;
+    this.#ledger = ledger;
+  }
+
+  /**
+   * Adds tasks; `flush` stores the last of them. Answers the ids that stand for them, where an idempotency key was taken.
+   */
+  add({ values }: PackedTasks, at: number): readonly string[] | undefined {
+    let standing: string[] | undefined;
+    for (let from = 0; from < values.length; from += packedWidth) {
+      const taken = values[from + packedAt.key] === null ? undefined : this.#takeKey(values, from, at);
+      if (taken !== undefined) {
+        standing ??= idsOf(values);
+        standing[from / packedWidth] = taken;
+      } else {
+        this.#gather(values, from, at);
+      }
+    }
+    return standing;
+  }
+
+  /** Takes the idempotency key of a task, or answers the id of the task that has it. */
+  #takeKey(values: PackedTasks['values'], from: number, at: number): string | undefined {
+    const database = this.#database;
+    const [id, name, key, until] = [values[from], values[from + 1], values[from + packedAt.key], values[from + packedAt.keyUntil]];
+    const held = holderOf(database, String(name), String(key), at);
+    if (held !== undefined) return held;
+    database.run(
+      'INSERT OR REPLACE INTO idempotency (name, key, id, expires_at) VALUES (?, ?, ?, ?)',
+      name ?? null,
+      key ?? null,
+      idBytes(String(id)),
+      until ?? null,
+    );
+    return undefined;
+  }
+
+  #gather(values: PackedTasks['values'], from: number, at: number): void {
+    const ledger = this.#ledger;
+    const lane = ledger.lane(String(values[from + 1]), String(values[from + 2]));
+    const runAt = Number(values[from + 6]);
+    this.#gathered.push(
+      ledger.nextSeq(),
+      values[from] ?? null,
+      ledger.nextRev(),
+      lane,
+      values[from + 3] ?? null,
+      values[from + 4] ?? null,
+      values[from + 5] ?? null,
+      runAt,
+      runAt > at ? runAt : null,
+      values[from + 7] ?? null,
+      values[from + 8] ?? null,
+      values[from + 8] ?? null,
+      values[from + 9] ?? null,
+      values[from + 10] ?? null,
+      values[from + 11] ?? null,
+      values[from + 12] ?? null,
+      values[from + packedAt.waitsFrom] ?? null,
+    );
+    this.#rows += 1;
+    ledger.count(lane, 'pending', 1);
+    if (values[from + 4] !== null) this.#addTags(String(values[from]), String(values[from + 4]));
+    if (this.#rows === rowsAtOnce) {
+      this.#database.run(insertMany, ...this.#gathered);
+      this.discard();
+    }
+  }
+
+  #addTags(id: string, tags: string): void {
+    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
+      this.#database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
+      this.#ledger.countTag(key, value, 1);
+    }
+  }
+
+  flush(): void {
+    const width = this.#gathered.length / this.#rows;
+    for (let from = 0; from < this.#gathered.length; from += width) {
+      this.#database.run(insertOne, ...this.#gathered.slice(from, from + width));
+    }
+    this.discard();
+  }
+
+  /** Forgets what is not stored yet. */
+  discard(): void {
+    this.#gathered = [];
+    this.#rows = 0;
+  }
+}
+
+/** The id of the task that has an idempotency key. */
+function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
+  const held = database.get('SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?', name, key, at);
+  return held && idOf(held.id);
+}
+
+function idsOf(values: PackedTasks['values']): string[] {
+  const ids: string[] = [];
+  for (let from = 0; from < values.length; from += packedWidth) ids.push(String(values[from]));
+  return ids;
+}

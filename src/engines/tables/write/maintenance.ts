@@ -1,0 +1,117 @@
+import type { Database } from '../schema/database.js';
+import type { Write } from './batch.js';
+import { deleteTask } from './commands.js';
+import { trendHours } from './failures.js';
+import type { Transaction } from './transaction.js';
+
+type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
+
+/** Deletes so far back can be told to a stream that comes back. */
+const tombstones = 100_000;
+
+/** Kinds of failure that are remembered when no task is of them any more. */
+const mostKinds = 10_000;
+/** Kinds, and hours of kinds, that one call looks at. */
+const kindsAtOnce = 200;
+
+/** Deletes some of the tasks that ended first: before a time, or beyond so many. */
+export function prune(transaction: Transaction, { endedBefore, keep, limit }: Of<'prune'>): number {
+  const { database, ledger } = transaction;
+  ledger.writeTally();
+  const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status > 1')?.n);
+  const beyond = keep === null ? 0 : Math.max(0, ended - keep);
+  const before = endedBefore ?? 0;
+  const oldest = [2, 3, 4, 5]
+    .flatMap((status) =>
+      database.all(
+        'SELECT seq, id, lane, status, searchable, fingerprint, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
+        status,
+        limit,
+      ),
+    )
+    .sort((a, b) => Number(a.ended_at) - Number(b.ended_at) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array))
+    .slice(0, limit);
+  const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
+  for (const row of doomed) deleteTask(transaction, row);
+  if (doomed.length > 0) trimTombstones(transaction);
+  ledger.writeCounts();
+  dropKinds(transaction, before);
+  return doomed.length;
+}
+
+/**
+ * Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so many; none that a task still is
+ * of. It looks at a few of the oldest each time, so that no call is long.
+ */
+function dropKinds({ database }: Transaction, before: number): void {
+  const { n } = database.get('SELECT count(*) AS n FROM (SELECT 1 FROM kind LIMIT ?)', mostKinds + 1) ?? {};
+  const until = Number(n) > mostKinds ? Number.MAX_SAFE_INTEGER : before;
+  database.run(
+    `DELETE FROM kind WHERE fingerprint IN (
+       SELECT fingerprint FROM (SELECT fingerprint FROM kind WHERE last_at < ? ORDER BY last_at LIMIT ?) AS old
+       WHERE NOT EXISTS (SELECT 1 FROM kind_tally WHERE kind_tally.fingerprint = old.fingerprint AND n > 0))`,
+    until,
+    kindsAtOnce,
+  );
+}
+
+function trimTombstones({ database }: Transaction): void {
+  const last = lastTombstone(database);
+  if (last === undefined) return;
+  database.run('DELETE FROM tombstone WHERE rev <= ?', last);
+  // From here on a gap could hide a delete.
+  database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last);
+}
+
+/** Returns the revision of the newest tombstone beyond those that are kept. */
+function lastTombstone(database: Database): number | undefined {
+  const row = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
+  return row && Number(row.rev);
+}
+
+/** Adds failures to the word index, some time after they happened: it must not slow them down. */
+export function makeSearchable(transaction: Transaction, { limit }: Of<'makeSearchable'>, at: number): number {
+  const { database } = transaction;
+  dropKinds(transaction, 0);
+  dropHours(transaction, at);
+  const rows = database.all(
+    `SELECT seq, (SELECT name FROM lane WHERE lane.id = task.lane) AS name, error_name, error_message, tags
+     FROM task WHERE searchable = 0 LIMIT ?`,
+    limit,
+  );
+  for (const row of rows) {
+    const words = [row.name, row.error_name, row.error_message, row.tags].filter((text) => text !== null).join(' ');
+    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.seq ?? null, words);
+    database.run('UPDATE task SET searchable = 1 WHERE seq = ?', row.seq ?? null);
+  }
+  return rows.length;
+}
+
+/** The hours of a trend that nobody asks for any more. */
+function dropHours({ database }: Transaction, at: number): void {
+  database.run(
+    'DELETE FROM kind_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour FROM kind_hour WHERE hour < ? LIMIT ?)',
+    Math.floor(at / 3_600_000) - trendHours,
+    kindsAtOnce,
+  );
+}
+
+/** Whether there is anything that {@link dropExpired} would drop. */
+export function hasExpired(database: Database, at: number): boolean {
+  return (
+    database.get('SELECT 1 FROM idempotency WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
+    database.get('SELECT 1 FROM shared WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
+    lastTombstone(database) !== undefined
+  );
+}
+
+/** Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond those that are kept. */
+export function dropExpired(transaction: Transaction, { limit, at }: Of<'dropExpired'>): number {
+  const { database } = transaction;
+  database.run('DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT ?)', at, limit);
+  const keys = Number(database.get('SELECT changes() AS n')?.n);
+  database.run('DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? LIMIT ?)', at, limit);
+  const values = Number(database.get('SELECT changes() AS n')?.n);
+  trimTombstones(transaction);
+  return keys + values;
+}

@@ -1,0 +1,243 @@
+import type { Database, Row } from '../schema/database.js';
+import type { Claim } from './batch.js';
+import type { Transaction } from './transaction.js';
+
+/** A task that a claim may take. */
+export interface Ready {
+  seq: number;
+  /** Hexadecimal digits, in capitals. */
+  id: string;
+  priority: number;
+  deadlineAt: number | null;
+  /** Of the failure that this attempt is a retry after. */
+  fingerprint: string | null;
+  /** Of its arguments. */
+  bytes: number;
+  /** The id of its partition. */
+  lane: number;
+  name: string;
+  queue: string;
+}
+
+/** Where tasks are read from. */
+type Partition = Pick<Ready, 'lane' | 'name' | 'queue'>;
+
+/** What decides which of two tasks runs first. */
+type Head = Pick<Ready, 'priority' | 'id'>;
+
+/** Which partitions are looked for, and for how many tasks. */
+interface Sought {
+  room: Room;
+  limit: number;
+  without: ReadonlySet<number>;
+}
+
+/** Ready partitions that are read whatever their names are; if there are more, they are read by name. */
+const pageSize = 20;
+/** The most changed partitions that a claim reads directly. If there are more, they are stored first. */
+const mostUnstored = 20;
+
+/*
+ * `LIMIT ? + 0`: SQLite prepares a statement again whenever the value of a bare parameter there is bound, which takes several
+ * times as long as the query.
+ */
+const columns = 'lane.id AS lane, lane.name, lane.queue, lane.ready_priority AS priority, hex(lane.ready_id) AS id';
+const anyReady = `SELECT ${columns} FROM lane INDEXED BY lane_ready WHERE paused = 0 AND ready_id IS NOT NULL LIMIT ? + 0`;
+const readyOfNames = `
+SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN lane ON lane.id IN (
+  SELECT id FROM lane AS each INDEXED BY lane_ready WHERE paused = 0 AND ready_id IS NOT NULL AND each.name = wanted.value
+  ORDER BY ready_priority DESC, ready_id LIMIT ? + 0)`;
+
+/** The first ready tasks of names: by priority, then by age. */
+export function readyTasks(transaction: Transaction, names: Claim['names'], limit: number): Ready[] {
+  const { database, ledger } = transaction;
+  const room = new Room(transaction, names);
+  if (ledger.ready.unstored().length > mostUnstored) ledger.ready.write();
+  const unstored = ledger.ready.unstored();
+  const known = readyPartitions(database, { room, limit, without: new Set(unstored) }).map((each) => new Stream(database, each, each));
+  return merge([...known, ...streamsOf(database, unstored, room, limit)], room, limit);
+}
+
+/** How many more tasks of each name may start. */
+class Room {
+  readonly #transaction: Transaction;
+  readonly #names: ReadonlyMap<string, number | undefined>;
+  readonly #left = new Map<string, number>();
+  #running: ReadonlyMap<string, number> | undefined;
+
+  constructor(transaction: Transaction, names: Claim['names']) {
+    this.#transaction = transaction;
+    this.#names = new Map(names);
+  }
+
+  /** None for a name that this process does not run. */
+  left(name: string): number {
+    const known = this.#left.get(name);
+    if (known !== undefined) return known;
+    const left = this.#names.has(name) ? this.#of(name) : 0;
+    this.#left.set(name, left);
+    return left;
+  }
+
+  /** Takes room for a task, if there is some. */
+  take(name: string): boolean {
+    const left = this.left(name);
+    this.#left.set(name, left - 1);
+    return left > 0;
+  }
+
+  #of(name: string): number {
+    // What crosses to the writing thread is JSON, where a missing limit is null.
+    const most = this.#names.get(name) ?? undefined;
+    if (most === undefined) return Number.POSITIVE_INFINITY;
+    this.#running ??= runningByName(this.#transaction);
+    return most - (this.#running.get(name) ?? 0);
+  }
+
+  /** The names of which a task may start. */
+  names(): string[] {
+    return [...this.#names.keys()].filter((name) => this.left(name) > 0);
+  }
+}
+
+/** Tasks that run anywhere, by name. Partitions where none runs have no row, so this reads no more rows than tasks run. */
+function runningByName({ database, ledger }: Transaction): Map<string, number> {
+  ledger.writeTally();
+  const rows = database.all(
+    'SELECT name, sum(n) AS n FROM tally CROSS JOIN lane ON lane.id = tally.lane WHERE tally.status = 1 GROUP BY name',
+  );
+  return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
+}
+
+/**
+ * The partitions that may have some of the first tasks. Of each name, those with the best first tasks are enough: as many as
+ * tasks are wanted.
+ */
+function readyPartitions(database: Database, { room, limit, without }: Sought): (Partition & Head)[] {
+  let rows = database.all(anyReady, pageSize) as unknown as (Partition & Head)[];
+  if (rows.length === pageSize)
+    rows = database.all(readyOfNames, JSON.stringify(room.names()), limit + without.size) as unknown as (Partition & Head)[];
+  return rows.filter(({ lane, name }) => !without.has(lane) && room.left(name) > 0);
+}
+
+/** Partitions of which it is not stored whether they have a ready task: those that have one. */
+function streamsOf(database: Database, lanes: readonly number[], room: Room, limit: number): Stream[] {
+  if (lanes.length === 0) return [];
+  const rows = database.all(
+    'SELECT id AS lane, name, queue FROM lane WHERE id IN (SELECT value FROM json_each(?)) AND paused = 0',
+    JSON.stringify(lanes),
+  ) as unknown as Partition[];
+  return rows
+    .filter(({ name }) => room.left(name) > 0)
+    .map((partition) => new Stream(database, partition))
+    .filter((stream) => stream.advance(Math.ceil(limit / lanes.length)));
+}
+
+/** Merges the ready tasks of partitions. Each is read in parts, when its first task is the next, and no further than needed. */
+function merge(streams: Stream[], room: Room, limit: number): Ready[] {
+  // The next task is at the end, where an array removes it in constant time.
+  streams.sort((a, b) => -compare(a.head, b.head));
+  const taken: Ready[] = [];
+  while (taken.length < limit) {
+    const stream = streams.pop();
+    if (!stream) break;
+    if (!room.take(stream.name)) continue;
+    // The share of each partition if all of them contribute equally.
+    const share = Math.ceil((limit - taken.length) / (streams.length + 1));
+    const task = stream.take(share);
+    if (task) taken.push(task);
+    if (taken.length < limit && stream.advance(share)) insert(streams, stream);
+  }
+  return taken;
+}
+
+/** Which task runs first. */
+function compare(a: Head, b: Head): number {
+  return b.priority - a.priority || (a.id < b.id ? -1 : 1);
+}
+
+function insert(streams: Stream[], stream: Stream): void {
+  let [from, to] = [0, streams.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    const other = streams[middle];
+    if (other && compare(other.head, stream.head) > 0) from = middle + 1;
+    else to = middle;
+  }
+  streams.splice(from, 0, stream);
+}
+
+/** The fewest rows of a part: with two, a partition with one ready task is known to have no more. */
+const smallestPart = 2;
+
+/** The ready tasks of a partition in order, read in parts of growing size. */
+class Stream {
+  /** The next task, as far as it must be known to compare it. */
+  head: Head;
+  readonly #database: Database;
+  readonly #partition: Partition;
+  #part: Ready[] = [];
+  #next = 0;
+  /** Tasks that were read, and whether there may be more. */
+  #read = 0;
+  #hasMore = true;
+
+  /** Without its first task, `advance` must be called before any other. */
+  constructor(database: Database, partition: Partition, head: Head = { priority: 0, id: '' }) {
+    this.#database = database;
+    this.#partition = partition;
+    this.head = head;
+  }
+
+  get name(): string {
+    return this.#partition.name;
+  }
+
+  /** The next task; about as many as `wanted` are likely to be asked for. */
+  take(wanted: number): Ready | undefined {
+    if (this.#next === this.#part.length && this.#hasMore) this.#readPart(wanted);
+    const task = this.#part[this.#next];
+    this.#next += 1;
+    return task;
+  }
+
+  /** Looks at the task after the one that was taken; answers whether there is one. */
+  advance(wanted: number): boolean {
+    if (this.#next === this.#part.length && this.#hasMore) this.#readPart(wanted);
+    const next = this.#part[this.#next];
+    if (next) this.head = next;
+    return next !== undefined;
+  }
+
+  #readPart(wanted: number): void {
+    const size = Math.max(smallestPart, wanted, this.#read);
+    this.#part = readyOf(this.#database, this.#partition, size, this.#read);
+    this.#next = 0;
+    this.#read += this.#part.length;
+    this.#hasMore = this.#part.length === size;
+  }
+}
+
+/** Reads ready tasks of a partition as one text, which the driver returns faster than many values. */
+function readyOf(database: Database, { lane, name, queue }: Partition, limit: number, offset: number): Ready[] {
+  const row: Row | undefined = database.get(
+    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (
+       SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes FROM task INDEXED BY task_ready
+       WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ? + 0 OFFSET ? + 0)`,
+    lane,
+    limit,
+    offset,
+  );
+  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null, number][];
+  return tasks.map(([seq, id, priority, deadlineAt, fingerprint, bytes]) => ({
+    seq,
+    id,
+    priority,
+    deadlineAt,
+    fingerprint,
+    bytes,
+    lane,
+    name,
+    queue,
+  }));
+}

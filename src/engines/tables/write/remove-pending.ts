@@ -1,0 +1,46 @@
+import type { Database } from '../schema/database.js';
+
+/** Tasks that one transaction removes. */
+const atOnce = 2000;
+
+/**
+ * Removes the pending tasks, the schedules and the pauses, because another engine has them now. The file keeps its history. The
+ * caller must be the only one that has the file open.
+ */
+export function removePending(database: Database): void {
+  database.exec('CREATE TEMP TABLE leaving (seq INTEGER PRIMARY KEY)');
+  for (;;) {
+    database.exec('BEGIN IMMEDIATE');
+    database.run('INSERT INTO leaving SELECT seq FROM task WHERE status = 0 ORDER BY id LIMIT ?', atOnce);
+    const isLast = database.get('SELECT 1 FROM leaving LIMIT 1') === undefined;
+    database.exec(isLast ? rest : oneBatch);
+    database.exec('COMMIT');
+    if (isLast) break;
+  }
+  database.exec('DROP TABLE leaving');
+}
+
+/** Removes some tasks, with what belongs to them and what counts them. */
+const oneBatch = `
+UPDATE tag_tally SET n = tag_tally.n - gone.n
+  FROM (SELECT t.key, t.value, count(*) AS n FROM leaving JOIN task USING (seq), json_each(task.tags) AS t
+    WHERE task.tags IS NOT NULL GROUP BY t.key, t.value) AS gone
+  WHERE tag_tally.key = gone.key AND tag_tally.value = gone.value;
+DELETE FROM tag WHERE (key, value, id) IN
+  (SELECT t.key, t.value, task.id FROM leaving JOIN task USING (seq), json_each(task.tags) AS t WHERE task.tags IS NOT NULL);
+DELETE FROM attempt WHERE task IN (SELECT seq FROM leaving);
+DELETE FROM log WHERE task IN (SELECT seq FROM leaving);
+DELETE FROM task WHERE seq IN (SELECT seq FROM leaving);
+DELETE FROM leaving;
+`;
+
+/** What is left to do when no task is pending. */
+const rest = `
+DELETE FROM tag_tally WHERE n <= 0;
+DELETE FROM tally WHERE status = 0;
+DELETE FROM kind_tally WHERE status = 0;
+DELETE FROM idempotency;
+DELETE FROM schedule;
+DELETE FROM paused;
+UPDATE lane SET paused = 0, ready_priority = NULL, ready_id = NULL;
+`;

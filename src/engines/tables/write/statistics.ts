@@ -1,0 +1,109 @@
+import type { Database } from '../schema/database.js';
+import type { Write } from './batch.js';
+import { levels, readFigures, startOf } from './rollup.js';
+import type { Transaction } from './transaction.js';
+
+/*
+ * Statistics are sums for each minute, hour and day, and one for all time, of each partition: a name together with a queue. Old
+ * sums for minutes and hours are dropped. A partition is dropped if it has no task and none has ended in it for as long as sums
+ * for hours are kept. Its sums for days and for all time move to the partition of its name that stands for no queue, so that
+ * the statistics of the function stay right.
+ */
+
+type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
+
+/** The levels whose old sums are dropped, and the key in `meta` of the time before which their sums may be missing. */
+const keptSince = { minute: 'minutes_from', hour: 'hours_from' } as const;
+
+/** The queue of the partition that has the sums of partitions that are gone. No queue of an app has an empty name. */
+export const noQueue = '';
+
+/** Returns the time from which all sums of a level are kept, in Unix milliseconds. */
+export function keptFrom(database: Database, level: 'minute' | 'hour' | 'day'): number {
+  if (level === 'day') return 0;
+  return Number(database.get('SELECT value FROM meta WHERE key = ?', keptSince[level])?.value ?? 0);
+}
+
+/** Whether there are minutes or hours from before some times. */
+export function hasOldStatistics(database: Database, minutesBefore: number, hoursBefore: number): boolean {
+  const sql = 'SELECT 1 FROM rollup WHERE level = ? AND at < ? LIMIT 1';
+  return database.get(sql, 'minute', minutesBefore) !== undefined || database.get(sql, 'hour', hoursBefore) !== undefined;
+}
+
+/** Drops old sums for minutes and hours, the oldest first, and returns how many. */
+export function dropStatistics(transaction: Transaction, { minutesBefore, hoursBefore, limit }: Of<'dropStatistics'>): number {
+  // Stores the sums of this transaction first, so that none of them reappears after older sums have been dropped.
+  transaction.rollups.write();
+  return drop(transaction, 'minute', startOf('hour', minutesBefore), limit) + drop(transaction, 'hour', startOf('day', hoursBefore), limit);
+}
+
+/** `before` is the start of a unit of the next longer level, so that its sums can replace the dropped ones. */
+function drop({ database }: Transaction, level: 'minute' | 'hour', before: number, limit: number): number {
+  database.run(
+    `DELETE FROM rollup WHERE level = ?1 AND (at, lane) IN (
+       SELECT at, lane FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, lane LIMIT ?3)`,
+    level,
+    before,
+    limit,
+  );
+  const dropped = Number(database.get('SELECT changes() AS n')?.n);
+  if (dropped > 0) database.run('UPDATE meta SET value = max(value, ?) WHERE key = ?', before, keptSince[level]);
+  return dropped;
+}
+
+/** Drops the unneeded partitions among the next few. Returns the id to continue after, or null after the last. */
+export function dropPartitions(transaction: Transaction, { after, limit }: Of<'dropPartitions'>): number | null {
+  const { database, ledger, rollups, failures } = transaction;
+  // This transaction may hold counts of one of these partitions that are not stored yet.
+  ledger.writeTally();
+  rollups.write();
+  failures.write();
+  const rows = database.all(
+    `SELECT id, name, active_at, active_at < ? AND queue <> ? AND NOT EXISTS (
+       SELECT 1 FROM tally WHERE status IN (0, 1, 2, 3, 4, 5) AND tally.lane = lane.id) AS gone
+     FROM lane WHERE id > ? ORDER BY id LIMIT ?`,
+    keptFrom(database, 'hour'),
+    noQueue,
+    after,
+    limit,
+  );
+  const moved: [from: number, to: number][] = [];
+  for (const { id, name, active_at: activeAt, gone } of rows)
+    if (gone === 1) moved.push([Number(id), dissolve(transaction, { id: Number(id), name: String(name), activeAt: Number(activeAt) })]);
+  if (moved.length > 0) {
+    database.run(
+      'UPDATE kind SET lane = moved.value ->> 1 FROM json_each(?) AS moved WHERE kind.lane = moved.value ->> 0',
+      JSON.stringify(moved),
+    );
+    ledger.forgetPartitions();
+  }
+  return rows.length < limit ? null : Number(rows.at(-1)?.id);
+}
+
+/** Moves the sums of a partition to the partition of its name that stands for no queue, and deletes it. Returns the other id. */
+function dissolve({ database, ledger, rollups }: Transaction, partition: { id: number; name: string; activeAt: number }): number {
+  const { id, name, activeAt } = partition;
+  const to = ledger.lane(name, noQueue);
+  const first = Number(database.get("SELECT min(at) AS at FROM rollup WHERE level = 'day'")?.at ?? 0);
+  const days = database.all(
+    `WITH RECURSIVE day (at) AS (SELECT ?1 UNION ALL SELECT at + ?2 FROM day WHERE at < ?3)
+     SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at AND lane = ?4`,
+    first,
+    levels.day,
+    startOf('day', activeAt),
+    id,
+  );
+  const ever = database.all("SELECT at, figures FROM rollup WHERE level = 'all' AND at = 0 AND lane = ?", id);
+  const parts = [
+    { level: 'day', rows: days },
+    { level: 'all', rows: ever },
+  ] as const;
+  for (const { level, rows } of parts) {
+    for (const row of rows) {
+      rollups.addTo(level, Number(row.at), to, readFigures(row));
+      database.run('DELETE FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, row.at ?? 0, id);
+    }
+  }
+  database.run('DELETE FROM lane WHERE id = ?', id);
+  return to;
+}

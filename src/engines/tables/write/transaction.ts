@@ -1,0 +1,41 @@
+import type { TaskStatus } from '../../../tasks/types.js';
+import type { Database, Row } from '../schema/database.js';
+import { stateOf, summaryColumns } from '../schema/rows.js';
+import type { Failures } from './failures.js';
+import type { Inserter } from './insert.js';
+import type { Ledger } from './ledger.js';
+import type { Rollups } from './rollup.js';
+
+/** What every write of a batch works on. */
+export interface Transaction {
+  readonly database: Database;
+  readonly ledger: Ledger;
+  readonly rollups: Rollups;
+  readonly failures: Failures;
+  readonly inserter: Inserter;
+  /** States whose transitions somebody in this process listens to. */
+  wanted: ReadonlySet<TaskStatus>;
+}
+
+/** Counts a task over from one state to another. */
+export function move({ ledger }: Transaction, lane: number, from: TaskStatus, to: TaskStatus): void {
+  ledger.count(lane, from, -1);
+  ledger.count(lane, to, 1);
+}
+
+/** The row as lists show it. */
+export function summaryRow({ database }: Transaction, seq: number): Row {
+  const row = database.get(`SELECT ${summaryColumns} FROM task WHERE seq = ?`, seq);
+  if (!row) throw new Error(`task ${seq} is gone within its own transaction`);
+  return row;
+}
+
+/** The same, where somebody listens to its state. */
+export function wantedRow(transaction: Transaction, seq: number, status: TaskStatus): Row | undefined {
+  return transaction.wanted.has(status) ? summaryRow(transaction, seq) : undefined;
+}
+
+/** The state that a row says it is in. */
+export function statusOf(row: Row): TaskStatus {
+  return stateOf(row.status);
+}

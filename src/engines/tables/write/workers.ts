@@ -1,0 +1,48 @@
+import { hostname } from 'node:os';
+import { version } from '../../../package-files.js';
+import { appFolder } from '../../app-folder.js';
+import type { Database } from '../schema/database.js';
+import type { WorkerRow, Write } from './batch.js';
+import type { Transaction } from './transaction.js';
+
+/** What a process defines, for the other processes. */
+export interface Definitions {
+  tasks: readonly string[];
+  schedules: readonly string[];
+}
+
+/** Describes this process for the other processes. */
+export function describeWorker(owner: string, slots: number, { tasks, schedules }: Definitions): WorkerRow {
+  return {
+    ...{ owner, host: hostname(), pid: process.pid, version, slots, startedAt: Date.now() },
+    ...{ stuck: 0, stuckAttempts: [], app: appFolder(), tasks, schedules },
+  };
+}
+
+/** Adds a process to the list of processes that have the file open, updates its entry, or removes it. */
+export function introduce(
+  { database }: Transaction,
+  { worker }: Pick<Extract<Write, { kind: 'introduce' }>, 'worker'>,
+  at: number,
+): undefined {
+  if ('pid' in worker) {
+    const { owner, host, pid, version: of, slots, startedAt, stuck, stuckAttempts, app, tasks, schedules } = worker;
+    database.run(
+      `INSERT OR REPLACE INTO worker (owner, host, pid, version, slots, started_at, stuck, stuck_attempts, app, tasks, schedules)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[owner, host, pid, of, slots, startedAt, stuck],
+      ...[JSON.stringify(stuckAttempts), app, JSON.stringify(tasks), JSON.stringify(schedules)],
+    );
+  } else {
+    database.run('DELETE FROM worker WHERE owner = ?', worker.owner);
+  }
+  noteUndefined(database, at);
+  return undefined;
+}
+
+/** Notes since when no process on the list defines a schedule. A process that dies is taken off the list within a second. */
+function noteUndefined(database: Database, at: number): void {
+  const defined = 'name IN (SELECT value FROM worker, json_each(worker.schedules))';
+  database.run(`UPDATE schedule SET undefined_at = NULL WHERE undefined_at IS NOT NULL AND ${defined}`);
+  database.run(`UPDATE schedule SET undefined_at = ? WHERE undefined_at IS NULL AND NOT ${defined}`, at);
+}

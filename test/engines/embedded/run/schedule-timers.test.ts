@@ -1,0 +1,151 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { GroupCommit } from '../../../../src/engines/embedded/group-commit.js';
+import { ScheduleTimers } from '../../../../src/engines/embedded/run/schedule-timers.js';
+import { Reader } from '../../../../src/engines/tables/read/reader.js';
+import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
+import { layOut } from '../../../../src/engines/tables/schema/layout.js';
+import { packTasks, type Write } from '../../../../src/engines/tables/write/batch.js';
+import { Writer } from '../../../../src/engines/tables/write/writer.js';
+import type { Schedule } from '../../../../src/tasks/engine.js';
+import { newTaskId } from '../../../../src/tasks/task-id.js';
+import { recordingLogger } from '../../../helpers/logs.js';
+import { sleep, waitFor } from '../../../helpers/wait.js';
+
+const step = 100;
+
+/** A schedule that every process with it counts from another moment, as after a start. */
+function everyTenth(name: string): Schedule {
+  const from = Date.now();
+  return {
+    name,
+    task: 'tick',
+    rule: 'every 0.1',
+    catchUp: true,
+    overlap: true,
+    next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step,
+    prepare: () => {
+      const now = Date.now();
+      const id = newTaskId();
+      return {
+        id,
+        name: 'tick',
+        args: '[]',
+        queue: 'default',
+        priority: 0,
+        tags: {},
+        source: 'scheduled',
+        createdAt: now,
+        runAt: now,
+        attempts: 1,
+        interrupts: 0,
+        schedule: name,
+      };
+    },
+  };
+}
+
+describe('schedules', () => {
+  let database: Database;
+  let reader: Reader;
+  let timers: ScheduleTimers[];
+  /** Whether writes fail now, and how many have. */
+  let broken: boolean;
+  let failures: number;
+  let fires: number;
+  let log: ReturnType<typeof recordingLogger>;
+
+  beforeEach(async () => {
+    database = await openDatabase(':memory:');
+    layOut(database, ':memory:');
+    reader = new Reader(database);
+    timers = [];
+    [broken, failures, fires] = [false, 0, 0];
+    log = recordingLogger();
+  });
+  afterEach(() => {
+    for (const each of timers) each.stop();
+    database.close();
+  });
+
+  /** What one process has: timers over the one database, whose writes can be made to fail. With `hearsFirst` it is told of a change before it is answered. */
+  const process = (schedule: Schedule, hearsFirst = false): ScheduleTimers => {
+    const writer = new Writer(database);
+    const submit = async (write: Write): Promise<unknown> => {
+      if (broken) {
+        failures += 1;
+        throw new Error('the database is locked');
+      }
+      if (write.kind === 'fire') fires += 1;
+      const [outcome] = writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: ['pending'] }).outcomes;
+      if (hearsFirst) made.refresh();
+      if (outcome && !outcome.ok) throw new Error(outcome.error.message);
+      return outcome?.value;
+    };
+    const made = new ScheduleTimers({ logger: log.logger, made: () => {}, poke: () => {} });
+    timers.push(made);
+    made.add(schedule);
+    made.start({ reader, commits: { submit } as unknown as GroupCommit });
+    return made;
+  };
+  const runs = (): number => reader.find({ limit: 1, schedule: 'ticking' }).total;
+
+  it('go on by themselves after the database failed, and say so in the log', async () => {
+    process(everyTenth('ticking'));
+    await waitFor(() => runs() >= 1);
+    broken = true;
+    await waitFor(() => failures > 0);
+    const before = runs();
+    broken = false;
+    await waitFor(() => runs() >= before + 2);
+    expect(log.lines.some(({ msg }) => msg === 'storing a scheduled task failed')).toBe(true);
+  });
+
+  it('are planned by themselves when they could not be at the start', async () => {
+    broken = true;
+    process(everyTenth('ticking'));
+    await waitFor(() => failures > 0);
+    broken = false;
+    await waitFor(() => runs() >= 1);
+  });
+
+  it('ask once for each run, although they hear of the change before they are answered', async () => {
+    process(everyTenth('ticking'), true);
+    await waitFor(() => runs() >= 10);
+    expect(fires).toBeLessThanOrEqual(runs() + 1);
+  });
+
+  it('make each run once although three processes wait for it, at full rate', async () => {
+    for (let n = 0; n < 3; n++) {
+      process(everyTenth('ticking'));
+      await sleep(0.03);
+    }
+    await waitFor(() => runs() >= 1);
+    const [before, started] = [runs(), Date.now()];
+    await sleep(1);
+    const expected = (Date.now() - started) / step;
+    expect(runs() - before).toBeLessThanOrEqual(expected + 1);
+    expect(runs() - before).toBeGreaterThanOrEqual(expected / 2);
+  });
+
+  it('never runs a second time for a plan that was made before another process fired it', () => {
+    const writer = new Writer(database);
+    const apply = (write: Write) => writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: [] }).outcomes[0];
+    const schedule = everyTenth('often');
+    const at = Date.now();
+    const dueAt = at + 5;
+    const plan = (nextAt: number): Write => ({
+      ...{ kind: 'plan', name: 'often', task: 'tick', rule: schedule.rule, nextAt, at },
+      template: packTasks([schedule.prepare()]),
+    });
+    const fire = (): Write => ({
+      ...{ kind: 'fire', name: 'often', dueAt, nextAt: dueAt + step, overlap: true, skip: false, newId: newTaskId(), at: dueAt },
+    });
+    apply(plan(dueAt));
+    apply(fire());
+    // A process that starts planned at the same moment, but waited for its turn to write.
+    apply(plan(at + step));
+    expect(database.get("SELECT next_at FROM schedule WHERE name = 'often'")).toEqual({ next_at: dueAt + step });
+    apply(fire());
+    expect(database.all('SELECT seq FROM task')).toHaveLength(1);
+  });
+});

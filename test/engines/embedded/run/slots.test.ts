@@ -1,0 +1,64 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { Slots } from '../../../../src/engines/embedded/run/slots.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, TaskRunner } from '../../../../src/tasks/engine.js';
+import { recordingLogger } from '../../../helpers/logs.js';
+
+const success: AttemptResult = { status: 'success' };
+
+describe('the attempts under way in a process', () => {
+  const ends: (() => void)[] = [];
+  afterEach(() => {
+    for (const end of ends.splice(0)) end();
+  });
+
+  /** Slots whose attempts run until the test ends, with the signal of each attempt begun. */
+  function runningSlots() {
+    const signals: AbortSignal[] = [];
+    const run = (_task: ClaimedTask, io: AttemptIo) => {
+      signals.push(io.signal);
+      const result = new Promise<AttemptResult>((resolve) => ends.push(() => resolve(success)));
+      return { result, ended: result, logEnd: () => {} };
+    };
+    const runner = { concurrency: 10, cancelGrace: () => 0.01, run } as unknown as TaskRunner;
+    const abandoned: number[] = [];
+    const slots = new Slots({
+      runner,
+      finished: async () => 'reported',
+      abandoned: async ({ seq }) => abandoned.push(seq) > 0,
+      logged: () => {},
+      freed: () => {},
+      stuckChanged: () => {},
+      logger: recordingLogger().logger,
+    });
+    const begin = (seq: number, attempt: number) => slots.run([seq, `id-${seq}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
+    return { slots, signals, abandoned, begin };
+  }
+
+  it('cancels an attempt that was cancelled between the commit of its claim and its begin', () => {
+    const { slots, signals, begin } = runningSlots();
+    slots.cancel([{ seq: 1, attempt: 1 }]);
+    begin(1, 1);
+    begin(2, 1);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
+  });
+
+  it('cancels no later attempt of a task whose earlier attempt was cancelled', () => {
+    const { slots, signals, begin } = runningSlots();
+    slots.cancel([{ seq: 1, attempt: 1 }]);
+    begin(1, 2);
+    slots.cancel([]);
+    begin(1, 1);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, false]);
+  });
+
+  it('gives an attempt up once, however often its cancellation is read', async () => {
+    const { slots, signals, abandoned, begin } = runningSlots();
+    begin(1, 1);
+    for (let n = 0; n < 3; n++) slots.cancel([{ seq: 1, attempt: 1 }]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    slots.cancel([{ seq: 1, attempt: 1 }]);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(signals[0]?.aborted).toBe(true);
+    expect(abandoned).toEqual([1]);
+  });
+});
