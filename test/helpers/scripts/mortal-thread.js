@@ -9,7 +9,7 @@ const isOrdered = (point) => Atomics.compareExchange(order, 0, points.indexOf(po
 const endAt = (point) => void (isOrdered(point) && process.exit(1));
 
 /** @type {{ Writer: { prototype: { apply(batch: unknown): unknown } } }} */
-const { Writer } = await import(new URL('writer.js', file).href);
+const { Writer } = await import(new URL('../tables/write/writer.js', file).href);
 const { apply } = Writer.prototype;
 Writer.prototype.apply = function (/** @type {unknown} */ batch) {
   endAt('before a transaction');
@@ -19,7 +19,7 @@ Writer.prototype.apply = function (/** @type {unknown} */ batch) {
 };
 
 /** @type {{ Ledger: { prototype: { close(): void } } }} */
-const { Ledger } = await import(new URL('ledger.js', file).href);
+const { Ledger } = await import(new URL('../tables/write/ledger.js', file).href);
 const { close } = Ledger.prototype;
 Ledger.prototype.close = function () {
   close.call(this);
