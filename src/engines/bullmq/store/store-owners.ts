@@ -12,23 +12,32 @@ interface Claim {
 export class ForeignStore extends Error {}
 
 /**
- * Stores the owner of the entries of a path, unless another app owns them. If the two lists have a
- * value in common, it is the same app, which has added or removed a key.
- * KEYS: the hash of owners. ARGV: the path, the check values as a list in JSON.
+ * Stores the owners of the entries of a path, unless another app owns them. If the two lists have a
+ * value in common, it is the same app, which has added or removed a key. The stored list keeps the
+ * values of its other processes, because one that still has only the old key would otherwise shut
+ * out those that have only the new one.
+ * KEYS: the hash of owners. ARGV: the path, the check values as a list in JSON, how many values are
+ * kept.
  */
 const claimPath = redisScript(`
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-if stored == ARGV[2] then return 1 end
-if stored then
-  local known = {}
-  for _, owner in ipairs(cjson.decode(stored)) do known[owner] = true end
-  local isSame = false
-  for _, owner in ipairs(cjson.decode(ARGV[2])) do isSame = isSame or known[owner] end
-  if not isSame then return 0 end
+local owners = cjson.decode(ARGV[2])
+local mine, own, known = #owners, {}, 0
+for _, owner in ipairs(owners) do own[owner] = true end
+for _, owner in ipairs(stored and cjson.decode(stored) or {}) do
+  if own[owner] then
+    known = known + 1
+  elseif #owners < tonumber(ARGV[3]) then
+    table.insert(owners, owner)
+  end
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if stored and known == 0 then return 0 end
+if known < mine then redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(owners)) end
 return 1
 `);
+
+/** How many check values of a path are kept: the keys of an app during a few changes of its key. */
+const keptOwners = 8;
 
 /**
  * Prevents two apps from sharing sessions, revocations, throttle and audit by accident. Processes
@@ -94,7 +103,7 @@ export class StoreOwners {
   async #claimAll(redis: Redis): Promise<void> {
     const claims = [...this.#claims];
     const answers = await Promise.all(
-      claims.map(({ path, owners }) => runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners)])),
+      claims.map(({ path, owners }) => runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners), String(keptOwners)])),
     );
     const foreign = claims.find((_claim, n) => answers[n] !== 1);
     if (foreign)
