@@ -11,6 +11,7 @@ import {
   type TaskPage,
   type TaskQuery,
 } from '../tasks/engine.js';
+import { canCancel, canRetry, isEnded } from '../tasks/states.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../tasks/types.js';
 
 /** Tasks of one commit, and milliseconds between two, so that others come in between. */
@@ -18,6 +19,14 @@ const step = { tasks: 200, pause: 2 };
 
 /** A command to tasks, by id or by filter. */
 export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unknown }> & { action: 'retry' | 'cancel' | 'delete' | 'run' };
+
+/** The states in which each action can be done. */
+export const allowedStates: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
+  retry: canRetry,
+  cancel: canCancel,
+  delete: isEnded,
+  run: (status) => status === 'pending',
+};
 
 interface Found {
   n: number;

@@ -1,142 +1,73 @@
-import type { DurationHistogram } from '../tasks/engine.js';
-import { type Counts, type Durations, type Metrics, type TaskStatus, taskStatuses } from '../tasks/types.js';
-import { addFigures, bucketOf, type Figures, noFigures, percentile } from './tables/write/rollup.js';
+import type { TaskStatus } from '../tasks/types.js';
 
-/** A sum of the tasks of one name and queue that ended within a stretch of time. */
-export interface Summed {
-  name: string;
-  queue: string;
-  /** When the stretch begins; Unix milliseconds. */
-  at: number;
-  figures: Figures;
+/** Lengths of time that ended tasks are summed up over; `all` is one sum for ever. */
+export const levels = { all: 0, day: 86_400_000, hour: 3_600_000, minute: 60_000 } as const;
+
+/** Name of such a length. */
+export type Level = keyof typeof levels;
+
+/** A sum of ended tasks: how many of each state, and how long the attempts ran. */
+export interface Figures {
+  ended: Partial<Record<TaskStatus, number>>;
+  /** Attempts that ran, their total and extremes in milliseconds. */
+  ran: number;
+  total: number;
+  min: number;
+  max: number;
+  /** Number of attempts by bucket of duration. */
+  buckets: Record<string, number>;
 }
 
-/** How many tasks of a name and queue are in a state now. */
-export interface Live {
-  name: string;
-  queue: string;
-  status: TaskStatus;
-  n: number;
+/** Sixteen buckets for each doubling: a percentile read from them is within 2.2 % of the true one. */
+const perDoubling = 16;
+
+/** A sum of nothing. */
+export function noFigures(): Figures {
+  return { ended: {}, ran: 0, total: 0, min: 0, max: 0, buckets: {} };
 }
 
-/** What is summed up for a name, for a queue, or for all tasks. */
-interface Group {
-  figures: Figures;
-  live: Counts;
+/** The bucket of a duration in milliseconds. */
+export function bucketOf(ms: number): number {
+  return Math.floor(Math.log2(ms + 1) * perDoubling);
 }
 
-/** What metrics are made of. */
-interface MetricsParts {
-  sums: readonly Summed[];
-  live: readonly Live[];
-  /** Sums of the stretches of the series. */
-  points: readonly Summed[];
-  /** Milliseconds of one point of the series; without it there is no series. */
-  step: number | undefined;
-  /** Whether only a part of all time was asked for. */
-  ranged: boolean;
-  /** Label that stands for no queue, and is left out. */
-  noQueue?: string | undefined;
+/** Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did. */
+export function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
+  figures.ended[status] = (figures.ended[status] ?? 0) + 1;
+  if (ms === undefined) return;
+  const bucket = bucketOf(ms);
+  figures.buckets[bucket] = (figures.buckets[bucket] ?? 0) + 1;
+  figures.min = figures.ran === 0 ? ms : Math.min(figures.min, ms);
+  figures.max = Math.max(figures.max, ms);
+  figures.ran += 1;
+  figures.total += ms;
 }
 
-/** Makes the metrics of a range, or of all time, from sums that were kept as tasks ended. */
-export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsParts): Metrics {
-  const figures = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> => figuresOf(group, ranged);
-  const total = groupBy(() => '', sums, live).get('') ?? noGroup();
-  const grouped = (key: 'name' | 'queue'): Metrics['functions'] =>
-    [...groupBy((row) => row[key], sums, live)]
-      .filter(([name]) => name !== noQueue)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, group]) => ({ name, ...figures(group) }));
-  return {
-    ...figures(total),
-    functions: grouped('name'),
-    queues: grouped('queue'),
-    series: step === undefined ? [] : seriesOf(points, step),
-  };
+/** Adds one sum to another. */
+export function addFigures(into: Figures, other: Figures): void {
+  for (const [status, n] of Object.entries(other.ended) as [TaskStatus, number][]) into.ended[status] = (into.ended[status] ?? 0) + n;
+  for (const [bucket, n] of Object.entries(other.buckets)) into.buckets[bucket] = (into.buckets[bucket] ?? 0) + n;
+  into.min = into.ran === 0 ? other.min : other.ran === 0 ? into.min : Math.min(into.min, other.min);
+  into.max = Math.max(into.max, other.max);
+  into.ran += other.ran;
+  into.total += other.total;
 }
 
-/** Returns how many attempts of each name took at most each number of seconds. */
-export function histogramsOf(sums: readonly Summed[], bounds: readonly number[]): DurationHistogram[] {
-  const last = bounds.map((seconds) => bucketOf(seconds * 1000));
-  return [...groupBy(({ name }) => name, sums, [])]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, { figures }]) => {
-      const buckets = Object.entries(figures.buckets).map(([bucket, n]) => [Number(bucket), n] as const);
-      const within = (bucket: number): number => buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
-      return { name, counts: last.map(within), count: figures.ran, sum: figures.total / 1000 };
-    });
-}
-
-/** Counts of no tasks. */
-export function noCounts(): Counts {
-  return Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
-}
-
-function noGroup(): Group {
-  return { figures: noFigures(), live: noCounts() };
-}
-
-/** Groups the sums by a key. */
-function groupBy(
-  keyOf: (row: { name: string; queue: string }) => string,
-  sums: readonly Summed[],
-  live: readonly Live[],
-): Map<string, Group> {
-  const groups = new Map<string, Group>();
-  const groupOf = (row: { name: string; queue: string }): Group => {
-    const key = keyOf(row);
-    const group = groups.get(key) ?? noGroup();
-    groups.set(key, group);
-    return group;
-  };
-  for (const sum of sums) addFigures(groupOf(sum).figures, sum.figures);
-  for (const row of live) groupOf(row).live[row.status] += row.n;
-  return groups;
-}
-
-/** Over all time the live counts are the truth; within a range, what ended in it, beside what waits and runs now. */
-function figuresOf({ figures, live }: Group, ranged: boolean): Pick<Metrics, 'counts' | 'successRate' | 'durations'> {
-  const counts = ranged ? { ...noCounts(), pending: live.pending, running: live.running, ...figures.ended } : live;
-  return { counts, successRate: successRate(counts), durations: durationsOf(figures) };
-}
-
-function seriesOf(points: readonly Summed[], step: number): Metrics['series'] {
-  const byTime = new Map<number, Figures>();
-  for (const point of points) {
-    const at = point.at - (point.at % step);
-    const total = byTime.get(at) ?? noFigures();
-    byTime.set(at, total);
-    addFigures(total, point.figures);
+/** The duration, in milliseconds, that a share (0 to 1) of the attempts stayed within; null where none ran. */
+export function percentile({ ran, min, max, buckets }: Figures, share: number): number | null {
+  if (ran === 0) return null;
+  let left = Math.ceil(ran * share);
+  const ordered = Object.entries(buckets)
+    .map(([bucket, n]) => [Number(bucket), n] as const)
+    .sort(([a], [b]) => a - b);
+  for (const [bucket, n] of ordered) {
+    left -= n;
+    if (left <= 0) return Math.min(max, Math.max(min, 2 ** ((bucket + 0.5) / perDoubling) - 1));
   }
-  return [...byTime]
-    .sort(([a], [b]) => a - b)
-    .map(([at, figures]) => ({
-      at: new Date(at).toISOString(),
-      success: figures.ended.success ?? 0,
-      failed: figures.ended.failed ?? 0,
-      p95: inSeconds(percentile(figures, 0.95)),
-    }));
+  return max;
 }
 
-/** The share of ended tasks that succeeded; null if none has ended. */
-export function successRate({ success, failed, interrupted }: Counts): number | null {
-  const ended = success + failed + interrupted;
-  return ended === 0 ? null : success / ended;
-}
-
-function durationsOf(figures: Figures): Durations {
-  const { ran, total, min, max } = figures;
-  return {
-    avg: inSeconds(ran === 0 ? null : total / ran),
-    min: inSeconds(ran === 0 ? null : min),
-    max: inSeconds(ran === 0 ? null : max),
-    p50: inSeconds(percentile(figures, 0.5)),
-    p95: inSeconds(percentile(figures, 0.95)),
-    p99: inSeconds(percentile(figures, 0.99)),
-  };
-}
-
-function inSeconds(ms: number | null): number | null {
-  return ms === null ? null : Math.round(ms) / 1000;
+/** When the stretch of time begins that a moment lies in. */
+export function startOf(level: Level, at: number): number {
+  return level === 'all' ? 0 : at - (at % levels[level]);
 }

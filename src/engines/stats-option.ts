@@ -1,5 +1,7 @@
 import { numberOption, optionsObject, outOfRange } from '../options.js';
-import { keptStatistics } from './embedded/maintenance.js';
+
+/** How long statistics are kept if no option says so. */
+export const keptStatistics = { minuteDays: 7, hourDays: 400 } as const;
 
 /** How long statistics are kept. What is older is answered from longer sums; those by day, and of all time, stay. */
 export interface StatsOptions {

@@ -9,8 +9,9 @@ import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
 import { aggregate } from '../engines/tables/read/aggregates.js';
 import { Reader } from '../engines/tables/read/reader.js';
 import type { Row } from '../engines/tables/schema/database.js';
-import { type ClaimedRow, stateOf, storedEnd, toClaimed, toSummary } from '../engines/tables/schema/rows.js';
-import { packTasks, type Write, type Written } from '../engines/tables/write/batch.js';
+import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/tables/schema/rows.js';
+import { storedEnd, type Write, type Written } from '../engines/tables/write/batch.js';
+import { packTasks } from '../engines/tables/write/packed-tasks.js';
 import { booleanOption, numberOption, optionsObject, wrongType } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 import type {

@@ -1,8 +1,7 @@
 import { memoryPromises } from '../../src/engines/embedded/promises.js';
 import { TableEngine } from '../../src/engines/embedded/table-engine.js';
 import { memoryPort, threadPort, type WritePort } from '../../src/engines/embedded/write-port.js';
-import { openDatabase } from '../../src/engines/tables/schema/database.js';
-import { prepareConnection } from '../../src/engines/tables/schema/layout.js';
+import { openDatabase, prepareConnection } from '../../src/engines/tables/schema/database.js';
 import type { Batch, BatchResult } from '../../src/engines/tables/write/batch.js';
 import { type Logger, loggerOption } from '../../src/options.js';
 

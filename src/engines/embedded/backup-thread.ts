@@ -1,8 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { TaskflowError } from '../../errors.js';
-import { openDatabase } from '../tables/schema/database.js';
-import { prepareConnection } from '../tables/schema/layout.js';
-import { type CopyFailure, copyDatabase } from './backup.js';
+import { copyDatabase } from '../tables/schema/copy.js';
+import { openDatabase, prepareConnection } from '../tables/schema/database.js';
+import type { CopyFailure } from './backup.js';
 import { ThreadGuard } from './thread-guard.js';
 
 /** Copies one database and ends. */

@@ -1,4 +1,5 @@
-import { type LogEntry, packedAt, packedWidth, type Write } from '../tables/write/batch.js';
+import type { LogEntry, Write } from '../tables/write/batch.js';
+import { packedAt, packedWidth } from '../tables/write/packed-tasks.js';
 
 /** Characters of a write, or of a part of it, without the texts of unbounded length in it. */
 const base = 512;

@@ -1,27 +1,13 @@
 import type { Command } from '../../tasks/engine.js';
-import { canCancel, canRetry, isEnded } from '../../tasks/states.js';
-import type { TaskStatus } from '../../tasks/types.js';
-import { type BulkParts, previewByState, type TasksCommand } from '../bulk.js';
+import { allowedStates, type BulkParts, previewByState } from '../bulk.js';
 import type { Reader } from '../tables/read/reader.js';
-import type { Write } from '../tables/write/batch.js';
+import type { WriteOf } from '../tables/write/batch.js';
 import type { GroupCommit } from './group-commit.js';
 
 /** A rerun as it is written, with the ids of the new tasks. */
-export function rerunOf(
-  { action, ids, args }: Extract<Command, { action: 'rerun' }>,
-  newId: () => string,
-  at: number,
-): Extract<Write, { kind: 'rerun' }> {
+export function rerunOf({ action, ids, args }: Extract<Command, { action: 'rerun' }>, newId: () => string, at: number): WriteOf<'rerun'> {
   return { kind: action, ids, newIds: ids.map(newId), args, at };
 }
-
-/** The states in which each action can be done. */
-export const allowedStates: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
-  retry: canRetry,
-  cancel: canCancel,
-  delete: isEnded,
-  run: (status) => status === 'pending',
-};
 
 /** The parts of the embedded engine. */
 export function embeddedParts(reader: Reader, commits: Pick<GroupCommit, 'submit'>, at: number): BulkParts {

@@ -2,17 +2,18 @@ import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { checkFile } from '../tables/schema/check-file.js';
+import { copyDatabase } from '../tables/schema/copy.js';
 import {
   type ConnectionClass,
   connectionClass,
   type Database,
   inMemory,
   openDatabase,
+  prepareConnection,
   sqliteCode,
   unusable,
 } from '../tables/schema/database.js';
-import { prepareConnection } from '../tables/schema/layout.js';
-import { copyDatabase, copyFileOnThread } from './backup.js';
+import { copyFileOnThread } from './backup.js';
 import { enqueueInTransaction } from './enqueue-in.js';
 import { FileWatch } from './file-watch.js';
 import type { Retention } from './maintenance.js';

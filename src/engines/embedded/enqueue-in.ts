@@ -3,9 +3,9 @@ import { TaskflowError } from '../../errors.js';
 import { wrongType } from '../../options.js';
 import type { AppConnection, NewTask } from '../../tasks/engine.js';
 import { type ConnectionClass, type Database, layoutVersion, type Row } from '../tables/schema/database.js';
-import { packTasks } from '../tables/write/batch.js';
 import { Inserter } from '../tables/write/insert.js';
 import { Ledger } from '../tables/write/ledger.js';
+import { packTasks } from '../tables/write/packed-tasks.js';
 
 /** Where an app may enqueue within a transaction of its own. */
 interface Target {

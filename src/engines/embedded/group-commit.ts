@@ -1,7 +1,7 @@
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { BatchResult, Claim, Write, WriteFailure, WriteOutcome, Written } from '../tables/write/batch.js';
+import type { BatchResult, Claim, Write, WriteFailure, WriteOf, WriteOutcome, Written } from '../tables/write/batch.js';
 import { weightOf } from './batch-weight.js';
 import type { WritePort } from './write-port.js';
 
@@ -27,7 +27,7 @@ interface GroupCommitParts {
   /** After each commit. */
   onCommitted(): void;
   /** Names the attempts of this process, to hand back what was claimed in batches whose answer was lost; absent if that cannot be. */
-  handBack?(): Extract<Write, { kind: 'handBack' }> | undefined;
+  handBack?(): WriteOf<'handBack'> | undefined;
   /** Characters of a batch, unless it is one write. Default 16 million. */
   batchWeight?: number;
 }

@@ -1,10 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
+import { startOf } from '../figures.js';
+import { keptStatistics } from '../stats-option.js';
 import type { Reader } from '../tables/read/reader.js';
-import { restartFutureDelays } from '../tables/write/delays.js';
-import { startOf } from '../tables/write/rollup.js';
 import type { GroupCommit } from './group-commit.js';
+import { restartFutureDelays } from './run/delays.js';
 
 /** What is kept of the tasks that have ended. */
 export interface Retention {
@@ -15,9 +16,6 @@ export interface Retention {
   /** Milliseconds that the sums of minutes and of hours are kept. Default 7 and 400 days. */
   statistics?: { minutes: number; hours: number };
 }
-
-/** How long statistics are kept if no option says so. */
-export const keptStatistics = { minuteDays: 7, hourDays: 400 } as const;
 
 const day = 86_400_000;
 /**

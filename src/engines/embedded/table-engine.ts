@@ -29,9 +29,11 @@ import { aggregate } from '../tables/read/aggregates.js';
 import { otherApp } from '../tables/read/other-apps.js';
 import { Reader } from '../tables/read/reader.js';
 import { forReading, type Row } from '../tables/schema/database.js';
-import { idOf, stateOf, storedEnd, toSummary } from '../tables/schema/rows.js';
-import { type BatchResult, type Claim, packTasks, type WorkerRow, type Write } from '../tables/write/batch.js';
-import { describeWorker } from '../tables/write/workers.js';
+import { idOf, stateOf, toSummary } from '../tables/schema/rows.js';
+import type { WriteOf } from '../tables/write/batch.js';
+import { type BatchResult, type Claim, storedEnd } from '../tables/write/batch.js';
+import { packTasks } from '../tables/write/packed-tasks.js';
+import { describeWorker, type WorkerRow } from '../this-process.js';
 import { embeddedParts, rerunOf } from './bulk-parts.js';
 import { GroupCommit } from './group-commit.js';
 import { type Retention, Upkeep } from './maintenance.js';
@@ -395,7 +397,7 @@ export class TableEngine implements TaskEngine {
     this.#tell([...begun, ...expired]);
   }
 
-  #handBack(): Extract<Write, { kind: 'handBack' }> | undefined {
+  #handBack(): WriteOf<'handBack'> | undefined {
     return this.#slots && { kind: 'handBack', owner: this.#owner, held: this.#slots.held, at: Date.now() };
   }
 

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Database, openDatabase, sqliteCode } from '../tables/schema/database.js';
-import { layOut, prepareConnection } from '../tables/schema/layout.js';
+import { type Database, openDatabase, prepareConnection, sqliteCode } from '../tables/schema/database.js';
+import { layOut } from '../tables/schema/layout.js';
 import type { Batch } from '../tables/write/batch.js';
 import { Writer } from '../tables/write/writer.js';
 import { packed } from './batch-weight.js';

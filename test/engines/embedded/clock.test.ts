@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { futureDelays } from '../../../src/engines/tables/read/delays.js';
 import { openDatabase } from '../../../src/engines/tables/schema/database.js';
-import { futureDelays } from '../../../src/engines/tables/write/delays.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import Koa from 'koa';
 import { layoutVersion, openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { idBytes } from '../../../src/engines/tables/schema/rows.js';
-import { packTasks } from '../../../src/engines/tables/write/batch.js';
+import { packTasks } from '../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';

@@ -26,7 +26,7 @@ import { runsAfter, type Timetable } from '../../../tasks/schedule.js';
 import type { TaskSource } from '../../../tasks/source.js';
 import type { LogLine, Pulse, TaskDetail } from '../../../tasks/types.js';
 import { knownTarget } from '../../../tasks/unknown-target.js';
-import { successRate } from '../../figures.js';
+import { successRate } from '../../metrics.js';
 import { plainError, withinTime } from '../connection/redis-connection.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';
 import { listWorkers } from '../processes/workers.js';

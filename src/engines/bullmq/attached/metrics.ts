@@ -1,6 +1,6 @@
 import type { MetricsRange } from '../../../tasks/engine.js';
 import { type Counts, type Coverage, type Figures, type Metrics, taskStatuses } from '../../../tasks/types.js';
-import { noCounts, successRate } from '../../figures.js';
+import { noCounts, successRate } from '../../metrics.js';
 import type { WindowModel } from '../read/window-model.js';
 
 /**

@@ -1,6 +1,6 @@
 import type { Background } from '../../../background.js';
 import type { Counts } from '../../../tasks/types.js';
-import { noCounts } from '../../figures.js';
+import { noCounts } from '../../metrics.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';

@@ -1,8 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Command, CommandBy, CommandResult, Outcome, TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
-import { allowedStates } from '../../embedded/bulk-parts.js';
+import { allowedStates, type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';

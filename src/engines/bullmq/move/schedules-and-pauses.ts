@@ -3,7 +3,7 @@ import type { NewTask } from '../../../tasks/engine.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Database, Row } from '../../tables/schema/database.js';
 import { idOf, toPause } from '../../tables/schema/rows.js';
-import { packedAt } from '../../tables/write/batch.js';
+import { packedAt } from '../../tables/write/packed-tasks.js';
 import { type EngineKeys, queueName } from '../keys.js';
 import type { ScheduleRecord, ScheduleRuns } from '../schedules/schedule-records.js';
 

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Worker } from '../../../tasks/types.js';
-import type { WorkerRow } from '../../tables/write/batch.js';
+import type { WorkerRow } from '../../this-process.js';
 import type { EngineKeys } from '../keys.js';
 
 /** What a process says about itself. Times are Unix milliseconds. */

@@ -1,6 +1,6 @@
 import type { Pause, QueueState, TaskFilter } from '../../../tasks/engine.js';
 import type { Counts, Pulse } from '../../../tasks/types.js';
-import { noCounts, successRate } from '../../figures.js';
+import { noCounts, successRate } from '../../metrics.js';
 import { send } from '../connection/pipelines.js';
 import { type Marker, markers } from '../keys.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';

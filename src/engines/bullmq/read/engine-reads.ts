@@ -1,6 +1,6 @@
 import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
 import { type LogLine, type TaskDetail, taskStatuses, type Worker } from '../../../tasks/types.js';
-import type { Live } from '../../figures.js';
+import type { Live } from '../../metrics.js';
 import type { Ask } from '../connection/redis-calls.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';
 import type { Queues } from '../queues/queues.js';

@@ -4,7 +4,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import type { Aggregates, Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { type Counts, type TaskDetail, type TaskSummary, taskStatuses } from '../../../tasks/types.js';
-import type { Live } from '../../figures.js';
+import type { Live } from '../../metrics.js';
 import { partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { Backfill } from './backfill.js';

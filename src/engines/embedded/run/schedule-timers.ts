@@ -5,9 +5,9 @@ import type { Schedule } from '../../../tasks/engine.js';
 import { newTaskId } from '../../../tasks/task-id.js';
 import type { Reader } from '../../tables/read/reader.js';
 import type { Row } from '../../tables/schema/database.js';
-import { packTasks } from '../../tables/write/batch.js';
-import { clockTolerance } from '../../tables/write/delays.js';
+import { packTasks } from '../../tables/write/packed-tasks.js';
 import type { GroupCommit } from '../group-commit.js';
+import { clockTolerance } from './delays.js';
 
 /** Milliseconds that are waited at a stretch, so that a clock which is set anew is noticed. */
 const longestWait = 5_000;

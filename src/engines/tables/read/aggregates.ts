@@ -1,6 +1,6 @@
 import type { Aggregates } from '../../../tasks/engine.js';
 import type { Database } from '../schema/database.js';
-import { readFailures } from '../write/failures.js';
+import { readFailures } from './failures.js';
 import { readHistograms, readMetrics, readPulse } from './metrics.js';
 import type { Reader } from './reader.js';
 

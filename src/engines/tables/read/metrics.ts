@@ -1,10 +1,10 @@
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
 import type { Metrics, Pulse } from '../../../tasks/types.js';
-import { histogramsOf, type Live, metricsOf, noCounts, type Summed, successRate } from '../../figures.js';
+import { type Level, levels, startOf } from '../../figures.js';
+import { histogramsOf, type Live, metricsOf, noCounts, type Summed, successRate } from '../../metrics.js';
 import type { Database } from '../schema/database.js';
 import { stateOf, toPause } from '../schema/rows.js';
-import { type Level, levels, readFigures, startOf } from '../write/rollup.js';
-import { keptFrom, noQueue } from '../write/statistics.js';
+import { keptFrom, noQueue, readFigures } from './statistics.js';
 
 const hour = 3_600_000;
 

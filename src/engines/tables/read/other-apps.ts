@@ -1,5 +1,5 @@
+import type { WorkerRow } from '../../this-process.js';
 import type { Database } from '../schema/database.js';
-import type { WorkerRow } from '../write/batch.js';
 
 /** A process of another app. */
 export interface OtherApp {

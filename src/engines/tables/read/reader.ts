@@ -15,11 +15,11 @@ import {
   toSummary,
   toWorker,
 } from '../schema/rows.js';
-import { type Delay, futureDelays } from '../write/delays.js';
-import { hasExpired } from '../write/maintenance.js';
-import { hasOldStatistics, keptFrom, noQueue } from '../write/statistics.js';
+import { type Delay, futureDelays } from './delays.js';
+import { hasExpired } from './expired.js';
 import { countTasks, listTasks } from './listing.js';
 import { countedTo } from './sources.js';
+import { hasOldStatistics, keptFrom, noQueue } from './statistics.js';
 
 /** Rows of one change event. */
 const rowsOfChange = 500;

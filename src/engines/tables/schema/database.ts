@@ -33,6 +33,11 @@ export async function openDatabase(path: string): Promise<Database> {
   return wrap(new Connection(path));
 }
 
+/** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
+export function prepareConnection(database: Database): void {
+  database.exec('PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
+}
+
 /** The class of the driver's connections. */
 export type ConnectionClass = typeof DatabaseSync;
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { taskStatuses } from '../../../tasks/types.js';
-import { copyDatabase } from '../../embedded/backup.js';
+import { copyDatabase } from './copy.js';
 import { applicationId, type Database, inMemory, layoutVersion, rollBack } from './database.js';
 
 /**
@@ -229,11 +229,6 @@ ALTER TABLE task ADD COLUMN waits_from INTEGER;
 CREATE INDEX task_delayed ON task (waits_from) WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL;
 `,
 ];
-
-/** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
-export function prepareConnection(database: Database): void {
-  database.exec('PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
-}
 
 /** Makes a new file ours and lays out its tables; leaves one that has them as it is. Safe to run in several processes at once. */
 export function layOut(database: Database, path: string): void {

@@ -1,4 +1,4 @@
-import type { ClaimedTask, Pause, ScheduleState, StoredEnd } from '../../../tasks/engine.js';
+import type { ClaimedTask, Pause, ScheduleState } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import {
@@ -13,7 +13,6 @@ import {
   taskStatuses,
   type Worker,
 } from '../../../tasks/types.js';
-import type { Written } from '../write/batch.js';
 import type { Row, SqlValue } from './database.js';
 
 /** The number a state is stored as. */
@@ -24,12 +23,6 @@ export function stateOf(code: SqlValue | undefined): TaskStatus {
   const status = taskStatuses[Number(code)];
   if (!status) throw new RangeError(`${String(code)} is no state`);
   return status;
-}
-
-/** What the answer to a write that ends an attempt says about it. */
-export function storedEnd(answer: Written['finish']): StoredEnd | 'lost' {
-  if (typeof answer === 'string') return answer;
-  return answer && stateOf(answer.status) === 'cancelled' ? 'cancelled' : 'reported';
 }
 
 /** The 16 bytes of an id. */

@@ -2,11 +2,9 @@ import type { StoredError } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Row } from '../schema/database.js';
 import { detailsText, stateCode, stateOf } from '../schema/rows.js';
-import type { LogEntry, ProgressEntry, Write, Written } from './batch.js';
+import type { LogEntry, ProgressEntry, WriteOf, Written } from './batch.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 import { introduce } from './workers.js';
-
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 const interrupted: StoredError = {
   name: 'Interrupted',
@@ -19,7 +17,7 @@ const interrupted: StoredError = {
  * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
  * being cancelled, or is not this owner's any more.
  */
-export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[]): Set<number> {
+export function succeed(transaction: Transaction, writes: readonly WriteOf<'finish'>[]): Set<number> {
   const { database, ledger, rollups } = transaction;
   const list = writes.map(({ seq, owner, attempt, at, result }) => {
     const { result: value = null, resultOmitted = null } = result as Result;
@@ -46,7 +44,7 @@ export function succeed(transaction: Transaction, writes: readonly Of<'finish'>[
 }
 
 /** Ends an attempt, if it is still this owner's. */
-export function finish(transaction: Transaction, write: Of<'finish'>): Written['finish'] {
+export function finish(transaction: Transaction, write: WriteOf<'finish'>): Written['finish'] {
   const { seq, owner, attempt, at, result, logs, progress, again } = write;
   const row = heldRow(transaction, seq, owner, attempt);
   const before = !row && again ? storedBefore(transaction, write) : undefined;
@@ -64,13 +62,13 @@ export function finish(transaction: Transaction, write: Of<'finish'>): Written['
 }
 
 /** Gives up a cancelled attempt whose handler goes on. */
-export function abandon(transaction: Transaction, { seq, owner, attempt, at }: Of<'abandon'>): Written['abandon'] {
+export function abandon(transaction: Transaction, { seq, owner, attempt, at }: WriteOf<'abandon'>): Written['abandon'] {
   const row = heldRow(transaction, seq, owner, attempt);
   return row ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled') : 'lost';
 }
 
 /** The state in which an earlier submission of the same write has ended the attempt, if it has. */
-function storedBefore({ database }: Transaction, { seq, attempt, at }: Of<'finish'>): TaskStatus | undefined {
+function storedBefore({ database }: Transaction, { seq, attempt, at }: WriteOf<'finish'>): TaskStatus | undefined {
   const row = database.get(
     `SELECT status FROM attempt WHERE task = ?1 AND number = ?2 AND ended_at = ?3
      UNION ALL SELECT status FROM task WHERE seq = ?1 AND attempt = ?2 AND ended_at = ?3`,
@@ -194,7 +192,7 @@ export function recordAttempt({ database }: Transaction, row: Row, status: TaskS
 }
 
 /** Ends or hands back the running tasks of a process that is gone. */
-export function recover(transaction: Transaction, { owner, at }: Of<'recover'>): Row[] {
+export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
   const rows = transaction.database.all(
     'SELECT seq, lane, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1 ORDER BY seq',
     owner,
@@ -208,7 +206,7 @@ export function recover(transaction: Transaction, { owner, at }: Of<'recover'>):
  * Makes running tasks pending again if their owner does not know that it claimed them. Their handlers were not called, so the
  * attempts do not count.
  */
-export function handBack(transaction: Transaction, { owner, held, at }: Of<'handBack'>): undefined {
+export function handBack(transaction: Transaction, { owner, held, at }: WriteOf<'handBack'>): undefined {
   const { database, ledger } = transaction;
   const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
   const rows = database.all('SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1', owner);

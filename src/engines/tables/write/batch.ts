@@ -1,9 +1,10 @@
-import type { AttemptResult, CommandResult, NewLogLine, NewTask } from '../../../tasks/engine.js';
+import type { AttemptResult, CommandResult, NewLogLine, StoredEnd } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import type { Stuck } from '../../stuck-attempts.js';
+import type { WorkerRow } from '../../this-process.js';
+import type { Delay } from '../read/delays.js';
 import type { Row } from '../schema/database.js';
-import type { ClaimedRow } from '../schema/rows.js';
-import type { Delay } from './delays.js';
+import { type ClaimedRow, stateOf } from '../schema/rows.js';
+import type { PackedTasks } from './packed-tasks.js';
 
 /** A line of a task's log, with what it belongs to. */
 export interface LogEntry extends NewLogLine {
@@ -19,28 +20,6 @@ export interface ProgressEntry {
   attempt: number;
   value: number;
   text: string | null;
-}
-
-/** A process that has the file open. */
-export interface WorkerRow extends Stuck {
-  owner: string;
-  host: string;
-  pid: number;
-  version: string;
-  slots: number;
-  /** Unix milliseconds. */
-  startedAt: number;
-  /** Folder of the app. */
-  app: string;
-  /** Names of the tasks and of the schedules that it defines. */
-  tasks: readonly string[];
-  schedules: readonly string[];
-}
-
-/** A task that is stored, as plain values in the order of the columns they go into: they cross to the writing thread cheaply. */
-export interface PackedTasks {
-  /** Of each task {@link packedWidth} values. */
-  values: readonly (string | number | null)[];
 }
 
 /** An attempt that an owner holds: fencing, so that a process which was taken for dead has nothing more to say. */
@@ -111,6 +90,9 @@ export type Write =
   /** `before` and `value` are JSON text, or null for no value. */
   | { kind: 'replace'; key: string; before: string | null; value: string | null; expiresAt: number; at: number }
   | { kind: 'append'; log: string; entry: string; expiresAt: number; at: number };
+
+/** A write of a kind. */
+export type WriteOf<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /** What each kind of write answers. */
 export interface Written {
@@ -207,51 +189,8 @@ export interface BatchResult {
   diskBound: boolean;
 }
 
-/** Values of one task in {@link PackedTasks}. */
-export const packedWidth = 15;
-/** Where among them some are. */
-export const packedAt = {
-  id: 0,
-  name: 1,
-  queue: 2,
-  priority: 3,
-  tags: 4,
-  runAt: 6,
-  deadlineAt: 7,
-  attempts: 8,
-  interrupts: 9,
-  args: 10,
-  key: 12,
-  keyUntil: 13,
-  waitsFrom: 14,
-} as const;
-
-/** Packs tasks to be stored. */
-export function packTasks(tasks: readonly NewTask[]): PackedTasks {
-  const values: (string | number | null)[] = [];
-  for (const task of tasks) {
-    values.push(
-      task.id,
-      task.name,
-      task.queue,
-      task.priority,
-      tagsText(task.tags),
-      task.source === 'scheduled' ? 1 : 0,
-      task.runAt,
-      task.deadlineAt ?? null,
-      task.attempts,
-      task.interrupts,
-      task.args,
-      task.schedule ?? null,
-      task.idempotency?.key ?? null,
-      task.idempotency?.until ?? null,
-      task.waitsFrom ?? null,
-    );
-  }
-  return { values };
-}
-
-function tagsText(tags: Readonly<Record<string, string>>): string | null {
-  for (const _key in tags) return JSON.stringify(tags);
-  return null;
+/** What the answer to a write that ends an attempt says about it. */
+export function storedEnd(answer: Written['finish']): StoredEnd | 'lost' {
+  if (typeof answer === 'string') return answer;
+  return answer && stateOf(answer.status) === 'cancelled' ? 'cancelled' : 'reported';
 }

@@ -3,13 +3,11 @@ import { canCancel, canRetry, isEnded } from '../../../tasks/states.js';
 import type { Row } from '../schema/database.js';
 import { idBytes, idOf, toSummary } from '../schema/rows.js';
 import { end } from './attempts.js';
-import type { Write } from './batch.js';
+import type { WriteOf } from './batch.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
 
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
-
 /** Does one thing to each task, and says of each what became of it. */
-export function command(transaction: Transaction, write: Of<'retry' | 'cancel' | 'delete' | 'run'>): CommandResult[] {
+export function command(transaction: Transaction, write: WriteOf<'retry' | 'cancel' | 'delete' | 'run'>): CommandResult[] {
   const { kind, ids, at } = write;
   if (kind === 'retry') return ids.map((id, n) => onTask(transaction, id, (row) => retry(transaction, row, at, write.delays?.[n] ?? 0)));
   const act = { cancel, delete: remove, run: runNow }[kind];
@@ -17,7 +15,7 @@ export function command(transaction: Transaction, write: Of<'retry' | 'cancel' |
 }
 
 /** Makes a new task of each that has ended. The two name each other. */
-export function rerun(transaction: Transaction, { ids, newIds, args, at }: Of<'rerun'>): CommandResult[] {
+export function rerun(transaction: Transaction, { ids, newIds, args, at }: WriteOf<'rerun'>): CommandResult[] {
   return ids.map((id, index) => onTask(transaction, id, (row) => copy(transaction, row, newIds[index] ?? '', args, at)));
 }
 

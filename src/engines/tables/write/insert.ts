@@ -1,7 +1,7 @@
 import type { Database, SqlValue } from '../schema/database.js';
 import { idBytes, idOf } from '../schema/rows.js';
-import { type PackedTasks, packedAt, packedWidth } from './batch.js';
 import type { Ledger } from './ledger.js';
+import { type PackedTasks, packedAt, packedWidth } from './packed-tasks.js';
 
 const columns =
   'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';

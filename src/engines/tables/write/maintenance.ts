@@ -1,13 +1,8 @@
-import type { Database } from '../schema/database.js';
-import type { Write } from './batch.js';
+import { lastTombstone } from '../read/expired.js';
+import { trendHours } from '../read/failures.js';
+import type { WriteOf } from './batch.js';
 import { deleteTask } from './commands.js';
-import { trendHours } from './failures.js';
 import type { Transaction } from './transaction.js';
-
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
-
-/** Deletes so far back can be told to a stream that comes back. */
-const tombstones = 100_000;
 
 /** Kinds of failure that are remembered when no task is of them any more. */
 const mostKinds = 10_000;
@@ -15,7 +10,7 @@ const mostKinds = 10_000;
 const kindsAtOnce = 200;
 
 /** Deletes some of the tasks that ended first: before a time, or beyond so many. */
-export function prune(transaction: Transaction, { endedBefore, keep, limit }: Of<'prune'>): number {
+export function prune(transaction: Transaction, { endedBefore, keep, limit }: WriteOf<'prune'>): number {
   const { database, ledger } = transaction;
   ledger.writeTally();
   const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status > 1')?.n);
@@ -63,14 +58,8 @@ function trimTombstones({ database }: Transaction): void {
   database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last);
 }
 
-/** Returns the revision of the newest tombstone beyond those that are kept. */
-function lastTombstone(database: Database): number | undefined {
-  const row = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
-  return row && Number(row.rev);
-}
-
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
-export function makeSearchable(transaction: Transaction, { limit }: Of<'makeSearchable'>, at: number): number {
+export function makeSearchable(transaction: Transaction, { limit }: WriteOf<'makeSearchable'>, at: number): number {
   const { database } = transaction;
   dropKinds(transaction, 0);
   dropHours(transaction, at);
@@ -96,17 +85,8 @@ function dropHours({ database }: Transaction, at: number): void {
   );
 }
 
-/** Whether there is anything that {@link dropExpired} would drop. */
-export function hasExpired(database: Database, at: number): boolean {
-  return (
-    database.get('SELECT 1 FROM idempotency WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
-    database.get('SELECT 1 FROM shared WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
-    lastTombstone(database) !== undefined
-  );
-}
-
 /** Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond those that are kept. */
-export function dropExpired(transaction: Transaction, { limit, at }: Of<'dropExpired'>): number {
+export function dropExpired(transaction: Transaction, { limit, at }: WriteOf<'dropExpired'>): number {
   const { database } = transaction;
   database.run('DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT ?)', at, limit);
   const keys = Number(database.get('SELECT changes() AS n')?.n);

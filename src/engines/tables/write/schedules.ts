@@ -1,13 +1,12 @@
 import { isEnded } from '../../../tasks/states.js';
 import type { Row } from '../schema/database.js';
 import { idBytes, isUndefined } from '../schema/rows.js';
-import { packedAt, type Write } from './batch.js';
+import type { WriteOf } from './batch.js';
+import { packedAt } from './packed-tasks.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
-
 /** Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was planned. */
-export function plan({ database }: Transaction, { name, task, rule, template, nextAt }: Of<'plan'>): undefined {
+export function plan({ database }: Transaction, { name, task, rule, template, nextAt }: WriteOf<'plan'>): undefined {
   const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);
   const kept = planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
   database.run(
@@ -24,13 +23,13 @@ export function plan({ database }: Transaction, { name, task, rule, template, ne
 }
 
 /** Starts an interval again after the clock was set back, unless its next run or its rule has changed meanwhile. */
-export function restartInterval({ database }: Transaction, { name, rule, dueAt, nextAt }: Of<'restartInterval'>): undefined {
+export function restartInterval({ database }: Transaction, { name, rule, dueAt, nextAt }: WriteOf<'restartInterval'>): undefined {
   database.run('UPDATE schedule SET next_at = ? WHERE name = ? AND rule = ? AND next_at = ?', nextAt, name, rule, dueAt);
   return undefined;
 }
 
 /** Makes the task of a run that is due, if no other process has, and plans the next: in one commit, so that each happens once. */
-export function fire(transaction: Transaction, { name, dueAt, nextAt, overlap, skip, newId, at }: Of<'fire'>): Row | undefined {
+export function fire(transaction: Transaction, { name, dueAt, nextAt, overlap, skip, newId, at }: WriteOf<'fire'>): Row | undefined {
   const { database } = transaction;
   const schedule = database.get('SELECT name, template, next_at, paused_at, last_id FROM schedule WHERE name = ?', name);
   if (!schedule || schedule.next_at !== dueAt || schedule.paused_at !== null) return undefined;
@@ -41,7 +40,7 @@ export function fire(transaction: Transaction, { name, dueAt, nextAt, overlap, s
 }
 
 /** Makes a task of a schedule now, whenever its next run is. */
-export function runSchedule(transaction: Transaction, { name, newId, at }: Of<'runSchedule'>): Row | undefined {
+export function runSchedule(transaction: Transaction, { name, newId, at }: WriteOf<'runSchedule'>): Row | undefined {
   const schedule = transaction.database.get('SELECT name, template FROM schedule WHERE name = ?', name);
   return schedule && make(transaction, schedule, newId, at);
 }
@@ -67,7 +66,7 @@ function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {
 }
 
 /** Holds back the tasks of a queue, or lets them go on. Who paused it first is kept. */
-export function pauseQueue({ database }: Transaction, { queue, paused, by, reason, at }: Of<'pauseQueue'>): undefined {
+export function pauseQueue({ database }: Transaction, { queue, paused, by, reason, at }: WriteOf<'pauseQueue'>): undefined {
   if (paused)
     database.run('INSERT OR IGNORE INTO paused (queue, at, paused_by, reason) VALUES (?, ?, ?, ?)', queue, at, by, reason ?? null);
   else database.run('DELETE FROM paused WHERE queue = ?', queue);
@@ -76,7 +75,7 @@ export function pauseQueue({ database }: Transaction, { queue, paused, by, reaso
 }
 
 /** Pauses a schedule, or lets it go on: what it missed meanwhile is not made good. */
-export function pauseSchedule({ database }: Transaction, { name, paused, by, reason, at }: Of<'pauseSchedule'>): boolean {
+export function pauseSchedule({ database }: Transaction, { name, paused, by, reason, at }: WriteOf<'pauseSchedule'>): boolean {
   const schedule = database.get('SELECT paused_at FROM schedule WHERE name = ?', name);
   if (!schedule) return false;
   if (paused && schedule.paused_at === null)
@@ -87,7 +86,7 @@ export function pauseSchedule({ database }: Transaction, { name, paused, by, rea
 }
 
 /** Removes a schedule that no process defines any more. Its tasks stay. */
-export function removeSchedule({ database }: Transaction, { name, at }: Of<'removeSchedule'>): 'removed' | 'defined' | 'unknown' {
+export function removeSchedule({ database }: Transaction, { name, at }: WriteOf<'removeSchedule'>): 'removed' | 'defined' | 'unknown' {
   const schedule = database.get('SELECT undefined_at FROM schedule WHERE name = ?', name);
   if (!schedule) return 'unknown';
   if (!isUndefined(schedule, at)) return 'defined';

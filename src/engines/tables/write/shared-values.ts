@@ -1,19 +1,17 @@
-import type { Write } from './batch.js';
+import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
-
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
 /** Entries of one log that are kept at most, whatever their end says. */
 const maxJournal = 1_000_000;
 /** Expired entries that each write deletes: more than it adds, and few enough that no commit is ever long. */
 const sweptAtOnce = 10;
 
-export function set(transaction: Transaction, { key, value, expiresAt, at }: Of<'set'>): undefined {
+export function set(transaction: Transaction, { key, value, expiresAt, at }: WriteOf<'set'>): undefined {
   put(transaction, key, value, expiresAt, at);
   return undefined;
 }
 
-export function increment(transaction: Transaction, { key, expiresAt, at }: Of<'increment'>): number {
+export function increment(transaction: Transaction, { key, expiresAt, at }: WriteOf<'increment'>): number {
   const row = transaction.database.get('SELECT value, expires_at FROM shared WHERE key = ? AND expires_at > ?', key, at);
   const stored: unknown = row && JSON.parse(String(row.value));
   const value = (typeof stored === 'number' ? stored : 0) + 1;
@@ -21,7 +19,7 @@ export function increment(transaction: Transaction, { key, expiresAt, at }: Of<'
   return value;
 }
 
-export function replace(transaction: Transaction, { key, before, value, expiresAt, at }: Of<'replace'>): boolean {
+export function replace(transaction: Transaction, { key, before, value, expiresAt, at }: WriteOf<'replace'>): boolean {
   const row = transaction.database.get('SELECT value FROM shared WHERE key = ? AND expires_at > ?', key, at);
   if ((row?.value ?? null) !== before) return false;
   if (value === null) transaction.database.run('DELETE FROM shared WHERE key = ?', key);
@@ -38,7 +36,7 @@ function put({ database, ledger }: Transaction, key: string, value: string, expi
   database.run('INSERT OR REPLACE INTO shared (key, value, expires_at, rev) VALUES (?, ?, ?, ?)', key, value, expiresAt, ledger.nextRev());
 }
 
-export function append({ database }: Transaction, { log, entry, expiresAt, at }: Of<'append'>): undefined {
+export function append({ database }: Transaction, { log, entry, expiresAt, at }: WriteOf<'append'>): undefined {
   const last = Number(database.get('SELECT max(n) AS n FROM journal WHERE log = ?', log)?.n ?? 0);
   database.run('INSERT INTO journal (log, n, entry, expires_at) VALUES (?, ?, ?, ?)', log, last + 1, entry, expiresAt);
   // A few of the oldest with each new one, so that a log is bounded and no commit is ever long.

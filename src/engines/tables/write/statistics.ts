@@ -1,37 +1,10 @@
-import type { Database } from '../schema/database.js';
-import type { Write } from './batch.js';
-import { levels, readFigures, startOf } from './rollup.js';
+import { levels, startOf } from '../../figures.js';
+import { keptFrom, keptSince, noQueue, readFigures } from '../read/statistics.js';
+import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
-/*
- * Statistics are sums for each minute, hour and day, and one for all time, of each partition: a name together with a queue. Old
- * sums for minutes and hours are dropped. A partition is dropped if it has no task and none has ended in it for as long as sums
- * for hours are kept. Its sums for days and for all time move to the partition of its name that stands for no queue, so that
- * the statistics of the function stay right.
- */
-
-type Of<K extends Write['kind']> = Extract<Write, { kind: K }>;
-
-/** The levels whose old sums are dropped, and the key in `meta` of the time before which their sums may be missing. */
-const keptSince = { minute: 'minutes_from', hour: 'hours_from' } as const;
-
-/** The queue of the partition that has the sums of partitions that are gone. No queue of an app has an empty name. */
-export const noQueue = '';
-
-/** Returns the time from which all sums of a level are kept, in Unix milliseconds. */
-export function keptFrom(database: Database, level: 'minute' | 'hour' | 'day'): number {
-  if (level === 'day') return 0;
-  return Number(database.get('SELECT value FROM meta WHERE key = ?', keptSince[level])?.value ?? 0);
-}
-
-/** Whether there are minutes or hours from before some times. */
-export function hasOldStatistics(database: Database, minutesBefore: number, hoursBefore: number): boolean {
-  const sql = 'SELECT 1 FROM rollup WHERE level = ? AND at < ? LIMIT 1';
-  return database.get(sql, 'minute', minutesBefore) !== undefined || database.get(sql, 'hour', hoursBefore) !== undefined;
-}
-
 /** Drops old sums for minutes and hours, the oldest first, and returns how many. */
-export function dropStatistics(transaction: Transaction, { minutesBefore, hoursBefore, limit }: Of<'dropStatistics'>): number {
+export function dropStatistics(transaction: Transaction, { minutesBefore, hoursBefore, limit }: WriteOf<'dropStatistics'>): number {
   // Stores the sums of this transaction first, so that none of them reappears after older sums have been dropped.
   transaction.rollups.write();
   return drop(transaction, 'minute', startOf('hour', minutesBefore), limit) + drop(transaction, 'hour', startOf('day', hoursBefore), limit);
@@ -52,7 +25,7 @@ function drop({ database }: Transaction, level: 'minute' | 'hour', before: numbe
 }
 
 /** Drops the unneeded partitions among the next few. Returns the id to continue after, or null after the last. */
-export function dropPartitions(transaction: Transaction, { after, limit }: Of<'dropPartitions'>): number | null {
+export function dropPartitions(transaction: Transaction, { after, limit }: WriteOf<'dropPartitions'>): number | null {
   const { database, ledger, rollups, failures } = transaction;
   // This transaction may hold counts of one of these partitions that are not stored yet.
   ledger.writeTally();

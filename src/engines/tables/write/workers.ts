@@ -1,30 +1,9 @@
-import { hostname } from 'node:os';
-import { version } from '../../../package-files.js';
-import { appFolder } from '../../app-folder.js';
 import type { Database } from '../schema/database.js';
-import type { WorkerRow, Write } from './batch.js';
+import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
-/** What a process defines, for the other processes. */
-export interface Definitions {
-  tasks: readonly string[];
-  schedules: readonly string[];
-}
-
-/** Describes this process for the other processes. */
-export function describeWorker(owner: string, slots: number, { tasks, schedules }: Definitions): WorkerRow {
-  return {
-    ...{ owner, host: hostname(), pid: process.pid, version, slots, startedAt: Date.now() },
-    ...{ stuck: 0, stuckAttempts: [], app: appFolder(), tasks, schedules },
-  };
-}
-
 /** Adds a process to the list of processes that have the file open, updates its entry, or removes it. */
-export function introduce(
-  { database }: Transaction,
-  { worker }: Pick<Extract<Write, { kind: 'introduce' }>, 'worker'>,
-  at: number,
-): undefined {
+export function introduce({ database }: Transaction, { worker }: Pick<WriteOf<'introduce'>, 'worker'>, at: number): undefined {
   if ('pid' in worker) {
     const { owner, host, pid, version: of, slots, startedAt, stuck, stuckAttempts, app, tasks, schedules } = worker;
     database.run(

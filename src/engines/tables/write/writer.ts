@@ -1,6 +1,6 @@
 import { type Database, rollBack, sqliteCode } from '../schema/database.js';
 import { abandon, finish, handBack, recover, succeed, writeLog, writeProgress } from './attempts.js';
-import type { Batch, BatchResult, Write, WriteFailure, WriteOutcome, Written } from './batch.js';
+import type { Batch, BatchResult, Write, WriteFailure, WriteOf, WriteOutcome, Written } from './batch.js';
 import { claim } from './claim.js';
 import { command, rerun } from './commands.js';
 import { restartDelays } from './delays.js';
@@ -153,7 +153,7 @@ export class Writer {
 /** SQLITE_BUSY: the time to wait for a lock is over. */
 const busy = 5;
 
-type Finish = Extract<Write, { kind: 'finish' }>;
+type Finish = WriteOf<'finish'>;
 
 /** An attempt that succeeded, with a result that is soon copied, and had nothing else to say. */
 function isSimple({ result, logs, progress }: Finish): boolean {

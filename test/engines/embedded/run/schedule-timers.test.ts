@@ -4,7 +4,8 @@ import { ScheduleTimers } from '../../../../src/engines/embedded/run/schedule-ti
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
-import { packTasks, type Write } from '../../../../src/engines/tables/write/batch.js';
+import type { Write } from '../../../../src/engines/tables/write/batch.js';
+import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
 import type { Schedule } from '../../../../src/tasks/engine.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';

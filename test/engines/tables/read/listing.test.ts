@@ -4,7 +4,8 @@ import { readMetrics, readPulse } from '../../../../src/engines/tables/read/metr
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase, type SqlValue } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
-import { packTasks, type Write } from '../../../../src/engines/tables/write/batch.js';
+import type { Write } from '../../../../src/engines/tables/write/batch.js';
+import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
 import type { NewTask, TaskQuery } from '../../../../src/tasks/engine.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';

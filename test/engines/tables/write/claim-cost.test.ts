@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
-import { packTasks, type Write } from '../../../../src/engines/tables/write/batch.js';
+import type { Write } from '../../../../src/engines/tables/write/batch.js';
+import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
 import type { NewTask } from '../../../../src/tasks/engine.js';
 import { taskIds } from '../../../../src/tasks/task-id.js';

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { startOf } from '../../../../src/engines/figures.js';
 import { readHistograms, readMetrics } from '../../../../src/engines/tables/read/metrics.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
-import { packTasks, type Write, type Written } from '../../../../src/engines/tables/write/batch.js';
-import { startOf } from '../../../../src/engines/tables/write/rollup.js';
+import type { Write, Written } from '../../../../src/engines/tables/write/batch.js';
+import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../../src/manager.js';
 import type { NewTask } from '../../../../src/tasks/engine.js';

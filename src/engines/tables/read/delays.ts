@@ -1,0 +1,16 @@
+import type { Database } from '../schema/database.js';
+
+/** A delay: the `seq` of its task, and from when it counts, in Unix milliseconds. */
+export type Delay = readonly [seq: number, waitsFrom: number];
+
+/** Delays that begin after a time, the latest first. */
+export function futureDelays(database: Database, after: number, limit: number): Delay[] {
+  return database
+    .all(
+      `SELECT seq, waits_from FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL AND waits_from > ?
+       ORDER BY waits_from DESC LIMIT ?`,
+      after,
+      limit,
+    )
+    .map(({ seq, waits_from: from }) => [Number(seq), Number(from)]);
+}

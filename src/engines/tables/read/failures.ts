@@ -1,0 +1,49 @@
+import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
+import type { Database } from '../schema/database.js';
+import { toFailureKind } from '../schema/rows.js';
+import { invalidPosition } from './position.js';
+
+const hour = 3_600_000;
+/** Hours that the trend of a kind shows. */
+export const trendHours = 24;
+
+/** Reads the kinds of failure, the last seen first. */
+export function readFailures(database: Database, { name, from = 0, limit, after }: FailureQuery, now: number): FailurePage {
+  const [, at = '', fingerprint = ''] =
+    after === undefined ? ['', String(Number.MAX_SAFE_INTEGER)] : (/^(\d{1,16})\.([0-9a-f]{16})$/.exec(after) ?? []);
+  if (at === '') throw invalidPosition();
+  const rows = database.all(
+    `SELECT fingerprint, lane.name, error_name, error_message, n, first_at, last_at, last_id,
+       (SELECT n FROM kind_tally WHERE kind_tally.fingerprint = kind.fingerprint AND status = 3) AS failed
+     FROM kind JOIN lane ON lane.id = kind.lane WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR lane.name = ?)
+     ORDER BY last_at DESC, fingerprint DESC LIMIT ?`,
+    Number(at),
+    fingerprint,
+    from,
+    name ?? null,
+    name ?? null,
+    limit + 1,
+  );
+  const trends = readTrends(
+    database,
+    rows.map((row) => String(row.fingerprint)),
+    now,
+  );
+  const items = rows.slice(0, limit).map((row) => toFailureKind(row, trends(String(row.fingerprint))));
+  const last = rows[limit - 1];
+  return { items, next: rows.length > limit && last ? `${String(last.last_at)}.${String(last.fingerprint)}` : null };
+}
+
+function readTrends(database: Database, fingerprints: readonly string[], now: number): (fingerprint: string) => number[] {
+  const first = Math.floor(now / hour) - trendHours + 1;
+  const counts = new Map(
+    database
+      .all(
+        'SELECT fingerprint, hour, n FROM kind_hour WHERE fingerprint IN (SELECT value FROM json_each(?)) AND hour >= ?',
+        JSON.stringify(fingerprints),
+        first,
+      )
+      .map((row) => [`${String(row.fingerprint)} ${String(row.hour)}`, Number(row.n)]),
+  );
+  return (fingerprint) => Array.from({ length: trendHours }, (_, n) => counts.get(`${fingerprint} ${first + n}`) ?? 0);
+}
