@@ -38,6 +38,7 @@ import { RedisHealth } from './connection/health.js';
 import { commanding, type Effect, hasStopped, RedisCalls, storing } from './connection/redis-calls.js';
 import { withinTime } from './connection/redis-connection.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
+import { Signals } from './control/signals.js';
 import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
 import { keyOf } from './jobs/job-ids.js';
@@ -75,8 +76,6 @@ export interface JobEngineOptions {
   window?: WindowLimits;
 }
 
-/** Milliseconds between two checks for new queues and for running tasks to cancel. */
-const pollInterval = 500;
 /** Maximum milliseconds that a stop waits for Redis. */
 const leaveTimeout = 2000;
 
@@ -107,7 +106,7 @@ export class JobEngine implements TaskEngine {
   #observer: TransitionObserver | undefined;
   #executor: Executor | undefined;
   #settler: Settler | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #signals: Signals | undefined;
   /** The calls to Redis that callers await. A stop waits for them. */
   readonly #calls: RedisCalls;
   #starting: Promise<void> | undefined;
@@ -206,11 +205,12 @@ export class JobEngine implements TaskEngine {
         this.#presence.beatSoon();
       },
     });
-    const poll = (): void => this.#polling.run(() => this.#poll(runner));
-    poll();
-    // It never keeps the process alive.
-    this.#timer = setInterval(poll, pollInterval).unref();
-    runner.onChange(poll);
+    const look = (): Promise<boolean> => this.#poll(runner);
+    this.#signals = new Signals({ redis: this.#connections.asking, key: keys.signals, work: this.#polling, look });
+    const lookNow = (): void => this.#polling.run(async () => void (await look()));
+    lookNow();
+    this.#signals.start();
+    runner.onChange(lookNow);
     this.#scheduler.start();
   }
 
@@ -226,10 +226,14 @@ export class JobEngine implements TaskEngine {
     this.#settler.start();
   }
 
-  /** Serves new queues and those of the handlers here, and checks for running tasks to cancel. */
-  async #poll(runner: TaskRunner): Promise<void> {
-    await Promise.all([this.#stored.catalog.refresh(), this.#commands.poll()]);
+  /**
+   * Serves new queues and those of the handlers here, and cancels running tasks. Resolves to whether
+   * requests to cancel are still open.
+   */
+  async #poll(runner: TaskRunner): Promise<boolean> {
+    const [isOpen] = await Promise.all([this.#commands.poll(), this.#stored.catalog.refresh()]);
     await this.#stored.catalog.ensure(runner.routes()).finally(() => this.#serve());
+    return isOpen;
   }
 
   /** Runs the tasks of all queues that this process knows of, until it stops. */
@@ -245,11 +249,12 @@ export class JobEngine implements TaskEngine {
 
   async #stop(timeout: number): Promise<void> {
     await this.#starting?.catch(() => undefined);
-    clearInterval(this.#timer);
     this.#retention.stop();
     this.#health.close();
     this.#presence.stop();
     await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
+    // Until here, a cancel still reaches the tasks that run to their end.
+    this.#signals?.close();
     // If Redis hangs, it answers none of these calls, and the process must still be able to end.
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
     this.#calls.close();

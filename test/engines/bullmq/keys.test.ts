@@ -40,6 +40,7 @@ const jobInSet: Bound = async (redis, key) => {
 const bounds: [key: string, bound: Bound, why: string][] = [
   ['~queues', atMost(10), 'one field for each of at most 100 labels, and for each task with a concurrency'],
   ['~changes', atMost(10_000 + slack), 'capped'],
+  ['~signals', atMost(1), 'the last signal'],
   ['~cancelling', atMost(0), 'one field for each running task that is to be cancelled'],
   ['~instances', atMost(0), 'one field for each running process'],
   ['~settling', expires, 'time to live'],

@@ -33,15 +33,17 @@ export class Cancellations {
     this.#parts = parts;
   }
 
-  async poll(): Promise<void> {
+  /** Cancels what is to be cancelled here. Resolves to whether requests are still open. */
+  async poll(): Promise<boolean> {
     const { redis, keys, cancelHere } = this.#parts;
     const entries = await redis.hgetall(keys.cancelling);
     const members = Object.keys(entries);
-    if (members.length === 0) return;
+    if (members.length === 0) return false;
     cancelHere(new Set(members));
     const now = Date.now();
     const old = members.filter((member) => now - timeOf(entries[member]) > reaction);
     await Promise.all(old.map((member) => this.#settle(member, entries[member] ?? '')));
+    return true;
   }
 
   async #settle(member: string, by: string): Promise<void> {

@@ -72,8 +72,11 @@ export class EngineCommands {
     return this.#pauses.states();
   }
 
-  /** Cancels running tasks for which another process received the command. */
-  poll(): Promise<void> {
+  /**
+   * Cancels running tasks for which another process received the command. Resolves to whether
+   * requests to cancel are still open.
+   */
+  poll(): Promise<boolean> {
     return this.#cancellations.poll();
   }
 }

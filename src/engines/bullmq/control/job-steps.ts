@@ -182,11 +182,11 @@ export class JobSteps {
   /** The commands of a step. */
   #commandsOf({ place, step: { script, at = 0, given = '', move } }: Call): Send[] {
     const { queue, jobId } = place;
-    const { cancelling, changes } = this.#keys;
+    const { cancelling, changes, signals } = this.#keys;
     const backend = this.#backend(queue);
     const read: Send = (target) => target.hmget(backend.toKey(jobId), ...listFields);
     const lock: Send = (target) => target.set(backend.toKey(`${jobId}:lock`), this.#token, 'PX', 10_000, 'NX');
-    const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes];
+    const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes, signals];
     const args = [backend.toKey(''), jobId, this.#token, at, keyOf(queue, jobId), keptEntries, given];
     const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, ...args]);
     const moves = move?.(backend, { jobId, token: this.#token, at }) ?? [];

@@ -19,14 +19,14 @@ import { cancelledPrefix } from '../jobs/task-job.js';
 
 /**
  * The beginning of each script.
- * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the stream of
- * changes.
+ * KEYS: the sets of cancelled and of interrupted jobs, the hash of jobs to cancel, the streams of
+ * changes and of signals.
  * ARGV: BullMQ's prefix of the queue, the id of the job, the token of our lock, the time, the name
  * of the job in the hash and the stream, the number of entries that the stream keeps, and one value
  * of the command.
  */
 const common = `
-local cancelled, interrupted, cancelling, changes = unpack(KEYS)
+local cancelled, interrupted, cancelling, changes, signals = unpack(KEYS)
 local prefix, id, token, at, member, kept, given = unpack(ARGV)
 local job = prefix .. id
 local function stateOf()
@@ -89,6 +89,7 @@ end
 if state == 'active' then
   redis.call('HSET', job, 'tfx', at)
   redis.call('HSET', cancelling, member, given)
+  redis.call('XADD', signals, 'MAXLEN', 1, '*', 'cancel', member)
   -- With its old token, the worker can no longer store another end.
   local held = redis.call('GET', job .. ':lock')
   if held and string.sub(held, 1, ${cancelledPrefix.length}) ~= '${cancelledPrefix}' then
@@ -202,7 +203,7 @@ export type StepScript = keyof typeof steps;
 /** Defines the scripts as commands of ioredis. */
 export function defineSteps(redis: Redis): void {
   for (const [name, step] of Object.entries(steps))
-    redis.defineCommand(commandOf(name as StepScript), { numberOfKeys: 4, lua: common + step });
+    redis.defineCommand(commandOf(name as StepScript), { numberOfKeys: 5, lua: common + step });
 }
 
 /** The name of a script as a command of ioredis. */

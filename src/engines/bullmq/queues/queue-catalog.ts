@@ -146,7 +146,7 @@ export class QueueCatalog {
   }
 
   async #store({ queue, ...entry }: CatalogEntry, when: 'always' | 'if absent'): Promise<void> {
-    const keys = [this.#keys.queues, this.#keys.ofQueue(queue, 'meta'), this.#keys.pauses];
+    const keys = [this.#keys.queues, this.#keys.ofQueue(queue, 'meta'), this.#keys.pauses, this.#keys.signals];
     await runScript(this.#redis, store, keys, [queue, JSON.stringify(entry), entry.label, entry.concurrency ?? '', when]);
   }
 }
@@ -154,8 +154,9 @@ export class QueueCatalog {
 /**
  * Stores a queue, and pauses it if it is new and its label is paused. This is one step, so that it
  * misses no pause that is made at the same time.
- * KEYS: the hash of queues, BullMQ's settings of this queue, the hash of pauses. ARGV: the queue,
- * its entry, its label, its concurrency or an empty text, and when to store it.
+ * KEYS: the hash of queues, BullMQ's settings of this queue, the hash of pauses, the stream that
+ * wakes workers. ARGV: the queue, its entry, its label, its concurrency or an empty text, and when
+ * to store it.
  */
 const store = redisScript(`
 if ARGV[5] == 'if absent' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return end
@@ -163,6 +164,7 @@ local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'concurrency', ARGV[4]) end
 if isNew == 1 then redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ${keptEvents}) end
 if isNew == 1 and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 then redis.call('HSET', KEYS[2], 'paused', 1) end
+redis.call('XADD', KEYS[4], 'MAXLEN', 1, '*', 'queue', ARGV[1])
 `);
 
 /** Parses a stored entry. Returns no entry for a text of another form. */

@@ -266,6 +266,7 @@ describe('a running task that is cancelled', () => {
     await waitFor(async () => (await statusOf(tasks, id)) === 'success');
     const entry = JSON.stringify({ by: 'test', at: Date.now() - 60_000 });
     await redis.hset(`{${prefix}}:~cancelling`, `default:${id}`, entry, 'default:gone', entry, 'nonsense', 'x');
+    await redis.xadd(`{${prefix}}:~signals`, '*', 'cancel', 'nonsense');
     await waitFor(async () => (await redis.hlen(`{${prefix}}:~cancelling`)) === 0);
     expect(await statusOf(tasks, id)).toBe('success');
   });
