@@ -100,7 +100,6 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
  */
 export async function untilRepeatable(redis: Redis, error: unknown): Promise<void> {
   if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
-  loadScriptsAgain(redis, error);
   await untilBetter(redis);
 }
 
@@ -108,8 +107,7 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
  * Errors of Redis that may disappear: it is starting, has no memory or disk left, changes its role,
  * or denies a permission.
  */
-const passing =
-  /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|NOSCRIPT|UNBLOCKED)\b/;
+const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|UNBLOCKED)\b/;
 
 function isPassing(error: unknown): boolean {
   return isError(error) && isAnswer(error) && passing.test(error.message);
@@ -143,14 +141,6 @@ interface AnyError {
 /** An error may come from another realm than this module. */
 function isError(error: unknown): error is AnyError {
   return typeof error === 'object' && error !== null && 'message' in error && typeof error.message === 'string';
-}
-
-/**
- * Reconnects if Redis has lost its scripts. ioredis remembers for each connection which scripts
- * Redis has. In a transaction, it does not detect that one is missing.
- */
-function loadScriptsAgain(redis: Redis, error: unknown): void {
-  if (isError(error) && isAnswer(error) && error.message.startsWith('NOSCRIPT') && redis.status === 'ready') redis.disconnect(true);
 }
 
 /** Milliseconds before another try while the connection is open. */

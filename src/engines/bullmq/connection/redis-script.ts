@@ -21,12 +21,13 @@ export async function runScript(
   try {
     return await redis.evalsha(sha, keys.length, ...keys, ...args);
   } catch (error) {
-    if (!(error instanceof Error) || !isForgotten(error)) throw error;
+    if (!isForgotten(error)) throw error;
     return redis.eval(text, keys.length, ...keys, ...args);
   }
 }
 
 /** Whether Redis no longer has a script, because its scripts were flushed or evicted. */
-export function isForgotten(error: Error | null | undefined): boolean {
-  return error?.message.startsWith('NOSCRIPT') === true;
+export function isForgotten(error: unknown): boolean {
+  const { message } = (error ?? {}) as { message?: unknown };
+  return typeof message === 'string' && message.startsWith('NOSCRIPT');
 }

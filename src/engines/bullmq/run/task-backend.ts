@@ -12,6 +12,7 @@ import {
   raw2NextJobData,
 } from 'bullmq';
 import { persistently, untilRepeatable } from '../connection/connections.js';
+import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
 import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
 import { keyOf } from '../jobs/job-ids.js';
@@ -322,6 +323,8 @@ export class TaskBackend extends WaitingBackend {
     if (marker) transaction.zadd(keys.marked(this.name, marker), at, jobId);
     if (marker === 'cancelled') transaction.hdel(keys.cancelling, keyOf(this.name, jobId));
     const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
+    // ioredis sends the text of a missing script only outside of a transaction.
+    if (isForgotten(error)) return this.execCommand(client, command, args);
     if (error) throw error;
     return raw;
   }
