@@ -22,11 +22,13 @@ interface PendingParts {
 const completeCommand = 'taskflow:complete';
 
 /**
- * Completes a job that was just added. A job that has run is left as it is.
+ * Completes a job that was just added. A job that has run is left as it is. A job that could not be
+ * added gets no fields, because BullMQ would take it for one that was added.
  * KEYS: the job, its log. ARGV: the number of fields, the fields with their values, the lines of
  * the log. `ats` is BullMQ's count of starts, `tfn` is the count of ended attempts.
  */
 const completeScript = `
+if redis.call('HEXISTS', KEYS[1], 'timestamp') == 0 then return 0 end
 if redis.call('HEXISTS', KEYS[1], 'ats') == 1 or redis.call('HEXISTS', KEYS[1], 'tfn') == 1 then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 local fields = tonumber(ARGV[1])

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { type IRedisTransaction, RedisConnection } from 'bullmq';
 import type { ChainableCommander, Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
-import { withinTime } from '../connection/redis-connection.js';
+import { whenReady, withinTime } from '../connection/redis-connection.js';
+import { isForgotten } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 
 /** What was moved so far, over all runs of the command. */
@@ -57,23 +59,31 @@ export class MoveProgress {
    * @throws TaskflowError ENGINE_UNAVAILABLE if the prefix has other tasks or schedules.
    */
   async hasBegun(): Promise<boolean> {
-    const { moved, queues, schedules, ofQueue } = this.#keys;
+    const { moved, queues, schedules } = this.#keys;
     const [origin, stored] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.hgetall(queues)]));
     if (origin === this.#origin) return true;
-    // A worker that was started has added its queues. BullMQ counts the jobs of a queue in `id`.
-    const jobIds = Object.keys(stored).map((queue) => ofQueue(queue, 'id'));
+    // A worker that was started has added its queues.
+    const counters = this.#counters(stored);
     const [planned, used] = await inTime(
-      Promise.all([this.#redis.exists(schedules), jobIds.length > 0 ? this.#redis.exists(...jobIds) : 0]),
+      Promise.all([this.#redis.exists(schedules), counters.length > 0 ? this.#redis.exists(...counters) : 0]),
     );
     if (origin === null && planned + used === 0) return false;
     const found = origin !== null ? 'the tasks of another file' : used > 0 ? 'tasks' : 'schedules';
     throw unusable(`the prefix '${this.#name}' of this Redis has ${found} already: choose another --prefix`);
   }
 
+  /** Returns the keys in which BullMQ counts the jobs that were added to queues. */
+  #counters(stored: Readonly<Record<string, string>>): string[] {
+    return Object.keys(stored).map((queue) => this.#keys.ofQueue(queue, 'id'));
+  }
+
   /** Begins the move. `write` adds the data that is moved in this first step. */
   async begin(counts: Partial<MovedCounts>, write: (transaction: MoveTransaction) => void): Promise<void> {
     const { moved, queues, schedules } = this.#keys;
     await inTime(this.#redis.watch(moved, queues, schedules));
+    // A task that is added to a known queue changes only the counter of that queue.
+    const counters = this.#counters(await inTime(this.#redis.hgetall(queues)));
+    if (counters.length > 0) await inTime(this.#redis.watch(...counters));
     if (await this.hasBegun()) {
       await this.#redis.unwatch();
       return;
@@ -92,8 +102,17 @@ export class MoveProgress {
     const field = `part:${part}`;
     let from = (await inTime(this.#redis.hget(this.#keys.moved, field))) ?? '';
     for (let step = next(from); step; step = next(from)) {
-      await this.#step(field, from, step);
-      from = step.to;
+      try {
+        await this.#step(field, from, step);
+        from = step.to;
+      } catch (error) {
+        if (!isForgotten(error)) throw error;
+        // On a new connection, ioredis sends the text of each script again.
+        const closed = once(this.#redis, 'close');
+        this.#redis.disconnect(true);
+        await closed;
+        await whenReady(this.#redis, stepTimeout);
+      }
     }
   }
 
@@ -104,18 +123,20 @@ export class MoveProgress {
    */
   async #step(field: string, from: string, { to, counted, write }: MoveStep): Promise<void> {
     const { moved } = this.#keys;
-    const [, [origin, at]] = await inTime(Promise.all([this.#redis.watch(moved), this.#redis.hmget(moved, 'origin', field)]));
+    const what = counted?.what ?? 'tasks';
+    const read = Promise.all([this.#redis.watch(moved), this.#redis.hmget(moved, 'origin', field, what)]);
+    const [, [origin, at, count]] = await inTime(read);
     if (origin !== this.#origin || (at ?? '') !== from) throw changed();
+    const before = Number(count ?? 0);
     const transaction = await this.#transaction();
     write(transaction);
-    transaction.hset(moved, { [field]: to });
-    if (counted) transaction.hincrby(moved, counted.what, counted.n);
+    transaction.hset(moved, { [field]: to, [what]: before + (counted?.n ?? 0) });
     try {
       await this.#execute(transaction);
     } catch (error) {
       // Redis does not undo a transaction in which a command failed. The next run repeats this
       // step, which does not change jobs that exist.
-      if (isReply(error)) await inTime(this.#redis.hset(moved, field, from)).catch(() => undefined);
+      if (isReply(error)) await inTime(this.#redis.hset(moved, { [field]: from, [what]: before })).catch(() => undefined);
       throw error;
     }
   }

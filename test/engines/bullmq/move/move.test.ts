@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { moveToRedis } from '../../../../src/engines/bullmq/move/move.js';
 import { openDatabase } from '../../../../src/engines/tables/schema/database.js';
@@ -270,6 +271,37 @@ const always = 6;
     renameSync(`${file}.moved`, `${file}.moving`);
     await forEach.client.flushall();
     await expect(move(file)).rejects.toThrow(/same Redis/);
+  });
+
+  it('refuses a prefix to which another process adds a task just before the move begins', async () => {
+    const file = newFile();
+    await fill(file, 10);
+    const queue = keep(new Queue('default', { connection: forEach.redis.connection, prefix: '{koa-taskflow}' }));
+    await forEach.client.hset('{koa-taskflow}:~queues', 'default', JSON.stringify({ label: 'default' }));
+    let checks = 0;
+    const exists = jest.spyOn(Redis.prototype, 'exists').mockImplementation(async () => {
+      checks += 1;
+      // The move checks the schedules and the queues twice. This is its last check.
+      if (checks === 4) await queue.add('foreign', []);
+      return 0;
+    });
+    const error = await move(file).catch((thrown: unknown) => thrown);
+    exists.mockRestore();
+    expect([checks, error]).toMatchObject([4, { code: 'ENGINE_UNAVAILABLE' }]);
+    expect(await forEach.client.exists('{koa-taskflow}:~moved')).toBe(0);
+    expect(await queue.getJobCounts('waiting', 'prioritized', 'delayed')).toEqual({ waiting: 1, prioritized: 0, delayed: 0 });
+    await expect(move(file)).rejects.toMatchObject({ message: expect.stringContaining('already') });
+  });
+
+  it('moves each task once if Redis loses its scripts during the move', async () => {
+    const file = newFile();
+    const { retried } = await fill(file, 1200);
+    const flushing = setInterval(() => void forEach.client.script('FLUSH'), 2);
+    const moved = await move(file).finally(() => clearInterval(flushing));
+    expect(moved).toMatchObject({ tasks: 1200 + always });
+    const after = onRedis();
+    expect((await after.aggregate('pulse')).counts).toMatchObject({ pending: 1200 + always });
+    expect(await after.get(retried.id)).toEqual(retried);
   });
 
   it('says what the prefix already has', async () => {
