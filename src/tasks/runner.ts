@@ -153,12 +153,21 @@ function sealResult<R extends { result?: string }>(encoded: R, task: string, sea
   return encoded.result === undefined ? encoded : { ...encoded, result: sealer.seal(encoded.result, task) };
 }
 
-async function callHandler(
+/** Calls the handler. Not an async function, because that would cost each attempt two promises more. */
+function callHandler(...call: Parameters<typeof startHandler>): Promise<unknown> {
+  try {
+    return Promise.resolve(startHandler(...call));
+  } catch (thrown) {
+    return Promise.reject(thrown);
+  }
+}
+
+function startHandler(
   definition: Definition | undefined,
   task: ClaimedTask,
   io: AttemptIo,
   { logLines, sealer, outOfRange }: Pick<RunnerParts, 'logLines' | 'sealer'> & { outOfRange: ProgressWarning },
-): Promise<unknown> {
+): unknown {
   const { id, name, attempt, queue, tags } = task;
   if (!definition?.handler) throw new Error(`no handler for '${name}' in this process`);
   const { handler } = definition;
