@@ -38,7 +38,7 @@ local function stateOf()
   return 'waiting'
 end
 local function note(change)
-  redis.call('XADD', changes, 'MAXLEN', '~', kept, '*', change, member)
+  redis.call('XADD', changes, 'MAXLEN', '~', kept, '*', change, cjson.encode({ member }))
 end
 local state = stateOf()
 -- What would break without a job: the job scheduler whose next run it is, or its flow.

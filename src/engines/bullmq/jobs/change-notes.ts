@@ -61,11 +61,21 @@ export class ChangeNotes {
   }
 }
 
-/** Converts notes to the fields of stream entries: the state, then the key of the job. */
+/**
+ * Converts notes to the fields of stream entries: a state, then the keys of its jobs as an array in
+ * JSON. A field for each job would cost ioredis more than the rest of the note.
+ */
 function entriesOf(notes: readonly ChangeNote[]): string[][] {
   const entries: string[][] = [];
-  for (let from = 0; from < notes.length; from += jobsOfEntry)
-    entries.push(notes.slice(from, from + jobsOfEntry).flatMap(({ queue, jobId, state }) => [state, keyOf(queue, jobId)]));
+  for (let from = 0; from < notes.length; from += jobsOfEntry) {
+    const jobs = new Map<NotedState, string[]>();
+    for (const { queue, jobId, state } of notes.slice(from, from + jobsOfEntry)) {
+      const before = jobs.get(state);
+      if (before) before.push(keyOf(queue, jobId));
+      else jobs.set(state, [keyOf(queue, jobId)]);
+    }
+    entries.push([...jobs].flatMap(([state, keys]) => [state, JSON.stringify(keys)]));
+  }
   return entries;
 }
 
@@ -73,10 +83,23 @@ function entriesOf(notes: readonly ChangeNote[]): string[][] {
 export function notesOfEntry(fields: readonly string[]): ChangeNote[] {
   const notes: ChangeNote[] = [];
   for (let n = 0; n + 1 < fields.length; n += 2) {
-    const [state, job] = [fields[n], partsOf(fields[n + 1] ?? '')];
-    if (job.queue !== '' && isNotedState(state)) notes.push({ state, ...job });
+    const state = fields[n];
+    if (!isNotedState(state)) continue;
+    for (const key of keysOf(fields[n + 1])) {
+      const job = partsOf(key);
+      if (job.queue !== '') notes.push({ state, ...job });
+    }
   }
   return notes;
+}
+
+function keysOf(text = ''): string[] {
+  try {
+    const keys: unknown = JSON.parse(text);
+    return Array.isArray(keys) ? keys.filter((key) => typeof key === 'string') : [];
+  } catch {
+    return [];
+  }
 }
 
 const states: readonly NotedState[] = ['waiting', 'delayed', 'active', 'completed', 'failed', 'removed', 'changed'];
