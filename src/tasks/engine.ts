@@ -176,7 +176,10 @@ export interface ScheduleState {
   pause: Pause | null;
   /** That the engine cannot pause it, though it can pause queues. */
   pausable?: false;
-  /** Runs left out: because the one before had not ended, or because they were missed. */
+  /**
+   * How often a run was left out: because the task of the one before had not ended, or because it was missed and `catchUp` is
+   * off. If a run is late, the times of its rule that passed before it are not counted.
+   */
   skipped: number;
   /** Since when no running process defines it, ISO 8601. Null while a process does, and for the first minute after the last one did. */
   undefinedSince: string | null;
