@@ -1,8 +1,8 @@
-import { type BackendFactory, QueueKeys } from 'bullmq';
+import { QueueKeys } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
 import { RedisQueueBackend } from './bullmq-version.js';
-import { endConnection } from './connections.js';
+import { endConnection, isAnswer } from './connections.js';
 import { EngineConnection } from './engine-connection.js';
 import { keepDatabase } from './redis-connection.js';
 
@@ -15,29 +15,55 @@ export interface WorkerParts {
   name: string;
 }
 
+/** Milliseconds between two fetches that Redis refuses. */
+const refusedDelay = 1000;
+
 type BackendArguments = ConstructorParameters<typeof RedisQueueBackend>;
 
 /**
  * BullMQ's own backend for a worker, with a connection of its own that waits for jobs. BullMQ waits
  * for the end of that connection when a worker closes, which ioredis never reports while it
  * connects. This backend ends it in any state.
+ *
+ * After a failed fetch, BullMQ's worker does not know when the next job is due, and would wait up to
+ * ten seconds. This backend makes it ask at once, until an answer says so.
  */
 export class WaitingBackend extends RedisQueueBackend {
   readonly #waiting: Redis | undefined;
+  /** Whether the last fetch, or the last wait for a job, failed. */
+  #hasFailed = false;
 
   constructor(waiting: Redis | undefined, ...rest: BackendArguments) {
     super(...rest);
     this.#waiting = waiting;
   }
 
-  /** Returns a function that creates the backends of workers that need nothing else. */
-  static factoryFor(parts: WorkerParts): BackendFactory<WaitingBackend> {
-    return (queue, opts) => new WaitingBackend(...workerArguments(parts, queue, opts));
-  }
-
   override async disconnectBlocking(wait = true): Promise<void> {
     if (this.#waiting?.status === 'ready') return super.disconnectBlocking(wait);
     if (this.#waiting && this.#waiting.status !== 'end') endConnection(this.#waiting);
+  }
+
+  override async waitForJob(timeout: number): ReturnType<RedisQueueBackend['waitForJob']> {
+    if (this.#hasFailed) return null;
+    try {
+      return await super.waitForJob(timeout);
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    }
+  }
+
+  override async moveToActive(token: string, name?: string): Promise<unknown[]> {
+    try {
+      const answer = await super.moveToActive(token, name);
+      this.#hasFailed = false;
+      return answer;
+    } catch (error) {
+      this.#hasFailed = true;
+      // Without this pause, the worker would ask again at once.
+      if (isAnswer(error)) await new Promise((resolve) => setTimeout(resolve, refusedDelay));
+      throw error;
+    }
   }
 }
 

@@ -304,14 +304,9 @@ export class TaskBackend extends WaitingBackend {
     return ifJobExists(super.updateProgress(...args), undefined);
   }
 
-  override async moveToActive(token: string, name?: string): Promise<unknown[]> {
-    try {
-      return await super.moveToActive(token, name);
-    } catch (error) {
-      // Without this pause BullMQ's worker would ask again at once.
-      if (this.#parts.redis.status === 'ready') await new Promise((resolve) => setTimeout(resolve, fetchRetryDelay));
-      throw error;
-    }
+  /** Plans the next job of a job scheduler. If this failed, BullMQ would never start the job that it has just fetched. */
+  override updateJobSchedulerNextMillis(...args: Parameters<WaitingBackend['updateJobSchedulerNextMillis']>): Promise<string | null> {
+    return persistently(this.#parts.redis, () => super.updateJobSchedulerNextMillis(...args));
   }
 
   async #together(client: RedisClient, { command, jobId, args, at }: EndStep, { state, marker }: EndNotes): Promise<unknown> {
@@ -329,9 +324,6 @@ export class TaskBackend extends WaitingBackend {
     return raw;
   }
 }
-
-/** Milliseconds. */
-const fetchRetryDelay = 1000;
 
 /** Ignores that a job was removed while it ran: its log and progress are then of no use. */
 async function ifJobExists<T>(written: Promise<T>, otherwise: T): Promise<T> {

@@ -11,9 +11,10 @@ import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { closeTimeout, untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
-import { WaitingBackend } from '../connection/waiting-backend.js';
+import { ChangeNotes } from '../jobs/change-notes.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
 import { openQueue } from '../queues/queues.js';
+import { TaskBackend } from '../run/task-backend.js';
 import { repeatOptions, repeatStrategy } from './rules.js';
 import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undefinedSince } from './schedule-records.js';
 
@@ -26,7 +27,7 @@ const retryDelay = 1000;
  */
 const tickOptions = { removeOnComplete: true, removeOnFail: true, attempts: 300, backoff: { type: 'fixed', delay: 1000 } } as const;
 
-type TickWorker = Worker<unknown, void, string, WaitingBackend>;
+type TickWorker = Worker<unknown, void, string, TaskBackend>;
 
 interface SchedulerParts {
   /** For callers. */
@@ -140,13 +141,16 @@ export class Scheduler {
   }
 
   #wait(): TickWorker {
-    const { patient, keys, name } = this.#parts;
+    const { patient: redis, keys, name } = this.#parts;
+    // A tick of a process that died is taken by another one.
+    const lockDuration = 10_000;
     const options = {
-      ...{ connection: patient, prefix: keys.prefix, settings: { repeatStrategy }, concurrency: 10, runRetryDelay: retryDelay },
-      // A tick of a process that died is taken by another one.
-      ...{ lockDuration: 10_000, stalledInterval: 5000 },
+      ...{ connection: redis, prefix: keys.prefix, settings: { repeatStrategy }, concurrency: 10, runRetryDelay: retryDelay },
+      ...{ lockDuration, stalledInterval: 5000 },
     };
-    const worker = new Worker(tickQueue, (job) => this.#tick(job), options, WaitingBackend.factoryFor({ redis: patient, keys, name }));
+    // It repeats the steps that Redis refuses, so that no tick waits for its lock to expire.
+    const backend = TaskBackend.factory({ redis, keys, name, lockDuration, changes: new ChangeNotes(redis, keys), kept: { count: 0 } });
+    const worker = new Worker(tickQueue, (job) => this.#tick(job), options, backend);
     worker.on('error', (err) => this.#ticking.failed(err));
     worker.on('ready', () => this.#ticking.worked());
     return worker;

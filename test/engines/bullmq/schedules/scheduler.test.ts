@@ -93,6 +93,29 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     }
   });
 
+  it.each([
+    ['has too few replicas', 'min-replicas-to-write', '1'],
+    ['has no memory left', 'maxmemory', '1mb'],
+  ])('fire again within seconds after a time in which Redis %s, and so do delayed tasks', async (_, setting, refusing) => {
+    const tasks = manager();
+    let runs = 0;
+    const ticked = tasks.task('tick', () => {
+      runs += 1;
+    });
+    tasks.schedule('ticking', ticked, { every: 0.25, overlap: true });
+    const later = tasks.task('later', () => 1);
+    await tasks.start();
+    await waitFor(() => runs > 1);
+    const id = await later.with({ runIn: 2 }).enqueue();
+    await forEach.client.config('SET', setting, refusing);
+    await sleep(1.5);
+    const before = runs;
+    await forEach.client.config('SET', setting, '0');
+    // The usual time is a second. Locks and waits of BullMQ last ten seconds.
+    await waitFor(() => runs > before + 2, 5);
+    await waitFor(async () => (await tasks.get(id))?.status === 'success', 5);
+  });
+
   it('skip the ticks that are due while a task is being stored', async () => {
     const { passed, open } = gate();
     const { enqueue } = Enqueuer.prototype;
