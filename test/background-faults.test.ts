@@ -54,7 +54,7 @@ describe('an error in the background', () => {
       'looking for tasks to run',
       'recording the ends of tasks',
       'storing a scheduled task',
-      'the upkeep of the task database',
+      'the maintenance of the task database',
       'writing log lines of tasks',
       'writing the progress of tasks',
     ]);

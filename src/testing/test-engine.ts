@@ -1,37 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { AttemptSignal } from '../engines/attempt-signal.js';
-import { Bell } from '../engines/bell.js';
-import { commandTasks } from '../engines/bulk.js';
-import { embeddedParts, rerunOf } from '../engines/embedded/bulk-parts.js';
-import { memoryPromises } from '../engines/embedded/promises.js';
-import { embeddedStore } from '../engines/embedded/store.js';
-import { memoryPort, type WritePort } from '../engines/embedded/write-port.js';
-import { aggregate } from '../engines/tables/read/aggregates.js';
-import { Reader } from '../engines/tables/read/reader.js';
-import type { Row } from '../engines/tables/schema/database.js';
-import { type ClaimedRow, stateOf, toClaimed, toSummary } from '../engines/tables/schema/rows.js';
-import { storedEnd, type Write, type Written } from '../engines/tables/write/batch.js';
-import { packTasks } from '../engines/tables/write/packed-tasks.js';
-import { booleanOption, numberOption, optionsObject, wrongType } from '../options.js';
-import type { SharedStore } from '../store/shared-store.js';
-import type {
-  Action,
-  Aggregates,
-  AttemptIo,
-  Command,
-  CommandBy,
-  LogQuery,
-  NewLogLine,
-  NewTask,
-  Outcome,
-  Schedule,
-  TaskEngine,
-  TaskQuery,
-  TaskRunner,
-  TransitionObserver,
-} from '../tasks/engine.js';
-import { taskIds } from '../tasks/task-id.js';
-import { taskStatuses } from '../tasks/types.js';
+import { memoryHome } from '../engines/embedded/memory-home.js';
+import type { Executor } from '../engines/embedded/run/executor.js';
+import { TableEngine } from '../engines/embedded/table-engine.js';
+import type { TableHome } from '../engines/embedded/table-home.js';
+import { booleanOption, type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
+import type { AppDescription, Command, CommandBy, NewTask, Outcome, TaskEngine, TaskRunner } from '../tasks/engine.js';
+import { TestClock } from './test-clock.js';
 
 /** Options of {@link testEngine}. */
 export interface TestEngineOptions {
@@ -74,242 +47,119 @@ export function testEngine(options?: TestEngineOptions): TestEngine {
   return new InlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
 }
 
-class InlineEngine implements TestEngine {
-  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume']);
-  readonly promises = memoryPromises;
-  readonly store: SharedStore;
-  readonly clock = { now: () => this.#now, newTaskId: taskIds(() => this.#now) };
+/** Memory that keeps no process alive and that no backup is made of. */
+const home: TableHome = {
+  engine: 'test',
+  promises: memoryHome.promises,
+  async open(changed) {
+    const tables = await memoryHome.open(changed);
+    return { ...tables, port: { ...tables.port, hold() {} } };
+  },
+};
+
+/** The embedded engine in memory, with a clock that a test turns, and with a claim of one task only when `run` asks for one. */
+class InlineEngine extends TableEngine implements TestEngine {
+  readonly clock: TestClock;
   readonly #inline: boolean;
-  readonly #owner = randomUUID();
-  readonly #opened = openMemory();
-  readonly #changed = new Bell();
-  readonly #schedules = new Map<string, Schedule>();
-  readonly #commits = { submit: <K extends Write['kind']>(write: Extract<Write, { kind: K }>) => this.#write<K>(write) };
-  #now: number;
-  #runner: TaskRunner | undefined;
-  #observer: TransitionObserver | undefined;
-  #signal: AttemptSignal | undefined;
-  #draining: Promise<void> | undefined;
-  #failed: { error: unknown } | undefined;
-  #stopped = false;
+  readonly #failures: Failures;
+  #executor: Executor | undefined;
+  #running: Promise<void> | undefined;
 
   constructor(now: number, inline: boolean) {
-    this.#now = now;
+    const clock = new TestClock(now);
+    const failures = new Failures();
+    super({ home, clock, logger: failures.logger, retention: { age: undefined, count: undefined } });
+    this.clock = clock;
     this.#inline = inline;
-    this.store = embeddedStore(async () => ({ database: (await this.#opened).database, commits: this.#commits, changed: this.#changed }));
+    this.#failures = failures;
   }
 
   get time(): Date {
-    return new Date(this.#now);
+    return new Date(this.clock.now());
   }
 
-  observe(observer: TransitionObserver): void {
-    this.#observer = observer;
+  protected override startClaiming(executor: Executor): void {
+    this.#executor = executor;
   }
 
-  async start(runner: TaskRunner | undefined): Promise<void> {
-    this.#runner = runner;
-    for (const schedule of this.#schedules.values()) await this.#plan(schedule);
+  override async start(runner: TaskRunner | undefined, app?: AppDescription): Promise<void> {
+    await super.start(runner, app);
+    await this.#runInline();
+  }
+
+  override async stop({ timeout }: { timeout: number }): Promise<void> {
+    this.#failures.stop();
+    // Between two runs, only handlers go on whose attempts were given up.
+    await super.stop({ timeout: this.#running ? timeout : 0 });
+  }
+
+  override async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    const ids = await super.enqueue(tasks);
+    await this.#runInline();
+    return ids;
+  }
+
+  override async control(command: Command, by: CommandBy): Promise<Outcome> {
+    const outcome = await super.control(command, by);
+    await this.#runInline();
+    return outcome;
+  }
+
+  async #runInline(): Promise<void> {
     if (this.#inline) await this.run();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#runner = undefined;
-    this.#changed.close();
-    await (await this.#opened).port.close();
-  }
-
-  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    const standing = await this.#write<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
-    if (this.#inline) await this.run();
-    return standing ?? tasks.map(({ id }) => id);
-  }
-
-  schedule(schedule: Schedule): void {
-    this.#schedules.set(schedule.name, schedule);
-    if (this.#runner) this.#later(this.#plan(schedule));
-  }
-
-  async #plan({ name, task, rule, prepare, next }: Schedule): Promise<void> {
-    const [at, template] = [this.#now, packTasks([prepare()])];
-    await this.#write<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, at });
-  }
-
-  /** One at a time: a handler that enqueues leaves what it stored to whoever runs it. */
+  /** One run at a time: what a handler enqueues is left to the run that called the handler. */
   async run(): Promise<void> {
-    if (this.#draining) return;
-    this.#draining = this.#drain();
+    if (this.#running) return;
+    this.#running = this.#runAll();
     try {
-      await this.#draining;
+      await this.#running;
     } finally {
-      this.#draining = undefined;
+      this.#running = undefined;
     }
-    const failed = this.#failed;
-    this.#failed = undefined;
-    if (failed) throw failed.error;
+    this.#failures.throwFirst();
   }
 
-  /** Work that no call waits for. The next `run` rejects with its error, unless the engine has stopped. */
-  #later(work: Promise<unknown>): void {
-    work.catch((error: unknown) => {
-      if (!this.#stopped) this.#failed ??= { error };
-    });
-  }
-
-  async #drain(): Promise<void> {
-    for (let row = await this.#claim(); row; row = await this.#claim()) await this.#attempt(row);
-  }
-
-  async #claim(): Promise<ClaimedRow | undefined> {
-    if (!this.#runner) return undefined;
-    const { port } = await this.#opened;
-    const at = this.#now;
-    const claim = { owner: this.#owner, names: [...this.#runner.names()], limit: 1, at };
-    const { claimed, begun, expired } = await port.apply({ writes: [], claim, at, wanted: taskStatuses });
-    this.#tell([...begun, ...expired]);
-    return claimed[0];
-  }
-
-  async #attempt(row: ClaimedRow): Promise<void> {
-    const claimed = toClaimed(row);
-    const key = { seq: row[0], owner: this.#owner, attempt: claimed.attempt };
-    const signal = new AttemptSignal((error) => this.#later(Promise.reject(error)));
-    this.#signal = signal;
-    let over = false;
-    const log = (line: NewLogLine): void => {
-      const entry = { ...line, at: this.#now, task: key.seq, attempt: key.attempt, late: over };
-      this.#later(this.#write<'log'>({ kind: 'log', logs: [entry] }));
-    };
-    const progress = (value: number, text: string | null): void => {
-      const entries = [{ task: key.seq, attempt: key.attempt, value, text }];
-      this.#later(this.#write<'progress'>({ kind: 'progress', owner: this.#owner, entries }));
-    };
-    // Time-outs are measured on the real clock.
-    const deadlineAt = claimed.deadlineAt === undefined ? undefined : Date.now() + claimed.deadlineAt - this.#now;
-    const io: AttemptIo = {
-      get signal() {
-        return signal.signal;
-      },
-      abort: (reason) => signal.abort(reason),
-      log,
-      progress,
-    };
-    const running = this.#runner?.run({ ...claimed, deadlineAt }, io);
-    const result = await running?.result;
-    over = true;
-    if (!running || !result) return;
-    const done = await this.#write<'finish'>({ kind: 'finish', ...key, at: this.#now, result });
-    if (typeof done === 'object') this.#tell([done]);
-    const end = storedEnd(done);
-    if (end !== 'lost') running.logEnd(end);
+  async #runAll(): Promise<void> {
+    this.clock.turnTo(this.clock.now());
+    await this.idle();
+    while (await this.#executor?.runOne());
+    this.#executor?.flush();
+    await this.idle();
   }
 
   async advance(seconds: number): Promise<void> {
-    const target = this.#now + numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
+    const target = this.clock.now() + numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
     await this.run();
-    for (let at = await this.#nextDue(); at !== undefined && at <= target; at = await this.#nextDue()) {
-      this.#now = Math.max(this.#now, at);
-      await this.#fireDue();
+    for (let at = this.clock.next(); at !== undefined && at <= target; at = this.clock.next()) {
+      this.clock.turnTo(at);
       await this.run();
     }
-    this.#now = target;
-  }
-
-  async #nextDue(): Promise<number | undefined> {
-    const { database } = await this.#opened;
-    const row = database.get(
-      `SELECT min(due) AS due FROM (SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL
-       UNION ALL SELECT min(next_at) FROM schedule WHERE paused_at IS NULL)`,
-    );
-    return this.#runner && typeof row?.due === 'number' ? row.due : undefined;
-  }
-
-  async #fireDue(): Promise<void> {
-    const { reader } = await this.#opened;
-    for (const row of reader.schedules()) {
-      const schedule = this.#schedules.get(String(row.name));
-      if (!schedule || typeof row.next_at !== 'number' || row.next_at > this.#now || row.paused_at !== null) continue;
-      const [dueAt, at] = [row.next_at, this.#now];
-      const { name, overlap } = schedule;
-      const nextAt = schedule.next(at, dueAt) ?? null;
-      await this.#write<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip: false, newId: this.clock.newTaskId(), at });
-    }
-  }
-
-  async control(command: Command, by: CommandBy): Promise<Outcome> {
-    const outcome = await this.#control(command, by);
-    if (this.#inline) await this.run();
-    return outcome;
-  }
-
-  async #control(command: Command, by: CommandBy): Promise<Outcome> {
-    const at = this.#now;
-    const who = { by: by.actor, reason: by.reason, at };
-    if ('queue' in command) {
-      await this.#write<'pauseQueue'>({ kind: 'pauseQueue', queue: command.queue, paused: command.action === 'pause', ...who });
-      return { results: [], known: true };
-    }
-    if ('schedule' in command) {
-      const { schedule: name, action } = command;
-      if (action !== 'run')
-        return {
-          results: [],
-          known: await this.#write<'pauseSchedule'>({ kind: 'pauseSchedule', name, paused: action === 'pause', ...who }),
-        };
-      const row = await this.#write<'runSchedule'>({ kind: 'runSchedule', name, newId: this.clock.newTaskId(), at });
-      const task = row && toSummary(row);
-      return task ? { results: [{ id: task.id, ok: true, task }], known: true } : { results: [], known: false };
-    }
-    if (command.action === 'rerun') return { results: await this.#write<'rerun'>(rerunOf(command, this.clock.newTaskId, at)) };
-    const { reader } = await this.#opened;
-    const outcome = await commandTasks(embeddedParts(reader, this.#commits, at), command, by);
-    if (command.action === 'cancel' && !by.dryRun && outcome.results.some((result) => result.ok && result.task.status === 'running'))
-      this.#signal?.abort(new DOMException('the task was cancelled', 'AbortError'));
-    return outcome;
-  }
-
-  async find(query: TaskQuery): ReturnType<TaskEngine['find']> {
-    return (await this.#opened).reader.find(query);
-  }
-
-  async get(id: string): ReturnType<TaskEngine['get']> {
-    return (await this.#opened).reader.get(id);
-  }
-
-  async logs(id: string, query: LogQuery): ReturnType<TaskEngine['logs']> {
-    return (await this.#opened).reader.logs(id, query);
-  }
-
-  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
-    const { database, reader } = await this.#opened;
-    return aggregate({ database, reader, now: this.#now, lastSign: () => 0 }, kind, query);
-  }
-
-  async describe(): ReturnType<TaskEngine['describe']> {
-    return { ...(await this.#opened).reader.describe(), engine: 'test' };
-  }
-
-  async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
-    const { reader } = await this.#opened;
-    yield* reader.watch(after, this.#changed, signal);
-  }
-
-  async #write<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Promise<Written[K]> {
-    const { port } = await this.#opened;
-    const { outcomes } = await port.apply({ writes: [write], claim: undefined, at: this.#now, wanted: taskStatuses });
-    const [outcome] = outcomes;
-    if (outcome && !outcome.ok) throw new Error(outcome.error.message);
-    this.#changed.ring();
-    return outcome?.value as Written[K];
-  }
-
-  #tell(rows: readonly Row[]): void {
-    for (const row of rows) if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
+    this.clock.turnTo(target);
   }
 }
 
-async function openMemory(): Promise<{ port: WritePort; database: Awaited<ReturnType<typeof memoryPort>>['database']; reader: Reader }> {
-  const { port, database } = await memoryPort();
-  return { port, database, reader: new Reader(database) };
+/** Keeps the first error that an engine logs, so that the next `run` rejects with it. */
+class Failures {
+  readonly logger: Logger = { ...loggerOption('logger', false), error: ({ err }: { err?: unknown }) => this.#add(err) };
+  #first: Error | undefined;
+  #stopped = false;
+
+  #add(err: unknown): void {
+    if (err === undefined || this.#stopped) return;
+    // What a listener of the app threw is logged as an object with the fields of the error.
+    this.#first ??= err instanceof Error ? err : Object.assign(new Error(), err);
+  }
+
+  throwFirst(): void {
+    const first = this.#first;
+    this.#first = undefined;
+    if (first) throw first;
+  }
+
+  /** Keeps nothing from now on. */
+  stop(): void {
+    this.#stopped = true;
+  }
 }

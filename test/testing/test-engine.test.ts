@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { TaskManager } from '../../src/manager.js';
 import { taskContext, taskLog } from '../../src/tasks/context.js';
 import { type TestEngine, testEngine } from '../../src/testing/index.js';
+import { gate } from '../../src/testing/wait.js';
 
 const by = { actor: 'test' };
 
@@ -102,6 +103,74 @@ describe('testEngine', () => {
     await tasks.control({ action: 'retry', ids: [items[0]?.id ?? ''] }, by);
     expect((await tasks.find({ limit: 1, status: ['failed'] })).total).toBe(0);
     expect(order).toEqual(['parent', 'child', 'child']);
+  });
+
+  it('goes on while the global timers are replaced', async () => {
+    jest.useFakeTimers();
+    try {
+      const flaky = tasks.task('flaky', () => Promise.reject(new Error('no')), { retries: 1, delay: 60 });
+      await tasks.start();
+      const id = await flaky.enqueue();
+      await engine.advance(60);
+      expect(await tasks.get(id)).toMatchObject({ status: 'failed', attempt: 2, endedAt: '2030-01-01T00:01:00.000Z' });
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  it('runs other tasks while the handlers of attempts that timed out go on', async () => {
+    const own = new TaskManager({ engine: testEngine(), logger: false, concurrency: 1 });
+    const held = gate();
+    const hung = own.task('hung', () => held.passed, { timeout: 0.05, cancelGrace: 0.05 });
+    const noop = own.task('noop', () => 1);
+    await own.start();
+    const ids = [await hung.enqueue(), await hung.enqueue(), await noop.enqueue()];
+    const states = await Promise.all(ids.map(async (id) => (await own.get(id))?.status));
+    held.open();
+    expect(states).toEqual(['failed', 'failed', 'success']);
+    await own.stop();
+  });
+
+  it('has stored what a handler logged after its attempt when run() resolves', async () => {
+    const late = gate();
+    const task = tasks.task('late', async () => {
+      void late.passed.then(() => taskLog('late'));
+    });
+    await tasks.start();
+    const id = await task.enqueue();
+    late.open();
+    await late.passed;
+    await engine.run();
+    expect((await tasks.logs(id, {})).map(({ message }) => message)).toEqual(['late']);
+  });
+
+  it('cancels a running task on command', async () => {
+    const begun = gate();
+    const task = tasks.task('waits', async () => {
+      begun.open();
+      await new Promise((resolve) => taskContext().signal.addEventListener('abort', resolve));
+    });
+    await tasks.start();
+    const enqueued = task.enqueue();
+    await begun.passed;
+    const [running] = (await tasks.find({ limit: 1, status: ['running'] })).items;
+    await tasks.control({ action: 'cancel', ids: [running?.id ?? ''] }, by);
+    expect((await tasks.get(await enqueued))?.status).toBe('cancelled');
+  });
+
+  it('rejects the run with the error of an abort listener', async () => {
+    const task = tasks.task(
+      'listens',
+      async () => {
+        taskContext().signal.addEventListener('abort', () => {
+          throw new Error('listener');
+        });
+        await new Promise(() => {});
+      },
+      { timeout: 0.05, cancelGrace: 0.05 },
+    );
+    await tasks.start();
+    await expect(task.enqueue()).rejects.toThrow('listener');
   });
 
   it.each([

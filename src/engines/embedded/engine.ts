@@ -1,8 +1,6 @@
 import { Background } from '../../background.js';
-import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { checkFile } from '../tables/schema/check-file.js';
-import { copyDatabase } from '../tables/schema/copy.js';
 import {
   type ConnectionClass,
   connectionClass,
@@ -17,11 +15,12 @@ import { copyFileOnThread } from './backup.js';
 import { enqueueInTransaction } from './enqueue-in.js';
 import { FileWatch } from './file-watch.js';
 import type { Retention } from './maintenance.js';
+import { memoryHome } from './memory-home.js';
 import { OwnerLocks } from './owner-lock.js';
-import { filePromises, memoryPromises } from './promises.js';
+import { filePromises } from './promises.js';
 import { TableEngine } from './table-engine.js';
 import type { OpenTables, TableHome } from './table-home.js';
-import { memoryPort, threadPort } from './write-port.js';
+import { threadPort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */
 export interface EmbeddedOptions {
@@ -44,21 +43,6 @@ export class EmbeddedEngine extends TableEngine {
     super({ home: database === inMemory ? memoryHome : fileHome({ path: database, pollInterval, logger }), logger, retention });
   }
 }
-
-const memoryHome: TableHome = {
-  engine: 'embedded',
-  promises: memoryPromises,
-  async open() {
-    const { port, database } = await memoryPort();
-    return { port, database, close: () => port.close() };
-  },
-  enqueueIn: () => {
-    throw new TaskflowError('ENGINE_UNAVAILABLE', 'enqueueIn: the tasks are in memory, so no other connection can reach them');
-  },
-  async backup({ database }, path) {
-    copyDatabase(database, path);
-  },
-};
 
 interface FileOptions {
   path: string;

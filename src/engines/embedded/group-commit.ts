@@ -1,8 +1,8 @@
-import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
 import type { BatchResult, Claim, Write, WriteFailure, WriteOf, WriteOutcome, Written } from '../tables/write/batch.js';
 import { weightOf } from './batch-weight.js';
+import type { Clock } from './clock.js';
 import type { WritePort } from './write-port.js';
 
 interface Pending {
@@ -14,6 +14,7 @@ interface Pending {
 
 interface GroupCommitParts {
   port: WritePort;
+  clock: Clock;
   /** What this process could take now, besides so many that it may be given already; asked for each batch. */
   claim(reserved: number): Claim | undefined;
   /** States somebody listens to. */
@@ -78,7 +79,7 @@ export class GroupCommit {
   }
 
   /** Looks for tasks to run, with the next commit. */
-  poke(): void {
+  wake(): void {
     if (this.#closed) return;
     this.#wanted = true;
     this.#schedule();
@@ -89,13 +90,25 @@ export class GroupCommit {
     await Promise.all(this.#underWay);
   }
 
+  /** Waits until nothing is under way and nothing waits for the next batch. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0 || this.#scheduled) {
+      await Promise.all(this.#underWay);
+      await this.#nextTurn();
+    }
+  }
+
   /** Waits for what is under way and gathered, and takes no more. */
   async close(): Promise<void> {
     while (this.#underWay.size > 0 || this.#pending.length > 0) {
       await Promise.all(this.#underWay);
-      if (this.#pending.length > 0) await nextTurn();
+      if (this.#pending.length > 0) await this.#nextTurn();
     }
     this.#closed = true;
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#parts.clock.nextTurn(resolve));
   }
 
   #schedule(): void {
@@ -107,8 +120,7 @@ export class GroupCommit {
       this.#scheduled = false;
       this.#begin();
     };
-    // The batch belongs to all its callers, so it runs in an empty context.
-    runInEmptyContext(() => setImmediate(begin));
+    this.#parts.clock.nextTurn(begin);
   }
 
   #begin(): void {
@@ -162,12 +174,12 @@ export class GroupCommit {
   }
 
   async #flush(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
-    const { port, wanted, onDue, onClaimFailed, onCommitted } = this.#parts;
+    const { port, clock, wanted, onDue, onClaimFailed, onCommitted } = this.#parts;
     const limit = claim?.limit ?? 0;
     let answer: Promise<BatchResult>;
     let result: BatchResult;
     try {
-      answer = port.apply({ writes: batch.map(({ write }) => write), claim, at: Date.now(), wanted: wanted() });
+      answer = port.apply({ writes: batch.map(({ write }) => write), claim, at: clock.now(), wanted: wanted() });
     } catch (error) {
       if (batch.length + (claim ? 1 : 0) > 1) return this.#flushEach(batch, claim, limited);
       answer = Promise.reject(error);
@@ -213,12 +225,10 @@ export class GroupCommit {
       if (part + 1 === parts) return;
       // Before the turn in which the rest is told, so that what comes of these is on its way by then.
       this.#schedule();
-      await nextTurn();
+      await this.#nextTurn();
     }
   }
 }
-
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const done: WriteOutcome = { ok: true, value: undefined };
 

@@ -1,9 +1,9 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
 import { startOf } from '../figures.js';
 import { keptStatistics } from '../stats-option.js';
 import type { Reader } from '../tables/read/reader.js';
+import type { Clock, Timer } from './clock.js';
 import type { GroupCommit } from './group-commit.js';
 import { restartFutureDelays } from './run/delays.js';
 
@@ -26,7 +26,8 @@ const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600
 /** Rows of one commit, so that no commit is long, and milliseconds between two commits, so that other writes can come between. */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
-interface UpkeepParts {
+interface MaintenanceParts {
+  clock: Clock;
   logger: Logger;
   retention: Retention;
   /** Called when waiting tasks may be due earlier than before. */
@@ -38,15 +39,15 @@ interface Storage {
   commits: GroupCommit;
 }
 
-/** What a database needs from time to time, in small steps. */
-export class Upkeep {
-  readonly #parts: UpkeepParts;
-  #timers: NodeJS.Timeout[] = [];
+/** Does what a database needs from time to time, in small steps. */
+export class Maintenance {
+  readonly #parts: MaintenanceParts;
+  #timers: Timer[] = [];
   #stopped = false;
   /** When partitions are looked at again. */
   #nextPartitions = 0;
 
-  constructor(parts: UpkeepParts) {
+  constructor(parts: MaintenanceParts) {
     this.#parts = parts;
   }
 
@@ -61,12 +62,12 @@ export class Upkeep {
 
   stop(): void {
     this.#stopped = true;
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const timer of this.#timers) timer.clear();
   }
 
   /** Now and then, never twice at a time. */
   #repeat(milliseconds: number, work: () => Promise<void>): void {
-    const job = new Background(this.#parts.logger, 'the upkeep of the task database');
+    const job = new Background(this.#parts.logger, 'the maintenance of the task database');
     let busy = false;
     const turn = async (): Promise<void> => {
       if (busy || this.#stopped) return;
@@ -80,36 +81,40 @@ export class Upkeep {
         busy = false;
       }
     };
-    this.#timers.push(setInterval(() => void turn(), milliseconds).unref());
+    this.#timers.push(this.#parts.clock.every(milliseconds, () => void turn()));
     void turn();
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => this.#parts.clock.after(steps.pause, resolve));
   }
 
   async #makeSearchable({ reader, commits }: Storage): Promise<void> {
     while (!this.#stopped && reader.hasUnsearchable()) {
       await commits.submit<'makeSearchable'>({ kind: 'makeSearchable', limit: steps.search });
-      await wait(steps.pause);
+      await this.#pause();
     }
   }
 
   async #restartDelays(storage: Storage): Promise<void> {
-    if (await restartFutureDelays(storage)) this.#parts.dueEarlier?.();
+    if (await restartFutureDelays({ ...storage, clock: this.#parts.clock })) this.#parts.dueEarlier?.();
   }
 
   async #prune({ commits }: Storage): Promise<void> {
     const { age, count } = this.#parts.retention;
     let deleted = steps.prune;
     while (!this.#stopped && deleted === steps.prune) {
-      const at = Date.now();
+      const at = this.#parts.clock.now();
       const endedBefore = age === undefined ? null : at - age;
       deleted = await commits.submit<'prune'>({ kind: 'prune', endedBefore, keep: count ?? null, limit: steps.prune, at });
-      await wait(steps.pause);
+      await this.#pause();
     }
   }
 
   async #dropExpired({ reader, commits }: Storage): Promise<void> {
-    while (!this.#stopped && reader.hasExpired(Date.now())) {
-      await commits.submit<'dropExpired'>({ kind: 'dropExpired', limit: steps.expired, at: Date.now() });
-      await wait(steps.pause);
+    while (!this.#stopped && reader.hasExpired(this.#parts.clock.now())) {
+      await commits.submit<'dropExpired'>({ kind: 'dropExpired', limit: steps.expired, at: this.#parts.clock.now() });
+      await this.#pause();
     }
   }
 
@@ -119,16 +124,19 @@ export class Upkeep {
       minutes: keptStatistics.minuteDays * day,
       hours: keptStatistics.hourDays * day,
     };
-    const before = { minutesBefore: startOf('hour', Date.now() - minutes), hoursBefore: startOf('day', Date.now() - hours) };
+    const before = {
+      minutesBefore: startOf('hour', this.#parts.clock.now() - minutes),
+      hoursBefore: startOf('day', this.#parts.clock.now() - hours),
+    };
     while (!this.#stopped && reader.hasOldStatistics(before.minutesBefore, before.hoursBefore)) {
       await commits.submit<'dropStatistics'>({ kind: 'dropStatistics', ...before, limit: steps.statistics });
-      await wait(steps.pause);
+      await this.#pause();
     }
-    if (Date.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
-    this.#nextPartitions = Date.now() + intervals.partitions;
+    if (this.#parts.clock.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
+    this.#nextPartitions = this.#parts.clock.now() + intervals.partitions;
     for (let after: number | null = 0; after !== null && !this.#stopped; ) {
       after = await commits.submit<'dropPartitions'>({ kind: 'dropPartitions', after, limit: steps.partitions });
-      await wait(steps.pause);
+      await this.#pause();
     }
   }
 }

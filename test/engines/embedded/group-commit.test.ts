@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../../src/engines/embedded/clock.js';
 import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
 import type { ClaimedRow } from '../../../src/engines/tables/schema/rows.js';
 import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
@@ -18,6 +19,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   /** Which part of the engine throws now. */
   const broken = { claim: false, begin: false };
   const commits = new GroupCommit({
+    clock: systemClock,
     port: {
       apply: (batch) =>
         new Promise((resolve, reject) => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../../src/engines/embedded/clock.js';
 import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
 import { threadPort, type WritePort } from '../../../src/engines/embedded/write-port.js';
 import { openDatabase } from '../../../src/engines/tables/schema/database.js';
@@ -59,6 +60,7 @@ describe('the thread that writes', () => {
   it('rejects the one write of a commit that cannot be sent, and stores the others', async () => {
     port = await threadPort(path, { logger });
     const commits = new GroupCommit({
+      clock: systemClock,
       port,
       claim: () => undefined,
       wanted: () => [],

@@ -2,26 +2,25 @@ import { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { Schedule } from '../../../tasks/engine.js';
-import { newTaskId } from '../../../tasks/task-id.js';
 import type { Reader } from '../../tables/read/reader.js';
 import type { Row } from '../../tables/schema/database.js';
 import { packTasks } from '../../tables/write/packed-tasks.js';
+import type { Clock, Timer } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 import { clockTolerance } from './delays.js';
 
-/** Milliseconds that are waited at a stretch, so that a clock which is set anew is noticed. */
-const longestWait = 5_000;
 /** Milliseconds after its time from which a run counts as missed. */
 const missedAfter = 60_000;
 /** Milliseconds before a run that could not be stored is tried again. */
 const retryDelay = 1000;
 
 interface Parts {
+  clock: Clock;
   logger: Logger;
   /** A task was made; the row is its own. */
   made(row: Row): void;
-  /** There is something to run. */
-  poke(): void;
+  /** Called when there is something to run. */
+  wake(): void;
 }
 
 interface Storage {
@@ -32,7 +31,7 @@ interface Storage {
 interface Entry {
   schedule: Schedule;
   firing: Background;
-  timer?: NodeJS.Timeout | undefined;
+  timer?: Timer | undefined;
   /** What the timer waits for. */
   at?: number | undefined;
   /** Whether its row was in the database the last time. */
@@ -71,7 +70,7 @@ export class ScheduleTimers {
 
   stop(): void {
     this.#storage = undefined;
-    for (const entry of this.#entries.values()) clearTimeout(entry.timer);
+    for (const entry of this.#entries.values()) entry.timer?.clear();
   }
 
   /** Looks again when each is to run, after other processes may have changed that. */
@@ -86,7 +85,7 @@ export class ScheduleTimers {
       entry.stored = true;
       if (row.paused_at !== null) this.#wait(entry, undefined);
       else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
-      else if (entry.schedule.next(Date.now()) !== undefined) unplanned.push(entry.schedule);
+      else if (entry.schedule.next(this.#parts.clock.now()) !== undefined) unplanned.push(entry.schedule);
     }
     for (const entry of missing) {
       // The row was deleted by other means than the API, which keeps schedules that are defined.
@@ -112,7 +111,7 @@ export class ScheduleTimers {
 
   async #storePlans(schedules: readonly Schedule[]): Promise<void> {
     const commits = this.#storage?.commits;
-    const at = Date.now();
+    const at = this.#parts.clock.now();
     await Promise.all(
       schedules.map(({ name, task, rule, next, prepare }) => {
         const template = packTasks([prepare()]);
@@ -123,29 +122,27 @@ export class ScheduleTimers {
 
   #wait(entry: Entry, at: number | undefined): void {
     if (entry.at === at && entry.timer) return;
-    clearTimeout(entry.timer);
+    entry.timer?.clear();
     entry.at = at;
     entry.timer = undefined;
     if (at === undefined || !this.#storage) return;
-    // A request that resumes a schedule leaves the timer behind.
-    runInEmptyContext(() => this.#arm(entry, at));
+    entry.timer = this.#parts.clock.at(
+      at,
+      () => this.#fire(entry, at),
+      () => this.#restartIfSetBack(entry, at),
+    );
   }
 
-  /** Waits in steps: a timer cannot wait for a month, and does not notice when the clock is set. */
-  #arm(entry: Entry, at: number): void {
-    const { schedule } = entry;
-    const left = at - Date.now();
-    const { interval } = schedule;
-    // The next run of an interval is further away than the interval only if the clock was set back.
-    if (interval !== undefined && left > interval + clockTolerance) this.#restart(entry, { dueAt: at, interval });
-    const due = (): void => (Date.now() < at ? this.#arm(entry, at) : this.#fire(entry, at));
-    entry.timer = setTimeout(due, Math.min(Math.max(0, left), longestWait));
+  /** The next run of an interval is further away than the interval only if the clock was set back. */
+  #restartIfSetBack(entry: Entry, dueAt: number): void {
+    const { interval } = entry.schedule;
+    if (interval !== undefined && dueAt - this.#parts.clock.now() > interval + clockTolerance) this.#restart(entry, { dueAt, interval });
   }
 
   /** Starts an interval again, so that it does not pause for the length of the jump. If that fails, the next step tries again. */
   #restart({ schedule: { name, rule } }: Entry, { dueAt, interval }: { dueAt: number; interval: number }): void {
     this.#planning.run(async () => {
-      const nextAt = Date.now() + interval;
+      const nextAt = this.#parts.clock.now() + interval;
       await this.#storage?.commits.submit<'restartInterval'>({ kind: 'restartInterval', name, rule, dueAt, nextAt });
       this.refresh();
     });
@@ -160,7 +157,7 @@ export class ScheduleTimers {
         this.refresh();
         if (!row) return;
         this.#parts.made(row);
-        this.#parts.poke();
+        this.#parts.wake();
       })
       .catch((err) => {
         const note = (): void => entry.firing.failed(err, { schedule: entry.schedule.name });
@@ -169,19 +166,19 @@ export class ScheduleTimers {
   }
 
   async #storeRun({ name, overlap, catchUp, next }: Schedule, dueAt: number): Promise<Row | undefined> {
-    const at = Date.now();
+    const { clock } = this.#parts;
+    const at = clock.now();
     const skip = at - dueAt > missedAfter && !catchUp;
     // This one run also stands for all further runs that were missed.
     const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
-    return this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId: newTaskId(), at });
+    return this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId: clock.newTaskId(), at });
   }
 
   /** Whatever hinders a schedule now, the next moment may be better. */
   #later(note: () => void, again: () => void, entry?: Entry): void {
     if (!this.#storage) return;
     note();
-    const timer = setTimeout(() => this.#storage && again(), retryDelay);
+    const timer = this.#parts.clock.after(retryDelay, () => this.#storage && again(), entry ? undefined : 'background');
     if (entry) entry.timer = timer;
-    else timer.unref();
   }
 }

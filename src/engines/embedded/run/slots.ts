@@ -1,12 +1,13 @@
-import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, RunningAttempt, StoredEnd, TaskRunner } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { AttemptSignal } from '../../attempt-signal.js';
+import { Bell } from '../../bell.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { type ClaimedRow, toClaimed } from '../../tables/schema/rows.js';
 import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
+import type { Clock, Timer } from '../clock.js';
 
 /** What an attempt is known by: the `seq` of its task, and its number. */
 export interface AttemptKey {
@@ -20,6 +21,8 @@ interface SlotEvents {
   logged(slot: Slot): void;
   /** A listener of its abort signal threw or rejected. */
   listenerFailed(slot: Slot, err: unknown): void;
+  /** The time of a log line. */
+  now(): number;
 }
 
 /** An attempt that runs in this process, and what its handler may do. A class, since one is made for every attempt. */
@@ -34,20 +37,20 @@ class Slot implements AttemptKey, AttemptIo {
   /** Its end is logged, or it was given up. */
   logged = false;
   running: RunningAttempt | undefined;
-  grace: NodeJS.Timeout | undefined;
+  grace: Timer | undefined;
   /** Log lines and progress not yet on their way to the database. */
   logs: LogEntry[] = [];
   latest: ProgressEntry | undefined;
-  readonly #wrote: (slot: Slot) => void;
+  readonly #events: SlotEvents;
   readonly #signal: AttemptSignal;
 
-  constructor(seq: number, { id, name, attempt }: ClaimedTask, { logged, listenerFailed }: SlotEvents) {
+  constructor(seq: number, { id, name, attempt }: ClaimedTask, events: SlotEvents) {
     this.seq = seq;
     this.attempt = attempt;
     this.id = id;
     this.name = name;
-    this.#wrote = logged;
-    this.#signal = new AttemptSignal((err) => listenerFailed(this, err));
+    this.#events = events;
+    this.#signal = new AttemptSignal((err) => events.listenerFailed(this, err));
   }
 
   get signal(): AbortSignal {
@@ -59,14 +62,14 @@ class Slot implements AttemptKey, AttemptIo {
   }
 
   log(line: NewLogLine): void {
-    this.logs.push({ ...line, task: this.seq, attempt: this.attempt, late: this.over });
-    this.#wrote(this);
+    this.logs.push({ ...line, at: this.#events.now(), task: this.seq, attempt: this.attempt, late: this.over });
+    this.#events.logged(this);
   }
 
   progress(value: number, text: string | null): void {
     if (this.over) return;
     this.latest = { task: this.seq, attempt: this.attempt, value, text };
-    this.#wrote(this);
+    this.#events.logged(this);
   }
 
   /** Writes the log line of its end, once. */
@@ -99,6 +102,7 @@ function isSame(one: AttemptKey, other: AttemptKey): boolean {
 
 interface SlotsParts {
   runner: TaskRunner;
+  clock: Clock;
   logger: Logger;
   /**
    * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another process has the task, and
@@ -133,11 +137,13 @@ export class Slots {
   readonly #stuck: StuckAttempts;
   #closed = false;
   readonly #events: SlotEvents = {
+    now: () => this.#parts.clock.now(),
     logged: (slot) => this.#noteUnwritten(slot),
     listenerFailed: ({ id, name, attempt }, err) =>
       this.#parts.logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
   };
-  #idle: (() => void) | undefined;
+  /** Rings whenever the end of an attempt is stored, or its handler has ended. */
+  readonly #ended = new Bell();
 
   constructor(parts: SlotsParts) {
     this.#parts = parts;
@@ -153,6 +159,16 @@ export class Slots {
     return this.#running.size + this.#ending.size;
   }
 
+  /** How many attempts run whose end is not stored. */
+  get active(): number {
+    return [...new Set([...this.#running, ...this.#ending])].filter(({ stored, logged }) => !stored && !logged).length;
+  }
+
+  /** Resolves when one more of them has ended. */
+  ended(): Promise<void> {
+    return this.#ended.wait(new AbortController().signal);
+  }
+
   /** The attempts that this process has claimed and whose end is not stored. */
   get held(): [seq: number, attempt: number][] {
     return [...new Set([...this.#running, ...this.#ending])].map(({ seq, attempt }) => [seq, attempt]);
@@ -160,8 +176,10 @@ export class Slots {
 
   /** Runs a task just claimed. */
   run(row: ClaimedRow): void {
-    const { runner } = this.#parts;
-    const task = toClaimed(row);
+    const { runner, clock } = this.#parts;
+    const claimed = toClaimed(row);
+    const { deadlineAt } = claimed;
+    const task = deadlineAt === undefined ? claimed : { ...claimed, deadlineAt: clock.toProcessTime(deadlineAt) };
     const slot = new Slot(row[0], task, this.#events);
     this.#running.add(slot);
     slot.running = runner.run(task, slot);
@@ -170,7 +188,7 @@ export class Slots {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
       // An attempt that ends together with its handler has been released by now, or will be within this turn.
-      else if (this.#running.has(slot)) setImmediate(() => this.#noteStuck(slot));
+      else if (this.#running.has(slot)) clock.nextTurn(() => this.#noteStuck(slot));
     });
     if (result !== ended) void ended.then(() => this.#release(slot, true));
     if (this.#cancelledEarly.some((key) => isSame(key, slot))) this.#cancel(slot);
@@ -187,7 +205,7 @@ export class Slots {
   }
 
   #record(slot: Slot, result: AttemptResult): void {
-    clearTimeout(slot.grace);
+    slot.grace?.clear();
     slot.over = true;
     const stored = (): void => {
       slot.stored = true;
@@ -238,7 +256,7 @@ export class Slots {
   }
 
   #rest(): void {
-    if (this.size === 0) this.#idle?.();
+    if (this.#ended.hasListeners) this.#ended.ring();
   }
 
   /**
@@ -261,10 +279,11 @@ export class Slots {
       slot.over = true;
       void this.#parts.abandoned(slot).then((isStored) => {
         if (isStored) slot.logEnd('cancelled');
+        this.#rest();
       });
       this.#noteStuck(slot);
     };
-    slot.grace = runInEmptyContext(() => setTimeout(giveUp, this.#parts.runner.cancelGrace(slot.name) * 1000));
+    slot.grace = this.#parts.clock.after(this.#parts.runner.cancelGrace(slot.name) * 1000, giveUp);
     slot.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
@@ -272,7 +291,7 @@ export class Slots {
   abortAll(): void {
     this.#stopping = true;
     for (const slot of this.#running) {
-      clearTimeout(slot.grace);
+      slot.grace?.clear();
       slot.abort(new DOMException('the process stops', 'AbortError'));
     }
   }
@@ -308,13 +327,10 @@ export class Slots {
 
   /** Resolves to whether all ended within so many seconds. */
   async drain(seconds: number): Promise<boolean> {
-    if (this.size === 0) return true;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), seconds * 1000);
-      this.#idle = () => {
-        clearTimeout(timer);
-        resolve(true);
-      };
-    });
+    const timeout = new AbortController();
+    const timer = this.#parts.clock.after(seconds * 1000, () => timeout.abort());
+    while (this.size > 0 && !timeout.signal.aborted) await this.#ended.wait(timeout.signal);
+    timer.clear();
+    return this.size === 0;
   }
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../../../src/engines/embedded/clock.js';
 import type { GroupCommit } from '../../../../src/engines/embedded/group-commit.js';
 import { ScheduleTimers } from '../../../../src/engines/embedded/run/schedule-timers.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
@@ -82,7 +83,7 @@ describe('schedules', () => {
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
     };
-    const made = new ScheduleTimers({ logger: log.logger, made: () => {}, poke: () => {} });
+    const made = new ScheduleTimers({ clock: systemClock, logger: log.logger, made: () => {}, wake: () => {} });
     timers.push(made);
     made.add(schedule);
     made.start({ reader, commits: { submit } as unknown as GroupCommit });

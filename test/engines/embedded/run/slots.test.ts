@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../../../src/engines/embedded/clock.js';
 import { Slots } from '../../../../src/engines/embedded/run/slots.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, TaskRunner } from '../../../../src/tasks/engine.js';
 import { recordingLogger } from '../../../helpers/logs.js';
@@ -23,6 +24,7 @@ describe('the attempts under way in a process', () => {
     const abandoned: number[] = [];
     const slots = new Slots({
       runner,
+      clock: systemClock,
       finished: async () => 'reported',
       abandoned: async ({ seq }) => abandoned.push(seq) > 0,
       logged: () => {},

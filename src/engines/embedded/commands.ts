@@ -1,0 +1,107 @@
+import { TaskflowError } from '../../errors.js';
+import type { Command, CommandBy, Outcome } from '../../tasks/engine.js';
+import { allowedStates, type BulkParts, commandTasks, previewByState, type TasksCommand } from '../bulk.js';
+import type { Reader } from '../tables/read/reader.js';
+import { toSummary } from '../tables/schema/rows.js';
+import type { Clock } from './clock.js';
+import type { GroupCommit } from './group-commit.js';
+import type { Transitions } from './transitions.js';
+
+type Rerun = Extract<Command, { action: 'rerun' }>;
+type QueueCommand = Extract<Command, { queue: string }>;
+type ScheduleCommand = Extract<Command, { schedule: string }>;
+
+interface CommandsParts {
+  reader: Reader;
+  commits: Pick<GroupCommit, 'submit'>;
+  transitions: Transitions;
+  clock: Clock;
+  /** Called after a command that cancels: some of the tasks may run in this process. */
+  cancelRunning(): void;
+  /** Called after the next run of a schedule may have changed. */
+  schedulesChanged(): void;
+  /** Called when there may be something to run. */
+  wake(): void;
+}
+
+/** Carries out the commands of operators: to tasks, to queues and to schedules. */
+export class Commands {
+  readonly #parts: CommandsParts;
+
+  constructor(parts: CommandsParts) {
+    this.#parts = parts;
+  }
+
+  async control(command: Command, by: CommandBy): Promise<Outcome> {
+    if ('queue' in command) return this.#toQueue(command, by);
+    if ('schedule' in command) return this.#toSchedule(command, by);
+    const { reader, commits, clock, transitions, cancelRunning, wake } = this.#parts;
+    const outcome =
+      command.action === 'rerun'
+        ? await this.#rerun(command)
+        : await commandTasks(bulkParts({ reader, commits, at: clock.now() }), command, by);
+    if (by.dryRun) return outcome;
+    if (command.action === 'cancel') cancelRunning();
+    if (command.action !== 'delete') transitions.ofResults(outcome.results);
+    wake();
+    return outcome;
+  }
+
+  async #rerun({ ids, args }: Rerun): Promise<Outcome> {
+    const { commits, clock } = this.#parts;
+    const newIds = ids.map(() => clock.newTaskId());
+    return { results: await commits.submit<'rerun'>({ kind: 'rerun', ids, newIds, args, at: clock.now() }) };
+  }
+
+  async #toQueue({ queue, action }: QueueCommand, { actor, reason }: CommandBy): Promise<Outcome> {
+    const { commits, clock, wake } = this.#parts;
+    const write = { queue, paused: action === 'pause', at: clock.now(), by: actor, reason };
+    await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', ...write });
+    wake();
+    return { results: [], known: true };
+  }
+
+  async #toSchedule({ schedule: name, action }: ScheduleCommand, { actor, reason }: CommandBy): Promise<Outcome> {
+    const { commits, clock, schedulesChanged } = this.#parts;
+    if (action === 'remove') return this.#removeSchedule(name);
+    if (action === 'run') return this.#runSchedule(name);
+    const write = { name, paused: action === 'pause', at: clock.now(), by: actor, reason };
+    const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', ...write });
+    schedulesChanged();
+    return { results: [], known };
+  }
+
+  async #removeSchedule(name: string): Promise<Outcome> {
+    const { commits, clock } = this.#parts;
+    const outcome = await commits.submit<'removeSchedule'>({ kind: 'removeSchedule', name, at: clock.now() });
+    if (outcome === 'defined')
+      throw new TaskflowError('SCHEDULE_DEFINED', 'A running process defines this schedule, or did so less than a minute ago.');
+    return { results: [], known: outcome === 'removed' };
+  }
+
+  async #runSchedule(name: string): Promise<Outcome> {
+    const { commits, clock, transitions, wake } = this.#parts;
+    const write = { name, newId: clock.newTaskId(), at: clock.now() };
+    const row = await commits.submit<'runSchedule'>({ kind: 'runSchedule', ...write });
+    if (!row) return { results: [], known: false };
+    transitions.ofRows([row]);
+    wake();
+    const task = toSummary(row);
+    return { results: [{ id: task.id, ok: true, task }], known: true };
+  }
+}
+
+/** What a command to many tasks needs of the tables. */
+function bulkParts({ reader, commits, at }: Pick<CommandsParts, 'reader' | 'commits'> & { at: number }): BulkParts {
+  const act = ({ action: kind }: TasksCommand, ids: readonly string[], delays?: readonly number[]) =>
+    kind === 'retry'
+      ? commits.submit<'retry'>({ kind, ids, at, ...(delays && { delays }) })
+      : commits.submit<typeof kind>({ kind, ids, at });
+  return {
+    find: (query) => reader.find(query),
+    count: (filter) => reader.count(filter),
+    preview: async (action, ids, tasks) => previewByState(ids, tasks ?? reader.summaries(ids), allowedStates[action]),
+    allowed: (action, status) => allowedStates[action](status),
+    act,
+  };
+}

@@ -1,0 +1,21 @@
+import { TaskflowError } from '../../errors.js';
+import { copyDatabase } from '../tables/schema/copy.js';
+import { memoryPromises } from './promises.js';
+import type { TableHome } from './table-home.js';
+import { memoryPort } from './write-port.js';
+
+/** Keeps the tables in the memory of this process. */
+export const memoryHome: TableHome = {
+  engine: 'embedded',
+  promises: memoryPromises,
+  async open() {
+    const { port, database } = await memoryPort();
+    return { port, database, close: () => port.close() };
+  },
+  enqueueIn: () => {
+    throw new TaskflowError('ENGINE_UNAVAILABLE', 'enqueueIn: the tasks are in memory, so no other connection can reach them');
+  },
+  async backup({ database }, path) {
+    copyDatabase(database, path);
+  },
+};

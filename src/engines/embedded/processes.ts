@@ -1,0 +1,63 @@
+import { isReported } from '../../errors.js';
+import type { Logger } from '../../options.js';
+import { otherApp } from '../tables/read/other-apps.js';
+import type { Database } from '../tables/schema/database.js';
+import type { WorkerRow } from '../this-process.js';
+import type { GroupCommit } from './group-commit.js';
+
+interface ProcessListParts {
+  database: Database;
+  commits: Pick<GroupCommit, 'submit'>;
+  logger: Logger;
+}
+
+/** Keeps the entry of this process in the list of those that have the tables open. No task depends on that list. */
+export class ProcessList {
+  readonly #parts: ProcessListParts;
+  #self: WorkerRow | undefined;
+  /** Whether the last entry could not be written. */
+  #failed = false;
+
+  constructor(parts: ProcessListParts) {
+    this.#parts = parts;
+  }
+
+  /** Adds this process. Warns if another app uses the same file by accident: neither runs the other's tasks, but each shows and deletes them. */
+  add(self: WorkerRow): void {
+    this.#self = self;
+    this.#write(self);
+    const { database, logger } = this.#parts;
+    const other = otherApp(database, self);
+    if (other) logger.warn({ app: self.app, other }, 'another app uses the same task database; give each app a file of its own');
+  }
+
+  /** Changes the entry of this process, if it is on the list. */
+  update(changes: Partial<WorkerRow>): void {
+    if (!this.#self) return;
+    this.#self = { ...this.#self, ...changes };
+    this.#write(this.#self);
+  }
+
+  /**
+   * Writes the entry again if another process treated this one as dead, or if it could not be written before. Without a complete
+   * entry, a schedule that this process defines could be removed.
+   *
+   * @param known The processes on the list.
+   */
+  repair(known: readonly string[]): void {
+    if (this.#self && (this.#failed || !known.includes(this.#self.owner))) this.#write(this.#self);
+  }
+
+  /** Takes a process off the list. */
+  remove(owner: string): void {
+    this.#write({ owner });
+  }
+
+  #write(worker: { owner: string } | WorkerRow): void {
+    this.#failed = false;
+    this.#parts.commits.submit<'introduce'>({ kind: 'introduce', worker }).catch((err) => {
+      this.#failed = true;
+      if (!isReported(err)) this.#parts.logger.error({ err }, 'the list of processes could not be written');
+    });
+  }
+}

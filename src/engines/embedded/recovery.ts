@@ -1,0 +1,57 @@
+import type { Logger } from '../../options.js';
+import type { Reader } from '../tables/read/reader.js';
+import type { Clock } from './clock.js';
+import type { GroupCommit } from './group-commit.js';
+import type { ProcessList } from './processes.js';
+import type { Owners } from './table-home.js';
+import type { Transitions } from './transitions.js';
+
+interface RecoveryParts {
+  /** This process. */
+  owner: string;
+  owners: Owners;
+  reader: Reader;
+  commits: Pick<GroupCommit, 'submit'>;
+  processes: ProcessList;
+  transitions: Transitions;
+  clock: Clock;
+  logger: Logger;
+  /** Called when there may be something to run. */
+  wake(): void;
+}
+
+/** Takes over the tasks of processes that have died. Every process looks for dead ones, and the first that finds one takes over. */
+export class Recovery {
+  readonly #parts: RecoveryParts;
+
+  constructor(parts: RecoveryParts) {
+    this.#parts = parts;
+  }
+
+  /** Looks at all processes on the list, and takes over from the dead ones. Rejects if it cannot tell of some whether they live. */
+  async look(): Promise<void> {
+    const { owner: self, owners, reader, processes } = this.#parts;
+    const known = reader.owners();
+    processes.repair(known);
+    const failures: unknown[] = [];
+    for (const owner of known) {
+      if (owner === self) continue;
+      // A process whose state is unknown must not keep the tasks of the others waiting.
+      const isAlive = await owners.isAlive(owner).catch((error: unknown) => {
+        failures.push(error);
+        return true;
+      });
+      if (!isAlive) await this.#takeOver(owner);
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #takeOver(owner: string): Promise<void> {
+    const { owners, commits, transitions, clock, logger, wake } = this.#parts;
+    const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
+    owners.forget(owner);
+    if (rows.length > 0) logger.warn({ tasks: rows.length }, 'took over from a process that died');
+    transitions.ofRows(rows);
+    wake();
+  }
+}

@@ -1,0 +1,92 @@
+import { Background } from '../../../background.js';
+import { isReported } from '../../../errors.js';
+import type { Logger } from '../../../options.js';
+import type { AttemptResult, StoredEnd } from '../../../tasks/engine.js';
+import { Bell } from '../../bell.js';
+import { storedEnd } from '../../tables/write/batch.js';
+import type { Clock } from '../clock.js';
+import type { GroupCommit } from '../group-commit.js';
+import type { Transitions } from '../transitions.js';
+import type { AttemptKey, LeftToWrite } from './slots.js';
+
+/** Milliseconds before a result that could not be recorded is tried again. */
+const retryDelay = 1000;
+
+interface EndRecorderParts {
+  /** This process. */
+  owner: string;
+  commits: Pick<GroupCommit, 'submit'>;
+  transitions: Transitions;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** Records how attempts ended. A result that cannot be stored, for example because the disk is full, is tried again until `close`. */
+export class EndRecorder {
+  readonly #parts: EndRecorderParts;
+  readonly #recording: Background;
+  /** Rings when the ends that could not be recorded are to be tried again at once. */
+  readonly #again = new Bell();
+  #closed = false;
+
+  constructor(parts: EndRecorderParts) {
+    this.#parts = parts;
+    this.#recording = new Background(parts.logger, 'recording the ends of tasks');
+  }
+
+  /** Resolves to what is stored; `undefined` if this recorder was closed before. */
+  async record(
+    { id, seq, attempt }: AttemptKey & { id: string },
+    result: AttemptResult,
+    { logs, progress }: LeftToWrite,
+  ): Promise<StoredEnd | 'lost' | undefined> {
+    const { owner, commits, transitions, clock } = this.#parts;
+    const finish = {
+      ...({ kind: 'finish', seq, owner, attempt, at: clock.now(), result } as const),
+      ...(logs.length > 0 && { logs }),
+      ...(progress && { progress }),
+    };
+    for (let again = false; !this.#closed; again = true) {
+      try {
+        const end = await commits.submit<'finish'>(again ? { ...finish, again } : finish);
+        this.#recording.worked();
+        if (typeof end === 'object') transitions.ofRows([end]);
+        return storedEnd(end);
+      } catch (err) {
+        this.#recording.failed(err, { taskId: id, attempt });
+        await this.#wait();
+      }
+    }
+  }
+
+  /** Records that an attempt was cancelled although its handler still runs. Resolves to whether that is stored. */
+  async abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<boolean> {
+    const { owner, commits, transitions, clock, logger } = this.#parts;
+    try {
+      const end = await commits.submit<'abandon'>({ kind: 'abandon', seq, owner, attempt, at: clock.now() });
+      if (typeof end === 'object') transitions.ofRows([end]);
+      return end !== 'lost';
+    } catch (err) {
+      const message = 'a cancelled task could not be recorded; it will be when it ends';
+      if (!isReported(err)) logger.error({ err, taskId: id, attempt }, message);
+      return false;
+    }
+  }
+
+  /** Tries the ends that could not be recorded at once. */
+  retryNow(): void {
+    this.#again.ring();
+  }
+
+  /** Tries no end again. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  async #wait(): Promise<void> {
+    const timeout = new AbortController();
+    const timer = this.#parts.clock.after(retryDelay, () => timeout.abort(), 'background');
+    await this.#again.wait(timeout.signal);
+    timer.clear();
+  }
+}
