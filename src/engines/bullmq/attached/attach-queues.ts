@@ -40,7 +40,6 @@ import { AttachedPauses } from './pauses.js';
 import { connectionOf, queuesOption } from './queues-option.js';
 import { cannotUse, Reach, ReachingWork } from './reach.js';
 import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
-import { findById } from './search.js';
 import { openAttachedWindow } from './window.js';
 
 /** Options of {@link attachQueues}. */
@@ -269,7 +268,7 @@ class Attached implements EngineReader, EngineControl {
   }
 
   find(query: TaskQuery): Promise<TaskPage> {
-    return this.#ask(async (model) => (await findById(model, [...this.#queues.keys()], query)) ?? model.find(query));
+    return this.#ask((model) => model.find(query));
   }
 
   get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {

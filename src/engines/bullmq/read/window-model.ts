@@ -12,6 +12,7 @@ import { isOfSets } from './counts.js';
 import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
+import { idsOfText, matches, placesOf } from './search.js';
 import { findStates, type ModelParts } from './source.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
@@ -171,6 +172,8 @@ export class WindowModel {
   }
 
   async find(query: TaskQuery): Promise<TaskPage> {
+    const named = query.text === undefined || query.after !== undefined ? [] : await this.#namedBy(query.text, query);
+    if (named.length > 0) return { items: named, next: null, total: named.length, totalRelation: 'eq' };
     await this.#upToDate();
     if (isEndedList(query) && !this.#isWhole(query)) {
       const page = await endedPage(this.#parts, this.#entries(query), query);
@@ -191,6 +194,12 @@ export class WindowModel {
     // tasks.
     const isExact = query.counted !== false && isOfSets(query);
     return { ...page, total: isExact ? await this.#countOf(query) : page.total, totalRelation: isExact ? 'eq' : 'gte', ...limits };
+  }
+
+  /** Returns the tasks whose id is the text of a search, in the window or beyond it. */
+  async #namedBy(text: string, query: TaskQuery): Promise<TaskSummary[]> {
+    const found = await this.summaries(idsOfText(this.#parts, text));
+    return found.filter((task) => matches(task, query));
   }
 
   /** Resolves when the window holds as much as it can, or cannot be filled. */
@@ -222,17 +231,13 @@ export class WindowModel {
     return { n, more: more || !isWhole, limited: !isWhole };
   }
 
-  /**
-   * Returns the tasks with some ids. Ids without a task are left out. A task outside the window is
-   * found if its id names its queue.
-   */
+  /** Returns the tasks with some ids, in the window or beyond it. Ids without a task are left out. */
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
-    const { source, catalog } = this.#parts;
+    const { source } = this.#parts;
     const known = this.#window.summaries(ids.flatMap((id) => this.#window.ids.rowOf(id) ?? []));
     const isKnown = new Set(known.map(({ id }) => id));
-    const others = ids.filter((id) => !isKnown.has(id)).map(partsOf);
-    const jobs = others.filter(({ queue }) => catalog.get(queue) !== undefined);
+    const jobs = ids.filter((id) => !isKnown.has(id)).flatMap((id) => placesOf(this.#parts, id));
     const states = await findStates(this.#parts, jobs);
     const read = await source.peek(jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })));
     return [...known, ...read.flatMap((job) => shownJob(job, this.#parts) ?? [])];

@@ -133,6 +133,28 @@ describe('the window of a process that reads tasks', () => {
     expect(await tasks.get(id)).toMatchObject({ id, status: 'success', result: 'secret' });
   });
 
+  it('finds any task by its exact id, beyond the window too, if it matches the other filters', async () => {
+    await seed(300, 'completed');
+    const tasks = manager({ window: { ended: 100, pending: 1 } });
+    const [id = ''] = (await idsOf(tasks, { limit: 100, status: ['success'], sort: 'endedAt' })).ids;
+    const [first = '', second = ''] = await tasks.define('noop').with({ queue: 'other' }).enqueueMany([[], []]);
+    await client.hset(keys.ofQueue('default', 'foreign'), { name: 'foreign', data: '{}', opts: '{}', timestamp: 1, finishedOn: 1 });
+    await client.zadd(keys.ofQueue('default', 'completed'), 1, 'foreign');
+    const foundBy = async (q: string, query: FindQuery = {}): Promise<unknown[]> => {
+      const { items, total, limited } = await tasks.find({ q, limit: 10, ...query });
+      return [total, limited, ...items.map((task) => [task.id, task.queue, task.status])];
+    };
+    expect(await foundBy(id)).toEqual([1, undefined, [id, 'default', 'success']]);
+    expect(await foundBy(first)).toEqual([1, undefined, [first, 'other', 'pending']]);
+    expect(await foundBy(second)).toEqual([1, undefined, [second, 'other', 'pending']]);
+    for (const q of ['foreign', 'default:foreign'])
+      expect(await foundBy(q)).toEqual([1, undefined, ['default:foreign', 'default', 'success']]);
+    expect(await foundBy(id, { status: ['success'], queue: 'default' })).toEqual([1, undefined, [id, 'default', 'success']]);
+    for (const query of [{ status: ['failed'] }, { queue: 'other' }, { name: 'noop' }] as const)
+      expect((await tasks.find({ q: id, limit: 10, ...query })).items).toEqual([]);
+    expect((await tasks.find({ q: newTaskId(), limit: 10 })).items).toEqual([]);
+  });
+
   it('lists each job of another program once, even if many ended in the same millisecond', async () => {
     const at = Date.now();
     for (const queue of ['default', 'mail']) {
@@ -182,9 +204,11 @@ describe('the window of a process that reads tasks', () => {
     const monitor = keep(await monitorRedis(redis.port));
     const id = await noop.enqueue();
     await waitFor(async () => (await worker.get(id))?.status === 'success');
-    expect(monitor.commands().filter((args) => /^(xread|xrange)$/i.test(args[0] ?? '') || args.includes('failedReason'))).toEqual([]);
+    const reads = (): string[][] =>
+      monitor.commands().filter(([name = '', ...args]) => /^(xread|xrange)$/i.test(name) && args.includes(keys.changes));
+    expect([...reads(), ...monitor.commands().filter((args) => args.includes('failedReason'))]).toEqual([]);
     await worker.find({ limit: 1 });
-    await waitFor(() => monitor.commands().some(([name]) => /^xread$/i.test(name ?? '')));
+    await waitFor(() => reads().length > 0);
   });
 
   it('shows the changes of one process in every other process immediately', async () => {
