@@ -24,6 +24,7 @@ const held = tasks.define('held', { queue: 'later' });
 const ranked = tasks.define('ranked', { queue: 'ranked' });
 await tasks.start();
 const done = await sum.with({ idempotencyKey: 'done' }).enqueue(1, 2);
+const deleted = await sum.with({ idempotencyKey: 'deleted', queue: 'rare' }).enqueue(5, 6);
 const open = await held.with({ idempotencyKey: 'open', idempotencyWindow: 3600 }).enqueue(-1);
 await bad.enqueue();
 const retried = await flaky.enqueue('cat.jpg');
@@ -37,8 +38,9 @@ await tasks.store.set('revoked:alice', { at: 1 }, 3600);
 await tasks.store.set('gone', 1, 0.001);
 for (let busy = true; busy; ) {
   const { counts } = await tasks.aggregate('pulse');
-  busy = counts.success + counts.failed < 2 || (await tasks.get(retried))?.attempts.length !== 1;
+  busy = counts.success + counts.failed < 3 || (await tasks.get(retried))?.attempts.length !== 1;
 }
-console.log(JSON.stringify({ said: await tasks.describe(), done, open, retried: await tasks.get(retried) }));
+await tasks.control({ action: 'delete', ids: [deleted] }, { actor: 'ada' });
+console.log(JSON.stringify({ said: await tasks.describe(), done, deleted, open, retried: await tasks.get(retried) }));
 if (stay) await new Promise((resolve) => process.once('SIGTERM', resolve));
 await tasks.stop();

@@ -21,8 +21,8 @@ export class QueuePauses {
 
   async pause(label: string, { actor, reason }: CommandBy): Promise<void> {
     const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
-    // The hash is written first: a queue that joins the label at the same time is either in the
-    // list that is read next, or finds the entry in the hash.
+    // The hash is written first: a queue that joins the label at the same time is either in a list
+    // that is read next, or is paused when it is added.
     await this.#parts.redis.hset(this.#parts.keys.pauses, label, JSON.stringify(pause));
     await this.#setAll(label, true);
   }
@@ -34,8 +34,14 @@ export class QueuePauses {
 
   async #setAll(label: string, isPaused: boolean): Promise<void> {
     const { catalog, steps } = this.#parts;
-    await catalog.refresh();
-    await Promise.all(catalog.ofLabel(label).map(({ queue }) => steps.setPaused(queue, isPaused)));
+    const done = new Set<string>();
+    for (;;) {
+      await catalog.refresh();
+      const left = catalog.ofLabel(label).filter(({ queue }) => !done.has(queue));
+      if (left.length === 0) return;
+      await Promise.all(left.map(({ queue }) => steps.setPaused(queue, isPaused)));
+      for (const { queue } of left) done.add(queue);
+    }
   }
 
   /** Returns all queues, and the labels that were paused before they had a queue. */
@@ -46,12 +52,12 @@ export class QueuePauses {
     const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);
     const [stored, ...answers] = await send(redis, [['hgetall', keys.pauses], ...asked]);
     const pauses = stored as Record<string, string>;
-    // Another program may have paused a queue of BullMQ.
+    // Another program may have paused or resumed a queue of BullMQ, so a queue says whether it runs.
+    const known = new Set(entries.map(({ label }) => label));
     const isRunning = new Set(entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label));
-    const labels = [...new Set([...entries.map(({ label }) => label), ...Object.keys(pauses)])].sort();
-    return labels.map((name) => {
-      const pause = pauseOf(pauses[name]);
-      return { name, paused: pause !== null || (entries.length > 0 && !isRunning.has(name)), pause };
+    return [...new Set([...known, ...Object.keys(pauses)])].sort().map((name) => {
+      const paused = !isRunning.has(name) && (known.has(name) || pauseOf(pauses[name]) !== null);
+      return { name, paused, pause: paused ? pauseOf(pauses[name]) : null };
     });
   }
 }

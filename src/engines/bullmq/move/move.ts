@@ -5,7 +5,7 @@ import type { RedisConnection } from '../connection/connection-option.js';
 import { checkMovePermissions } from '../connection/permissions.js';
 import { connectRedis, explain, whenReady } from '../connection/redis-connection.js';
 import { engineKeys, queueName } from '../keys.js';
-import { mostLabels } from '../queues/queue-catalog.js';
+import { mostLabels, QueueCatalog } from '../queues/queue-catalog.js';
 import { PendingTasks, partitionsOf } from './pending-tasks.js';
 import { type MovedCounts, MoveProgress, unusable } from './progress.js';
 import { readSchedulesAndPauses } from './schedules-and-pauses.js';
@@ -77,10 +77,16 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
     throw unusable('a part of this file was moved before, and this Redis does not have it: give --to the same Redis as before');
   await file.takeAway();
   const { database } = file;
-  const { write, ...counts } = readSchedulesAndPauses(database, keys, concurrency);
-  await progress.begin(counts, write);
+  const catalog = new QueueCatalog(redis, keys);
+  const { write, ...counts } = readSchedulesAndPauses({ database, keys, catalog, concurrency });
+  await progress.begin(counts, async (transaction) => {
+    // A worker that runs already has added its queues.
+    await catalog.refresh();
+    write(transaction);
+  });
   file.begun();
-  const parts = { database, redis, keys, prefix, progress, concurrency };
+  await catalog.refresh();
+  const parts = { database, redis, keys, prefix, progress, catalog, concurrency };
   // Revoked sessions are moved first, so that the first task that starts finds them.
   await moveShared(parts);
   await moveLogs(parts);

@@ -5,16 +5,17 @@ import { type ChangeNote, ChangeNotes } from '../jobs/change-notes.js';
 import { JobAdder } from '../jobs/job-adder.js';
 import { deduplicationId, jobFields, type TaskJobOptions, toJob } from '../jobs/task-job.js';
 import { type EngineKeys, queueName } from '../keys.js';
-import { type CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
-import { type MoveProgress, type MoveTransaction, unusable } from './progress.js';
+import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
+import type { MoveProgress, MoveTransaction } from './progress.js';
 import { type PendingTask, readPending } from './stored-tasks.js';
 
 interface PendingParts {
   database: Database;
   redis: Redis;
   keys: EngineKeys;
+  catalog: QueueCatalog;
   progress: MoveProgress;
-  /** The tasks that have a concurrency of their own, and so a BullMQ queue of their own. */
+  /** The limits of tasks that the caller gave, by name. */
   concurrency: ReadonlyMap<string, number>;
 }
 
@@ -42,8 +43,6 @@ export class PendingTasks {
   readonly #parts: PendingParts;
   readonly #adder: JobAdder;
   readonly #changes: ChangeNotes;
-  /** By BullMQ's name. */
-  #entries = new Map<string, CatalogEntry>();
 
   constructor(parts: PendingParts) {
     this.#parts = parts;
@@ -72,18 +71,23 @@ export class PendingTasks {
    * priority, all get one, because BullMQ runs jobs without a priority first.
    */
   async #listQueues(): Promise<void> {
-    const { database, redis, keys, concurrency } = this.#parts;
-    const catalog = new QueueCatalog(redis, keys);
-    await catalog.refresh();
-    for (const { name, label, prioritized } of partitionsOf(database)) {
-      const entry = await catalog.route({ name, queue: label, priority: prioritized ? 1 : 0, concurrency: concurrency.get(name) });
-      this.#entries.set(entry.queue, entry);
-    }
+    const { database, catalog, concurrency } = this.#parts;
+    for (const { name, label, prioritized } of partitionsOf(database))
+      await catalog.route({ name, queue: label, priority: prioritized ? 1 : 0, concurrency: concurrency.get(name) });
+  }
+
+  /** Returns the BullMQ queue of a pending task. The catalog knows the tasks with their own queue. */
+  #entryOf(name: string, label: string): CatalogEntry {
+    const { catalog, concurrency } = this.#parts;
+    const entry = catalog.known({ name, queue: label, priority: 0, concurrency: concurrency.get(name) });
+    if (!entry) throw new Error(`the queue '${label}' of the task '${name}' is not in the list of queues`);
+    return entry;
   }
 
   /**
-   * Moves the idempotency keys that are in use, also those of ended tasks. BullMQ then answers with
-   * the id of the task.
+   * Moves the idempotency keys that are in use, also those of ended and deleted tasks. BullMQ then
+   * answers with the id of the task. A key is stored for each BullMQ queue in which an enqueuer may
+   * look for it: if the task gets its own `concurrency` after the move, it has its own queue.
    */
   async #moveKeys(): Promise<void> {
     const { database, progress, keys } = this.#parts;
@@ -98,14 +102,12 @@ export class PendingTasks {
       );
       const last = rows.at(-1);
       const write = (transaction: MoveTransaction): void => {
-        for (const row of rows) {
-          const left = Number(row.expires_at) - now;
-          if (left <= 0 || row.queue === null) continue;
-          const at = keys.ofQueue(
-            this.#queueOf(String(row.name), String(row.queue)),
-            `de:${deduplicationId(String(row.name), String(row.key))}`,
-          );
-          transaction.set(at, idOf(row.id), 'PX', left, 'NX');
+        for (const { name: task, key: own, id, expires_at: end, queue } of rows) {
+          const [taskName, left] = [String(task), Number(end) - now];
+          if (left <= 0) continue;
+          const labels = queue === null ? labelsOf(database, taskName) : [String(queue)];
+          for (const each of labels.flatMap((label) => [queueName(label), queueName(label, taskName)]))
+            transaction.set(keys.ofQueue(each, `de:${deduplicationId(taskName, String(own))}`), idOf(id), 'PX', left, 'NX');
         }
       };
       return last && { to: JSON.stringify([last.name, last.key]), write };
@@ -115,8 +117,7 @@ export class PendingTasks {
   #write(transaction: MoveTransaction, tasks: readonly PendingTask[]): void {
     const notes = tasks.map(({ task, fields, lines }): ChangeNote => {
       const { id, name, queue: label, runAt, createdAt, idempotency } = task;
-      const entry = this.#entries.get(this.#queueOf(name, label));
-      if (!entry) throw unusable(`the queue '${label}' appeared while its tasks were moved: run the command again`);
+      const entry = this.#entryOf(name, label);
       const { queue } = entry;
       // BullMQ must not check the idempotency key, because the task already has it.
       const { deduplicationId: deid, ...job } = toJob(task, entry.prioritized === true);
@@ -146,10 +147,15 @@ export class PendingTasks {
     if (all.length === 0 && lines.length === 0) return;
     transaction.runCommand(completeCommand, [job, `${job}:logs`, all.length, ...all.flat(), ...lines]);
   }
+}
 
-  #queueOf(name: string, label: string): string {
-    return this.#parts.concurrency.has(name) ? queueName(label, name) : queueName(label);
-  }
+/** The queue of a task that declares none. */
+const defaultLabel = 'default';
+
+/** Returns the queues that a task has used in the file. A deleted task does not say its queue. */
+function labelsOf(database: Database, name: string): string[] {
+  const labels = database.all('SELECT queue FROM lane WHERE name = ?', name).map(({ queue }) => String(queue));
+  return labels.length > 0 ? labels : [defaultLabel];
 }
 
 /** The names and queues of the pending tasks, and whether one of them has a priority. */

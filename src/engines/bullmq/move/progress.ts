@@ -78,7 +78,7 @@ export class MoveProgress {
   }
 
   /** Begins the move. `write` adds the data that is moved in this first step. */
-  async begin(counts: Partial<MovedCounts>, write: (transaction: MoveTransaction) => void): Promise<void> {
+  async begin(counts: Partial<MovedCounts>, write: (transaction: MoveTransaction) => Promise<void>): Promise<void> {
     const { moved, queues, schedules } = this.#keys;
     await inTime(this.#redis.watch(moved, queues, schedules));
     // A task that is added to a known queue changes only the counter of that queue.
@@ -90,7 +90,7 @@ export class MoveProgress {
     }
     const transaction = await this.#transaction();
     transaction.hset(moved, { origin: this.#origin, ...counts });
-    write(transaction);
+    await write(transaction);
     await this.#execute(transaction);
   }
 

@@ -4,7 +4,8 @@ import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Database, Row } from '../../tables/schema/database.js';
 import { idOf, toPause } from '../../tables/schema/rows.js';
 import { packedAt } from '../../tables/write/packed-tasks.js';
-import { type EngineKeys, queueName } from '../keys.js';
+import type { EngineKeys } from '../keys.js';
+import type { QueueCatalog } from '../queues/queue-catalog.js';
 import type { ScheduleRecord, ScheduleRuns } from '../schedules/schedule-records.js';
 
 /** The schedules and the paused queues of a file. */
@@ -15,15 +16,30 @@ export interface SchedulesAndPauses {
   write(transaction: ChainableCommander): void;
 }
 
+interface Parts {
+  database: Database;
+  keys: EngineKeys;
+  /** Read from Redis before `write` is called. */
+  catalog: QueueCatalog;
+  /** The limits of tasks that the caller gave, by name. */
+  concurrency: ReadonlyMap<string, number>;
+}
+
 /** Reads all schedules and paused queues of a file at once, because there are few. */
-export function readSchedulesAndPauses(database: Database, keys: EngineKeys, concurrency: ReadonlyMap<string, number>): SchedulesAndPauses {
+export function readSchedulesAndPauses(parts: Parts): SchedulesAndPauses {
+  const { database, keys, catalog } = parts;
   const schedules = database.all('SELECT * FROM schedule ORDER BY name');
   const pauses = database.all('SELECT queue, at, paused_by, reason FROM paused ORDER BY queue');
   return {
     ...{ schedules: schedules.length, queues: pauses.length },
     write(transaction) {
-      for (const row of schedules) writeSchedule(transaction, keys, { row, concurrency });
-      for (const row of pauses) transaction.hsetnx(keys.pauses, String(row.queue), JSON.stringify(toPause(row)));
+      for (const row of schedules) writeSchedule(transaction, parts, row);
+      for (const row of pauses) {
+        const label = String(row.queue);
+        transaction.hsetnx(keys.pauses, label, JSON.stringify(toPause(row)));
+        // A queue that is added later finds the pause in the hash. No queue has a task yet.
+        for (const { queue } of catalog.ofLabel(label)) transaction.hset(keys.ofQueue(queue, 'meta'), { paused: 1 });
+      }
     },
   };
 }
@@ -32,11 +48,7 @@ export function readSchedulesAndPauses(database: Database, keys: EngineKeys, con
  * Stores a schedule, its runs and its next time. The first process that defines the schedule plans
  * its runs. Until then, it does not run, so that no process handles a run without its definition.
  */
-function writeSchedule(
-  transaction: ChainableCommander,
-  keys: EngineKeys,
-  { row, concurrency }: { row: Row; concurrency: ReadonlyMap<string, number> },
-): void {
+function writeSchedule(transaction: ChainableCommander, { keys, catalog, concurrency }: Parts, row: Row): void {
   const name = String(row.name);
   const template = templateOf(row);
   // The process that defines the schedule overwrites `catchUp` and `overlap`.
@@ -46,7 +58,7 @@ function writeSchedule(
     transaction.hset(keys.scheduleStates, { [`${field}:${name}`]: value });
   };
   if (typeof row.last_at === 'number') {
-    const queue = queueName(template.queue, concurrency.has(template.name) ? template.name : undefined);
+    const queue = catalog.queueOf({ ...template, concurrency: concurrency.get(template.name) });
     const last: ScheduleRuns['last'] = { at: row.last_at, id: idOf(row.last_id), queue };
     set('last', JSON.stringify(last));
   }

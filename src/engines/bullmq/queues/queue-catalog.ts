@@ -85,7 +85,7 @@ export class QueueCatalog {
 
   /** Returns the queue of a task, if it is known and the task does not change its entry. */
   known(task: TaskRoute): CatalogEntry | undefined {
-    const entry = this.#entries.get(this.#queueOf(task));
+    const entry = this.#entries.get(this.queueOf(task));
     if (!entry || (task.priority !== 0 && !entry.prioritized)) return undefined;
     return task.concurrency === undefined || entry.concurrency === task.concurrency ? entry : undefined;
   }
@@ -95,7 +95,7 @@ export class QueueCatalog {
     const same = this.known(task);
     if (same) return same;
     const { name, queue: label, priority, concurrency } = task;
-    const queue = this.#queueOf(task);
+    const queue = this.queueOf(task);
     const before = this.#entries.get(queue);
     return this.add({
       ...before,
@@ -111,10 +111,11 @@ export class QueueCatalog {
    * that enqueues a task decides its limit and whether its queue has priorities.
    */
   async ensure(tasks: readonly TaskRoute[]): Promise<void> {
-    for (const task of tasks) if (!this.#entries.has(this.#queueOf(task))) await this.route(task);
+    for (const task of tasks) if (!this.#entries.has(this.queueOf(task))) await this.route(task);
   }
 
-  #queueOf({ name, queue: label, concurrency }: TaskRoute): string {
+  /** Returns BullMQ's name of the queue of a task, whether or not the queue is in the list. */
+  queueOf({ name, queue: label, concurrency }: TaskRoute): string {
     const { shared, apart } = this.#namesOf(label, name);
     return concurrency !== undefined || this.#entries.has(apart) ? apart : shared;
   }
@@ -146,24 +147,33 @@ export class QueueCatalog {
   }
 
   async #store({ queue, ...entry }: CatalogEntry, when: 'always' | 'if absent'): Promise<void> {
-    const keys = [this.#keys.queues, this.#keys.ofQueue(queue, 'meta'), this.#keys.pauses, this.#keys.signals];
-    await runScript(this.#redis, store, keys, [queue, JSON.stringify(entry), entry.label, entry.concurrency ?? '', when]);
+    const { queues, pauses, signals } = this.#keys;
+    const { shared } = this.#namesOf(entry.label, entry.task ?? '');
+    const keys = [queues, this.#keys.ofQueue(queue, 'meta'), pauses, signals, this.#keys.ofQueue(shared, 'meta')];
+    await runScript(this.#redis, store, keys, [queue, JSON.stringify(entry), entry.label, entry.concurrency ?? '', when, shared]);
   }
 }
 
 /**
  * Stores a queue, and pauses it if it is new and its label is paused. This is one step, so that it
- * misses no pause that is made at the same time.
+ * misses no pause that is made at the same time. Another program may have resumed the label, which
+ * leaves the hash of pauses as it is. The queue that the tasks of the label share then runs.
  * KEYS: the hash of queues, BullMQ's settings of this queue, the hash of pauses, the stream that
- * wakes workers. ARGV: the queue, its entry, its label, its concurrency or an empty text, and when
- * to store it.
+ * wakes workers, BullMQ's settings of the shared queue. ARGV: the queue, its entry, its label, its
+ * concurrency or an empty text, when to store it, and the shared queue.
  */
 const store = redisScript(`
 if ARGV[5] == 'if absent' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return end
 local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'concurrency', ARGV[4]) end
 if isNew == 1 then redis.call('HSET', KEYS[2], 'opts.maxLenEvents', ${keptEvents}) end
-if isNew == 1 and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 then redis.call('HSET', KEYS[2], 'paused', 1) end
+local function isResumed()
+  if ARGV[6] == ARGV[1] or redis.call('HEXISTS', KEYS[1], ARGV[6]) == 0 then return false end
+  return redis.call('HEXISTS', KEYS[5], 'paused') == 0
+end
+if isNew == 1 and redis.call('HEXISTS', KEYS[3], ARGV[3]) == 1 and not isResumed() then
+  redis.call('HSET', KEYS[2], 'paused', 1)
+end
 redis.call('XADD', KEYS[4], 'MAXLEN', 1, '*', 'queue', ARGV[1])
 `);
 

@@ -433,6 +433,20 @@ describe('a paused queue', () => {
     expect(await state(web)).toMatchObject({ paused: false, pause: null });
   });
 
+  it('is shown as running if another program resumed it, and a queue that joins it then runs', async () => {
+    const tasks = manager();
+    const plain = tasks.task('plain', () => 1);
+    await tasks.start();
+    await plain.enqueue();
+    await tasks.control({ action: 'pause', queue: 'default' }, by);
+    await plainQueue().resume();
+    expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: false, pause: null }]);
+    const limited = tasks.task('limited', () => 1, { concurrency: 1 });
+    const id = await limited.enqueue();
+    await waitFor(async () => (await statusOf(tasks, id)) === 'success');
+    expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: false, pause: null }]);
+  });
+
   it('is shown as paused without a reason if another program paused it', async () => {
     const tasks = manager();
     await tasks.define('plain').enqueue();

@@ -20,6 +20,8 @@ interface Filled {
   said: EngineDescription;
   /** Id of a task that has ended, with the idempotency key `done`. */
   done: string;
+  /** Id of a deleted task in the queue `rare` with the key `deleted`. */
+  deleted: string;
   /** Id of a pending task with the key `open`. */
   open: string;
   /** A task whose first attempt failed. */
@@ -133,13 +135,17 @@ const always = 6;
     expect(job?.data).toMatch(/^sealed:1:/);
   });
 
-  it('keeps idempotency keys taken, those of ended tasks too', async () => {
+  it('keeps idempotency keys taken, those of ended and deleted tasks too', async () => {
     const file = newFile();
-    const { done, open } = await fill(file, 0);
+    const { done, deleted, open } = await fill(file, 0);
     await move(file);
     const after = onRedis();
     const [sum, held] = [after.define('sum'), after.define('held', { queue: 'later' })];
     expect(await sum.with({ idempotencyKey: 'done' }).enqueue()).toBe(done);
+    expect(await sum.with({ idempotencyKey: 'deleted', queue: 'rare' }).enqueue()).toBe(deleted);
+    // From now on, the task has a queue of its own.
+    const limited = onRedis().define('sum', { concurrency: 2 });
+    expect(await limited.with({ idempotencyKey: 'done' }).enqueue()).toBe(done);
     expect(await held.with({ idempotencyKey: 'open' }).enqueue()).toBe(open);
     const left = await forEach.client.pttl('{koa-taskflow}:later:de:4:held:open');
     expect(left).toBeGreaterThan(3_000_000);
@@ -229,6 +235,31 @@ const always = 6;
     const after = onRedis();
     await waitFor(async () => (await after.aggregate('pulse')).counts.success === 21, 20);
     expect(most).toBe(1);
+  });
+
+  it('gives moved tasks the limits and pauses that a running worker already serves', async () => {
+    const file = newFile();
+    await fill(file, 20);
+    let [running, most] = [0, 0];
+    const worker = onRedis();
+    const work = async (): Promise<void> => {
+      running += 1;
+      most = Math.max(most, running);
+      await sleep(0.01);
+      running -= 1;
+    };
+    worker.task('held', work, { queue: 'later', concurrency: 1 });
+    const slow = worker.task('slow', () => 1, { queue: 'slow' });
+    await worker.start();
+    await waitFor(async () => (await forEach.client.hlen('{koa-taskflow}:~queues')) === 2);
+    expect((await move(file)).tasks).toBe(20 + always);
+    await waitFor(async () => (await worker.aggregate('pulse')).counts.success === 21, 20);
+    expect(most).toBe(1);
+    const id = await slow.enqueue();
+    await sleep(0.3);
+    expect((await worker.get(id))?.status).toBe('pending');
+    await worker.control({ action: 'resume', queue: 'slow' }, { actor: 'test' });
+    await waitFor(async () => (await worker.get(id))?.status === 'success');
   });
 
   it('refuses a file that a process has open, and leaves it as it is', async () => {
