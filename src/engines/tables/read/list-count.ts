@@ -1,0 +1,90 @@
+import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import { taskStatuses } from '../../../tasks/types.js';
+import type { Database } from '../schema/database.js';
+import { stateCode } from '../schema/rows.js';
+import type { ListPlan } from './list-plan.js';
+import { countedTo, paramsOf, type Source, whereOf } from './sources.js';
+
+/** Counts the tasks of a list, without reading more of them than a total needs. */
+export class ListCount {
+  readonly #database: Database;
+  readonly #query: TaskQuery;
+  readonly #plan: ListPlan;
+
+  constructor(database: Database, query: TaskQuery, plan: ListPlan) {
+    this.#database = database;
+    this.#query = query;
+    this.#plan = plan;
+  }
+
+  /** How many there are, up to 10,000. */
+  total(): Pick<TaskPage, 'total' | 'totalRelation'> {
+    const { n, more } = this.count();
+    return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
+  }
+
+  /** How many there are, as far as that is soon said; `more` where it may be more. */
+  count(): { n: number; more: boolean } {
+    const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
+    const simple = tags.length === 0 && schedule === undefined && text === undefined && from === undefined && to === undefined;
+    if (simple && fingerprint === undefined) return { n: this.#tallied(), more: false };
+    if (simple && fingerprint !== undefined && !this.#plan.lanes) return { n: this.#ofKind(fingerprint), more: false };
+    const { n, more } = this.#counted();
+    return { n, more: more || n > countedTo };
+  }
+
+  #tallied(): number {
+    const { status } = this.#query;
+    const lanes = this.#plan.lanes && new Set(this.#plan.lanes.map(({ id }) => id));
+    let total = 0;
+    for (const { state, lane, n } of this.#plan.tally()) if ((!status || status.includes(state)) && (!lanes || lanes.has(lane))) total += n;
+    return total;
+  }
+
+  #ofKind(fingerprint: string): number {
+    const states = (this.#query.status ?? taskStatuses).map((each) => stateCode[each]);
+    const row = this.#database.get(
+      'SELECT sum(n) AS n FROM kind_tally WHERE fingerprint = ? AND status IN (SELECT value FROM json_each(?))',
+      fingerprint,
+      JSON.stringify(states),
+    );
+    return Number(row?.n);
+  }
+
+  #counted(): { n: number; more: boolean } {
+    const { sources, rest } = this.#plan.sources();
+    if (rest.length === 0) {
+      // Each alone, which takes no numbers over to this thread; only what more than one has must be told apart.
+      const counts = sources.map((source) => this.#countOf(source));
+      const most = Math.max(0, ...counts);
+      if (most > countedTo || counts.filter((n) => n > 0).length < 2) return { n: most, more: false };
+    }
+    const seen = new Set<number>();
+    let more = false;
+    for (const source of sources) {
+      const inner =
+        rest.length === 0 ? this.#plan.span.numbers(source, countedTo + 1) : this.#plan.span.select(source, undefined, countedTo + 1);
+      const row = this.#database.get(
+        `SELECT json_group_array(seq) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
+        ...inner.params,
+        ...paramsOf(rest),
+      );
+      const found = JSON.parse(String(row?.found)) as number[];
+      for (const seq of found) seen.add(seq);
+      if (rest.length > 0 && found.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
+    }
+    return { n: seen.size, more };
+  }
+
+  #countOf(source: Source): number {
+    if (source.n !== undefined && !this.#plan.span.bounded) return source.n;
+    const { sql, params } = this.#plan.span.numbers(source, countedTo + 1);
+    return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n);
+  }
+
+  /** Whether a source has so many rows. */
+  #reaches(source: Source, rows: number): boolean {
+    const { sql, params } = this.#plan.span.select(source, undefined, rows);
+    return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n) === rows;
+  }
+}

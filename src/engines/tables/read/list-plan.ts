@@ -1,0 +1,226 @@
+import type { TaskQuery } from '../../../tasks/engine.js';
+import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
+import type { Database } from '../schema/database.js';
+import { stateCode, stateOf } from '../schema/rows.js';
+import { searchSources } from './search.js';
+import {
+  type Condition,
+  countedTag,
+  type Lane,
+  laneSource,
+  type Source,
+  Span,
+  statusSource,
+  tagCondition,
+  type Valued,
+} from './sources.js';
+
+/** Candidates that one page looks at for conditions without an index of their own. */
+export const window = 5_000;
+/** Names with the words of a search that are looked for, each in each of its queues. */
+const mostLanes = 30;
+const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
+const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_at: 'task_ended', duration: 'task_duration' };
+
+/** A task of a list, before it is read whole. */
+export interface Candidate {
+  seq: number;
+  id: string;
+  value: number | null;
+}
+
+/** Sources that are merged, with what none of them answers. */
+export interface Group {
+  /** What the group is of, in a sort by name or state. */
+  key: string;
+  sources: readonly Source[];
+  rest: readonly Condition[];
+}
+
+/** How many tasks of a lane are in a state. */
+interface Live {
+  state: TaskStatus;
+  lane: number;
+  n: number;
+}
+
+/** Decides which indexes answer a query, and which of its conditions none of them answers. */
+export class ListPlan {
+  readonly descending: boolean;
+  readonly span: Span;
+  /** The lanes that the query is limited to; undefined if it is not limited to any. */
+  readonly lanes: readonly Lane[] | undefined;
+  readonly #database: Database;
+  readonly #query: TaskQuery;
+  #counts: readonly Live[] | undefined;
+  #found: readonly Source[] | undefined;
+
+  constructor(database: Database, query: TaskQuery) {
+    this.#database = database;
+    this.#query = query;
+    this.descending = query.order !== 'ascending';
+    this.span = new Span(database, this.descending, query.from, query.to);
+    this.lanes = query.name === undefined && query.queue === undefined ? undefined : this.#lanesOf(query);
+  }
+
+  #lanesOf({ name, queue }: TaskQuery): Lane[] {
+    return this.#database
+      .all('SELECT id, name FROM lane WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)', name ?? null, queue ?? null)
+      .map((row) => ({ id: Number(row.id), name: String(row.name) }));
+  }
+
+  /** How many tasks of each lane are in each state; read once. */
+  tally(): readonly Live[] {
+    this.#counts ??= this.#database
+      .all('SELECT status, lane, n FROM tally WHERE n > 0')
+      .map(({ status, lane, n }) => ({ state: stateOf(status), lane: Number(lane), n: Number(n) }));
+    return this.#counts;
+  }
+
+  /** The groups of the sort, in order. */
+  groups(): Group[] {
+    const { sort = 'createdAt', status } = this.#query;
+    const value = valued[sort];
+    if (value) return this.#byValue(value);
+    if (sort === 'status') {
+      const states = taskStatuses.filter((each) => !status || status.includes(each));
+      return this.#turned(states.map((each) => ({ key: each, ...this.#byId([each], this.lanes) })));
+    }
+    if (sort === 'name') return this.#turned(this.#names().map(([key, lanes]) => ({ key, ...this.#byId(status, lanes) })));
+    return [{ key: '', ...this.#byId(status, this.lanes) }];
+  }
+
+  #turned(groups: Group[]): Group[] {
+    return this.descending ? groups.reverse() : groups;
+  }
+
+  /** Lanes by name. */
+  #names(): [string, Lane[]][] {
+    const byName = new Map<string, Lane[]>();
+    const lanes = this.lanes ?? this.#lanesOf({ limit: 0 });
+    for (const lane of lanes) byName.set(lane.name, [...(byName.get(lane.name) ?? []), lane]);
+    return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  /** The sources of the whole list, in the order of ids. */
+  sources(): Omit<Group, 'key'> {
+    return this.#byId(this.#query.status, this.lanes);
+  }
+
+  /** Sources in the order of ids, of which the most telling condition decides. */
+  #byId(status: readonly TaskStatus[] | undefined, lanes: readonly Lane[] | undefined): Omit<Group, 'key'> {
+    const { tags = [], fingerprint, schedule, text } = this.#query;
+    const conditions = this.#conditions(status, lanes);
+    const without = (...names: (keyof typeof conditions)[]): Condition[] =>
+      Object.entries(conditions).flatMap(([name, each]) => (names.includes(name as keyof typeof conditions) ? [] : each));
+    if (text !== undefined) return { sources: this.#textSources(text), rest: without() };
+    if (fingerprint !== undefined)
+      return {
+        sources: [
+          { from: 'task INDEXED BY task_fingerprint', where: 'fingerprint = ? AND fingerprint IS NOT NULL', params: [fingerprint] },
+        ],
+        rest: without('fingerprint'),
+      };
+    if (schedule !== undefined)
+      return {
+        sources: [{ from: 'task INDEXED BY task_schedule', where: 'schedule = ? AND schedule IS NOT NULL', params: [schedule] }],
+        rest: without('schedule'),
+      };
+    const [tag] = tags;
+    if (tag) return { sources: [countedTag(this.#database, tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
+    const states = status ?? taskStatuses;
+    if (lanes && lanes.length * states.length <= 60) return { sources: states.flatMap((state) => this.#lanesIn(state, lanes)), rest: [] };
+    if (status || lanes)
+      return {
+        sources: states.filter((state) => this.tally().some((each) => each.state === state)).map(statusSource),
+        rest: without('status'),
+      };
+    return { sources: [{ from: 'task', where: 'TRUE', params: [] }], rest: [] };
+  }
+
+  /** Those of the lanes that have tasks in the state. */
+  #lanesIn(state: TaskStatus, lanes: readonly Lane[]): Source[] {
+    const full = new Set(this.tally().flatMap((each) => (each.state === state ? [each.lane] : [])));
+    return lanes.filter(({ id }) => full.has(id)).map((lane) => laneSource(state, lane));
+  }
+
+  /** Every condition of the query, as SQL on a task. */
+  #conditions(
+    status: readonly TaskStatus[] | undefined,
+    lanes: readonly Lane[] | undefined,
+  ): Record<'status' | 'lanes' | 'tags' | 'fingerprint' | 'schedule', Condition[]> {
+    const { tags = [], fingerprint, schedule } = this.#query;
+    return {
+      status: status ? [{ sql: `status IN (${status.map(() => '?').join(', ')})`, params: status.map((each) => stateCode[each]) }] : [],
+      lanes: lanes ? [{ sql: 'lane IN (SELECT value FROM json_each(?))', params: [JSON.stringify(lanes.map(({ id }) => id))] }] : [],
+      tags: tags.map(tagCondition),
+      fingerprint: fingerprint === undefined ? [] : [{ sql: 'fingerprint = ?', params: [fingerprint] }],
+      schedule: schedule === undefined ? [] : [{ sql: 'schedule = ?', params: [schedule] }],
+    };
+  }
+
+  /** Sources in the order of a value; what has none follows, by id. */
+  #byValue(value: Valued): Group[] {
+    const { status, from, to, text } = this.#query;
+    const conditions = this.#conditions(undefined, this.lanes);
+    const rest = Object.values(conditions).flat();
+    if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.span.bounds });
+    if (text !== undefined)
+      rest.push({ sql: 'seq IN (SELECT value FROM json_each(?))', params: [JSON.stringify(this.#newestMatches(text))] });
+    const states = (status ?? taskStatuses).map((each) => stateCode[each]);
+    const withValue: Source[] = [];
+    const without: Source[] = [];
+    for (const state of states) {
+      if (state > 1) {
+        withValue.push({
+          from: `task INDEXED BY ${valueIndex[value]}`,
+          where: `status = ${state} AND status > 1 AND ${value} IS NOT NULL`,
+          params: [],
+          value,
+        });
+        without.push({
+          from: `task INDEXED BY ${valueIndex[value]}`,
+          where: `status = ${state} AND status > 1 AND ${value} IS NULL`,
+          params: [],
+        });
+      } else if (value === 'started_at') {
+        withValue.push({
+          from: `task INDEXED BY ${state === 0 ? 'task_retrying' : 'task_running'}`,
+          where: `status = ${state} AND started_at IS NOT NULL`,
+          params: [],
+          value,
+        });
+        if (state === 0)
+          without.push({ from: 'task INDEXED BY task_status', where: 'status = 0 AND status <> 1 AND started_at IS NULL', params: [] });
+      } else {
+        without.push(statusSource(state === 0 ? 'pending' : 'running'));
+      }
+    }
+    return [
+      { key: 'with', sources: withValue, rest },
+      { key: 'without', sources: without, rest },
+    ];
+  }
+
+  /** The numbers of the newest tasks that a search finds. */
+  #newestMatches(text: string): number[] {
+    return this.#textSources(text).flatMap((source) =>
+      readCandidates(this.#database, this.span.select(source, undefined, window)).map(({ seq }) => seq),
+    );
+  }
+
+  /** Where a text may be found, for the page and for its total. */
+  #textSources(text: string): readonly Source[] {
+    this.#found ??= searchSources(this.#database, text, (words) => {
+      const named = this.#lanesOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+      return taskStatuses.flatMap((state) => this.#lanesIn(state, named.slice(0, mostLanes)));
+    });
+    return this.#found;
+  }
+}
+
+/** Reads candidates as one text, which the driver gives sooner than as many values. */
+export function readCandidates(database: Database, { sql, params }: Condition): Candidate[] {
+  const row = database.get(`SELECT json_group_array(json_array(seq, hex(id), value)) AS found FROM (${sql})`, ...params);
+  return (JSON.parse(String(row?.found)) as [number, string, number | null][]).map(([seq, id, value]) => ({ seq, id, value }));
+}
