@@ -47,8 +47,8 @@ function describe(thrown: unknown, budget: Budget, ancestors: readonly unknown[]
   if (!isErrorLike(thrown)) return spend({ ...valueFields(thrown, limits.message), stack: null, ...codeOf(thrown) }, budget, ancestors);
   const message = textOf(read(thrown, 'message') ?? '', outer.message);
   const error = {
-    name: nameOf(thrown).slice(0, nameLimit),
-    message: cut(message, limits.message),
+    name: storableText(nameOf(thrown), nameLimit),
+    message: storableText(message, limits.message),
     stack: stackOf(thrown, limits.stack),
     ...codeOf(thrown),
   };
@@ -103,7 +103,7 @@ function isAggregate(thrown: object): boolean {
 /** The value that has no message: a primitive as text, a plain object as JSON, a function by its name. */
 function valueFields(thrown: unknown, limit: number): { name: string; message: string } {
   const name = typeof thrown;
-  if (typeof thrown === 'function') return { name, message: cut(functionText(thrown), limit) };
+  if (typeof thrown === 'function') return { name, message: storableText(functionText(thrown), limit) };
   return { name, message: textOf(thrown, limit) };
 }
 
@@ -153,7 +153,7 @@ function nameOf(thrown: object): string {
 function codeOf(thrown: unknown): { code?: string } {
   if (typeof thrown !== 'object' || thrown === null) return {};
   const code = read(thrown, 'code');
-  if (typeof code === 'string' && code !== '') return { code: cut(code, codeLimit) };
+  if (typeof code === 'string' && code !== '') return { code: storableText(code, codeLimit) };
   return typeof code === 'number' && !isDomException(thrown) ? { code: String(code) } : {};
 }
 
@@ -174,7 +174,7 @@ function stackOf(thrown: object, limit: number): string | null {
     .slice(0, 4 * limit)
     .replaceAll(`${rootUrl}/`, '')
     .replaceAll(`${root}/`, '');
-  return cut(clean, limit) || null;
+  return storableText(clean, limit) || null;
 }
 
 /** A stack begins with the message: a long one would leave no room for the frames. */
@@ -194,11 +194,14 @@ function read(thrown: unknown, key: string | symbol): unknown {
 
 function textOf(value: unknown, limit: number): string {
   const isObject = typeof value === 'object' && value !== null;
-  return cut(isObject ? boundedJson(value, limit) : text(value), limit);
+  return storableText(isObject ? boundedJson(value, limit) : text(value), limit);
 }
 
-/** SQLite ends text at a NUL, and half a surrogate pair is no text. */
-function cut(value: string, limit: number): string {
+/**
+ * Returns a text of at most `limit` characters that every store accepts. SQLite ends text at a NUL,
+ * and Redis refuses JSON with half of a surrogate pair, which a cut can leave behind.
+ */
+export function storableText(value: string, limit: number): string {
   const kept = value.length > limit ? `${value.slice(0, limit - 1)}…` : value;
   return Buffer.from(kept.replaceAll('\0', '\ufffd')).toString();
 }

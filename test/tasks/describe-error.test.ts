@@ -52,6 +52,11 @@ describe('what is kept of a thrown value', () => {
     ['an object that has a message', { message: 'not found', code: -32601 }, { name: 'Error', message: 'not found', code: '-32601' }],
     ['a message that is an object', { message: { reason: 'x' } }, { name: 'Error', message: '{"reason":"x"}' }],
     ['a subclass without a name', new HttpError('teapot'), { name: 'HttpError', message: 'teapot' }],
+    [
+      'a name that is cut within a surrogate pair',
+      { name: `${'N'.repeat(199)}\u{1f600}`, message: 'x' },
+      { name: `${'N'.repeat(199)}\ufffd`, message: 'x' },
+    ],
     ['a frozen error', Object.freeze(new RangeError('cold')), { name: 'RangeError', message: 'cold' }],
     ['an error of another realm', runInNewContext('new TypeError("far")'), { name: 'TypeError', message: 'far' }],
     [

@@ -34,6 +34,8 @@ export function engineKeys(name: string) {
     pauses: own('pauses'),
     /** Hash: sums of the tasks that ended in a period, by task and queue; see `Statistics`. */
     statistics: (level: Level, at: number): string => own(`stats:${level}:${at}`),
+    /** Text: the number of the last sums that a process has added; see `Merges`. */
+    lastMerge: (process: string): string => own(`merged:${process}`),
     /** Hash: groups of failures, by fingerprint. */
     failures: own('failures'),
     /** Sorted set: the fingerprints, by when each was seen last. */

@@ -50,6 +50,7 @@ const bounds: [key: string, bound: Bound, why: string][] = [
   ['~pauses', atMost(3), 'one field for each paused queue'],
   ['~stats:(minute|hour|day):\\d+', expires, 'time to live'],
   ['~stats:all:0', atMost(20), 'one field for each task and queue'],
+  ['~merged:[0-9a-f-]{36}', expires, 'time to live'],
   ['~failures', atMost(1000), 'the 1,000 groups seen last'],
   ['~failure-times', atMost(1000), 'the 1,000 groups seen last'],
   ['~schedules', atMost(5), 'one field for each schedule'],

@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
+import { storableText } from '../../../tasks/describe-error.js';
 import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
 import type { FailureKind } from '../../../tasks/types.js';
-import { runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 import { mergeFailures } from './merge-scripts.js';
+import type { Merge } from './merges.js';
 
 /** The parts of a failure that its group needs. */
 export interface Failure {
@@ -39,7 +40,7 @@ const longestMessage = 1000;
 export class FailureGroups {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
-  #gathered = new Map<string, Group>();
+  readonly #gathered = new Map<string, Group>();
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
@@ -50,24 +51,19 @@ export class FailureGroups {
     const group = this.#gathered.get(fingerprint) ?? newGroup(task, name);
     this.#gathered.set(fingerprint, group);
     const present = String(Math.floor(task.at / hour));
-    Object.assign(group, { count: group.count + 1, last: task.at, lastTaskId: task.id, message: message.slice(0, longestMessage) });
+    const text = storableText(message, longestMessage);
+    Object.assign(group, { count: group.count + 1, last: task.at, lastTaskId: task.id, message: text });
     group.hours[present] = (group.hours[present] ?? 0) + 1;
   }
 
-  /** Writes the failures that were added. If Redis fails, they are kept for the next time. */
-  async flush(): Promise<void> {
-    if (this.#gathered.size === 0) return;
-    const gathered = this.#gathered;
-    this.#gathered = new Map();
-    const present = Math.floor(Date.now() / hour);
-    const groups = [...gathered].flatMap(([fingerprint, group]) => [fingerprint, JSON.stringify(group)]);
+  /** Returns the call that stores the failures which were added since the last call. */
+  take(): Merge | undefined {
+    if (this.#gathered.size === 0) return undefined;
+    const groups = [...this.#gathered].flatMap(([fingerprint, group]) => [fingerprint, JSON.stringify(group)]);
+    this.#gathered.clear();
     const { failures, failureTimes } = this.#keys;
-    try {
-      await runScript(this.#redis, mergeFailures, [failures, failureTimes], [mostGroups, present, present - trendHours + 1, ...groups]);
-    } catch (error) {
-      for (const [fingerprint, group] of gathered) this.#gathered.set(fingerprint, merged(group, this.#gathered.get(fingerprint)));
-      throw error;
-    }
+    const oldest = Math.floor(Date.now() / hour) - trendHours + 1;
+    return { script: mergeFailures, keys: [failures, failureTimes], args: [mostGroups, oldest, ...groups] };
   }
 
   /** Reads groups, the most recent first. `failedNow`: counts the tasks that are failed now. */
@@ -91,14 +87,6 @@ export class FailureGroups {
       next: groups.length > limit && last ? `${last.last}.${last.fingerprint}` : null,
     };
   }
-}
-
-/** Adds the failures of a later group to those of an earlier one. */
-function merged(group: Group, later: Group | undefined): Group {
-  if (!later) return group;
-  const hours = { ...group.hours };
-  for (const [at, n] of Object.entries(later.hours)) hours[at] = (hours[at] ?? 0) + n;
-  return { ...later, first: group.first, count: group.count + later.count, hours };
 }
 
 function newGroup({ id, name, at }: { id: string; name: string; at: number }, error: string): Group {

@@ -4,15 +4,15 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
 import type { Metrics, TaskStatus } from '../../../tasks/types.js';
-import { addEnded, addFigures, type Figures, type Level, levels, noFigures, startOf } from '../../figures.js';
+import { addEnded, type Figures, type Level, levels, noFigures, startOf } from '../../figures.js';
 import { histogramsOf, type Live, metricsOf, type Summed } from '../../metrics.js';
 import { levelFor } from '../../tables/read/metrics.js';
 import { RedisWork } from '../connection/connections.js';
 import { send } from '../connection/pipelines.js';
-import { runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 import { type Failure, FailureGroups } from './failure-groups.js';
 import { mergeFigures } from './merge-scripts.js';
+import { type Merge, Merges } from './merges.js';
 
 /** A task that has ended. */
 export interface EndedTask {
@@ -55,21 +55,26 @@ const separator = '\0';
 /**
  * Counts ended tasks in Redis, so that rates, durations and groups of failures can be shown without
  * reading the history. Each process gathers ends for a second, and adds them to the hashes of the
- * minute, hour and day in one step. Call `flush` before a read that must include the ends of this
- * process.
+ * minute, hour and day in one step. Redis applies each step once, even if its answer is lost and the
+ * process sends it again. Call `flush` before a read that must include the ends of this process.
  */
 export class Statistics {
   readonly #parts: StatisticsParts;
   readonly #failures: FailureGroups;
   readonly #writing: Background;
-  /** The sums that are not written yet, by minute, then by task and queue. */
-  #gathered = new Map<number, Map<string, Figures>>();
+  readonly #merges: Merges;
+  /** The sums that were not sent yet, by minute, then by task and queue. */
+  readonly #gathered = new Map<number, Map<string, Figures>>();
+  /** The flush that runs, and the one that begins after it. */
+  #flushing: Promise<unknown> = Promise.resolve();
+  #next: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: StatisticsParts) {
     this.#parts = parts;
     this.#failures = new FailureGroups(parts.redis, parts.keys);
     this.#writing = new RedisWork(parts.logger, 'counting ended tasks');
+    this.#merges = new Merges(parts.redis, parts.keys.lastMerge);
   }
 
   /** Groups of failures. */
@@ -81,7 +86,12 @@ export class Statistics {
   ended({ id, name, queue, status, at, ms, failure }: EndedTask): void {
     addEnded(this.#figures(startOf('minute', at), `${name}${separator}${queue}`), status, ms);
     if (failure) this.#failures.add(failure, { id, name, at });
-    this.#timer ??= runInEmptyContext(() => setTimeout(() => this.#writing.run(() => this.flush()), gatherTime).unref());
+    this.#flushLater();
+  }
+
+  #flushLater(): void {
+    const flush = (): void => this.#writing.run(() => this.flush());
+    this.#timer ??= runInEmptyContext(() => setTimeout(flush, gatherTime).unref());
   }
 
   /** Returns the sums of a task and queue that are gathered for a minute. */
@@ -93,30 +103,45 @@ export class Statistics {
     return figures;
   }
 
-  /** Writes the sums that were gathered. If Redis fails, they are kept for the next time. */
-  async flush(): Promise<void> {
+  /**
+   * Writes what was gathered before the call. After an error it stays here, and the next call
+   * sends it again.
+   */
+  flush(): Promise<void> {
+    this.#next ??= this.#flushing.then(() => {
+      this.#next = undefined;
+      return this.#flush();
+    });
+    this.#flushing = this.#next.catch(() => undefined);
+    return this.#next;
+  }
+
+  async #flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const gathered = this.#gathered;
-    this.#gathered = new Map();
     try {
-      for (const [minute, fields] of gathered) {
-        await this.#merge(minute, fields);
-        gathered.delete(minute);
-      }
-      await this.#failures.flush();
+      // Until Redis has the merges of an earlier flush, later ends are summed up here.
+      await this.#merges.send();
+      for (const merge of this.#take()) this.#merges.add(merge);
+      await this.#merges.send();
     } catch (error) {
-      for (const [minute, fields] of gathered) for (const [field, figures] of fields) addFigures(this.#figures(minute, field), figures);
+      if (this.#parts.redis.status !== 'end') this.#flushLater();
       throw error;
     }
   }
 
-  async #merge(minute: number, fields: ReadonlyMap<string, Figures>): Promise<void> {
-    const { redis, keys, kept } = this.#parts;
-    const names = (['minute', 'hour', 'day', 'all'] as const).map((level) => keys.statistics(level, startOf(level, minute)));
+  /** Returns the calls that store what was gathered since the last call. */
+  #take(): Merge[] {
+    const { keys, kept } = this.#parts;
     const times = [kept.minutes, kept.hours, keptDays, 0];
-    const sums = [...fields].flatMap(([field, figures]) => [field, JSON.stringify(figures)]);
-    await runScript(redis, mergeFigures, names, [...times, ...sums]);
+    const merges = [...this.#gathered].map(([minute, fields]): Merge => {
+      const names = (['minute', 'hour', 'day', 'all'] as const).map((level) => keys.statistics(level, startOf(level, minute)));
+      const sums = [...fields].flatMap(([field, figures]) => [field, JSON.stringify(figures)]);
+      return { script: mergeFigures, keys: names, args: [...times, ...sums] };
+    });
+    this.#gathered.clear();
+    const failures = this.#failures.take();
+    return failures ? [...merges, failures] : merges;
   }
 
   /** Returns the metrics of a range, or of all time. `live`: the tasks in each state now. */

@@ -1,8 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { endConnection } from '../../../../src/engines/bullmq/connection/connections.js';
 import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { Statistics } from '../../../../src/engines/bullmq/statistics/statistics.js';
 import { loggerOption } from '../../../../src/options.js';
+import { cuttable } from '../../../helpers/cutter.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+import { waitFor } from '../../../helpers/wait.js';
 
 const kept = { minutes: 604_800_000, hours: 34_560_000_000 };
 const minute = 60_000;
@@ -43,13 +47,10 @@ const minute = 60_000;
     const now = Date.now();
     const sums = statistics();
     const failed = { ...task, status: 'failed', at: now, failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' } } as const;
-    for (const [key, written] of [
-      [keys.statistics('minute', now - (now % minute)), sums] as const,
-      [keys.failures, sums.failures] as const,
-    ]) {
+    for (const key of [keys.statistics('minute', now - (now % minute)), keys.failures]) {
       sums.ended(failed);
       await forEach.client.set(key, 'not a hash');
-      const flushed = written.flush();
+      const flushed = sums.flush();
       sums.ended(failed);
       await expect(flushed).rejects.toThrow();
       await forEach.client.del(key);
@@ -57,6 +58,50 @@ const minute = 60_000;
     await sums.flush();
     expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(4);
     expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 4, trend: { 23: 4 } }]);
+  });
+
+  it('count each end once if the answers of Redis are lost', async () => {
+    const now = Date.now();
+    const line = forEach.keep(await cuttable(forEach.redis.port));
+    const client = new Redis({ port: line.port, maxRetriesPerRequest: 0 });
+    client.on('error', () => undefined);
+    forEach.keep({ close: async () => endConnection(client) });
+    const sums = new Statistics({ redis: client, keys, logger: loggerOption('logger', false), kept });
+    const failed = { ...task, status: 'failed', at: now, failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' } } as const;
+    const minuteKey = keys.statistics('minute', now - (now % minute));
+    sums.ended(failed);
+    await sums.flush();
+    sums.ended(failed);
+    const before = await forEach.client.hvals(minuteKey);
+    line.loseAnswers();
+    const flushed = sums.flush().catch((error: unknown) => error);
+    await waitFor(async () => (await forEach.client.hvals(minuteKey))[0] !== before[0]);
+    line.cut();
+    expect(await flushed).toBeInstanceOf(Error);
+    // The rest is sent without another end or read in this process.
+    await waitFor(async () => JSON.parse((await forEach.client.hvals(keys.failures))[0] ?? '').count === 2);
+    sums.ended(failed);
+    await Promise.all([sums.flush(), sums.flush()]);
+    expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(3);
+    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 3 }]);
+  });
+
+  it('leave out an entry that Redis cannot read, and no other one', async () => {
+    const now = Date.now();
+    const sums = statistics();
+    const failed = { ...task, status: 'failed', at: now } as const;
+    // JSON with half of a surrogate pair.
+    sums.ended({ ...failed, failure: { fingerprint: '1'.repeat(16), name: '\ud83d', message: 'x' } });
+    sums.ended({ ...failed, name: 'odd', ms: Number.NaN });
+    sums.ended({
+      ...failed,
+      failure: { fingerprint: '2'.repeat(16), name: 'Error', message: `${'x'.repeat(999)}\u{1f600}` },
+    });
+    await sums.flush();
+    expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(2);
+    const { items } = await sums.failures.read({ limit: 5 }, async () => new Map());
+    expect(items.map(({ fingerprint, count }) => [fingerprint, count])).toEqual([['2'.repeat(16), 1]]);
+    expect(items[0]?.error.message).toHaveLength(1000);
   });
 
   it('expire with their stretch of time, except the sums of all time', async () => {

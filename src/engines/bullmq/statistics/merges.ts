@@ -1,0 +1,63 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { type RedisScript, redisScript, runScript } from '../connection/redis-script.js';
+
+/** A call of a script of {@link mergeScript}, which adds something to what is stored. */
+export interface Merge {
+  script: RedisScript;
+  keys: readonly string[];
+  args: readonly (string | number)[];
+}
+
+/** Milliseconds for which Redis keeps the number of the last merge of a process. */
+const keptNumber = 86_400_000;
+
+/**
+ * Builds a script for {@link Merges}. If Redis has already run a call, and only its answer was lost,
+ * the script does nothing.
+ *
+ * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}.
+ */
+export function mergeScript(text: string): RedisScript {
+  return redisScript(`
+local last, number = table.remove(KEYS), table.remove(ARGV)
+if tonumber(redis.call('GET', last) or 0) >= tonumber(number) then return end
+${text}
+redis.call('SET', last, number, 'PX', ${keptNumber})
+`);
+}
+
+/**
+ * Sends merges in order, and sends each again until Redis has answered. Each merge has a number.
+ * Redis keeps the number of the last merge of this process, so it applies none twice.
+ */
+export class Merges {
+  readonly #redis: Redis;
+  readonly #last: string;
+  #number = 0;
+  readonly #unanswered: { merge: Merge; number: number }[] = [];
+
+  /** @param last Returns the key of the number of a process's last merge. */
+  constructor(redis: Redis, last: (process: string) => string) {
+    this.#redis = redis;
+    this.#last = last(randomUUID());
+  }
+
+  get isEmpty(): boolean {
+    return this.#unanswered.length === 0;
+  }
+
+  add(merge: Merge): void {
+    this.#number += 1;
+    this.#unanswered.push({ merge, number: this.#number });
+  }
+
+  /** Sends all merges. Call it again after an error. Calls must not overlap. */
+  async send(): Promise<void> {
+    for (let first = this.#unanswered[0]; first; first = this.#unanswered[0]) {
+      const { script, keys, args } = first.merge;
+      await runScript(this.#redis, script, [...keys, this.#last], [...args, first.number]);
+      this.#unanswered.shift();
+    }
+  }
+}
