@@ -79,7 +79,21 @@ export interface JobEngineOptions {
 /** Maximum milliseconds that a stop waits for Redis. */
 const leaveTimeout = 2000;
 
-/** Tasks as BullMQ jobs. */
+/**
+ * Tasks as BullMQ jobs. This class connects the parts and holds no rules of its own:
+ *
+ * - `Enqueuer` adds jobs, `EngineCommands` changes them, and `EngineReads` and `EngineWindow` answer
+ *   queries.
+ * - A process that runs tasks also has an `Executor`, which runs one BullMQ worker for each queue,
+ *   and a `Scheduler`, which enqueues the runs of schedules. `Signals` wakes it for new queues and
+ *   for running tasks to cancel.
+ * - Every started process shares the work for all of them: `Settler` ends the jobs of crashed
+ *   workers, `Retention` removes expired jobs, `Presence` keeps the list of processes, and
+ *   `Statistics` adds up the tasks that ended.
+ *
+ * Calls of the app use a connection that fails soon if Redis is unreachable. Workers use another
+ * one, whose commands wait, so that no end of an attempt is lost.
+ */
 export class JobEngine implements TaskEngine {
   readonly can: ReadonlySet<Action> = commandActions;
   readonly promises: EnginePromises;

@@ -28,7 +28,10 @@ interface EngineCommandsParts extends StoredQueues {
 /** The actions that this engine supports. */
 export const commandActions: ReadonlySet<Action> = new Set(['cancel', 'retry', 'rerun', 'delete', 'run', 'pause', 'resume', 'remove']);
 
-/** Runs commands on tasks and queues, such as cancel and pause. */
+/**
+ * Runs commands on tasks and queues, such as cancel and pause. `TaskCommands` handles tasks,
+ * `QueuePauses` handles queues, and `Cancellations` cancels the tasks that run in this process.
+ */
 export class EngineCommands {
   readonly #ask: Ask;
   readonly #tasks: TaskCommands;

@@ -61,7 +61,12 @@ function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {
   return { id, ok: false, code: 'TASK_STATE_CONFLICT', status, ...(bond && { detail: bonds[bond] }) };
 }
 
-/** Runs commands on tasks, by id or by filter. */
+/**
+ * Runs commands on tasks, by id or by filter. A filter is answered from BullMQ's sets
+ * (`StoredTasks`) if they can answer it, and from the window of this process otherwise. `JobSteps`
+ * then changes each job, and `Reruns` adds the job of a rerun. A running job is only marked: the
+ * process that runs it, which `Cancellations` reaches, ends it.
+ */
 export class TaskCommands {
   readonly #parts: TaskCommandsParts;
 

@@ -25,7 +25,11 @@ interface EngineReadsParts {
   workers(): Promise<Worker[]>;
 }
 
-/** Answers queries about one task, and aggregates over all tasks. */
+/**
+ * Answers queries about one task, and aggregates over all tasks. The details and the log of a task
+ * are read from its job. Counts are BullMQ's own, and the past is in the counters of `Statistics`.
+ * Lists are answered elsewhere, by the window.
+ */
 export class EngineReads {
   readonly #parts: EngineReadsParts;
 

@@ -62,7 +62,16 @@ interface ExecutorParts {
   stuckChanged(stuck: Stuck): void;
 }
 
-/** Runs the jobs of this process: one BullMQ worker for each queue, which calls the handlers of the runner. */
+/**
+ * Runs the jobs of this process. An attempt passes through these parts:
+ *
+ * 1. `TaskWorker`, BullMQ's own worker, fetches a job. There is one for each queue.
+ * 2. This class decides whether the job may run here, and calls its handler through the runner. The
+ *    `Attempt` is what the handler and commands see of it.
+ * 3. The functions in `ends.ts` say what is written when the attempt ends.
+ * 4. `TaskBackend` writes that together with BullMQ's own step, and repeats the step until Redis
+ *    answers.
+ */
 export class Executor {
   readonly #parts: ExecutorParts;
   readonly #workers = new Map<string, { worker: TaskWorker; entry: CatalogEntry }>();

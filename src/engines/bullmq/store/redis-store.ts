@@ -70,7 +70,10 @@ interface OpenOptions {
 }
 
 /**
- * Opens a store whose options are checked.
+ * Opens a store whose options are checked. Each write is one script (`store-scripts.ts`), which also
+ * appends the change to a stream. `StoreChanges` reads this stream on a connection of its own, so
+ * that other processes see the change. `StoreOwners` prevents two apps from sharing the store by
+ * accident.
  *
  * @throws TypeError or RangeError for a wrong connection.
  */
