@@ -15,7 +15,11 @@ const fillTimes = { first: 4000, list: 3000 };
 const leastPending = 100_000;
 
 const statusOfGroup = { completed: 'success', failed: 'failed' } as const;
-/** Maximum number of ended tasks, per queue and group, of which BullMQ is asked for each count. */
+/**
+ * Maximum number of ended tasks, per queue and group, of which BullMQ is asked for each count. The
+ * limit keeps the cost of a count constant. There are more only if the clock of a worker is late by
+ * seconds or more. Then those that BullMQ has removed are missing from the count.
+ */
 const maxChecked = 200;
 /** Sorts after any job id. */
 const lastText = '\u{10ffff}';
@@ -78,7 +82,8 @@ async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): 
 
 /**
  * Counts the tasks of the window that BullMQ has removed, and that ended when the window does not
- * have all tasks. Most of them ended in the same millisecond as the last task that was left out.
+ * have all tasks. With clocks that agree, these can only be tasks that ended in the same millisecond
+ * as the last task that was left out.
  */
 async function countRemoved(
   { source, keys, window, feed }: ModelParts,
