@@ -1,6 +1,6 @@
 import type { CommandResult } from '../../../tasks/engine.js';
 import type { TasksCommand } from '../../bulk.js';
-import { partsOf } from '../jobs/job-ids.js';
+import { ofScheduler, partsOf } from '../jobs/job-ids.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 
 /**
@@ -44,8 +44,7 @@ export type Rejection = '' | 'gone' | 'scheduler' | 'locked' | 'state';
 const atOnce = 200;
 
 const details: Partial<Record<Rejection, string>> = {
-  scheduler:
-    'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.',
+  scheduler: ofScheduler,
   locked: 'A worker runs it, or a child of it.',
 };
 

@@ -82,8 +82,8 @@ async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): 
 
 /**
  * Counts the tasks of the window that BullMQ has removed, and that ended when the window does not
- * have all tasks. With clocks that agree, these can only be tasks that ended in the same millisecond
- * as the last task that was left out.
+ * have all tasks. With clocks that agree, these can only be tasks that ended in the same
+ * millisecond as the last task that was left out.
  */
 async function countRemoved(
   { source, keys, window, feed }: ModelParts,

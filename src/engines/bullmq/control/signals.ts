@@ -25,12 +25,13 @@ interface SignalsParts {
 }
 
 /**
- * Wakes a process when another one adds a queue or cancels a running task. A signal is an entry of a
- * stream. It says nothing more, so the stream keeps only the last one. An idle process waits for it
- * on a connection of its own, which costs less than asking twice a second.
+ * Wakes a process when another one adds a queue or cancels a running task. A signal is an entry of
+ * a stream. It says nothing more, so the stream keeps only the last one. An idle process waits for
+ * it on a connection of its own, which costs less than asking twice a second.
  *
  * Each round reads the position in the stream before it looks, and waits after that. So a signal
- * that comes meanwhile ends the wait at once, and no position is kept that a failover could outdate.
+ * that comes meanwhile ends the wait at once, and no position is kept that a failover could
+ * outdate.
  */
 export class Signals {
   readonly #parts: SignalsParts;

@@ -103,8 +103,7 @@ local bond = bondOf()
 if bond ~= '' then return {0, state, bond} end
 if state == 'delayed' or state == 'prioritized' then
   redis.call('ZREM', prefix .. state, id)
-elseif state ~= 'waiting' or
-  (redis.call('LREM', prefix .. 'wait', -1, id) == 0 and redis.call('LREM', prefix .. 'paused', -1, id) == 0) then
+elseif state ~= 'waiting' or redis.call('LREM', prefix .. 'wait', -1, id) == 0 then
   return {0, state}
 end
 take()

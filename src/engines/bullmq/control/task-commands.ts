@@ -3,7 +3,7 @@ import type { Command, CommandBy, CommandResult, Outcome, TransitionObserver } f
 import type { TaskStatus } from '../../../tasks/types.js';
 import { allowedStates, type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
-import { type JobRef, keyOf } from '../jobs/job-ids.js';
+import { type JobRef, keyOf, ofScheduler } from '../jobs/job-ids.js';
 import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
 import type { LocatedJob } from '../read/stored-jobs.js';
 import type { WindowModel } from '../read/window-model.js';
@@ -50,8 +50,7 @@ function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer
 
 const ofFlow = 'It is part of a flow of BullMQ, which would wait for it.';
 const bonds: Record<Bond, string> = {
-  scheduler:
-    'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.',
+  scheduler: ofScheduler,
   parent: ofFlow,
   children: ofFlow,
   duplicate: 'Another task with the same idempotencyKey was enqueued since.',

@@ -7,6 +7,10 @@ export interface JobRef {
   jobId: string;
 }
 
+/** Why the next job of a job scheduler is neither cancelled nor deleted. */
+export const ofScheduler =
+  'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.';
+
 /** The form of task ids: UUIDv7. */
 const taskIdForm = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 

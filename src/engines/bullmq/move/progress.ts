@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type IRedisTransaction, RedisConnection } from 'bullmq';
 import type { ChainableCommander, Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
+import { lentConnection } from '../connection/connections.js';
 import { whenReady, withinTime } from '../connection/redis-connection.js';
 import { isForgotten } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
@@ -49,7 +50,7 @@ export class MoveProgress {
     this.#redis = redis;
     this.#keys = keys;
     this.#origin = origin;
-    this.#connection = new RedisConnection(redis, { shared: true, blocking: false });
+    this.#connection = new RedisConnection(redis, lentConnection);
     this.#connection.on('error', () => undefined);
   }
 

@@ -91,7 +91,7 @@ export interface WindowLimits {
 /** The sets and lists in which BullMQ keeps waiting jobs. */
 export const waitingSets = [
   { type: 'wait', state: 'waiting', isList: true },
-  // Versions before 6 kept the jobs of a paused queue here.
+  // An attached queue that BullMQ 5 has paused keeps its jobs here until it is resumed.
   { type: 'paused', state: 'waiting', isList: true },
   { type: 'prioritized', state: 'prioritized', isList: false },
   { type: 'delayed', state: 'delayed', isList: false },

@@ -231,7 +231,7 @@ export class WindowModel {
     return { n, more: more || !isWhole, limited: !isWhole };
   }
 
-  /** Returns the tasks with some ids, in the window or beyond it. Ids without a task are left out. */
+  /** Returns the tasks with some ids, in the window or beyond it. Unknown ids are left out. */
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
     const { source } = this.#parts;

@@ -23,10 +23,16 @@ export function repeatOptions(text: string, first: number): Omit<RepeatOptions, 
   return 'cron' in rule ? { pattern: rule.cron, tz: rule.timezone } : { pattern: text, startDate: first };
 }
 
+/** Returns the interval of a rule in milliseconds, or undefined if it is a cron expression. */
+export function intervalOf(text: string): number | undefined {
+  const rule = readRule(text);
+  return 'interval' in rule ? rule.interval : undefined;
+}
+
 /** Finds the next time of a scheduler with the same library that checks the rules. */
 export const repeatStrategy: RepeatStrategy = (after, { pattern = '', tz = 'UTC', startDate }) => {
-  const interval = /^every /.test(pattern) ? readRule(pattern) : undefined;
-  if (interval && 'interval' in interval) return nextOfInterval(after, interval.interval, Number(startDate ?? after));
+  const interval = intervalOf(pattern);
+  if (interval !== undefined) return nextOfInterval(after, interval, Number(startDate ?? after));
   return readCron('scheduler', pattern, tz)(after);
 };
 

@@ -15,7 +15,7 @@ import { ChangeNotes } from '../jobs/change-notes.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
 import { openQueue } from '../queues/queues.js';
 import { TaskBackend } from '../run/task-backend.js';
-import { repeatOptions, repeatStrategy } from './rules.js';
+import { intervalOf, repeatOptions, repeatStrategy } from './rules.js';
 import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undefinedSince } from './schedule-records.js';
 
 /** Milliseconds after its time from which a run counts as missed. */
@@ -236,8 +236,7 @@ export class Scheduler {
     const { pause } = await this.#records.runs(name);
     if (!pause) return true;
     await this.#records.resume(name);
-    const interval = /^every ([\d.]+)$/.exec(record.rule)?.[1];
-    await this.#plan({ name, rule: record.rule, interval: interval === undefined ? undefined : Number(interval) * 1000 });
+    await this.#plan({ name, rule: record.rule, interval: intervalOf(record.rule) });
     return true;
   }
 
