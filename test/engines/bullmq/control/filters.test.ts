@@ -9,7 +9,7 @@ import { waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
 
-/** Runs a command by filter, and checks that the count, the preview and the result have the same tasks. */
+/** Runs a command by filter, and checks that count, preview and result have the same tasks. */
 async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | 'run', filter: 'all' | object = 'all'): Promise<string[]> {
   const command = { action, filter } as Parameters<TaskSource['control']>[0];
   const preview = await tasks.control(command, { ...by, dryRun: true });

@@ -7,7 +7,7 @@ import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
-/** Seconds: several times what the cancels usually take, and less than a poll or a timeout would. */
+/** Seconds: several times what the cancels usually take, and less than a timeout would. */
 const limit = 2.5;
 
 (hasRedis ? describe : describe.skip)('a signal to workers', () => {

@@ -28,7 +28,10 @@ interface Filled {
   retried: TaskDetail;
 }
 
-/** Pending tasks of `fill.js` besides those that are asked for: one with a key, one that failed, and four with and without a priority. */
+/**
+ * Pending tasks that `fill.js` adds to those that a test requests: one with a key, one that failed,
+ * and four with and without a priority.
+ */
 const always = 6;
 
 (hasRedis ? describe : describe.skip)('moving a file to Redis', () => {
@@ -124,7 +127,7 @@ const always = 6;
     expect(logs?.map(({ message }) => message)).toEqual(['trying']);
   });
 
-  it('keeps what was encrypted encrypted, so that BullMQ shows no argument', async () => {
+  it('keeps arguments encrypted, so that BullMQ shows none', async () => {
     const file = newFile();
     const { retried } = await fill(file, 0);
     await move(file);
@@ -135,7 +138,7 @@ const always = 6;
     expect(job?.data).toMatch(/^sealed:1:/);
   });
 
-  it('keeps idempotency keys taken, those of ended and deleted tasks too', async () => {
+  it('keeps idempotency keys in use, also those of ended and deleted tasks', async () => {
     const file = newFile();
     const { done, deleted, open } = await fill(file, 0);
     await move(file);
@@ -193,7 +196,7 @@ const always = 6;
     expect(runs).toBe(0);
   });
 
-  it('settles what a dead process was running, and never overwrites an entry of Redis', async () => {
+  it('settles the running tasks of a process that died, and never overwrites an entry of Redis', async () => {
     const file = newFile();
     await fill(file, 0);
     const worker = startScript('stuck.js', file);
@@ -274,7 +277,7 @@ const always = 6;
     expect((await move(file)).tasks).toBe(3 + always);
   });
 
-  it('refuses a prefix that has other tasks, a file that was moved, and what is not a task database', async () => {
+  it('refuses a prefix that has other tasks, a file that was moved, and a file that is no task database', async () => {
     await onRedis().define('x').enqueue();
     const file = newFile();
     await fill(file, 1);
@@ -352,7 +355,7 @@ const always = 6;
     await expect(move(file)).rejects.toThrow(/has tasks already/);
   });
 
-  it('works for a user who may run the documented commands alone, and names a missing one first', async () => {
+  it('works for a user with only the documented commands, and names a missing one before it begins', async () => {
     const docs = readFileSync(new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
     const line = docs.split('\n').find((each) => each.includes('ACL SETUSER app')) ?? '';
     const engine = [...line.matchAll(/ (\+\S+)/g)].map(([, name = '']) => name);
@@ -400,7 +403,7 @@ const always = 6;
         kills += 1;
       }
       const code = await child.ended;
-      // If it was killed between its last step and its end, the next run says that the file was moved.
+      // If it was killed after its last step, the next run says that the file was moved.
       const wasMoved = code === 1 && child.lines.some((line) => line.includes('was moved before'));
       finished = code === 0 || wasMoved;
       expect(finished || code === 'SIGKILL' ? [] : child.lines).toEqual([]);

@@ -30,7 +30,7 @@ let stores = 0;
     };
   });
 
-  it('leave no key behind when their time is over', async () => {
+  it('leave no key when they have expired', async () => {
     const client = new Redis(redis.connection);
     const store = redisStore(client, { prefix: 'brief', logger: false });
     for (let n = 0; n < 25; n++) await store.set(`k${n}`, n, 0.05);
@@ -42,7 +42,7 @@ let stores = 0;
     client.disconnect();
   });
 
-  it('begin a watch anew when changes were cut off before they were read', async () => {
+  it('end a watch whose changes were trimmed, and let the next one begin with all entries', async () => {
     const client = new Redis(redis.connection);
     const store = redisStore(redis.connection, { prefix: 'cut', logger: false });
     await store.set('a', 1, 60);
@@ -61,7 +61,7 @@ let stores = 0;
     client.disconnect();
   });
 
-  it('fail soon while the Redis is away, in every way, and go on when it is back with what was kept', async () => {
+  it('fail soon while Redis is unreachable, and have their entries when it is back', async () => {
     const own = await RedisServer.start('--appendfsync', 'always');
     const store = redisStore(own.connection, { logger: false });
     await store.set('kept', { x: 1 }, 60);
@@ -89,7 +89,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('say so when a password is wrong, and never the password', async () => {
+  it('report a wrong password without the password', async () => {
     const own = await RedisServer.start('--requirepass', 'right');
     const { logger, lines, text } = recordingLogger();
     const store = redisStore({ ...own.connection, password: 'wr0ng-one' }, { logger });
@@ -106,7 +106,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('warn where the Redis may drop keys', async () => {
+  it('warn if Redis may drop keys', async () => {
     const own = await RedisServer.start('--maxmemory-policy', 'allkeys-lru');
     const { logger, lines } = recordingLogger();
     const store = redisStore(own.connection, { logger });
@@ -116,7 +116,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('refuse a replica that may not be written', async () => {
+  it('refuse a read-only replica', async () => {
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
     const store = redisStore(replica.connection, { logger: false });
     await expect(store.set('a', 1, 60)).rejects.toThrow('READONLY');
