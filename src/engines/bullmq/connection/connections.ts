@@ -3,7 +3,17 @@ import { Background } from '../../../background.js';
 import type { Logger } from '../../../options.js';
 import type { RedisConnection } from './connection-option.js';
 import { writeOncePerTurn } from './one-write.js';
-import { connectRedis, hintFor, keepDatabase, lastErrorOf, placeOf, plainError, RedisTimeout, unsent } from './redis-connection.js';
+import {
+  connectRedis,
+  hintFor,
+  keepDatabase,
+  lastErrorOf,
+  placeOf,
+  plainError,
+  RedisTimeout,
+  refusalOf,
+  unsent,
+} from './redis-connection.js';
 
 /**
  * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
@@ -109,7 +119,8 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
 const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|UNBLOCKED)\b/;
 
 function isPassing(error: unknown): boolean {
-  return isError(error) && isAnswer(error) && passing.test(error.message);
+  const refusal = refusalOf(error);
+  return isError(refusal) && isAnswer(refusal) && passing.test(refusal.message);
 }
 
 /** Returns whether Redis itself answered with this error. */

@@ -185,12 +185,22 @@ export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.
 
 /**
  * Copies an error of Redis without the command that caused it, because the command that signs in
- * has the password.
+ * has the password. The copy says why Redis refused a transaction.
  */
 export function plainError(thrown: unknown): Error {
-  if (!(thrown instanceof Error)) return new Error(String(thrown));
-  const plain = new Error(thrown.message);
-  plain.name = thrown.name;
-  if (thrown.stack !== undefined) plain.stack = thrown.stack;
+  const error = refusalOf(thrown);
+  if (!(error instanceof Error)) return new Error(String(error));
+  const plain = new Error(error.message);
+  plain.name = error.name;
+  if (error.stack !== undefined) plain.stack = error.stack;
   return plain;
+}
+
+/**
+ * Returns the first error of a command in a transaction that Redis refused for it. The error of the
+ * transaction itself, EXECABORT, does not say why. Returns any other error as it is.
+ */
+export function refusalOf(thrown: unknown): unknown {
+  const { previousErrors } = (thrown ?? {}) as { previousErrors?: unknown };
+  return Array.isArray(previousErrors) && previousErrors.length > 0 ? previousErrors[0] : thrown;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/connections.js';
+import { plainError } from '../connection/redis-connection.js';
 import { isForgotten } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
@@ -10,7 +11,7 @@ import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
-import { commandOf, defineSteps, type StepScript } from './step-scripts.js';
+import { commandOf, defineSteps, lockScript, type StepScript } from './step-scripts.js';
 
 /** The result of a command to one job. */
 export interface StepAnswer {
@@ -65,7 +66,7 @@ interface Call {
 const shared = 20;
 
 /** A connection or transaction of ioredis. BullMQ's types declare only part of it. */
-type Target = Pick<Redis, 'hmget' | 'set'> & { runCommand(name: string, args: unknown[]): unknown };
+type Target = Pick<Redis, 'eval' | 'hmget'> & { runCommand(name: string, args: unknown[]): unknown };
 
 /** One command of a step. */
 type Send = (target: Target) => unknown;
@@ -158,24 +159,27 @@ export class JobSteps {
   }
 
   async #send(calls: readonly Call[]): Promise<void> {
+    const sent: Sent[] = [];
     try {
       const client = await this.#connection.client;
+      for (const call of calls) sent.push({ call, target: client as unknown as Target, commands: this.#commandsOf(call) });
       const transaction = client.multi();
-      const steps = calls.map((call) => this.#commandsOf(call));
-      for (const send of steps.flat()) send(transaction as unknown as Target);
+      for (const send of sent.flatMap(({ commands }) => commands)) send(transaction as unknown as Target);
       const answers = await transaction.exec();
       if (!answers) throw new Error('the transaction was dropped');
       let at = 0;
-      for (const [n, call] of calls.entries()) {
-        const commands = steps[n] ?? [];
-        const own = answers.slice(at, at + commands.length);
-        at += commands.length;
-        this.#complete({ call, target: client as unknown as Target, commands }, own)
-          .then((all) => call.resolve(answerOf(call, all)))
-          .catch(call.reject);
+      for (const step of sent) {
+        const own = answers.slice(at, at + step.commands.length);
+        at += step.commands.length;
+        settle(step, this.#complete(step, own));
       }
     } catch (error) {
-      for (const { reject } of calls) reject(error);
+      // If its memory is full, Redis refuses every transaction, and deletions make room again.
+      const isFull = sent.length > 0 && plainError(error).message.startsWith('OOM');
+      for (const step of sent)
+        if (isFull && step.call.step.script === 'remove') settle(step, sendApart(step, []));
+        else step.call.reject(error);
+      if (sent.length === 0) for (const { reject } of calls) reject(error);
     }
   }
 
@@ -185,8 +189,8 @@ export class JobSteps {
     const { cancelling, changes, signals } = this.#keys;
     const backend = this.#backend(queue);
     const read: Send = (target) => target.hmget(backend.toKey(jobId), ...listFields);
-    const lock: Send = (target) => target.set(backend.toKey(`${jobId}:lock`), this.#token, 'PX', 10_000, 'NX');
     const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes, signals];
+    const lock: Send = (target) => target.eval(lockScript, 2, cancelling, backend.toKey(`${jobId}:lock`), this.#token);
     const args = [backend.toKey(''), jobId, this.#token, at, keyOf(queue, jobId), keptEntries, given];
     const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, ...args]);
     const moves = move?.(backend, { jobId, token: this.#token, at }) ?? [];
@@ -205,14 +209,13 @@ export class JobSteps {
    * script only outside of a transaction. A removal starts again from its first command, because
    * its lock may already be released.
    */
-  async #complete({ call, target, commands }: Sent, answers: readonly [Error | null, unknown][]): Promise<unknown[]> {
+  async #complete(sent: Sent, answers: readonly [Error | null, unknown][]): Promise<unknown[]> {
     const failed = answers.find(([error]) => error !== null && !isForgotten(error))?.[0];
     if (failed) throw failed;
     const all = answers.map(([, value]) => value);
     const first = answers.findIndex(([error]) => isForgotten(error));
     if (first < 0) return all;
-    for (let n = call.step.script === 'remove' ? 0 : first; n < commands.length; n++) all[n] = await commands[n]?.(target);
-    return all;
+    return sendApart(sent, sent.call.step.script === 'remove' ? [] : all.slice(0, first));
   }
 
   #backend(queue: string): StepBackend {
@@ -224,6 +227,17 @@ export class JobSteps {
     }
     return backend;
   }
+}
+
+/** Sends commands of a step one by one, after those that are answered. Returns all answers. */
+async function sendApart({ target, commands }: Sent, answered: readonly unknown[]): Promise<unknown[]> {
+  const all = [...answered];
+  for (const send of commands.slice(answered.length)) all.push(await send(target));
+  return all;
+}
+
+function settle({ call }: Sent, answers: Promise<unknown[]>): void {
+  answers.then((all) => call.resolve(answerOf(call, all))).catch(call.reject);
 }
 
 /** Returns the result of a step from the answers to its commands. */

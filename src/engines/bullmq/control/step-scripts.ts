@@ -175,6 +175,17 @@ note('removed')
 return {1, state}
 `;
 
+/**
+ * Takes the lock of a job that is to be removed. It is sent with its text each time: if Redis did
+ * not have it, BullMQ's step would remove a job in any state. If its memory is full, Redis refuses
+ * a script whose first write may need memory, so the first write removes nothing.
+ * KEYS: any hash, the lock. ARGV: the token.
+ */
+export const lockScript = `
+redis.call('HDEL', KEYS[1], '')
+return redis.call('SET', KEYS[2], ARGV[1], 'PX', 10000, 'NX')
+`;
+
 /** Stores the id of a job's rerun, if the job still exists. Given: that id. */
 const rerun = `
 if state == 'gone' then return {0, state} end

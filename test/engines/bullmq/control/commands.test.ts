@@ -7,7 +7,7 @@ import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import { gate } from '../../../../src/testing/wait.js';
 import { RedisServer } from '../../../helpers/redis.js';
-import { promptly, waitFor } from '../../../helpers/wait.js';
+import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
 
@@ -405,6 +405,51 @@ describe('a command by filter', () => {
     const deleted = async (status: 'failed' | 'cancelled' | 'interrupted'): Promise<string[]> =>
       (await tasks.control({ action: 'delete', filter: { status: [status] } }, { ...by, dryRun: true })).results.map(({ id }) => id);
     expect([await deleted('failed'), await deleted('cancelled'), await deleted('interrupted')]).toEqual([[failed], [cancelled], []]);
+  });
+});
+
+describe('in a Redis whose memory is full', () => {
+  afterEach(() => redis.config('SET', 'maxmemory', '0'));
+
+  it('a task can be deleted, and any other refused command says why', async () => {
+    const tasks = manager();
+    const note = tasks.task('note', () => 1);
+    await tasks.start();
+    const [ended = '', kept = ''] = await note.enqueueMany([[], []]);
+    await waitFor(async () => (await statusOf(tasks, kept)) === 'success' && (await statusOf(tasks, ended)) === 'success');
+    const waiting = await note.with({ runIn: 600 }).enqueue();
+    await redis.config('SET', 'maxmemory', '1mb');
+    const { results } = await tasks.control({ action: 'delete', ids: [ended, waiting] }, by);
+    expect(results).toMatchObject([
+      { id: ended, ok: true },
+      { id: waiting, ok: false, code: 'TASK_STATE_CONFLICT' },
+    ]);
+    const full = { code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining('OOM command not allowed') };
+    await expect(tasks.control({ action: 'cancel', ids: [waiting] }, by)).rejects.toMatchObject(full);
+    await expect(tasks.control({ action: 'rerun', ids: [kept] }, by)).rejects.toMatchObject(full);
+    await expect(note.enqueueMany([[], []])).rejects.toMatchObject(full);
+    await redis.config('SET', 'maxmemory', '0');
+    expect([await tasks.get(ended), await statusOf(tasks, kept), await statusOf(tasks, waiting)]).toEqual([
+      undefined,
+      'success',
+      'pending',
+    ]);
+  });
+
+  it('the end of a cancelled task is stored when there is room again', async () => {
+    const tasks = manager({ lockDuration: 60_000 });
+    const { passed, open } = gate();
+    const stubborn = tasks.task('stubborn', () => passed);
+    await tasks.start();
+    const id = await stubborn.enqueue();
+    await waitFor(async () => (await statusOf(tasks, id)) === 'running');
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    await redis.config('SET', 'maxmemory', '1mb');
+    open();
+    await sleep(0.3);
+    await redis.config('SET', 'maxmemory', '0');
+    // Without that, another check finds its lock expired after a minute.
+    await waitFor(async () => (await statusOf(tasks, id)) === 'cancelled', 15);
   });
 });
 
