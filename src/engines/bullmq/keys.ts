@@ -28,7 +28,7 @@ export function engineKeys(name: string) {
     cleaning: own('cleaning'),
     /** Text: written to check whether Redis can be written; see `RedisHealth`. */
     probe: own('probe'),
-    /** Text: written once. A different text means that Redis has other data; see `DataMark`. */
+    /** Text: random. If it changes, Redis has lost its data; see `DataMark`. */
     dataMark: own('data'),
     /** Hash: paused queues, with who paused them and why. */
     pauses: own('pauses'),

@@ -81,8 +81,8 @@ async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): 
 }
 
 /**
- * Counts the tasks of the window that BullMQ has removed, and that ended when the window does not
- * have all tasks. With clocks that agree, these can only be tasks that ended in the same
+ * Counts the tasks of the window that BullMQ has removed, in the part of the past for which the
+ * window is incomplete. If the clocks agree, these can only be tasks that ended in the same
  * millisecond as the last task that was left out.
  */
 async function countRemoved(

@@ -33,12 +33,19 @@ export const commanding: Effect = { maybe: 'The command may have been carried ou
  */
 export type Ask = <T>(call: (sending: () => void) => Promise<T>, effect?: Effect) => Promise<T>;
 
-/**
- * Milliseconds: how long a call waits for the connection, for any answer of Redis, and for all of
- * its own answers; how often this process looks for calls that wait too long, and after what time
- * it asks Redis whether it answers at all.
- */
-const patience = { connect: 700, answer: 5000, whole: 60_000, look: 100, ask: 1000 };
+/** Milliseconds. */
+const limits = {
+  /** How long a call waits for the connection. */
+  connect: 700,
+  /** How long a call waits for any answer of Redis. */
+  answer: 5000,
+  /** How long a call waits for all of its own answers. */
+  whole: 60_000,
+  /** The time between two looks for calls that have waited too long. */
+  look: 100,
+  /** After this time without an answer, this process asks Redis whether it answers at all. */
+  ask: 1000,
+};
 
 /** A call without an answer. */
 interface OpenCall {
@@ -89,7 +96,7 @@ export class RedisCalls {
       isSent = true;
     };
     try {
-      if (this.#redis.status !== 'ready') await whenReady(this.#redis, patience.connect);
+      if (this.#redis.status !== 'ready') await whenReady(this.#redis, limits.connect);
       // A process that only enqueues may never call start().
       if (!this.#health.isExamined) await this.#health.examine();
       return await this.#inTime(call(sending), effect?.longer);
@@ -109,7 +116,7 @@ export class RedisCalls {
     return new Promise((resolve, reject) => {
       const call: OpenCall = { since: performance.now(), longer, fail: reject };
       this.#open.add(call);
-      this.#timer ??= runInEmptyContext(() => setInterval(() => this.#look(), patience.look));
+      this.#timer ??= runInEmptyContext(() => setInterval(() => this.#look(), limits.look));
       answer.then(
         (value) => {
           this.#end(call);
@@ -136,16 +143,16 @@ export class RedisCalls {
       return;
     }
     const now = performance.now();
-    if (now - oldest.since > patience.ask) this.#ask();
+    if (now - oldest.since > limits.ask) this.#ask();
     // Redis answers no call while it works on another one.
-    let mostSilence = patience.answer;
-    for (const { longer } of this.#open) mostSilence = Math.max(mostSilence, patience.answer + longer);
+    let mostSilence = limits.answer;
+    for (const { longer } of this.#open) mostSilence = Math.max(mostSilence, limits.answer + longer);
     // The calls are in the order in which they began.
     for (const call of this.#open) {
       const silence = now - Math.max(call.since, this.#answered);
-      if (silence <= mostSilence && now - call.since <= patience.whole) return;
+      if (silence <= mostSilence && now - call.since <= limits.whole) return;
       this.#end(call);
-      call.fail(new RedisTimeout(silence > mostSilence ? mostSilence : patience.whole));
+      call.fail(new RedisTimeout(silence > mostSilence ? mostSilence : limits.whole));
     }
   }
 

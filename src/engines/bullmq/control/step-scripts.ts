@@ -13,8 +13,9 @@ import { cancelledPrefix } from '../jobs/task-job.js';
  * BullMQ ends a job, or makes it wait again, only if the job is active and locked by the caller.
  * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under
  * our lock, until BullMQ's own step moves it on in the same transaction. If the script refuses, the
- * job does not have our lock, and BullMQ's step does nothing. These lines are the only ones that
- * write keys of BullMQ. They were written for BullMQ 6.7.
+ * job does not have our lock, and BullMQ's step does nothing. These lines write keys of BullMQ and
+ * were written for BullMQ 6.7. So were the other places that do: `queue-catalog.ts` (the limits in
+ * `meta`), `locks.ts` (locks), and `move/pending-tasks.ts` (jobs that already have attempts).
  */
 
 /**

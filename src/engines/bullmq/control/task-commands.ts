@@ -48,12 +48,12 @@ function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer
   return action === 'delete' ? bond === 'scheduler' : state !== 'active' && bond !== undefined;
 }
 
-const ofFlow = 'It is part of a flow of BullMQ, which would wait for it.';
+const ofFlow = 'This job is part of a BullMQ flow. The flow would wait for it for ever.';
 const bonds: Record<Bond, string> = {
   scheduler: ofScheduler,
   parent: ofFlow,
   children: ofFlow,
-  duplicate: 'Another task with the same idempotencyKey was enqueued since.',
+  duplicate: 'A newer task has the same idempotencyKey.',
 };
 
 function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {

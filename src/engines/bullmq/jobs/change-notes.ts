@@ -19,8 +19,8 @@ export const keptEntries = 10_000;
 const jobsOfEntry = 100;
 
 /**
- * Notifies processes that read of the jobs that changed. BullMQ's own events are not used, because
- * each `completed` event carries the whole result. The stream holds only keys of jobs. A reader
+ * Tells reading processes which jobs have changed. BullMQ's own events are not used, because each
+ * `completed` event carries the whole result. The stream holds only keys of jobs. A reader
  * reads the fields that it shows, and only of the jobs that it shows.
  */
 export class ChangeNotes {

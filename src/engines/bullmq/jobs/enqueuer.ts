@@ -97,8 +97,7 @@ export class Enqueuer {
     for (const [n, task] of tasks.entries()) {
       const [entry, job] = [entries[n], jobs[n]];
       if (!entry || !job) continue;
-      // The promise belongs to a single command. The commands of a transaction are answered
-      // together.
+      // The promise is not used, because `exec` answers for all commands.
       void this.#adder.add(transaction, entry.queue, job);
       notes.push(noteOf(task, entry));
     }

@@ -42,14 +42,14 @@ export function partsOf(key: string): JobRef {
 }
 
 /**
- * The end of the year 9999, in Unix milliseconds. Another program may store any time for a job. A
- * later one is stored as this one, because no list depends on the order of such jobs.
+ * The end of the year 9999, in Unix milliseconds. Another program may store any time for a job.
+ * Later times are stored as this one. The order of such jobs does not matter.
  */
 const latest = 253_402_300_799_999;
 
 /**
- * Returns the UUIDv7 under which a window stores a job. A job always has the same one, and the
- * UUIDv7 of jobs are in the order of creation. `createdAt`: Unix milliseconds.
+ * Returns the UUIDv7 under which a window stores a job. The same job always gets the same UUIDv7,
+ * and they are in the order of creation. `createdAt`: Unix milliseconds.
  */
 export function idOfJob(key: string, createdAt: number): string {
   const time = Math.max(0, Math.min(latest, Math.floor(createdAt)))

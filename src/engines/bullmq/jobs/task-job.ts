@@ -149,7 +149,7 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const opts: TaskJobOptions = { attempts };
   const notes = notesOf(task);
   if (notes) opts.taskflow = notes;
-  // An id, and so `createdAt`, is ahead of a clock that was set back. BullMQ adds delays to `timestamp`.
+  // After the clock is set back, `createdAt` may be in the future. BullMQ adds delays to `timestamp`.
   const timestamp = Math.min(createdAt, Date.now());
   if (isDelayed(task)) opts.delay = runAt - timestamp;
   if (prioritized) opts.priority = jobPriority(task.priority);

@@ -122,8 +122,7 @@ export class PendingTasks {
       // BullMQ must not check the idempotency key, because the task already has it.
       const { deduplicationId: deid, ...job } = toJob(task, entry.prioritized === true);
       const { deduplication: de, ...opts } = job.opts as TaskJobOptions;
-      // The promise belongs to a single command. The commands of a transaction are answered
-      // together.
+      // The promise is not used, because `exec` answers for all commands.
       void this.#adder.add(transaction, queue, { ...job, opts });
       const isDelayed = opts.delay !== undefined;
       const hasKey = deid !== undefined && idempotency !== undefined && idempotency.until > Date.now();

@@ -162,5 +162,5 @@ function settle(database: Database, path: string): void {
   const at = Date.now();
   const writes = owners.map(({ owner }) => ({ kind: 'recover' as const, owner: String(owner), at }));
   const { outcomes } = new Writer(database).apply({ writes, claim: undefined, at, wanted: [] });
-  for (const outcome of outcomes) if (outcome?.ok === false) throw unusable('the tasks of a process that died could not be settled');
+  for (const outcome of outcomes) if (outcome?.ok === false) throw unusable('a running task of a crashed process could not be ended');
 }

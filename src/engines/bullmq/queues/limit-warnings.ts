@@ -5,7 +5,7 @@ import type { CatalogEntry } from './queue-catalog.js';
 const mostWarned = 10_000;
 
 /**
- * Warns if processes define a different `concurrency` for the same task. BullMQ has one limit per
+ * Warns if processes define different limits (`concurrency`) for the same task. BullMQ has one limit per
  * queue, and a task that is stored without a limit goes to a queue without a limit, so one of the
  * definitions has no effect. It logs one line for each task and process.
  */
@@ -20,7 +20,7 @@ export class LimitWarnings {
   /** Compares the limit that this process defines for a task with that of its queue. */
   compare({ task, label, concurrency: stored }: CatalogEntry, defined: number | undefined): void {
     if (task === undefined || stored === undefined || defined === undefined || stored === defined) return;
-    this.#warn(task, { queue: label, concurrency: defined, stored }, 'processes define a different concurrency for a task');
+    this.#warn(task, { queue: label, concurrency: defined, stored }, 'processes define different concurrency limits for a task');
   }
 
   /** Warns that a task runs without the limit that this process defines for it. */

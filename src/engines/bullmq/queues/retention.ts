@@ -24,11 +24,13 @@ interface RetentionParts extends StoredQueues {
   logger: Logger;
 }
 
-/**
- * Milliseconds: `clean` is the time between two rounds across all processes, `look` is the time
- * between two attempts of one process to be elected.
- */
-const intervals = { clean: 3_600_000, look: 300_000 };
+/** Milliseconds. */
+const intervals = {
+  /** Between two rounds, across all processes. */
+  clean: 3_600_000,
+  /** Between two attempts of a process to be the one that does the next round. */
+  look: 300_000,
+};
 /** How many jobs BullMQ removes per step. Redis does nothing else during a step. */
 const stepSize = 1000;
 /** Milliseconds between two steps. */

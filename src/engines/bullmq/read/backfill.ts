@@ -5,8 +5,8 @@ import { mostRunning } from './queue-facts.js';
 import { type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
 
 /**
- * Jobs per set in the first read: `first` divided by the number of queues, but at least `least` and
- * at most `most`. Then jobs per step.
+ * Numbers of jobs. The first read takes `first` divided by the number of queues from each set, but
+ * at least `least` and at most `most`. Each later step takes `step`.
  */
 const chunk = { first: 1200, least: 20, most: 100, step: 250 };
 

@@ -20,8 +20,8 @@ export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'refresh'>;
 export type QueueCommand = [queue: string, name: string, ...args: (string | number)[]];
 
 /**
- * What is known of the state of a job: its state, that it was removed or changed, or nothing. Then
- * BullMQ's sets must be read to find the state.
+ * What a note says about a job: its state, that it was removed or changed, or nothing (`unknown`).
+ * If it says nothing, the state is read from BullMQ's sets.
  */
 export type KnownState = NotedState | JobState | 'unknown';
 

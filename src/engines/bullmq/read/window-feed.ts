@@ -19,9 +19,8 @@ const most = { reads: 40, passes: 3 };
 
 /**
  * Writes changed jobs to the window. All work is done in turns, one after the other. A job is read
- * after the note of its change. New notes are read after the job, in the same pipeline. If there is
- * a newer note for the job, it may have been read in a later state than its first note says, so it
- * is read again.
+ * after the note of its change, and new notes are read after the job, in the same pipeline. If one
+ * of them is about the same job, the job is read again.
  */
 export class WindowFeed {
   readonly #parts: Omit<ModelParts, 'feed'>;

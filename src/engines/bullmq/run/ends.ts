@@ -1,4 +1,5 @@
 import type { AttemptResult, RunningAttempt, StoredError } from '../../../tasks/engine.js';
+import { interruptedError } from '../../interrupted-error.js';
 import {
   type AttemptRecord,
   attemptField,
@@ -36,13 +37,6 @@ const notStarted = { processedOn: '' } as const;
 
 /** Fields of a job that was cancelled. */
 const cancelled = { [jobFields.marker]: 'cancelled', [jobFields.error]: '', [jobFields.cancelling]: '' };
-
-const interrupted: StoredError = {
-  name: 'Interrupted',
-  message: 'the process that ran this task stopped or lost it before the task ended',
-  stack: null,
-  fingerprint: '',
-};
 
 /**
  * What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs
@@ -138,20 +132,20 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
   const again = died < interrupts && (deadline === undefined || deadline > now);
   const { stalledCounter: stalls } = job.json;
   const fields = {
-    ...recordOf(ending, 'interrupted', interrupted),
-    ...errorField(interrupted),
+    ...recordOf(ending, 'interrupted', interruptedError),
+    ...errorField(interruptedError),
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
   const log = (): void => ending.logEnd?.(again ? 'pending' : 'interrupted');
   const ifCancelled = (): EndNotes => cancelNotes(ending);
   return again
     ? {
-        ...{ again, error: interrupted, state: 'waiting' as const, log, ifCancelled },
+        ...{ again, error: interruptedError, state: 'waiting' as const, log, ifCancelled },
         // BullMQ itself writes the reason only if a job fails.
-        fields: { ...fields, ...dueAt(now), failedReason: interrupted.message, [jobFields.interrupts]: died + 1 },
+        fields: { ...fields, ...dueAt(now), failedReason: interruptedError.message, [jobFields.interrupts]: died + 1 },
       }
     : {
-        ...{ again, error: interrupted, state: 'failed', marker: 'interrupted', log, ifCancelled },
+        ...{ again, error: interruptedError, state: 'failed', marker: 'interrupted', log, ifCancelled },
         fields: { ...fields, [jobFields.marker]: 'interrupted' },
       };
 }

@@ -1,17 +1,11 @@
 import type { StoredError } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
+import { interruptedError } from '../../interrupted-error.js';
 import type { Row } from '../schema/database.js';
 import { detailsText, stateCode, stateOf } from '../schema/rows.js';
 import type { LogEntry, ProgressEntry, WriteOf, Written } from './batch.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 import { introduce } from './workers.js';
-
-const interrupted: StoredError = {
-  name: 'Interrupted',
-  message: 'the process that ran this task stopped or lost it before the task ended',
-  stack: null,
-  fingerprint: '',
-};
 
 /**
  * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
@@ -234,11 +228,11 @@ function recoverOne(transaction: Transaction, row: Row, at: number): void {
   }
   const mayRun = Number(row.interrupts) < Number(row.max_interrupts) && (row.deadline_at === null || Number(row.deadline_at) > at);
   if (!mayRun) {
-    endAttempt(transaction, row, 'interrupted', at, interrupted, {});
+    endAttempt(transaction, row, 'interrupted', at, interruptedError, {});
     return;
   }
-  recordAttempt(transaction, row, 'interrupted', at, interrupted);
-  toPending(transaction, row, at, at, 1, interrupted);
+  recordAttempt(transaction, row, 'interrupted', at, interruptedError);
+  toPending(transaction, row, at, at, 1, interruptedError);
 }
 
 /** Stores log lines and numbers them; what belongs to a task that was deleted is dropped. */
