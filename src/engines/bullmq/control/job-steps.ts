@@ -31,8 +31,9 @@ export interface StepAnswer {
  * - `parent`: it has a parent in a flow
  * - `children`: it has children in a flow
  * - `duplicate`: another job has its deduplication id now
+ * - `unfinished`: it has children in a flow that have not succeeded
  */
-export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate';
+export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate' | 'unfinished';
 
 interface JobStepsParts {
   redis: Redis;

@@ -59,6 +59,10 @@ local function isReplaced()
   local holder = deduplication and redis.call('GET', prefix .. 'de:' .. deduplication)
   return holder and holder ~= id
 end
+-- Whether a child in a flow has failed, or has not ended. BullMQ then refuses a result of the job.
+local function hasOpenChildren()
+  return redis.call('ZCARD', job .. ':unsuccessful') > 0 or redis.call('SCARD', job .. ':dependencies') > 0
+end
 -- Makes the job active under a lock. The lock expires if BullMQ's step never runs.
 local function take()
   redis.call('RPUSH', prefix .. 'active', id)
@@ -122,6 +126,7 @@ const retry = `
 local now, delay = tonumber(at), tonumber(given)
 if state ~= 'failed' then return {0, state} end
 if isReplaced() then return {0, state, 'duplicate'} end
+if hasOpenChildren() then return {0, state, 'unfinished'} end
 local created, text, deduplication, marker = unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'tfm'))
 local opts = cjson.decode(text or '{}')
 if deduplication then
@@ -197,7 +202,9 @@ return {1, state}
 
 /** Returns the state of a job and what it belongs to, and changes nothing. */
 const look = `
-return {0, state, state == 'failed' and isReplaced() and 'duplicate' or bondOf()}
+if state == 'failed' and isReplaced() then return {0, state, 'duplicate'} end
+if state == 'failed' and hasOpenChildren() then return {0, state, 'unfinished'} end
+return {0, state, bondOf()}
 `;
 
 /** Removes the request to cancel a job, if the job has ended or no longer exists. */

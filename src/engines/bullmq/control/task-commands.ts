@@ -43,7 +43,7 @@ interface JobCommand {
 
 /** Whether a step refuses the action because of what the job belongs to. */
 function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer): boolean {
-  if (action === 'retry') return bond === 'duplicate';
+  if (action === 'retry') return bond === 'duplicate' || bond === 'unfinished';
   if (action === 'run') return state === 'waiting-children';
   return action === 'delete' ? bond === 'scheduler' : state !== 'active' && bond !== undefined;
 }
@@ -54,6 +54,7 @@ const bonds: Record<Bond, string> = {
   parent: ofFlow,
   children: ofFlow,
   duplicate: 'A newer task has the same idempotencyKey.',
+  unfinished: 'A child of it in a flow of BullMQ has not succeeded. Retry the child first.',
 };
 
 function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {

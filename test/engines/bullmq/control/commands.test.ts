@@ -164,6 +164,36 @@ describe('a waiting task that is cancelled', () => {
   });
 });
 
+describe('a failed parent of a flow', () => {
+  it('is retried only after its children have succeeded', async () => {
+    const tasks = manager();
+    let isBroken = true;
+    const ran: string[] = [];
+    tasks.task('part', (name: string) => {
+      ran.push(name);
+      if (name === 'child' && isBroken) throw new Error('broken');
+      return name;
+    });
+    await tasks.start();
+    const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
+    closing.push(() => flows.close());
+    const child = { name: 'part', queueName: 'default', data: ['child'], opts: { failParentOnFailure: true } };
+    const flow = await flows.add({ name: 'part', queueName: 'default', data: ['parent'], children: [child] });
+    const [parentId, childId] = [flow.job.id, flow.children?.[0]?.job.id].map((jobId) => `default:${jobId}`) as [string, string];
+    await waitFor(async () => (await statusOf(tasks, parentId)) === 'failed');
+    const refused = [{ ok: false, code: 'TASK_STATE_CONFLICT', status: 'failed', detail: expect.stringContaining('Retry the child') }];
+    const retry = { action: 'retry', ids: [parentId] } as const;
+    expect((await tasks.control(retry, { ...by, dryRun: true })).results).toMatchObject(refused);
+    expect((await tasks.control(retry, by)).results).toMatchObject(refused);
+    isBroken = false;
+    await tasks.control({ action: 'retry', ids: [childId] }, by);
+    await waitFor(async () => (await statusOf(tasks, childId)) === 'success');
+    expect((await tasks.control(retry, by)).results).toMatchObject([{ ok: true }]);
+    await waitFor(async () => (await statusOf(tasks, parentId)) === 'success');
+    expect(ran).toEqual(['child', 'child', 'parent']);
+  });
+});
+
 describe('a running task that is cancelled', () => {
   it('ends in another process within seconds, and is shown as cancelling until then', async () => {
     const [web, worker] = [manager(), manager()];
