@@ -26,6 +26,7 @@ describe('TaskManager', () => {
     ['a concurrency of 0', { concurrency: 0 }, /^concurrency of task 'work' is/, RangeError],
     ['a priority past a million', { priority: 1_000_001 }, /^priority of task 'work' is/, RangeError],
     ['a tag that is no string', { tags: { tenant: 7 } }, /^tags\.tenant of task 'work' is/, TypeError],
+    ['a tag with half a surrogate pair', { tags: { tenant: '\u{1F600}'.slice(0, 1) } }, /^tags\.tenant of task 'work' is/, TypeError],
     ['a word for true', { requeueOnInterrupt: 'yes' }, /^requeueOnInterrupt of task 'work' is/, TypeError],
     ['an unknown option', { retry: 3 }, /retry/, TypeError],
   ])('refuses a task with %s, and says what is right', (_case, options, message, Kind) => {
@@ -41,6 +42,7 @@ describe('TaskManager', () => {
     ['a window without a key', { idempotencyWindow: 5 }, /needs an idempotencyKey/],
     ['an empty key', { idempotencyKey: '' }, /^idempotencyKey/],
     ['a key of 257 characters', { idempotencyKey: 'k'.repeat(257) }, /^idempotencyKey/],
+    ['a tag with half a surrogate pair', { tags: { tenant: '7\uDE00' } }, /^tags\.tenant/],
     ['an unknown option', { proirity: 1 }, /proirity/],
   ])('refuses a call with %s', (_case, options, message) => {
     const work = tasks.task('work', () => 1);

@@ -169,6 +169,9 @@ export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
 
 const label = { pattern: /^[^\p{Cc}\p{Cs}]{1,128}$/u, accepted: 'a string of 1 to 128 printable characters', maxLength: 128 };
 
+/** No storage can keep half of a surrogate pair, so different values would count as one. */
+const tagText = /^\P{Cs}*$/u;
+
 /** Reads a name of a task or schedule, the first argument of a call such as `usage`; it is required. */
 export function nameOption(option: string, value: unknown, usage: string): string {
   if (typeof value !== 'string') throw wrongType(option, value, `a string, as in ${usage}`);
@@ -194,7 +197,8 @@ export function tagsOption(value: unknown, of = ''): Readonly<Record<string, str
   if (tags.length > 32) throw rangeError(`tags${of} has ${tags.length} members; at most 32 are allowed`);
   for (const [key, text] of tags) {
     if (!label.pattern.test(key)) throw wrongType(`a key of tags${of}`, key, label.accepted);
-    if (typeof text !== 'string' || text.length > 256) throw wrongType(`tags.${key}${of}`, text, 'a string of at most 256 characters');
+    if (typeof text !== 'string' || text.length > 256 || !tagText.test(text))
+      throw wrongType(`tags.${key}${of}`, text, 'a string of at most 256 characters without unpaired surrogates');
   }
   return Object.freeze(Object.fromEntries(tags));
 }
