@@ -29,7 +29,11 @@ export interface EnginePromises {
   readonly deletionFreesKey: boolean;
   /** Tasks that one call can store, and bytes of their arguments together. `null` for no limit. */
   readonly maxBatch: { readonly tasks: number; readonly bytes: number } | null;
-  /** Seconds within which a process starts a task that has waited without a handler in any process. */
+  /**
+   * Seconds within which a task that has waited without a handler in any process starts, once every process that runs tasks of
+   * its queue has the handler. If only some of these processes have it, an engine whose `concurrencyPer` is `queue` has no such
+   * limit.
+   */
   readonly handlerFoundWithin: number;
   /**
    * Shortest interval at which a schedule makes every run. A schedule with a shorter `every` leaves runs out, and `skipped` does

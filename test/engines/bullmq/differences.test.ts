@@ -136,7 +136,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   handlerFoundWithin: [
-    'delays a task that no process has a handler for, and runs it as its first attempt once one has',
+    'delays a task that no process has a handler for, and runs it as its first attempt once every process has one',
     async () => {
       const { manager, plainQueue } = share();
       const [one, two] = [manager(), manager()];

@@ -148,7 +148,8 @@ function release(database: Database): void {
   database.close();
 }
 
-const inUse = (path: string): string => `'${path}' is in use: stop every process that has it open first`;
+const inUse = (path: string): string =>
+  `'${path}' is in use: end every process that has it open first, also those that have stopped their tasks`;
 
 /**
  * Ends or requeues the running tasks, as the engine of the file does after a crash. No process has

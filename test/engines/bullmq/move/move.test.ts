@@ -271,7 +271,7 @@ const always = 6;
     await waitFor(() => child.lines.length > 0);
     const refused = run(file);
     expect(await refused.ended).toBe(1);
-    expect(refused.lines.join('\n')).toMatch(/is in use: stop every process/);
+    expect(refused.lines.join('\n')).toMatch(/is in use: end every process/);
     child.process.kill('SIGTERM');
     expect(await child.ended).toBe(0);
     expect((await move(file)).tasks).toBe(3 + always);
