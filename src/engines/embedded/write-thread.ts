@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Database, openDatabase, prepareConnection, sqliteCode } from '../tables/schema/database.js';
 import { layOut } from '../tables/schema/layout.js';
+import { argsLength } from '../tables/schema/rows.js';
 import type { Batch } from '../tables/write/batch.js';
 import { Writer } from '../tables/write/writer.js';
 import { packed } from './batch-weight.js';
@@ -32,7 +33,7 @@ function resultOf(writer: Writer, message: string | Batch): FromThread {
     return {
       result: packed(
         result,
-        result.claimed.reduce((sum, row) => sum + row[10].length, 0),
+        result.claimed.reduce((sum, row) => sum + argsLength(row), 0),
       ),
     };
   } catch (error) {

@@ -98,11 +98,12 @@ export class Executor {
     const { transitions, logger } = this.#parts;
     this.#found += claimed.length + expired.length;
     for (const row of claimed) {
+      const [, id, task] = row;
       try {
         this.#slots.run(row);
       } catch (err) {
         // The row is damaged. The other tasks of this claim must not wait for it.
-        logger.error({ err, taskId: idOf(row[1]), task: row[2] }, 'a task could not be started');
+        logger.error({ err, taskId: idOf(id), task }, 'a task could not be started');
       }
     }
     transitions.ofRows([...begun, ...expired]);

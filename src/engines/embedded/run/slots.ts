@@ -177,10 +177,11 @@ export class Slots {
   /** Runs a task just claimed. */
   run(row: ClaimedRow): void {
     const { runner, clock } = this.#parts;
+    const [seq] = row;
     const claimed = toClaimed(row);
     const { deadlineAt } = claimed;
     const task = deadlineAt === undefined ? claimed : { ...claimed, deadlineAt: clock.toProcessTime(deadlineAt) };
-    const slot = new Slot(row[0], task, this.#events);
+    const slot = new Slot(seq, task, this.#events);
     this.#running.add(slot);
     slot.running = runner.run(task, slot);
     const { result, ended } = slot.running;

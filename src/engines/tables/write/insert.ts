@@ -43,7 +43,8 @@ export class Inserter {
   /** Takes the idempotency key of a task, or answers the id of the task that has it. */
   #takeKey(values: PackedTasks['values'], from: number, at: number): string | undefined {
     const database = this.#database;
-    const [id, name, key, until] = [values[from], values[from + 1], values[from + packedAt.key], values[from + packedAt.keyUntil]];
+    const [id, name] = [values[from + packedAt.id], values[from + packedAt.name]];
+    const [key, until] = [values[from + packedAt.key], values[from + packedAt.keyUntil]];
     const held = holderOf(database, String(name), String(key), at);
     if (held !== undefined) return held;
     database.run(
@@ -58,30 +59,30 @@ export class Inserter {
 
   #gather(values: PackedTasks['values'], from: number, at: number): void {
     const ledger = this.#ledger;
-    const lane = ledger.lane(String(values[from + 1]), String(values[from + 2]));
-    const runAt = Number(values[from + 6]);
+    const lane = ledger.lane(String(values[from + packedAt.name]), String(values[from + packedAt.queue]));
+    const runAt = Number(values[from + packedAt.runAt]);
     this.#gathered.push(
       ledger.nextSeq(),
-      values[from] ?? null,
+      values[from + packedAt.id] ?? null,
       ledger.nextRev(),
       lane,
-      values[from + 3] ?? null,
-      values[from + 4] ?? null,
-      values[from + 5] ?? null,
+      values[from + packedAt.priority] ?? null,
+      values[from + packedAt.tags] ?? null,
+      values[from + packedAt.source] ?? null,
       runAt,
       runAt > at ? runAt : null,
-      values[from + 7] ?? null,
-      values[from + 8] ?? null,
-      values[from + 8] ?? null,
-      values[from + 9] ?? null,
-      values[from + 10] ?? null,
-      values[from + 11] ?? null,
-      values[from + 12] ?? null,
+      values[from + packedAt.deadlineAt] ?? null,
+      values[from + packedAt.attempts] ?? null,
+      values[from + packedAt.attempts] ?? null,
+      values[from + packedAt.interrupts] ?? null,
+      values[from + packedAt.args] ?? null,
+      values[from + packedAt.schedule] ?? null,
+      values[from + packedAt.key] ?? null,
       values[from + packedAt.waitsFrom] ?? null,
     );
     this.#rows += 1;
     ledger.count(lane, 'pending', 1);
-    if (values[from + 4] !== null) this.#addTags(String(values[from]), String(values[from + 4]));
+    if (values[from + packedAt.tags] !== null) this.#addTags(String(values[from + packedAt.id]), String(values[from + packedAt.tags]));
     if (this.#rows === rowsAtOnce) {
       this.#database.run(insertMany, ...this.#gathered);
       this.discard();
@@ -118,6 +119,6 @@ function holderOf(database: Database, name: string, key: string, at: number): st
 
 function idsOf(values: PackedTasks['values']): string[] {
   const ids: string[] = [];
-  for (let from = 0; from < values.length; from += packedWidth) ids.push(String(values[from]));
+  for (let from = 0; from < values.length; from += packedWidth) ids.push(String(values[from + packedAt.id]));
   return ids;
 }

@@ -1,51 +1,41 @@
 import type { NewTask } from '../../../tasks/engine.js';
 
-/** A task that is stored, as plain values in the order of the columns they go into: they cross to the writing thread cheaply. */
-export interface PackedTasks {
-  /** Of each task {@link packedWidth} values. */
-  values: readonly (string | number | null)[];
-}
-
-/** Values of one task in {@link PackedTasks}. */
-export const packedWidth = 15;
-/** Where among them some are. */
+/** Where each value of a task is in {@link PackedTasks}; {@link packTasks} writes them in this order. */
 export const packedAt = {
   id: 0,
   name: 1,
   queue: 2,
   priority: 3,
   tags: 4,
+  source: 5,
   runAt: 6,
   deadlineAt: 7,
   attempts: 8,
   interrupts: 9,
   args: 10,
+  schedule: 11,
   key: 12,
   keyUntil: 13,
   waitsFrom: 14,
 } as const;
 
+/** How many values of one task there are. */
+export const packedWidth = Object.keys(packedAt).length;
+
+/** New tasks as one list of plain values, which crosses to the writing thread sooner than objects. */
+export interface PackedTasks {
+  /** {@link packedWidth} values of each task. */
+  values: readonly (string | number | null)[];
+}
+
 /** Packs tasks to be stored. */
 export function packTasks(tasks: readonly NewTask[]): PackedTasks {
   const values: (string | number | null)[] = [];
   for (const task of tasks) {
-    values.push(
-      task.id,
-      task.name,
-      task.queue,
-      task.priority,
-      tagsText(task.tags),
-      task.source === 'scheduled' ? 1 : 0,
-      task.runAt,
-      task.deadlineAt ?? null,
-      task.attempts,
-      task.interrupts,
-      task.args,
-      task.schedule ?? null,
-      task.idempotency?.key ?? null,
-      task.idempotency?.until ?? null,
-      task.waitsFrom ?? null,
-    );
+    const { id, name, queue, priority, runAt, attempts, interrupts, args } = task;
+    values.push(id, name, queue, priority, tagsText(task.tags), task.source === 'scheduled' ? 1 : 0, runAt, task.deadlineAt ?? null);
+    const { schedule = null, idempotency, waitsFrom = null } = task;
+    values.push(attempts, interrupts, args, schedule, idempotency?.key ?? null, idempotency?.until ?? null, waitsFrom);
   }
   return { values };
 }
