@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { TaskManager } from '../../src/manager.js';
 import { taskContext, taskLog } from '../../src/tasks/context.js';
 import { type TestEngine, testEngine } from '../../src/testing/index.js';
-import { gate } from '../../src/testing/wait.js';
+import { gate, sleep } from '../../src/testing/wait.js';
 
 const by = { actor: 'test' };
 
@@ -103,6 +103,25 @@ describe('testEngine', () => {
     await tasks.control({ action: 'retry', ids: [items[0]?.id ?? ''] }, by);
     expect((await tasks.find({ limit: 1, status: ['failed'] })).total).toBe(0);
     expect(order).toEqual(['parent', 'child', 'child']);
+  });
+
+  it('lets a deadline pass by its own clock', async () => {
+    const past = testEngine({ now: new Date('2020-01-01T00:00:00Z') });
+    const own = new TaskManager({ engine: past, logger: false });
+    const heeds = async (): Promise<void> => {
+      const { signal } = taskContext();
+      await sleep(0.02);
+      signal.throwIfAborted();
+    };
+    const task = own.task('heeds', heeds, { deadline: 60 });
+    await own.start();
+    const ids = [await task.enqueue(), await task.with({ runIn: 30 }).enqueue()];
+    await own.control({ action: 'pause', queue: 'default' }, by);
+    await past.advance(91);
+    await own.control({ action: 'resume', queue: 'default' }, by);
+    const states = await Promise.all(ids.map(async (id) => (await own.get(id))?.status));
+    expect(states).toEqual(['success', 'failed']);
+    await own.stop();
   });
 
   it('goes on while the global timers are replaced', async () => {

@@ -37,6 +37,12 @@ const watchInterval = 1000;
 /** Milliseconds; setInterval fires at once, and again and again, past this. */
 const longestTimer = 2 ** 31 - 1;
 
+/*
+ * A file is opened twice: a thread of its own writes it (`threadPort`), so that a slow disk never stalls the app, and this thread
+ * reads it. `FileWatch` notices that the file was moved or deleted, `changePoll` that another process has written, and
+ * `OwnerLocks` tells whether the other processes live. A database in memory has one connection, and none of these.
+ */
+
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
 export class EmbeddedEngine extends TableEngine {
   constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {

@@ -15,6 +15,16 @@ import { dropPartitions, dropStatistics } from './statistics.js';
 import { type Transaction, wantedRow } from './transaction.js';
 import { introduce } from './workers.js';
 
+/*
+ * A batch is written in one transaction, in which the parts of this folder work together:
+ * 1. `Ledger` reads the counters: the numbers of the last change and of the last task.
+ * 2. Each write changes the tables, by the function of its kind. `Inserter` gathers new tasks, so that ten of them are one
+ *    statement; a write of any other kind flushes it first.
+ * 3. `claim` takes ready tasks for the process, which may be tasks of this same batch.
+ * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures (`Failures`), counters (`Ledger`).
+ * If the transaction fails, all of them discard what they hold, and the writes are tried one by one.
+ */
+
 /** Writes all of a batch in one transaction. */
 export class Writer {
   readonly #transaction: Transaction;
