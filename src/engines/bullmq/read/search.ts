@@ -12,9 +12,12 @@ export function placesOf({ catalog, rules }: Places, id: string): JobRef[] {
   return catalog.get(job.queue) ? [job] : [];
 }
 
-/** Returns the task ids that a search text may be: with the queue, or without it. */
+/**
+ * Returns the task ids that a search text may be. On attached queues, the text may be an id of
+ * BullMQ, which names no queue. On `bullmqEngine`, the same text may be a word of other tasks.
+ */
 export function idsOfText({ catalog, rules }: Places, text: string): string[] {
-  if (rules.hasOwnIds && isOwnId(text)) return [text];
+  if (rules.hasOwnIds) return [text];
   return [text, ...catalog.all().map(({ queue }) => keyOf(queue, text))];
 }
 

@@ -147,8 +147,12 @@ describe('the window of a process that reads tasks', () => {
     expect(await foundBy(id)).toEqual([1, undefined, [id, 'default', 'success']]);
     expect(await foundBy(first)).toEqual([1, undefined, [first, 'other', 'pending']]);
     expect(await foundBy(second)).toEqual([1, undefined, [second, 'other', 'pending']]);
-    for (const q of ['foreign', 'default:foreign'])
-      expect(await foundBy(q)).toEqual([1, undefined, ['default:foreign', 'default', 'success']]);
+    expect(await foundBy('default:foreign')).toEqual([1, undefined, ['default:foreign', 'default', 'success']]);
+    // A word is not an id: it finds what has this word, such as the name of the second job.
+    const named = { name: 'other', data: '{}', opts: '{}', timestamp: Date.now(), finishedOn: Date.now() };
+    await client.hset(keys.ofQueue('default', 'noop'), named);
+    await client.zadd(keys.ofQueue('default', 'completed'), Date.now(), 'noop');
+    expect((await tasks.find({ q: 'noop', limit: 10 })).items.map(({ id: found }) => found)).toEqual([second]);
     expect(await foundBy(id, { status: ['success'], queue: 'default' })).toEqual([1, undefined, [id, 'default', 'success']]);
     for (const query of [{ status: ['failed'] }, { queue: 'other' }, { name: 'noop' }] as const)
       expect((await tasks.find({ q: id, limit: 10, ...query })).items).toEqual([]);
