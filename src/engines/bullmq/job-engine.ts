@@ -36,6 +36,7 @@ import {
 } from './connection/connections.js';
 import { RedisHealth } from './connection/health.js';
 import { commanding, type Effect, hasStopped, RedisCalls, storing } from './connection/redis-calls.js';
+import { RedisClock } from './connection/redis-clock.js';
 import { withinTime } from './connection/redis-connection.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
 import { Signals } from './control/signals.js';
@@ -134,7 +135,8 @@ export class JobEngine implements TaskEngine {
     const { asking: redis, patient } = this.#connections;
     const keys = engineKeys(prefix);
     this.#endOutageLog = logOutages(redis, logger);
-    this.#health = new RedisHealth({ redis, probe: keys.probe, logger });
+    const clock = new RedisClock(redis, logger);
+    this.#health = new RedisHealth({ redis, clock, probe: keys.probe, logger });
     this.#calls = new RedisCalls(redis, this.#health);
     this.#limitWarnings = new LimitWarnings(logger);
     const catalog = new QueueCatalog(redis, keys, this.#limitWarnings);
@@ -153,7 +155,7 @@ export class JobEngine implements TaskEngine {
     });
     this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
     this.#presence = new Presence({
-      ...{ redis, keys, logger },
+      ...{ redis, keys, clock, logger },
       load: () => this.#executor ?? { running: 0, slots: 0 },
       isClosed: () => this.#calls.isClosed,
       restore: () => Promise.all([catalog.refresh(), this.#scheduler.seen()]),
@@ -163,7 +165,7 @@ export class JobEngine implements TaskEngine {
       ...{ ...this.#stored, queues: this.#queues, changes: this.#changes, kept, name: this.#name, logger },
     });
     this.#scheduler = new Scheduler({
-      ...{ redis, patient, keys, name: this.#name, logger },
+      ...{ redis, patient, keys, clock, name: this.#name, logger },
       enqueue: (task) => this.#enqueueRun(task),
       status: async (queue, id) => {
         const found = await readJob(this.#queues, queue, id);

@@ -22,6 +22,8 @@ export function engineKeys(name: string) {
     cancelling: own('cancelling'),
     /** Hash: the processes that have started this engine. */
     instances: own('instances'),
+    /** Text: held by the process that removed dead processes last, for a minute. */
+    forgetting: own('forgetting'),
     /** Text: held by the process that settles crashed jobs in this round. */
     settling: own('settling'),
     /** Text: held by the process that removed old jobs last, until the next round. */

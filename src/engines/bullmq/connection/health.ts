@@ -5,6 +5,7 @@ import type { Logger } from '../../../options.js';
 import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
 import { warnIfVolatile } from './persistence.js';
+import type { RedisClock } from './redis-clock.js';
 import { explain, placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
 
 /** Milliseconds. */
@@ -15,6 +16,7 @@ export const oldestVersion = [6, 2] as const;
 interface RedisHealthParts {
   /** A command fails soon if Redis is unreachable. */
   redis: Redis;
+  clock: RedisClock;
   /** A key of this package for the check whether Redis can be written. */
   probe: string;
   logger: Logger;
@@ -118,8 +120,8 @@ export class RedisHealth {
   }
 
   async #examine(): Promise<void> {
-    const { redis, probe, logger } = this.#parts;
-    checkServer(await withinTime(redis.info('server'), times.answer));
+    const { redis, clock, probe, logger } = this.#parts;
+    checkServer(await withinTime(clock.info(), times.answer));
     await withinTime(checkPermissions(redis, probe), times.answer);
     this.#isExamined = true;
     void warnIfVolatile(redis, logger);

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import type { RedisConnection } from '../connection/connection-option.js';
 import { checkMovePermissions } from '../connection/permissions.js';
+import { redisTime } from '../connection/redis-clock.js';
 import { connectRedis, explain, whenReady } from '../connection/redis-connection.js';
 import { engineKeys, queueName } from '../keys.js';
 import { mostLabels, QueueCatalog } from '../queues/queue-catalog.js';
@@ -78,7 +79,7 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
   await file.takeAway();
   const { database } = file;
   const catalog = new QueueCatalog(redis, keys);
-  const { write, ...counts } = readSchedulesAndPauses({ database, keys, catalog, concurrency });
+  const { write, ...counts } = readSchedulesAndPauses({ database, keys, catalog, concurrency, now: await redisTime(redis) });
   await progress.begin(counts, async (transaction) => {
     // A worker that runs already has added its queues.
     await catalog.refresh();

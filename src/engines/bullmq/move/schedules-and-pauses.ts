@@ -21,6 +21,8 @@ interface Parts {
   keys: EngineKeys;
   /** Read from Redis before `write` is called. */
   catalog: QueueCatalog;
+  /** The time of Redis in Unix milliseconds. */
+  now: number;
   /** The limits of tasks that the caller gave, by name. */
   concurrency: ReadonlyMap<string, number>;
 }
@@ -48,7 +50,7 @@ export function readSchedulesAndPauses(parts: Parts): SchedulesAndPauses {
  * Stores a schedule, its runs and its next time. The first process that defines the schedule plans
  * its runs. Until then, it does not run, so that no process handles a run without its definition.
  */
-function writeSchedule(transaction: ChainableCommander, { keys, catalog, concurrency }: Parts, row: Row): void {
+function writeSchedule(transaction: ChainableCommander, { keys, catalog, concurrency, now }: Parts, row: Row): void {
   const name = String(row.name);
   const template = templateOf(row);
   // The process that defines the schedule overwrites `catchUp` and `overlap`.
@@ -63,7 +65,7 @@ function writeSchedule(transaction: ChainableCommander, { keys, catalog, concurr
     set('last', JSON.stringify(last));
   }
   set('skipped', Number(row.skipped));
-  set('seen', Number(row.undefined_at ?? Date.now()));
+  set('seen', Number(row.undefined_at ?? now));
   if (row.paused_at !== null) {
     const { paused_at: at = null, paused_by = '', pause_reason: reason = null } = row;
     set('pause', JSON.stringify(toPause({ at, paused_by, reason })));

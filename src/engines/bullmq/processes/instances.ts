@@ -6,6 +6,7 @@ import type { EngineKeys } from '../keys.js';
 /** What a process says about itself. Times are Unix milliseconds. */
 interface Instance extends WorkerRow {
   running: number;
+  /** By the clock of Redis. */
   lastSeen: number;
 }
 
@@ -13,7 +14,7 @@ interface Instance extends WorkerRow {
  * Milliseconds without a heartbeat after which a process is removed from the list. No task depends
  * on that list.
  */
-const forgottenAfter = 60_000;
+export const forgottenAfter = 60_000;
 
 /** The processes that have started this engine. */
 export class Instances {
@@ -25,9 +26,9 @@ export class Instances {
     this.#keys = keys;
   }
 
-  /** Tells the other processes about this one. */
-  async heartbeat(self: WorkerRow, running: number): Promise<void> {
-    const instance: Instance = { ...self, running, lastSeen: Date.now() };
+  /** Tells the other processes about this one. `now`: the time of Redis. */
+  async heartbeat(self: WorkerRow, running: number, now: number): Promise<void> {
+    const instance: Instance = { ...self, running, lastSeen: now };
     await this.#redis.hset(this.#keys.instances, self.owner, JSON.stringify(instance));
   }
 
@@ -36,10 +37,12 @@ export class Instances {
     await this.#redis.hdel(this.#keys.instances, owner);
   }
 
-  /** Lists the processes, and removes those without a heartbeat for a minute. */
-  async list(): Promise<Worker[]> {
+  /**
+   * Lists the processes, and removes those without a heartbeat for a minute. `now`: the time of
+   * Redis.
+   */
+  async list(now: number): Promise<Worker[]> {
     const stored = await this.#redis.hgetall(this.#keys.instances);
-    const now = Date.now();
     const all = Object.values(stored).map((text) => JSON.parse(text) as Instance);
     const gone = all.filter(({ lastSeen }) => now - lastSeen > forgottenAfter);
     if (gone.length > 0) await this.#redis.hdel(this.#keys.instances, ...gone.map(({ owner }) => owner));

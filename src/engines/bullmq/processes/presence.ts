@@ -6,13 +6,15 @@ import type { Worker } from '../../../tasks/types.js';
 import { type Definitions, describeWorker, type WorkerRow } from '../../this-process.js';
 import { RedisWork } from '../connection/connections.js';
 import { DataMark } from '../connection/data-mark.js';
+import type { RedisClock } from '../connection/redis-clock.js';
 import { placeOf } from '../connection/redis-connection.js';
 import type { EngineKeys } from '../keys.js';
-import { Instances } from './instances.js';
+import { forgottenAfter, Instances } from './instances.js';
 
 interface PresenceParts {
   redis: Redis;
   keys: EngineKeys;
+  clock: RedisClock;
   logger: Logger;
   /** Returns how many attempts run in this process, and how many it runs at once at most. */
   load(): { running: number; slots: number };
@@ -50,8 +52,8 @@ export class Presence {
   }
 
   /** Lists the processes. */
-  list(): Promise<Worker[]> {
-    return this.#instances.list();
+  async list(): Promise<Worker[]> {
+    return this.#instances.list(await this.#parts.clock.now());
   }
 
   /** Puts this process on the list with the next heartbeat. */
@@ -77,14 +79,25 @@ export class Presence {
   readonly beatSoon = (): void => this.#beating.run(() => this.beat());
 
   async beat(): Promise<void> {
-    const { load, isClosed, restore, logger, redis } = this.#parts;
+    const { isClosed, restore, logger, redis } = this.#parts;
     if (!this.#self || isClosed()) return;
+    const [isOther] = await Promise.all([this.#mark.isOther(), restore(), this.#send()]);
+    if (isOther) logger.error({ redis: placeOf(redis) }, dataLost);
+  }
+
+  async #send(): Promise<void> {
+    const { clock, load, redis, keys } = this.#parts;
+    const now = await clock.now();
+    // It may have left the list meanwhile.
+    if (!this.#self) return;
     const { running, slots } = load();
     // Before it serves a queue, a worker has the slots of one.
     const self = { ...this.#self, slots: Math.max(this.#self.slots, slots) };
-    const heartbeat = this.#instances.heartbeat(self, running);
-    const [isOther] = await Promise.all([this.#mark.isOther(), restore(), heartbeat]);
-    if (isOther) logger.error({ redis: placeOf(redis) }, dataLost);
+    const heartbeat = this.#instances.heartbeat(self, running, now);
+    // Each minute, one process removes those that have died, even if no process reads the list.
+    const isElected = redis.set(keys.forgetting, this.#owner, 'PX', forgottenAfter, 'NX');
+    await Promise.all([heartbeat, isElected]);
+    if ((await isElected) === 'OK') await this.#instances.list(now);
   }
 
   /** Sends no more heartbeats. */

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/engine.js';
+import type { RedisClock } from '../connection/redis-clock.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 
@@ -21,7 +22,7 @@ export interface ScheduleRuns {
   last?: { at: number; id: string; queue: string };
   skipped: number;
   pause?: Pause;
-  /** When a running process that defines it was last seen. */
+  /** When a running process that defines it was last seen, by the clock of Redis. */
   seen?: number;
   /**
    * When it fires next, if it was moved here from a file and no process that defines it has started
@@ -40,20 +41,22 @@ const undefinedAfter = 60_000;
 export class ScheduleRecords {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
+  readonly #clock: RedisClock;
 
-  constructor(redis: Redis, keys: EngineKeys) {
+  constructor(redis: Redis, keys: EngineKeys, clock: RedisClock) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#clock = clock;
   }
 
   /** Stores the definition of a schedule, and returns the rule that was stored before. */
   async define({ name, task, rule, catchUp, overlap, prepare }: Schedule): Promise<string | undefined> {
     const record: ScheduleRecord = { name, task, rule, catchUp, overlap, template: prepare() };
-    const before = await this.#redis.hget(this.#keys.schedules, name);
+    const [before, now] = await Promise.all([this.#redis.hget(this.#keys.schedules, name), this.#clock.now()]);
     await this.#redis
       .multi()
       .hset(this.#keys.schedules, name, JSON.stringify(record))
-      .hset(this.#keys.scheduleStates, `seen:${name}`, Date.now())
+      .hset(this.#keys.scheduleStates, `seen:${name}`, now)
       .exec();
     return before === null ? undefined : (JSON.parse(before) as ScheduleRecord).rule;
   }
@@ -61,7 +64,7 @@ export class ScheduleRecords {
   /** Notes that this process defines schedules. Resolves to whether Redis knew all of them. */
   async seen(names: readonly string[]): Promise<boolean> {
     if (names.length === 0) return true;
-    const now = Date.now();
+    const now = await this.#clock.now();
     return (await this.#redis.hset(this.#keys.scheduleStates, ...names.flatMap((name) => [`seen:${name}`, now]))) === 0;
   }
 
@@ -92,8 +95,8 @@ export class ScheduleRecords {
    * another process made the task of a run since `last` was read, or is making it.
    */
   async claim(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
-    const fields = [`claim:${name}`, `last:${name}`];
-    return (await runScript(this.#redis, claim, [this.#keys.scheduleStates], [...fields, id, Date.now(), last?.id ?? ''])) === 1;
+    const args = [`claim:${name}`, `last:${name}`, id, await this.#clock.now(), last?.id ?? ''];
+    return (await runScript(this.#redis, claim, [this.#keys.scheduleStates], args)) === 1;
   }
 
   async fired(name: string, last: NonNullable<ScheduleRuns['last']>): Promise<void> {
@@ -140,7 +143,7 @@ const claimDuration = 10_000;
 
 /**
  * KEYS: the states of schedules. ARGV: the fields of the claim and of the last run, the id of the
- * run, the time in Unix milliseconds, the id of the last run that the caller knows.
+ * run, the time of Redis in Unix milliseconds, the id of the last run that the caller knows.
  */
 const claim = redisScript(`
 local last = redis.call('HGET', KEYS[1], ARGV[2])
@@ -166,18 +169,21 @@ function runsOf(name: string, states: Readonly<Record<string, string>>): Schedul
 }
 
 /**
- * Returns since when no running process defines a schedule, or null while one does. Unix
- * milliseconds.
+ * Returns since when no running process defines a schedule, or null while one does. `now`: the time
+ * of Redis. Unix milliseconds.
  */
 export function undefinedSince({ seen = 0 }: ScheduleRuns, now: number): number | null {
   return now - seen > undefinedAfter ? seen : null;
 }
 
-/** Returns a schedule as users see it. `next`: when it fires next, in Unix milliseconds. */
+/**
+ * Returns a schedule as users see it. `next`: when it fires next, `now`: the time of Redis, both in
+ * Unix milliseconds.
+ */
 export function stateOf(
   { name, task, rule }: Pick<ScheduleRecord, 'name' | 'task' | 'rule'>,
   runs: ScheduleRuns,
-  next: number | undefined,
+  { next, now }: { next: number | undefined; now: number },
 ): ScheduleState {
   const time = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : new Date(at).toISOString());
   const { last, pause, skipped } = runs;
@@ -188,6 +194,6 @@ export function stateOf(
     lastTaskId: last?.id ?? null,
     paused: pause !== undefined,
     pause: pause ?? null,
-    undefinedSince: time(undefinedSince(runs, Date.now())),
+    undefinedSince: time(undefinedSince(runs, now)),
   };
 }

@@ -11,6 +11,7 @@ import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { closeTimeout, untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
+import type { RedisClock } from '../connection/redis-clock.js';
 import { ChangeNotes } from '../jobs/change-notes.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
 import { openQueue } from '../queues/queues.js';
@@ -35,6 +36,7 @@ interface SchedulerParts {
   /** For the worker of the ticks: its commands wait while Redis is unreachable. */
   patient: Redis;
   keys: EngineKeys;
+  clock: RedisClock;
   /** The name of this process in lists of workers. */
   name: string;
   logger: Logger;
@@ -62,7 +64,7 @@ export class Scheduler {
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
-    this.#records = new ScheduleRecords(parts.redis, parts.keys);
+    this.#records = new ScheduleRecords(parts.redis, parts.keys, parts.clock);
     this.#storing = new RedisWork(parts.logger, 'storing schedules');
     this.#ticking = new RedisWork(parts.logger, 'waiting for the times of schedules');
   }
@@ -166,10 +168,15 @@ export class Scheduler {
     const runs = await this.#records.runs(record.name);
     const id = idOfRun(record.name, due);
     if (runs.pause || runs.last?.id === id) return;
-    if (!this.#schedules.has(record.name) && undefinedSince(runs, Date.now()) !== null) return;
+    if (!this.#schedules.has(record.name) && !(await this.#isDefined(runs))) return;
     const isMissed = Date.now() - due > missedAfter && !record.catchUp;
     if (isMissed || !(record.overlap || (await this.#isAlone(record.name, id, runs.last)))) return this.#records.skipped(record.name);
     await this.#make(record, id);
+  }
+
+  /** Resolves to whether a running process defines a schedule, or did so less than a minute ago. */
+  async #isDefined(runs: ScheduleRuns): Promise<boolean> {
+    return undefinedSince(runs, await this.#parts.clock.now()) === null;
   }
 
   /**
@@ -201,11 +208,11 @@ export class Scheduler {
 
   /** Returns all schedules with their times, as users see them. */
   async states(): Promise<ScheduleState[]> {
-    const all = await this.#records.all();
+    const [all, now] = await Promise.all([this.#records.all(), this.#parts.clock.now()]);
     const lost = this.#lost(new Set(all.map(({ record }) => record.name)));
     const planned = all.length === 0 ? [] : await this.#ticks().getJobSchedulers(0, -1, true);
     const next = new Map(planned.map((scheduler) => [scheduler.key, scheduler.next]));
-    const stored = all.map(({ record, runs }) => stateOf(record, runs, next.get(schedulerId(record.name)) ?? runs.next));
+    const stored = all.map(({ record, runs }) => stateOf(record, runs, { next: next.get(schedulerId(record.name)) ?? runs.next, now }));
     return [...stored, ...lost].sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
@@ -218,7 +225,7 @@ export class Scheduler {
     const now = Date.now();
     return [...this.#schedules.values()]
       .filter(({ name }) => !stored.has(name))
-      .map((schedule) => stateOf(schedule, { skipped: 0, seen: now }, firstAfter(now, schedule)));
+      .map((schedule) => stateOf(schedule, { skipped: 0, seen: now }, { next: firstAfter(now, schedule), now }));
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
@@ -257,7 +264,7 @@ export class Scheduler {
    */
   async remove(name: string): Promise<boolean> {
     if (!(await this.#records.get(name))) return false;
-    if (undefinedSince(await this.#records.runs(name), Date.now()) === null)
+    if (await this.#isDefined(await this.#records.runs(name)))
       throw new TaskflowError('SCHEDULE_DEFINED', 'A running process defines this schedule, or did so less than a minute ago.');
     await this.#ticks().removeJobScheduler(schedulerId(name));
     await this.#records.remove(name);

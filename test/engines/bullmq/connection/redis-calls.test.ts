@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import Koa from 'koa';
 import { RedisHealth } from '../../../../src/engines/bullmq/connection/health.js';
 import { RedisCalls } from '../../../../src/engines/bullmq/connection/redis-calls.js';
+import { RedisClock } from '../../../../src/engines/bullmq/connection/redis-clock.js';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import type { TaskflowError } from '../../../../src/errors.js';
 import { TaskManager } from '../../../../src/manager.js';
@@ -42,7 +43,9 @@ const by = { actor: 'ada' };
   function newCalls(): { calls: RedisCalls; redis: Redis } {
     const redis = new Redis(on.redis.connection);
     on.keep({ close: () => redis.quit() });
-    return { redis, calls: new RedisCalls(redis, new RedisHealth({ redis, probe: 'probe', logger: loggerOption('logger', false) })) };
+    const logger = loggerOption('logger', false);
+    const health = new RedisHealth({ redis, clock: new RedisClock(redis, logger), probe: 'probe', logger });
+    return { redis, calls: new RedisCalls(redis, health) };
   }
   /** Lets two seconds pass, in which Redis answers a ping. */
   async function passAnswered(redis: Redis): Promise<void> {

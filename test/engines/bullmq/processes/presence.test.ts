@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../../src/manager.js';
+import { type Child, startProcess } from '../../../helpers/process.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { gate, waitFor } from '../../../helpers/wait.js';
 
@@ -26,4 +27,57 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     expect((await tasks.aggregate('workers'))[0]).toMatchObject({ slots: 7, stuck: 0 });
     open();
   });
+
+  it('stays in the list, removes no other process, and logs one error, if its clock is wrong', async () => {
+    const children = [-3600, 3600].map((seconds) => startSkewed(server.redis.port, seconds));
+    server.keep({
+      async close() {
+        for (const child of children) child.process.kill('SIGKILL');
+        await Promise.all(children.map(({ ended }) => ended));
+      },
+    });
+    const web = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, logger: false }), logger: false });
+    server.keep({ close: () => web.stop({ timeout: 0.1 }) });
+    await web.start({ run: false });
+    const listings = (child: Child): string[] => child.lines.filter((line) => line.startsWith('listed'));
+    await waitFor(() => children.every((child) => listings(child).includes('listed 3')), 20);
+    const before = new Map(children.map((child) => [child, listings(child).length]));
+    const since = (child: Child): string[] => listings(child).slice(before.get(child));
+    await waitFor(() => children.every((child) => since(child).length >= 5));
+    expect(new Set(children.flatMap(since))).toEqual(new Set(['listed 3']));
+    expect((await web.aggregate('workers')).map(({ lastSign }) => lastSign < 60)).toEqual([true, true, true]);
+    expect((await web.describe()).schedules).toMatchObject([{ name: 'often', undefinedSince: null }]);
+    await expect(web.control({ action: 'remove', schedule: 'often' }, { actor: 'test' })).rejects.toMatchObject({
+      code: 'SCHEDULE_DEFINED',
+    });
+    for (const child of children) expect(child.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
+  });
+
+  it('removes processes that died, although no process reads the list', async () => {
+    const instances = '{koa-taskflow}:~instances';
+    const dead = { owner: 'dead', host: 'a', pid: 1, slots: 1, running: 0, startedAt: 1, lastSeen: Date.now() - 120_000 };
+    await server.client.hset(instances, { dead: JSON.stringify(dead) });
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, logger: false }), logger: false });
+    server.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    await tasks.start({ run: false });
+    await waitFor(async () => (await server.client.hexists(instances, 'dead')) === 0);
+    expect(await server.client.hlen(instances)).toBe(1);
+  });
 });
+
+/** Starts a worker whose clock is wrong by some seconds. It prints errors, and how many processes it lists. */
+function startSkewed(port: number, seconds: number): Child {
+  const script = `import { TaskManager } from 'koa-taskflow';
+    import { bullmqEngine } from 'koa-taskflow/bullmq';
+    const RealDate = Date;
+    globalThis.Date = class extends RealDate {
+      constructor(...args) { super(...(args.length === 0 ? [Date.now()] : args)); }
+      static now() { return RealDate.now() + ${seconds * 1000}; }
+    };
+    const logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.log('error', message, fields.secondsAhead) };
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: { host: '127.0.0.1', port: ${port} }, logger }), logger });
+    tasks.schedule('often', tasks.task('often', () => 1), { every: 60 });
+    await tasks.start();
+    setInterval(async () => console.log('listed', (await tasks.aggregate('workers')).length), 100);`;
+  return startProcess(process.execPath, ['--input-type=module', '-e', script]);
+}

@@ -1,5 +1,6 @@
 import { describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { RedisClock } from '../../../../src/engines/bullmq/connection/redis-clock.js';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
 import { Enqueuer } from '../../../../src/engines/bullmq/jobs/enqueuer.js';
 import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
@@ -143,7 +144,9 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
   it('create no second task while one is being created', async () => {
     const redis = new Redis(forEach.redis.connection);
     forEach.keep({ close: () => redis.quit() });
-    const [records, other] = [1, 2].map(() => new ScheduleRecords(redis, engineKeys('ticks')));
+    const [records, other] = [1, 2].map(
+      () => new ScheduleRecords(redis, engineKeys('ticks'), new RedisClock(redis, loggerOption('logger', false))),
+    );
     const last = { at: 1, id: 'first', queue: 'q' };
     expect(await Promise.all([records?.claim('s', 'first', undefined), other?.claim('s', 'second', undefined)])).toEqual([true, false]);
     // A repeated tick continues.
