@@ -45,6 +45,7 @@ const bounds: [key: string, bound: Bound, why: string][] = [
   ['~instances', atMost(0), 'one field for each running process'],
   ['~settling', expires, 'time to live'],
   ['~cleaning', expires, 'time to live'],
+  ['~forgetting', expires, 'time to live'],
   ['~probe', expires, 'time to live'],
   ['~data', atMost(64), 'one short text'],
   ['~pauses', atMost(3), 'one field for each paused queue'],
