@@ -48,11 +48,12 @@ import { engineKeys } from './keys.js';
 import { Presence } from './processes/presence.js';
 import { redisPromises } from './promises.js';
 import { LimitWarnings } from './queues/limit-warnings.js';
-import { QueueCatalog, type StoredQueues } from './queues/queue-catalog.js';
+import { QueueCatalog } from './queues/queue-catalog.js';
 import { Queues } from './queues/queues.js';
 import { type KeptJobs, Retention } from './queues/retention.js';
 import { EngineReads } from './read/engine-reads.js';
 import { EngineWindow } from './read/engine-window.js';
+import { type CountedQueues, MarkedJobs } from './read/marked-jobs.js';
 import type { WindowLimits } from './read/source.js';
 import { readJob } from './read/task-detail.js';
 import { Executor } from './run/executor.js';
@@ -102,7 +103,7 @@ export class JobEngine implements TaskEngine {
   readonly #options: JobEngineOptions;
   readonly #connections: Connections;
   readonly #health: RedisHealth;
-  readonly #stored: StoredQueues;
+  readonly #stored: CountedQueues;
   readonly #limitWarnings: LimitWarnings;
   readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
@@ -140,7 +141,7 @@ export class JobEngine implements TaskEngine {
     this.#calls = new RedisCalls(redis, this.#health);
     this.#limitWarnings = new LimitWarnings(logger);
     const catalog = new QueueCatalog(redis, keys, this.#limitWarnings);
-    this.#stored = { redis, keys, catalog };
+    this.#stored = { redis, keys, catalog, marked: new MarkedJobs(redis, keys) };
     this.#changes = new ChangeNotes(redis, keys);
     this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });
     this.#queues = new Queues(redis, keys);
@@ -161,9 +162,7 @@ export class JobEngine implements TaskEngine {
       restore: () => Promise.all([catalog.refresh(), this.#scheduler.seen()]),
     });
     this.#statistics = new Statistics({ redis, keys, logger, kept: options.statistics });
-    this.#retention = new Retention({
-      ...{ ...this.#stored, queues: this.#queues, changes: this.#changes, kept, name: this.#name, logger },
-    });
+    this.#retention = new Retention({ ...this.#stored, queues: this.#queues, changes: this.#changes, kept, name: this.#name, logger });
     this.#scheduler = new Scheduler({
       ...{ redis, patient, keys, clock, name: this.#name, logger },
       enqueue: (task) => this.#enqueueRun(task),

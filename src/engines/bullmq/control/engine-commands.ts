@@ -2,7 +2,7 @@ import type { KeepJobs } from 'bullmq';
 import type { Action, Command, CommandBy, NewTask, Outcome, QueueState, TransitionObserver } from '../../../tasks/engine.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { summaryOf } from '../jobs/job-view.js';
-import type { StoredQueues } from '../queues/queue-catalog.js';
+import type { CountedQueues } from '../read/marked-jobs.js';
 import { findJobs } from '../read/stored-jobs.js';
 import type { WindowModel } from '../read/window-model.js';
 import type { EndedTask } from '../statistics/statistics.js';
@@ -13,7 +13,7 @@ import { Reruns } from './reruns.js';
 import { StoredTasks } from './stored-tasks.js';
 import { TaskCommands } from './task-commands.js';
 
-interface EngineCommandsParts extends StoredQueues {
+interface EngineCommandsParts extends CountedQueues {
   kept: KeepJobs;
   ask: Ask;
   reader(): Promise<WindowModel>;
@@ -39,7 +39,7 @@ export class EngineCommands {
   readonly #cancellations: Cancellations;
 
   constructor(parts: EngineCommandsParts) {
-    const { redis, keys, catalog, kept, ask, reader, observer, enqueue, ended, cancelHere } = parts;
+    const { redis, keys, catalog, marked, kept, ask, reader, observer, enqueue, ended, cancelHere } = parts;
     this.#ask = ask;
     const steps = new JobSteps({ redis, keys, kept });
     const jobsOf = (ids: readonly string[]): ReturnType<typeof findJobs> => findJobs({ redis, keys, catalog }, ids);
@@ -47,7 +47,7 @@ export class EngineCommands {
       ...{ steps, jobsOf, ask, enqueue },
       argumentsOf: ({ queue, jobId }) => redis.hget(keys.ofQueue(queue, jobId), 'data'),
     });
-    const stored = new StoredTasks({ redis, keys, catalog });
+    const stored = new StoredTasks({ redis, keys, catalog, marked });
     this.#tasks = new TaskCommands({ steps, reruns, jobsOf, reader, stored, ask, observer, ended, cancelling: cancelHere });
     this.#pauses = new QueuePauses({ redis, keys, catalog, steps });
     this.#cancellations = new Cancellations({

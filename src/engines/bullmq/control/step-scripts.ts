@@ -112,7 +112,7 @@ elseif state ~= 'waiting' or redis.call('LREM', prefix .. 'wait', -1, id) == 0 t
   return {0, state}
 end
 take()
-redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled', 'tfe', '', 'tfx', '')
+redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled:' .. at, 'tfe', '', 'tfx', '')
 redis.call('HDEL', job, 'processedOn')
 freeKey()
 redis.call('ZADD', cancelled, at, id)
@@ -127,7 +127,8 @@ local now, delay = tonumber(at), tonumber(given)
 if state ~= 'failed' then return {0, state} end
 if isReplaced() then return {0, state, 'duplicate'} end
 if hasOpenChildren() then return {0, state, 'unfinished'} end
-local created, text, deduplication, marker = unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'tfm'))
+local created, text, deduplication, ended, marker =
+  unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'finishedOn', 'tfm'))
 local opts = cjson.decode(text or '{}')
 if deduplication then
   local key = prefix .. 'de:' .. deduplication
@@ -151,7 +152,7 @@ if deadline then
   redis.call('HSET', job, 'tfd', string.format('%.0f', now + delay + allowed))
 end
 redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfm', 'tfx', 'tfo', 'tfb')
-if marker == 'cancelled' then redis.call('HDEL', job, 'failedReason', 'tfe') end
+if ended and marker == 'cancelled:' .. ended then redis.call('HDEL', job, 'failedReason', 'tfe') end
 unmark()
 note(delay > 0 and 'delayed' or 'waiting')
 return {1, state}

@@ -3,8 +3,9 @@ import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import { send } from '../connection/pipelines.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import { type Marker, markers } from '../keys.js';
-import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets, readCounts } from '../read/counts.js';
+import type { CountedQueues } from '../read/marked-jobs.js';
 import { waitingSets } from '../read/source.js';
 
 /** The commands that read the first waiting jobs. BullMQ adds new jobs at the head of its list. */
@@ -14,9 +15,9 @@ const pageSize = 1000;
 
 /** Finds tasks by queue and state in BullMQ's sets, including tasks that no process has read. */
 export class StoredTasks {
-  readonly #source: StoredQueues;
+  readonly #source: CountedQueues;
 
-  constructor(source: StoredQueues) {
+  constructor(source: CountedQueues) {
     this.#source = source;
   }
 
@@ -30,6 +31,8 @@ export class StoredTasks {
     const { queue, status = taskStatuses } = filter;
     await this.#source.catalog.refresh();
     const entries = this.#source.catalog.all().filter(({ label }) => queue === undefined || label === queue);
+    // It drops the markers that no longer hold, so that the sets below have only the others.
+    await Promise.all(entries.map((entry) => this.#source.marked.count(entry.queue)));
     const found = (await Promise.all(entries.map((entry) => this.#idsOf(entry, status, limit)))).flat();
     // Ids of this package begin with the time. Ids of other programs come after them.
     const ids = [...new Set(found)].sort();
@@ -82,14 +85,9 @@ export class StoredTasks {
     return failed;
   }
 
-  /**
-   * Returns jobs with a marker. BullMQ sends no event when it removes old jobs, so a marker that is
-   * older than the oldest failed job has no job.
-   */
-  async #marked(queue: string, marker: Marker, limit: number): Promise<string[]> {
+  /** Returns jobs with a marker, oldest first. */
+  #marked(queue: string, marker: Marker, limit: number): Promise<string[]> {
     const { redis, keys } = this.#source;
-    const [, oldest] = await redis.zrange(keys.ofQueue(queue, 'failed'), '0', '0', 'WITHSCORES');
-    if (oldest === undefined) return [];
-    return redis.zrangebyscore(keys.marked(queue, marker), oldest, '+inf', 'LIMIT', 0, limit + 1);
+    return redis.zrange(keys.marked(queue, marker), '0', String(limit));
   }
 }

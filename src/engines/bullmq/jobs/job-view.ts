@@ -37,7 +37,8 @@ function progressOf(progress: unknown): Pick<ShownJob, 'progress' | 'progressTex
 function errorOf(job: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
   if (status === 'success' || status === 'running' || status === 'cancelled') return null;
   const message = job.json.failedReason;
-  if (!message || job.fields[jobFields.error] === '') return null;
+  // A failed job without a note was failed by another program.
+  if (!message || (job.fields[jobFields.error] === '' && status !== 'failed')) return null;
   const { name = 'Error', fingerprint = '' } = errorNoteOf(job) ?? {};
   return { name, message, fingerprint };
 }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { JobJson, JobsOptions } from 'bullmq';
 import type { NewTask, StoredError } from '../../../tasks/engine.js';
-import type { Marker } from '../keys.js';
+import { type Marker, markers } from '../keys.js';
 
 /*
  * A task as a BullMQ job. BullMQ's own fields are used where possible: `data` for the arguments,
@@ -41,7 +41,7 @@ export const jobFields = {
   seriesStart: 'tfs',
   /** How often its process died. */
   interrupts: 'tfi',
-  /** How the job ended, if that is more than BullMQ's `failed`. */
+  /** How the job ended, if that is more than BullMQ's `failed`, and when; see {@link markerAt}. */
   marker: 'tfm',
   /** Name and fingerprint of the last error. Lists show them with the message. */
   error: 'tfe',
@@ -247,10 +247,20 @@ export function deadlineOf(job: TaskJob): number | undefined {
   return count(job.fields[jobFields.deadline]) || notesOfJob(job).deadline;
 }
 
+/**
+ * Returns the stored marker of an end. `at`: Unix milliseconds. The time makes the marker void once
+ * the job ends again, also if another program has retried it, which knows nothing of markers.
+ */
+export function markerAt(marker: Marker, at: number): string {
+  return `${marker}:${at}`;
+}
+
 /** Returns how a failed job ended, if that was not a failure. */
-export function markerOf({ fields }: TaskJob): Marker | undefined {
+export function markerOf({ json, fields }: TaskJob): Marker | undefined {
+  const { finishedOn } = json;
   const marker = fields[jobFields.marker];
-  return marker === 'cancelled' || marker === 'interrupted' ? marker : undefined;
+  if (!marker || finishedOn === undefined) return undefined;
+  return markers.find((each) => marker === markerAt(each, finishedOn));
 }
 
 /** Parses a count that is stored in a field. */

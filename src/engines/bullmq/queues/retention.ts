@@ -3,9 +3,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
-import { markers } from '../keys.js';
-import { beforeMarkers } from '../read/counts.js';
-import type { StoredQueues } from './queue-catalog.js';
+import type { CountedQueues } from '../read/marked-jobs.js';
 import type { Queues } from './queues.js';
 
 /** Which ended jobs are kept. */
@@ -15,7 +13,7 @@ export interface KeptJobs {
   count: number;
 }
 
-interface RetentionParts extends StoredQueues {
+interface RetentionParts extends CountedQueues {
   queues: Queues;
   changes: ChangeNotes;
   kept: KeptJobs;
@@ -72,11 +70,12 @@ export class Retention {
 
   /** Removes the jobs of all queues that ended too long ago, and markers without a job. */
   async clean(): Promise<void> {
-    const { catalog } = this.#parts;
+    const { catalog, marked } = this.#parts;
     await catalog.refresh();
     for (const { queue } of catalog.all()) {
       for (const outcome of outcomes) await this.#cleanOutcome(queue, outcome);
-      await this.#cleanMarkers(queue);
+      // It drops the markers of removed jobs.
+      await marked.count(queue);
     }
   }
 
@@ -88,12 +87,5 @@ export class Retention {
       if (removed.length < stepSize) return;
       await wait(pause, undefined, { ref: false });
     }
-  }
-
-  async #cleanMarkers(queue: string): Promise<void> {
-    const { redis, keys } = this.#parts;
-    const [, oldest] = await redis.zrange(keys.ofQueue(queue, 'failed'), '0', '0', 'WITHSCORES');
-    const bound = beforeMarkers(oldest === undefined ? undefined : Number(oldest));
-    for (const marker of markers) await redis.zremrangebyscore(keys.marked(queue, marker), '-inf', bound);
   }
 }

@@ -2,12 +2,12 @@ import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js'
 import { type LogLine, type TaskDetail, taskStatuses, type Worker } from '../../../tasks/types.js';
 import type { Live } from '../../metrics.js';
 import type { Ask } from '../connection/redis-calls.js';
-import type { StoredQueues } from '../queues/queue-catalog.js';
 import type { Queues } from '../queues/queues.js';
 import type { Statistics } from '../statistics/statistics.js';
 import { readCounts, readPulse } from './counts.js';
 import { EngineSource } from './job-source.js';
 import { logOf, readLines } from './log-lines.js';
+import type { CountedQueues } from './marked-jobs.js';
 import { findJob } from './stored-jobs.js';
 import { readTask } from './task-detail.js';
 import { readWaits } from './waits.js';
@@ -16,7 +16,7 @@ import type { WindowModel } from './window-model.js';
 interface EngineReadsParts {
   ask: Ask;
   /** Where jobs and counts outside the window are read. */
-  source: StoredQueues;
+  source: CountedQueues;
   window(): Promise<WindowModel>;
   queues: Queues;
   statistics: Statistics;
@@ -78,7 +78,7 @@ const beyondWindow = '';
  * Counts the present tasks by name, queue and state. BullMQ counts by queue and not by name, so
  * tasks outside the window are counted under an empty name.
  */
-async function readLive(source: StoredQueues, window: WindowModel): Promise<Live[]> {
+async function readLive(source: CountedQueues, window: WindowModel): Promise<Live[]> {
   const inWindow = await window.live();
   const live: Live[] = [...inWindow];
   for (const queue of new Set(source.catalog.all().map(({ label }) => label))) {

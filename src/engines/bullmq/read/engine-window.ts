@@ -1,13 +1,13 @@
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
-import type { StoredQueues } from '../queues/queue-catalog.js';
 import { readCounts } from './counts.js';
 import { EngineSource } from './job-source.js';
+import type { CountedQueues } from './marked-jobs.js';
 import type { WindowLimits } from './source.js';
 import { WindowModel } from './window-model.js';
 import { engineJobs } from './window-task.js';
 
-interface EngineWindowParts extends StoredQueues {
+interface EngineWindowParts extends CountedQueues {
   logger: Logger;
   limits?: WindowLimits | undefined;
 }
@@ -44,7 +44,8 @@ export class EngineWindow {
   }
 }
 
-function open({ redis, keys, catalog, logger, limits = usualLimits }: EngineWindowParts): Promise<WindowModel> {
+function open({ logger, limits = usualLimits, ...source }: EngineWindowParts): Promise<WindowModel> {
+  const { redis, keys, catalog } = source;
   return WindowModel.open({
     ...{ keys, catalog, limits, fillTimes, rules: engineJobs },
     source: new EngineSource(redis, keys),
@@ -52,7 +53,7 @@ function open({ redis, keys, catalog, logger, limits = usualLimits }: EngineWind
       looking: new RedisWork(logger, 'reading what changed in Redis'),
       filling: new RedisWork(logger, 'reading the tasks that are in Redis'),
     },
-    countTasks: (entries) => readCounts({ redis, keys, catalog }, entries),
+    countTasks: (entries) => readCounts(source, entries),
     onReconnect(listener) {
       redis.on('ready', listener);
       return () => void redis.off('ready', listener);

@@ -36,7 +36,7 @@ const longestRecord = 64 * 1024;
 const notStarted = { processedOn: '' } as const;
 
 /** Fields of a job that was cancelled. */
-const cancelled = { [jobFields.marker]: 'cancelled', [jobFields.error]: '', [jobFields.cancelling]: '' };
+const cancelled = { [jobFields.error]: '', [jobFields.cancelling]: '' };
 
 /**
  * What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs
@@ -146,7 +146,7 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
       }
     : {
         ...{ again, error: interruptedError, state: 'failed', marker: 'interrupted', log, ifCancelled },
-        fields: { ...fields, [jobFields.marker]: 'interrupted' },
+        fields,
       };
 }
 

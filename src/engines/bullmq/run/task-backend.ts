@@ -16,7 +16,7 @@ import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
 import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
 import { keyOf } from '../jobs/job-ids.js';
-import { endMarks, jobFields } from '../jobs/task-job.js';
+import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import { type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
@@ -137,7 +137,7 @@ export class TaskBackend extends WaitingBackend {
   ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
     const jobId = job.id ?? '';
     const at = Date.now();
-    const { mark, all } = this.#fields(jobId, fields);
+    const { mark, all } = this.#fields(jobId, fields, at);
     const args = this.moveToFinishedArgs(job, value, property, keep, status, token, at, fetchNext, all);
     return this.#step({ command: 'moveToFinished', jobId, token, mark, args, at });
   }
@@ -149,7 +149,7 @@ export class TaskBackend extends WaitingBackend {
     token = '0',
     opts: MoveToDelayedOpts = {},
   ): Promise<undefined | unknown[]> {
-    const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate);
+    const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, timestamp);
     // BullMQ would count the delay from now. The score in the queue would then differ from the time in the job.
     const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
     const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
@@ -158,9 +158,10 @@ export class TaskBackend extends WaitingBackend {
   }
 
   override async retryJob(jobId: string, lifo: boolean, token = '0', opts: RetryJobOpts = {}): Promise<void> {
-    const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate);
+    const at = Date.now();
+    const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, at);
     const args = this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate: all });
-    await this.#step({ command: 'retryJob', jobId, token, mark, args, at: Date.now() });
+    await this.#step({ command: 'retryJob', jobId, token, mark, args, at });
   }
 
   /** Puts a job back at the head of its queue. It uses BullMQ's `retryJob`, which checks the lock before it writes fields. */
@@ -169,11 +170,13 @@ export class TaskBackend extends WaitingBackend {
     return 0;
   }
 
-  /** The fields that a step writes into the job's hash. */
-  #fields(jobId: string, fields: Record<string, unknown> | undefined): { mark: string; all: Record<string, unknown> } {
+  /** The fields that a step writes into the job's hash. `at`: the time of the step. */
+  #fields(jobId: string, fields: Record<string, unknown> | undefined, at: number): { mark: string; all: Record<string, unknown> } {
     const mark = endMarks.next();
+    const notes = this.#ends.get(jobId);
     const all: Record<string, unknown> = { [jobFields.endMark]: mark };
-    Object.assign(all, fields, this.#ends.get(jobId)?.fields);
+    Object.assign(all, fields, notes?.fields);
+    if (notes?.marker) all[jobFields.marker] = markerAt(notes.marker, at);
     return { mark, all };
   }
 
@@ -221,7 +224,7 @@ export class TaskBackend extends WaitingBackend {
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
   #cancelStep({ jobId, at }: EndStep, notes: EndNotes, token: string): EndStep {
     this.#ends.set(jobId, notes);
-    const { mark, all } = this.#fields(jobId, undefined);
+    const { mark, all } = this.#fields(jobId, undefined, at);
     const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
     const args = this.moveToFinishedArgs(job, 'the task was cancelled', 'failedReason', this.#parts.kept, 'failed', token, at, false, all);
     return { command: 'moveToFinished', jobId, token, mark, args, at };
@@ -262,8 +265,12 @@ export class TaskBackend extends WaitingBackend {
   async #drop(jobId: string, notes: EndNotes | undefined, isGone: boolean): Promise<void> {
     const { redis, keys } = this.#parts;
     const marker = notes?.marker;
-    if (marker && (await redis.hget(this.toKey(jobId), jobFields.marker)) !== marker)
-      await redis.zrem(keys.marked(this.name, marker), jobId);
+    if (marker) {
+      // Another process may have ended the job with the same marker. Its time was overwritten.
+      const [stored, at = ''] = ((await redis.hget(this.toKey(jobId), jobFields.marker)) ?? '').split(':');
+      if (stored === marker) await redis.zadd(keys.marked(this.name, marker), at, jobId);
+      else await redis.zrem(keys.marked(this.name, marker), jobId);
+    }
     notes?.dropped?.(isGone);
   }
 

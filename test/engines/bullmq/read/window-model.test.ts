@@ -60,7 +60,7 @@ async function seed(n: number, set: 'completed' | 'failed', marker?: 'cancelled'
       redis.call('HSET', job, 'processedOn', at + 1, 'finishedOn', at + 5, 'atm', 1, 'returnvalue', '"secret"')
       if ARGV[3] == 'failed' then redis.call('HSET', job, 'failedReason', 'no', 'tfe', '{"name":"Error","fingerprint":"0123456789abcdef"}') end
       if ARGV[5] ~= '' then
-        redis.call('HSET', job, 'tfm', ARGV[5])
+        redis.call('HSET', job, 'tfm', ARGV[5] .. ':' .. at + 5)
         redis.call('ZADD', KEYS[3], at + 5, id)
       end
       redis.call('ZADD', KEYS[2], at + 5, id)

@@ -1,0 +1,170 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { type Job, Queue, RedisConnection, Worker } from 'bullmq';
+import { lentConnection } from '../../../../src/engines/bullmq/connection/connections.js';
+import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
+import { ChangeNotes } from '../../../../src/engines/bullmq/jobs/change-notes.js';
+import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { MarkedJobs } from '../../../../src/engines/bullmq/read/marked-jobs.js';
+import { TaskBackend } from '../../../../src/engines/bullmq/run/task-backend.js';
+import { TaskManager } from '../../../../src/manager.js';
+import type { TaskStatus } from '../../../../src/tasks/types.js';
+import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+import { waitFor } from '../../../helpers/wait.js';
+
+const by = { actor: 'test' };
+const prefix = 'marked';
+const keys = engineKeys(prefix);
+const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as const;
+
+(hasRedis ? describe : describe.skip)('counts of cancelled and interrupted tasks', () => {
+  const forEach = new RedisForEach();
+  let queue: Queue;
+
+  beforeEach(() => {
+    queue = forEach.keep(new Queue('default', { connection: forEach.redis.connection, prefix: `{${prefix}}` }));
+  });
+
+  function manager(retentionCount = 100_000): TaskManager {
+    const engine = bullmqEngine({ connection: forEach.redis.connection, prefix, logger: false, retentionCount });
+    const made = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => made.stop({ timeout: 0.1 }) });
+    return made;
+  }
+
+  /** Expects the counts, the lists, and what a command by filter would find. */
+  async function expectEverywhere(tasks: TaskManager, expected: Partial<Record<TaskStatus, number>>): Promise<void> {
+    const { counts } = await tasks.aggregate('metrics', {});
+    const listed = await Promise.all(
+      states.map(async (status) => (await tasks.find({ status, sort: 'endedAt', limit: 200 })).items.length),
+    );
+    const found = await Promise.all(
+      (['failed', 'cancelled'] as const).map(
+        async (status) => (await tasks.control({ action: 'delete', filter: { status: [status] } }, { ...by, dryRun: true })).found?.count,
+      ),
+    );
+    const all = { pending: 0, success: 0, failed: 0, cancelled: 0, interrupted: 0, ...expected };
+    expect([counts, listed, found]).toEqual([expect.objectContaining(all), states.map((state) => all[state]), [all.failed, all.cancelled]]);
+  }
+
+  async function cancelled(tasks: TaskManager, n: number): Promise<string[]> {
+    const task = tasks.define<[string]>('job');
+    const ids = await task.with({ runIn: 60 }).enqueueMany(Array.from({ length: n }, () => ['fail'] as [string]));
+    await tasks.control({ action: 'cancel', ids: [...ids] }, by);
+    return [...ids];
+  }
+
+  async function jobOf(id: string | undefined): Promise<Job> {
+    const job: Job | undefined = await queue.getJob(id ?? '');
+    if (!job) throw new Error('no job');
+    return job;
+  }
+
+  it('are exact if the retention removes some of the tasks that were cancelled together', async () => {
+    const tasks = manager(10);
+    await cancelled(tasks, 25);
+    await expectEverywhere(tasks, { cancelled: 10 });
+    expect(await forEach.client.zcard(keys.marked('default', 'cancelled'))).toBe(10);
+  });
+
+  it.each<[string, TaskStatus]>([
+    ['fails', 'failed'],
+    ['succeeds', 'success'],
+  ])('are exact if another program retries a cancelled task, which then %s', async (how, status) => {
+    const tasks = manager();
+    const [first, second] = await cancelled(tasks, 3);
+    await (await jobOf(first)).retry('failed');
+    await expectEverywhere(tasks, { pending: 1, cancelled: 2 });
+    const worker = manager();
+    worker.task('job', () => {
+      if (how === 'fails') throw new RangeError('really');
+    });
+    await worker.start();
+    await waitFor(async () => (await tasks.get(first ?? ''))?.status === status);
+    await expectEverywhere(tasks, { [status]: 1, cancelled: 2 });
+    await (await jobOf(second)).remove();
+    // Lists show a removed job a little longer.
+    expect((await tasks.aggregate('metrics', {})).counts).toMatchObject({ failed: 0, [status]: 1, cancelled: 1 });
+    expect((await tasks.get(first ?? ''))?.error ?? null).toEqual(
+      how === 'fails' ? expect.objectContaining({ name: 'RangeError', message: 'really' }) : null,
+    );
+  });
+
+  it('are exact if a plain BullMQ worker fails a cancelled task again', async () => {
+    const tasks = manager();
+    const [first] = await cancelled(tasks, 2);
+    await (await jobOf(first)).retry('failed');
+    const fails = (): never => {
+      throw new Error('really');
+    };
+    forEach.keep(new Worker('default', fails, { connection: forEach.redis.connection, prefix: `{${prefix}}` }));
+    await waitFor(async () => (await queue.getJobCounts('failed')).failed === 2);
+    await expectEverywhere(tasks, { failed: 1, cancelled: 1 });
+    expect((await tasks.get(first ?? ''))?.error).toMatchObject({ message: 'really' });
+  });
+
+  it('keep the marker of another process if an end with the same marker is refused', async () => {
+    const { client } = forEach;
+    await client.hset(keys.ofQueue('default', 'a'), { name: 'job', finishedOn: 1000, tfm: 'interrupted:1000' });
+    for (const key of [keys.ofQueue('default', 'failed'), keys.marked('default', 'interrupted')]) await client.zadd(key, 1000, 'a');
+    const connection = forEach.keep(new RedisConnection(client, lentConnection));
+    const kept = { count: 100 };
+    const backend = TaskBackend.sharing(connection, 'default', {
+      ...{ redis: client, keys, name: 'test', changes: new ChangeNotes(client, keys), lockDuration: 20_000, kept },
+    });
+    backend.willEnd('a', { state: 'failed', marker: 'interrupted', fields: {} });
+    await backend.endFailed({ id: 'a', opts: {} }, 'interrupted', kept, 'expired');
+    expect(await new MarkedJobs(client, keys).count('default')).toEqual({ failed: 0, cancelled: 0, interrupted: 1 });
+  });
+
+  describe('of many tasks', () => {
+    const compared = async (): Promise<number> => {
+      const [, calls = '0'] = /cmdstat_zscore:calls=(\d+)/.exec(await forEach.client.info('commandstats')) ?? [];
+      return Number(calls);
+    };
+
+    /** Adds failed jobs with a millisecond between their ends. Every third one has a marker. */
+    async function seed(n: number): Promise<void> {
+      const script = `
+        for n = 1, tonumber(ARGV[2]) do
+          redis.call('ZADD', KEYS[1], ARGV[1] + n, n)
+          if n % 3 == 0 then redis.call('ZADD', KEYS[2], ARGV[1] + n, n) end
+        end`;
+      const sets = [keys.ofQueue('default', 'failed'), keys.marked('default', 'cancelled')];
+      await forEach.client.eval(script, 2, ...sets, Date.now() - 100_000, n);
+    }
+
+    it('compare only the markers near a job that left', async () => {
+      const { client } = forEach;
+      const failed = keys.ofQueue('default', 'failed');
+      await seed(9000);
+      const marked = new MarkedJobs(client, keys);
+      expect(await marked.count('default')).toEqual({ failed: 6000, cancelled: 3000, interrupted: 0 });
+      const before = await compared();
+      expect(await marked.count('default')).toEqual({ failed: 6000, cancelled: 3000, interrupted: 0 });
+      expect((await compared()) - before).toBeLessThanOrEqual(500);
+      await client.zrem(failed, '3', '4', '5');
+      await client.zadd(failed, Date.now(), '9');
+      expect(await marked.count('default')).toEqual({ failed: 5999, cancelled: 2998, interrupted: 0 });
+      expect((await compared()) - before).toBeLessThanOrEqual(1500);
+    });
+
+    it('stay exact when all jobs of a stretch of time leave, and when later ones come', async () => {
+      const { client } = forEach;
+      const failed = keys.ofQueue('default', 'failed');
+      await seed(9000);
+      const marked = new MarkedJobs(client, keys);
+      await marked.count('default');
+      const ids = (await client.zrange(failed, '0', '-1')) as string[];
+      for (const [from, to, left] of [
+        [0, 3000, 6000],
+        [6000, 9000, 3000],
+        [3000, 6000, 0],
+      ] as const) {
+        await client.zrem(failed, ...ids.slice(from, to));
+        expect(await marked.count('default')).toEqual({ failed: (left * 2) / 3, cancelled: left / 3, interrupted: 0 });
+      }
+      await seed(300);
+      expect(await marked.count('default')).toEqual({ failed: 200, cancelled: 100, interrupted: 0 });
+    });
+  });
+});
