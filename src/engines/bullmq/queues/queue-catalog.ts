@@ -138,7 +138,10 @@ export class QueueCatalog {
     const { queue } = entry;
     const known = this.#entries.get(queue);
     if (!known && new Set(this.all().map(({ label }) => label)).size >= mostLabels)
-      throw new TaskflowError('INVALID_INPUT', `cannot add the queue '${entry.label}': on Redis there can be at most ${mostLabels} queues`);
+      throw new TaskflowError(
+        'INVALID_INPUT',
+        `cannot add the queue '${entry.label}': on Redis there can be at most ${mostLabels} queues, and an empty queue counts until it is removed`,
+      );
     if (known) this.#warnings?.compare(known, entry.concurrency);
     const merged = { ...known, ...entry };
     await this.#store(merged, 'always');

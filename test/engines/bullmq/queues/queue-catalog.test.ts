@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from '@jest/globals';
+import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
+import { TaskManager } from '../../../../src/manager.js';
+import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+import { waitFor } from '../../../helpers/wait.js';
+
+const queues = '{koa-taskflow}:~queues';
+
+(hasRedis ? describe : describe.skip)('the list of queues in Redis', () => {
+  const forEach = new RedisForEach();
+
+  function manager(): TaskManager {
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: forEach.redis.connection, logger: false }), logger: false });
+    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    return tasks;
+  }
+
+  /** Runs the script of the documentation. */
+  async function removeEmpty(): Promise<string[]> {
+    const docs = readFileSync(new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const [, script = ''] = /```lua\n(.*?)```/s.exec(docs) ?? [];
+    return ((await forEach.client.eval(script, 1, '{koa-taskflow}')) as string[]).sort();
+  }
+
+  it('takes a new queue again when the documented script has removed the empty ones, and only those', async () => {
+    const by = { actor: 'test' };
+    const tasks = manager();
+    const note = tasks.task('note', () => 1);
+    const limited = tasks.task('limited', () => 1, { queue: 'narrow', concurrency: 1 });
+    const nightly = tasks.task('nightly', () => 1, { queue: 'scheduled' });
+    tasks.schedule('nightly', nightly, { cron: '0 3 * * *' });
+    await tasks.start();
+    const [empty, ended, paused] = ['empty', 'ended', 'paused'].map((queue) => note.with({ queue }).enqueue());
+    const gone = await Promise.all([empty, paused, limited.enqueue()] as Promise<string>[]);
+    await ended;
+    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 4);
+    const waits = await note.with({ queue: 'pending', runIn: 600 }).enqueue();
+    await tasks.control({ action: 'delete', ids: gone }, by);
+    await tasks.control({ action: 'pause', queue: 'paused' }, by);
+    await expect(removeEmpty()).rejects.toThrow(/stop every process/);
+    await tasks.stop();
+
+    const names = Array.from({ length: 93 }, (_, n) => `customer ${n}`);
+    await forEach.client.hset(queues, Object.fromEntries(names.map((label) => [label, JSON.stringify({ label })])));
+    const full = manager().define('note');
+    await expect(full.with({ queue: 'one more' }).enqueue()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    expect(await removeEmpty()).toEqual([...names, 'default', 'empty', 'narrow/limited'].sort());
+    expect((await forEach.client.hkeys(queues)).sort()).toEqual(['ended', 'paused', 'pending', 'scheduled']);
+    expect(await forEach.client.keys('{koa-taskflow}:empty:*')).toEqual([]);
+
+    const after = manager();
+    const again = after.task('note', () => 1);
+    after.task('limited', () => 1, { queue: 'narrow', concurrency: 1 });
+    await after.start();
+    const id = await again.with({ queue: 'empty' }).enqueue();
+    await waitFor(async () => (await after.get(id))?.status === 'success');
+    expect((await after.get(waits))?.status).toBe('pending');
+    expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe('1');
+  });
+});
