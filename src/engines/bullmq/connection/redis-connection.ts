@@ -160,6 +160,24 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   });
 }
 
+/**
+ * Connects, and resolves once the first attempt has succeeded or failed, or after so many
+ * milliseconds. A process that starts on a busy machine may take longer to connect than a request
+ * waits.
+ */
+export function firstAttempt(redis: Redis, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      clearTimeout(timer);
+      for (const event of ['ready', 'close', 'end']) redis.off(event, settle);
+      resolve();
+    };
+    const timer = setTimeout(settle, milliseconds).unref();
+    for (const event of ['ready', 'close', 'end']) redis.on(event, settle);
+    if (redis.status === 'wait') redis.connect().catch(() => undefined);
+  });
+}
+
 /** Says that Redis did not answer in time. */
 export class RedisTimeout extends Error {
   constructor(milliseconds: number) {

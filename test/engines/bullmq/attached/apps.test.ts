@@ -11,7 +11,7 @@ import { recordingLogger } from '../../../helpers/logs.js';
 import { cheapHash } from '../../../helpers/passwords.js';
 import { hasRedis, RedisServer } from '../../../helpers/redis.js';
 import { serve } from '../../../helpers/serve.js';
-import { waitFor } from '../../../helpers/wait.js';
+import { sleep, waitFor } from '../../../helpers/wait.js';
 
 const keys = { shop: 'abcdefghijklmnopqrstuvwxyz0123456789', bank: '9876543210zyxwvutsrqponmlkjihgfedcba' };
 const passwordOf = (app: string): string => `password-of-the-${app}-1`;
@@ -154,6 +154,20 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
       await waitFor(async () => (await app.login()).status === 200);
       // The queues are read again within a second.
       await waitFor(async () => (await app.call('/health')).status === 200);
+    }
+  });
+
+  it('report no outage of the sessions if the first connection takes a second', async () => {
+    redis.signal('SIGSTOP');
+    try {
+      const started = start('slow', { namespace: 'slow', secretKey: keys.shop });
+      await sleep(1);
+      redis.signal('SIGCONT');
+      const app = await started;
+      await waitFor(async () => (await app.login()).status === 200);
+      expect(app.errors().filter(({ msg }) => msg === 'Redis cannot be used for sessions')).toEqual([]);
+    } finally {
+      redis.signal('SIGCONT');
     }
   });
 
