@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { FlowProducer, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
+import { JobSteps } from '../../../../src/engines/bullmq/control/job-steps.js';
 import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
 import { Attempt } from '../../../../src/engines/bullmq/run/attempt.js';
 import { TaskManager } from '../../../../src/manager.js';
@@ -520,6 +521,19 @@ describe('a paused queue', () => {
     const id = await limited.enqueue();
     await waitFor(async () => (await statusOf(tasks, id)) === 'success');
     expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: false, pause: null }]);
+  });
+
+  it('also stops a queue that joins it while the pause is made', async () => {
+    const [web, other] = [manager(), manager()];
+    await web.define('plain').enqueue();
+    const pauseQueue = JobSteps.prototype.setPaused;
+    jest.spyOn(JobSteps.prototype, 'setPaused').mockImplementationOnce(async function (this: JobSteps, ...args) {
+      await other.define('limited', { concurrency: 1 }).enqueue();
+      await pauseQueue.apply(this, args);
+    });
+    await web.control({ action: 'pause', queue: 'default' }, by);
+    expect(await redis.hget(`{${prefix}}:default:meta`, 'paused')).toBe('1');
+    expect(await redis.hget(`{${prefix}}:default/limited:meta`, 'paused')).toBe('1');
   });
 
   it('is shown as paused without a reason if another program paused it', async () => {
