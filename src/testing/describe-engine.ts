@@ -14,7 +14,7 @@ import type { EngineUnderTest, Suite, Tasks, TestRunner } from './suite.js';
 import { waitFor } from './wait.js';
 
 /**
- * Declares the tests that every engine must pass, each promise once. For whoever writes an engine.
+ * Declares the tests that every engine must pass, each promise once. For authors of engines.
  *
  * @param name What the engine is called in the names of the tests.
  * @param make Called before each test, for a store of its own.

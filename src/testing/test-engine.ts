@@ -1,7 +1,7 @@
-import { memoryHome } from '../engines/embedded/memory-home.js';
+import { memoryBackend } from '../engines/embedded/memory-backend.js';
 import type { Executor } from '../engines/embedded/run/executor.js';
+import type { StorageBackend } from '../engines/embedded/storage-backend.js';
 import { TableEngine } from '../engines/embedded/table-engine.js';
-import type { TableHome } from '../engines/embedded/table-home.js';
 import { booleanOption, type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
 import type { AppDescription, Command, CommandBy, NewTask, Outcome, TaskEngine, TaskRunner } from '../tasks/engine.js';
 import { TestClock } from './test-clock.js';
@@ -48,11 +48,11 @@ export function testEngine(options?: TestEngineOptions): TestEngine {
 }
 
 /** Memory that keeps no process alive and that no backup is made of. */
-const home: TableHome = {
+const storage: StorageBackend = {
   engine: 'test',
-  promises: memoryHome.promises,
+  promises: memoryBackend.promises,
   async open(changed) {
-    const tables = await memoryHome.open(changed);
+    const tables = await memoryBackend.open(changed);
     return { ...tables, port: { ...tables.port, hold() {} } };
   },
 };
@@ -68,7 +68,7 @@ class InlineEngine extends TableEngine implements TestEngine {
   constructor(now: number, inline: boolean) {
     const clock = new TestClock(now);
     const failures = new Failures();
-    super({ home, clock, logger: failures.logger, retention: { age: undefined, count: undefined } });
+    super({ storage, clock, logger: failures.logger, retention: { age: undefined, count: undefined } });
     this.clock = clock;
     this.#inline = inline;
     this.#failures = failures;

@@ -16,7 +16,7 @@ export function engineWithCommits(apply: Commit, { path, logger }: { path?: stri
     close: () => port.close(),
   });
   return new TableEngine({
-    home: {
+    storage: {
       engine: 'embedded',
       promises: memoryPromises,
       async open() {

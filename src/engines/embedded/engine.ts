@@ -15,11 +15,11 @@ import { copyFileOnThread } from './backup.js';
 import { enqueueInTransaction } from './enqueue-in.js';
 import { FileWatch } from './file-watch.js';
 import type { Retention } from './maintenance.js';
-import { memoryHome } from './memory-home.js';
+import { memoryBackend } from './memory-backend.js';
 import { OwnerLocks } from './owner-lock.js';
 import { filePromises } from './promises.js';
+import type { OpenTables, StorageBackend } from './storage-backend.js';
 import { TableEngine } from './table-engine.js';
-import type { OpenTables, TableHome } from './table-home.js';
 import { threadPort } from './write-port.js';
 
 /** Options of the embedded engine; `TaskManager` has checked them. */
@@ -46,7 +46,7 @@ const longestTimer = 2 ** 31 - 1;
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
 export class EmbeddedEngine extends TableEngine {
   constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {
-    super({ home: database === inMemory ? memoryHome : fileHome({ path: database, pollInterval, logger }), logger, retention });
+    super({ storage: database === inMemory ? memoryBackend : fileBackend({ path: database, pollInterval, logger }), logger, retention });
   }
 }
 
@@ -57,7 +57,7 @@ interface FileOptions {
   logger: Logger;
 }
 
-function fileHome(options: FileOptions): TableHome {
+function fileBackend(options: FileOptions): StorageBackend {
   const { path, pollInterval } = options;
   let Connection: ConnectionClass | undefined;
   let tables: OpenTables | undefined;

@@ -45,11 +45,11 @@ export function enqueueInTransaction(
   database.exec('SAVEPOINT koa_taskflow');
   try {
     ledger.open();
-    const standing = inserter.add(packTasks(tasks), Date.now());
+    const deduplicated = inserter.add(packTasks(tasks), Date.now());
     inserter.flush();
     ledger.close();
     database.exec('RELEASE koa_taskflow');
-    return standing ?? tasks.map(({ id }) => id);
+    return deduplicated ?? tasks.map(({ id }) => id);
   } catch (error) {
     undo(database);
     throw error;

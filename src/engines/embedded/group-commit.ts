@@ -17,9 +17,9 @@ interface GroupCommitParts {
   clock: Clock;
   /** What this process could take now, besides so many that it may be given already; asked for each batch. */
   claim(reserved: number): Claim | undefined;
-  /** States somebody listens to. */
+  /** States whose transitions an observer wants. */
   wanted(): readonly TaskStatus[];
-  /** Before whoever waits for the commit is told. */
+  /** Called before the callers that wait for the commit are notified. */
   onClaimed(result: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void;
   /** After each claim, in the order of the commits: when the next waiting task is due. */
   onDue(nextDue: number | null): void;

@@ -3,7 +3,7 @@ import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TaskflowError } from '../../errors.js';
 import { type Database, openDatabase, sqliteCode } from '../tables/schema/database.js';
-import type { Owners } from './table-home.js';
+import type { Owners } from './storage-backend.js';
 
 /**
  * Tells living processes from dead ones by a lock that the kernel releases when a process ends, however it ends. A

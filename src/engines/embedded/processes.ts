@@ -55,7 +55,7 @@ export class ProcessList {
 
   #write(worker: { owner: string } | WorkerRow): void {
     this.#failed = false;
-    this.#parts.commits.submit<'introduce'>({ kind: 'introduce', worker }).catch((err) => {
+    this.#parts.commits.submit<'register'>({ kind: 'register', worker }).catch((err) => {
       this.#failed = true;
       if (!isReported(err)) this.#parts.logger.error({ err }, 'the list of processes could not be written');
     });

@@ -3,7 +3,7 @@ import type { Reader } from '../tables/read/reader.js';
 import type { Clock } from './clock.js';
 import type { GroupCommit } from './group-commit.js';
 import type { ProcessList } from './processes.js';
-import type { Owners } from './table-home.js';
+import type { Owners } from './storage-backend.js';
 import type { Transitions } from './transitions.js';
 
 interface RecoveryParts {

@@ -1,5 +1,5 @@
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
-import type { Bell } from '../bell.js';
+import type { Notifier } from '../notifier.js';
 import type { Database } from '../tables/schema/database.js';
 import type { GroupCommit } from './group-commit.js';
 
@@ -7,7 +7,7 @@ import type { GroupCommit } from './group-commit.js';
 export interface StoreParts {
   database: Database;
   commits: Pick<GroupCommit, 'submit'>;
-  changed: Bell;
+  changed: Notifier;
 }
 
 /** The {@link SharedStore} in the tasks' own database: shared by all processes on the file, and still there after a restart. */

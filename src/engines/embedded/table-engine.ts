@@ -18,7 +18,7 @@ import type {
   TransitionObserver,
 } from '../../tasks/engine.js';
 import type { EnginePromises } from '../../tasks/promises.js';
-import { Bell } from '../bell.js';
+import { Notifier } from '../notifier.js';
 import { aggregate } from '../tables/read/aggregates.js';
 import { Reader } from '../tables/read/reader.js';
 import { forReading } from '../tables/schema/database.js';
@@ -33,13 +33,13 @@ import { Recovery } from './recovery.js';
 import { ClaimTimer } from './run/claim-timer.js';
 import { Executor } from './run/executor.js';
 import { ScheduleTimers } from './run/schedule-timers.js';
+import type { OpenTables, StorageBackend } from './storage-backend.js';
 import { embeddedStore } from './store.js';
-import type { OpenTables, TableHome } from './table-home.js';
 import { Transitions } from './transitions.js';
 
 /** Options of a {@link TableEngine}. */
 export interface TableEngineOptions {
-  home: TableHome;
+  storage: StorageBackend;
   logger: Logger;
   retention: Retention;
   /** Where the time comes from. Default: the clock of the process. */
@@ -59,7 +59,7 @@ interface Opened extends OpenTables {
 
 /*
  * How the parts of the engine work together:
- * - The home (`TableHome`) opens the tables: a file with a thread that writes it, or memory.
+ * - The backend (`StorageBackend`) opens the tables: a file with a thread that writes it, or memory.
  * - Every change is a write that goes through `GroupCommit`, which gathers writes and claims into transactions.
  *   `Reader` reads on a connection of its own.
  * - `Executor` claims tasks and runs them; `ClaimTimer` wakes it when a waiting task is due, and `ScheduleTimers` makes the
@@ -76,12 +76,12 @@ export class TableEngine implements TaskEngine {
   readonly store: SharedStore;
   readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
   readonly backup?: NonNullable<TaskEngine['backup']>;
-  readonly #home: TableHome;
+  readonly #storage: StorageBackend;
   readonly #logger: Logger;
   readonly #time: Clock;
   readonly #owner = randomUUID();
-  /** Rings after each commit, of this process or of another. */
-  readonly #changed = new Bell();
+  /** Notifies after each commit, of this process or of another. */
+  readonly #changed = new Notifier();
   readonly #timers = new Set<Timer>();
   readonly #transitions: Transitions;
   readonly #scheduler: ScheduleTimers;
@@ -96,10 +96,10 @@ export class TableEngine implements TaskEngine {
   /** Whether the drain has ended. Nothing is read or written from then on. */
   #stopped = false;
 
-  constructor({ home, logger, retention, clock = systemClock }: TableEngineOptions) {
+  constructor({ storage, logger, retention, clock = systemClock }: TableEngineOptions) {
     const wake = (): void => this.#wake();
-    this.#home = home;
-    this.promises = home.promises;
+    this.#storage = storage;
+    this.promises = storage.promises;
     this.#logger = logger;
     this.#time = clock;
     this.#transitions = new Transitions(logger);
@@ -107,7 +107,7 @@ export class TableEngine implements TaskEngine {
     this.#claims = new ClaimTimer({ logger, clock, look: wake });
     this.#scheduler = new ScheduleTimers({ logger, clock, wake, made: (row) => this.#transitions.ofRows([row]) });
     this.store = embeddedStore(async () => ({ ...(await this.#openChecked()), changed: this.#changed }));
-    const { enqueueIn, backup } = home;
+    const { enqueueIn, backup } = storage;
     if (enqueueIn) this.enqueueIn = enqueueIn;
     if (backup) this.backup = async (path) => backup(await this.#open(), path);
   }
@@ -124,7 +124,7 @@ export class TableEngine implements TaskEngine {
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     const opened = await this.#open();
     const { port, commits, processes } = opened;
-    await this.#home.owners?.take(this.#owner);
+    await this.#storage.owners?.take(this.#owner);
     await this.#watchProcesses(opened, () => {
       const self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
       processes.add({ ...self, startedAt: this.#time.now() });
@@ -148,7 +148,7 @@ export class TableEngine implements TaskEngine {
 
   /** Takes over from dead processes before this one registers, and looks for more of them from then on. */
   async #watchProcesses({ reader, commits, processes }: Opened, register: () => void): Promise<void> {
-    const { owners } = this.#home;
+    const { owners } = this.#storage;
     if (!owners) {
       register();
       return;
@@ -197,7 +197,7 @@ export class TableEngine implements TaskEngine {
     await commits.close();
     port.hold(false);
     await close();
-    await this.#home.owners?.release(this.#owner);
+    await this.#storage.owners?.release(this.#owner);
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
@@ -229,12 +229,12 @@ export class TableEngine implements TaskEngine {
   async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     const { database, reader } = await this.#openChecked();
     const now = this.#time.now();
-    const lastSign = (owner: string): number => this.#home.owners?.lastSign(owner, now) ?? 0;
+    const lastSign = (owner: string): number => this.#storage.owners?.lastSign(owner, now) ?? 0;
     return aggregate({ database, reader, now, lastSign }, kind, query);
   }
 
   async describe(): ReturnType<TaskEngine['describe']> {
-    return { ...(await this.#openChecked()).reader.describe(), engine: this.#home.engine };
+    return { ...(await this.#openChecked()).reader.describe(), engine: this.#storage.engine };
   }
 
   async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
@@ -268,7 +268,7 @@ export class TableEngine implements TaskEngine {
   }
 
   async #connect(): Promise<Opened> {
-    const tables = await this.#home.open(() => this.#lookForChanges());
+    const tables = await this.#storage.open(() => this.#lookForChanges());
     const database = forReading(tables.database);
     const reader = new Reader(database);
     const [clock, logger, transitions] = [this.#time, this.#logger, this.#transitions];
@@ -280,7 +280,7 @@ export class TableEngine implements TaskEngine {
       onClaimed: (result) => this.#executor?.begin(result),
       onDue: (nextDue) => this.#claims.claimed(nextDue),
       onClaimFailed: (error) => this.#claims.failed(error),
-      onCommitted: () => this.#changed.ring(),
+      onCommitted: () => this.#changed.notify(),
       handBack: () => this.#executor?.handBack(),
     });
     const processes = new ProcessList({ database, commits, logger });
@@ -306,7 +306,7 @@ export class TableEngine implements TaskEngine {
 
   /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */
   #lookForChanges(): void {
-    this.#changed.ring();
+    this.#changed.notify();
     this.#executor?.cancel(this.#opened?.reader.toCancel(this.#owner) ?? []);
     if (!this.#executor?.isStarted) return;
     this.#scheduler.refresh();

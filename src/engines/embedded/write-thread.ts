@@ -8,12 +8,12 @@ import { packed } from './batch-weight.js';
 import { ThreadGuard } from './thread-guard.js';
 import type { FromThread } from './write-port.js';
 
-/** Milliseconds that a file which others open or close just now is waited for, and between two looks. */
-const patience = { all: 10_000, step: 20 };
+/** The longest wait for a file that another process is opening or closing, and the time between two tries, in milliseconds. */
+const lockedFor = { most: 10_000, step: 20 };
 
 /** Some locks of a switch to WAL are refused at once, whatever the time to wait that was set. */
 function whenFree(guard: ThreadGuard, work: () => void): void {
-  const end = Date.now() + patience.all;
+  const end = Date.now() + lockedFor.most;
   for (;;) {
     try {
       guard.run(work);
@@ -21,7 +21,7 @@ function whenFree(guard: ThreadGuard, work: () => void): void {
     } catch (error) {
       // 5: SQLITE_BUSY.
       if (sqliteCode(error) !== 5 || Date.now() > end) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, patience.step);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lockedFor.step);
     }
   }
 }

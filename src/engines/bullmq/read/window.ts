@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
 import type { Aggregates, Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
-import { Bell } from '../../bell.js';
 import { levels, startOf } from '../../figures.js';
 import type { Live } from '../../metrics.js';
+import { Notifier } from '../../notifier.js';
 import { aggregate } from '../../tables/read/aggregates.js';
 import { readLive } from '../../tables/read/metrics.js';
 import { Reader } from '../../tables/read/reader.js';
@@ -51,7 +51,7 @@ export class Window {
   readonly #reader: Reader;
   readonly #transaction: Transaction;
   readonly #rows: WindowRows;
-  readonly #changed = new Bell();
+  readonly #changed = new Notifier();
   /** When partitions are cleaned up next, in Unix milliseconds. */
   #nextPartitions = 0;
   /** The number of tasks of each queue and group. */
@@ -119,7 +119,7 @@ export class Window {
 
   /** Notifies the watchers. */
   tell(): void {
-    this.#changed.ring();
+    this.#changed.notify();
   }
 
   /** Stores a task as it is now, after `changes` changes since it was last stored. */

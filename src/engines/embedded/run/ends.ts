@@ -2,7 +2,7 @@ import { Background } from '../../../background.js';
 import { isReported } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
 import type { AttemptResult, StoredEnd } from '../../../tasks/engine.js';
-import { Bell } from '../../bell.js';
+import { Notifier } from '../../notifier.js';
 import { storedEnd } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
@@ -25,8 +25,8 @@ interface EndRecorderParts {
 export class EndRecorder {
   readonly #parts: EndRecorderParts;
   readonly #recording: Background;
-  /** Rings when the ends that could not be recorded are to be tried again at once. */
-  readonly #again = new Bell();
+  /** Notifies when the ends that could not be recorded are to be tried again at once. */
+  readonly #again = new Notifier();
   #closed = false;
 
   constructor(parts: EndRecorderParts) {
@@ -75,7 +75,7 @@ export class EndRecorder {
 
   /** Tries the ends that could not be recorded at once. */
   retryNow(): void {
-    this.#again.ring();
+    this.#again.notify();
   }
 
   /** Tries no end again. */

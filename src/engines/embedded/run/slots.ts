@@ -3,7 +3,7 @@ import { thrownForLog } from '../../../tasks/describe-error.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, RunningAttempt, StoredEnd, TaskRunner } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { AttemptSignal } from '../../attempt-signal.js';
-import { Bell } from '../../bell.js';
+import { Notifier } from '../../notifier.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { type ClaimedRow, toClaimed } from '../../tables/schema/rows.js';
 import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
@@ -142,8 +142,8 @@ export class Slots {
     listenerFailed: ({ id, name, attempt }, err) =>
       this.#parts.logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
   };
-  /** Rings whenever the end of an attempt is stored, or its handler has ended. */
-  readonly #ended = new Bell();
+  /** Notifies whenever the end of an attempt is stored, or its handler has ended. */
+  readonly #ended = new Notifier();
 
   constructor(parts: SlotsParts) {
     this.#parts = parts;
@@ -257,7 +257,7 @@ export class Slots {
   }
 
   #rest(): void {
-    if (this.#ended.hasListeners) this.#ended.ring();
+    if (this.#ended.hasListeners) this.#ended.notify();
   }
 
   /**

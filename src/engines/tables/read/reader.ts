@@ -1,6 +1,6 @@
 import type { Changes, EngineDescription, LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker } from '../../../tasks/types.js';
-import type { Bell } from '../../bell.js';
+import type { Notifier } from '../../notifier.js';
 import { type Database, type Row, rollBack, type SqlValue } from '../schema/database.js';
 import {
   detailsOf,
@@ -188,8 +188,8 @@ export class Reader {
     return { rev, upserts: rows.map(toSummary), removed: gone.map((row) => idOf(row.id)), revs, dropped };
   }
 
-  /** Changes as the bell tells of them, from a number on: at once where there are some. */
-  async *watch(after: number, changed: Bell, signal: AbortSignal): AsyncGenerator<Changes> {
+  /** Yields the changes after a number: at once if there are some, and then after each notification. */
+  async *watch(after: number, changed: Notifier, signal: AbortSignal): AsyncGenerator<Changes> {
     let rev = after;
     while (!signal.aborted && !changed.closed) {
       if (this.rev() <= rev) {

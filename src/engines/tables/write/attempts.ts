@@ -4,8 +4,8 @@ import { interruptedError } from '../../interrupted-error.js';
 import type { Row } from '../schema/database.js';
 import { detailsText, stateCode, stateOf } from '../schema/rows.js';
 import type { LogEntry, ProgressEntry, WriteOf, Written } from './batch.js';
+import { register } from './processes.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
-import { introduce } from './workers.js';
 
 /**
  * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
@@ -192,7 +192,7 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
-  introduce(transaction, { worker: { owner } }, at);
+  register(transaction, { worker: { owner } }, at);
   return rows.map((row) => summaryRow(transaction, Number(row.seq)));
 }
 

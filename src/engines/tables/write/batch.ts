@@ -65,14 +65,14 @@ export type Write =
   /** The answers to some claims of this process were lost: it knows only the attempts that it holds. */
   | { kind: 'handBack'; owner: string; held: readonly (readonly [seq: number, attempt: number])[]; at: number }
   /** With the owner alone: that process has ended. */
-  | { kind: 'introduce'; worker: { owner: string } | WorkerRow }
+  | { kind: 'register'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
   /** `template` is a task of the schedule; each run is one like it. */
   | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null; at: number }
   /** The next run moves from `dueAt` to `nextAt`. */
   | { kind: 'restartInterval'; name: string; rule: string; dueAt: number; nextAt: number }
   | { kind: 'restartDelays'; delays: readonly Delay[]; at: number }
-  /** `skip`: the run was missed and is not made good. */
+  /** `skip`: the run was missed and is not caught up. */
   | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
   | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
@@ -113,7 +113,7 @@ export interface Written {
   rerun: readonly CommandResult[];
   recover: readonly Row[];
   handBack: undefined;
-  introduce: undefined;
+  register: undefined;
   pauseQueue: undefined;
   plan: undefined;
   restartInterval: undefined;
@@ -158,7 +158,7 @@ export interface Batch {
   claim: Claim | undefined;
   /** Unix milliseconds. */
   at: number;
-  /** States whose transitions somebody in this process listens to. */
+  /** States whose transitions an observer in this process wants. */
   wanted: readonly TaskStatus[];
 }
 

@@ -18,10 +18,10 @@ const claimBytes = 32 * 1024 * 1024;
  */
 export function claim(
   transaction: Transaction,
-  wish: Claim,
+  request: Claim,
 ): Pick<BatchResult, 'claimed' | 'begun' | 'expired' | 'more'> & { nextDue: number | null } {
   const { database } = transaction;
-  const { owner, limit, at, bytes = claimBytes } = wish;
+  const { owner, limit, at, bytes = claimBytes } = request;
   let due = nextDue(database);
   let more = false;
   if (due !== null && due <= at) {
@@ -33,7 +33,7 @@ export function claim(
   let room = bytes;
   while (claimed.length < limit) {
     const wanted = limit - claimed.length;
-    const ready = readyTasks(transaction, wish.names, wanted);
+    const ready = readyTasks(transaction, request.names, wanted);
     const late = ready.filter(({ deadlineAt }) => deadlineAt !== null && deadlineAt <= at);
     for (const task of late) expired.push(expire(transaction, task, at));
     const timely = late.length === 0 ? ready : ready.filter((task) => !late.includes(task));

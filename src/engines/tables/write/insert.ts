@@ -27,17 +27,17 @@ export class Inserter {
    * Adds tasks; `flush` stores the last of them. Answers the ids that stand for them, where an idempotency key was taken.
    */
   add({ values }: PackedTasks, at: number): readonly string[] | undefined {
-    let standing: string[] | undefined;
+    let deduplicated: string[] | undefined;
     for (let from = 0; from < values.length; from += packedWidth) {
       const taken = values[from + packedAt.key] === null ? undefined : this.#takeKey(values, from, at);
       if (taken !== undefined) {
-        standing ??= idsOf(values);
-        standing[from / packedWidth] = taken;
+        deduplicated ??= idsOf(values);
+        deduplicated[from / packedWidth] = taken;
       } else {
         this.#gather(values, from, at);
       }
     }
-    return standing;
+    return deduplicated;
   }
 
   /** Takes the idempotency key of a task, or answers the id of the task that has it. */

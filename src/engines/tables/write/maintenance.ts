@@ -76,7 +76,7 @@ export function makeSearchable(transaction: Transaction, { limit }: WriteOf<'mak
   return rows.length;
 }
 
-/** The hours of a trend that nobody asks for any more. */
+/** Deletes the hours that no trend shows any more. */
 function dropHours({ database }: Transaction, at: number): void {
   database.run(
     'DELETE FROM kind_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour FROM kind_hour WHERE hour < ? LIMIT ?)',

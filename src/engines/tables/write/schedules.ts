@@ -74,7 +74,7 @@ export function pauseQueue({ database }: Transaction, { queue, paused, by, reaso
   return undefined;
 }
 
-/** Pauses a schedule, or lets it go on: what it missed meanwhile is not made good. */
+/** Pauses or resumes a schedule. Runs that were due during the pause are not caught up. */
 export function pauseSchedule({ database }: Transaction, { name, paused, by, reason, at }: WriteOf<'pauseSchedule'>): boolean {
   const schedule = database.get('SELECT paused_at FROM schedule WHERE name = ?', name);
   if (!schedule) return false;

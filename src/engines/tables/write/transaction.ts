@@ -13,7 +13,7 @@ export interface Transaction {
   readonly rollups: Rollups;
   readonly failures: Failures;
   readonly inserter: Inserter;
-  /** States whose transitions somebody in this process listens to. */
+  /** States whose transitions an observer in this process wants. */
   wanted: ReadonlySet<TaskStatus>;
 }
 
@@ -30,7 +30,7 @@ export function summaryRow({ database }: Transaction, seq: number): Row {
   return row;
 }
 
-/** The same, where somebody listens to its state. */
+/** Returns the row as lists show it, if an observer wants tasks of its state. */
 export function wantedRow(transaction: Transaction, seq: number, status: TaskStatus): Row | undefined {
   return transaction.wanted.has(status) ? summaryRow(transaction, seq) : undefined;
 }

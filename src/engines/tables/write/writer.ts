@@ -8,12 +8,12 @@ import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
 import { Ledger } from './ledger.js';
 import { dropExpired, makeSearchable, prune } from './maintenance.js';
+import { register } from './processes.js';
 import { Rollups } from './rollup.js';
 import { fire, pauseQueue, pauseSchedule, plan, removeSchedule, restartInterval, runSchedule } from './schedules.js';
 import { append, increment, replace, set } from './shared-values.js';
 import { dropPartitions, dropStatistics } from './statistics.js';
 import { type Transaction, wantedRow } from './transaction.js';
-import { introduce } from './workers.js';
 
 /*
  * A batch is written in one transaction, in which the parts of this folder work together:
@@ -43,21 +43,21 @@ export class Writer {
 
   /** Applies a batch. If one write makes the whole fail, each is tried alone, so that it fails alone. */
   apply(batch: Batch): BatchResult {
-    const { writes, claim: wish, at, wanted } = batch;
+    const { writes, claim: request, at, wanted } = batch;
     this.#transaction.wanted = new Set(wanted);
     try {
       return this.#commit(batch);
     } catch (error) {
-      const failed = { ...nothing, outcomes: writes.map(() => failure(error)), ...(wish && { claimError: failureOf(error) }) };
-      if (writes.length + (wish ? 1 : 0) === 1) return failed;
+      const failed = { ...nothing, outcomes: writes.map(() => failure(error)), ...(request && { claimError: failureOf(error) }) };
+      if (writes.length + (request ? 1 : 0) === 1) return failed;
       // It is no write's fault that the database stayed locked, and each would wait as long again.
       if (sqliteCode(error) === busy) return failed;
       const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0]);
-      return wish ? { ...this.apply({ writes: [], claim: wish, at, wanted }), outcomes } : { ...nothing, outcomes };
+      return request ? { ...this.apply({ writes: [], claim: request, at, wanted }), outcomes } : { ...nothing, outcomes };
     }
   }
 
-  #commit({ writes, claim: wish, at }: Batch): BatchResult {
+  #commit({ writes, claim: request, at }: Batch): BatchResult {
     const { database, ledger, rollups, failures, inserter } = this.#transaction;
     const started = performance.now();
     database.exec('BEGIN IMMEDIATE');
@@ -65,7 +65,7 @@ export class Writer {
       ledger.open();
       const outcomes = this.#writeAll(writes, at);
       inserter.flush();
-      const taken = wish ? claim(this.#transaction, wish) : nothing;
+      const taken = request ? claim(this.#transaction, request) : nothing;
       rollups.write();
       failures.write();
       ledger.close();
@@ -120,8 +120,8 @@ export class Writer {
         return recover(transaction, write);
       case 'handBack':
         return handBack(transaction, write);
-      case 'introduce':
-        return introduce(transaction, write, at);
+      case 'register':
+        return register(transaction, write, at);
       case 'pauseQueue':
         return pauseQueue(transaction, write);
       case 'plan':

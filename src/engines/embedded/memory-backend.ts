@@ -1,11 +1,11 @@
 import { TaskflowError } from '../../errors.js';
 import { copyDatabase } from '../tables/schema/copy.js';
 import { memoryPromises } from './promises.js';
-import type { TableHome } from './table-home.js';
+import type { StorageBackend } from './storage-backend.js';
 import { memoryPort } from './write-port.js';
 
 /** Keeps the tables in the memory of this process. */
-export const memoryHome: TableHome = {
+export const memoryBackend: StorageBackend = {
   engine: 'embedded',
   promises: memoryPromises,
   async open() {

@@ -28,7 +28,7 @@ export interface Owners {
 }
 
 /** Where the tables of tasks are kept, and how the processes that use them know of each other. */
-export interface TableHome {
+export interface StorageBackend {
   /** What the engine is called. */
   readonly engine: string;
   readonly promises: EnginePromises;

@@ -3,7 +3,7 @@ import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
 /** Adds a process to the list of processes that have the file open, updates its entry, or removes it. */
-export function introduce({ database }: Transaction, { worker }: Pick<WriteOf<'introduce'>, 'worker'>, at: number): undefined {
+export function register({ database }: Transaction, { worker }: Pick<WriteOf<'register'>, 'worker'>, at: number): undefined {
   if ('pid' in worker) {
     const { owner, host, pid, version: of, slots, startedAt, stuck, stuckAttempts, app, tasks, schedules } = worker;
     database.run(

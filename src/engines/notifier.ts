@@ -1,5 +1,5 @@
-/** Something that happens again and again, and those who wait for the next time. */
-export class Bell {
+/** Wakes those that wait for something which happens again and again, such as a commit. */
+export class Notifier {
   readonly #waiting = new Set<() => void>();
   #closed = false;
 
@@ -11,19 +11,20 @@ export class Bell {
     return this.#waiting.size > 0;
   }
 
-  ring(): void {
+  /** Wakes all that wait now. */
+  notify(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const wake of waiting) wake();
   }
 
-  /** Rings for the last time: whoever waits later does not wait. */
+  /** Notifies for the last time. A later `wait` resolves at once. */
   close(): void {
     this.#closed = true;
-    this.ring();
+    this.notify();
   }
 
-  /** Resolves at the next ring, or when the signal aborts. */
+  /** Resolves at the next notification, or when the signal aborts. */
   wait(signal: AbortSignal): Promise<void> {
     if (this.#closed || signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
