@@ -96,10 +96,11 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     const told: string[] = [];
     for (const status of ['failed', 'interrupted'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     const noop = tasks.define('noop');
+    const { passed, open } = gate();
     let refused: unknown;
     const late = tasks.task('late', async () => {
       await new Promise<void>((resolve) => taskContext().signal.addEventListener('abort', () => resolve()));
-      await sleep(0.4);
+      await passed;
       await noop.enqueue().catch((error: unknown) => {
         refused = error;
         throw error;
@@ -108,6 +109,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     await tasks.start();
     await ended(await late.enqueue(), 'running');
     await tasks.stop({ timeout: 0.05 });
+    open();
     await waitFor(() => refused);
     expect(refused).toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
     expect(told).toEqual(['late interrupted']);
