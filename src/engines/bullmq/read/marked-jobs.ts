@@ -28,8 +28,11 @@ type MarkedCounts = Record<'failed' | Marker, number>;
  * slightly, and a process writes an end a little after its time.
  */
 const settleTime = 10_000;
-/** How many markers a stretch has, and about how many are compared per call of the script. */
-const size = { stretch: 500, call: 2000 };
+/**
+ * How many markers a stretch has, about how many are compared per call of the script, and how many
+ * calls a count repeats while other programs change too many jobs.
+ */
+const size = { stretch: 500, call: 2000, repeats: 5 };
 const none: Stretches = { cancelled: [], interrupted: [] };
 
 /**
@@ -38,18 +41,18 @@ const none: Stretches = { cancelled: [], interrupted: [] };
  * stretches in which the number of failed jobs has changed.
  * KEYS: the failed set, then the set of each marker. ARGV: for each stretch, the index of its set,
  * its bounds and its number of failed jobs, which is negative if it is not known.
- * Returns the number of failed jobs, then for each stretch either nothing, if it is unchanged, or
- * its markers, its failed jobs and where it was cut because it has too many markers. If there is
- * too much to compare, answers are missing.
+ * Returns the number of failed jobs, then for each stretch its markers, its failed jobs and where it
+ * was cut because it has too many markers. Instead of these it returns 0 for a stretch that is
+ * unchanged, and 1 for a stretch that another call must compare.
  */
 const compareMarkers = redisScript(`
 local failed, left, answer = KEYS[1], ${size.call}, {redis.call('ZCARD', KEYS[1])}
 for at = 1, #ARGV, 4 do
   local set, min, max = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
   if redis.call('ZCOUNT', failed, min, max) == tonumber(ARGV[at + 3]) then
-    answer[#answer + 1] = false
-  elseif left <= 0 then
-    break
+    answer[#answer + 1] = 0
+  elseif left <= 0 and max ~= '+inf' then
+    answer[#answer + 1] = 1
   else
     local cut = max == '+inf' and redis.call('ZRANGEBYSCORE', set, min, max, 'WITHSCORES', 'LIMIT', ${size.stretch - 1}, 1)[2]
     local found = redis.call('ZRANGEBYSCORE', set, min, cut or max, 'WITHSCORES')
@@ -68,8 +71,8 @@ end
 return answer
 `);
 
-/** What the script answers for a stretch; null if it is unchanged. */
-type Compared = [marked: number, failed: number, cut: string] | null;
+/** What the script answers for a stretch. */
+type Compared = [marked: number, failed: number, cut: string] | 0 | 1;
 
 /**
  * Counts the failed jobs that have a marker. BullMQ removes old jobs without a notice, and other
@@ -94,38 +97,45 @@ export class MarkedJobs {
   async count(queue: string): Promise<MarkedCounts> {
     const settled = Date.now() - settleTime;
     let stretches = this.#compared.get(queue) ?? none;
-    for (;;) {
-      const next = await this.#compare(queue, stretches);
-      stretches = next.stretches;
-      if (!next.counts) continue;
-      const over = (marker: Marker): Stretch[] => next.stretches[marker].filter(({ to }) => to < settled);
+    for (let repeats = 0; ; ) {
+      const answer = await this.#compare(queue, stretches);
+      stretches = answer.stretches;
+      if (answer.rest === 'unread') continue;
+      repeats += 1;
+      if (answer.rest === 'changed' && repeats < size.repeats) continue;
+      const over = (marker: Marker): Stretch[] => answer.stretches[marker].filter(({ to }) => to < settled);
       this.#compared.set(queue, { cancelled: over('cancelled'), interrupted: over('interrupted') });
-      return next.counts;
+      const { failed, ...counts } = answer.counts;
+      // Markers that another call would have dropped may still be counted.
+      return { ...counts, failed: Math.max(0, failed) };
     }
   }
 
-  /** Compares the stretches of a queue once. Returns no counts if there is more to compare. */
-  async #compare(queue: string, before: Stretches): Promise<{ stretches: Stretches; counts?: MarkedCounts }> {
+  /** Compares the stretches of a queue once. `rest`: what another call must compare. */
+  async #compare(queue: string, before: Stretches): Promise<{ stretches: Stretches; counts: MarkedCounts; rest?: 'unread' | 'changed' }> {
     const ranges = markers.flatMap((marker) => rangesOf(marker, before[marker]));
     const sets = [this.#keys.ofQueue(queue, 'failed'), ...markers.map((marker) => this.#keys.marked(queue, marker))];
     const args = ranges.flatMap(({ marker, after, to, failed }) => [markers.indexOf(marker) + 2, `(${after}`, to, failed]);
     const [failed, ...answers] = (await runScript(this.#redis, compareMarkers, sets, args)) as [number, ...Compared[]];
     const counts: MarkedCounts = { failed, cancelled: 0, interrupted: 0 };
     const stretches: Record<Marker, Stretch[]> = { cancelled: [], interrupted: [] };
-    let isWhole = answers.length === ranges.length;
+    let isCut = false;
     for (const [n, { marker, to, ...range }] of ranges.entries()) {
-      const [marked, inFailed, cut] = answers[n] ?? [range.marked, range.failed, ''];
+      const answer = answers[n];
+      const [marked, inFailed, cut] = typeof answer === 'object' ? answer : [range.marked, range.failed, ''];
       counts[marker] += marked;
       counts.failed -= marked;
-      if (cut !== '') isWhole = false;
+      if (cut !== '') isCut = true;
       const end = cut === '' ? to : Number(cut);
-      if (end !== '+inf') stretches[marker].push({ to: end, failed: inFailed, marked });
+      // A stretch without markers becomes part of the next one.
+      if (end !== '+inf' && marked > 0) stretches[marker].push({ to: end, failed: inFailed, marked });
     }
-    const merged = { cancelled: withoutEmpty(stretches.cancelled), interrupted: withoutEmpty(stretches.interrupted) };
-    return { stretches: merged, ...(isWhole && { counts }) };
+    if (isCut) return { stretches, counts, rest: 'unread' };
+    return { stretches, counts, ...(answers.includes(1) && { rest: 'changed' }) };
   }
 }
 
+/** A stretch with its bounds. The last one has no end, and is always compared. */
 interface Range {
   marker: Marker;
   after: number | '-inf';
@@ -134,26 +144,7 @@ interface Range {
   marked: number;
 }
 
-/** Returns the ranges of stretches, and the range after the last one, which is always compared. */
 function rangesOf(marker: Marker, stretches: readonly Stretch[]): Range[] {
-  let after: Range['after'] = '-inf';
-  const ranges: Range[] = [];
-  for (const stretch of [...stretches, { to: '+inf' as const, failed: -1, marked: 0 }]) {
-    ranges.push({ marker, after, ...stretch });
-    if (stretch.to !== '+inf') after = stretch.to;
-  }
-  return ranges;
-}
-
-/** Joins each stretch that has no markers to the stretch after it. */
-function withoutEmpty(stretches: readonly Stretch[]): Stretch[] {
-  const kept: Stretch[] = [];
-  let failed = 0;
-  for (const stretch of stretches) {
-    failed += stretch.failed;
-    if (stretch.marked === 0) continue;
-    kept.push({ ...stretch, failed });
-    failed = 0;
-  }
-  return kept;
+  const all = [...stretches, { to: '+inf' as const, failed: -1, marked: 0 }];
+  return all.map((stretch, n) => ({ marker, after: stretches[n - 1]?.to ?? '-inf', ...stretch }));
 }
