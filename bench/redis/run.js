@@ -16,7 +16,7 @@ export async function runTasks({ rounds, amount }) {
     const rows = [];
     for (const count of workerCounts) {
       const label = `${count} ${count === 1 ? 'worker' : 'workers'}`;
-      for (const contender of [mine, peer]) await addWorkers(contender, count, amount / 2);
+      for (const contender of [mine, peer]) await addWorkers(contender, count, amount * count);
       const { rate, cpu, commands, redis } = await inTurn({
         ...{ label: `run, ${label}`, rounds, mine, peer },
         measure: (contender) => measure(contender, amount),
@@ -39,7 +39,7 @@ async function prepare(side) {
   return { side, caller: await side.child('caller'), workers: /** @type {Child[]} */ ([]) };
 }
 
-/** Starts workers until there are so many, and lets them run some tasks, since the first are slower than the rest. @param {Contender} contender @param {number} count @param {number} first */
+/** Starts workers until there are so many, and lets each run about as many tasks as a round has, since the first tasks are slower. @param {Contender} contender @param {number} count @param {number} first */
 async function addWorkers({ side, caller, workers }, count, first) {
   while (workers.length < count) workers.push(await side.child('worker'));
   await caller.ask('batches', 1000, first);
