@@ -57,6 +57,8 @@ export const jobFields = {
   stalls: 'tfc',
   /** Number of log lines. */
   logLines: 'tfl',
+  /** The last call that added log lines. If that call is repeated, it finds itself here. */
+  lastLines: 'tfk',
   /** When a user cancelled it while it ran, in Unix milliseconds, or empty. */
   cancelling: 'tfx',
   /** When it is due, if a retry or a command changed that, in Unix milliseconds. */

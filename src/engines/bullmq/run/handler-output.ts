@@ -45,9 +45,8 @@ export class HandlerOutput {
     const [lines, progress] = [attempt.takeLines(), attempt.takeProgress()];
     if (!backend || (lines.length === 0 && !progress)) return;
     this.#writing.run(async () => {
-      const written: Promise<unknown>[] = lines.map((line) =>
-        backend.addLog(attempt.id, JSON.stringify({ ...line, attempt: attempt.attempt })),
-      );
+      const texts = lines.map((line) => JSON.stringify({ ...line, attempt: attempt.attempt }));
+      const written: Promise<unknown>[] = [backend.addLines(attempt.id, texts)];
       if (progress) {
         const change = { queue: attempt.queue, jobId: attempt.id, state: 'changed' } as const;
         written.push(backend.updateProgress(attempt.id, jobProgress(progress)).then(() => this.#parts.changes.soon(change)));

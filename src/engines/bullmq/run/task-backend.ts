@@ -17,6 +17,7 @@ import { WaitingBackend, type WorkerParts, workerArguments } from '../connection
 import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
 import { keyOf } from '../jobs/job-ids.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
+import { AddedLines } from './added-lines.js';
 import { type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
@@ -43,6 +44,7 @@ export class TaskBackend extends WaitingBackend {
   /** How attempts end, by job. Set just before BullMQ is told that the attempt is over. */
   readonly #ends = new Map<string, EndNotes>();
   readonly #fetched = new FetchedJobs();
+  readonly #lines: AddedLines;
   /** Jobs that still run here although another process has taken them over. */
   readonly #lost = new Set<string>();
   /** The connection for commands, once it is ready. Awaiting it for each job would cost more than the rest of a step. */
@@ -51,6 +53,7 @@ export class TaskBackend extends WaitingBackend {
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
     super(...rest);
     this.#parts = parts;
+    this.#lines = new AddedLines(parts.redis);
   }
 
   /** Returns a function that creates the backends of an engine's workers. */
@@ -303,12 +306,18 @@ export class TaskBackend extends WaitingBackend {
     return [];
   }
 
-  override async addLog(jobId: string, line: string, keep?: number): Promise<number> {
-    return ifJobExists(super.addLog(jobId, line, keep), 0);
+  /** Adds lines to the log of a job, unless it was removed. */
+  addLines(jobId: string, lines: readonly string[]): Promise<void> {
+    return this.#lines.add(this.toKey(jobId), lines);
   }
 
   override async updateProgress(...args: Parameters<WaitingBackend['updateProgress']>): Promise<void> {
-    return ifJobExists(super.updateProgress(...args), undefined);
+    try {
+      await super.updateProgress(...args);
+    } catch (error) {
+      // The progress of a job that was removed while it ran is of no use.
+      if ((error as { code?: unknown }).code !== refusals.noJob) throw error;
+    }
   }
 
   /** Plans the next job of a job scheduler. If this failed, BullMQ would never start the job that it has just fetched. */
@@ -329,15 +338,5 @@ export class TaskBackend extends WaitingBackend {
     if (isForgotten(error)) return this.execCommand(client, command, args);
     if (error) throw error;
     return raw;
-  }
-}
-
-/** Ignores that a job was removed while it ran: its log and progress are then of no use. */
-async function ifJobExists<T>(written: Promise<T>, otherwise: T): Promise<T> {
-  try {
-    return await written;
-  } catch (error) {
-    if ((error as { code?: unknown }).code === refusals.noJob) return otherwise;
-    throw error;
   }
 }
