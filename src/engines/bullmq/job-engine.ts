@@ -46,7 +46,7 @@ import { keyOf } from './jobs/job-ids.js';
 import { pendingSummary, statusOf } from './jobs/job-view.js';
 import { engineKeys } from './keys.js';
 import { Presence } from './processes/presence.js';
-import { redisPromises } from './promises.js';
+import { type PromisedOptions, redisPromises } from './promises.js';
 import { LimitWarnings } from './queues/limit-warnings.js';
 import { QueueCatalog } from './queues/queue-catalog.js';
 import { Queues } from './queues/queues.js';
@@ -54,7 +54,6 @@ import { type KeptJobs, Retention } from './queues/retention.js';
 import { EngineReads } from './read/engine-reads.js';
 import { EngineWindow } from './read/engine-window.js';
 import { type CountedQueues, MarkedJobs } from './read/marked-jobs.js';
-import type { WindowLimits } from './read/source.js';
 import { readJob } from './read/task-detail.js';
 import { Executor } from './run/executor.js';
 import { Settler } from './run/settler.js';
@@ -64,18 +63,12 @@ import { type KeptStatistics, Statistics } from './statistics/statistics.js';
 import { openRedisStore, type RedisStore } from './store/redis-store.js';
 
 /** Options of a {@link JobEngine}, checked. */
-export interface JobEngineOptions {
+export interface JobEngineOptions extends PromisedOptions {
   connection: RedisConnection;
   prefix: string;
   logger: Logger;
-  /** Milliseconds after which a job counts as crashed if its worker has not renewed its lock. */
-  lockDuration: number;
-  /** Milliseconds between two checks for crashed jobs, across all processes. Default 5,000. */
-  stalledInterval?: number;
   kept: KeptJobs;
   statistics: KeptStatistics;
-  /** How many tasks a process that reads has in memory. */
-  window?: WindowLimits;
 }
 
 /** Maximum milliseconds that a stop waits for Redis. */
@@ -140,7 +133,7 @@ export class JobEngine implements TaskEngine {
     this.#health = new RedisHealth({ redis, clock, probe: keys.probe, logger });
     this.#calls = new RedisCalls(redis, this.#health);
     this.#limitWarnings = new LimitWarnings(logger);
-    const catalog = new QueueCatalog(redis, keys, this.#limitWarnings);
+    const catalog = new QueueCatalog(redis, keys, (entry, defined) => this.#limitWarnings.compare(entry, defined));
     this.#stored = { redis, keys, catalog, marked: new MarkedJobs(redis, keys) };
     this.#changes = new ChangeNotes(redis, keys);
     this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });

@@ -1,16 +1,22 @@
 import type { EnginePromises } from '../../tasks/promises.js';
-import type { JobEngineOptions } from './job-engine.js';
 import { mostAtOnce } from './jobs/enqueuer.js';
 import { mostLabels } from './queues/queue-catalog.js';
 import { usualLimits } from './read/engine-window.js';
+import type { WindowLimits } from './read/window-feed.js';
 import { returned } from './run/executor.js';
 
+/** The options on which the promises depend. */
+export interface PromisedOptions {
+  /** Milliseconds after which a job counts as crashed if its worker has not renewed its lock. */
+  lockDuration: number;
+  /** Milliseconds between two checks for crashed jobs, across all processes. Default 5,000. */
+  stalledInterval?: number;
+  /** How many tasks a process that reads has in memory. */
+  window?: WindowLimits;
+}
+
 /** Returns what the engine on Redis promises with some options. */
-export function redisPromises({
-  lockDuration,
-  stalledInterval = 5000,
-  window = usualLimits,
-}: Pick<JobEngineOptions, 'lockDuration' | 'stalledInterval' | 'window'>): EnginePromises {
+export function redisPromises({ lockDuration, stalledInterval = 5000, window = usualLimits }: PromisedOptions): EnginePromises {
   return {
     stored: 'server',
     crashFoundWithin: (lockDuration + stalledInterval) / 1000,

@@ -3,7 +3,6 @@ import { TaskflowError } from '../../../errors.js';
 import type { TaskRoute } from '../../../tasks/engine.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import { type EngineKeys, queueName } from '../keys.js';
-import type { LimitWarnings } from './limit-warnings.js';
 
 /** A BullMQ queue of this engine. */
 export interface CatalogEntry {
@@ -29,6 +28,9 @@ export interface StoredQueues {
   catalog: QueueCatalog;
 }
 
+/** Called before a queue is changed, with its entry and the limit that this process defines. */
+type CompareLimit = (known: CatalogEntry, defined: number | undefined) => void;
+
 /** How many events BullMQ keeps of a queue. This engine reads none, and each has a whole result. */
 export const keptEvents = 1000;
 /** Maximum number of labels. A worker has a connection for each. */
@@ -44,14 +46,14 @@ const mostNames = 10_000;
 export class QueueCatalog {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
-  readonly #warnings: LimitWarnings | undefined;
+  readonly #compare: CompareLimit | undefined;
   #entries = new Map<string, CatalogEntry>();
   readonly #names = new Map<string, { shared: string; apart: string }>();
 
-  constructor(redis: Redis, keys: EngineKeys, warnings?: LimitWarnings) {
+  constructor(redis: Redis, keys: EngineKeys, compare?: CompareLimit) {
     this.#redis = redis;
     this.#keys = keys;
-    this.#warnings = warnings;
+    this.#compare = compare;
   }
 
   /** Returns all queues that this process knows. */
@@ -142,7 +144,7 @@ export class QueueCatalog {
         'INVALID_INPUT',
         `cannot add the queue '${entry.label}': on Redis there can be at most ${mostLabels} queues, and an empty queue counts until it is removed`,
       );
-    if (known) this.#warnings?.compare(known, entry.concurrency);
+    if (known) this.#compare?.(known, entry.concurrency);
     const merged = { ...known, ...entry };
     await this.#store(merged, 'always');
     this.#entries.set(queue, merged);

@@ -1,9 +1,18 @@
 import type { JobJson, Queue } from 'bullmq';
-import { type Rejection, rejectionsScript } from '../attached/preview.js';
 import { withinTime } from '../connection/redis-connection.js';
 import { isAfter } from '../read/source.js';
 import { jobOfHash } from '../read/stored-jobs.js';
-import { askScript, childrenScript, eventsScript, jobsScript, linesScript, partsScript, schedulersScript } from './read-scripts.js';
+import {
+  askScript,
+  childrenScript,
+  eventsScript,
+  jobsScript,
+  linesScript,
+  partsScript,
+  type Rejection,
+  rejectionsScript,
+  schedulersScript,
+} from './read-scripts.js';
 
 /** The fields of a job that lists show, each with the maximum bytes that are read of it. */
 const listFields = {

@@ -166,3 +166,40 @@ for n = 1, #found, 2 do
 end
 return answer
 `;
+
+/**
+ * Returns why BullMQ would reject an action on each of some jobs. KEYS: the key prefix of the
+ * queue. ARGV: the action, then the ids of the jobs. The answer for a job is one of these:
+ * - empty: BullMQ would not reject it
+ * - `gone`: the job does not exist
+ * - `scheduler`: it is the next run of a job scheduler
+ * - `locked`: a worker runs it or one of its children
+ * - `state`: its state does not allow the action
+ */
+export const rejectionsScript = `
+local base, action, answer = KEYS[1], ARGV[1], {}
+local function isLocked(key)
+  if redis.call('EXISTS', key .. ':lock') == 1 then return true end
+  for _, child in ipairs(redis.call('SMEMBERS', key .. ':dependencies')) do
+    if isLocked(child) then return true end
+  end
+  return false
+end
+local function rejectionOf(id)
+  local key = base .. id
+  -- An id may be the name of one of BullMQ's own keys, which is not a job.
+  local name = redis.pcall('HGET', key, 'name')
+  if not name or type(name) == 'table' then return 'gone' end
+  if action == 'retry' then return redis.call('ZSCORE', base .. 'failed', id) and '' or 'state' end
+  if action == 'run' then return redis.call('ZSCORE', base .. 'waiting-children', id) and 'state' or '' end
+  local scheduler = redis.call('HGET', key, 'rjk')
+  local next = scheduler and redis.call('ZSCORE', base .. 'repeat', scheduler)
+  if next and id == 'repeat:' .. scheduler .. ':' .. next then return 'scheduler' end
+  return isLocked(key) and 'locked' or ''
+end
+for n = 2, #ARGV do answer[#answer + 1] = rejectionOf(ARGV[n]) end
+return answer
+`;
+
+/** What {@link rejectionsScript} answers for a job. */
+export type Rejection = '' | 'gone' | 'scheduler' | 'locked' | 'state';

@@ -2,7 +2,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
 import { mostRunning } from './queue-facts.js';
-import { type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
+import { type QueueCommand, scored, waitingSets } from './source.js';
+import type { ModelParts } from './window-feed.js';
 
 /**
  * Numbers of jobs. The first read takes `first` divided by the number of queues from each set, but

@@ -8,7 +8,8 @@ import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets } from './counts.js';
 import { groupOf, isEndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
-import { type ModelParts, type QueueCommand, scored } from './source.js';
+import { type QueueCommand, scored } from './source.js';
+import type { ModelParts } from './window-feed.js';
 import { shownJob } from './window-task.js';
 
 /** A position in the sets. Redis sorts jobs with the same end time by their ids. */

@@ -3,7 +3,7 @@ import { RedisWork } from '../connection/connections.js';
 import { readCounts } from './counts.js';
 import { EngineSource } from './job-source.js';
 import type { CountedQueues } from './marked-jobs.js';
-import type { WindowLimits } from './source.js';
+import type { WindowLimits } from './window-feed.js';
 import { WindowModel } from './window-model.js';
 import { engineJobs } from './window-task.js';
 

@@ -3,7 +3,8 @@ import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { Backfill } from './backfill.js';
 import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
 import { factCommands, factsOf, type QueueFacts } from './queue-facts.js';
-import { type Answer, type JobNote, type ModelParts, type QueueCommand, scored, waitingSets } from './source.js';
+import { type Answer, type JobNote, type QueueCommand, scored, waitingSets } from './source.js';
+import type { ModelParts } from './window-feed.js';
 
 interface ReconcilerParts extends ModelParts {
   backfill: Backfill;

@@ -1,8 +1,15 @@
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../../tables/schema/database.js';
 import { idBytes, idOf } from '../../tables/schema/rows.js';
-import { idOfJob, isOwnId, keyOf } from '../jobs/job-ids.js';
-import type { WindowTask } from './window-rows.js';
+import { idOfJob, isOwnId, type JobRef, keyOf } from '../jobs/job-ids.js';
+
+/** A job and its row in a window. */
+export interface JobRow extends JobRef {
+  /** The row id. */
+  readonly id: string;
+  /** BullMQ's name of its state, if that is shown. */
+  readonly engineState?: string;
+}
 
 /**
  * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id
@@ -51,7 +58,7 @@ export class RowIds {
   }
 
   /** Stores the public id of a row that is new in the window. */
-  add({ id, queue, jobId, engineState }: WindowTask): void {
+  add({ id, queue, jobId, engineState }: JobRow): void {
     if (this.#isOwn(jobId)) return;
     this.#arePlain = false;
     this.#database.run(
@@ -63,7 +70,7 @@ export class RowIds {
   }
 
   /** Stores BullMQ's name of a job's state, if that is shown. */
-  setState({ id, engineState }: WindowTask): void {
+  setState({ id, engineState }: JobRow): void {
     if (engineState !== undefined) this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
   }
 

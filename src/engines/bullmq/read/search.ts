@@ -1,7 +1,7 @@
 import type { TaskQuery } from '../../../tasks/engine.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
-import type { ModelParts } from './source.js';
+import type { ModelParts } from './window-feed.js';
 
 type Places = Pick<ModelParts, 'catalog' | 'rules'>;
 

@@ -5,10 +5,6 @@ import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
-import type { RowIds } from './row-ids.js';
-import type { Window } from './window.js';
-import type { WindowFeed } from './window-feed.js';
-import type { JobRules } from './window-task.js';
 
 /** Builds the names of BullMQ's keys. */
 export type KeyNames = Pick<EngineKeys, 'ofQueue' | 'marked'>;
@@ -65,29 +61,6 @@ export interface JobSource {
   peek(jobs: readonly JobNote[]): Promise<ReadJob[]>;
 }
 
-/** The parts of a read model. */
-export interface ModelParts {
-  source: JobSource;
-  keys: KeyNames;
-  catalog: KnownQueues;
-  rules: JobRules;
-  limits: WindowLimits;
-  window: Window;
-  ids: RowIds;
-  feed: WindowFeed;
-}
-
-/** The limits of a window: how many ended tasks in total, and how many waiting tasks. */
-export interface WindowLimits {
-  ended: number;
-  pending: number;
-  /**
-   * How many of the newest ended tasks of each queue and group are read when the window is opened.
-   * Default: as many as the window holds.
-   */
-  history?: number;
-}
-
 /** The sets and lists in which BullMQ keeps waiting jobs. */
 export const waitingSets = [
   { type: 'wait', state: 'waiting', isList: true },
@@ -109,7 +82,7 @@ export function scored(answer: unknown): [member: string, score: number][] {
 
 /** Finds the states of jobs in BullMQ's sets. A job that no longer exists has none. */
 export async function findStates(
-  { source, keys }: Pick<ModelParts, 'source' | 'keys'>,
+  { source, keys }: { source: JobSource; keys: KeyNames },
   jobs: readonly JobRef[],
 ): Promise<(JobState | undefined)[]> {
   const key = ({ queue }: JobRef, type: string): string => keys.ofQueue(queue, type);

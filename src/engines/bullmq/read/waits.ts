@@ -1,7 +1,8 @@
 import type { JobRef } from '../jobs/job-ids.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
-import type { ModelParts, QueueCommand } from './source.js';
+import type { QueueCommand } from './source.js';
+import type { ModelParts } from './window-feed.js';
 
 /** Maximum number of priorities that are read per queue. */
 const mostPriorities = 10;

@@ -2,9 +2,34 @@ import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { isJobState, type JobState } from '../jobs/job-view.js';
 import { type Group, groupOf } from './groups.js';
 import { addHint, hintSince } from './job-hint.js';
-import { findStates, type JobNote, type KnownState, type ModelParts, type ReadJob } from './source.js';
+import { findStates, type JobNote, type JobSource, type KeyNames, type KnownState, type ReadJob } from './source.js';
+import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
-import { taskOf } from './window-task.js';
+import { type Naming, taskOf } from './window-task.js';
+
+/** What a {@link WindowFeed} uses. */
+interface FeedParts extends Naming {
+  source: JobSource;
+  keys: KeyNames;
+  limits: WindowLimits;
+  window: Window;
+}
+
+/** The parts of a read model. */
+export interface ModelParts extends FeedParts {
+  feed: WindowFeed;
+}
+
+/** The limits of a window: how many ended tasks in total, and how many waiting tasks. */
+export interface WindowLimits {
+  ended: number;
+  pending: number;
+  /**
+   * How many of the newest ended tasks of each queue and group are read when the window is opened.
+   * Default: as many as the window holds.
+   */
+  history?: number;
+}
 
 /** A job that changed and has not been read since. */
 interface Noted extends JobNote {
@@ -23,7 +48,7 @@ const most = { reads: 40, passes: 3 };
  * of them is about the same job, the job is read again.
  */
 export class WindowFeed {
-  readonly #parts: Omit<ModelParts, 'feed'>;
+  readonly #parts: FeedParts;
   readonly #noted = new Map<string, Noted>();
   /** The groups of queues that may be incomplete, and since which end time they are complete. */
   readonly #partial = new Map<string, number>();
@@ -37,7 +62,7 @@ export class WindowFeed {
   /** Whether notes were lost, or may have been lost. */
   isStale = false;
 
-  constructor(parts: Omit<ModelParts, 'feed'>) {
+  constructor(parts: FeedParts) {
     this.#parts = parts;
   }
 

@@ -13,10 +13,10 @@ import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
 import { idsOfText, matches, placesOf } from './search.js';
-import { findStates, type ModelParts } from './source.js';
+import { findStates } from './source.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
-import { WindowFeed } from './window-feed.js';
+import { type ModelParts, WindowFeed } from './window-feed.js';
 import { shownJob } from './window-task.js';
 
 /** Milliseconds between two reads of the notes, with and without watchers. */

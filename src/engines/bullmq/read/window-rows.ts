@@ -6,14 +6,11 @@ import { idBytes, stateCode } from '../../tables/schema/rows.js';
 import { recordAttempt } from '../../tables/write/attempts.js';
 import { deleteTask } from '../../tables/write/commands.js';
 import { move, statusOf, type Transaction } from '../../tables/write/transaction.js';
-import type { JobRef } from '../jobs/job-ids.js';
 import type { ShownJob } from '../jobs/job-view.js';
-import type { RowIds } from './row-ids.js';
+import type { JobRow, RowIds } from './row-ids.js';
 
 /** A job as a row of the window. */
-export interface WindowTask extends ShownJob, JobRef {
-  /** The row id. */
-  readonly id: string;
+export interface WindowTask extends ShownJob, JobRow {
   /** The stack of its error, if it is kept. */
   readonly stack?: string | null;
 }

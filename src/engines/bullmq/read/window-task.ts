@@ -2,11 +2,16 @@ import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { isJobState, type JobState, shownJobOf, statusOf, toSummary } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
-import { entryOf, type JobNote, type ModelParts, type ReadJob } from './source.js';
+import type { RowIds } from './row-ids.js';
+import { entryOf, type JobNote, type KnownQueues, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
 
 /** What is needed to show a job as a task. */
-export type Naming = Pick<ModelParts, 'catalog' | 'ids' | 'rules'>;
+export interface Naming {
+  catalog: KnownQueues;
+  ids: RowIds;
+  rules: JobRules;
+}
 
 /** A job that was read and exists, in one of BullMQ's states. */
 export interface PresentJob extends ReadJob {
