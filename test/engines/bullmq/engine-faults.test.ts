@@ -9,7 +9,7 @@ import { quickTimers } from '../../helpers/clock.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer, replicated, startSentinel } from '../../helpers/redis.js';
-import { sleep, waitFor } from '../../helpers/wait.js';
+import { gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
 /** The lines of a process about its Redis: if the connection is lost, and if Redis is connected and cannot be used. */
@@ -393,14 +393,17 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       await waitFor(async () => ((await watcher.call('SENTINEL', 'REPLICAS', 'tasks')) as unknown[]).length === 1);
       const { logger, lines } = recordingLogger();
       const [web, worker] = [manager({ connection: sentinel.connection, logger }), manager({ connection: sentinel.connection })];
-      const slow = worker.task('slow', () => sleep(0.02));
+      const kill = gate();
+      const slow = worker.task('slow', () => kill.passed);
       await web.start({ run: false });
       await worker.start();
       await web.define('slow').enqueueMany(Array.from({ length: 300 }, () => [] as []));
       await client.connect();
-      // What a Redis that died had not yet told its replica is lost: that is its setting, not the engine's.
+      await waitFor(async () => (await web.aggregate('pulse')).counts.running === 10);
+      // No task ends before the kill, because Redis loses what its replica does not have yet.
       await replicated(client);
       await redis.stop('SIGKILL');
+      kill.open();
       await whenBack(async () => Boolean(await slow.enqueue()));
       await succeeded(web, 301);
       await waitFor(() => said(lines).length === 2, 10);
