@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Background } from '../../background.js';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption } from '../../options.js';
@@ -25,21 +24,12 @@ import type {
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import type { RedisConnection } from './connection/connection-option.js';
-import {
-  type Connections,
-  endConnection,
-  isAnswer,
-  isConnectionError,
-  logOutages,
-  openConnections,
-  RedisWork,
-} from './connection/connections.js';
+import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections } from './connection/connections.js';
 import { RedisHealth } from './connection/health.js';
 import { commanding, type Effect, hasStopped, RedisCalls, storing } from './connection/redis-calls.js';
 import { RedisClock } from './connection/redis-clock.js';
 import { withinTime } from './connection/redis-connection.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
-import { Signals } from './control/signals.js';
 import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
 import { keyOf } from './jobs/job-ids.js';
@@ -55,7 +45,7 @@ import { EngineReads } from './read/engine-reads.js';
 import { EngineWindow } from './read/engine-window.js';
 import { type CountedQueues, MarkedJobs } from './read/marked-jobs.js';
 import { readJob } from './read/task-detail.js';
-import { Executor } from './run/executor.js';
+import { Execution } from './run/execution.js';
 import { Settler } from './run/settler.js';
 import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
@@ -79,9 +69,8 @@ const leaveTimeout = 2000;
  *
  * - `Enqueuer` adds jobs, `EngineCommands` changes them, and `EngineReads` and `EngineWindow` answer
  *   queries.
- * - A process that runs tasks also has an `Executor`, which runs one BullMQ worker for each queue,
- *   and a `Scheduler`, which enqueues the runs of schedules. `Signals` wakes it for new queues and
- *   for running tasks to cancel.
+ * - A process that runs tasks also has an `Execution`, which runs the tasks of all queues, and a
+ *   `Scheduler`, which enqueues the runs of schedules.
  * - Every started process shares the work for all of them: `Settler` ends the jobs of crashed
  *   workers, `Retention` removes expired jobs, `Presence` keeps the list of processes, and
  *   `Statistics` adds up the tasks that ended.
@@ -104,7 +93,6 @@ export class JobEngine implements TaskEngine {
   readonly #window: EngineWindow;
   readonly #reads: EngineReads;
   readonly #commands: EngineCommands;
-  readonly #polling: Background;
   readonly #presence: Presence;
   readonly #retention: Retention;
   readonly #scheduler: Scheduler;
@@ -113,9 +101,8 @@ export class JobEngine implements TaskEngine {
   /** The name of this process in lists of workers. It never changes. */
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   #observer: TransitionObserver | undefined;
-  #executor: Executor | undefined;
+  #execution: Execution | undefined;
   #settler: Settler | undefined;
-  #signals: Signals | undefined;
   /** The calls to Redis that callers await. A stop waits for them. */
   readonly #calls: RedisCalls;
   #starting: Promise<void> | undefined;
@@ -145,12 +132,11 @@ export class JobEngine implements TaskEngine {
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
-      cancelHere: (members) => this.#executor?.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
+      cancelHere: (members) => this.#execution?.executor.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
     });
-    this.#polling = new RedisWork(logger, 'looking for new queues and tasks to cancel');
     this.#presence = new Presence({
       ...{ redis, keys, clock, logger },
-      load: () => this.#executor ?? { running: 0, slots: 0 },
+      load: () => this.#execution?.executor ?? { running: 0, slots: 0 },
       isClosed: () => this.#calls.isClosed,
       restore: () => Promise.all([catalog.refresh(), this.#scheduler.seen()]),
     });
@@ -187,8 +173,8 @@ export class JobEngine implements TaskEngine {
     if (this.#stopping) throw hasStopped();
     await this.#health.start();
     this.#presence.enter(runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
-    const { patient } = this.#connections;
-    const { keys } = this.#stored;
+    const { asking, patient } = this.#connections;
+    const { keys, catalog } = this.#stored;
     try {
       // A process starts during an outage too, and runs tasks as soon as Redis is reachable.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
@@ -203,22 +189,15 @@ export class JobEngine implements TaskEngine {
     this.#retention.start();
     if (!runner) return;
     const { logger, lockDuration, kept } = this.#options;
-    this.#executor = new Executor({
-      ...{ runner, logger, lockDuration, kept, limitWarnings: this.#limitWarnings },
-      ...{ keys, redis: patient, changes: new ChangeNotes(patient, keys), name: this.#name },
+    this.#execution = new Execution({
+      ...{ runner, logger, lockDuration, kept, limitWarnings: this.#limitWarnings, catalog, presence: this.#presence },
+      ...{ keys, asking, redis: patient, changes: new ChangeNotes(patient, keys), name: this.#name },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
-      stuckChanged: (stuck) => {
-        this.#presence.update(stuck);
-        this.#presence.beatSoon();
-      },
+      cancelTasks: () => this.#commands.poll(),
+      isStopping: () => this.#stopping !== undefined,
     });
-    const look = (): Promise<boolean> => this.#poll(runner);
-    this.#signals = new Signals({ redis: this.#connections.asking, key: keys.signals, work: this.#polling, look });
-    const lookNow = (): void => this.#polling.run(async () => void (await look()));
-    lookNow();
-    this.#signals.start();
-    runner.onChange(lookNow);
+    this.#execution.start();
     this.#scheduler.start();
   }
 
@@ -229,25 +208,9 @@ export class JobEngine implements TaskEngine {
       ...{ ...this.#stored, changes: this.#changes, name: this.#name, logger, lockDuration, stalledInterval, kept },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
-      runsHere: (queue, jobId) => this.#executor?.runs(queue, jobId) ?? false,
+      runsHere: (queue, jobId) => this.#execution?.executor.runs(queue, jobId) ?? false,
     });
     this.#settler.start();
-  }
-
-  /**
-   * Serves new queues and those of the handlers here, and cancels running tasks. Resolves to whether
-   * requests to cancel are still open.
-   */
-  async #poll(runner: TaskRunner): Promise<boolean> {
-    const [isOpen] = await Promise.all([this.#commands.poll(), this.#stored.catalog.refresh()]);
-    await this.#stored.catalog.ensure(runner.routes()).finally(() => this.#serve());
-    return isOpen;
-  }
-
-  /** Runs the tasks of all queues that this process knows of, until it stops. */
-  #serve(): void {
-    // The list of processes shows how many tasks this one runs at once.
-    if (!this.#stopping && this.#executor?.serve(this.#stored.catalog.all())) this.#presence.beatSoon();
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {
@@ -260,9 +223,8 @@ export class JobEngine implements TaskEngine {
     this.#retention.stop();
     this.#health.close();
     this.#presence.stop();
-    await Promise.all([this.#scheduler.stop(), this.#executor?.stop(timeout)]);
-    // Until here, a cancel still reaches the tasks that run to their end.
-    this.#signals?.close();
+    await Promise.all([this.#scheduler.stop(), this.#execution?.executor.stop(timeout)]);
+    this.#execution?.close();
     // If Redis hangs, it answers none of these calls, and the process must still be able to end.
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
     this.#calls.close();
@@ -302,7 +264,7 @@ export class JobEngine implements TaskEngine {
   }
 
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {
-    this.#serve();
+    this.#execution?.serve();
     if (this.#observer?.wants('pending'))
       for (const [n, task] of tasks.entries()) if (ids[n] === task.id) this.#observer.tell(pendingSummary(task));
   }

@@ -42,7 +42,8 @@ export const returned = { first: 1, longest: 60 };
 /** Milliseconds for which a stop waits for handlers after it has aborted their signals. */
 const obeyTimeout = 250;
 
-interface ExecutorParts {
+/** What an {@link Executor} uses. */
+export interface ExecutorParts {
   runner: TaskRunner;
   logger: Logger;
   keys: EngineKeys;
