@@ -3,7 +3,7 @@ import { mostAtOnce } from './jobs/enqueuer.js';
 import { mostLabels } from './queues/queue-catalog.js';
 import { usualLimits } from './read/engine-window.js';
 import type { WindowLimits } from './read/window-feed.js';
-import { returned } from './run/executor.js';
+import { returned } from './run/returned-jobs.js';
 
 /** The options on which the promises depend. */
 export interface PromisedOptions {

@@ -21,24 +21,14 @@ import type { KeptJobs } from '../queues/retention.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import { Attempt } from './attempt.js';
 import { abandoned, type EndNotes, whyLost } from './end-notes.js';
-import {
-  cancelledBeforeNotes,
-  cancelNotes,
-  deadlineNotes,
-  failureNotes,
-  interruptNotes,
-  nextAttempt,
-  returnNotes,
-  successNotes,
-} from './ends.js';
+import { cancelledBeforeNotes, cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
 import { HandlerOutput } from './handler-output.js';
+import { ReturnedJobs } from './returned-jobs.js';
 import { TaskBackend } from './task-backend.js';
 import { claimedOf, endedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
 import { returnUnanswered } from './unanswered-fetches.js';
 
-/** Seconds for which a job that has no handler here is delayed. The delay doubles each time, up to `longest`. */
-export const returned = { first: 1, longest: 60 };
 /** Milliseconds for which a stop waits for handlers after it has aborted their signals. */
 const obeyTimeout = 250;
 
@@ -68,7 +58,8 @@ export interface ExecutorParts {
  *
  * 1. `TaskWorker`, BullMQ's own worker, fetches a job. There is one for each queue.
  * 2. This class decides whether the job may run here, and calls its handler through the runner. The
- *    `Attempt` is what the handler and commands see of it.
+ *    `Attempt` is what the handler and commands see of it. `ReturnedJobs` puts back a job that
+ *    cannot run here now.
  * 3. The functions in `ends.ts` say what is written when the attempt ends.
  * 4. `TaskBackend` writes that together with BullMQ's own step, and repeats the step until Redis
  *    answers.
@@ -84,14 +75,14 @@ export class Executor {
   readonly #stuck: StuckAttempts;
   readonly #output: HandlerOutput;
   readonly #fetching: Background;
-  /** Names of tasks without a handler here that have been logged. */
-  readonly #unknown = new Set<string>();
+  readonly #returned: ReturnedJobs;
   #stopping = false;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     const { logger, changes, stuckChanged } = parts;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
+    this.#returned = new ReturnedJobs(logger);
     this.#output = new HandlerOutput({ logger, changes, backend: (queue) => this.#workers.get(queue)?.worker.getBackend() });
     this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
     parts.redis.on('ready', this.#reconnected);
@@ -168,11 +159,12 @@ export class Executor {
     const task = worker.take(job);
     const backend = worker.getBackend();
     const { runner, limitWarnings } = this.#parts;
-    if (!runner.names().has(job.name)) return this.#return(backend, job, task, token);
+    if (!runner.names().has(job.name)) return this.#returned.withoutHandler(backend, { job, task, token });
     const limit = entry.task === undefined ? runner.names().get(job.name) : undefined;
     if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
     // This process has just handed the task back, or Redis has lost the start of an attempt that still runs here.
-    if (this.#stopping || this.#find(entry.queue, job.id ?? '')?.over === false) return this.#putBack(backend, job, task, token);
+    if (this.#stopping || this.#find(entry.queue, job.id ?? '')?.over === false)
+      return this.#returned.putBack(backend, { job, task, token });
     if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
     // Another program's stalled check has put the job back, although its handler may have been called.
     if (job.stalledCounter > count(task.fields[jobFields.stalls]))
@@ -183,28 +175,6 @@ export class Executor {
       return this.#fail(backend, entry, job, task, deadlineNotes(task, error), error);
     }
     return this.#run(worker, entry, job, task);
-  }
-
-  /** Puts back a job that has no handler here, behind the jobs that can run. */
-  async #return(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
-    if (!this.#unknown.has(job.name)) {
-      this.#unknown.add(job.name);
-      this.#parts.logger.warn(
-        { taskId: taskIdOf(job.queueName, task.json.id), task: job.name },
-        'a task has no handler in this process; it waits for a process that has one',
-      );
-    }
-    return this.#putBack(backend, job, task, token);
-  }
-
-  /** Delays a job that cannot run here now, longer each time, without counting an attempt. */
-  async #putBack(backend: TaskBackend, job: Job, task: TaskJob, token: string): Promise<never> {
-    const times = count(task.fields[jobFields.returned]);
-    const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
-    backend.willEnd(job.id ?? '', returnNotes(task, times + 1));
-    await backend.moveToDelayed(job.id ?? '', Date.now(), seconds * 1000, token, { skipAttempt: true });
-    // Tells BullMQ that the job has been moved.
-    throw new WaitingError();
   }
 
   async #run(worker: TaskWorker, entry: CatalogEntry, job: Job, task: TaskJob): Promise<unknown> {
