@@ -12,7 +12,7 @@ export interface CountedQueues extends StoredQueues {
 interface Stretch {
   /** The end time of its last jobs, Unix milliseconds. It begins after the stretch before it. */
   to: number;
-  /** Failed jobs that ended in it, with and without a marker. */
+  /** Failed jobs that ended in it, with and without a marker. -1: not known. */
   failed: number;
   /** How many of them have the marker. */
   marked: number;
@@ -42,8 +42,8 @@ const none: Stretches = { cancelled: [], interrupted: [] };
  * KEYS: the failed set, then the set of each marker. ARGV: for each stretch, the index of its set,
  * its bounds and its number of failed jobs, which is negative if it is not known.
  * Returns the number of failed jobs, then for each stretch its markers, its failed jobs and where it
- * was cut because it has too many markers. Instead of these it returns 0 for a stretch that is
- * unchanged, and 1 for a stretch that another call must compare.
+ * was cut because it has too many markers. For an unchanged stretch it returns only 0; for one that
+ * another call must compare, only 1.
  */
 const compareMarkers = redisScript(`
 local failed, left, answer = KEYS[1], ${size.call}, {redis.call('ZCARD', KEYS[1])}
@@ -119,6 +119,8 @@ export class MarkedJobs {
     const [failed, ...answers] = (await runScript(this.#redis, compareMarkers, sets, args)) as [number, ...Compared[]];
     const counts: MarkedCounts = { failed, cancelled: 0, interrupted: 0 };
     const stretches: Record<Marker, Stretch[]> = { cancelled: [], interrupted: [] };
+    // Failed jobs in stretches that have become part of the next one.
+    const left = { cancelled: 0, interrupted: 0 };
     let isCut = false;
     for (const [n, { marker, to, ...range }] of ranges.entries()) {
       const answer = answers[n];
@@ -127,8 +129,13 @@ export class MarkedJobs {
       counts.failed -= marked;
       if (cut !== '') isCut = true;
       const end = cut === '' ? to : Number(cut);
+      if (end === '+inf') continue;
       // A stretch without markers becomes part of the next one.
-      if (end !== '+inf' && marked > 0) stretches[marker].push({ to: end, failed: inFailed, marked });
+      left[marker] += inFailed;
+      if (marked === 0) continue;
+      // A sum with an old number could be right by chance, so another call compares the stretch.
+      stretches[marker].push({ to: end, failed: answer === 1 ? -1 : left[marker], marked });
+      left[marker] = 0;
     }
     if (isCut) return { stretches, counts, rest: 'unread' };
     return { stretches, counts, ...(answers.includes(1) && { rest: 'changed' }) };

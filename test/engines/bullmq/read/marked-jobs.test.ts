@@ -165,5 +165,20 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       await seed(300);
       expect(await marked.count('default')).toEqual({ failed: 200, cancelled: 100, interrupted: 0 });
     });
+
+    it('stay exact if of the oldest tasks only a failed one stays, and later ones leave', async () => {
+      const { client } = forEach;
+      const sets = [keys.ofQueue('default', 'failed'), keys.marked('default', 'cancelled')];
+      await seed(5400);
+      const marked = new MarkedJobs(client, keys);
+      await marked.count('default');
+      const leave = async (...ids: number[]): Promise<void> => {
+        for (const key of sets) await client.zrem(key, ...ids);
+      };
+      await leave(...Array.from({ length: 1500 }, (_, n) => n + 1).filter((n) => n !== 1000));
+      expect(await marked.count('default')).toEqual({ failed: 2601, cancelled: 1300, interrupted: 0 });
+      await leave(1503);
+      expect(await marked.count('default')).toEqual({ failed: 2601, cancelled: 1299, interrupted: 0 });
+    });
   });
 });
