@@ -1,25 +1,39 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import type { Background } from '../../../background.js';
+import { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
+import type { Logger } from '../../../options.js';
 import { endConnection } from '../connection/connections.js';
-import { connectRedis, RedisTimeout, whenReady, withinTime } from '../connection/redis-connection.js';
+import { connectRedis, placeOf, plainError, RedisTimeout, whenReady, withinTime } from '../connection/redis-connection.js';
 
-/**
- * Milliseconds: how long Redis holds a read if no signal comes, after what time more a read without
- * an answer counts as failed, the pause between two rounds, and the pause after a failure.
- */
-const times = { idle: 5000, open: 500, dead: 3000, pause: 20, retry: 500 };
+/** Milliseconds. */
+const times = {
+  /** How long Redis holds a read if no signal comes. */
+  idle: 5000,
+  /** The same while requests are still open. */
+  open: 500,
+  /** How much longer a read may take before it counts as failed. */
+  dead: 3000,
+  /** The pause after a signal. Many may come at once, and each round reads all requests. */
+  pause: 100,
+  /** The pause after a failure. */
+  retry: 500,
+};
+
+/** After this many failures in a row, which take a few seconds, they are logged. */
+const mostSilent = 4;
 
 interface SignalsParts {
   /** The connection that is duplicated. */
   redis: Redis;
   /** The stream of signals. */
   key: string;
+  /** Notes whether `look` succeeds. */
   work: Background;
+  logger: Logger;
   /**
-   * Does what a signal asks for. Resolves to whether it must be repeated soon, because requests are
-   * still open.
+   * Does what a signal asks for, on another connection. Resolves to whether it must be repeated
+   * soon, because requests are still open.
    */
   look(): Promise<boolean>;
 }
@@ -31,15 +45,19 @@ interface SignalsParts {
  *
  * Each round reads the position in the stream before it looks, and waits after that. So a signal
  * that comes meanwhile ends the wait at once, and no position is kept that a failover could
- * outdate.
+ * outdate. If its own connection fails, the process looks about once a second.
  */
 export class Signals {
   readonly #parts: SignalsParts;
   readonly #redis: Redis;
+  readonly #waiting: Background;
+  /** Failures in a row of the own connection, while the process could look. */
+  #failures = 0;
   #closed = false;
 
   constructor(parts: SignalsParts) {
     this.#parts = parts;
+    this.#waiting = new Background(parts.logger, 'waiting for signals about new queues and tasks to cancel');
     this.#redis = connectRedis(parts.redis);
   }
 
@@ -53,29 +71,51 @@ export class Signals {
   }
 
   async #listen(): Promise<void> {
-    const { work } = this.#parts;
+    const { look, work } = this.#parts;
     while (!this.#closed) {
+      const [position] = await Promise.allSettled([this.#position()]);
       try {
-        await this.#round();
+        const isOpen = await look();
         work.worked();
+        await this.#wait(position, isOpen ? times.open : times.idle);
       } catch (error) {
         if (this.#closed) return;
+        // Other log lines say that Redis is unreachable.
+        this.#failures = 0;
         work.failed(error);
-        // The connection may be dead although neither end has closed it.
-        if (error instanceof RedisTimeout && this.#redis.status === 'ready') this.#redis.disconnect(true);
         await wait(times.retry, undefined, { ref: false });
       }
     }
   }
 
-  async #round(): Promise<void> {
-    const { key, look } = this.#parts;
+  /** Returns the id of the last signal. */
+  async #position(): Promise<string> {
     await whenReady(this.#redis);
-    const [last] = await withinTime(this.#redis.xrevrange(key, '+', '-', 'COUNT', 1));
-    const block = (await look()) ? times.open : times.idle;
+    const [last] = await withinTime(this.#redis.xrevrange(this.#parts.key, '+', '-', 'COUNT', 1));
+    return last?.[0] ?? '0-0';
+  }
+
+  /** Waits for a signal after the given one. Never rejects. */
+  async #wait(position: PromiseSettledResult<string>, block: number): Promise<void> {
+    try {
+      if (position.status === 'rejected') throw position.reason;
+      if (this.#closed) return;
+      const reading = this.#redis.xread('COUNT', 1, 'BLOCK', block, 'STREAMS', this.#parts.key, position.value);
+      const signal = await withinTime(reading, block + times.dead);
+      this.#failures = 0;
+      this.#waiting.worked();
+      if (signal) await wait(times.pause, undefined, { ref: false });
+    } catch (error) {
+      await this.#failed(error);
+    }
+  }
+
+  async #failed(error: unknown): Promise<void> {
     if (this.#closed) return;
-    await withinTime(this.#redis.xread('COUNT', 1, 'BLOCK', block, 'STREAMS', key, last?.[0] ?? '0-0'), block + times.dead);
-    // Many signals may come at once.
-    await wait(times.pause, undefined, { ref: false });
+    this.#failures += 1;
+    if (this.#failures >= mostSilent) this.#waiting.failed(plainError(error), { redis: placeOf(this.#redis) });
+    // The connection may be dead although neither end has closed it.
+    if (error instanceof RedisTimeout && this.#redis.status === 'ready') this.#redis.disconnect(true);
+    await wait(times.retry, undefined, { ref: false });
   }
 }

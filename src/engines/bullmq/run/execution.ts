@@ -42,7 +42,7 @@ export class Execution {
       },
     });
     this.#work = new RedisWork(logger, 'looking for new queues and tasks to cancel');
-    this.#signals = new Signals({ redis: asking, key: keys.signals, work: this.#work, look: () => this.#look() });
+    this.#signals = new Signals({ redis: asking, key: keys.signals, work: this.#work, logger, look: () => this.#look() });
   }
 
   /** Looks now, at each signal, and whenever a task is defined. */

@@ -2,9 +2,11 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { Executor } from '../../../../src/engines/bullmq/run/executor.js';
 import { TaskManager } from '../../../../src/manager.js';
+import type { Logger } from '../../../../src/options.js';
 import { taskContext } from '../../../../src/tasks/context.js';
+import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
-import { waitFor } from '../../../helpers/wait.js';
+import { sleep, waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
 /** Seconds: several times what the cancels usually take, and less than a timeout would. */
@@ -14,16 +16,19 @@ const limit = 2.5;
   const server = new RedisForEach();
   afterEach(() => void jest.restoreAllMocks());
 
-  function manager(): TaskManager {
-    const engine = bullmqEngine({ connection: server.redis.connection, logger: false });
+  function manager(logger: Logger | false = false): TaskManager {
+    const engine = bullmqEngine({ connection: server.redis.connection, logger });
     const tasks = new TaskManager({ engine, logger: false });
     server.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
 
   /** Starts a worker with tasks that run until they are cancelled. */
-  async function running(count: number): Promise<{ web: TaskManager; worker: TaskManager; ids: string[]; aborted: Set<string> }> {
-    const [web, worker, aborted] = [manager(), manager(), new Set<string>()];
+  async function running(
+    count: number,
+    logger?: Logger,
+  ): Promise<{ web: TaskManager; worker: TaskManager; ids: string[]; aborted: Set<string> }> {
+    const [web, worker, aborted] = [manager(), manager(logger), new Set<string>()];
     const task = worker.task('patient', async () => {
       const { id, signal } = taskContext();
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
@@ -69,6 +74,38 @@ const limit = 2.5;
     await waitFor(async () => (await web.get(ids[0] ?? '').catch(() => undefined))?.status === 'running');
     await web.control({ action: 'cancel', ids }, by);
     await waitFor(() => aborted.size === 1, limit);
+  });
+
+  it('is replaced by a look each second, and one error in the log, if its own connection fails', async () => {
+    const { logger, lines } = recordingLogger();
+    const { web, ids, aborted } = await running(2, logger);
+    await server.client.call('ACL', 'SETUSER', 'default', '-xrevrange');
+    for (const id of ids) {
+      // The read that is already waiting gets the first signal, and no later one.
+      await web.control({ action: 'cancel', ids: [id] }, by);
+      await waitFor(() => aborted.has(id), limit);
+    }
+    const id = await web.define('patient').with({ queue: 'new' }).enqueue();
+    await waitFor(async () => (await web.get(id))?.status === 'running', limit);
+    const said = (words: RegExp): number => lines.filter(({ msg }) => words.test(String(msg))).length;
+    await waitFor(() => said(/signals .* failed$/) === 1);
+    await server.client.call('ACL', 'SETUSER', 'default', '+xrevrange');
+    await web.control({ action: 'cancel', ids: [id] }, by);
+    await waitFor(() => said(/signals .* works again$/) === 1);
+    expect(said(/signals .* failed$/)).toBe(1);
+  });
+
+  it('makes a worker look a few times a second at most, however many come', async () => {
+    await running(1);
+    const looks = async (): Promise<number> =>
+      Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1] ?? 0);
+    const [before, began] = [await looks(), performance.now()];
+    while (performance.now() - began < 500) {
+      await server.client.xadd('{koa-taskflow}:~signals', '*', 'cancel', 'none');
+      await sleep(0.001);
+    }
+    const seconds = (performance.now() - began) / 1000;
+    expect((await looks()) - before).toBeLessThanOrEqual(seconds * 10 + 2);
   });
 
   it('makes workers serve a new queue at once', async () => {
