@@ -123,7 +123,7 @@ export class JobEngine implements TaskEngine {
     const catalog = new QueueCatalog(redis, keys, (entry, defined) => this.#limitWarnings.compare(entry, defined));
     this.#stored = { redis, keys, catalog, marked: new MarkedJobs(redis, keys) };
     this.#changes = new ChangeNotes(redis, keys);
-    this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });
+    this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes, logger });
     this.#queues = new Queues(redis, keys);
     this.#window = new EngineWindow({ ...this.#stored, logger, limits: window });
     this.#commands = new EngineCommands({
@@ -229,6 +229,7 @@ export class JobEngine implements TaskEngine {
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
     this.#calls.close();
     await this.#calls.settled();
+    this.#enqueuer.close();
     this.#endOutageLog();
     endConnection(this.#connections.patient);
     endConnection(this.#connections.asking);

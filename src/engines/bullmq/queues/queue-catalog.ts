@@ -71,8 +71,8 @@ export class QueueCatalog {
   }
 
   /**
-   * Reads the list from Redis. No queue is ever removed from it, so if it lacks a known queue,
-   * Redis has lost data. The queue is then added again.
+   * Reads the list from Redis. If the list lacks a known queue, Redis has lost data, or an operator
+   * has removed the queue while this process ran. The queue is then added again.
    */
   async refresh(): Promise<void> {
     // Queues that are added during the read may be missing from the answer.

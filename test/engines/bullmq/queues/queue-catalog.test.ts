@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../../src/manager.js';
+import { quickTimers } from '../../../helpers/clock.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
-import { waitFor } from '../../../helpers/wait.js';
+import { sleep, waitFor } from '../../../helpers/wait.js';
 
 const queues = '{koa-taskflow}:~queues';
 
 (hasRedis ? describe : describe.skip)('the list of queues in Redis', () => {
   const forEach = new RedisForEach();
+  afterEach(() => void jest.restoreAllMocks());
 
   function manager(): TaskManager {
     const tasks = new TaskManager({ engine: bullmqEngine({ connection: forEach.redis.connection, logger: false }), logger: false });
@@ -57,5 +59,19 @@ const queues = '{koa-taskflow}:~queues';
     await waitFor(async () => (await after.get(id))?.status === 'success');
     expect((await after.get(waits))?.status).toBe('pending');
     expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe('1');
+  });
+
+  it('gets back a queue that was removed, soon after a process that has not started uses it', async () => {
+    quickTimers('setTimeout', 5000);
+    const web = manager().define('note', { queue: 'used' });
+    await web.enqueue();
+    // The check after this first call finds the queue.
+    await sleep(0.3);
+    await forEach.client.flushall();
+    const worker = manager();
+    worker.task('note', () => 1);
+    await worker.start();
+    const id = await web.enqueue();
+    await waitFor(async () => (await worker.get(id))?.status === 'success', 20);
   });
 });
