@@ -38,18 +38,31 @@ export class Instances {
   }
 
   /**
-   * Lists the processes, and removes those without a heartbeat for a minute. `now`: the time of
-   * Redis.
+   * Lists the processes, and removes those without a heartbeat for a minute, and entries of another
+   * form. `now`: the time of Redis.
    */
   async list(now: number): Promise<Worker[]> {
     const stored = await this.#redis.hgetall(this.#keys.instances);
-    const all = Object.values(stored).map((text) => JSON.parse(text) as Instance);
-    const gone = all.filter(({ lastSeen }) => now - lastSeen > forgottenAfter);
-    if (gone.length > 0) await this.#redis.hdel(this.#keys.instances, ...gone.map(({ owner }) => owner));
+    const all = Object.entries(stored).map(([field, text]) => ({ field, instance: instanceOf(text) }));
+    const lives = (instance: Instance): boolean => now - instance.lastSeen <= forgottenAfter;
+    const gone = all.filter(({ instance }) => !instance || !lives(instance));
+    if (gone.length > 0) await this.#redis.hdel(this.#keys.instances, ...gone.map(({ field }) => field));
     return all
-      .filter((instance) => !gone.includes(instance))
+      .flatMap(({ instance }) => (instance && lives(instance) ? [instance] : []))
       .sort((one, other) => one.startedAt - other.startedAt)
       .map((instance) => toWorker(instance, now));
+  }
+}
+
+/** Parses an entry. Returns undefined if it does not say which process it is, or its times. */
+function instanceOf(text: string): Instance | undefined {
+  try {
+    const instance = JSON.parse(text) as Instance;
+    const { owner, startedAt, lastSeen } = instance;
+    const isDate = Number.isFinite(new Date(startedAt).getTime());
+    return typeof owner === 'string' && isDate && Number.isFinite(lastSeen) ? instance : undefined;
+  } catch {
+    return undefined;
   }
 }
 

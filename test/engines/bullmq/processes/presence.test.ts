@@ -53,6 +53,18 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     for (const child of children) expect(child.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
   });
 
+  it('removes entries that are no process, and lists the others', async () => {
+    const instances = '{koa-taskflow}:~instances';
+    const odd = { owner: 'odd', startedAt: 'never', lastSeen: Date.now() + 60_000 };
+    const entries = { text: 'not JSON', empty: 'null', other: '{}', odd: JSON.stringify(odd) };
+    await server.client.hset(instances, entries);
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, logger: false }), logger: false });
+    server.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    await tasks.start({ run: false });
+    expect(await tasks.aggregate('workers')).toHaveLength(1);
+    expect(await server.client.hlen(instances)).toBe(1);
+  });
+
   it('removes processes that died, although no process reads the list', async () => {
     const instances = '{koa-taskflow}:~instances';
     const dead = { owner: 'dead', host: 'a', pid: 1, slots: 1, running: 0, startedAt: 1, lastSeen: Date.now() - 120_000 };
