@@ -129,11 +129,17 @@ if isReplaced() then return {0, state, 'duplicate'} end
 if hasOpenChildren() then return {0, state, 'unfinished'} end
 local created, text, deduplication, ended, marker =
   unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'finishedOn', 'tfm'))
-local opts = cjson.decode(text or '{}')
+-- Another program may have stored options of any form. They are all read before the first write,
+-- because after an error BullMQ's step would move the job in spite of it.
+local function tableOf(value) return type(value) == 'table' and value or {} end
+local opts = tableOf(cjson.decode(text or '{}'))
+local since, ttl = tonumber(created) or now, tonumber(tableOf(opts['de'])['ttl']) or 0
+local deadline = tonumber(tableOf(opts['taskflow'])['deadline'])
+local allowed = deadline and deadline - since - (tonumber(opts['delay']) or 0)
 if deduplication then
   local key = prefix .. 'de:' .. deduplication
   local holder = redis.call('GET', key)
-  local left = created + ((opts['de'] or {})['ttl'] or 0) - now
+  local left = since + ttl - now
   if not holder and left > 0 then redis.call('SET', key, id, 'PX', string.format('%.0f', left)) end
 end
 redis.call('ZREM', prefix .. 'failed', id)
@@ -146,11 +152,7 @@ if parent and redis.call('EXISTS', parent) == 1 and
 end
 local made, due = attempts(), string.format('%.0f', now + delay)
 redis.call('HSET', job, 'tfn', made, 'tfs', made, 'tfw', due)
-local deadline = (opts['taskflow'] or {})['deadline']
-if deadline then
-  local allowed = deadline - created - (opts['delay'] or 0)
-  redis.call('HSET', job, 'tfd', string.format('%.0f', now + delay + allowed))
-end
+if allowed then redis.call('HSET', job, 'tfd', string.format('%.0f', now + delay + allowed)) end
 redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfm', 'tfx', 'tfo', 'tfb')
 if ended and marker == 'cancelled:' .. ended then redis.call('HDEL', job, 'failedReason', 'tfe') end
 unmark()
@@ -184,8 +186,9 @@ return {1, state}
 
 /**
  * Takes the lock of a job that is to be removed. It is sent with its text each time: if Redis did
- * not have it, BullMQ's step would remove a job in any state. If its memory is full, Redis refuses
- * a script whose first write may need memory, so the first write removes nothing.
+ * not have it, BullMQ's step would remove a job in any state. When Redis is full, it refuses a
+ * script whose first write may need memory. So the first write here is an HDEL that removes
+ * nothing.
  * KEYS: any hash, the lock. ARGV: the token.
  */
 export const lockScript = `
