@@ -23,8 +23,9 @@ interface CancellationsParts {
 /**
  * Cancels running jobs. The command adds an entry to a hash. The process that runs the job finds
  * the entry and cancels the attempt, and its last step removes the entry. If the job ended in
- * another way, its entry remains, so every process removes such entries. If the job waits for its
- * next attempt by then, it is cancelled while it waits.
+ * another way, its entry remains, so each process that runs tasks removes such entries. If the job
+ * waits for its next attempt by then, it is cancelled while it waits. If it waits for other jobs in
+ * its flow, its entry stays until the job runs again or ends.
  */
 export class Cancellations {
   readonly #parts: CancellationsParts;
@@ -33,7 +34,10 @@ export class Cancellations {
     this.#parts = parts;
   }
 
-  /** Cancels what is to be cancelled here. Resolves to whether requests are still open. */
+  /**
+   * Cancels what is to be cancelled here. Resolves to whether requests are still open that may
+   * soon have an effect.
+   */
   async poll(): Promise<boolean> {
     const { redis, keys, cancelHere } = this.#parts;
     const entries = await redis.hgetall(keys.cancelling);
@@ -42,21 +46,23 @@ export class Cancellations {
     cancelHere(new Set(members));
     const now = Date.now();
     const old = members.filter((member) => now - timeOf(entries[member]) > reaction);
-    await Promise.all(old.map((member) => this.#settle(member, entries[member] ?? '')));
-    return true;
+    const open = await Promise.all(old.map((member) => this.#settle(member, entries[member] ?? '')));
+    return old.length < members.length || open.includes(true);
   }
 
-  async #settle(member: string, by: string): Promise<void> {
+  /** Removes an old request if it can have no more effect. Resolves to whether it may soon have one. */
+  async #settle(member: string, by: string): Promise<boolean> {
     const { redis, keys, steps, cancelled } = this.#parts;
     const place = partsOf(member);
     if (place.queue === '') {
       await redis.hdel(keys.cancelling, member);
-      return;
+      return false;
     }
     const { state } = await steps.forgetCancel(place);
-    if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed') return;
+    if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed') return state === 'active';
     const { done, state: before, job } = await steps.cancel(place, Date.now(), by);
     if (done && job && before !== 'active') cancelled(place, job);
+    return before === 'active';
   }
 }
 

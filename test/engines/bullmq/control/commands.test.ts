@@ -301,6 +301,24 @@ describe('a running task that is cancelled', () => {
     await waitFor(async () => (await redis.hlen(`{${prefix}}:~cancelling`)) === 0);
     expect(await statusOf(tasks, id)).toBe('success');
   });
+
+  it('of a job that waits for other jobs in its flow does not keep workers busy', async () => {
+    const tasks = manager();
+    tasks.task('other', () => 1);
+    await tasks.start();
+    const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
+    closing.push(() => flows.close());
+    const child = { name: 'child', queueName: 'unserved', data: [] };
+    const { job } = await flows.add({ name: 'other', queueName: 'default', data: [], children: [child] });
+    await redis.hset(`{${prefix}}:~cancelling`, `default:${job.id}`, JSON.stringify({ at: 1 }));
+    await redis.xadd(`{${prefix}}:~signals`, '*', 'cancel', 'a job');
+    await sleep(0.3);
+    const looks = async (): Promise<number> => Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
+    const before = await looks();
+    await sleep(1.3);
+    expect((await looks()) - before).toBeLessThanOrEqual(1);
+    expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(1);
+  });
 });
 
 describe('a retry', () => {
@@ -335,6 +353,17 @@ describe('a retry', () => {
     await waitFor(async () => (await statusOf(tasks, ids[1] ?? '')) === 'success');
     expect(await statusOf(tasks, ids[0] ?? '')).toBe('success');
   });
+
+  for (const opts of ['{"taskflow":5,"de":5}', '{"taskflow":{"deadline":null},"de":null,"delay":null}', '5'])
+    it(`makes a job wait again whose options another program has written as ${opts}`, async () => {
+      const tasks = manager();
+      const id = await tasks.define('once').with({ idempotencyKey: 'k' }).enqueue();
+      await tasks.control({ action: 'cancel', ids: [id] }, by);
+      await redis.hset(`{${prefix}}:default:${id}`, { opts });
+      expect((await tasks.control({ action: 'retry', ids: [id] }, by)).results).toMatchObject([{ ok: true }]);
+      expect(await statusOf(tasks, id)).toBe('pending');
+      expect(await redis.zcard(`{${prefix}}:~cancelled:default`)).toBe(0);
+    });
 
   it('claims the idempotency key again for the rest of its window', async () => {
     const tasks = manager();
