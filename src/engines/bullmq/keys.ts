@@ -22,11 +22,11 @@ export function engineKeys(name: string) {
     cancelling: own('cancelling'),
     /** Hash: the processes that have started this engine. */
     instances: own('instances'),
-    /** Text: held by the process that removed dead processes last, for a minute. */
+    /** Text: the process that last removed dead processes; expires after a minute. */
     forgetting: own('forgetting'),
-    /** Text: held by the process that settles crashed jobs in this round. */
+    /** Text: the process that settles crashed jobs in this round; expires before the next. */
     settling: own('settling'),
-    /** Text: held by the process that removed old jobs last, until the next round. */
+    /** Text: the process that last removed old jobs; expires before the next round. */
     cleaning: own('cleaning'),
     /** Text: written to check whether Redis can be written; see `RedisHealth`. */
     probe: own('probe'),

@@ -11,9 +11,7 @@ export interface Effect {
   maybe: string;
   /** If it has not happened. */
   none?: string;
-  /**
-   * Milliseconds that Redis may take longer for its answer, because it has much to do. Default 0.
-   */
+  /** How many more milliseconds Redis may take, because the call is large. Default 0. */
   longer?: number;
 }
 
@@ -51,7 +49,7 @@ const limits = {
 interface OpenCall {
   /** Milliseconds since this process began. */
   readonly since: number;
-  /** Milliseconds that Redis may take longer for it. */
+  /** How many more milliseconds Redis may take, because the call is large. */
   readonly longer: number;
   fail(error: Error): void;
 }

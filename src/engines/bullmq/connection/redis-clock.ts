@@ -47,7 +47,10 @@ export class RedisClock {
     return info;
   }
 
-  /** Redis read its clock between `asked` and `answered`, so only a time outside of both differs. */
+  /**
+   * Redis read its clock between `asked` and `answered`. The clocks differ only if its time is
+   * outside of that span.
+   */
   #compare(asked: number, time: number | undefined, answered: number): void {
     // This clock may have been set back in between.
     if (time === undefined || answered < asked) return;
