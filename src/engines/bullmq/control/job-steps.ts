@@ -5,6 +5,7 @@ import { lentConnection } from '../connection/connections.js';
 import { plainError } from '../connection/redis-connection.js';
 import { isForgotten } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
+import { sendMarker } from '../jobs/end-marker.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
@@ -201,14 +202,17 @@ export class JobSteps {
           backend.execCommand(target as never, name, own),
     );
     // A job must be read before it is removed.
-    return script === 'remove' ? [read, lock, decide, ...sent] : [decide, ...sent, read];
+    if (script === 'remove') return [read, lock, decide, ...sent];
+    const mark: Send = (target) => sendMarker(target, this.#keys, { queue, jobId, marker: 'cancelled', at });
+    return script === 'cancel' ? [decide, ...sent, mark, read] : [decide, ...sent, read];
   }
 
   /**
    * Returns the answers to the commands of a step. If Redis no longer has a script, that command
    * and those after it are sent again one by one, because ioredis sends the text of a missing
    * script only outside of a transaction. A removal starts again from its first command, because
-   * its lock may already be released.
+   * its lock may already be released. A cancellation sends its step and its marker in another
+   * transaction.
    */
   async #complete(sent: Sent, answers: readonly [Error | null, unknown][]): Promise<unknown[]> {
     const failed = answers.find(([error]) => error !== null && !isForgotten(error))?.[0];
@@ -216,7 +220,27 @@ export class JobSteps {
     const all = answers.map(([, value]) => value);
     const first = answers.findIndex(([error]) => isForgotten(error));
     if (first < 0) return all;
+    if (sent.call.step.script === 'cancel') return this.#cancelAgain(sent, first > 0 ? answers.slice(0, 1) : undefined);
     return sendApart(sent, sent.call.step.script === 'remove' ? [] : all.slice(0, first));
+  }
+
+  /**
+   * Completes a cancellation whose scripts Redis lacked. `decided`: the answer of our script, unless
+   * it was missing too.
+   */
+  async #cancelAgain(sent: Sent, decided?: readonly [Error | null, unknown][]): Promise<unknown[]> {
+    const { target, call } = sent;
+    const [decide, ...rest] = sent.commands;
+    const before = decided ?? [[null, await decide?.(target)]];
+    const client = await this.#connection.client;
+    // No job has this id, so this only makes Redis load BullMQ's script.
+    const backend = this.#backend(call.place.queue);
+    for (const { name, args } of backend.fail({ jobId: '', token: '', at: 0 }, this.#kept)) await backend.execCommand(client, name, args);
+    const transaction = client.multi();
+    for (const send of rest) send(transaction as unknown as Target);
+    const answers = await transaction.exec();
+    if (!answers) throw new Error('the transaction was dropped');
+    return this.#complete(sent, [...before, ...answers]);
   }
 
   #backend(queue: string): StepBackend {

@@ -115,7 +115,6 @@ take()
 redis.call('HSET', job, 'tfn', attempts(), 'tfm', 'cancelled:' .. at, 'tfe', '', 'tfx', '')
 redis.call('HDEL', job, 'processedOn')
 freeKey()
-redis.call('ZADD', cancelled, at, id)
 redis.call('HDEL', cancelling, member)
 note('failed')
 return {1, state}

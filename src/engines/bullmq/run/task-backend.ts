@@ -11,10 +11,12 @@ import {
   type RetryJobOpts,
   raw2NextJobData,
 } from 'bullmq';
+import type { ChainableCommander } from 'ioredis';
 import { persistently, untilRepeatable } from '../connection/connections.js';
 import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
 import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
+import { sendMarker } from '../jobs/end-marker.js';
 import { keyOf } from '../jobs/job-ids.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import { AddedLines } from './added-lines.js';
@@ -212,11 +214,12 @@ export class TaskBackend extends WaitingBackend {
           continue;
         }
         if (verdict === 'stored') notes?.stored?.(at);
-        else await this.#drop(jobId, notes, verdict === 'gone');
+        else notes?.dropped?.(verdict === 'gone');
         return { result: undefined, finishedOn: at };
       }
     } finally {
-      // These functions refer to the task, which can be freed even if a map still holds the notes.
+      // Cleared, because a map may still hold the notes, and these functions would keep the task in
+      // memory.
       if (notes) notes.stored = notes.log = notes.dropped = notes.abandoned = notes.ifCancelled = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
@@ -262,19 +265,6 @@ export class TaskBackend extends WaitingBackend {
     if (held !== undefined) return { token: held };
     if (taken.has(jobId)) return 'again';
     return gone.has(jobId) ? 'gone' : 'lost';
-  }
-
-  /** Removes what was stored beside a step that was refused. */
-  async #drop(jobId: string, notes: EndNotes | undefined, isGone: boolean): Promise<void> {
-    const { redis, keys } = this.#parts;
-    const marker = notes?.marker;
-    if (marker) {
-      // Another process may have ended the job with the same marker. Its time was overwritten.
-      const [stored, at = ''] = ((await redis.hget(this.toKey(jobId), jobFields.marker)) ?? '').split(':');
-      if (stored === marker) await redis.zadd(keys.marked(this.name, marker), at, jobId);
-      else await redis.zrem(keys.marked(this.name, marker), jobId);
-    }
-    notes?.dropped?.(isGone);
   }
 
   /** The keys of the locks of this queue. */
@@ -325,17 +315,26 @@ export class TaskBackend extends WaitingBackend {
     return persistently(this.#parts.redis, () => super.updateJobSchedulerNextMillis(...args));
   }
 
-  async #together(client: RedisClient, { command, jobId, args, at }: EndStep, { state, marker }: EndNotes): Promise<unknown> {
+  /** Ends a job that gets a marker. */
+  async #together(client: RedisClient, step: EndStep, notes: EndNotes): Promise<unknown> {
+    const { command, jobId, args, at } = step;
+    const { state, marker } = notes;
     const { keys, changes } = this.#parts;
     // This is ioredis's transaction; BullMQ's type describes only a part of it.
-    const transaction = client.multi() as IRedisTransaction & Transaction;
+    const transaction = client.multi() as IRedisTransaction & Transaction & Pick<ChainableCommander, 'eval'>;
     this.execCommand(transaction, command, args);
     changes.addTo(transaction, [{ queue: this.name, jobId, state }]);
-    if (marker) transaction.zadd(keys.marked(this.name, marker), at, jobId);
+    if (marker) sendMarker(transaction, keys, { queue: this.name, jobId, marker, at });
     if (marker === 'cancelled') transaction.hdel(keys.cancelling, keyOf(this.name, jobId));
     const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
-    // ioredis sends the text of a missing script only outside of a transaction.
-    if (isForgotten(error)) return this.execCommand(client, command, args);
+    if (isForgotten(error)) {
+      // ioredis sends the text of a missing script only outside of a transaction. No job has this id,
+      // so this changes nothing. The job has not ended, so the transaction can be repeated.
+      const none = { id: '', opts: {} } as MinimalJob;
+      const nothing = this.moveToFinishedArgs(none, '', 'failedReason', this.#parts.kept, 'failed', '', at, false);
+      await this.execCommand(client, 'moveToFinished', nothing);
+      return this.#together(client, step, notes);
+    }
     if (error) throw error;
     return raw;
   }

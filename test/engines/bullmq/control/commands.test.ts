@@ -7,6 +7,7 @@ import { Attempt } from '../../../../src/engines/bullmq/run/attempt.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import { gate } from '../../../../src/testing/wait.js';
+import { failedWhile } from '../../../helpers/marked.js';
 import { RedisServer } from '../../../helpers/redis.js';
 import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
 
@@ -431,6 +432,24 @@ describe('a command after the scripts in Redis were flushed', () => {
     expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual(['pending', undefined]);
     expect(await plainQueue().getJobCounts()).toMatchObject({ active: 0, failed: 0, waiting: 2 });
     expect(await redis.exists(`{${prefix}}:default:${first}:lock`)).toBe(0);
+  });
+});
+
+describe('the counts after the scripts in Redis were flushed', () => {
+  it('never take a waiting task that is cancelled for a failed one', async () => {
+    const tasks = manager();
+    const [first = '', ...ids] = await tasks.define('plain').enqueueMany(Array.from({ length: 11 }, () => []));
+    const cancel = (id: string): Promise<unknown> => tasks.control({ action: 'cancel', ids: [id] }, by);
+    await cancel(first);
+    const failed = await failedWhile(redis, prefix, async () => {
+      for (const id of ids) {
+        await redis.script('FLUSH');
+        await cancel(id);
+      }
+    });
+    expect(failed).toEqual([0]);
+    expect((await tasks.aggregate('metrics', {})).counts).toMatchObject({ cancelled: 11, failed: 0, pending: 0 });
+    expect(await plainQueue().getJobCounts()).toMatchObject({ active: 0, failed: 11, waiting: 0 });
   });
 });
 

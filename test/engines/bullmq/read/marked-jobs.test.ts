@@ -1,5 +1,6 @@
-import { beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Job, Queue, RedisConnection, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
 import { lentConnection } from '../../../../src/engines/bullmq/connection/connections.js';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { ChangeNotes } from '../../../../src/engines/bullmq/jobs/change-notes.js';
@@ -8,10 +9,12 @@ import { MarkedJobs } from '../../../../src/engines/bullmq/read/marked-jobs.js';
 import { TaskBackend } from '../../../../src/engines/bullmq/run/task-backend.js';
 import { TaskManager } from '../../../../src/manager.js';
 import type { TaskStatus } from '../../../../src/tasks/types.js';
+import { failedWhile } from '../../../helpers/marked.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
+const kept = { count: 100 };
 const prefix = 'marked';
 const keys = engineKeys(prefix);
 const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as const;
@@ -51,6 +54,13 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     const ids = await task.with({ runIn: 60 }).enqueueMany(Array.from({ length: n }, () => ['fail'] as [string]));
     await tasks.control({ action: 'cancel', ids: [...ids] }, by);
     return [...ids];
+  }
+
+  /** A backend that ends jobs, as a process does that settles the jobs of one that died. */
+  function backendOf(redis: Redis): TaskBackend {
+    const connection = forEach.keep(new RedisConnection(redis, lentConnection));
+    const changes = new ChangeNotes(redis, keys);
+    return TaskBackend.sharing(connection, 'default', { redis, keys, name: 'test', changes, lockDuration: 20_000, kept });
   }
 
   async function jobOf(id: string | undefined): Promise<Job> {
@@ -102,17 +112,35 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     expect((await tasks.get(first ?? ''))?.error).toMatchObject({ message: 'really' });
   });
 
-  it('keep the marker of another process if an end with the same marker is refused', async () => {
+  it('are exact if Redis has lost its scripts when a task is interrupted', async () => {
+    const { client } = forEach;
+    const backend = backendOf(client);
+    const end = async (id: string): Promise<void> => {
+      await client.hset(keys.ofQueue('default', id), { name: 'job' });
+      await client.rpush(keys.ofQueue('default', 'active'), id);
+      await client.set(keys.ofQueue('default', `${id}:lock`), 'token');
+      await client.script('FLUSH');
+      backend.willEnd(id, { state: 'failed', marker: 'interrupted', fields: {} });
+      await backend.endFailed({ id, opts: { attempts: 1 } }, 'interrupted', kept, 'token');
+    };
+    await end('first');
+    const failed = await failedWhile(client, prefix, async () => {
+      for (let n = 0; n < 20; n++) await end(`job-${n}`);
+    });
+    expect(failed).toEqual([0]);
+    expect(await new MarkedJobs(client, keys).count('default')).toEqual({ failed: 0, cancelled: 0, interrupted: 21 });
+  });
+
+  it('keep the marker of another process if an end is refused and its process dies', async () => {
     const { client } = forEach;
     await client.hset(keys.ofQueue('default', 'a'), { name: 'job', finishedOn: 1000, tfm: 'interrupted:1000' });
     for (const key of [keys.ofQueue('default', 'failed'), keys.marked('default', 'interrupted')]) await client.zadd(key, 1000, 'a');
-    const connection = forEach.keep(new RedisConnection(client, lentConnection));
-    const kept = { count: 100 };
-    const backend = TaskBackend.sharing(connection, 'default', {
-      ...{ redis: client, keys, name: 'test', changes: new ChangeNotes(client, keys), lockDuration: 20_000, kept },
-    });
+    const backend = backendOf(client);
     backend.willEnd('a', { state: 'failed', marker: 'interrupted', fields: {} });
-    await backend.endFailed({ id: 'a', opts: {} }, 'interrupted', kept, 'expired');
+    // As if this process died once the end was refused: it never gets another answer.
+    const asked = jest.spyOn(client, 'hget').mockReturnValue(new Promise(() => undefined));
+    void backend.endFailed({ id: 'a', opts: {} }, 'interrupted', kept, 'expired');
+    await waitFor(() => asked.mock.calls.length > 0);
     expect(await new MarkedJobs(client, keys).count('default')).toEqual({ failed: 0, cancelled: 0, interrupted: 1 });
   });
 
