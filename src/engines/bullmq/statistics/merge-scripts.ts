@@ -3,7 +3,8 @@ import { mergeScript } from './merges.js';
 /*
  * If Redis cannot add an entry, for example because a number is missing in it, the script leaves out
  * that entry. An error would end the script, and the process would send the same entry again and
- * again.
+ * again. A key with another type still ends the script. Each key is therefore read before the first
+ * write, because Redis does not undo the writes of a script.
  */
 
 /**
@@ -23,6 +24,7 @@ local function combined(stored, text)
   for bucket, count in pairs(added.buckets) do sum.buckets[bucket] = (sum.buckets[bucket] or 0) + count end
   return cjson.encode(sum)
 end
+for _, key in ipairs(KEYS) do redis.call('HLEN', key) end
 local first = #KEYS + 1
 for n, key in ipairs(KEYS) do
   for at = first, #ARGV, 2 do
@@ -53,6 +55,7 @@ local function combined(stored, text)
   end
   return cjson.encode(group), group.last
 end
+redis.call('ZCARD', KEYS[2])
 for at = 3, #ARGV, 2 do
   local isValid, group, last = pcall(combined, redis.call('HGET', KEYS[1], ARGV[at]), ARGV[at + 1])
   if isValid then

@@ -43,11 +43,12 @@ const minute = 60_000;
     expect(await statistics().histograms([0.011, 1])).toEqual([{ name: 'mail', counts: [2, 4], count: 4, sum: 0.435 }]);
   });
 
-  it('keep what could not be written for the next time', async () => {
+  it('keep what could not be written for the next time, and write nothing twice', async () => {
     const now = Date.now();
     const sums = statistics();
     const failed = { ...task, status: 'failed', at: now, failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' } } as const;
-    for (const key of [keys.statistics('minute', now - (now % minute)), keys.failures]) {
+    const levels = [keys.statistics('minute', now - (now % minute)), keys.statistics('all', 0)];
+    for (const key of [...levels, keys.failures, keys.failureTimes]) {
       sums.ended(failed);
       await forEach.client.set(key, 'not a hash');
       const flushed = sums.flush();
@@ -56,8 +57,8 @@ const minute = 60_000;
       await forEach.client.del(key);
     }
     await sums.flush();
-    expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(4);
-    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 4, trend: { 23: 4 } }]);
+    expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(8);
+    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 8, trend: { 23: 8 } }]);
   });
 
   it('count each end once if the answers of Redis are lost', async () => {
