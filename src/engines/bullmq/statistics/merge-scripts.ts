@@ -24,7 +24,7 @@ local function combined(stored, text)
   for bucket, count in pairs(added.buckets) do sum.buckets[bucket] = (sum.buckets[bucket] or 0) + count end
   return cjson.encode(sum)
 end
-for _, key in ipairs(KEYS) do redis.call('HLEN', key) end
+for _, key in ipairs(KEYS) do redis.call('HGET', key, '') end
 local first = #KEYS + 1
 for n, key in ipairs(KEYS) do
   for at = first, #ARGV, 2 do
