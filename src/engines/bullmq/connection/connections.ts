@@ -48,8 +48,9 @@ export function openConnections(connection: RedisConnection): Connections {
   // BullMQ duplicates this connection. If the first attempt of a lazy duplicate fails, BullMQ never
   // tries again.
   patient.options.lazyConnect = false;
+  // Workers write at once, so that Redis can store the end of one task while this process handles
+  // the next.
   writeOncePerTurn(asking);
-  writeOncePerTurn(patient);
   return { asking, patient };
 }
 
