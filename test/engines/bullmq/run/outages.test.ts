@@ -173,7 +173,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const id = await flaky.enqueue();
     const { attempts: before } = await waitFor(async () => {
       const task = await reading.get(id);
-      return task?.attempts.length === 1 ? task : undefined;
+      return task?.status === 'pending' && task.attempts.length === 1 && task.attempts[0]?.endedAt ? task : undefined;
     });
     await inState(reading, await blocker.enqueue(), 'running');
     await sleep(0.6);
