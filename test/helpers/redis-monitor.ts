@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { waitFor } from './wait.js';
 
-/** What a Redis was asked since a test began to listen. */
+/** The commands that Redis has received since the test began to listen. */
 export interface RedisMonitor {
   /** Each command with its arguments, those of scripts too. */
   commands(): string[][];
@@ -10,8 +10,8 @@ export interface RedisMonitor {
 }
 
 /**
- * Listens to the commands that a Redis receives. It does so without ioredis, which takes a line that
- * comes together with the answer to MONITOR for the answer to another command.
+ * Listens to the commands that Redis receives. It does not use ioredis: if a line arrives together
+ * with the answer to MONITOR, ioredis treats the line as the answer to another command.
  */
 export async function monitorRedis(port: number): Promise<RedisMonitor> {
   const socket = connect(port, '127.0.0.1');

@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 
 const root = resolve('src/ui');
 
-/** The rooms that each room may import, besides itself and the client of the API. */
+/** The rooms that each room may import. Each may import itself and the client of the API. */
 const allowed: Record<string, readonly string[]> = {
   kit: [],
   state: ['kit'],

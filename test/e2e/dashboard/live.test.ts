@@ -371,7 +371,7 @@ describe('the dashboard while things change', () => {
     await board.signIn(`?task=${id}`);
     await board.panel.getByRole('button', { name: 'Watch', exact: true }).click();
     await board.panel.getByRole('button', { name: 'Watched', pressed: true }).waitFor();
-    await page.locator('.notice', { hasText: 'long is watched' }).waitFor();
+    await page.locator('.notice', { hasText: 'when long ends' }).waitFor();
     await page.keyboard.press('Escape');
     await page.evaluate(() => {
       Object.defineProperty(document, 'hidden', { get: () => true, configurable: true });

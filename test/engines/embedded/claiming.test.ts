@@ -100,7 +100,7 @@ describe('an idle process', () => {
     const id = await flaky.enqueue();
     const first = await waitFor(async () => {
       const task = await tasks?.get(id);
-      return task?.attempts.length === 1 ? task : undefined;
+      return task?.status === 'pending' && task.attempts.length === 1 ? task : undefined;
     });
     lose = true;
     await waitFor(() => isLost);

@@ -85,7 +85,7 @@ export class Executor {
     this.#output.write();
   }
 
-  /** What the next commit is to claim, besides `reserved` tasks that commits under way may claim. */
+  /** Returns what the next commit claims. `reserved`: how many tasks the open commits may still claim. */
   claim(reserved: number): Claim | undefined {
     const { owner, runner, clock } = this.#parts;
     const limit = { nothing: 0, one: 1, all: this.#slots.free - reserved }[this.#claims];
@@ -125,7 +125,10 @@ export class Executor {
     this.#claims = 'nothing';
   }
 
-  /** Waits up to so many seconds for what runs. What does not end is handed back, as if this process had died. Returns whether all ended. */
+  /**
+   * Waits up to `timeout` seconds for the running attempts. Those that do not end are handed back,
+   * as if this process had died. Returns whether all of them ended.
+   */
   async drain(timeout: number): Promise<boolean> {
     const { commits, logger } = this.#parts;
     // What a batch under way has claimed belongs to what runs.

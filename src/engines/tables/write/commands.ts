@@ -75,7 +75,7 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
       row.id ?? null,
     );
   if (status === 'running') {
-    // The process that runs it is told, and ends it.
+    // The process that runs the task gets a message, and ends the task.
     database.run('UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?', ledger.nextRev(), row.seq ?? null);
   } else {
     database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);

@@ -487,7 +487,7 @@ describe('a command by filter', () => {
   });
 });
 
-describe('in a Redis whose memory is full', () => {
+describe('while the memory of Redis is full', () => {
   afterEach(() => redis.config('SET', 'maxmemory', '0'));
 
   it('a task can be deleted, and any other refused command says why', async () => {
