@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
+import { TaskflowError } from '../../../errors.js';
 import { RedisWork } from '../connection/connections.js';
 import { Signals } from '../control/signals.js';
 import type { Presence } from '../processes/presence.js';
@@ -30,6 +31,10 @@ export class Execution {
   readonly #parts: ExecutionParts;
   readonly #signals: Signals;
   readonly #work: Background;
+  /** The labels of queues that could not be added to the list in the last round. */
+  #refused: ReadonlySet<string> = new Set();
+  /** Queues of the list that BullMQ cannot run. */
+  readonly #unusable = new Set<string>();
 
   constructor(parts: ExecutionParts) {
     this.#parts = parts;
@@ -58,16 +63,48 @@ export class Execution {
    * requests to cancel are still open.
    */
   async #look(): Promise<boolean> {
-    const { cancelTasks, catalog, runner } = this.#parts;
-    const [isOpen] = await Promise.all([cancelTasks(), catalog.refresh()]);
-    await catalog.ensure(runner.routes()).finally(() => this.serve());
+    const { cancelTasks, catalog } = this.#parts;
+    const serving = catalog
+      .refresh()
+      .then(() => this.#addQueues())
+      .finally(() => this.serve());
+    const [isOpen] = await Promise.all([cancelTasks(), serving]);
     return isOpen;
+  }
+
+  /**
+   * Adds the queues of the handlers here to the list. If there are too many queues, the ones that
+   * could not be added are logged once, and tried again in the next round.
+   */
+  async #addQueues(): Promise<void> {
+    const { catalog, logger, runner } = this.#parts;
+    const failed = new Map<string, unknown>();
+    for (const route of runner.routes())
+      if (!failed.has(route.queue)) await catalog.ensure([route]).catch((err: unknown) => failed.set(route.queue, err));
+    const refused = new Map([...failed].filter(([, err]) => err instanceof TaskflowError));
+    for (const [queue, err] of refused) if (!this.#refused.has(queue)) logger.error({ queue, err }, 'a queue cannot be added');
+    for (const queue of this.#refused) if (!failed.has(queue)) logger.info({ queue }, 'a queue was added after all');
+    this.#refused = new Set(refused.keys());
+    const [error] = [...failed.values()].filter((err) => !(err instanceof TaskflowError));
+    if (error !== undefined) throw error;
   }
 
   /** Runs the tasks of all queues that this process knows of, until it stops. */
   serve(): void {
-    const { catalog, isStopping, presence } = this.#parts;
-    if (!isStopping() && this.executor.serve(catalog.all())) presence.beatSoon();
+    const { catalog, isStopping, logger, presence } = this.#parts;
+    if (isStopping()) return;
+    let isMore = false;
+    for (const entry of catalog.all()) {
+      if (this.#unusable.has(entry.queue)) continue;
+      try {
+        if (this.executor.serve([entry])) isMore = true;
+      } catch (err) {
+        // Another program has written a name into the list that BullMQ does not accept.
+        this.#unusable.add(entry.queue);
+        logger.error({ queue: entry.queue, err }, 'a queue cannot be served');
+      }
+    }
+    if (isMore) presence.beatSoon();
   }
 
   /** Waits for no more signals. Until then, a cancel reaches the tasks that run to their end. */
