@@ -118,7 +118,7 @@ export function encodeResult(value: unknown, limit: number): { result?: string; 
  *
  * @throws TypeError if the text is not JSON.
  */
-export function decodeArguments(task: string, text: string): readonly unknown[] {
+export function decodeArguments(task: string, text: string): unknown[] {
   const value = parsed(task, text);
   return Array.isArray(value) ? value : [value];
 }

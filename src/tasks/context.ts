@@ -14,17 +14,21 @@ export interface TaskContext {
   readonly signal: AbortSignal;
 }
 
-interface Running {
-  context: TaskContext;
+/** What `taskContext`, `taskLog` and `taskProgress` use of the attempt they are called in. */
+export interface Running {
+  readonly context: TaskContext;
   log(level: LogLevel, message: string, fields: object | undefined): void;
   progress(value: number, text: string | undefined): void;
 }
 
 const current = new AsyncLocalStorage<Running>();
 
-/** Runs a handler so that {@link taskLog} and {@link taskContext} belong to its task, however deep they are called. */
-export function runInTask<T>(running: Running, handler: () => T): T {
-  return current.run(running, handler);
+/**
+ * Calls a handler so that {@link taskLog} and {@link taskContext} belong to its task, however deep
+ * they are called.
+ */
+export function runInTask<A extends unknown[], T>(running: Running, handler: (...args: A) => T, args: A): T {
+  return current.run(running, handler, ...args);
 }
 
 const inert: TaskContext = Object.freeze({

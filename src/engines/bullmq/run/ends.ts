@@ -22,8 +22,8 @@ interface EndingAttempt {
   now: number;
   /** Log lines of the task so far, if the attempt ran here: all attempts share one limit. */
   lines?: number;
-  /** Writes the log line of the attempt, if it ran here. */
-  logEnd?: RunningAttempt['logEnd'];
+  /** Its handler's call, if it ran here. */
+  running?: RunningAttempt;
 }
 
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
@@ -43,7 +43,7 @@ const cancelled = { [jobFields.error]: '', [jobFields.cancelling]: '' };
  * no record.
  */
 export function successNotes(ending: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
-  const { job, attempt, logEnd } = ending;
+  const { job, attempt, running } = ending;
   const fields: Record<string, string | number> = {};
   // BullMQ counts the first attempt itself. A task that was cancelled and run again already has
   // this count.
@@ -52,14 +52,14 @@ export function successNotes(ending: EndingAttempt, result: Extract<AttemptResul
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
   if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
   const ifCancelled = (): EndNotes => cancelNotes(ending);
-  return { state: 'completed', result: result.result, fields, ifCancelled, log: () => logEnd?.('reported') };
+  return { state: 'completed', result: result.result, fields, ifCancelled, log: () => running?.logEnd('reported') };
 }
 
 /** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */
 export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn: number | undefined): EndNotes {
   return {
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
-    log: () => ending.logEnd?.('reported'),
+    log: () => ending.running?.logEnd('reported'),
     ifCancelled: () => cancelNotes(ending),
     fields: {
       ...recordOf(ending, 'failed', error),
@@ -107,7 +107,7 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
   return {
     ...{ state: 'failed', marker: 'cancelled' },
     fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled },
-    log: () => ending.logEnd?.('cancelled'),
+    log: () => ending.running?.logEnd('cancelled'),
     ifCancelled: () => cancelNotes(ending),
   };
 }
@@ -136,7 +136,7 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boole
     ...errorField(interruptedError),
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
-  const log = (): void => ending.logEnd?.(again ? 'pending' : 'interrupted');
+  const log = (): void => ending.running?.logEnd(again ? 'pending' : 'interrupted');
   const ifCancelled = (): EndNotes => cancelNotes(ending);
   return again
     ? {

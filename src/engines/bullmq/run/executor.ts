@@ -186,7 +186,8 @@ export class Executor {
     this.#byJob.set(keyOf(entry.queue, claimed.id), attempt);
     changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
     this.#tell(task, entry, 'running', {});
-    const { result, ended, logEnd } = runner.run(named(claimed, entry), attempt);
+    const running = runner.run(named(claimed, entry), attempt);
+    const { result, ended } = running;
     if (ended !== result) void ended.then(() => this.#release(attempt, worker));
     const how = await attempt.outcome(result);
     if (ended === result) {
@@ -199,7 +200,7 @@ export class Executor {
     this.#output.write(attempt);
     // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is held before that.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
-    const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount, logEnd };
+    const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount, running };
     if (how === 'cancelled' || attempt.cancelled) return this.#fail(backend, entry, job, task, cancelNotes(ending), undefined, 'cancelled');
     if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(backend, entry, job, task, ending);
     if (how.status === 'success') {

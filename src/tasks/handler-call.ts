@@ -1,0 +1,214 @@
+import { isGeneratorObject } from 'node:util/types';
+import { loggedError } from '../errors.js';
+import type { Logger } from '../options.js';
+import { decodeArguments, encodeResult } from './arguments.js';
+import { type Running, runInTask, type TaskContext } from './context.js';
+import type { Definition, Settings } from './definition.js';
+import { describeError } from './describe-error.js';
+import type { AttemptIo, AttemptResult, ClaimedTask, RunningAttempt, StoredEnd } from './engine.js';
+import { limitLine, logLine, textOf } from './log-line.js';
+import type { RetryDecision } from './retrying.js';
+import type { Sealer } from './sealing.js';
+import type { LogLevel } from './types.js';
+
+/** What all calls of handlers in a process share. */
+export interface CallParts {
+  definitions: ReadonlyMap<string, Definition>;
+  /** Maximum number of bytes of a result. */
+  resultBytes: number;
+  /** Maximum number of log lines of a task. */
+  logLines: number;
+  sealer: Sealer;
+  logger: Logger;
+  decide: RetryDecision;
+  /** Called when a handler reports a progress that is not between 0 and 1. */
+  outOfRange(task: ClaimedTask, progress: number): void;
+}
+
+/** Maximum number of characters of the text that belongs to a progress. */
+const labelLimit = 256;
+
+/**
+ * One attempt of a task: calls its handler, limits its time, and finds out how it ended. `taskLog`,
+ * `taskProgress` and `taskContext` use it while the handler runs.
+ *
+ * An attempt costs few objects: methods instead of closures, and a context only if it is asked for.
+ */
+export class HandlerCall implements RunningAttempt, Running {
+  readonly result: Promise<AttemptResult>;
+  readonly ended: Promise<unknown>;
+  readonly #parts: CallParts;
+  readonly #task: ClaimedTask;
+  readonly #io: AttemptIo;
+  readonly #definition: Definition | undefined;
+  readonly #started = performance.now();
+  #context: TaskContext | undefined;
+  #lineCount: number;
+  /** Set once it is known how the attempt ended. */
+  #end: AttemptResult | undefined;
+  #milliseconds: number | undefined;
+
+  constructor(parts: CallParts, task: ClaimedTask, io: AttemptIo) {
+    this.#parts = parts;
+    this.#task = task;
+    this.#io = io;
+    this.#definition = parts.definitions.get(task.name);
+    this.#lineCount = task.logLines;
+    const handled = this.#call();
+    const limit = timeLimit(this.#definition?.settings, task);
+    if (limit) {
+      [this.result, this.ended] = this.#limited(handled, limit);
+    } else {
+      // One promise for both outcomes, because most attempts take this path.
+      this.result = handled.then(
+        (value) => this.#report(this.#succeed(value)),
+        (thrown) => this.#report(this.#fail(thrown)),
+      );
+      this.ended = this.result;
+    }
+  }
+
+  get context(): TaskContext {
+    this.#context ??= contextOf(this.#task, this.#io);
+    return this.#context;
+  }
+
+  log(level: LogLevel, message: string, fields: object | undefined): void {
+    const { logLines } = this.#parts;
+    if (this.#lineCount >= logLines) return;
+    this.#lineCount += 1;
+    this.#io.log(this.#lineCount < logLines ? logLine(level, message, fields) : limitLine(logLines));
+  }
+
+  progress(value: number, text: string | undefined): void {
+    if (value < 0 || value > 1) this.#parts.outOfRange(this.#task, value);
+    const label = text === undefined ? null : textOf(text).slice(0, labelLimit);
+    this.#io.progress(Math.min(1, Math.max(0, value)), label);
+  }
+
+  logEnd(stored: StoredEnd): void {
+    const { logger } = this.#parts;
+    const { id, name, attempt } = this.#task;
+    const durationMs = Math.round(this.#milliseconds ?? performance.now() - this.#started);
+    const fields = { taskId: id, task: name, attempt, durationMs };
+    const end = this.#end;
+    if (stored !== 'reported') logger.info({ ...fields, status: stored, reason: stopReason(stored) }, 'task stopped');
+    else if (end?.status !== 'failed') logger.info(fields, 'task succeeded');
+    else if (end.retryIn === undefined) logger.error({ ...fields, err: loggedError(end.error) }, 'task failed');
+    else logger.warn({ ...fields, retryIn: end.retryIn, err: loggedError(end.error) }, 'task failed and will be retried');
+  }
+
+  /** Calls the handler. Not an async function, because that would cost each attempt two promises more. */
+  #call(): Promise<unknown> {
+    const { name, args } = this.#task;
+    try {
+      const handler = this.#definition?.handler;
+      if (!handler) throw new Error(`no handler for '${name}' in this process`);
+      const decoded = decodeArguments(name, this.#parts.sealer.open(args, name));
+      return Promise.resolve(runInTask(this, handler, decoded));
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+  }
+
+  /** Returns the promises of a call that has a time limit: how the attempt ended, and the handler's end. */
+  #limited(handled: Promise<unknown>, limit: TimeLimit): [Promise<AttemptResult>, Promise<unknown>] {
+    let timer: NodeJS.Timeout | undefined;
+    let overdue: DOMException | undefined;
+    // An error that a handler throws after its time limit is a consequence of the limit.
+    const work = handled.then(
+      (value) => this.#succeed(value),
+      (thrown) => this.#fail(overdue ?? thrown),
+    );
+    // The timers need not keep the process alive: while an attempt runs, its engine does.
+    const givenUp = new Promise<AttemptResult>((resolve) => {
+      const giveUp = (): void => resolve(this.#fail(limit.error));
+      const expire = (): void => {
+        overdue = limit.error;
+        this.#io.abort(overdue);
+        timer = setTimeout(giveUp, graceOf(this.#definition) * 1000).unref();
+      };
+      timer = setTimeout(expire, limit.milliseconds).unref();
+    });
+    const result = Promise.race([work, givenUp]).then((end) => this.#report(end));
+    return [result, work.then(() => clearTimeout(timer))];
+  }
+
+  #report(end: AttemptResult): AttemptResult {
+    this.#end = end;
+    this.#milliseconds = performance.now() - this.#started;
+    return end;
+  }
+
+  #succeed(value: unknown): AttemptResult {
+    if (isGenerator(value)) {
+      const message = 'the handler returned a generator, so its work was not done: return the result of iterating over it';
+      return this.#fail(new TypeError(message));
+    }
+    const { name } = this.#task;
+    const { resultBytes, sealer } = this.#parts;
+    const encoded = encodeResult(value, resultBytes);
+    if (encoded.result === undefined) return { status: 'success', ...encoded };
+    return { status: 'success', result: sealer.seal(encoded.result, name) };
+  }
+
+  /** A failed attempt, and when the next one begins if there is one. */
+  #fail(thrown: unknown): AttemptResult {
+    const { name, deadlineAt } = this.#task;
+    const error = describeError(name, thrown);
+    const retryIn = this.#definition && this.#parts.decide(this.#definition.settings, this.#task, thrown);
+    const isLate = retryIn !== undefined && deadlineAt !== undefined && Date.now() + retryIn * 1000 >= deadlineAt;
+    return { status: 'failed', error, retryIn: isLate ? undefined : retryIn };
+  }
+}
+
+function contextOf({ id, name, queue, attempt, tags }: ClaimedTask, io: AttemptIo): TaskContext {
+  return {
+    id,
+    name,
+    queue,
+    attempt,
+    tags,
+    get signal() {
+      return io.signal;
+    },
+  };
+}
+
+interface TimeLimit {
+  milliseconds: number;
+  error: DOMException;
+}
+
+/** Milliseconds; setTimeout fires at once past this. */
+const longestTimer = 2 ** 31 - 1;
+
+/** Seconds that a handler may take to end after its signal aborts. */
+export function graceOf(definition: Definition | undefined): number {
+  return Math.min(definition?.settings.cancelGrace ?? 5, longestTimer / 1000);
+}
+
+/** The time of an attempt: its own timeout, or what remains until the task's deadline if that is less. */
+function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask): TimeLimit | undefined {
+  const timeout = settings?.timeout === undefined ? Number.POSITIVE_INFINITY : settings.timeout * 1000;
+  const left = deadlineAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, deadlineAt - Date.now());
+  const milliseconds = Math.min(timeout, left);
+  if (milliseconds > longestTimer) return undefined;
+  const message = left < timeout ? 'the deadline of the task passed' : `the attempt took longer than ${timeout / 1000} seconds`;
+  return { milliseconds, error: new DOMException(message, 'TimeoutError') };
+}
+
+/** Why an attempt ended other than by its own result. */
+function stopReason(stored: Exclude<StoredEnd, 'reported'>): string {
+  return stored === 'cancelled' ? 'the task was cancelled' : 'the process stops';
+}
+
+/** Whether a handler returned a generator, whose body runs only when it is iterated over. */
+function isGenerator(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  try {
+    return isGeneratorObject(value) || Object.prototype.toString.call(value) === '[object AsyncGenerator]';
+  } catch {
+    return false;
+  }
+}
