@@ -123,7 +123,7 @@ export class JobEngine implements TaskEngine {
     const catalog = new QueueCatalog(redis, keys, (entry, defined) => this.#limitWarnings.compare(entry, defined));
     this.#stored = { redis, keys, catalog, marked: new MarkedJobs(redis, keys) };
     this.#changes = new ChangeNotes(redis, keys);
-    this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes, logger });
+    this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });
     this.#queues = new Queues(redis, keys);
     this.#window = new EngineWindow({ ...this.#stored, logger, limits: window });
     this.#commands = new EngineCommands({
@@ -138,7 +138,7 @@ export class JobEngine implements TaskEngine {
       ...{ redis, keys, clock, logger },
       load: () => this.#execution?.executor ?? { running: 0, slots: 0 },
       isClosed: () => this.#calls.isClosed,
-      restore: () => Promise.all([catalog.refresh(), this.#scheduler.seen()]),
+      restore: () => Promise.all([catalog.restore(), this.#scheduler.seen()]),
     });
     this.#statistics = new Statistics({ redis, keys, logger, kept: options.statistics });
     this.#retention = new Retention({ ...this.#stored, queues: this.#queues, changes: this.#changes, kept, name: this.#name, logger });
@@ -229,7 +229,6 @@ export class JobEngine implements TaskEngine {
     await withinTime(this.#leave(), leaveTimeout).catch(() => undefined);
     this.#calls.close();
     await this.#calls.settled();
-    this.#enqueuer.close();
     this.#endOutageLog();
     endConnection(this.#connections.patient);
     endConnection(this.#connections.asking);
@@ -250,6 +249,7 @@ export class JobEngine implements TaskEngine {
 
   async #store(tasks: readonly NewTask[], effect: Effect): Promise<readonly string[]> {
     if (tasks.length === 0) return [];
+    this.#presence.checkSoon();
     // Redis stores them in one transaction, which takes a fraction of a millisecond per task.
     const longer = tasks.length;
     const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), { ...effect, longer });

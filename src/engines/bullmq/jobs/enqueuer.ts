@@ -1,10 +1,6 @@
 import type { JobJson, RedisClient } from 'bullmq';
-import type { Background } from '../../../background.js';
-import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import type { Logger } from '../../../options.js';
 import type { NewTask } from '../../../tasks/engine.js';
-import { RedisWork } from '../connection/connections.js';
 import { isForgotten } from '../connection/redis-script.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
@@ -17,12 +13,8 @@ const mebibyte = 1024 * 1024;
 /** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
 export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 
-/** Milliseconds after an enqueue until this process checks the list of queues. */
-const checkDelay = 5000;
-
 interface EnqueuerParts extends StoredQueues {
   changes: ChangeNotes;
-  logger: Logger;
 }
 
 /** Adds tasks as jobs. All tasks of a call are in one transaction. A single task needs none. */
@@ -34,12 +26,9 @@ export class Enqueuer {
    * task would cost more than to find its queue.
    */
   #client: RedisClient | undefined;
-  readonly #checking: Background;
-  #check: NodeJS.Timeout | undefined;
 
   constructor(parts: EnqueuerParts) {
     this.#parts = parts;
-    this.#checking = new RedisWork(parts.logger, 'checking the list of queues');
     this.#adder = new JobAdder(parts.redis, parts.keys);
   }
 
@@ -51,7 +40,6 @@ export class Enqueuer {
    */
   async enqueue(tasks: readonly NewTask[], sending: () => void = () => undefined): Promise<string[]> {
     checkSize(tasks);
-    this.#checkSoon();
     this.#client ??= await this.#adder.client;
     const { catalog } = this.#parts;
     const entries: CatalogEntry[] = [];
@@ -60,25 +48,6 @@ export class Enqueuer {
     const [entry] = entries;
     if (tasks.length > 1 || !task || !entry) return this.#storeAll(this.#client, tasks, entries, sending);
     return [await this.#storeOne(this.#client, task, entry, sending)];
-  }
-
-  /**
-   * Lists the queues of this process again, soon, if they are no longer listed. Redis may have lost
-   * the list, or another process may have removed a queue from it. No worker would then run the
-   * tasks. A process that has not started has no heartbeat that checks this.
-   */
-  #checkSoon(): void {
-    this.#check ??= runInEmptyContext(() =>
-      setTimeout(() => {
-        this.#check = undefined;
-        this.#checking.run(() => this.#parts.catalog.refresh());
-      }, checkDelay).unref(),
-    );
-  }
-
-  /** Ends the checks of the list of queues. */
-  close(): void {
-    clearTimeout(this.#check);
   }
 
   /** Stores a single task without a transaction, which would cost more than the rest. */

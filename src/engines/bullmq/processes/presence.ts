@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
+import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { Worker } from '../../../tasks/types.js';
 import { type Definitions, describeWorker, type WorkerRow } from '../../this-process.js';
@@ -24,7 +25,7 @@ interface PresenceParts {
   restore(): Promise<unknown>;
 }
 
-/** Milliseconds between two heartbeats. */
+/** Milliseconds between two heartbeats, and between an enqueue and its check. */
 const interval = 5000;
 
 const dataLost =
@@ -32,7 +33,8 @@ const dataLost =
 
 /**
  * This process in the list of processes. With each heartbeat it checks that Redis still has what it
- * stored.
+ * stored. A process that has not started sends no heartbeat, so it checks a little after it has
+ * enqueued a task.
  */
 export class Presence {
   readonly #parts: PresenceParts;
@@ -40,8 +42,10 @@ export class Presence {
   readonly #instances: Instances;
   readonly #mark: DataMark;
   readonly #beating: Background;
+  readonly #checking: Background;
   #self: WorkerRow | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #check: NodeJS.Timeout | undefined;
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
@@ -49,6 +53,7 @@ export class Presence {
     this.#instances = new Instances(redis, keys);
     this.#mark = new DataMark(redis, keys);
     this.#beating = new RedisWork(logger, 'the heartbeat of this process');
+    this.#checking = new RedisWork(logger, 'checking the list of queues');
   }
 
   /** Lists the processes. */
@@ -78,6 +83,23 @@ export class Presence {
   /** Sends a heartbeat in the background. */
   readonly beatSoon = (): void => this.#beating.run(() => this.beat());
 
+  /** Checks soon, unless heartbeats do that. The timer never keeps the process alive. */
+  checkSoon(): void {
+    if (this.#self || this.#parts.isClosed()) return;
+    this.#check ??= runInEmptyContext(() => setTimeout(() => this.#checking.run(() => this.#checkNow()), interval).unref());
+  }
+
+  /** Checks, and checks again soon if that fails, because this process may enqueue nothing more. */
+  async #checkNow(): Promise<void> {
+    this.#check = undefined;
+    try {
+      await this.#parts.restore();
+    } catch (error) {
+      this.checkSoon();
+      throw error;
+    }
+  }
+
   async beat(): Promise<void> {
     const { isClosed, restore, logger, redis } = this.#parts;
     if (!this.#self || isClosed()) return;
@@ -100,9 +122,10 @@ export class Presence {
     if ((await isElected) === 'OK') await this.#instances.list(now);
   }
 
-  /** Sends no more heartbeats. */
+  /** Sends no more heartbeats, and checks no more. */
   stop(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#check);
     this.#parts.redis.off('ready', this.beatSoon);
   }
 

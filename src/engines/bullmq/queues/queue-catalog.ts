@@ -70,19 +70,29 @@ export class QueueCatalog {
     return this.all().filter((entry) => entry.label === label);
   }
 
-  /**
-   * Reads the list from Redis. If the list lacks a known queue, Redis has lost data, or an operator
-   * has removed the queue while this process ran. The queue is then added again.
-   */
+  /** Reads the list from Redis. A known queue that the list lacks stays known. */
   async refresh(): Promise<void> {
+    await this.#read();
+  }
+
+  /**
+   * Reads the list from Redis, and adds the known queues that it lacks. Redis has lost data then, or
+   * an operator has removed a queue while this process ran. No worker that starts later would run
+   * the tasks of that queue.
+   */
+  async restore(): Promise<void> {
     // Queues that are added during the read may be missing from the answer.
     const known = this.all();
+    const stored = await this.#read();
+    const lost = known.filter(({ queue }) => stored[queue] === undefined);
+    await Promise.all(lost.map((entry) => this.#store(entry, 'if absent')));
+  }
+
+  async #read(): Promise<Readonly<Record<string, string>>> {
     const stored = await this.#redis.hgetall(this.#keys.queues);
     const entries = Object.entries(stored).flatMap(([queue, text]) => entryOf(queue, text));
     this.#entries = new Map([...this.all(), ...entries].map((entry) => [entry.queue, entry]));
-    const lost = known.filter(({ queue }) => stored[queue] === undefined);
-    // A Redis that can only be read refuses this. The next call tries again.
-    await Promise.all(lost.map((entry) => this.#store(entry, 'if absent').catch(() => undefined)));
+    return stored;
   }
 
   /** Returns the queue of a task, if it is known and the task does not change its entry. */

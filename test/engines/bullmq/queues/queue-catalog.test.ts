@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../../src/manager.js';
-import { quickTimers } from '../../../helpers/clock.js';
+import { heldTimers, quickTimers } from '../../../helpers/clock.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
-import { sleep, waitFor } from '../../../helpers/wait.js';
+import { eventually, sleep, waitFor } from '../../../helpers/wait.js';
 
 const queues = '{koa-taskflow}:~queues';
 
@@ -73,5 +73,33 @@ const queues = '{koa-taskflow}:~queues';
     await worker.start();
     const id = await web.enqueue();
     await waitFor(async () => (await worker.get(id))?.status === 'success', 20);
+  });
+
+  const used = (): Promise<number> => forEach.client.hexists(queues, 'used');
+
+  it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
+    ['refuses writes', () => forEach.client.config('SET', 'maxmemory', 1), () => forEach.client.config('SET', 'maxmemory', 0)],
+    ['is unreachable', () => forEach.redis.stop('SIGKILL'), () => forEach.redis.start()],
+  ])('gets back a queue that was removed, although Redis %s when a process checks after its only enqueue', async (_, fail, recover) => {
+    const timers = heldTimers('setTimeout', 5000);
+    await manager().define('note', { queue: 'used' }).enqueue();
+    // Timeouts of calls that were answered in time are among these timers. They do nothing.
+    const check = (): void => {
+      for (const run of timers.splice(0)) run();
+    };
+    await forEach.client.hdel(queues, 'used');
+    await fail();
+    check();
+    // The failed check is followed by the next one, and that one too.
+    await waitFor(() => timers.length === 1, 10);
+    check();
+    await waitFor(() => timers.length === 1, 10);
+    await recover();
+    expect(await used()).toBe(0);
+    await eventually(async () => {
+      check();
+      expect(await used()).toBe(1);
+    }, 10);
+    expect(timers).toEqual([]);
   });
 });
