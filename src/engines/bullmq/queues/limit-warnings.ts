@@ -1,8 +1,6 @@
 import type { Logger } from '../../../options.js';
+import { LoggedNames } from '../jobs/logged-names.js';
 import type { CatalogEntry } from './queue-catalog.js';
-
-/** Maximum number of tasks whose warnings are remembered. */
-const mostWarned = 10_000;
 
 /**
  * Warns if processes define different limits (`concurrency`) for the same task. BullMQ has one limit per
@@ -11,7 +9,7 @@ const mostWarned = 10_000;
  */
 export class LimitWarnings {
   readonly #logger: Logger;
-  readonly #warned = new Set<string>();
+  readonly #warned = new LoggedNames();
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -30,9 +28,6 @@ export class LimitWarnings {
   }
 
   #warn(task: string, fields: { queue: string; concurrency: number; stored: number | null }, message: string): void {
-    if (this.#warned.has(task)) return;
-    if (this.#warned.size >= mostWarned) this.#warned.clear();
-    this.#warned.add(task);
-    this.#logger.warn({ task, ...fields }, message);
+    if (this.#warned.add(task)) this.#logger.warn({ task, ...fields }, message);
   }
 }

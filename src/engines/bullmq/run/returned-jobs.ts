@@ -1,6 +1,7 @@
 import { type Job, WaitingError } from 'bullmq';
 import type { Logger } from '../../../options.js';
 import { taskIdOf } from '../jobs/job-ids.js';
+import { LoggedNames } from '../jobs/logged-names.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
 import { returnNotes } from './ends.js';
 import type { TaskBackend } from './task-backend.js';
@@ -11,7 +12,8 @@ import type { TaskBackend } from './task-backend.js';
  */
 export const returned = { first: 1, longest: 60 };
 
-interface FetchedJob {
+/** A job whose lock this process holds. */
+interface LockedJob {
   job: Job;
   task: TaskJob;
   /** The token that its lock holds. */
@@ -25,23 +27,22 @@ interface FetchedJob {
 export class ReturnedJobs {
   readonly #logger: Logger;
   /** Names of tasks without a handler here that have been logged. */
-  readonly #unknown = new Set<string>();
+  readonly #unknown = new LoggedNames();
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
   /** Puts back a job that has no handler here, and logs that once for each task name. */
-  async withoutHandler(backend: TaskBackend, fetched: FetchedJob): Promise<never> {
-    const { job, task } = fetched;
-    if (!this.#unknown.has(job.name)) {
-      this.#unknown.add(job.name);
+  async withoutHandler(backend: TaskBackend, locked: LockedJob): Promise<never> {
+    const { job, task } = locked;
+    if (this.#unknown.add(job.name)) {
       this.#logger.warn(
         { taskId: taskIdOf(job.queueName, task.json.id), task: job.name },
         'a task has no handler in this process; it waits for a process that has one',
       );
     }
-    return this.putBack(backend, fetched);
+    return this.putBack(backend, locked);
   }
 
   /**
@@ -49,7 +50,7 @@ export class ReturnedJobs {
    *
    * @throws WaitingError once the job has been moved. It tells BullMQ so.
    */
-  async putBack(backend: TaskBackend, { job, task, token }: FetchedJob): Promise<never> {
+  async putBack(backend: TaskBackend, { job, task, token }: LockedJob): Promise<never> {
     const times = count(task.fields[jobFields.returned]);
     const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
     backend.willEnd(job.id ?? '', returnNotes(task, times + 1));
