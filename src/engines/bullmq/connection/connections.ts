@@ -48,8 +48,8 @@ export function openConnections(connection: RedisConnection): Connections {
   // BullMQ duplicates this connection. If the first attempt of a lazy duplicate fails, BullMQ never
   // tries again.
   patient.options.lazyConnect = false;
-  // Workers write at once, so that Redis can store the end of one task while this process handles
-  // the next.
+  // Only for `asking`: workers write at once, so that Redis works on the end of one task while the
+  // worker handles the next. Otherwise they would take turns.
   writeOncePerTurn(asking);
   return { asking, patient };
 }
