@@ -16,6 +16,8 @@ interface Stretch {
   failed: number;
   /** How many of them have the marker. */
   marked: number;
+  /** When this process compared its markers, Unix milliseconds. */
+  at: number;
 }
 
 type Stretches = Readonly<Record<Marker, readonly Stretch[]>>;
@@ -28,6 +30,8 @@ type MarkedCounts = Record<'failed' | Marker, number>;
  * slightly, and a process writes an end a little after its time.
  */
 const settleTime = 10_000;
+/** Milliseconds after which the markers of a stretch are compared again, even if it looks unchanged. */
+const trusted = 600_000;
 /**
  * How many markers a stretch has, about how many are compared per call of the script, and how many
  * calls a count repeats while other programs change too many jobs.
@@ -38,7 +42,7 @@ const none: Stretches = { cancelled: [], interrupted: [] };
 /**
  * Compares markers with the failed jobs, and drops those that no longer tell how a job ended: the
  * job was removed, or it was retried and ended at another time. Markers are compared only in
- * stretches in which the number of failed jobs has changed.
+ * stretches in which the number of failed jobs has changed, or is not known.
  * KEYS: the failed set, then the set of each marker. ARGV: for each stretch, the index of its set,
  * its bounds and its number of failed jobs, which is negative if it is not known.
  * Returns the number of failed jobs, then for each stretch its markers, its failed jobs and where it
@@ -80,8 +84,11 @@ type Compared = [marked: number, failed: number, cut: string] | 0 | 1;
  * with the same end time.
  *
  * To count, this compares the number of failed jobs in stretches of time with the numbers of the
- * last count. A job that leaves the failed set, or ends again, changes the number of its stretch,
- * so the markers of all other stretches are as before.
+ * last count. A job that leaves the failed set, or ends again, changes the number of its stretch.
+ * The number stays the same only if another job is stored meanwhile with an end time in that
+ * stretch, which is more than ten seconds old. Its end had to wait for Redis, or the clock of its
+ * process is behind. The counts are then wrong until the stretch is compared again, which is due
+ * after ten minutes.
  */
 export class MarkedJobs {
   readonly #redis: Redis;
@@ -113,7 +120,8 @@ export class MarkedJobs {
 
   /** Compares the stretches of a queue once. `rest`: what another call must compare. */
   async #compare(queue: string, before: Stretches): Promise<{ stretches: Stretches; counts: MarkedCounts; rest?: 'unread' | 'changed' }> {
-    const ranges = markers.flatMap((marker) => rangesOf(marker, before[marker]));
+    const now = Date.now();
+    const ranges = markers.flatMap((marker) => rangesOf(marker, before[marker], now));
     const sets = [this.#keys.ofQueue(queue, 'failed'), ...markers.map((marker) => this.#keys.marked(queue, marker))];
     const args = ranges.flatMap(({ marker, after, to, failed }) => [markers.indexOf(marker) + 2, `(${after}`, to, failed]);
     const [failed, ...answers] = (await runScript(this.#redis, compareMarkers, sets, args)) as [number, ...Compared[]];
@@ -124,7 +132,8 @@ export class MarkedJobs {
     let isCut = false;
     for (const [n, { marker, to, ...range }] of ranges.entries()) {
       const answer = answers[n];
-      const [marked, inFailed, cut] = typeof answer === 'object' ? answer : [range.marked, range.failed, ''];
+      const isCompared = typeof answer === 'object';
+      const [marked, inFailed, cut] = isCompared ? answer : [range.marked, range.failed, ''];
       counts[marker] += marked;
       counts.failed -= marked;
       if (cut !== '') isCut = true;
@@ -134,7 +143,7 @@ export class MarkedJobs {
       left[marker] += inFailed;
       if (marked === 0) continue;
       // A sum with an old number could be right by chance, so another call compares the stretch.
-      stretches[marker].push({ to: end, failed: answer === 1 ? -1 : left[marker], marked });
+      stretches[marker].push({ to: end, failed: answer === 1 ? -1 : left[marker], marked, at: isCompared ? now : range.at });
       left[marker] = 0;
     }
     if (isCut) return { stretches, counts, rest: 'unread' };
@@ -149,9 +158,11 @@ interface Range {
   to: number | '+inf';
   failed: number;
   marked: number;
+  at: number;
 }
 
-function rangesOf(marker: Marker, stretches: readonly Stretch[]): Range[] {
-  const all = [...stretches, { to: '+inf' as const, failed: -1, marked: 0 }];
+function rangesOf(marker: Marker, stretches: readonly Stretch[], now: number): Range[] {
+  const known = stretches.map((stretch) => (now - stretch.at > trusted ? { ...stretch, failed: -1 } : stretch));
+  const all = [...known, { to: '+inf' as const, failed: -1, marked: 0, at: now }];
   return all.map((stretch, n) => ({ marker, after: stretches[n - 1]?.to ?? '-inf', ...stretch }));
 }
