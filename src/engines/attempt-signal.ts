@@ -6,11 +6,11 @@ export class AttemptSignal {
   #signal: AbortSignal | undefined;
   #abort: ((reason: unknown) => void) | undefined;
   #reason: { value: unknown } | undefined;
-  readonly #failed: (err: unknown) => void;
+  readonly #attempt: { listenerFailed(err: unknown): void };
 
-  /** @param failed Gets what a listener of the signal throws or rejects with. */
-  constructor(failed: (err: unknown) => void) {
-    this.#failed = failed;
+  /** @param attempt Its method gets what a listener of the signal throws or rejects with. */
+  constructor(attempt: { listenerFailed(err: unknown): void }) {
+    this.#attempt = attempt;
   }
 
   /**
@@ -23,7 +23,7 @@ export class AttemptSignal {
 
   #create(): AbortSignal {
     const controller = new AbortController();
-    this.#signal = catchListenerErrors(controller.signal, this.#failed);
+    this.#signal = catchListenerErrors(controller.signal, (err) => this.#attempt.listenerFailed(err));
     this.#abort = AsyncResource.bind((reason: unknown) => controller.abort(reason));
     if (this.#reason) this.#abort(this.#reason.value);
     return controller.signal;

@@ -18,8 +18,8 @@ interface AttemptParts {
   /** BullMQ's name of the queue. */
   queue: string;
   logger: Logger;
-  /** Called when there are lines or progress to write. */
-  wrote(attempt: Attempt): void;
+  /** Writes lines and progress. */
+  output: { soon(attempt: Attempt): void };
 }
 
 /** An attempt that runs in this process. */
@@ -36,7 +36,8 @@ export class Attempt implements AttemptIo {
   lastProgress: Progress | undefined;
   /** Lines that it has logged. */
   lineCount = 0;
-  readonly #wrote: (attempt: Attempt) => void;
+  readonly #output: AttemptParts['output'];
+  readonly #logger: Logger;
   readonly #signal: AttemptSignal;
   /**
    * Set if the engine has given the attempt up: it records the end although the handler may still
@@ -49,16 +50,20 @@ export class Attempt implements AttemptIo {
   #progress: Progress | undefined;
 
   constructor(parts: AttemptParts) {
-    const { task, queue, logger, wrote } = parts;
+    const { task, queue, logger, output } = parts;
     const { id, name, attempt } = task;
     this.id = id;
     this.name = name;
     this.attempt = attempt;
     this.queue = queue;
-    this.#wrote = wrote;
-    this.#signal = new AttemptSignal((err) =>
-      logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
-    );
+    this.#output = output;
+    this.#logger = logger;
+    this.#signal = new AttemptSignal(this);
+  }
+
+  listenerFailed(err: unknown): void {
+    const { id, name, attempt } = this;
+    this.#logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed');
   }
 
   get signal(): AbortSignal {
@@ -72,14 +77,14 @@ export class Attempt implements AttemptIo {
   log(line: NewLogLine): void {
     this.lineCount += 1;
     this.#lines.push({ ...line, late: this.over });
-    this.#wrote(this);
+    this.#output.soon(this);
   }
 
   progress(value: number, text: string | null): void {
     if (this.over) return;
     this.#progress = { value, text };
     this.lastProgress = this.#progress;
-    this.#wrote(this);
+    this.#output.soon(this);
   }
 
   takeLines(): (NewLogLine & { late: boolean })[] {

@@ -1,7 +1,15 @@
+import type { StoredEnd, StoredError } from '../../../tasks/engine.js';
+import type { TaskStatus } from '../../../tasks/types.js';
 import type { Marker } from '../keys.js';
 
-/** What is written together with BullMQ's own step when an attempt ends. */
+/** How an attempt ends: what is written together with BullMQ's own step. */
 export interface EndNotes {
+  /** The state of the task after that. */
+  status: TaskStatus;
+  /** How the log line of the attempt describes the end. */
+  loggedAs: StoredEnd;
+  /** The task's error, if it has one. */
+  error?: StoredError | undefined;
   /** Fields of the job's hash. */
   fields: Readonly<Record<string, string | number>>;
   /** The state in the note for processes that read. */
@@ -10,16 +18,23 @@ export interface EndNotes {
   marker?: Marker | undefined;
   /** JSON text of the result, as it is to be stored. */
   result?: string | undefined;
+  /** Gets the outcome. */
+  listener?: EndListener | undefined;
+}
+
+/** Gets the outcome of storing an end. */
+export interface EndListener {
   /** Called once the end is stored, with its time in Unix milliseconds. */
-  stored?: ((at: number) => void) | undefined;
-  /** Writes the log line of the attempt. Called once the end is stored. */
-  log?: (() => void) | undefined;
-  /** Called instead if the end is not stored because the attempt no longer has the job. `isGone`: the job no longer exists. */
-  dropped?: ((isGone: boolean) => void) | undefined;
-  /** Returns the end that is stored instead if the task was cancelled before this end was stored. */
-  ifCancelled?: (() => EndNotes) | undefined;
+  stored(end: EndNotes, at: number): void;
+  /**
+   * Called instead if the end is not stored because the attempt no longer has the job. `isGone`:
+   * the job no longer exists.
+   */
+  dropped?(isGone: boolean): void;
   /** Called instead if this process stops before Redis has confirmed the end. */
-  abandoned?: (() => void) | undefined;
+  abandoned?(): void;
+  /** Returns the end that is stored instead if the task was cancelled before this end was stored. */
+  cancelled(): EndNotes;
 }
 
 /** A step of BullMQ that ends an attempt, with its arguments. */

@@ -1,4 +1,4 @@
-import type { AttemptResult, RunningAttempt, StoredError } from '../../../tasks/engine.js';
+import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
 import { interruptedError } from '../../interrupted-error.js';
 import {
   type AttemptRecord,
@@ -14,7 +14,7 @@ import {
 import type { EndNotes } from './end-notes.js';
 
 /** The attempt that ends. */
-interface EndingAttempt {
+export interface EndingAttempt {
   job: TaskJob;
   /** Its number. */
   attempt: number;
@@ -22,8 +22,6 @@ interface EndingAttempt {
   now: number;
   /** Log lines of the task so far, if the attempt ran here: all attempts share one limit. */
   lines?: number;
-  /** Its handler's call, if it ran here. */
-  running?: RunningAttempt;
 }
 
 /** Longest record of one attempt; the stack and the causes are left out of a longer one. */
@@ -35,6 +33,9 @@ const longestRecord = 64 * 1024;
  */
 const notStarted = { processedOn: '' } as const;
 
+/** How a cancelled job ends, without its fields. */
+const asCancelled = { status: 'cancelled', loggedAs: 'cancelled', state: 'failed', marker: 'cancelled' } as const;
+
 /** Fields of a job that was cancelled. */
 const cancelled = { [jobFields.error]: '', [jobFields.cancelling]: '' };
 
@@ -43,7 +44,7 @@ const cancelled = { [jobFields.error]: '', [jobFields.cancelling]: '' };
  * no record.
  */
 export function successNotes(ending: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
-  const { job, attempt, running } = ending;
+  const { job, attempt } = ending;
   const fields: Record<string, string | number> = {};
   // BullMQ counts the first attempt itself. A task that was cancelled and run again already has
   // this count.
@@ -51,16 +52,14 @@ export function successNotes(ending: EndingAttempt, result: Extract<AttemptResul
   // The task succeeded, so the error of an earlier attempt is no longer the task's error.
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
   if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
-  const ifCancelled = (): EndNotes => cancelNotes(ending);
-  return { state: 'completed', result: result.result, fields, ifCancelled, log: () => running?.logEnd('reported') };
+  return { status: 'success', loggedAs: 'reported', state: 'completed', result: result.result, fields };
 }
 
 /** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */
 export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn: number | undefined): EndNotes {
   return {
+    ...({ status: retryIn === undefined ? 'failed' : 'pending', loggedAs: 'reported', error } as const),
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
-    log: () => ending.running?.logEnd('reported'),
-    ifCancelled: () => cancelNotes(ending),
     fields: {
       ...recordOf(ending, 'failed', error),
       ...errorField(error),
@@ -81,13 +80,13 @@ function dueAt(time: number): EndNotes['fields'] {
  */
 export function unstartedNotes(job: TaskJob): EndNotes {
   const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
-  return { state: 'delayed', fields: { processedOn: last ?? '' } };
+  return { status: 'pending', loggedAs: 'pending', state: 'delayed', fields: { processedOn: last ?? '' } };
 }
 
 /** Returns what is written when a worker puts back a job that it has no handler for. */
 export function returnNotes(job: TaskJob, times: number): EndNotes {
-  const { state, fields } = unstartedNotes(job);
-  return { state, fields: { ...fields, [jobFields.returned]: times } };
+  const notes = unstartedNotes(job);
+  return { ...notes, fields: { ...notes.fields, [jobFields.returned]: times } };
 }
 
 /** When a recorded attempt began; Unix milliseconds. */
@@ -99,16 +98,14 @@ function recordedStart(record: string | undefined): number | undefined {
 export function deadlineNotes(job: TaskJob, error: StoredError): EndNotes {
   // BullMQ counts an attempt whenever a job ends, also if none ran.
   const fields = { ...notStarted, ...errorField(error), [jobFields.attempts]: attemptsOf(job) };
-  return { state: 'failed', fields, ifCancelled: () => cancelledBeforeNotes(job) };
+  return { status: 'failed', loggedAs: 'reported', error, state: 'failed', fields };
 }
 
 /** What is written when a running task is cancelled. */
 export function cancelNotes(ending: EndingAttempt): EndNotes {
   return {
-    ...{ state: 'failed', marker: 'cancelled' },
+    ...asCancelled,
     fields: { ...recordOf(ending, 'cancelled', undefined), ...cancelled },
-    log: () => ending.running?.logEnd('cancelled'),
-    ifCancelled: () => cancelNotes(ending),
   };
 }
 
@@ -117,37 +114,30 @@ export function cancelNotes(ending: EndingAttempt): EndNotes {
  */
 export function cancelledBeforeNotes(job: TaskJob): EndNotes {
   const fields = { ...notStarted, [jobFields.attempts]: attemptsOf(job), ...cancelled };
-  return { state: 'failed', marker: 'cancelled', fields, ifCancelled: () => cancelledBeforeNotes(job) };
+  return { ...asCancelled, fields };
 }
 
 /**
- * What is written when the process of an attempt ended before it, and whether the task may run
- * again.
+ * What is written when the process of an attempt ended before it. The status is `pending` if the
+ * task may run again.
  */
-export function interruptNotes(ending: EndingAttempt): EndNotes & { again: boolean; error: StoredError } {
+export function interruptNotes(ending: EndingAttempt): EndNotes & { error: StoredError } {
   const { job, now } = ending;
   const { interrupts = 0 } = notesOfJob(job);
   const deadline = deadlineOf(job);
   const died = count(job.fields[jobFields.interrupts]);
-  const again = died < interrupts && (deadline === undefined || deadline > now);
   const { stalledCounter: stalls } = job.json;
+  const error = interruptedError;
   const fields = {
-    ...recordOf(ending, 'interrupted', interruptedError),
-    ...errorField(interruptedError),
+    ...recordOf(ending, 'interrupted', error),
+    ...errorField(error),
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
-  const log = (): void => ending.running?.logEnd(again ? 'pending' : 'interrupted');
-  const ifCancelled = (): EndNotes => cancelNotes(ending);
-  return again
-    ? {
-        ...{ again, error: interruptedError, state: 'waiting' as const, log, ifCancelled },
-        // BullMQ itself writes the reason only if a job fails.
-        fields: { ...fields, ...dueAt(now), failedReason: interruptedError.message, [jobFields.interrupts]: died + 1 },
-      }
-    : {
-        ...{ again, error: interruptedError, state: 'failed', marker: 'interrupted', log, ifCancelled },
-        fields,
-      };
+  if (died >= interrupts || (deadline !== undefined && deadline <= now))
+    return { status: 'interrupted', loggedAs: 'interrupted', error, state: 'failed', marker: 'interrupted', fields };
+  // BullMQ itself writes the reason only if a job fails.
+  const again = { ...dueAt(now), failedReason: error.message, [jobFields.interrupts]: died + 1 };
+  return { status: 'pending', loggedAs: 'pending', error, state: 'waiting', fields: { ...fields, ...again } };
 }
 
 /** Returns the number of the attempt that a fetched job is about to begin. */

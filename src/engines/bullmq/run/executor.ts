@@ -2,30 +2,36 @@ import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
-import type { Logger } from '../../../options.js';
-import type { StoredError, TaskRunner, TransitionObserver } from '../../../tasks/engine.js';
-import { isEnded } from '../../../tasks/states.js';
-import type { TaskStatus } from '../../../tasks/types.js';
+import type { TaskRunner } from '../../../tasks/engine.js';
 import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { closeTimeout, untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
-import { keyOf, taskIdOf } from '../jobs/job-ids.js';
+import { keyOf } from '../jobs/job-ids.js';
 import { jobProgress, summaryAfter } from '../jobs/job-view.js';
-import { count, deadlineOf, jobFields, type TaskJob } from '../jobs/task-job.js';
+import { count, deadlineOf, jobFields } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import type { LimitWarnings } from '../queues/limit-warnings.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { KeptJobs } from '../queues/retention.js';
-import type { EndedTask } from '../statistics/statistics.js';
 import { Attempt } from './attempt.js';
-import { abandoned, type EndNotes, whyLost } from './end-notes.js';
-import { cancelledBeforeNotes, cancelNotes, deadlineNotes, failureNotes, interruptNotes, nextAttempt, successNotes } from './ends.js';
+import { ClaimedJob, type EndCalls } from './claimed-job.js';
+import { type EndNotes, whyLost } from './end-notes.js';
+import {
+  cancelledBeforeNotes,
+  cancelNotes,
+  deadlineNotes,
+  type EndingAttempt,
+  failureNotes,
+  interruptNotes,
+  nextAttempt,
+  successNotes,
+} from './ends.js';
 import { HandlerOutput } from './handler-output.js';
 import { ReturnedJobs } from './returned-jobs.js';
 import { TaskBackend } from './task-backend.js';
-import { claimedOf, endedOf, named } from './task-facts.js';
+import { cancelReason, claimedOf, named } from './task-facts.js';
 import { TaskWorker } from './task-worker.js';
 import { returnUnanswered } from './unanswered-fetches.js';
 
@@ -33,9 +39,8 @@ import { returnUnanswered } from './unanswered-fetches.js';
 const obeyTimeout = 250;
 
 /** What an {@link Executor} uses. */
-export interface ExecutorParts {
+export interface ExecutorParts extends EndCalls {
   runner: TaskRunner;
-  logger: Logger;
   keys: EngineKeys;
   /** A connection whose commands wait while Redis is unreachable, so that no end of an attempt is lost. */
   redis: Redis;
@@ -45,10 +50,7 @@ export interface ExecutorParts {
   /** Milliseconds after which a job counts as crashed if its worker has not renewed its lock. */
   lockDuration: number;
   kept: KeptJobs;
-  observer(): TransitionObserver | undefined;
   limitWarnings: LimitWarnings;
-  /** Counts a task that has ended. */
-  ended(task: EndedTask): void;
   /** Called when the number of slots changes that are held by handlers which did not stop. */
   stuckChanged(stuck: Stuck): void;
 }
@@ -63,6 +65,7 @@ export interface ExecutorParts {
  * 3. The functions in `ends.ts` say what is written when the attempt ends.
  * 4. `TaskBackend` writes that together with BullMQ's own step, and repeats the step until Redis
  *    answers.
+ * 5. `ClaimedJob` then reports the end: to the log, to listeners and to the statistics.
  */
 export class Executor {
   readonly #parts: ExecutorParts;
@@ -159,35 +162,38 @@ export class Executor {
     const task = worker.take(job);
     const backend = worker.getBackend();
     const { runner, limitWarnings } = this.#parts;
-    if (!runner.names().has(job.name)) return this.#returned.withoutHandler(backend, { job, task, token });
-    const limit = entry.task === undefined ? runner.names().get(job.name) : undefined;
+    const names = runner.names();
+    if (!names.has(job.name)) return this.#returned.withoutHandler(backend, { job, task, token });
+    const limit = entry.task === undefined ? names.get(job.name) : undefined;
     if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
-    // This process has just handed the task back, or Redis has lost the start of an attempt that still runs here.
+    // This process has just handed the task back, or Redis has lost the start of an attempt that
+    // still runs here.
     if (this.#stopping || this.#find(entry.queue, job.id ?? '')?.over === false)
       return this.#returned.putBack(backend, { job, task, token });
-    if (task.fields[jobFields.cancelling]) return this.#fail(backend, entry, job, task, cancelledBeforeNotes(task), undefined, 'cancelled');
-    // Another program's stalled check has put the job back, although its handler may have been called.
-    if (job.stalledCounter > count(task.fields[jobFields.stalls]))
-      return this.#interrupt(backend, entry, job, task, { job: task, attempt: nextAttempt(task), now: Date.now() });
-    const deadline = deadlineOf(task);
-    if (deadline !== undefined && deadline <= Date.now()) {
-      const error = deadlineError(job.name);
-      return this.#fail(backend, entry, job, task, deadlineNotes(task, error), error);
+    const claimed = new ClaimedJob(this.#parts, { backend, entry, job, task });
+    if (task.fields[jobFields.cancelling]) return this.#fail(claimed, cancelledBeforeNotes(task));
+    // Another program's stalled check has put the job back, although its handler may have been
+    // called.
+    if (job.stalledCounter > count(task.fields[jobFields.stalls])) {
+      claimed.ending = { job: task, attempt: nextAttempt(task), now: Date.now() };
+      return this.#interrupt(claimed, claimed.ending);
     }
-    return this.#run(worker, entry, job, task);
+    const deadline = deadlineOf(task);
+    if (deadline !== undefined && deadline <= Date.now()) return this.#fail(claimed, deadlineNotes(task, deadlineError(job.name)));
+    return this.#run(worker, claimed);
   }
 
-  async #run(worker: TaskWorker, entry: CatalogEntry, job: Job, task: TaskJob): Promise<unknown> {
+  async #run(worker: TaskWorker, claimed: ClaimedJob): Promise<unknown> {
     const { runner, changes, logger } = this.#parts;
-    const backend = worker.getBackend();
-    const claimed = claimedOf(task, entry);
-    const attempt = new Attempt({ task: claimed, queue: entry.queue, logger, wrote: (each) => this.#output.soon(each) });
+    const { entry, task: job } = claimed;
+    const task = claimedOf(job, entry);
+    const attempt = new Attempt({ task, queue: entry.queue, logger, output: this.#output });
     this.#running.add(attempt);
-    this.#byJob.set(keyOf(entry.queue, claimed.id), attempt);
-    changes.soon({ queue: entry.queue, jobId: claimed.id, state: 'active' });
-    this.#tell(task, entry, 'running', {});
-    const running = runner.run(named(claimed, entry), attempt);
-    const { result, ended } = running;
+    this.#byJob.set(keyOf(entry.queue, task.id), attempt);
+    changes.soon({ queue: entry.queue, jobId: task.id, state: 'active' });
+    this.#began(claimed);
+    claimed.running = runner.run(named(task, entry), attempt);
+    const { result, ended } = claimed.running;
     if (ended !== result) void ended.then(() => this.#release(attempt, worker));
     const how = await attempt.outcome(result);
     if (ended === result) {
@@ -196,85 +202,50 @@ export class Executor {
     }
     attempt.end();
     // Otherwise listeners would get the progress that the task had when it was fetched.
-    if (attempt.lastProgress) task.json.progress = jobProgress(attempt.lastProgress);
+    if (attempt.lastProgress) job.json.progress = jobProgress(attempt.lastProgress);
     this.#output.write(attempt);
-    // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is held before that.
+    // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is
+    // held before that.
     if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
-    const ending = { job: task, attempt: claimed.attempt, now: Date.now(), lines: claimed.logLines + attempt.lineCount, running };
-    if (how === 'cancelled' || attempt.cancelled) return this.#fail(backend, entry, job, task, cancelNotes(ending), undefined, 'cancelled');
-    if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(backend, entry, job, task, ending);
-    if (how.status === 'success') {
-      backend.willEnd(claimed.id, this.#told(successNotes(ending, how), task, entry, 'success'));
-      return undefined;
-    }
-    const notes = failureNotes(ending, how.error, how.retryIn);
-    return this.#fail(backend, entry, job, task, notes, how.error, how.retryIn === undefined ? 'failed' : 'pending', how.retryIn);
+    const lines = task.logLines + attempt.lineCount;
+    const ending = { job, attempt: task.attempt, now: Date.now(), lines };
+    claimed.ending = ending;
+    if (how === 'cancelled' || attempt.cancelled) return this.#fail(claimed, cancelNotes(ending));
+    if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(claimed, ending);
+    if (how.status === 'failed') return this.#fail(claimed, failureNotes(ending, how.error, how.retryIn), how.retryIn);
+    claimed.willEnd(successNotes(ending, how));
+    return undefined;
   }
 
-  /** Ends an attempt because this process stops. */
-  async #interrupt(
-    backend: TaskBackend,
-    entry: CatalogEntry,
-    job: Job,
-    task: TaskJob,
-    ending: Parameters<typeof interruptNotes>[0],
-  ): Promise<never> {
-    const { again, error, ...notes } = interruptNotes(ending);
-    if (!again) return this.#fail(backend, entry, job, task, notes, error, 'interrupted');
-    backend.willEnd(job.id ?? '', this.#told(notes, task, entry, 'pending'));
-    await backend.moveJobFromActiveToWait(job.id ?? '', job.token);
+  /** Tells listeners that an attempt has begun. */
+  #began({ task, entry }: ClaimedJob): void {
+    const observer = this.#parts.observer();
+    if (observer?.wants('running')) observer.tell(summaryAfter(task, {}, entry, 'running'));
+  }
+
+  /** Ends an attempt because this process stops, or because another program took its job. */
+  async #interrupt(claimed: ClaimedJob, ending: EndingAttempt): Promise<never> {
+    const end = interruptNotes(ending);
+    if (end.status !== 'pending') return this.#fail(claimed, end);
+    claimed.willEnd(end);
+    await claimed.backend.moveJobFromActiveToWait(claimed.id, claimed.job.token);
     throw new WaitingError();
   }
 
-  /** Ends a job as failed, or lets it wait for its next attempt. It throws the error that makes BullMQ do so. */
-  #fail(
-    backend: TaskBackend,
-    entry: CatalogEntry,
-    job: Job,
-    task: TaskJob,
-    notes: EndNotes,
-    error: StoredError | undefined,
-    status: TaskStatus = 'failed',
-    retryIn?: number,
-  ): never {
-    backend.willEnd(job.id ?? '', this.#told(notes, task, entry, status, error));
+  /**
+   * Ends a job as failed, or lets it wait for its next attempt in `retryIn` seconds. It throws the
+   * error that makes BullMQ do so.
+   */
+  #fail(claimed: ClaimedJob, end: EndNotes, retryIn?: number): never {
+    const { job } = claimed;
+    claimed.willEnd(end);
     // The task's definition in this process decides, not the options with which the job was added.
     job.opts.attempts = job.attemptsMade + (retryIn === undefined ? 1 : 2);
     if (retryIn !== undefined) job.opts.backoff = { type: 'fixed', delay: Math.round(retryIn * 1000) };
-    const message = error?.message ?? `the task was ${status}`;
+    const message = end.error?.message ?? cancelReason;
     const thrown = retryIn === undefined ? new UnrecoverableError(message) : new Error(message);
-    thrown.stack = error?.stack ?? '';
+    thrown.stack = end.error?.stack ?? '';
     throw thrown;
-  }
-
-  /** Adds to notes what is done once the end is stored: listeners are called, and the end is counted. */
-  #told(notes: EndNotes, task: TaskJob, entry: CatalogEntry, status: TaskStatus, error?: StoredError): EndNotes {
-    notes.stored = (at: number): void => {
-      notes.log?.();
-      this.#tell(task, entry, status, notes.fields, error?.message, at);
-      if (isEnded(status)) this.#parts.ended(endedOf({ task, entry, status, at, error, started: !('processedOn' in notes.fields) }));
-    };
-    const { ifCancelled } = notes;
-    if (ifCancelled) notes.ifCancelled = () => this.#told(ifCancelled(), task, entry, 'cancelled');
-    const warn = (message: string): void =>
-      this.#parts.logger.warn({ taskId: taskIdOf(entry.queue, task.json.id), task: task.json.name, attempt: nextAttempt(task) }, message);
-    notes.dropped = (isGone) => warn(`the result of a task was dropped, because ${whyLost(isGone)}`);
-    notes.abandoned = () => warn(abandoned);
-    return notes;
-  }
-
-  #tell(
-    task: TaskJob,
-    entry: CatalogEntry,
-    status: TaskStatus,
-    fields: Readonly<Record<string, string | number>>,
-    reason?: string,
-    now?: number,
-  ): void {
-    const observer = this.#parts.observer();
-    if (!observer?.wants(status)) return;
-    const json = { ...task.json, ...(reason !== undefined && { failedReason: reason }), ...(now !== undefined && { finishedOn: now }) };
-    observer.tell(summaryAfter({ ...task, json }, fields, entry, status));
   }
 
   /** Cancels attempts by queue and id. */
@@ -315,7 +286,7 @@ export class Executor {
     }
     // The caller's time is over, so this waits longer only if Redis answers.
     await untilClosed({ closed, redis: this.#parts.redis, timeout: closeTimeout, isIdle: () => true });
-    for (const { worker } of this.#workers.values()) for (const end of worker.getBackend().unconfirmed) end.abandoned?.();
+    for (const { worker } of this.#workers.values()) for (const end of worker.getBackend().unconfirmed) end.listener?.abandoned?.();
     this.#output.flush();
     this.#stuck.close();
   }

@@ -5,24 +5,23 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { TransitionObserver } from '../../../tasks/engine.js';
-import type { TaskStatus } from '../../../tasks/types.js';
+import { isEnded } from '../../../tasks/states.js';
 import { lentConnection, RedisWork } from '../connection/connections.js';
 import { answersOf } from '../connection/pipelines.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { taskIdOf } from '../jobs/job-ids.js';
-import { summaryAfter } from '../jobs/job-view.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { KeptJobs } from '../queues/retention.js';
 import { jobOfHash } from '../read/stored-jobs.js';
 import type { EndedTask } from '../statistics/statistics.js';
-import type { EndNotes } from './end-notes.js';
+import type { EndListener, EndNotes } from './end-notes.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import { type LockScope, lockKey, takeLocks } from './locks.js';
 import { Steadiness } from './steadiness.js';
 import { TaskBackend } from './task-backend.js';
-import { endedOf } from './task-facts.js';
+import { cancelReason, endedOf, summaryAtEnd } from './task-facts.js';
 
 interface SettlerParts {
   /** A command fails soon if Redis is unreachable. */
@@ -61,8 +60,6 @@ const readFields = [
 ];
 /** How many jobs are ended at once. */
 const batch = 100;
-/** The error of a cancelled job, for other programs. */
-const cancelReason = 'the task was cancelled';
 /** Milliseconds for which a stop waits for the present round. */
 const closing = 1000;
 
@@ -176,35 +173,29 @@ export class Settler {
   async #end(entry: CatalogEntry, job: TaskJob, token: string): Promise<void> {
     const backend = this.#backend(entry.queue);
     const { id } = job.json;
-    const isCancelled = Boolean(job.fields[jobFields.cancelling]);
-    const now = Date.now();
-    const ending = { job, attempt: nextAttempt(job), now };
-    const storedAs = (after: TaskJob, status: TaskStatus, fields: EndNotes['fields']) => (): void => {
-      const line = { taskId: taskIdOf(entry.queue, id), task: job.json.name, attempt: ending.attempt, status };
-      this.#parts.logger.warn(line, 'took over a task of a process that died');
-      this.#tell(entry, after, status, fields);
-      if (status !== 'pending') this.#parts.ended(endedOf({ task: job, entry, status, at: now, error: undefined }));
+    const ending = { job, attempt: nextAttempt(job), now: Date.now() };
+    const listener: EndListener = {
+      stored: (end, at) => this.#stored(entry, job, end, at),
+      cancelled: () => cancelNotes(ending),
     };
-    const cancelledEnd = (): EndNotes => {
-      const notes = cancelNotes(ending);
-      const after = { ...job, json: { ...job.json, failedReason: cancelReason, finishedOn: now } };
-      return { ...notes, stored: storedAs(after, 'cancelled', notes.fields) };
-    };
-    const { again, error, ...notes } = { ...interruptNotes(ending), ifCancelled: cancelledEnd };
-    if (!isCancelled && again) {
-      backend.willEnd(id, { ...notes, stored: storedAs(job, 'pending', notes.fields) });
+    const end = job.fields[jobFields.cancelling] ? cancelNotes(ending) : interruptNotes(ending);
+    backend.willEnd(id, end, listener);
+    if (end.status === 'pending') {
       await backend.moveJobFromActiveToWait(id, token);
       return;
     }
-    const reason = isCancelled ? cancelReason : error.message;
-    const after = { ...job, json: { ...job.json, failedReason: reason, finishedOn: now } };
-    backend.willEnd(id, isCancelled ? cancelledEnd() : { ...notes, stored: storedAs(after, 'interrupted', notes.fields) });
+    const reason = end.error?.message ?? cancelReason;
     await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, this.#parts.kept, token);
   }
 
-  #tell(entry: CatalogEntry, job: TaskJob, status: TaskStatus, fields: EndNotes['fields']): void {
-    const observer = this.#parts.observer();
-    if (observer?.wants(status)) observer.tell(summaryAfter(job, fields, entry, status));
+  #stored(entry: CatalogEntry, job: TaskJob, end: EndNotes, at: number): void {
+    const { logger, observer, ended } = this.#parts;
+    const { status } = end;
+    const line = { taskId: taskIdOf(entry.queue, job.json.id), task: job.json.name, attempt: nextAttempt(job), status };
+    logger.warn(line, 'took over a task of a process that died');
+    const observing = observer();
+    if (observing?.wants(status)) observing.tell(summaryAtEnd(job, entry, end, at));
+    if (isEnded(status)) ended(endedOf(job, entry, end, at));
   }
 
   #scope({ queue }: CatalogEntry): LockScope {

@@ -20,7 +20,7 @@ import { sendMarker } from '../jobs/end-marker.js';
 import { keyOf } from '../jobs/job-ids.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import { AddedLines } from './added-lines.js';
-import { type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
+import { type EndListener, type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
 
@@ -71,8 +71,9 @@ export class TaskBackend extends WaitingBackend {
     return new TaskBackend(parts, undefined, connection, queue, names.getKeys(queue), toKey, opts, undefined, false);
   }
 
-  /** Sets how the present attempt of a job ends. The job's next step stores it. */
-  willEnd(jobId: string, notes: EndNotes): void {
+  /** Sets how the present attempt of a job ends. The job's next step stores it, and the listener gets the outcome. */
+  willEnd(jobId: string, notes: EndNotes, listener?: EndListener): void {
+    notes.listener = listener;
     this.#ends.set(jobId, notes);
   }
 
@@ -202,25 +203,25 @@ export class TaskBackend extends WaitingBackend {
           continue;
         }
         if (typeof raw !== 'number' || raw >= 0) {
-          notes?.stored?.(at);
+          notes?.listener?.stored(notes, at);
           return { result: Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined, finishedOn: at };
         }
         const verdict = await persistently(this.#parts.redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
         mayTakeLock = false;
         if (verdict === 'again') continue;
-        const cancelled = typeof verdict === 'object' ? notes?.ifCancelled?.() : undefined;
+        const cancelled = typeof verdict === 'object' ? notes?.listener?.cancelled() : undefined;
         if (typeof verdict === 'object' && cancelled) {
-          [step, notes] = [this.#cancelStep(step, cancelled, verdict.token), cancelled];
+          this.willEnd(jobId, cancelled, notes?.listener);
+          [step, notes] = [this.#cancelStep(step, verdict.token), cancelled];
           continue;
         }
-        if (verdict === 'stored') notes?.stored?.(at);
-        else notes?.dropped?.(verdict === 'gone');
+        if (verdict === 'stored' && notes) notes.listener?.stored(notes, at);
+        else notes?.listener?.dropped?.(verdict === 'gone');
         return { result: undefined, finishedOn: at };
       }
     } finally {
-      // Cleared, because a map may still hold the notes, and these functions would keep the task in
-      // memory.
-      if (notes) notes.stored = notes.log = notes.dropped = notes.abandoned = notes.ifCancelled = undefined;
+      // Cleared, because a map may still hold the notes, and the listener would keep the task in memory.
+      if (notes) notes.listener = undefined;
       this.#ends.delete(jobId);
       this.#lost.delete(jobId);
       this.#fetched.forget(jobId, starts);
@@ -228,8 +229,7 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
-  #cancelStep({ jobId, at }: EndStep, notes: EndNotes, token: string): EndStep {
-    this.#ends.set(jobId, notes);
+  #cancelStep({ jobId, at }: EndStep, token: string): EndStep {
     const { mark, all } = this.#fields(jobId, undefined, at);
     const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
     const args = this.moveToFinishedArgs(job, 'the task was cancelled', 'failedReason', this.#parts.kept, 'failed', token, at, false, all);

@@ -1,33 +1,42 @@
-import type { ClaimedTask, StoredError } from '../../../tasks/engine.js';
-import type { TaskStatus } from '../../../tasks/types.js';
+import type { ClaimedTask } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
+import type { TaskSummary } from '../../../tasks/types.js';
 import { taskIdOf } from '../jobs/job-ids.js';
+import { summaryAfter } from '../jobs/job-view.js';
 import { count, deadlineOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { EndedTask } from '../statistics/statistics.js';
+import type { EndNotes } from './end-notes.js';
 import { nextAttempt } from './ends.js';
 
-/** Returns what statistics count of a task that has ended. */
-export function endedOf(end: {
-  task: TaskJob;
-  entry: CatalogEntry;
-  status: TaskStatus;
-  at: number;
-  error: StoredError | undefined;
-  /** Whether the task ended during an attempt. Default `true`. */
-  started?: boolean;
-}): EndedTask {
-  const { task, entry, status, at, error, started = true } = end;
-  const { id, name } = task.json;
-  const { processedOn } = started ? task.json : {};
+/** Returns what statistics count of a task that has ended. `at`: Unix milliseconds. */
+export function endedOf(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number): EndedTask {
+  const { id, name, processedOn } = task.json;
+  // An end that writes the start of the attempt belongs to a task without one.
+  const start = 'processedOn' in end.fields ? undefined : processedOn;
   return {
     id: taskIdOf(entry.queue, id),
     name,
     queue: entry.label,
-    status,
+    status: end.status,
     at,
-    ms: processedOn === undefined ? undefined : Math.max(0, at - processedOn),
-    failure: status === 'failed' ? error : undefined,
+    ms: start === undefined ? undefined : Math.max(0, at - start),
+    failure: end.status === 'failed' ? end.error : undefined,
   };
+}
+
+/** Why a cancelled job failed, in BullMQ's words. */
+export const cancelReason = 'the task was cancelled';
+
+/** Returns a task as lists show it after an attempt has ended. `at`: Unix milliseconds. */
+export function summaryAtEnd(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number): TaskSummary {
+  const failedReason = end.status === 'cancelled' ? cancelReason : end.error?.message;
+  const json = {
+    ...task.json,
+    ...(failedReason !== undefined && { failedReason }),
+    ...(isEnded(end.status) && { finishedOn: at }),
+  };
+  return summaryAfter({ ...task, json }, end.fields, entry, end.status);
 }
 
 /** Returns the task with the id that users know, for its handler and the log. */

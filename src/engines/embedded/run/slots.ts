@@ -50,7 +50,12 @@ class Slot implements AttemptKey, AttemptIo {
     this.id = id;
     this.name = name;
     this.#events = events;
-    this.#signal = new AttemptSignal((err) => events.listenerFailed(this, err));
+    this.#signal = new AttemptSignal(this);
+  }
+
+  /** A listener of its abort signal threw or rejected. */
+  listenerFailed(err: unknown): void {
+    this.#events.listenerFailed(this, err);
   }
 
   get signal(): AbortSignal {

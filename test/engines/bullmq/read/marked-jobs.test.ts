@@ -122,7 +122,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       await client.rpush(keys.ofQueue('default', 'active'), id);
       await client.set(keys.ofQueue('default', `${id}:lock`), 'token');
       await client.script('FLUSH');
-      backend.willEnd(id, { state: 'failed', marker: 'interrupted', fields: {} });
+      backend.willEnd(id, { status: 'interrupted', loggedAs: 'interrupted', state: 'failed', marker: 'interrupted', fields: {} });
       await backend.endFailed({ id, opts: { attempts: 1 } }, 'interrupted', kept, 'token');
     };
     await end('first');
@@ -138,7 +138,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     await client.hset(keys.ofQueue('default', 'a'), { name: 'job', finishedOn: 1000, tfm: 'interrupted:1000' });
     for (const key of [keys.ofQueue('default', 'failed'), keys.marked('default', 'interrupted')]) await client.zadd(key, 1000, 'a');
     const backend = backendOf(client);
-    backend.willEnd('a', { state: 'failed', marker: 'interrupted', fields: {} });
+    backend.willEnd('a', { status: 'interrupted', loggedAs: 'interrupted', state: 'failed', marker: 'interrupted', fields: {} });
     // As if this process died once the end was refused: it never gets another answer.
     const asked = jest.spyOn(client, 'hget').mockReturnValue(new Promise(() => undefined));
     void backend.endFailed({ id: 'a', opts: {} }, 'interrupted', kept, 'expired');

@@ -1,0 +1,78 @@
+import type { Job } from 'bullmq';
+import type { Logger } from '../../../options.js';
+import type { RunningAttempt, TransitionObserver } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
+import { taskIdOf } from '../jobs/job-ids.js';
+import type { TaskJob } from '../jobs/task-job.js';
+import type { CatalogEntry } from '../queues/queue-catalog.js';
+import type { EndedTask } from '../statistics/statistics.js';
+import { abandoned, type EndListener, type EndNotes, whyLost } from './end-notes.js';
+import { cancelledBeforeNotes, cancelNotes, type EndingAttempt, nextAttempt } from './ends.js';
+import type { TaskBackend } from './task-backend.js';
+import { endedOf, summaryAtEnd } from './task-facts.js';
+
+/** What is called when a job ends. */
+export interface EndCalls {
+  logger: Logger;
+  observer(): TransitionObserver | undefined;
+  /** Counts a task that has ended. */
+  ended(task: EndedTask): void;
+}
+
+/** A job that a worker of this process has fetched. Once its end is stored, it reports the end. */
+export class ClaimedJob implements EndListener {
+  readonly backend: TaskBackend;
+  readonly entry: CatalogEntry;
+  readonly job: Job;
+  readonly task: TaskJob;
+  /** The call of its handler, if that has begun. */
+  running: RunningAttempt | undefined;
+  /** The attempt that ends, if one has begun. */
+  ending: EndingAttempt | undefined;
+  readonly #calls: EndCalls;
+
+  constructor(calls: EndCalls, { backend, entry, job, task }: Pick<ClaimedJob, 'backend' | 'entry' | 'job' | 'task'>) {
+    this.#calls = calls;
+    this.backend = backend;
+    this.entry = entry;
+    this.job = job;
+    this.task = task;
+  }
+
+  /** The job's id in its queue. */
+  get id(): string {
+    return this.job.id ?? '';
+  }
+
+  /** Sets how the attempt ends. The job's next step stores it. */
+  willEnd(end: EndNotes): void {
+    this.backend.willEnd(this.id, end, this);
+  }
+
+  stored(end: EndNotes, at: number): void {
+    const { task, entry, running } = this;
+    const { observer, ended } = this.#calls;
+    running?.logEnd(end.loggedAs);
+    const observing = observer();
+    if (observing?.wants(end.status)) observing.tell(summaryAtEnd(task, entry, end, at));
+    if (isEnded(end.status)) ended(endedOf(task, entry, end, at));
+  }
+
+  dropped(isGone: boolean): void {
+    this.#warn(`the result of a task was dropped, because ${whyLost(isGone)}`);
+  }
+
+  abandoned(): void {
+    this.#warn(abandoned);
+  }
+
+  cancelled(): EndNotes {
+    return this.ending ? cancelNotes(this.ending) : cancelledBeforeNotes(this.task);
+  }
+
+  #warn(message: string): void {
+    const { task, entry } = this;
+    const taskId = taskIdOf(entry.queue, task.json.id);
+    this.#calls.logger.warn({ taskId, task: task.json.name, attempt: nextAttempt(task) }, message);
+  }
+}
