@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { heldTimers, quickTimers } from '../../../helpers/clock.js';
@@ -59,6 +59,51 @@ const queues = '{koa-taskflow}:~queues';
     await waitFor(async () => (await after.get(id))?.status === 'success');
     expect((await after.get(waits))?.status).toBe('pending');
     expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe('1');
+  });
+
+  describe('is left as it is by the documented script, which cannot read', () => {
+    const own = (key: string): string => `{koa-taskflow}:~${key}`;
+    const listed = async (): Promise<string[]> => (await forEach.client.hkeys(queues)).sort();
+
+    beforeEach(async () => {
+      const names = ['a', 'b', 'c', 'd'];
+      await forEach.client.hset(queues, Object.fromEntries(names.map((label) => [label, JSON.stringify({ label })])));
+    });
+
+    const old = JSON.stringify({ lastSeen: Date.now() - 120_000 });
+    it.each(['null', '{}', '"text"', 'no JSON', '{"lastSeen":"1"}', '{"lastSeen":NaN}'])(
+      'a process, which may be running: %s',
+      async (text) => {
+        await forEach.client.hset(own('instances'), { gone: old, odd: text });
+        await expect(removeEmpty()).rejects.toThrow(/process odd .*stop every process/);
+        expect(await listed()).toEqual(['a', 'b', 'c', 'd']);
+        await forEach.client.hdel(own('instances'), 'odd');
+        expect(await removeEmpty()).toEqual(['a', 'b', 'c', 'd']);
+      },
+    );
+
+    it.each(['null', '{}', 'no JSON', '{"template":null}', '{"template":"b"}', '{"template":{"queue":1}}'])(
+      'a schedule, which may belong to any queue: %s',
+      async (text) => {
+        await forEach.client.hset(own('schedules'), { good: JSON.stringify({ template: { queue: 'b' } }), odd: text });
+        await expect(removeEmpty()).rejects.toThrow(/schedule odd/);
+        expect(await listed()).toEqual(['a', 'b', 'c', 'd']);
+        await forEach.client.hdel(own('schedules'), 'odd');
+        expect(await removeEmpty()).toEqual(['a', 'c', 'd']);
+      },
+    );
+
+    it('the key of a queue', async () => {
+      await forEach.client.set('{koa-taskflow}:c:meta', 'no hash');
+      await expect(removeEmpty()).rejects.toThrow(/WRONGTYPE/);
+      expect(await listed()).toEqual(['a', 'b', 'c', 'd']);
+    });
+
+    it('the entry of one queue, while it removes the others', async () => {
+      await forEach.client.hset(queues, { a: 'null', b: 'no JSON', c: '{"label":7}' });
+      expect(await removeEmpty()).toEqual(['d']);
+      expect(await listed()).toEqual(['a', 'b', 'c']);
+    });
   });
 
   it('gets back a queue that was removed, soon after a process that has not started uses it', async () => {
