@@ -241,6 +241,34 @@ const by = { actor: 'test' };
     expect((await tasks.find()).items.every(({ name }) => name === 'often')).toBe(true);
   });
 
+  it.each<[string, object]>([
+    ['tag', { tags: { shop: {} } }],
+    ['schedule', { schedule: { name: 'nightly' } }],
+  ])('is shown and runs, although its options for this package have a %s of another form', async (_, taskflow) => {
+    const { id } = await queue.add('odd', [1], { taskflow } as JobsOptions);
+    const key = `default:${id}`;
+    expect((await tasks.find()).items).toMatchObject([{ id: key, name: 'odd', tags: {}, source: 'manual' }]);
+    expect(await tasks.get(key)).toMatchObject({ status: 'pending', tags: {} });
+    tasks.task('odd', (n: number) => n + 1);
+    await tasks.start();
+    await waitFor(async () => (await statusOf(key)) === 'success');
+    expect((await tasks.get(key))?.result).toBe(2);
+  });
+
+  it.each(['null', '{}', 'no JSON', '{"start":1,"end":2,"status":"failed","error":"text"}'])(
+    'has no attempt in its details if the record of the attempt has another form: %s',
+    async (record) => {
+      const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
+      const job = `{koa-taskflow}:default:${id}`;
+      await forEach.client.hset(job, { tfn: 1, tfa1: record, failedReason: 'why', progress: 'null' });
+      await forEach.client.rpush(`${job}:logs`, 'null', '{"at":1,"level":"info","message":"m","fields":"7"}');
+      expect(await tasks.get(`default:${id}`)).toMatchObject({
+        ...{ status: 'pending', attempt: 1, attempts: [], error: { message: 'why' } },
+        logs: [{ message: 'null' }, { message: 'm', fields: {} }],
+      });
+    },
+  );
+
   it('is shown although its times and limits are of no sense', async () => {
     const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
     const key = `{koa-taskflow}:default:${id}`;

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { JobJson, JobsOptions } from 'bullmq';
 import type { NewTask, StoredError } from '../../../tasks/engine.js';
+import { isObject, storedObject } from '../connection/stored-object.js';
 import { type Marker, markers } from '../keys.js';
 
 /*
@@ -90,9 +91,12 @@ export interface AttemptRecord {
   /** Unix milliseconds. */
   start: number;
   end: number;
-  status: 'success' | 'failed' | 'interrupted' | 'cancelled';
+  status: (typeof attemptStatuses)[number];
   error?: StoredError;
 }
+
+/** The ends of an attempt. */
+export const attemptStatuses = ['success', 'failed', 'interrupted', 'cancelled'] as const;
 
 /** The fields of an error that a list shows with its message. The message is BullMQ's `failedReason`. */
 export interface ErrorNote {
@@ -203,9 +207,26 @@ export interface TaskJob {
   readonly fields: Readonly<Record<string, string>>;
 }
 
-/** Returns the notes of a job. A job of another program has none. */
+/**
+ * Returns the notes of a job. A job of another program has none, or any value in their place. This
+ * runs for each task, so it copies nothing.
+ */
 export function notesOfJob({ json }: TaskJob): TaskNotes {
-  return (json.opts as TaskJobOptions | undefined)?.taskflow ?? {};
+  const notes: unknown = (json.opts as TaskJobOptions | undefined)?.taskflow;
+  return isObject(notes) && areNotes(notes) ? notes : noNotes;
+}
+
+const noNotes: TaskNotes = {};
+
+/** Whether each note has the type that readers expect. */
+function areNotes({ tags, schedule, rerunOf, deadline, interrupts }: Readonly<Record<string, unknown>>): boolean {
+  const areTexts = [schedule, rerunOf].every((text) => text === undefined || typeof text === 'string');
+  return areTexts && [deadline, interrupts].every((n) => n === undefined || typeof n === 'number') && areTags(tags);
+}
+
+function areTags(tags: unknown): boolean {
+  if (tags === undefined) return true;
+  return isObject(tags) && Object.values(tags).every((tag) => typeof tag === 'string');
 }
 
 /**
@@ -213,15 +234,9 @@ export function notesOfJob({ json }: TaskJob): TaskNotes {
  * the note is about an earlier error.
  */
 export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | undefined {
-  const text = fields[jobFields.error];
-  if (!text) return undefined;
-  try {
-    const { name, fingerprint, of } = JSON.parse(text) as Partial<ErrorNote>;
-    if (of !== undefined && of !== digestOf(json.failedReason)) return undefined;
-    return { ...(typeof name === 'string' && { name }), ...(typeof fingerprint === 'string' && { fingerprint }) };
-  } catch {
-    return undefined;
-  }
+  const { name, fingerprint, of } = storedObject(fields[jobFields.error] || undefined);
+  if (typeof name !== 'string' || (of !== undefined && of !== digestOf(json.failedReason))) return undefined;
+  return { name, ...(typeof fingerprint === 'string' && { fingerprint }) };
 }
 
 /** Whether a worker of another program has failed an attempt after the last one of this engine. */

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Worker } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
+import { storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
 
 /** What a process says about itself. Times are Unix milliseconds. */
@@ -56,14 +57,10 @@ export class Instances {
 
 /** Parses an entry. Returns undefined if it does not say which process it is, or its times. */
 function instanceOf(text: string): Instance | undefined {
-  try {
-    const instance = JSON.parse(text) as Instance;
-    const { owner, startedAt, lastSeen } = instance;
-    const isDate = Number.isFinite(new Date(startedAt).getTime());
-    return typeof owner === 'string' && isDate && Number.isFinite(lastSeen) ? instance : undefined;
-  } catch {
-    return undefined;
-  }
+  const instance = storedObject(text) as Partial<Instance>;
+  const { owner, startedAt = Number.NaN, lastSeen } = instance;
+  const isDate = Number.isFinite(new Date(startedAt).getTime());
+  return typeof owner === 'string' && isDate && Number.isFinite(lastSeen) ? (instance as Instance) : undefined;
 }
 
 function toWorker({ owner, host, pid, version, slots, running, stuck, stuckAttempts, startedAt, lastSeen }: Instance, now: number): Worker {

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import type { TaskRoute } from '../../../tasks/engine.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
+import { storedObject } from '../connection/stored-object.js';
 import { type EngineKeys, queueName } from '../keys.js';
 
 /** A BullMQ queue of this engine. */
@@ -194,18 +195,14 @@ redis.call('XADD', KEYS[4], 'MAXLEN', 1, '*', 'queue', ARGV[1])
 
 /** Parses a stored entry. Returns no entry for a text of another form. */
 function entryOf(queue: string, text: string): CatalogEntry[] {
-  try {
-    const { label, task, concurrency, prioritized } = JSON.parse(text) as Partial<CatalogEntry>;
-    if (typeof label !== 'string') return [];
-    return [
-      {
-        ...{ queue, label },
-        ...(typeof task === 'string' && { task }),
-        ...(typeof concurrency === 'number' && { concurrency }),
-        ...(prioritized === true && { prioritized }),
-      },
-    ];
-  } catch {
-    return [];
-  }
+  const { label, task, concurrency, prioritized } = storedObject(text);
+  if (typeof label !== 'string') return [];
+  return [
+    {
+      ...{ queue, label },
+      ...(typeof task === 'string' && { task }),
+      ...(typeof concurrency === 'number' && { concurrency }),
+      ...(prioritized === true && { prioritized }),
+    },
+  ];
 }

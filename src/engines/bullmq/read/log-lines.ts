@@ -1,6 +1,8 @@
 import type { Queue } from 'bullmq';
 import type { LogQuery } from '../../../tasks/engine.js';
 import { type LogLevel, type LogLine, logLevels } from '../../../tasks/types.js';
+import { storedObject } from '../connection/stored-object.js';
+import { isoTime } from '../jobs/job-view.js';
 
 /** Maximum number of log lines that a filtered query searches. */
 const mostLines = 10_000;
@@ -41,18 +43,15 @@ export async function readLines(log: LineSource, query: LogQuery): Promise<LogLi
 }
 
 function lineOf(stored: string, n: number): LogLine {
-  try {
-    const { at, level, message, fields, attempt, late } = JSON.parse(stored) as Partial<Record<string, unknown>>;
-    if (typeof at === 'number' && typeof message === 'string' && isLevel(level))
-      return {
-        ...{ n, at: new Date(at).toISOString(), attempt: Number(attempt) || null, level, message },
-        fields: typeof fields === 'string' ? (JSON.parse(fields) as Record<string, unknown>) : null,
-        ...(late === true && { late }),
-      };
-  } catch {
-    // A line of another program is text.
-  }
-  return { n, at: null, attempt: null, level: 'info', message: stored, fields: null };
+  const { at, level, message, fields, attempt, late } = storedObject(stored);
+  // A line of another program is text.
+  if (typeof at !== 'number' || typeof message !== 'string' || !isLevel(level))
+    return { n, at: null, attempt: null, level: 'info', message: stored, fields: null };
+  return {
+    ...{ n, at: isoTime(at), attempt: Number(attempt) || null, level, message },
+    fields: typeof fields === 'string' ? storedObject(fields) : null,
+    ...(late === true && { late }),
+  };
 }
 
 function isLevel(level: unknown): level is LogLevel {

@@ -1,7 +1,8 @@
 import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
+import { isObject, storedObject } from '../connection/stored-object.js';
 import { stacksOf } from '../jobs/job-stacks.js';
 import { isJobState, isoTime, type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
-import { type AttemptRecord, attemptField, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
+import { type AttemptRecord, attemptField, attemptStatuses, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { Queues } from '../queues/queues.js';
 import { logOf, readLines } from './log-lines.js';
@@ -92,8 +93,20 @@ function lastAttempt(job: TaskJob, status: TaskStatus): Attempt[] {
   return [{ number: ended, status, startedAt, endedAt, error: { name: 'Error', message: failedReason, stack } }];
 }
 
+/** Parses the record of an attempt. Returns undefined for a text of another form. */
 function recordOf(text: string | undefined): AttemptRecord | undefined {
-  return text === undefined ? undefined : (JSON.parse(text) as AttemptRecord);
+  const record = storedObject(text);
+  return isRecord(record) ? record : undefined;
+}
+
+function isRecord(record: object): record is AttemptRecord {
+  const { start, end, status, error } = record as Partial<Record<keyof AttemptRecord, unknown>>;
+  if (typeof start !== 'number' || typeof end !== 'number' || !isStatus(status)) return false;
+  return error === undefined || (isObject(error) && typeof error.name === 'string' && typeof error.message === 'string');
+}
+
+function isStatus(status: unknown): boolean {
+  return (attemptStatuses as readonly unknown[]).includes(status);
 }
 
 /**

@@ -2,6 +2,9 @@ import type { Redis } from 'ioredis';
 import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/engine.js';
 import type { RedisClock } from '../connection/redis-clock.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
+import { isObject, storedObject } from '../connection/stored-object.js';
+import { isoTime } from '../jobs/job-view.js';
+import { count } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 
 /** The definition of a schedule, as it is stored for the processes that do not define it. */
@@ -58,7 +61,7 @@ export class ScheduleRecords {
       .hset(this.#keys.schedules, name, JSON.stringify(record))
       .hset(this.#keys.scheduleStates, `seen:${name}`, now)
       .exec();
-    return before === null ? undefined : (JSON.parse(before) as ScheduleRecord).rule;
+    return recordOf(before)?.rule;
   }
 
   /** Notes that this process defines schedules. Resolves to whether Redis knew all of them. */
@@ -69,8 +72,7 @@ export class ScheduleRecords {
   }
 
   async get(name: string): Promise<ScheduleRecord | undefined> {
-    const stored = await this.#redis.hget(this.#keys.schedules, name);
-    return stored === null ? undefined : (JSON.parse(stored) as ScheduleRecord);
+    return recordOf(await this.#redis.hget(this.#keys.schedules, name));
   }
 
   async all(): Promise<{ record: ScheduleRecord; runs: ScheduleRuns }[]> {
@@ -80,7 +82,10 @@ export class ScheduleRecords {
     ]);
     return Object.keys(records)
       .sort()
-      .map((name) => ({ record: JSON.parse(records[name] ?? '') as ScheduleRecord, runs: runsOf(name, states) }));
+      .flatMap((name) => {
+        const record = recordOf(records[name]);
+        return record ? [{ record, runs: runsOf(name, states) }] : [];
+      });
   }
 
   async runs(name: string): Promise<ScheduleRuns> {
@@ -143,28 +148,57 @@ const claimDuration = 10_000;
 
 /**
  * KEYS: the states of schedules. ARGV: the fields of the claim and of the last run, the id of the
- * run, the time of Redis in Unix milliseconds, the id of the last run that the caller knows.
+ * run, the time of Redis in Unix milliseconds, the id of the last run that the caller knows. A last
+ * run or a claim that cannot be read counts as none, here as in {@link runsOf}.
  */
 const claim = redisScript(`
-local last = redis.call('HGET', KEYS[1], ARGV[2])
-if (last and cjson.decode(last).id or '') ~= ARGV[5] then return 0 end
-local held = redis.call('HGET', KEYS[1], ARGV[1])
-if held then
-  local id, at = string.match(held, '(%S+) (%d+)')
-  if id ~= ARGV[3] and ARGV[4] - at < ${claimDuration} then return 0 end
-end
+local isJson, last = pcall(cjson.decode, redis.call('HGET', KEYS[1], ARGV[2]) or '{}')
+local isRun = isJson and type(last) == 'table'
+  and type(last.at) == 'number' and type(last.id) == 'string' and type(last.queue) == 'string'
+if (isRun and last.id or '') ~= ARGV[5] then return 0 end
+local id, at = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%S+) (%d+)$')
+if id and id ~= ARGV[3] and ARGV[4] - at < ${claimDuration} then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3] .. ' ' .. ARGV[4])
 return 1
 `);
 
+/** Parses the definition of a schedule. Returns undefined for a text of another form. */
+function recordOf(text: string | null | undefined): ScheduleRecord | undefined {
+  const record = storedObject(text);
+  const { name, task, rule, template } = record;
+  const isRecord = [name, task, rule].every((value) => typeof value === 'string') && isObject(template) && isTemplate(template);
+  return isRecord ? (record as unknown as ScheduleRecord) : undefined;
+}
+
+function isTemplate({ name, args, queue, tags, priority, attempts, interrupts, runAt }: Readonly<Record<string, unknown>>): boolean {
+  const areTexts = [name, args, queue].every((value) => typeof value === 'string');
+  return areTexts && isObject(tags) && [priority, attempts, interrupts, runAt].every((value) => typeof value === 'number');
+}
+
 function runsOf(name: string, states: Readonly<Record<string, string>>): ScheduleRuns {
-  const { [`last:${name}`]: last, [`pause:${name}`]: pause, [`seen:${name}`]: seen, [`next:${name}`]: next } = states;
+  const { [`last:${name}`]: stored, [`pause:${name}`]: pause, [`seen:${name}`]: seen, [`next:${name}`]: next } = states;
+  const last = lastOf(stored);
   return {
-    skipped: Number(states[`skipped:${name}`] ?? 0),
-    ...(last !== undefined && { last: JSON.parse(last) as NonNullable<ScheduleRuns['last']> }),
-    ...(pause !== undefined && { pause: JSON.parse(pause) as Pause }),
-    ...(seen !== undefined && { seen: Number(seen) }),
-    ...(next !== undefined && { next: Number(next) }),
+    skipped: count(states[`skipped:${name}`]),
+    ...(last && { last }),
+    ...(pause !== undefined && { pause: pauseOf(pause) }),
+    ...(seen !== undefined && { seen: count(seen) }),
+    ...(count(next) > 0 && { next: count(next) }),
+  };
+}
+
+function lastOf(text: string | undefined): ScheduleRuns['last'] {
+  const { at, id, queue } = storedObject(text);
+  return typeof at === 'number' && typeof id === 'string' && typeof queue === 'string' ? { at, id, queue } : undefined;
+}
+
+/** A pause that cannot be read still is one. */
+function pauseOf(text: string): Pause {
+  const { by, at, reason } = storedObject(text);
+  return {
+    by: typeof by === 'string' ? by : '',
+    at: typeof at === 'string' ? at : isoTime(0),
+    reason: typeof reason === 'string' ? reason : null,
   };
 }
 
@@ -185,7 +219,7 @@ export function stateOf(
   runs: ScheduleRuns,
   { next, now }: { next: number | undefined; now: number },
 ): ScheduleState {
-  const time = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : new Date(at).toISOString());
+  const time = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : isoTime(at));
   const { last, pause, skipped } = runs;
   return {
     ...{ name, task, rule, skipped },

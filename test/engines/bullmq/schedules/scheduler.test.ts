@@ -141,6 +141,55 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     }
   });
 
+  describe('whose records have another form', () => {
+    const records = '{ticks}:~schedules';
+    const states = '{ticks}:~schedule-states';
+    const good = { name: 'good', task: 'tick', rule: 'every 60', catchUp: false, overlap: false, template: {} };
+
+    it('are left out of the list, and stored again by a process that defines them', async () => {
+      const template = { name: 'tick', queue: 'default', args: '[]', tags: {}, priority: 0, attempts: 1, interrupts: 0, runAt: 1 };
+      const texts = ['null', '{}', 'no JSON', JSON.stringify(good), JSON.stringify({ ...good, template: { ...template, queue: null } })];
+      const odd = Object.fromEntries(texts.map((text, n) => [`odd ${n}`, text]));
+      await forEach.client.hset(records, { ...odd, good: JSON.stringify({ ...good, template }) });
+      const tasks = manager();
+      expect((await tasks.describe()).schedules.map(({ name }) => name)).toEqual(['good']);
+      await expect(tasks.control({ action: 'run', schedule: 'odd 0' }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      const worker = manager();
+      let runs = 0;
+      const tick = worker.task('tick', () => {
+        runs += 1;
+      });
+      for (const name of Object.keys(odd)) worker.schedule(name, tick, { every: 0.5 });
+      await worker.start();
+      await waitFor(() => runs >= texts.length);
+      expect((await tasks.describe()).schedules.map(({ name }) => name)).toEqual(['good', ...Object.keys(odd)]);
+    });
+
+    it.each(['null', '{}', 'no JSON'])('are shown and run without what cannot be read: %s', async (text) => {
+      const tasks = manager();
+      let runs = 0;
+      const tick = tasks.task('tick', () => {
+        runs += 1;
+      });
+      tasks.schedule('odd', tick, { every: 0.5 });
+      await forEach.client.hset(states, { 'last:odd': text, 'skipped:odd': text, 'next:odd': text, 'claim:odd': text });
+      await tasks.start();
+      await waitFor(() => runs > 0);
+      expect((await tasks.describe()).schedules).toMatchObject([{ name: 'odd', paused: false, skipped: 0 }]);
+    });
+
+    it('are paused if their pause cannot be read', async () => {
+      const tasks = manager();
+      const tick = tasks.task('tick', () => 1);
+      for (const name of ['a', 'b', 'c']) tasks.schedule(name, tick, { every: 60 });
+      await forEach.client.hset(states, { 'pause:a': 'null', 'pause:b': '{}', 'pause:c': 'no JSON' });
+      await tasks.start();
+      await waitFor(async () => (await forEach.client.hlen(records)) === 3);
+      const paused = { paused: true, nextRunAt: null, pause: { by: '', reason: null } };
+      expect((await tasks.describe()).schedules).toMatchObject([paused, paused, paused]);
+    });
+  });
+
   it('create no second task while one is being created', async () => {
     const redis = new Redis(forEach.redis.connection);
     forEach.keep({ close: () => redis.quit() });
