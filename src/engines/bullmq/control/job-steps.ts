@@ -1,17 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { type KeepJobs, QueueKeys, RedisConnection } from 'bullmq';
+import { type KeepJobs, QueueKeys, type RedisClient, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/connections.js';
 import { plainError } from '../connection/redis-connection.js';
 import { isForgotten } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
-import { sendMarker } from '../jobs/end-marker.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
+import { withScripts } from './missing-scripts.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
+import { recordsOfEnd, recordsOfRemoval } from './step-records.js';
 import { commandOf, defineSteps, lockScript, type StepScript } from './step-scripts.js';
 
 /** The result of a command to one job. */
@@ -57,6 +58,8 @@ interface Step {
 interface Call {
   place: JobRef;
   step: Step;
+  /** The value of the lock under which the job is moved. */
+  token: string;
   resolve(answer: StepAnswer): void;
   reject(error: unknown): void;
 }
@@ -73,17 +76,12 @@ type Target = Pick<Redis, 'eval' | 'hmget'> & { runCommand(name: string, args: u
 /** One command of a step. */
 type Send = (target: Target) => unknown;
 
-/** A step that was sent. */
-interface Sent {
-  call: Call;
-  /** The connection that sends commands again. */
-  target: Target;
-  commands: readonly Send[];
-}
+/** What Redis answered to a command of a transaction. */
+type Answer = readonly [Error | null, unknown];
 
 /**
- * Runs commands on single jobs. Each is part of one transaction: our script, which decides, and
- * BullMQ's step, which moves the job. Calls in the same turn of the event loop share transactions
+ * Runs commands on single jobs. Each is part of one transaction: our script, which decides,
+ * BullMQ's step, which moves the job, and a script that records what this means for our keys. Calls in the same turn of the event loop share transactions
  * and a round trip.
  */
 export class JobSteps {
@@ -93,8 +91,8 @@ export class JobSteps {
   readonly #connection: RedisConnection;
   readonly #names: QueueKeys;
   readonly #backends = new Map<string, StepBackend>();
-  /** The value of the lock under which a job is moved. */
-  readonly #token = randomUUID();
+  readonly #process = randomUUID();
+  #calls = 0;
   #waiting: Call[] = [];
 
   constructor({ redis, keys, kept }: JobStepsParts) {
@@ -151,7 +149,8 @@ export class JobSteps {
   #step(place: JobRef, step: Step): Promise<StepAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#waiting.push({ place, step, resolve, reject });
+      this.#calls += 1;
+      this.#waiting.push({ place, step, token: `${this.#process}:${this.#calls}`, resolve, reject });
     });
   }
 
@@ -161,86 +160,92 @@ export class JobSteps {
   }
 
   async #send(calls: readonly Call[]): Promise<void> {
-    const sent: Sent[] = [];
+    let open = calls;
     try {
       const client = await this.#connection.client;
-      for (const call of calls) sent.push({ call, target: client as unknown as Target, commands: this.#commandsOf(call) });
-      const transaction = client.multi();
-      for (const send of sent.flatMap(({ commands }) => commands)) send(transaction as unknown as Target);
-      const answers = await transaction.exec();
-      if (!answers) throw new Error('the transaction was dropped');
-      let at = 0;
-      for (const step of sent) {
-        const own = answers.slice(at, at + step.commands.length);
-        at += step.commands.length;
-        settle(step, this.#complete(step, own));
-      }
+      const execute = async (): Promise<boolean> => {
+        open = await this.#execute(client, open);
+        return open.length === 0;
+      };
+      await withScripts({ execute, load: () => this.#load(client as unknown as Target, open) });
     } catch (error) {
       // If its memory is full, Redis refuses every transaction, and deletions make room again.
-      const isFull = sent.length > 0 && plainError(error).message.startsWith('OOM');
-      for (const step of sent)
-        if (isFull && step.call.step.script === 'remove') settle(step, sendApart(step, []));
-        else step.call.reject(error);
-      if (sent.length === 0) for (const { reject } of calls) reject(error);
+      const isFull = plainError(error).message.startsWith('OOM');
+      for (const call of open)
+        if (isFull && call.step.script === 'remove') void this.#sendApart(call);
+        else call.reject(error);
+    }
+  }
+
+  /** Executes steps in one transaction. Returns those for which Redis lacked a script. */
+  async #execute(client: RedisClient, calls: readonly Call[]): Promise<Call[]> {
+    const transaction = client.multi();
+    const commands = calls.map((call) => this.#commandsOf(call));
+    for (const send of commands.flat()) send(transaction as unknown as Target);
+    const answers = await transaction.exec();
+    if (!answers) throw new Error('the transaction was dropped');
+    let at = 0;
+    return calls.filter((call, n) => {
+      const own = answers.slice(at, at + (commands[n]?.length ?? 0));
+      at += own.length;
+      const isIncomplete = own.some(([error]) => isForgotten(error));
+      if (!isIncomplete) settle(call, own);
+      return isIncomplete;
+    });
+  }
+
+  /** Makes Redis load the scripts of steps. No job has the empty id, so they change nothing. */
+  async #load(client: Target, calls: readonly Call[]): Promise<void> {
+    for (const call of calls) for (const send of this.#scriptsOf({ ...call, place: { ...call.place, jobId: '' } })) await send(client);
+  }
+
+  /** Sends the commands of a step one by one. */
+  async #sendApart(call: Call): Promise<void> {
+    try {
+      const client = (await this.#connection.client) as unknown as Target;
+      const answers: Answer[] = [];
+      for (const send of this.#commandsOf(call)) answers.push([null, await send(client)]);
+      settle(call, answers);
+    } catch (error) {
+      call.reject(error);
     }
   }
 
   /** The commands of a step. */
-  #commandsOf({ place, step: { script, at = 0, given = '', move } }: Call): Send[] {
+  #commandsOf(call: Call): Send[] {
+    const { place, token, step } = call;
     const { queue, jobId } = place;
+    const scripts = this.#scriptsOf(call);
+    const read: Send = (target) => target.hmget(this.#keys.ofQueue(queue, jobId), ...listFields);
+    switch (step.script) {
+      case 'remove': {
+        const lock = this.#keys.ofQueue(queue, `${jobId}:lock`);
+        const takeLock: Send = (target) => target.eval(lockScript, 2, this.#keys.cancelling, lock, token);
+        // A job must be read before it is removed.
+        return [read, takeLock, ...scripts, ...recordsOfRemoval(this.#keys, place)];
+      }
+      case 'cancel':
+        return [...scripts, ...recordsOfEnd(this.#keys, { ...place, marker: 'cancelled', at: step.at ?? 0 }), read];
+      default:
+        return [...scripts, read];
+    }
+  }
+
+  /** Our script that decides, and BullMQ's scripts that follow. */
+  #scriptsOf({ place: { queue, jobId }, token, step: { script, at = 0, given = '', move } }: Call): Send[] {
     const { cancelling, changes, signals } = this.#keys;
     const backend = this.#backend(queue);
-    const read: Send = (target) => target.hmget(backend.toKey(jobId), ...listFields);
     const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes, signals];
-    const lock: Send = (target) => target.eval(lockScript, 2, cancelling, backend.toKey(`${jobId}:lock`), this.#token);
-    const args = [backend.toKey(''), jobId, this.#token, at, keyOf(queue, jobId), keptEntries, given];
-    const decide: Send = (target) => target.runCommand(commandOf(script), [...keys, ...args]);
-    const moves = move?.(backend, { jobId, token: this.#token, at }) ?? [];
-    const sent = moves.map(
-      ({ name, args: own }): Send =>
-        (target) =>
-          backend.execCommand(target as never, name, own),
-    );
-    // A job must be read before it is removed.
-    if (script === 'remove') return [read, lock, decide, ...sent];
-    const mark: Send = (target) => sendMarker(target, this.#keys, { queue, jobId, marker: 'cancelled', at });
-    return script === 'cancel' ? [decide, ...sent, mark, read] : [decide, ...sent, read];
-  }
-
-  /**
-   * Returns the answers to the commands of a step. If Redis no longer has a script, that command
-   * and those after it are sent again one by one, because ioredis sends the text of a missing
-   * script only outside of a transaction. A removal starts again from its first command, because
-   * its lock may already be released. A cancellation sends its step and its marker in another
-   * transaction.
-   */
-  async #complete(sent: Sent, answers: readonly [Error | null, unknown][]): Promise<unknown[]> {
-    const failed = answers.find(([error]) => error !== null && !isForgotten(error))?.[0];
-    if (failed) throw failed;
-    const all = answers.map(([, value]) => value);
-    const first = answers.findIndex(([error]) => isForgotten(error));
-    if (first < 0) return all;
-    if (sent.call.step.script === 'cancel') return this.#cancelAgain(sent, first > 0 ? answers.slice(0, 1) : undefined);
-    return sendApart(sent, sent.call.step.script === 'remove' ? [] : all.slice(0, first));
-  }
-
-  /**
-   * Completes a cancellation whose scripts Redis lacked. `decided`: the answer of our script, unless
-   * it was missing too.
-   */
-  async #cancelAgain(sent: Sent, decided?: readonly [Error | null, unknown][]): Promise<unknown[]> {
-    const { target, call } = sent;
-    const [decide, ...rest] = sent.commands;
-    const before = decided ?? [[null, await decide?.(target)]];
-    const client = await this.#connection.client;
-    // No job has this id, so this only makes Redis load BullMQ's script.
-    const backend = this.#backend(call.place.queue);
-    for (const { name, args } of backend.fail({ jobId: '', token: '', at: 0 }, this.#kept)) await backend.execCommand(client, name, args);
-    const transaction = client.multi();
-    for (const send of rest) send(transaction as unknown as Target);
-    const answers = await transaction.exec();
-    if (!answers) throw new Error('the transaction was dropped');
-    return this.#complete(sent, [...before, ...answers]);
+    const args = [backend.toKey(''), jobId, token, at, keyOf(queue, jobId), keptEntries, given];
+    const moves = move?.(backend, { jobId, token, at }) ?? [];
+    return [
+      (target) => target.runCommand(commandOf(script), [...keys, ...args]),
+      ...moves.map(
+        ({ name, args: own }): Send =>
+          (target) =>
+            backend.execCommand(target as never, name, own),
+      ),
+    ];
   }
 
   #backend(queue: string): StepBackend {
@@ -254,15 +259,16 @@ export class JobSteps {
   }
 }
 
-/** Sends commands of a step one by one, after those that are answered. Returns all answers. */
-async function sendApart({ target, commands }: Sent, answered: readonly unknown[]): Promise<unknown[]> {
-  const all = [...answered];
-  for (const send of commands.slice(answered.length)) all.push(await send(target));
-  return all;
-}
-
-function settle({ call }: Sent, answers: Promise<unknown[]>): void {
-  answers.then((all) => call.resolve(answerOf(call, all))).catch(call.reject);
+function settle(call: Call, answers: readonly Answer[]): void {
+  try {
+    const values = answers.map(([error, value]) => {
+      if (error) throw error;
+      return value;
+    });
+    call.resolve(answerOf(call, values));
+  } catch (error) {
+    call.reject(error);
+  }
 }
 
 /** Returns the result of a step from the answers to its commands. */

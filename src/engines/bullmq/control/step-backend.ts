@@ -1,5 +1,6 @@
 import type { KeepJobs, MinimalJob } from 'bullmq';
 import { RedisQueueBackend } from '../connection/bullmq-version.js';
+import { jobFields, markerAt } from '../jobs/task-job.js';
 
 /** A job that a step moves, with the token of the lock that our script took. */
 export interface StepJob {
@@ -25,14 +26,16 @@ export class StepBackend extends RedisQueueBackend {
     // BullMQ sends an event if a job has used up its attempts. A cancelled job has not, so its
     // limit is set to the highest number.
     const ended = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
-    const args = this.moveToFinishedArgs(ended, reason, 'failedReason', kept, 'failed', token, at, false);
+    const fields = { [jobFields.marker]: markerAt('cancelled', at), [jobFields.error]: '', [jobFields.cancelling]: '' };
+    const args = this.moveToFinishedArgs(ended, reason, 'failedReason', kept, 'failed', token, at, false, fields);
     return [{ name: 'moveToFinished', args }];
   }
 
   /** Makes a job that we have locked wait again, for `delay` milliseconds or until its turn. */
   sendBack({ jobId, token, at }: StepJob, delay: number): StepCommand[] {
-    if (delay === 0) return [{ name: 'retryJob', args: this.retryJobArgs(jobId, false, token) }];
-    return [{ name: 'moveToDelayed', args: this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true }) }];
+    const fieldsToUpdate = { [jobFields.marker]: '' };
+    if (delay === 0) return [{ name: 'retryJob', args: this.retryJobArgs(jobId, false, token, { fieldsToUpdate }) }];
+    return [{ name: 'moveToDelayed', args: this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true, fieldsToUpdate }) }];
   }
 
   /** Ends the delay of a job. */

@@ -15,10 +15,11 @@ import type { ChainableCommander } from 'ioredis';
 import { persistently, untilRepeatable } from '../connection/connections.js';
 import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
-import type { ChangeNotes, Transaction } from '../jobs/change-notes.js';
-import { sendMarker } from '../jobs/end-marker.js';
-import { keyOf } from '../jobs/job-ids.js';
+import { withScripts } from '../control/missing-scripts.js';
+import { recordsOfEnd } from '../control/step-records.js';
+import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
+import type { Marker } from '../keys.js';
 import { AddedLines } from './added-lines.js';
 import { type EndListener, type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
@@ -241,7 +242,7 @@ export class TaskBackend extends WaitingBackend {
    * a transaction, which costs more than all the rest, is used only for what must be stored together with the step.
    */
   #send(client: RedisClient, step: EndStep, notes: EndNotes | undefined): unknown {
-    if (notes?.marker) return this.#together(client, step, notes);
+    if (notes?.marker) return this.#together(client, step, notes.marker);
     // The note is sent after the step.
     if (notes) this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
     return this.execCommand(client, step.command, step.args);
@@ -315,27 +316,29 @@ export class TaskBackend extends WaitingBackend {
     return persistently(this.#parts.redis, () => super.updateJobSchedulerNextMillis(...args));
   }
 
-  /** Ends a job that gets a marker. */
-  async #together(client: RedisClient, step: EndStep, notes: EndNotes): Promise<unknown> {
-    const { command, jobId, args, at } = step;
-    const { state, marker } = notes;
-    const { keys, changes } = this.#parts;
+  /** Ends a job that gets a marker. No job has the empty id, so loading the script changes nothing. */
+  async #together(client: RedisClient, step: EndStep, marker: Marker): Promise<unknown> {
+    const none = { id: '', opts: {} } as MinimalJob;
+    const nothing = this.moveToFinishedArgs(none, '', 'failedReason', this.#parts.kept, 'failed', '', step.at, false);
+    let answer: unknown;
+    const execute = async (): Promise<boolean> => {
+      const [error, raw] = await this.#transact(client, step, marker);
+      if (error && !isForgotten(error)) throw error;
+      answer = raw;
+      return !error;
+    };
+    await withScripts({ execute, load: async () => this.execCommand(client, 'moveToFinished', nothing) });
+    return answer;
+  }
+
+  /** Executes a step and what follows it in one transaction. Returns the answer to the step. */
+  async #transact(client: RedisClient, { command, jobId, args, at }: EndStep, marker: Marker): Promise<[Error | null, unknown]> {
     // This is ioredis's transaction; BullMQ's type describes only a part of it.
-    const transaction = client.multi() as IRedisTransaction & Transaction & Pick<ChainableCommander, 'eval'>;
+    const transaction = client.multi() as IRedisTransaction & Pick<ChainableCommander, 'eval'>;
+    // Readers take the last note about a job, so earlier ones are sent before.
+    this.#parts.changes.flush();
     this.execCommand(transaction, command, args);
-    changes.addTo(transaction, [{ queue: this.name, jobId, state }]);
-    if (marker) sendMarker(transaction, keys, { queue: this.name, jobId, marker, at });
-    if (marker === 'cancelled') transaction.hdel(keys.cancelling, keyOf(this.name, jobId));
-    const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
-    if (isForgotten(error)) {
-      // ioredis sends the text of a missing script only outside of a transaction. No job has this id,
-      // so this changes nothing. The job has not ended, so the transaction can be repeated.
-      const none = { id: '', opts: {} } as MinimalJob;
-      const nothing = this.moveToFinishedArgs(none, '', 'failedReason', this.#parts.kept, 'failed', '', at, false);
-      await this.execCommand(client, 'moveToFinished', nothing);
-      return this.#together(client, step, notes);
-    }
-    if (error) throw error;
-    return raw;
+    for (const send of recordsOfEnd(this.#parts.keys, { queue: this.name, jobId, marker, at })) send(transaction);
+    return (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
   }
 }
