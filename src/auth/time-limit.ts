@@ -1,4 +1,5 @@
 import { isReported, TaskflowError } from '../errors.js';
+import { afterWaiting } from '../waiting.js';
 
 /**
  * Calls with a signal that aborts after `seconds`, and then rejects with a `TimeoutError`. A later
@@ -6,19 +7,19 @@ import { isReported, TaskflowError } from '../errors.js';
  */
 export async function withTimeLimit<T>(seconds: number, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
   const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
+  let stopWaiting = (): void => {};
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
+    stopWaiting = afterWaiting(seconds * 1000, () => {
       const error = new Error(`no answer within ${seconds} s`);
       error.name = 'TimeoutError';
       controller.abort(error);
       reject(error);
-    }, seconds * 1000);
+    });
   });
   try {
     return await Promise.race([(async () => call(controller.signal))(), late]);
   } finally {
-    clearTimeout(timer);
+    stopWaiting();
   }
 }
 

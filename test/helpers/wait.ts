@@ -8,3 +8,8 @@ export const promptly = 10;
 export const pageTimeout = 60_000;
 
 export { eventually, gate, sleep, waitFor } from '../../src/testing/wait.js';
+
+/** Blocks the event loop for so many milliseconds, as long work in a handler does. */
+export function block(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}

@@ -1,12 +1,13 @@
 import { Redis } from 'ioredis';
 import { rangeError, wrongType } from '../../../options.js';
+import { afterWaiting } from '../../../waiting.js';
 import { checkWhole, type PlainOptions, type RedisConnection, readConnection } from './connection-option.js';
 
 /**
  * Milliseconds that a command waits for the connection, and for its answer. A request waits longer
- * than both for its session.
+ * than both for its session. On a busy machine, the first connection of a process may take longer.
  */
-const patience = { connect: 700, answer: 900 };
+const patience = { connect: 700, firstConnect: 5000, answer: 900 };
 
 /** Options that this package sets, whatever the connection says. */
 const fixed = {
@@ -15,7 +16,7 @@ const fixed = {
   // A command fails at once if Redis is unreachable, because a request must not wait for minutes.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  connectTimeout: 5000,
+  connectTimeout: patience.firstConnect,
   // ioredis waits this long for Redis to close the connection too, which keeps the process alive.
   disconnectTimeout: 100,
   // The longest pause is well below the smallest `lockDuration`: a worker must be able to take its
@@ -39,6 +40,8 @@ export const unsent = "Stream isn't writeable and enableOfflineQueue options is 
 const lastErrors = new WeakMap<Redis, Error>();
 /** Connections that were ready once. Wrong options do not cause their later errors. */
 const succeeded = new WeakSet<Redis>();
+/** Connections whose first attempt has succeeded or failed. */
+const attempted = new WeakSet<Redis>();
 
 /**
  * Creates a connection, which connects when {@link whenReady} first waits for it. Its commands fail
@@ -65,7 +68,9 @@ export function connectRedis(connection: RedisConnection): Redis {
   redis.on('ready', () => {
     lastErrors.delete(redis);
     succeeded.add(redis);
+    attempted.add(redis);
   });
+  redis.on('close', () => attempted.add(redis));
   return keepDatabase(redis);
 }
 
@@ -120,7 +125,10 @@ export function hintFor(redis: Redis, error: unknown): string {
   if (/self-signed|unable to verify|unable to get .*issuer/i.test(message))
     return ' If you trust this Redis, give its certificate in tls: { ca }, or set NODE_EXTRA_CA_CERTS.';
   if (succeeded.has(redis)) return '';
-  if (tls && (error instanceof RedisTimeout || /wrong version number|packet length|secure TLS connection|ECONNRESET/.test(message)))
+  if (
+    tls &&
+    (error instanceof RedisTimeout || /wrong version number|packet length|secure TLS connection|ECONNRESET|ETIMEDOUT/.test(message))
+  )
     return ' If this Redis does not use TLS, connect with redis:// or without the option tls.';
   if (!tls && /ECONNRESET|EPIPE|Connection is closed/.test(message))
     return ' If this Redis uses TLS, connect with rediss:// or with the option tls.';
@@ -128,7 +136,8 @@ export function hintFor(redis: Redis, error: unknown): string {
 }
 
 /**
- * Connects if the connection was never used, and waits until it is ready.
+ * Connects if the connection was never used, and waits until it is ready. It waits longer for the
+ * outcome of the first attempt, because only a failed attempt shows that Redis is unreachable.
  *
  * @throws Error if it is not ready in time.
  */
@@ -145,35 +154,23 @@ export function whenReady(redis: Redis, milliseconds = patience.connect): Promis
 function untilReady(redis: Redis, milliseconds: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (error?: Error): void => {
-      clearTimeout(timer);
-      redis.off('ready', ready).off('end', ended);
+      stopWaiting();
+      redis.off('ready', ready).off('end', ended).off('close', failed);
       if (error) reject(error);
       else resolve();
     };
     const ready = (): void => settle();
     const ended = (): void => settle(lastErrors.get(redis) ?? new Error('the connection to Redis is closed'));
-    const timer = setTimeout(() => settle(lastErrors.get(redis) ?? new RedisTimeout(milliseconds)), milliseconds);
+    const wait = (time: number): (() => void) => afterWaiting(time, () => settle(lastErrors.get(redis) ?? new RedisTimeout(time)));
+    const failed = (): void => {
+      stopWaiting();
+      stopWaiting = wait(milliseconds);
+    };
+    let stopWaiting = wait(attempted.has(redis) ? milliseconds : Math.max(milliseconds, patience.firstConnect));
+    if (!attempted.has(redis)) redis.once('close', failed);
     redis.on('ready', ready).on('end', ended);
     if (redis.status === 'end') ended();
     // If this first attempt fails, ioredis tries again by itself.
-    if (redis.status === 'wait') redis.connect().catch(() => undefined);
-  });
-}
-
-/**
- * Connects, and resolves once the first attempt has succeeded or failed, or after so many
- * milliseconds. A process that starts on a busy machine may take longer to connect than a request
- * waits.
- */
-export function firstAttempt(redis: Redis, milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      clearTimeout(timer);
-      for (const event of ['ready', 'close', 'end']) redis.off(event, settle);
-      resolve();
-    };
-    const timer = setTimeout(settle, milliseconds).unref();
-    for (const event of ['ready', 'close', 'end']) redis.on(event, settle);
     if (redis.status === 'wait') redis.connect().catch(() => undefined);
   });
 }
@@ -190,14 +187,14 @@ export class RedisTimeout extends Error {
  * end has closed it.
  */
 export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+  let stopWaiting = (): void => {};
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new RedisTimeout(milliseconds)), milliseconds);
+    stopWaiting = afterWaiting(milliseconds, () => reject(new RedisTimeout(milliseconds)));
   });
   try {
     return await Promise.race([answer, late]);
   } finally {
-    clearTimeout(timer);
+    stopWaiting();
   }
 }
 

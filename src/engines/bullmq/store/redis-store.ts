@@ -6,7 +6,7 @@ import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../stor
 import type { RedisConnection } from '../connection/connection-option.js';
 import { endConnection, isAnswer, isUnsent } from '../connection/connections.js';
 import { warnIfVolatile } from '../connection/persistence.js';
-import { connectRedis, explain, firstAttempt, plainError, whenReady, withinTime } from '../connection/redis-connection.js';
+import { connectRedis, explain, plainError, whenReady, withinTime } from '../connection/redis-connection.js';
 import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
@@ -30,8 +30,6 @@ export interface RedisStore extends SharedStore {
   close(): Promise<void>;
 }
 
-/** Milliseconds that a process waits for its first connection before it logs that it has none. */
-const firstConnect = 5000;
 /** Milliseconds between two checks whether this app still owns the store. */
 const ownerInterval = 1000;
 
@@ -129,8 +127,7 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       if (owners.state === 'refused') throw error;
     });
   };
-  const attempted = claimsAtOnce ? firstAttempt(redis, firstConnect) : Promise.resolve();
-  const look = (): void => void attempted.then(() => ask((client) => owners.check(client))).catch(() => undefined);
+  const look = (): void => void ask((client) => owners.check(client)).catch(() => undefined);
   // A failure is logged. Without the option, the first request connects, because a store that is
   // never used must not connect.
   if (claimsAtOnce) look();

@@ -4,7 +4,7 @@ import { redisStore } from '../../../../src/engines/bullmq/index.js';
 import { describeStore } from '../../../contract/store.js';
 import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis, RedisServer } from '../../../helpers/redis.js';
-import { promptly, sleep, waitFor } from '../../../helpers/wait.js';
+import { block, promptly, sleep, waitFor } from '../../../helpers/wait.js';
 
 let redis: RedisServer;
 let stores = 0;
@@ -87,6 +87,29 @@ let stores = 0;
     expect(await store.get('kept')).toEqual({ x: 1 });
     await store.close();
     await own.remove();
+  });
+
+  it('wait for the first connection of a process, which may take longer on a busy machine', async () => {
+    const own = await RedisServer.start();
+    const store = redisStore(own.connection, { logger: false });
+    own.signal('SIGSTOP');
+    const written = store.set('a', 1, 60);
+    await sleep(1);
+    own.signal('SIGCONT');
+    await written;
+    expect(await store.get('a')).toBe(1);
+    await store.close();
+    await own.remove();
+  });
+
+  it('read an answer that arrived while the process was blocked', async () => {
+    const store = redisStore(redis.connection, { prefix: 'blocked', logger: false });
+    await store.set('a', 1, 60);
+    const value = store.get('a');
+    await new Promise(setImmediate);
+    block(1500);
+    expect(await value).toBe(1);
+    await store.close();
   });
 
   it('report a wrong password without the password', async () => {
