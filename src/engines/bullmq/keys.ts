@@ -74,7 +74,7 @@ const longestName = 800;
  * @throws TaskflowError INVALID_INPUT if the name is too long.
  */
 export function queueName(label: string, task?: string): string {
-  const name = task === undefined ? escaped(label) : `${escaped(label)}/${escaped(task)}`;
+  const name = escapedName(label, task);
   if (name.length > longestName) {
     const start = `${name.slice(0, 50)}…`;
     throw new TaskflowError(
@@ -83,6 +83,15 @@ export function queueName(label: string, task?: string): string {
     );
   }
   return name;
+}
+
+/** Whether a name is the one that {@link queueName} returns. */
+export function isQueueName(name: string, label: string, task?: string): boolean {
+  return name !== '' && name.length <= longestName && name === escapedName(label, task);
+}
+
+function escapedName(label: string, task: string | undefined): string {
+  return task === undefined ? escaped(label) : `${escaped(label)}/${escaped(task)}`;
 }
 
 function escaped(name: string): string {

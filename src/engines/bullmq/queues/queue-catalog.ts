@@ -3,7 +3,7 @@ import { TaskflowError } from '../../../errors.js';
 import type { TaskRoute } from '../../../tasks/engine.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import { storedObject } from '../connection/stored-object.js';
-import { type EngineKeys, queueName } from '../keys.js';
+import { type EngineKeys, isQueueName, queueName } from '../keys.js';
 
 /** A BullMQ queue of this engine. */
 export interface CatalogEntry {
@@ -193,14 +193,18 @@ end
 redis.call('XADD', KEYS[4], 'MAXLEN', 1, '*', 'queue', ARGV[1])
 `);
 
-/** Parses a stored entry. Returns no entry for a text of another form. */
+/**
+ * Parses a stored entry. Returns no entry for a text of another form, or for a name that this engine
+ * does not give: BullMQ refuses some of them, and one is the name of the queue of ticks.
+ */
 function entryOf(queue: string, text: string): CatalogEntry[] {
-  const { label, task, concurrency, prioritized } = storedObject(text);
-  if (typeof label !== 'string') return [];
+  const { label, task: stored, concurrency, prioritized } = storedObject(text);
+  const task = typeof stored === 'string' ? stored : undefined;
+  if (typeof label !== 'string' || !isQueueName(queue, label, task)) return [];
   return [
     {
       ...{ queue, label },
-      ...(typeof task === 'string' && { task }),
+      ...(task !== undefined && { task }),
       ...(typeof concurrency === 'number' && { concurrency }),
       ...(prioritized === true && { prioritized }),
     },

@@ -61,6 +61,18 @@ const queues = '{koa-taskflow}:~queues';
     expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe('1');
   });
 
+  it('has no queue whose name this engine does not give', async () => {
+    const names = ['', 'a:b', '~ticks', 'a/b/c', '{x}', '%3a', 'x'.repeat(801)];
+    const odd = Object.fromEntries(names.map((name) => [name, JSON.stringify({ label: name })]));
+    const good = {
+      'a b': JSON.stringify({ label: 'a b' }),
+      'mail%3Aurgent': JSON.stringify({ label: 'mail:urgent' }),
+      'narrow/limited': JSON.stringify({ label: 'narrow', task: 'limited' }),
+    };
+    await forEach.client.hset(queues, { ...odd, ...good });
+    expect((await manager().describe()).queues.map(({ name }) => name)).toEqual(['a b', 'mail:urgent', 'narrow']);
+  });
+
   describe('is left as it is by the documented script, which cannot read', () => {
     const own = (key: string): string => `{koa-taskflow}:~${key}`;
     const listed = async (): Promise<string[]> => (await forEach.client.hkeys(queues)).sort();
