@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { storedObject } from '../connection/stored-object.js';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
@@ -66,12 +67,8 @@ export class Cancellations {
   }
 }
 
-/** Returns when an entry was written, or 0 if it cannot be parsed. */
+/** Returns when an entry was written, or 0 if it does not say so. */
 function timeOf(entry: string | undefined): number {
-  try {
-    const { at } = JSON.parse(entry ?? '') as { at?: unknown };
-    return typeof at === 'number' ? at : 0;
-  } catch {
-    return 0;
-  }
+  const { at } = storedObject(entry);
+  return typeof at === 'number' ? at : 0;
 }

@@ -1,5 +1,6 @@
 import type { CommandBy, Pause, QueueState } from '../../../tasks/engine.js';
 import { send } from '../connection/pipelines.js';
+import { storedObject } from '../connection/stored-object.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';
 import type { JobSteps } from './job-steps.js';
 
@@ -62,12 +63,9 @@ export class QueuePauses {
   }
 }
 
+/** Parses who paused a queue and why. Returns null for a text of another form. */
 function pauseOf(text: string | undefined): Pause | null {
-  if (text === undefined) return null;
-  try {
-    const { by, at, reason } = JSON.parse(text) as Partial<Pause>;
-    return { by: String(by), at: String(at), reason: typeof reason === 'string' ? reason : null };
-  } catch {
-    return null;
-  }
+  const { by, at, reason } = storedObject(text);
+  if (typeof by !== 'string' || typeof at !== 'string') return null;
+  return { by, at, reason: typeof reason === 'string' ? reason : null };
 }

@@ -33,8 +33,6 @@ export class Execution {
   readonly #work: Background;
   /** The labels of queues that could not be added to the list in the last round. */
   #refused: ReadonlySet<string> = new Set();
-  /** Queues of the list that BullMQ cannot run. */
-  readonly #unusable = new Set<string>();
 
   constructor(parts: ExecutionParts) {
     this.#parts = parts;
@@ -91,20 +89,8 @@ export class Execution {
 
   /** Runs the tasks of all queues that this process knows of, until it stops. */
   serve(): void {
-    const { catalog, isStopping, logger, presence } = this.#parts;
-    if (isStopping()) return;
-    let isMore = false;
-    for (const entry of catalog.all()) {
-      if (this.#unusable.has(entry.queue)) continue;
-      try {
-        if (this.executor.serve([entry])) isMore = true;
-      } catch (err) {
-        // Another program has written a name into the list that BullMQ does not accept.
-        this.#unusable.add(entry.queue);
-        logger.error({ queue: entry.queue, err }, 'a queue cannot be served');
-      }
-    }
-    if (isMore) presence.beatSoon();
+    const { catalog, isStopping, presence } = this.#parts;
+    if (!isStopping() && this.executor.serve(catalog.all())) presence.beatSoon();
   }
 
   /** Waits for no more signals. Until then, a cancel reaches the tasks that run to their end. */
