@@ -1,6 +1,7 @@
 import type { KeepJobs, MinimalJob } from 'bullmq';
 import { RedisQueueBackend } from '../connection/bullmq-version.js';
 import { jobFields, markerAt } from '../jobs/task-job.js';
+import { cancelReason } from '../run/task-facts.js';
 
 /** A job that a step moves, with the token of the lock that our script took. */
 export interface StepJob {
@@ -16,9 +17,6 @@ export interface StepCommand {
   args: unknown[];
 }
 
-/** The error of a cancelled job, for other programs. */
-const reason = 'the task was cancelled';
-
 /** Builds the calls of BullMQ's scripts that move the jobs of one queue. */
 export class StepBackend extends RedisQueueBackend {
   /** Ends a job that we have locked as failed. */
@@ -27,7 +25,7 @@ export class StepBackend extends RedisQueueBackend {
     // limit is set to the highest number.
     const ended = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
     const fields = { [jobFields.marker]: markerAt('cancelled', at), [jobFields.error]: '', [jobFields.cancelling]: '' };
-    const args = this.moveToFinishedArgs(ended, reason, 'failedReason', kept, 'failed', token, at, false, fields);
+    const args = this.moveToFinishedArgs(ended, cancelReason, 'failedReason', kept, 'failed', token, at, false, fields);
     return [{ name: 'moveToFinished', args }];
   }
 

@@ -191,7 +191,7 @@ export class Settler {
       return;
     }
     const reason = end.error?.message ?? cancelReason;
-    await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, this.#parts.kept, token);
+    await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, token);
   }
 
   /** Lets a job wait for its retry. The command that had taken it for that lost its connection. */

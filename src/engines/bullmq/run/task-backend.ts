@@ -24,17 +24,38 @@ import { AddedLines } from './added-lines.js';
 import { type EndListener, type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
+import { type LockListener, MissingLocks } from './missing-locks.js';
+import { cancelReason } from './task-facts.js';
 
-interface TaskBackendParts extends WorkerParts {
+interface TaskBackendParts extends WorkerParts, LockListener {
   changes: ChangeNotes;
   /** Milliseconds. */
   lockDuration: number;
   /** Which failed jobs are kept, including cancelled ones. */
   kept: KeepJobs;
-  /** Called when the lock of a job shows that a job that runs here is to be cancelled. */
-  cancelRequested?(jobId: string): void;
-  /** Called when a job that runs here has lost its lock to another process. `isGone`: the job no longer exists. */
-  lockLost?(jobId: string, isGone: boolean): void;
+}
+
+/** What BullMQ's worker gets of a step: the job that it fetched next, and the time of the step. */
+interface StepResult {
+  result: undefined | unknown[];
+  finishedOn: number;
+}
+
+/** How a job ends. */
+interface Finish {
+  status: FinishedStatus;
+  /** JSON text of the result, or why the job failed. */
+  value: string;
+  /** Which ended jobs BullMQ keeps. */
+  keep: boolean | number | KeepJobs;
+  /** The token that the lock holds. */
+  token: string;
+  /** Default `false`. */
+  fetchNext?: boolean;
+  /** Further fields of the job's hash. */
+  fields?: Record<string, unknown>;
+  /** Unix milliseconds. Default: now. */
+  at?: number;
 }
 
 /**
@@ -48,8 +69,7 @@ export class TaskBackend extends WaitingBackend {
   readonly #ends = new Map<string, EndNotes>();
   readonly #fetched = new FetchedJobs();
   readonly #lines: AddedLines;
-  /** Jobs that still run here although another process has taken them over. */
-  readonly #lost = new Set<string>();
+  readonly #missing: MissingLocks;
   /** The connection for commands, once it is ready. Awaiting it for each job would cost more than the rest of a step. */
   #client: RedisClient | undefined;
 
@@ -57,6 +77,7 @@ export class TaskBackend extends WaitingBackend {
     super(...rest);
     this.#parts = parts;
     this.#lines = new AddedLines(parts.redis);
+    this.#missing = new MissingLocks(parts.redis, this.lockScope, parts);
   }
 
   /** Returns a function that creates the backends of an engine's workers. */
@@ -107,46 +128,39 @@ export class TaskBackend extends WaitingBackend {
   override moveToCompleted<T, R, N extends string>(
     job: MinimalJob<T, R, N>,
     _returnValue: R,
-    removeOnComplete: boolean | number | KeepJobs,
+    keep: boolean | number | KeepJobs,
     token: string,
     fetchNext: boolean,
-  ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
+  ): Promise<StepResult> {
     // The result is already JSON text, perhaps encrypted.
     const value = this.#ends.get(job.id ?? '')?.result ?? 'null';
-    return this.#finish(job, value, 'returnvalue', removeOnComplete, 'completed', token, fetchNext, {});
+    return this.#step(this.#finishing(job as MinimalJob, { status: 'completed', value, keep, token, fetchNext }));
   }
 
   override moveToFailed<T, R, N extends string>(
     job: MinimalJob<T, R, N>,
-    failedReason: string,
-    removeOnFail: boolean | number | KeepJobs,
+    value: string,
+    keep: boolean | number | KeepJobs,
     token: string,
     fetchNext: boolean,
     fields: Record<string, unknown> = {},
-  ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
-    return this.#finish(job, failedReason, 'failedReason', removeOnFail, 'failed', token, fetchNext, fields);
+  ): Promise<StepResult> {
+    return this.#step(this.#finishing(job as MinimalJob, { status: 'failed', value, keep, token, fetchNext, fields }));
   }
 
   /** Ends a job as failed that no worker of this process fetched, and whose lock holds `token`. */
-  async endFailed({ id, opts }: Pick<MinimalJob, 'opts'> & { id: string }, reason: string, keep: KeepJobs, token: string): Promise<void> {
-    await this.#finish({ id, opts } as MinimalJob, reason, 'failedReason', keep, 'failed', token, false, {});
+  async endFailed(job: Pick<MinimalJob, 'opts'> & { id: string }, reason: string, token: string): Promise<void> {
+    await this.#step(this.#finishing(job as MinimalJob, { status: 'failed', value: reason, keep: this.#parts.kept, token }));
   }
 
-  #finish<T, R, N extends string>(
-    job: MinimalJob<T, R, N>,
-    value: string,
-    property: 'returnvalue' | 'failedReason',
-    keep: boolean | number | KeepJobs,
-    status: FinishedStatus,
-    token: string,
-    fetchNext: boolean,
-    fields: Record<string, unknown>,
-  ): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
+  /** Builds the step that ends a job. `at`: Unix milliseconds. */
+  #finishing(job: MinimalJob, finish: Finish): EndStep {
+    const { status, value, keep, token, fetchNext = false, fields, at = Date.now() } = finish;
     const jobId = job.id ?? '';
-    const at = Date.now();
     const { mark, all } = this.#fields(jobId, fields, at);
+    const property = status === 'completed' ? 'returnvalue' : 'failedReason';
     const args = this.moveToFinishedArgs(job, value, property, keep, status, token, at, fetchNext, all);
-    return this.#step({ command: 'moveToFinished', jobId, token, mark, args, at });
+    return { command: 'moveToFinished', jobId, token, mark, args, at };
   }
 
   override async moveToDelayed(
@@ -188,7 +202,7 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /** Runs a step together with what is stored beside it, and repeats it until Redis has answered. Returns the next job. */
-  async #step(first: EndStep): Promise<{ result: undefined | unknown[]; finishedOn: number }> {
+  async #step(first: EndStep): Promise<StepResult> {
     const { jobId, at } = first;
     let step = first;
     let notes = this.#ends.get(jobId);
@@ -213,7 +227,7 @@ export class TaskBackend extends WaitingBackend {
         const cancelled = typeof verdict === 'object' ? notes?.listener?.cancelled() : undefined;
         if (typeof verdict === 'object' && cancelled) {
           this.willEnd(jobId, cancelled, notes?.listener);
-          [step, notes] = [this.#cancelStep(step, verdict.token), cancelled];
+          [step, notes] = [this.#cancelling(step, verdict.token), cancelled];
           continue;
         }
         if (verdict === 'stored' && notes) notes.listener?.stored(notes, at);
@@ -224,17 +238,15 @@ export class TaskBackend extends WaitingBackend {
       // Cleared, because a map may still hold the notes, and the listener would keep the task in memory.
       if (notes) notes.listener = undefined;
       this.#ends.delete(jobId);
-      this.#lost.delete(jobId);
+      this.#missing.forget(jobId);
       this.#fetched.forget(jobId, starts);
     }
   }
 
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
-  #cancelStep({ jobId, at }: EndStep, token: string): EndStep {
-    const { mark, all } = this.#fields(jobId, undefined, at);
+  #cancelling({ jobId, at }: EndStep, token: string): EndStep {
     const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
-    const args = this.moveToFinishedArgs(job, 'the task was cancelled', 'failedReason', this.#parts.kept, 'failed', token, at, false, all);
-    return { command: 'moveToFinished', jobId, token, mark, args, at };
+    return this.#finishing(job, { status: 'failed', value: cancelReason, keep: this.#parts.kept, token, at });
   }
 
   /**
@@ -273,27 +285,13 @@ export class TaskBackend extends WaitingBackend {
     return { active: this.toKey('active'), jobKey: (jobId) => this.toKey(jobId), duration: this.#parts.lockDuration };
   }
 
-  /** Renews locks, and takes missing ones again, which BullMQ would give up. After an outage all of them are missing. */
+  /** Renews locks, and takes missing ones again, which BullMQ would give up. */
   override async extendLocks(jobIds: string[], tokens: string[], duration: number): Promise<string[]> {
     const failed = await super.extendLocks(jobIds, tokens, duration);
-    const missing = failed
-      .filter((jobId) => !this.#lost.has(jobId))
-      .map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#fetched.starts(jobId) }));
-    if (missing.length === 0) return [];
-    const { taken, gone, cancelled } = await takeLocks(this.#parts.redis, this.lockScope, missing);
-    const changed = missing.filter(({ jobId, token }) => (cancelled.get(jobId) ?? token) !== token).map(({ jobId }) => jobId);
-    if (changed.length > 0)
-      await super.extendLocks(
-        changed,
-        changed.map((jobId) => cancelled.get(jobId) ?? ''),
-        duration,
-      );
-    for (const { jobId } of missing) {
-      if (cancelled.has(jobId)) this.#parts.cancelRequested?.(jobId);
-      if (taken.has(jobId) || cancelled.has(jobId)) continue;
-      this.#lost.add(jobId);
-      this.#parts.lockLost?.(jobId, gone.has(jobId));
-    }
+    const held = await this.#missing.take(
+      failed.map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#fetched.starts(jobId) })),
+    );
+    if (held.size > 0) await super.extendLocks([...held.keys()], [...held.values()], duration);
     return [];
   }
 

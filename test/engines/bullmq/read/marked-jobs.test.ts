@@ -123,7 +123,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       await client.set(keys.ofQueue('default', `${id}:lock`), 'token');
       await client.script('FLUSH');
       backend.willEnd(id, { status: 'interrupted', loggedAs: 'interrupted', state: 'failed', marker: 'interrupted', fields: {} });
-      await backend.endFailed({ id, opts: { attempts: 1 } }, 'interrupted', kept, 'token');
+      await backend.endFailed({ id, opts: { attempts: 1 } }, 'interrupted', 'token');
     };
     await end('first');
     const failed = await failedWhile(client, prefix, async () => {
@@ -141,7 +141,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     backend.willEnd('a', { status: 'interrupted', loggedAs: 'interrupted', state: 'failed', marker: 'interrupted', fields: {} });
     // As if this process died once the end was refused: it never gets another answer.
     const asked = jest.spyOn(client, 'hget').mockReturnValue(new Promise(() => undefined));
-    void backend.endFailed({ id: 'a', opts: {} }, 'interrupted', kept, 'expired');
+    void backend.endFailed({ id: 'a', opts: {} }, 'interrupted', 'expired');
     await waitFor(() => asked.mock.calls.length > 0);
     expect(await new MarkedJobs(client, keys).count('default')).toEqual({ failed: 0, cancelled: 0, interrupted: 1 });
   });

@@ -1,0 +1,44 @@
+import type { Redis } from 'ioredis';
+import { type LockScope, takeLocks, type Unlocked } from './locks.js';
+
+/** Called with what became of the lock of a job that runs here. */
+export interface LockListener {
+  /** Called when the lock of a job shows that a job that runs here is to be cancelled. */
+  cancelRequested?(jobId: string): void;
+  /** Called when a job that runs here has lost its lock to another process. `isGone`: the job no longer exists. */
+  lockLost?(jobId: string, isGone: boolean): void;
+}
+
+/** Takes missing locks of jobs that run here again. After an outage, all locks are missing. */
+export class MissingLocks {
+  readonly #redis: Redis;
+  readonly #scope: LockScope;
+  readonly #listener: LockListener;
+  /** Jobs that still run here although another process has taken them over. */
+  readonly #lost = new Set<string>();
+
+  constructor(redis: Redis, scope: LockScope, listener: LockListener) {
+    this.#redis = redis;
+    this.#scope = scope;
+    this.#listener = listener;
+  }
+
+  /** Takes locks. Returns the tokens of locks that are still held, because their jobs are to be cancelled. */
+  async take(jobs: readonly Unlocked[]): Promise<ReadonlyMap<string, string>> {
+    const missing = jobs.filter(({ jobId }) => !this.#lost.has(jobId));
+    if (missing.length === 0) return new Map();
+    const { taken, gone, cancelled } = await takeLocks(this.#redis, this.#scope, missing);
+    for (const { jobId } of missing) {
+      if (cancelled.has(jobId)) this.#listener.cancelRequested?.(jobId);
+      if (taken.has(jobId) || cancelled.has(jobId)) continue;
+      this.#lost.add(jobId);
+      this.#listener.lockLost?.(jobId, gone.has(jobId));
+    }
+    return cancelled;
+  }
+
+  /** Forgets a job whose attempt has ended. */
+  forget(jobId: string): void {
+    this.#lost.delete(jobId);
+  }
+}
