@@ -30,7 +30,7 @@ type MarkedCounts = Record<'failed' | Marker, number>;
  * slightly, and a process writes an end a little after its time.
  */
 const settleTime = 10_000;
-/** Milliseconds after which the markers of a stretch are compared again, even if it looks unchanged. */
+/** Milliseconds after which a stretch is compared again, even if it looks unchanged. */
 const trusted = 600_000;
 /**
  * How many markers a stretch has, about how many are compared per call of the script, and how many
