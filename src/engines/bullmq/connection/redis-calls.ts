@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
+import { TurnoverSet } from '../../turnover.js';
 import { isAnswer, isUnsent } from './connections.js';
 import type { RedisHealth } from './health.js';
 import { RedisTimeout, whenReady } from './redis-connection.js';
@@ -58,7 +59,7 @@ interface OpenCall {
 export class RedisCalls {
   readonly #redis: Redis;
   readonly #health: RedisHealth;
-  readonly #open = new Set<OpenCall>();
+  readonly #open = new TurnoverSet<OpenCall>();
   #timer: NodeJS.Timeout | undefined;
   /** When Redis last answered; milliseconds since this process began. */
   #answered = 0;

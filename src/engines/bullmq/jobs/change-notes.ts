@@ -56,7 +56,8 @@ export class ChangeNotes {
   flush(): void {
     if (this.#waiting.size === 0) return;
     const entries = entriesOf([...this.#waiting.values()]);
-    this.#waiting.clear();
+    // Not cleared: see TurnoverMap.
+    this.#waiting = new Map();
     for (const fields of entries) this.#redis.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields).catch(() => undefined);
   }
 }

@@ -3,6 +3,7 @@ import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
 import type { AttemptIo, ClaimedTask, NewLogLine } from '../../../tasks/engine.js';
 import { AttemptSignal } from '../../attempt-signal.js';
+import { keyOf } from '../jobs/job-ids.js';
 
 /** How an attempt ends other than by its handler. */
 export type GivenUp = 'cancelled' | 'handed back';
@@ -29,6 +30,8 @@ export class Attempt implements AttemptIo {
   /** Its number. */
   readonly attempt: number;
   readonly queue: string;
+  /** The name of its job over all queues. */
+  readonly key: string;
   /** Whether the attempt is over. Lines that its handler writes after that are marked as late. */
   over = false;
   cancelled = false;
@@ -56,6 +59,7 @@ export class Attempt implements AttemptIo {
     this.name = name;
     this.attempt = attempt;
     this.queue = queue;
+    this.key = keyOf(queue, id);
     this.#output = output;
     this.#logger = logger;
     this.#signal = new AttemptSignal(this);

@@ -5,6 +5,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { TaskRunner } from '../../../tasks/engine.js';
 import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
+import { TurnoverMap } from '../../turnover.js';
 import { closeTimeout, untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
@@ -70,9 +71,8 @@ export interface ExecutorParts extends EndCalls {
 export class Executor {
   readonly #parts: ExecutorParts;
   readonly #workers = new Map<string, { worker: TaskWorker; entry: CatalogEntry }>();
-  readonly #running = new Set<Attempt>();
-  /** The newest attempt of each job, by the job's name over all queues. */
-  readonly #byJob = new Map<string, Attempt>();
+  /** Attempts whose handlers run, by the name of the job over all queues. */
+  readonly #running = new TurnoverMap<string, Attempt>();
   /** Attempts that are over although their handlers still run. */
   readonly #holding = new Set<Attempt>();
   readonly #stuck: StuckAttempts;
@@ -99,7 +99,7 @@ export class Executor {
 
   /** How many attempts run, without those that are over although their handlers still run. */
   get running(): number {
-    return this.#running.size - this.#holding.size;
+    return this.#running.size;
   }
 
   /** How many attempts run at once at most, over all queues. */
@@ -114,7 +114,7 @@ export class Executor {
   }
 
   #find(queue: string, jobId: string): Attempt | undefined {
-    return this.#byJob.get(keyOf(queue, jobId));
+    return this.#running.get(keyOf(queue, jobId));
   }
 
   /** Starts a worker for each queue that has none yet. Returns whether it started any. */
@@ -188,8 +188,7 @@ export class Executor {
     const { entry, task: job } = claimed;
     const task = claimedOf(job, entry);
     const attempt = new Attempt({ task, queue: entry.queue, logger, output: this.#output });
-    this.#running.add(attempt);
-    this.#byJob.set(keyOf(entry.queue, task.id), attempt);
+    this.#running.set(attempt.key, attempt);
     changes.soon({ queue: entry.queue, jobId: task.id, state: 'active' });
     this.#began(claimed);
     claimed.running = runner.run(named(task, entry), attempt);
@@ -206,7 +205,7 @@ export class Executor {
     this.#output.write(attempt);
     // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is
     // held before that.
-    if (this.#running.has(attempt) && how !== 'handed back') this.#hold(attempt, worker);
+    if (this.#isRunning(attempt) && how !== 'handed back') this.#hold(attempt, worker);
     const lines = task.logLines + attempt.lineCount;
     const ending = { job, attempt: task.attempt, now: Date.now(), lines };
     claimed.ending = ending;
@@ -250,24 +249,28 @@ export class Executor {
 
   /** Cancels attempts by queue and id. */
   cancel(isCancelled: (queue: string, id: string) => boolean): void {
-    for (const attempt of this.#running)
+    for (const attempt of this.#running.values())
       if (isCancelled(attempt.queue, attempt.id)) attempt.cancel(this.#parts.runner.cancelGrace(attempt.name));
   }
 
+  #isRunning(attempt: Attempt): boolean {
+    return this.#running.get(attempt.key) === attempt;
+  }
+
   #hold(attempt: Attempt, worker: TaskWorker): void {
+    this.#running.delete(attempt.key);
     this.#holding.add(attempt);
     worker.holdSlot();
     // A handler that obeys its signal may end in this turn of the event loop.
     setImmediate(() => {
-      if (this.#running.has(attempt) && !this.#stopping) this.#stuck.add(attempt);
+      if (this.#holding.has(attempt) && !this.#stopping) this.#stuck.add(attempt);
     });
   }
 
   #release(attempt: Attempt, worker: TaskWorker): void {
-    this.#running.delete(attempt);
-    const member = keyOf(attempt.queue, attempt.id);
-    if (this.#byJob.get(member) === attempt) this.#byJob.delete(member);
-    if (this.#holding.delete(attempt)) worker.freeSlot();
+    if (this.#isRunning(attempt)) this.#running.delete(attempt.key);
+    if (!this.#holding.delete(attempt)) return;
+    worker.freeSlot();
     this.#stuck.remove(attempt);
   }
 
@@ -278,11 +281,12 @@ export class Executor {
     const closed = Promise.allSettled(workers.map((worker) => worker.close()));
     const isDrained = await this.#drained(timeout * 1000, closed);
     this.#stopping = true;
-    if (!isDrained && this.#running.size > 0) {
-      this.#parts.logger.warn({ running: this.#running.size }, 'stopped while tasks were running');
-      for (const attempt of this.#running) attempt.stop();
+    const left = [...this.#running.values(), ...this.#holding];
+    if (!isDrained && left.length > 0) {
+      this.#parts.logger.warn({ running: left.length }, 'stopped while tasks were running');
+      for (const attempt of left) attempt.stop();
       await this.#drained(obeyTimeout, closed);
-      for (const attempt of this.#running) attempt.handBack();
+      for (const attempt of this.#running.values()) attempt.handBack();
     }
     // The caller's time is over, so this waits longer only if Redis answers.
     await untilClosed({ closed, redis: this.#parts.redis, timeout: closeTimeout, isIdle: () => true });
@@ -297,6 +301,7 @@ export class Executor {
   }
 
   #isIdle(): boolean {
-    return this.#running.size === 0 && [...this.#workers.values()].every(({ worker }) => worker.getBackend().isIdle);
+    if (this.#running.size + this.#holding.size > 0) return false;
+    return [...this.#workers.values()].every(({ worker }) => worker.getBackend().isIdle);
   }
 }

@@ -12,6 +12,7 @@ import {
   raw2NextJobData,
 } from 'bullmq';
 import type { ChainableCommander } from 'ioredis';
+import { TurnoverMap } from '../../turnover.js';
 import { persistently, untilRepeatable } from '../connection/connections.js';
 import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
@@ -66,7 +67,7 @@ interface Finish {
 export class TaskBackend extends WaitingBackend {
   readonly #parts: TaskBackendParts;
   /** How attempts end, by job. Set just before BullMQ is told that the attempt is over. */
-  readonly #ends = new Map<string, EndNotes>();
+  readonly #ends = new TurnoverMap<string, EndNotes>();
   readonly #fetched = new FetchedJobs();
   readonly #lines: AddedLines;
   readonly #missing: MissingLocks;

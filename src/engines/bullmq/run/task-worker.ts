@@ -1,4 +1,5 @@
 import { type Job, type JobJson, Worker } from 'bullmq';
+import { TurnoverSet } from '../../turnover.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { TaskBackend } from './task-backend.js';
 
@@ -9,12 +10,14 @@ const stored = Symbol('stored');
 
 /** A job of BullMQ together with the job as it is stored. */
 interface FetchedJob extends Job {
-  [stored]?: TaskJob;
+  [stored]?: TaskJob | undefined;
 }
 
 /** BullMQ's worker, which leaves jobs as they are stored: the runner parses their arguments and, if need be, decrypts them. */
 export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   #ready: Promise<void> | undefined;
+  /** BullMQ's queue of the jobs that run, with its Set replaced. */
+  #renewed: unknown;
   #slots: number | undefined;
   #held = 0;
 
@@ -33,6 +36,7 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   }
 
   protected override createJob(json: JobJson, jobId: string): Job {
+    this.#renewRunning();
     const task = { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} };
     json.data = '[]';
     // The engine, not BullMQ, decides whether an interrupted task may run again.
@@ -42,11 +46,24 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
     return job;
   }
 
-  /** Returns a fetched job as it is stored. */
+  /** Returns a fetched job as it is stored, once. BullMQ keeps its own form of the job for longer. */
   take(job: FetchedJob): TaskJob {
     const task = job[stored];
     if (!task) throw new Error(`job ${job.id} was not fetched by this worker`);
+    job[stored] = undefined;
     return task;
+  }
+
+  /**
+   * Replaces BullMQ's Set of the jobs that run. It has the fault that `TurnoverMap` describes, and
+   * keeps whole jobs in memory. BullMQ creates a new Set when the worker resumes after a pause.
+   */
+  #renewRunning(): void {
+    const queue: unknown = Reflect.get(this, 'mainLoopQueue');
+    if (queue === this.#renewed || typeof queue !== 'object' || queue === null) return;
+    this.#renewed = queue;
+    const running: unknown = Reflect.get(queue, 'pending');
+    if (running instanceof Set) Reflect.set(queue, 'pending', new TurnoverSet(running));
   }
 
   /** Keeps the slot of a job that has ended while its handler still runs. */

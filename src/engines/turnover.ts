@@ -1,0 +1,68 @@
+/** Number of additions after which the entries move to a new Map. */
+const additions = 256;
+
+/**
+ * A Map for entries that soon leave it again, such as one for each running task.
+ *
+ * V8 links the tables of a Map: when a table is full, it refers to the next one. If the garbage
+ * collector has moved a table to the old generation, that table and all later ones with their
+ * entries stay in memory until the next full collection, although the entries were deleted. At a
+ * thousand tasks per second, copying them takes more time than running the tasks. The tables of
+ * different Maps are not linked, so this class moves its entries to a new Map from time to time.
+ */
+export class TurnoverMap<K, V> {
+  #entries = new Map<K, V>();
+  #added = 0;
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(key: K): V | undefined {
+    return this.#entries.get(key);
+  }
+
+  set(key: K, value: V): void {
+    this.#added += 1;
+    if (this.#added > additions) {
+      this.#entries = new Map(this.#entries);
+      this.#added = this.#entries.size;
+    }
+    this.#entries.set(key, value);
+  }
+
+  delete(key: K): boolean {
+    return this.#entries.delete(key);
+  }
+
+  values(): MapIterator<V> {
+    return this.#entries.values();
+  }
+}
+
+/** A Set for values that soon leave it again, for the same reason. */
+export class TurnoverSet<T> {
+  readonly #values: TurnoverMap<T, T>;
+
+  constructor(values: Iterable<T> = []) {
+    this.#values = new TurnoverMap();
+    for (const value of values) this.add(value);
+  }
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  add(value: T): this {
+    this.#values.set(value, value);
+    return this;
+  }
+
+  delete(value: T): boolean {
+    return this.#values.delete(value);
+  }
+
+  [Symbol.iterator](): MapIterator<T> {
+    return this.#values.values();
+  }
+}
