@@ -81,8 +81,8 @@ type Answer = readonly [Error | null, unknown];
 
 /**
  * Runs commands on single jobs. Each is part of one transaction: our script, which decides,
- * BullMQ's step, which moves the job, and a script that records what this means for our keys. Calls in the same turn of the event loop share transactions
- * and a round trip.
+ * BullMQ's step, which moves the job, and a script that records what this means for our keys. Calls
+ * in the same turn of the event loop share transactions and a round trip.
  */
 export class JobSteps {
   readonly #redis: Redis;

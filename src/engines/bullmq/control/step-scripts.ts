@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { cancelledPrefix } from '../jobs/task-job.js';
 
-/** How the marker of a job begins that a command has taken to retry it. Its number of starts follows. */
+/** How the marker of a job begins that a command has taken to retry it; its number of starts follows. */
 export const retriedPrefix = 'retried:';
 
 /*
@@ -19,8 +19,11 @@ export const retriedPrefix = 'retried:';
  * job does not have our lock, and BullMQ's step does nothing. If Redis lacks the script of BullMQ's
  * step, the transaction is sent again and finds that the job is taken. If that never happens, the
  * lock expires, and `Settler` does the rest: `tfx` says that the job is to be cancelled, and `tfm`
- * that it is to wait for its retry. These lines write keys of BullMQ and were written for BullMQ 6.7. So were the other places that do: `queue-catalog.ts` (the limits in
- * `meta`), `locks.ts` (locks), and `move/pending-tasks.ts` (jobs that already have attempts).
+ * that it is to wait for its retry.
+ *
+ * These lines write keys of BullMQ and were written for BullMQ 6.7. So were the other places that
+ * do: `queue-catalog.ts` (the limits in `meta`), `locks.ts` (locks), and `move/pending-tasks.ts`
+ * (jobs that already have attempts).
  */
 
 /**

@@ -5,11 +5,14 @@ import { type LockScope, takeLocks, type Unlocked } from './locks.js';
 export interface LockListener {
   /** Called when the lock of a job shows that a job that runs here is to be cancelled. */
   cancelRequested?(jobId: string): void;
-  /** Called when a job that runs here has lost its lock to another process. `isGone`: the job no longer exists. */
+  /**
+   * Called when a job that runs here has lost its lock to another process. `isGone`: the job no
+   * longer exists.
+   */
   lockLost?(jobId: string, isGone: boolean): void;
 }
 
-/** Takes missing locks of jobs that run here again. After an outage, all locks are missing. */
+/** Takes missing locks of jobs that run here. After an outage, all of them are missing. */
 export class MissingLocks {
   readonly #redis: Redis;
   readonly #scope: LockScope;
@@ -23,7 +26,10 @@ export class MissingLocks {
     this.#listener = listener;
   }
 
-  /** Takes locks. Returns the tokens of locks that are still held, because their jobs are to be cancelled. */
+  /**
+   * Takes locks. Returns the tokens of locks that this process still holds because their jobs are
+   * to be cancelled.
+   */
   async take(jobs: readonly Unlocked[]): Promise<ReadonlyMap<string, string>> {
     const missing = jobs.filter(({ jobId }) => !this.#lost.has(jobId));
     if (missing.length === 0) return new Map();

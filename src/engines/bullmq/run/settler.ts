@@ -71,7 +71,8 @@ const closing = 1000;
  *
  * A job has crashed if it is in the list of running jobs and has no lock. The process that takes
  * the lock decides how it ends. If its worker is still alive, it finds the lock taken, and its
- * result is dropped.
+ * result is dropped. A job that a command took to cancel or retry it is such a job too if the
+ * command lost its connection. It ends as cancelled, or waits for its retry.
  */
 export class Settler {
   readonly #parts: SettlerParts;

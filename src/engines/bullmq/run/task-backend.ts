@@ -11,13 +11,9 @@ import {
   type RetryJobOpts,
   raw2NextJobData,
 } from 'bullmq';
-import type { ChainableCommander } from 'ioredis';
 import { TurnoverMap } from '../../turnover.js';
 import { persistently, untilRepeatable } from '../connection/connections.js';
-import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
-import { withScripts } from '../control/missing-scripts.js';
-import { recordsOfEnd } from '../control/step-records.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import type { Marker } from '../keys.js';
@@ -25,6 +21,7 @@ import { AddedLines } from './added-lines.js';
 import { type EndListener, type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
+import { endMarked } from './marked-end.js';
 import { type LockListener, MissingLocks } from './missing-locks.js';
 import { cancelReason } from './task-facts.js';
 
@@ -60,9 +57,10 @@ interface Finish {
 }
 
 /**
- * BullMQ's own backend for one queue. BullMQ's scripts decide where a job goes. This class adds what BullMQ has no place for: the
- * record of the attempt, the marker of an end, and the note for processes that read. It also keeps this package's fields of a
- * fetched job, which BullMQ's parser drops.
+ * BullMQ's own backend for one queue. BullMQ's scripts decide where a job goes. This class adds
+ * what BullMQ has no place for: the record of the attempt, the marker of an end, and the note for
+ * processes that read. It also keeps this package's fields of a fetched job, which BullMQ's parser
+ * drops.
  */
 export class TaskBackend extends WaitingBackend {
   readonly #parts: TaskBackendParts;
@@ -71,7 +69,10 @@ export class TaskBackend extends WaitingBackend {
   readonly #fetched = new FetchedJobs();
   readonly #lines: AddedLines;
   readonly #missing: MissingLocks;
-  /** The connection for commands, once it is ready. Awaiting it for each job would cost more than the rest of a step. */
+  /**
+   * The connection for commands, once it is ready. Awaiting it for each job would cost more than
+   * the rest of a step.
+   */
   #client: RedisClient | undefined;
 
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
@@ -94,7 +95,10 @@ export class TaskBackend extends WaitingBackend {
     return new TaskBackend(parts, undefined, connection, queue, names.getKeys(queue), toKey, opts, undefined, false);
   }
 
-  /** Sets how the present attempt of a job ends. The job's next step stores it, and the listener gets the outcome. */
+  /**
+   * Sets how the present attempt of a job ends. The job's next step stores it, and the listener
+   * gets the outcome.
+   */
   willEnd(jobId: string, notes: EndNotes, listener?: EndListener): void {
     notes.listener = listener;
     this.#ends.set(jobId, notes);
@@ -186,7 +190,10 @@ export class TaskBackend extends WaitingBackend {
     await this.#step({ command: 'retryJob', jobId, token, mark, args, at });
   }
 
-  /** Puts a job back at the head of its queue. It uses BullMQ's `retryJob`, which checks the lock before it writes fields. */
+  /**
+   * Puts a job back at the head of its queue. It uses BullMQ's `retryJob`, which checks the lock
+   * before it writes fields.
+   */
   override async moveJobFromActiveToWait(jobId: string, token = '0'): Promise<number> {
     await this.retryJob(jobId, true, token);
     return 0;
@@ -202,7 +209,10 @@ export class TaskBackend extends WaitingBackend {
     return { mark, all };
   }
 
-  /** Runs a step together with what is stored beside it, and repeats it until Redis has answered. Returns the next job. */
+  /**
+   * Runs a step together with what is stored beside it, and repeats it until Redis has answered.
+   * Returns the next job.
+   */
   async #step(first: EndStep): Promise<StepResult> {
     const { jobId, at } = first;
     let step = first;
@@ -251,19 +261,36 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /**
-   * Sends a step, and a note of it for processes that read. Such a process finds a change a little later if its note was lost. So
-   * a transaction, which costs more than all the rest, is used only for what must be stored together with the step.
+   * Sends a step, and a note of it for processes that read. Such a process finds a change a little
+   * later if its note was lost. So a transaction, which costs more than all the rest, is used only
+   * for what must be stored together with the step.
    */
   #send(client: RedisClient, step: EndStep, notes: EndNotes | undefined): unknown {
-    if (notes?.marker) return this.#together(client, step, notes.marker);
+    if (notes?.marker) return this.#endMarked(client, step, notes.marker);
     // The note is sent after the step.
     if (notes) this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
     return this.execCommand(client, step.command, step.args);
   }
 
+  /** Ends a job that gets a marker. */
+  #endMarked(client: RedisClient, { command, jobId, args, at }: EndStep, marker: Marker): Promise<unknown> {
+    const { keys, changes, kept } = this.#parts;
+    // No job has this id, so its end changes nothing.
+    const none = { id: '', opts: {} } as MinimalJob;
+    const nothing = this.moveToFinishedArgs(none, '', 'failedReason', kept, 'failed', '', at, false);
+    // Readers take the last note about a job, so earlier ones are sent before.
+    changes.flush();
+    return endMarked({
+      ...{ client, keys, end: { queue: this.name, jobId, marker, at } },
+      step: (transaction) => this.execCommand(transaction, command, args),
+      load: async () => this.execCommand(client, 'moveToFinished', nothing),
+    });
+  }
+
   /**
-   * Finds out why a script refused to end an attempt. If the step was executed before and its answer was lost, the job has the
-   * mark of this step. If only the lock is missing, after an outage or a pause of this process, this takes it again.
+   * Finds out why a script refused to end an attempt. If the step was executed before and its
+   * answer was lost, the job has the mark of this step. If only the lock is missing, after an
+   * outage or a pause of this process, this takes it again.
    */
   async #judge({ jobId, token, mark, command }: EndStep, code: number, starts: string | undefined): Promise<Verdict> {
     // Here the script has already written the mark, so the mark proves nothing.
@@ -310,34 +337,11 @@ export class TaskBackend extends WaitingBackend {
     }
   }
 
-  /** Plans the next job of a job scheduler. If this failed, BullMQ would never start the job that it has just fetched. */
+  /**
+   * Plans the next job of a job scheduler. If this failed, BullMQ would never start the job that it
+   * has just fetched.
+   */
   override updateJobSchedulerNextMillis(...args: Parameters<WaitingBackend['updateJobSchedulerNextMillis']>): Promise<string | null> {
     return persistently(this.#parts.redis, () => super.updateJobSchedulerNextMillis(...args));
-  }
-
-  /** Ends a job that gets a marker. No job has the empty id, so loading the script changes nothing. */
-  async #together(client: RedisClient, step: EndStep, marker: Marker): Promise<unknown> {
-    const none = { id: '', opts: {} } as MinimalJob;
-    const nothing = this.moveToFinishedArgs(none, '', 'failedReason', this.#parts.kept, 'failed', '', step.at, false);
-    let answer: unknown;
-    const execute = async (): Promise<boolean> => {
-      const [error, raw] = await this.#transact(client, step, marker);
-      if (error && !isForgotten(error)) throw error;
-      answer = raw;
-      return !error;
-    };
-    await withScripts({ execute, load: async () => this.execCommand(client, 'moveToFinished', nothing) });
-    return answer;
-  }
-
-  /** Executes a step and what follows it in one transaction. Returns the answer to the step. */
-  async #transact(client: RedisClient, { command, jobId, args, at }: EndStep, marker: Marker): Promise<[Error | null, unknown]> {
-    // This is ioredis's transaction; BullMQ's type describes only a part of it.
-    const transaction = client.multi() as IRedisTransaction & Pick<ChainableCommander, 'eval'>;
-    // Readers take the last note about a job, so earlier ones are sent before.
-    this.#parts.changes.flush();
-    this.execCommand(transaction, command, args);
-    for (const send of recordsOfEnd(this.#parts.keys, { queue: this.name, jobId, marker, at })) send(transaction);
-    return (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
   }
 }
