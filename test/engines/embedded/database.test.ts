@@ -1,5 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
@@ -39,8 +50,8 @@ describe('the database file', () => {
     return manager;
   };
 
-  const start = async (): Promise<void> => {
-    const tasks = new TaskManager({ database: path, logger: false });
+  const start = async (database = path): Promise<void> => {
+    const tasks = new TaskManager({ database, logger: false });
     await tasks.start().finally(() => tasks.stop({ timeout: 0 }));
   };
 
@@ -88,29 +99,32 @@ describe('the database file', () => {
     [
       'was written by a newer version',
       async (file) => {
-        await start();
-        const newer = await openDatabase(file);
+        await start(`${file}.made`);
+        const newer = await openDatabase(`${file}.made`);
         newer.exec(`PRAGMA user_version = ${layoutVersion + 1}`);
         newer.get('PRAGMA wal_checkpoint(TRUNCATE)');
         newer.close();
+        copyFileSync(`${file}.made`, file);
       },
       /newer version/,
     ],
     [
       'is damaged',
       async (file) => {
-        await start();
-        const bytes = readFileSync(file);
+        await start(`${file}.made`);
+        const bytes = readFileSync(`${file}.made`);
         writeFileSync(file, Buffer.concat([bytes.subarray(0, 100), Buffer.alloc(bytes.length - 100, 'damaged ')]));
       },
       /cannot be used/,
     ],
   ])('is refused with a clear error and left as it is when it %s', async (_case, make, message) => {
     await make(path);
-    // With everything beside it, which SQLite would change first: its journal, its log, and the map of the log.
+    // SQLite would first change the files beside it: its journal, its log, and the index of the log.
+    // The driver closes connections when they are garbage-collected, and only then removes the files
+    // beside the database that a manager has used to make this one.
     const content = (): [name: string, bytes: Buffer][] =>
       readdirSync(folder.path, { withFileTypes: true })
-        .filter((entry) => entry.isFile())
+        .filter((entry) => entry.isFile() && !entry.name.includes('.made'))
         .map(({ name }) => [name, readFileSync(folder.file(name))]);
     const before = content();
     await expect(start()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(message) }));
