@@ -16,6 +16,8 @@ export function engineKeys(name: string) {
     queues: own('queues'),
     /** Stream: the jobs that changed, for processes that read; see `ChangeNotes`. */
     changes: own('changes'),
+    /** Text: exists while a process reads the changes; expires. */
+    reading: own('reading'),
     /** Stream of one entry: replaced to wake the workers, see `Signals`. */
     signals: own('signals'),
     /** Hash: running jobs that are to be cancelled. */

@@ -1,6 +1,7 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { send } from '../connection/pipelines.js';
-import { notesOfEntry } from '../jobs/change-notes.js';
+import { notesOfEntry, readersKnownAfter } from '../jobs/change-notes.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { type Answer, delayCommands, dueTimes, isAfter, type JobNote, type JobSource, type QueueCommand, type ReadJob } from './source.js';
@@ -19,13 +20,24 @@ const longestMessage = 10_000;
 /** Maximum number of stream entries per read. */
 const entriesAtOnce = 500;
 
-/** Reads the jobs of `bullmqEngine` and its change notes. Each method sends one pipeline. */
+/**
+ * Milliseconds after which the mark of a reading process is written again, and after which it
+ * expires.
+ */
+const mark = { renewed: 3000, expires: 10_000 };
+
+/**
+ * Reads the jobs of `bullmqEngine` and its change notes. Each method sends one pipeline. While the
+ * notes are read regularly, a mark in Redis makes other processes write them.
+ */
 export class EngineSource implements JobSource {
   readonly #redis: Redis;
   readonly #keys: EngineKeys;
   /** The id of the last stream entry that was read. */
   #position: string = none;
   #hasMissed = false;
+  /** When the mark was written last; milliseconds since this process began. */
+  #marked = Number.NEGATIVE_INFINITY;
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
@@ -33,9 +45,17 @@ export class EngineSource implements JobSource {
   }
 
   async start(): Promise<void> {
+    await this.#mark(performance.now());
+    await wait(readersKnownAfter);
     const [last] = await this.#redis.xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1);
     this.#position = last?.[0] ?? none;
     this.#hasMissed = false;
+  }
+
+  /** Writes the mark. If Redis is full, there are no notes either, so a failure does not matter. */
+  async #mark(now: number): Promise<void> {
+    this.#marked = now;
+    await this.#redis.set(this.#keys.reading, '1', 'PX', mark.expires).catch(() => undefined);
   }
 
   async hasMissed(): Promise<boolean> {
@@ -55,6 +75,10 @@ export class EngineSource implements JobSource {
 
   async ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
     const before = this.#position;
+    const now = performance.now();
+    // If this process was blocked for so long, no notes may have been written meanwhile.
+    const isExpired = now - this.#marked > mark.expires;
+    if (now - this.#marked > mark.renewed) void this.#mark(now);
     const answers = await send(this.#redis, [
       ...commands.map(([, ...command]) => command),
       ['xread', 'COUNT', entriesAtOnce, 'STREAMS', this.#keys.changes, before],
@@ -64,7 +88,7 @@ export class EngineSource implements JobSource {
     this.#position = entries.at(-1)?.[0] ?? before;
     const more = entries.length === entriesAtOnce;
     // A process that is this far behind may have missed entries that were trimmed.
-    const missed = more && (await this.#isGone(before));
+    const missed = isExpired || (more && (await this.#isGone(before)));
     if (missed) this.#hasMissed = true;
     return { found: answers, notes: entries.flatMap(([, fields]) => notesOfEntry(fields)), more, missed };
   }

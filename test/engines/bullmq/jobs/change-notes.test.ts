@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { bullmqEngine } from '../../../../src/engines/bullmq/index.js';
+import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { TaskManager } from '../../../../src/index.js';
+import { closeAfterEach } from '../../../helpers/closing.js';
+import { hasRedis, RedisServer } from '../../../helpers/redis.js';
+import { monitorRedis } from '../../../helpers/redis-monitor.js';
+import { sleep, waitFor } from '../../../helpers/wait.js';
+
+let redis: RedisServer;
+let client: Redis;
+let prefixes = 0;
+const keep = closeAfterEach();
+
+function manager(prefix: string): TaskManager {
+  const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }), logger: false });
+  keep({ close: () => tasks.stop({ timeout: 1 }) });
+  return tasks;
+}
+
+const newPrefix = (): string => `notes-${prefixes++}`;
+
+(hasRedis ? describe : describe.skip)('the notes of changes', () => {
+  beforeAll(async () => {
+    redis = await RedisServer.start();
+    client = new Redis(redis.connection);
+  });
+  afterAll(async () => {
+    client.disconnect();
+    await redis.remove();
+  });
+
+  it('are left out while no process reads', async () => {
+    const prefix = newPrefix();
+    const tasks = manager(prefix);
+    let calls = 0;
+    const count = tasks.task('count', () => {
+      calls += 1;
+    });
+    await tasks.start();
+    const monitor = keep(await monitorRedis(redis.port));
+    for (let n = 0; n < 300; n++) await count.enqueue();
+    await waitFor(() => calls === 300);
+    const notes = monitor.commands().filter(([name, key]) => name === 'xadd' && key === engineKeys(prefix).changes);
+    expect(notes.length).toBeLessThan(150);
+  });
+
+  it('let a process that begins to read miss no task', async () => {
+    const prefix = newPrefix();
+    const [producer, reader] = [manager(prefix), manager(prefix)];
+    const task = producer.task('count', () => {});
+    await producer.start({ run: false });
+    const ids: string[] = [];
+    let isOver = false;
+    const producing = (async () => {
+      while (!isOver) {
+        ids.push(await task.enqueue());
+        await new Promise(setImmediate);
+      }
+    })();
+    await sleep(0.2);
+    const before = ids.length;
+    await reader.find({ limit: 1 });
+    await sleep(0.1);
+    isOver = true;
+    await producing;
+    const found = new Set<string>();
+    let cursor: string | undefined;
+    do {
+      const page = await reader.find({ limit: 100, cursor });
+      for (const { id } of page.items) found.add(id);
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor && found.size < ids.length - before);
+    expect(ids.slice(before).filter((id) => !found.has(id))).toEqual([]);
+    expect(ids.length - before).toBeGreaterThan(50);
+  });
+
+  it('are written again once a process renews its mark', async () => {
+    const prefix = newPrefix();
+    const [producer, reader] = [manager(prefix), manager(prefix)];
+    const task = producer.task('count', () => {});
+    await producer.start({ run: false });
+    await reader.find({ limit: 1 });
+    const mark = engineKeys(prefix).reading;
+    expect(await client.pttl(mark)).toBeGreaterThan(5000);
+    await client.del(mark);
+    await waitFor(async () => (await client.exists(mark)) === 1);
+    await sleep(0.1);
+    const id = await task.enqueue();
+    expect((await reader.find({ limit: 1 })).items[0]?.id).toBe(id);
+  });
+
+  it('are not relied on by a process that was blocked until its mark expired', async () => {
+    const prefix = newPrefix();
+    const [producer, reader] = [manager(prefix), manager(prefix)];
+    const task = producer.task('count', () => {});
+    await producer.start({ run: false });
+    await reader.find({ limit: 1 });
+    await client.del(engineKeys(prefix).reading);
+    let last = '';
+    for (const end = performance.now() + 200; performance.now() < end; ) last = await task.enqueue();
+    const now = performance.now.bind(performance);
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + 11_000);
+    try {
+      expect((await reader.find({ limit: 1 })).items[0]?.id).toBe(last);
+    } finally {
+      clock.mockRestore();
+    }
+  });
+});
