@@ -12,7 +12,7 @@ export async function showFirstPage({ rounds, history }) {
   const { page } = await inTurn({
     ...{ label: 'first page', rounds, mine, peer },
     async measure(side) {
-      const web = await side.child('web', mine.prefix);
+      const web = await side.child('web');
       const url = await web.ask('url');
       const began = performance.now();
       const response = await fetch(`${url}/tasks?limit=50`);

@@ -7,11 +7,13 @@ import Koa from 'koa';
 /** What the engine keeps by default. */
 const kept = { age: 7 * 86_400, count: 100_000 };
 const options = { attempts: 1 };
+/** The prefix of the engine. BullMQ's own is shorter, and Redis Cluster cannot use it. */
+export const prefix = '{koa-taskflow}';
 
 /** Runs jobs. @param {Connection} connection @param {number} concurrency @param {(value?: number) => unknown} handler */
 export async function run(connection, concurrency, handler) {
   const worker = new Worker('default', async ({ data }) => handler(...data), {
-    ...{ connection, concurrency, removeOnComplete: kept, removeOnFail: kept },
+    ...{ connection, prefix, concurrency, removeOnComplete: kept, removeOnFail: kept },
   });
   worker.on('error', () => undefined);
   await worker.waitUntilReady();
@@ -20,7 +22,7 @@ export async function run(connection, concurrency, handler) {
 
 /** Adds jobs and runs none. @param {Connection} connection */
 export async function call(connection) {
-  const queue = new Queue('default', { connection });
+  const queue = new Queue('default', { connection, prefix });
   await queue.waitUntilReady();
   return {
     one: async (/** @type {unknown[]} */ ...data) => (await queue.add('noop', data, options)).id,
@@ -34,11 +36,10 @@ export async function call(connection) {
 export const idle = call;
 
 /**
- * Serves the newest 50 jobs with the counts of all, as a dashboard would, and listens to all events. A prefix other than BullMQ's
- * own lets it show what this project's engine has stored.
- * @param {Connection} connection @param {string} [prefix]
+ * Serves the newest 50 jobs with the counts of all, as a dashboard would, and listens to all events.
+ * @param {Connection} connection
  */
-export async function web(connection, prefix = 'bull') {
+export async function web(connection) {
   const queue = new Queue('default', { connection, prefix });
   const events = new QueueEvents('default', { connection, prefix });
   await Promise.all([queue.waitUntilReady(), events.waitUntilReady()]);

@@ -4,11 +4,11 @@ import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { startChild } from '../lib/child.js';
 import { startRedis } from '../lib/redis.js';
+import { prefix } from './plain.js';
 
 /** @typedef {Awaited<ReturnType<typeof startSide>>} Side */
 
 const program = new URL('./child.js', import.meta.url);
-const prefixes = { ours: '{koa-taskflow}', plain: 'bull' };
 
 /** Does some work with both sides, and ends them. @param {(mine: Side, peer: Side) => Promise<void>} work */
 export async function withSides(work) {
@@ -21,7 +21,6 @@ export async function withSides(work) {
 export async function startSide(who, other) {
   const redis = other ? undefined : await startRedis();
   const connection = other?.connection ?? { host: '127.0.0.1', port: redis?.port ?? 0 };
-  const prefix = prefixes[who];
   const admin = new Redis(connection);
   // Both sides keep their jobs in BullMQ queues of this name, so BullMQ's own client can pause either.
   const queue = new Queue('default', { connection, prefix });
