@@ -12,6 +12,9 @@ import { jobOfHash, jsonOrText } from './stored-jobs.js';
 /** Maximum number of attempts that are shown. The last ones are shown. */
 const mostAttempts = 1000;
 
+/** Maximum number of reads of a job that moves all the time. */
+const mostTries = 5;
+
 /** A job with the state it is in. */
 export interface FoundJob {
   job: TaskJob;
@@ -24,15 +27,20 @@ export interface FoundJob {
 export async function readJob(queues: Queues, name: string, id: string): Promise<FoundJob | undefined> {
   const queue = queues.get(name);
   const client = await queue.getBackend().client;
-  // The state is read first. If the job moves before its fields are read, it is shown in the
-  // earlier state, with newer fields.
-  const state = await queue.getJobState(id);
-  const [hash, score] = await Promise.all([
-    client.hgetall(queue.toKey(id)),
-    state === 'delayed' ? client.zscore(queue.toKey('delayed'), id) : null,
-  ]);
-  const job = jobOfHash(id, hash);
-  return job && isJobState(state) ? { job, state, dueAt: dueTime(score) } : undefined;
+  let state = await queue.getJobState(id);
+  for (let tries = 1; ; tries++) {
+    const [hash, score, after] = await Promise.all([
+      client.hgetall(queue.toKey(id)),
+      state === 'delayed' ? client.zscore(queue.toKey('delayed'), id) : null,
+      queue.getJobState(id),
+    ]);
+    // If the job has moved, its fields may belong to another state than the first one.
+    if (after === state || tries === mostTries) {
+      const job = jobOfHash(id, hash);
+      return job && isJobState(state) ? { job, state, dueAt: dueTime(score) } : undefined;
+    }
+    state = after;
+  }
 }
 
 /** Reads the details of a task. */
