@@ -150,7 +150,8 @@ export class QueueCatalog {
     await this.refresh();
     const { queue } = entry;
     const known = this.#entries.get(queue);
-    if (!known && new Set(this.all().map(({ label }) => label)).size >= mostLabels)
+    const labels = new Set(this.all().map(({ label }) => label));
+    if (!known && !labels.has(entry.label) && labels.size >= mostLabels)
       throw new TaskflowError(
         'INVALID_INPUT',
         `cannot add the queue '${entry.label}': on Redis there can be at most ${mostLabels} queues, and an empty queue counts until it is removed`,

@@ -61,6 +61,15 @@ const queues = '{koa-taskflow}:~queues';
     expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe('1');
   });
 
+  it('is full with 100 labels, and still takes a task with a limit of its own under one of them', async () => {
+    const labels = Array.from({ length: 100 }, (_, n) => `label ${n}`);
+    await forEach.client.hset(queues, Object.fromEntries(labels.map((label) => [label, JSON.stringify({ label })])));
+    const tasks = manager();
+    await expect(tasks.define('other', { queue: 'one more' }).enqueue()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await tasks.define('limited', { queue: 'label 7', concurrency: 1 }).enqueue();
+    expect(await forEach.client.hexists(queues, 'label 7/limited')).toBe(1);
+  });
+
   it('has no queue whose name this engine does not give', async () => {
     const names = ['', 'a:b', '~ticks', 'a/b/c', '{x}', '%3a', 'x'.repeat(801)];
     const odd = Object.fromEntries(names.map((name) => [name, JSON.stringify({ label: name })]));
