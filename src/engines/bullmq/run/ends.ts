@@ -1,5 +1,6 @@
 import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
 import { interruptedError } from '../../interrupted-error.js';
+import { storedObject } from '../connection/stored-object.js';
 import {
   type AttemptRecord,
   attemptField,
@@ -91,7 +92,8 @@ export function returnNotes(job: TaskJob, times: number): EndNotes {
 
 /** When a recorded attempt began; Unix milliseconds. */
 function recordedStart(record: string | undefined): number | undefined {
-  return record === undefined ? undefined : (JSON.parse(record) as AttemptRecord).start;
+  const { start } = storedObject(record);
+  return typeof start === 'number' ? start : undefined;
 }
 
 /** What is written when a task fails without another attempt, because its deadline has passed. */

@@ -3,6 +3,7 @@ import { TaskflowError } from '../../../errors.js';
 import { storableText } from '../../../tasks/describe-error.js';
 import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
 import type { FailureKind } from '../../../tasks/types.js';
+import { isObject, storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
 import { mergeFailures } from './merge-scripts.js';
 import type { Merge } from './merges.js';
@@ -75,7 +76,7 @@ export class FailureGroups {
     if (cursor === null) throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
     const stored = await this.#redis.hgetall(this.#keys.failures);
     const groups = Object.entries(stored)
-      .map(([fingerprint, text]) => ({ fingerprint, ...(JSON.parse(text) as Group) }))
+      .flatMap(([fingerprint, text]) => groupOf(fingerprint, text))
       .filter((group) => group.last >= from && (name === undefined || group.task === name))
       .sort((one, other) => other.last - one.last || (one.fingerprint < other.fingerprint ? 1 : -1))
       .filter(({ last, fingerprint }) => !cursor || isBefore([last, fingerprint], [Number(cursor[1]), cursor[2] ?? '']));
@@ -91,6 +92,18 @@ export class FailureGroups {
 
 function newGroup({ id, name, at }: { id: string; name: string; at: number }, error: string): Group {
   return { task: name, error, message: '', count: 0, first: at, last: at, lastTaskId: id, hours: {} };
+}
+
+/** Parses a stored group. Returns none for a text of another form. */
+function groupOf(fingerprint: string, text: string): (Group & { fingerprint: string })[] {
+  const group = storedObject(text);
+  return isGroup(group) ? [{ fingerprint, ...group }] : [];
+}
+
+function isGroup(value: object): value is Group {
+  const { task, error, message, lastTaskId, count, first, last, hours } = value as Partial<Record<keyof Group, unknown>>;
+  const isText = [task, error, message, lastTaskId].every((each) => typeof each === 'string');
+  return isText && isObject(hours) && [count, first, last].every((each) => Number.isFinite(each));
 }
 
 function isBefore([at, id]: [number, string], [otherAt, otherId]: [number, string]): boolean {

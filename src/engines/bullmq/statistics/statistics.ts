@@ -9,6 +9,7 @@ import { histogramsOf, type Live, metricsOf, type Summed } from '../../metrics.j
 import { levelFor } from '../../tables/read/metrics.js';
 import { RedisWork } from '../connection/connections.js';
 import { send } from '../connection/pipelines.js';
+import { isObject, storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
 import { type Failure, FailureGroups } from './failure-groups.js';
 import { mergeFigures } from './merge-scripts.js';
@@ -186,7 +187,7 @@ export class Statistics {
       times.map((at) => ['hgetall', keys.statistics(level, at)]),
     );
     return answers.flatMap((fields, n) =>
-      Object.entries(fields as Record<string, string>).map(([field, text]) => summedOf(field, text, times[n] ?? 0)),
+      Object.entries(fields as Record<string, string>).flatMap(([field, text]) => summedOf(field, text, times[n] ?? 0)),
     );
   }
 }
@@ -194,7 +195,14 @@ export class Statistics {
 /** Maximum number of sums per read: ten years of days, or the minutes of two and a half days. */
 const mostStretches = 3660;
 
-function summedOf(field: string, text: string, at: number): Summed {
+/** Parses a stored sum. Returns none for a text of another form. */
+function summedOf(field: string, text: string, at: number): Summed[] {
   const [name = '', queue = ''] = field.split(separator);
-  return { name, queue, at, figures: JSON.parse(text) as Figures };
+  const figures = storedObject(text);
+  return isFigures(figures) ? [{ name, queue, at, figures }] : [];
+}
+
+function isFigures(value: object): value is Figures {
+  const { ended, ran, total, min, max, buckets } = value as Partial<Record<keyof Figures, unknown>>;
+  return isObject(ended) && isObject(buckets) && [ran, total, min, max].every((each) => typeof each === 'number');
 }

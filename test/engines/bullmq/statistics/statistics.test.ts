@@ -151,4 +151,20 @@ const minute = 60_000;
     expect(await forEach.client.hlen(keys.failures)).toBe(1000);
     expect((await sums.failures.read({ limit: 5, name: 'other' }, none)).items).toEqual([]);
   });
+
+  it('leave out entries that they cannot read', async () => {
+    const now = Date.now();
+    const sums = statistics();
+    const failure = { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' };
+    sums.ended({ ...task, status: 'failed', at: now, ms: 1, failure });
+    await sums.flush();
+    const texts = ['no JSON', 'null', '{}', '[]', '{"ran":"1","ended":{},"buckets":{}}', '{"task":"mail","last":null,"hours":{}}'];
+    for (const [n, text] of texts.entries())
+      for (const key of [keys.statistics('minute', now - (now % minute)), keys.statistics('all', 0), keys.failures])
+        await forEach.client.hset(key, `odd ${n}`, text);
+    expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(1);
+    expect((await sums.histograms([1])).map(({ name }) => name)).toEqual(['mail']);
+    const { items } = await sums.failures.read({ limit: 5 }, async () => new Map());
+    expect(items.map(({ fingerprint }) => fingerprint)).toEqual([failure.fingerprint]);
+  });
 });
