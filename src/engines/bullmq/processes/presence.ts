@@ -101,10 +101,15 @@ export class Presence {
   }
 
   async beat(): Promise<void> {
-    const { isClosed, restore, logger, redis } = this.#parts;
+    const { isClosed, restore } = this.#parts;
     if (!this.#self || isClosed()) return;
-    const [isOther] = await Promise.all([this.#mark.isOther(), restore(), this.#send()]);
-    if (isOther) logger.error({ redis: placeOf(redis) }, dataLost);
+    await Promise.all([this.#checkData(), restore(), this.#send()]);
+  }
+
+  /** Logs a loss of data, which only the first look after it can see. */
+  async #checkData(): Promise<void> {
+    const { logger, redis } = this.#parts;
+    if (await this.#mark.isOther()) logger.error({ redis: placeOf(redis) }, dataLost);
   }
 
   async #send(): Promise<void> {
