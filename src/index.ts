@@ -78,18 +78,18 @@ export type {
   Counts,
   Durations,
   ErrorDetails,
-  FailureKind,
-  Figures,
+  FailureGroup,
   LogLevel,
   LogLine,
   Metrics,
-  Pulse,
+  ProcessInfo,
+  Stats,
+  StatsSnapshot,
   StuckAttempt,
   TaskDetail,
   TaskError,
   TaskStatus,
   TaskSummary,
-  Worker,
 } from './tasks/types.js';
 export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks, backgroundTasksOf } from './web/background-tasks.js';
 export { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';

@@ -340,7 +340,7 @@ export class TaskManager implements TaskSource {
     return this.#reader.logs(id, query);
   }
 
-  /** Returns sums over tasks: `pulse`, `metrics`, `failures`, `workers` or `waits`. */
+  /** Returns sums over tasks: `statsSnapshot`, `metrics`, `failures`, `workers` or `waits`. */
   aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     return this.#reader.aggregate(kind, ...query);
   }

@@ -1,4 +1,4 @@
-import type { LogLine, Pulse, TaskSummary } from '../tasks/types.js';
+import type { LogLine, StatsSnapshot, TaskSummary } from '../tasks/types.js';
 import type { ServerEvent } from './events.js';
 import { ProblemError } from './problem.js';
 
@@ -7,7 +7,7 @@ export type Change = { id: string | undefined } & (
   | { type: 'hello'; resumed: boolean; serverTime: string; version: string }
   /** Tasks as they are now; `dropped` counts changed ones that are not among them: then load what you show anew. */
   | { type: 'tasks'; upserts: readonly TaskSummary[]; removed: readonly string[]; dropped: number }
-  | ({ type: 'metrics' } & Pulse)
+  | ({ type: 'metrics' } & StatsSnapshot)
   | { type: 'log'; task: string; lines: readonly LogLine[] }
   /** The stream was lost; the next try is in so many seconds. */
   | { type: 'lost'; retryIn: number; cause: unknown }

@@ -23,14 +23,14 @@ export type { CommandFilter, DetailQuery, FailuresQuery, TaskConditions, TaskLis
 export { canCancel, canRetry } from '../tasks/states.js';
 export type {
   Counts,
-  FailureKind,
+  FailureGroup,
   LogLevel,
   LogLine,
   Metrics,
-  Pulse,
+  ProcessInfo,
+  StatsSnapshot,
   TaskStatus,
   TaskSummary,
-  Worker,
   WorkerTotals,
 } from '../tasks/types.js';
 export type { DashboardFacts } from '../web/dashboard-routes.js';

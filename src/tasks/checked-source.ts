@@ -11,7 +11,7 @@ function idArgument(id: unknown): string {
   return stringOption('id', id, '', { accepted, maxLength: mostNameBytes });
 }
 
-const kinds: readonly (keyof Aggregates)[] = ['pulse', 'metrics', 'failures', 'workers', 'waits', 'histograms'];
+const kinds: readonly (keyof Aggregates)[] = ['statsSnapshot', 'metrics', 'failures', 'workers', 'waits', 'histograms'];
 
 /**
  * The reading side of an engine for callers: checks their queries and converts them to the engine's form. This is the only place

@@ -3,16 +3,16 @@ import type { SharedStore } from '../store/shared-store.js';
 import type { EnginePromises } from './promises.js';
 import type {
   Coverage,
-  FailureKind,
+  FailureGroup,
   LogLevel,
   LogLine,
   Metrics,
-  Pulse,
+  ProcessInfo,
+  StatsSnapshot,
   TaskDetail,
   TaskError,
   TaskStatus,
   TaskSummary,
-  Worker,
 } from './types.js';
 
 /** A task to be stored, complete: whoever enqueues made its id. */
@@ -224,7 +224,7 @@ export interface TaskQuery {
   /** Default `descending`. */
   order?: 'ascending' | 'descending' | undefined;
   limit: number;
-  /** Where the page before ended, as its `next` said. */
+  /** The `next` of the previous page. */
   after?: string | undefined;
   /** With `false` the page has no `total`: for who reads all of them. */
   counted?: boolean | undefined;
@@ -266,43 +266,43 @@ export interface LogQuery {
   limit?: number | undefined;
 }
 
-/** The stretch of time that figures are asked for. */
+/** The range of time of some statistics. */
 export interface MetricsRange {
   /** Unix milliseconds; all time when absent. */
   from?: number | undefined;
   to?: number | undefined;
   /** Seconds of one point of the series. */
   step?: number | undefined;
-  /** With `false` the series is empty: for who looks at the sums alone. */
+  /** Whether to include the series. Default `true`. With `false`, the series is empty. */
   series?: boolean | undefined;
 }
 
-/** Which kinds of failure are asked for, the last seen first. */
+/** Selects failure groups. The group that was seen last comes first. */
 export interface FailureQuery {
-  /** Of this function. */
+  /** Only groups of this function. */
   name?: string | undefined;
-  /** Seen at or after, in Unix milliseconds. */
+  /** Only groups that were seen at this time or later; Unix milliseconds. */
   from?: number | undefined;
   limit: number;
   /** Where the page before ended, as its `next` said. */
   after?: string | undefined;
 }
 
-/** One page of the kinds of failure. */
+/** One page of failure groups. */
 export interface FailurePage extends Coverage {
-  items: readonly FailureKind[];
+  items: readonly FailureGroup[];
   next: string | null;
 }
 
-/** What is summed up over tasks: what each kind is asked with, and what it answers. */
+/** The aggregates of tasks: the arguments and the answer of each kind. */
 export interface Aggregates {
-  pulse: { query: []; answer: Pulse };
+  statsSnapshot: { query: []; answer: StatsSnapshot };
   metrics: { query: [range: MetricsRange]; answer: Metrics };
   failures: { query: [query: FailureQuery]; answer: FailurePage };
-  workers: { query: []; answer: readonly Worker[] };
-  /** Since when the first task that could run now has been waiting, of each queue that has one. */
+  workers: { query: []; answer: readonly ProcessInfo[] };
+  /** For each queue with a task that could run now: since when the first of them has waited. */
   waits: { query: []; answer: readonly { queue: string; since: string }[] };
-  /** How long attempts ran, by function, of all that ever ended. */
+  /** How long the attempts of each function ran, of all tasks that ever ended. */
   histograms: { query: [bounds: readonly number[]]; answer: readonly DurationHistogram[] };
 }
 

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Action, Changes, CommandBy, Definitions, Aggregates as EngineAggregates, EngineDescription, Outcome } from './engine.js';
 import type * as Queries from './queries.js';
-import type { Coverage, FailureKind, LogLine, TaskDetail, TaskSummary } from './types.js';
+import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from './types.js';
 
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
@@ -89,12 +89,12 @@ export interface TaskList {
 
 /** One page of failure groups. */
 export interface FailureList extends Coverage {
-  readonly items: readonly FailureKind[];
+  readonly items: readonly FailureGroup[];
   readonly nextCursor: string | null;
 }
 
 /** What is summed up over tasks: what each kind is asked with, and what it answers. */
-export interface Aggregates extends Pick<EngineAggregates, 'pulse' | 'workers' | 'waits' | 'histograms'> {
+export interface Aggregates extends Pick<EngineAggregates, 'statsSnapshot' | 'workers' | 'waits' | 'histograms'> {
   metrics: { query: [range?: RangeQuery]; answer: EngineAggregates['metrics']['answer'] };
   failures: { query: [query?: FailuresQuery]; answer: FailureList };
 }

@@ -152,7 +152,7 @@ export interface Durations {
 }
 
 /** Counts, rate and durations of some tasks. */
-export interface Figures {
+export interface Stats {
   counts: Counts;
   /** success ÷ (success + failed + interrupted), 0 to 1; null while nothing has ended. */
   successRate: number | null;
@@ -169,27 +169,31 @@ export interface Coverage {
 }
 
 /** Figures of all tasks, of each function and queue, and over time. */
-export interface Metrics extends Figures, Coverage {
-  functions: readonly (Figures & { name: string })[];
-  queues: readonly (Figures & { name: string })[];
+export interface Metrics extends Stats, Coverage {
+  functions: readonly (Stats & { name: string })[];
+  queues: readonly (Stats & { name: string })[];
   series: readonly { at: string; success: number; failed: number; p95: number | null }[];
 }
 
-/** Tasks that failed for good in one way: the same function, error class and code, message but for numbers and ids, first own frame, and innermost cause. */
-export interface FailureKind {
+/**
+ * Tasks that failed, and were not retried, with the same error: they have the same function, error
+ * class and code, first stack frame of the app, innermost cause, and message, apart from numbers and
+ * ids.
+ */
+export interface FailureGroup {
   fingerprint: string;
   /** The function. */
   name: string;
-  /** Of the last one. */
+  /** The error of the last task. */
   error: { name: string; message: string };
-  /** How often it has happened, tasks that were retried or deleted since among them. */
+  /** How many tasks have failed in this way, including tasks that were retried or deleted since. */
   count: number;
-  /** Tasks that are failed by it now: what a retry would take. */
+  /** How many of them are failed now, so that a retry would run them. */
   failed: number;
   first: string;
   last: string;
   lastTaskId: string;
-  /** How often it happened in each of the last 24 hours, by the clock; the present hour comes last. */
+  /** How many failed in each of the last 24 clock hours. The present hour comes last. */
   trend: readonly number[];
 }
 
@@ -206,28 +210,28 @@ export interface StuckAttempt {
 }
 
 /** A process that has the tasks open. */
-export interface Worker {
+export interface ProcessInfo {
   id: string;
   host: string;
-  /** Null, like what follows, where the engine does not know. */
+  /** Null, like the following members, if the engine does not know. */
   pid: number | null;
-  /** Of this package. */
+  /** The version of this package. */
   version: string | null;
-  /** How many attempts it runs at once at most, over all its queues; 0 if it runs none. */
+  /** The maximum number of attempts at the same time, over all its queues; 0 if it runs none. */
   slots: number | null;
-  /** Tasks it runs now. */
+  /** How many tasks it runs now. */
   running: number | null;
   /**
    * Slots that are held by handlers which did not stop when their attempt was cancelled or timed out; null where the engine
    * does not know. `running` does not count them.
    */
   stuck: number | null;
-  /** The attempts of those handlers, the one given up first comes first; at most 20. */
+  /** The attempts of those handlers, at most 20. The one that was given up first comes first. */
   stuckAttempts: readonly StuckAttempt[];
-  /** The only queue it takes tasks of. */
+  /** The only queue from which it takes tasks. */
   queue?: string;
   startedAt: string;
-  /** Seconds since it last said that its event loop turns. It lives all the same while it is listed. */
+  /** Seconds since its last heartbeat. While the process is in the list, it counts as running. */
   lastSign: number;
 }
 
@@ -235,13 +239,13 @@ export interface Worker {
 export interface WorkerTotals {
   /** How many processes there are. */
   count: number;
-  /** How many attempts they run at once at most, over all their queues. */
+  /** The maximum number of attempts that they run at the same time, over all their queues. */
   slots: number;
   /** Slots that are held by handlers which did not stop when their attempt was given up. */
   stuck: number;
 }
 
-/** A queue that somebody has paused. */
+/** A paused queue. */
 interface PausedQueue {
   queue: string;
   by: string;
@@ -249,14 +253,14 @@ interface PausedQueue {
   reason: string | null;
 }
 
-/** What the live stream says of the whole: small, and cheap to ask for once a second. */
-export interface Pulse {
+/** The statistics that the live stream sends, at most once a second. */
+export interface StatsSnapshot {
   counts: Counts;
   successRate: number | null;
   running: number;
   pending: number;
   /** Tasks that ended within the last minute. */
   perMinute: number;
-  /** Queues that are paused: whoever looks at tasks that do not move wants to know. */
+  /** Queues that are paused, which explains why their tasks do not run. */
   paused: readonly PausedQueue[];
 }

@@ -6,17 +6,17 @@ import {
   type Attempt,
   type Counts,
   type Durations,
-  type FailureKind,
-  type Figures,
+  type FailureGroup,
   type FlowNode,
   type LogLine,
   logLevels,
   type Metrics,
+  type ProcessInfo,
+  type Stats,
   type TaskDetail,
   type TaskError,
   type TaskSummary,
   taskStatuses,
-  type Worker,
   type WorkerTotals,
 } from '../tasks/types.js';
 
@@ -145,7 +145,7 @@ const durations = z.strictObject({
 
 const coverage = { completeSince: time.exactOptional() };
 const figureFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
-const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<Figures & { name: string }>;
+const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<Stats & { name: string }>;
 
 export const metrics = z.strictObject({
   ...figureFields,
@@ -219,7 +219,7 @@ const worker = z.strictObject({
   queue: z.string().exactOptional(),
   startedAt: time,
   lastSign: z.number().min(0),
-}) satisfies z.ZodType<Worker>;
+}) satisfies z.ZodType<ProcessInfo>;
 
 export const workerList = z.strictObject({ items: z.array(worker) });
 
@@ -233,7 +233,7 @@ const failureKind = z.strictObject({
   last: time,
   lastTaskId: taskId,
   trend: z.array(count),
-}) satisfies z.ZodType<FailureKind>;
+}) satisfies z.ZodType<FailureGroup>;
 
 export const failureList = z.strictObject({ items: z.array(failureKind), nextCursor: z.string().nullable(), ...coverage });
 

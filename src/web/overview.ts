@@ -4,11 +4,11 @@ import type { RangeQuery, TaskSource } from '../tasks/source.js';
 import {
   type Coverage,
   type Durations,
-  type FailureKind,
-  type Figures,
+  type FailureGroup,
   type Metrics,
+  type ProcessInfo,
+  type Stats,
   taskStatuses,
-  type Worker,
   type WorkerTotals,
 } from '../tasks/types.js';
 import type * as Answers from './answers.js';
@@ -46,8 +46,8 @@ export async function readMetrics(tasks: TaskSource, range: RangeQuery): Promise
 }
 
 /** Sums over processes; what an engine does not know counts as 0. */
-export function totalsOf(workers: readonly Worker[]): WorkerTotals {
-  const sum = (of: (worker: Worker) => number | null): number => workers.reduce((total, worker) => total + (of(worker) ?? 0), 0);
+export function totalsOf(workers: readonly ProcessInfo[]): WorkerTotals {
+  const sum = (of: (worker: ProcessInfo) => number | null): number => workers.reduce((total, worker) => total + (of(worker) ?? 0), 0);
   return { count: workers.length, slots: sum(({ slots }) => slots), stuck: sum(({ stuck }) => stuck) };
 }
 
@@ -89,9 +89,9 @@ const failuresShown = 5;
 export interface Overview {
   /** Figures of the last hour, by the minute. */
   hour: Metrics;
-  failures: readonly FailureKind[];
+  failures: readonly FailureGroup[];
   queues: z.output<typeof Answers.queueList>['items'];
-  workers: readonly Worker[];
+  workers: readonly ProcessInfo[];
   schedules: readonly ScheduleState[];
 }
 
@@ -111,16 +111,16 @@ function coverageOf({ completeSince }: Coverage): Coverage {
   return completeSince === undefined ? {} : { completeSince };
 }
 
-function byName(list: readonly (Figures & { name: string })[]): Map<string, Figures> {
+function byName(list: readonly (Stats & { name: string })[]): Map<string, Stats> {
   return new Map(list.map(({ name, ...figures }) => [name, figures]));
 }
 
-const none: Figures = {
-  counts: Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Figures['counts'],
+const none: Stats = {
+  counts: Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Stats['counts'],
   successRate: null,
   durations: Object.fromEntries(['avg', 'min', 'max', 'p50', 'p95', 'p99'].map((key) => [key, null])) as unknown as Durations,
 };
 
-function figuresOf(figures: Map<string, Figures>, name: string): Figures {
+function figuresOf(figures: Map<string, Stats>, name: string): Stats {
   return figures.get(name) ?? none;
 }

@@ -4,7 +4,7 @@ import { version } from '../package-files.js';
 import type { Changes } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
-import type { LogLine, Pulse } from '../tasks/types.js';
+import type { LogLine, StatsSnapshot } from '../tasks/types.js';
 import type { StreamEvent } from './event.js';
 import { tasksOption } from './options.js';
 import type { StreamClient } from './sse-stream.js';
@@ -128,16 +128,16 @@ class LiveTasks {
   }
 
   async #readMetrics(): Promise<void> {
-    const pulse = await this.#readPulse();
-    if (!pulse || JSON.stringify(pulse) === JSON.stringify(this.metrics?.data)) return;
-    this.metrics = { event: 'metrics', data: pulse };
+    const snapshot = await this.#readStatsSnapshot();
+    if (!snapshot || JSON.stringify(snapshot) === JSON.stringify(this.metrics?.data)) return;
+    this.metrics = { event: 'metrics', data: snapshot };
     this.#wake();
   }
 
   /** A source of the app may throw at once instead of rejecting, and a timer that throws would end the process. */
-  async #readPulse(): Promise<Pulse | undefined> {
+  async #readStatsSnapshot(): Promise<StatsSnapshot | undefined> {
     try {
-      return await this.#tasks.aggregate('pulse');
+      return await this.#tasks.aggregate('statsSnapshot');
     } catch {
       return undefined;
     }

@@ -89,7 +89,7 @@ describe('a database that another program has locked', () => {
     other.close();
     const ids = await enqueued;
     clearInterval(ticking);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 21);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 21);
     expect(new Set(ids).size).toBe(20);
     // A lock that holds the event loop does so for all of the five seconds.
     expect(longest).toBeLessThan(4000);

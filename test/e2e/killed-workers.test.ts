@@ -33,7 +33,7 @@ const amount = Number(process.env.TASKS ?? 6) * 1000;
     }
     await killing;
     await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0, 200);
-    const { counts } = await tasks.aggregate('pulse');
+    const { counts } = await tasks.aggregate('statsSnapshot');
     expect(counts).toMatchObject({ pending: 0, running: 0, failed: 0, cancelled: 0 });
     expect(counts.success + counts.interrupted).toBe(amount);
     // What a killed worker ran and may not run again, at most its slots for each kill.

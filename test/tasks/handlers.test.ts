@@ -80,7 +80,7 @@ describe('taskProgress', () => {
     });
     expect(ended).toMatchObject({ status: 'success', progress: 1 });
     await again();
-    await waitFor(async () => (await manager.aggregate('pulse')).counts.success === 2);
+    await waitFor(async () => (await manager.aggregate('statsSnapshot')).counts.success === 2);
     expect(lines.filter(({ level }) => level === 40)).toMatchObject([{ task: 'each', value: 40 }]);
   });
 });

@@ -20,7 +20,7 @@ async function failTwice(options: TaskOptions) {
   );
   await manager.start();
   const ids = [await bad.enqueue(), await bad.enqueue()];
-  await waitFor(async () => (await manager.aggregate('pulse')).counts.failed === 2);
+  await waitFor(async () => (await manager.aggregate('statsSnapshot')).counts.failed === 2);
   const attempts = await Promise.all(ids.map(async (id) => (await manager.get(id))?.attempts.length));
   return { attempts, warnings: log.lines.filter(({ option }) => option !== undefined) };
 }

@@ -155,7 +155,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     expect(await tasks.get(id)).toBeUndefined();
     expect(await tasks.logs(id, {})).toEqual([]);
     expect((await tasks.find({ limit: 10, tag: ['tenant'] })).items.map((task) => task.id)).toEqual([waiting]);
-    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ failed: 0, pending: 1 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ failed: 0, pending: 1 });
     const { rev } = await tasks.describe();
     for await (const changes of tasks.watch(before, new AbortController().signal)) {
       expect(changes.removed).toEqual([id]);

@@ -95,7 +95,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       async ({ maxBatch }) => {
         const note = tasks.define<[text?: string]>('note');
         const most = maxBatch?.tasks ?? 12_000;
-        const total = async () => (await tasks.aggregate('pulse')).pending;
+        const total = async () => (await tasks.aggregate('statsSnapshot')).pending;
         if (maxBatch) {
           const text = 'x'.repeat(1_000_000);
           const large = Math.ceil(maxBatch.bytes / text.length);

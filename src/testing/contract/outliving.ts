@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { taskContext, taskLog } from '../../tasks/context.js';
-import type { LogLine, TaskStatus, Worker } from '../../tasks/types.js';
+import type { LogLine, ProcessInfo, TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 
@@ -98,7 +98,7 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
     const cancelled = tasks.task('cancelled', () => passed, { cancelGrace: 0.05 });
     const quick = tasks.task('quick', () => 1, { timeout: 60 });
     await tasks.start();
-    const workerWith = (stuck: number): Promise<Worker> =>
+    const workerWith = (stuck: number): Promise<ProcessInfo> =>
       waitFor(async () => (await tasks.aggregate('workers')).find((worker) => worker.slots === 3 && worker.stuck === stuck));
     expect((await workerWith(0)).stuckAttempts).toEqual([]);
     const timedOut = await hanging.enqueue();

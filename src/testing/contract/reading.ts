@@ -128,7 +128,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     const recent = await tasks.aggregate('metrics', { from: '-60s' });
     expect(recent.counts).toMatchObject({ success: 3, failed: 1 });
     expect((await tasks.aggregate('metrics', { from: '-2h', to: '-1h' })).successRate).toBeNull();
-    expect(await tasks.aggregate('pulse')).toMatchObject({ running: 0, pending: 0, perMinute: 4 });
+    expect(await tasks.aggregate('statsSnapshot')).toMatchObject({ running: 0, pending: 0, perMinute: 4 });
   });
 
   it('finds tasks by queue, tag, fingerprint, time, word and the beginning of an id, and by several at once', async () => {

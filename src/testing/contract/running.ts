@@ -243,7 +243,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     });
     await tasks.start();
     await Promise.all(Array.from({ length: 1000 }, (_, n) => count.enqueue(n)));
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1000);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 1000);
     expect([starts.size, ...new Set(starts.values())]).toEqual([1000, 1]);
   });
 

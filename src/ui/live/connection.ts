@@ -1,5 +1,5 @@
 import { batch, computed, signal } from '@preact/signals';
-import { type Change, ProblemError, type Pulse } from '../../client/client.js';
+import { type Change, ProblemError, type StatsSnapshot } from '../../client/client.js';
 import { serverNow, setClock } from '../kit/clock.js';
 import { observeErrors } from '../kit/notices.js';
 import { bootstrap } from '../state/bootstrap.js';
@@ -23,7 +23,7 @@ export const offline = signal<{ since: number; nextTry: number } | undefined>(un
 /** Whether the session has ended, so that the user must sign in. */
 export const signedOut = signal(false);
 /** The latest counts of all tasks. */
-export const stats = signal<Pulse | undefined>(undefined);
+export const stats = signal<StatsSnapshot | undefined>(undefined);
 /** How many tasks have changed while the page is paused, up to a limit. */
 export const missed = signal(0);
 const missedTasks = new Set<string>();
@@ -136,10 +136,10 @@ function signedIn(): void {
   if (!paused.value) reloadAll();
 }
 
-let latest: Pulse | undefined;
+let latest: StatsSnapshot | undefined;
 
 /** A paused page keeps its counts, but shows which queues are paused. */
-function takeStats(change: Pulse): void {
+function takeStats(change: StatsSnapshot): void {
   latest = change;
   const shown = stats.peek();
   stats.value = paused.value && shown ? { ...shown, paused: change.paused } : change;

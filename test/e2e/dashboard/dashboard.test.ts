@@ -103,7 +103,7 @@ describe('the dashboard in a browser', () => {
         if (n % 10 === 0) throw new Error('x');
       })
       .enqueueMany(ended);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 6);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 6);
     await board.signIn();
     for (const search of ['', '?view=tasks']) {
       const page = await board.newPage();
@@ -140,7 +140,7 @@ describe('the dashboard in a browser', () => {
       throw new TypeError(`no address for order ${n}`);
     });
     await good.enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 1);
     await board.signIn();
     await page.locator('.health.good', { hasText: 'All is well' }).waitFor();
     for (let n = 0; n < 4; n++) await bad.enqueue(n);
@@ -322,7 +322,7 @@ describe('the dashboard in a browser', () => {
     await page.goto(board.url);
     await look('login');
     await board.signIn();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 2);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 2);
     for (const name of ['overview', 'tasks', 'failures', 'schedules', 'queues', 'functions', 'audit', 'settings']) {
       await board.visit(`?view=${name}`);
       await page.waitForFunction(() => !document.querySelector('.skeleton'));

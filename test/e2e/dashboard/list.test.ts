@@ -9,7 +9,7 @@ const fail = (message: string) => () => {
 };
 const names = () => board.page.locator('tr[data-task] th a').allTextContents();
 const ids = () => board.shownIds();
-const ended = (n: number) => waitFor(async () => (await board.tasks.aggregate('pulse')).counts.pending === n);
+const ended = (n: number) => waitFor(async () => (await board.tasks.aggregate('statsSnapshot')).counts.pending === n);
 
 describe('the list of tasks in a browser', () => {
   it('combines conditions in the address, so that a link shows the same rows', async () => {
@@ -100,7 +100,7 @@ describe('the list of tasks in a browser', () => {
     const quick = tasks.task('a_quick', () => 1);
     for (let n = 0; n < 3; n++) await Promise.all([slow.enqueue(), quick.enqueue()]);
     await ended(0);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.running === 0);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.running === 0);
     await board.signIn('?view=tasks');
     await board.hasRows(6);
     const head = (name: string) => page.locator(`th[data-label="${name}"]`);
@@ -173,7 +173,7 @@ describe('the list of tasks in a browser', () => {
     const bad = tasks.task('bad', fail('x'));
     const worse = tasks.task('worse', fail('y'));
     for (let n = 0; n < 4; n++) await Promise.all([bad.enqueue(), worse.enqueue()]);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 8);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 8);
     await board.signIn('?view=tasks');
     await board.hasRows(8);
     const boxes = page.locator('tr[data-task] input');
@@ -193,7 +193,7 @@ describe('the list of tasks in a browser', () => {
     await page.getByRole('button', { name: 'Retry 3' }).click();
     await page.getByRole('button', { name: 'Retry 3 tasks' }).click();
     await page.getByText('3 queued.').waitFor();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 7);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 7);
   });
 
   it('walks pages, views and open tasks by Back and Forward, and restores scroll and focus', async () => {

@@ -400,5 +400,5 @@ async function tasksEnd(): Promise<void> {
   const { tasks } = board;
   const good = tasks.task('good', () => 1);
   await good.enqueue();
-  await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1);
+  await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 1);
 }

@@ -24,7 +24,7 @@ beforeAll(async () => {
   await tasks.start();
   for (let n = 0; n < 1000; n++) void functions[n % 3]?.enqueue(n);
   await waitFor(async () => {
-    const { success, failed } = (await tasks.aggregate('pulse')).counts;
+    const { success, failed } = (await tasks.aggregate('statsSnapshot')).counts;
     return success + failed === 1000 && (await tasks.find({ q: 'quicksilver', limit: 1 })).total === 1;
   });
   await tasks.stop();
@@ -164,7 +164,7 @@ describe('the dashboard of a million tasks', () => {
       expect(await page.textContent('caption >> nth=-1')).toContain('50 of more than 10,000 tasks');
       await fresh.close();
     }
-    expect((await board.tasks.aggregate('pulse')).counts.success).toBe(990_000);
+    expect((await board.tasks.aggregate('statsSnapshot')).counts.success).toBe(990_000);
     expect(took).toBeLessThanOrEqual(mostWait.all);
   });
 

@@ -32,7 +32,7 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
       throw new Error('the printer is on fire');
     });
     await bad.enqueueMany(Array.from({ length: 150 }, () => []));
-    await waitFor(async () => (await board.tasks.aggregate('pulse')).counts.failed === 150);
+    await waitFor(async () => (await board.tasks.aggregate('statsSnapshot')).counts.failed === 150);
     await waitFor(async () => (await board.tasks.find({ limit: 1 })).searched === 60);
     await board.open();
   });
@@ -78,7 +78,7 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
     await page.getByRole('button', { name: 'Delete all matching' }).click();
     await warning.waitFor();
     await dialog.getByRole('button', { name: 'Delete 60 tasks' }).click();
-    await waitFor(async () => (await board.tasks.aggregate('pulse')).counts.failed === 90);
+    await waitFor(async () => (await board.tasks.aggregate('statsSnapshot')).counts.failed === 90);
     expect(board.complaints).toEqual([]);
   });
 
@@ -89,6 +89,6 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
     const url = `${api}/history?before=${new Date(Date.now() + 60_000).toISOString()}`;
     expect((await ask(`${url}&dryRun=true`, { method: 'DELETE', headers })).json).toEqual({ deleted: 150, more: false });
     expect((await ask(url, { method: 'DELETE', headers })).json).toEqual({ deleted: 150, more: false });
-    expect((await board.tasks.aggregate('pulse')).counts.failed).toBe(0);
+    expect((await board.tasks.aggregate('statsSnapshot')).counts.failed).toBe(0);
   });
 });

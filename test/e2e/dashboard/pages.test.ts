@@ -17,7 +17,7 @@ describe('the other pages of the dashboard', () => {
     });
     await bad.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
     await tasks.task('other', fail('else')).enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1001);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1001);
     await board.signIn('?view=failures');
     const kind = page.locator('tbody tr', { hasText: 'no address for order' });
     await kind.waitFor();
@@ -35,7 +35,7 @@ describe('the other pages of the dashboard', () => {
     await dialog.getByLabel('Reason').fill('the list is mended');
     await dialog.getByRole('button', { name: 'Retry 1,000 tasks' }).click();
     await page.getByText('1,000 queued.').waitFor();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1);
     await kind.waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'all', exact: true }).click();
     await kind.waitFor();
@@ -47,7 +47,7 @@ describe('the other pages of the dashboard', () => {
   it('leads from a stretch of the chart that the mouse is drawn over to its tasks', async () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1).enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 1);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 1);
     await board.signIn('?range=-1h');
     await page.locator('.bars a').first().waitFor();
     const box = await page.locator('.bars svg').boundingBox();
@@ -90,7 +90,7 @@ describe('the other pages of the dashboard', () => {
       throw new Error(`no way to ${words(n)}`);
     });
     for (let n = 0; n < 55; n++) await bad.enqueue(n);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 55);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 55);
     await board.signIn('?view=failures');
     const rows = page.locator('tbody tr');
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50);
@@ -113,7 +113,7 @@ describe('the other pages of the dashboard', () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', fail('x'));
     for (let n = 0; n < 3; n++) await bad.enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 3);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 3);
     await board.signIn('?name=bad&status=failed');
     await board.hasRows(3);
     await page.locator('summary', { hasText: 'All matching' }).click();
@@ -121,26 +121,26 @@ describe('the other pages of the dashboard', () => {
     const dialog = page.locator('dialog[open]');
     await dialog.getByRole('button', { name: 'Delete 3 tasks' }).waitFor();
     await bad.enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 4);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 4);
     await dialog.getByRole('button', { name: 'Delete 3 tasks' }).click();
     await dialog.locator('[role=alert]', { hasText: 'There are 4 tasks now' }).waitFor();
-    expect((await tasks.aggregate('pulse')).counts.failed).toBe(4);
+    expect((await tasks.aggregate('statsSnapshot')).counts.failed).toBe(4);
     await dialog.getByRole('button', { name: 'Delete 4 tasks' }).click();
     await page.getByText('4 deleted.').waitFor();
-    expect((await tasks.aggregate('pulse')).counts.failed).toBe(0);
+    expect((await tasks.aggregate('statsSnapshot')).counts.failed).toBe(0);
   });
 
   it('acts on every task when the page filters nothing', async () => {
     const { page, tasks } = board;
     await tasks.task('bad', fail('x')).enqueueMany([[], []]);
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 2);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 2);
     await board.signIn('?view=tasks');
     await board.hasRows(2);
     await page.locator('summary', { hasText: 'All matching' }).click();
     await page.getByRole('button', { name: 'Delete all matching…' }).click();
     await page.locator('dialog[open]').getByRole('button', { name: 'Delete 2 tasks' }).click();
     await page.getByText('2 deleted.').waitFor();
-    expect((await tasks.aggregate('pulse')).counts.failed).toBe(0);
+    expect((await tasks.aggregate('statsSnapshot')).counts.failed).toBe(0);
   });
 
   it('pauses a queue with who, when and why on every page and in every other browser, until it is resumed', async () => {
@@ -227,7 +227,7 @@ describe('the other pages of the dashboard', () => {
       if (!healthy) throw new Error('ETIMEDOUT stock.example');
     });
     for (let n = 0; n < 5; n++) await bad.enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 5);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 5);
     await board.signIn();
     let presses = 0;
     const press = async (name: string | RegExp, role: 'link' | 'button' = 'button', within = page.locator('body')): Promise<void> => {
@@ -242,7 +242,7 @@ describe('the other pages of the dashboard', () => {
     await press('Retry all that failed in the last 1h…');
     await press('Retry 5 tasks', 'button', page.locator('dialog[open]'));
     await page.getByText('5 queued.').waitFor();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 5);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 5);
     expect(presses).toBe(4);
   });
 
@@ -250,7 +250,7 @@ describe('the other pages of the dashboard', () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1, { retries: 3, delay: 1, backoff: 2, timeout: 30 }).enqueue();
     await tasks.task('bad', fail('x')).enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1);
     await board.signIn('?view=functions');
     const row = page.locator('tbody tr', { hasText: 'good' });
     await row.getByText('3 retries · after 1.0 s · × 2 · timeout 30.0 s').waitFor();
@@ -265,7 +265,7 @@ describe('the other pages of the dashboard', () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1).enqueueMany(Array.from({ length: 3 }, () => []));
     await tasks.define('waits').enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 3);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 3);
     await board.signIn('?view=settings');
     await page.getByLabel('How long ago').fill('1');
     await page.getByRole('button', { name: 'Count and delete…' }).click();
@@ -274,7 +274,7 @@ describe('the other pages of the dashboard', () => {
       fetch('/tasks/history?dryRun=true&before=2100-01-01', { method: 'DELETE' }).then((answer) => answer.json() as Promise<object>),
     );
     expect(counted).toEqual({ deleted: 3, more: false });
-    expect((await tasks.aggregate('pulse')).counts.success).toBe(3);
+    expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(3);
     await page.route('**/tasks/history*', (route) =>
       route.continue({
         url: route
@@ -290,6 +290,6 @@ describe('the other pages of the dashboard', () => {
     await page.locator('dialog[open]').getByLabel('Type Test shop to confirm').fill('Test shop');
     await button.click();
     await page.getByText('3 tasks deleted.').waitFor();
-    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 0, pending: 1 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 0, pending: 1 });
   });
 });

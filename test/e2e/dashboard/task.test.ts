@@ -17,7 +17,7 @@ describe('one task in a browser', () => {
     await tasks.task('good', () => 1).enqueue();
     const id = await bad.enqueue();
     await tasks.task('good_too', () => 1).enqueue();
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 2);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 2);
     await board.signIn();
     await page.keyboard.press('g');
     await page.keyboard.press('t');

@@ -69,7 +69,7 @@ interface Cost {
     await tasks.find({ limit: 50 });
     await tasks.find({ limit: 50, status: ['pending'] });
     await tasks.find({ limit: 50, q: text });
-    await tasks.aggregate('pulse');
+    await tasks.aggregate('statsSnapshot');
     await tasks.aggregate('workers');
     await tasks.aggregate('failures', { limit: 50 });
     await tasks.describe();
@@ -150,10 +150,10 @@ interface Cost {
       waitFor(async () => (await tasks.find({ limit: 1, q: id })).items[0]?.engineState === state);
     const fill = async (amount: number): Promise<void> => {
       const jobs = Array.from({ length: amount }, (_, n) => ({ name: 'job', data: n }));
-      const { success, failed } = (await tasks.aggregate('pulse')).counts;
+      const { success, failed } = (await tasks.aggregate('statsSnapshot')).counts;
       await Promise.all([queue.addBulk(jobs), slow.addBulk(jobs)]);
       await waitFor(async () => {
-        const { counts } = await tasks.aggregate('pulse');
+        const { counts } = await tasks.aggregate('statsSnapshot');
         return counts.success + counts.failed >= success + failed + amount;
       });
       await sleep(1);
@@ -176,7 +176,7 @@ interface Cost {
     keep(new Worker('busy', work, { connection: server.redis.connection, concurrency: 20 }));
     await queue.addBulk(Array.from({ length: history }, () => ({ name: 'job', data: 1 })));
     const tasks = keep(attachQueues([queue], { logger: false }));
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === history, 150);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === history, 150);
     const asking = jest.spyOn(QueueReads.prototype, 'ask');
     // Two looks whether something has gone without a word; at each the numbers differ.
     for (const end = Date.now() + 11_500; Date.now() < end; ) {

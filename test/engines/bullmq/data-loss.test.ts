@@ -70,7 +70,7 @@ const day = 86_400;
       worker.schedule('daily', noop, { every: day });
       await Promise.all([web.start({ run: false }), worker.start()]);
       for (const task of [noop, single, noop.with({ priority: 5 })]) await task.enqueue();
-      await waitFor(async () => (await web.aggregate('pulse')).counts.success === 3);
+      await waitFor(async () => (await web.aggregate('statsSnapshot')).counts.success === 3);
       // The jobs and what tells of them come back with no process, nor does the note of BullMQ
       // which version of it was used.
       const ofJobs = /~(stats|changes)|:(completed|events|pc|id|[\da-f-]{36})\b|meta version$/;
@@ -92,7 +92,7 @@ const day = 86_400;
     const noop = web.define('noop', { queue: 'bulk' });
     await Promise.all([web.start({ run: false }), first.start()]);
     await noop.enqueue();
-    await waitFor(async () => (await web.aggregate('pulse')).counts.success === 1);
+    await waitFor(async () => (await web.aggregate('statsSnapshot')).counts.success === 1);
     await first.stop();
     await on.client.flushall();
     const id = await noop.enqueue();
@@ -110,7 +110,7 @@ const day = 86_400;
     await noop.enqueueMany(Array.from({ length: 3000 }, () => [] as []));
     await bad.enqueueMany(Array.from({ length: 10 }, () => [] as []));
     await noop.with({ runIn: day }).enqueueMany(Array.from({ length: 300 }, () => [] as []));
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 3000);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 3000);
     // The total comes from BullMQ's counts. What is not in memory when Redis loses it is not
     // reported as removed.
     await waitFor(async () => {
@@ -138,7 +138,7 @@ const day = 86_400;
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const kept = await noop.enqueueMany(Array.from({ length: 20 }, () => [] as []));
-    const succeeded = (n: number) => waitFor(async () => (await tasks.aggregate('pulse')).counts.success === n);
+    const succeeded = (n: number) => waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
     await succeeded(20);
     const dump = await dumped();
     await noop.enqueueMany(Array.from({ length: 5000 }, () => [] as []));

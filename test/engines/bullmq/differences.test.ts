@@ -182,7 +182,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       const noop = tasks.task('noop', () => 1);
       await tasks.start();
       for (let n = 0; n < 6; n++) await inState(tasks, await noop.enqueue(), 'success');
-      expect((await tasks.aggregate('pulse')).counts.success).toBe(3);
+      expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(3);
       expect(tasks.promises.retentionOf).toBe('engine');
       const engine = bullmqEngine({ connection: redis.connection, logger: false });
       keep({ close: () => engine.stop({ timeout: 0 }) });
@@ -243,7 +243,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       await tasks.start();
       await inState(tasks, one, 'success');
       await eventually(async () => {
-        expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 1, cancelled: 0, failed: 0 });
+        expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 1, cancelled: 0, failed: 0 });
       });
       expect(await tasks.get(two)).toBeUndefined();
       expect(tasks.promises.markedAsFailed).toBe(true);

@@ -45,7 +45,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
   }
   /** While Redis cannot be used an answer is an error. */
   const whenBack = (look: () => Promise<boolean>) => waitFor(() => look().catch(() => false), 20);
-  const succeeded = (tasks: TaskManager, n: number) => whenBack(async () => (await tasks.aggregate('pulse')).counts.success === n);
+  const succeeded = (tasks: TaskManager, n: number) => whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
   const refused = (call: () => Promise<unknown>) =>
     waitFor(() =>
       call().then(
@@ -82,7 +82,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     run.schedule('often', noop, { every: 1 });
     await Promise.all([shown.start({ run: false }), run.start()]);
     await noop.enqueue();
-    await whenBack(async () => (await shown.aggregate('pulse')).counts.success >= 1);
+    await whenBack(async () => (await shown.aggregate('statsSnapshot')).counts.success >= 1);
     await shown.find({ limit: 5 });
     await redis.stop();
     await refused(() => shown.find({ limit: 5 }));
@@ -90,8 +90,8 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await sleep(3);
     await redis.start();
     await whenBack(async () => Boolean(await noop.enqueue()));
-    const before = (await shown.aggregate('pulse')).counts.success;
-    await whenBack(async () => (await shown.aggregate('pulse')).counts.success > before + 1);
+    const before = (await shown.aggregate('statsSnapshot')).counts.success;
+    await whenBack(async () => (await shown.aggregate('statsSnapshot')).counts.success > before + 1);
     await waitFor(() => said(web.lines).length >= 2 && said(worker.lines).length >= 2, 10);
     expect(said(web.lines)).toEqual(lost);
     expect(said(worker.lines)).toEqual(lost);
@@ -166,7 +166,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       expect((await tasks.control({ action, ids: [failed] }, by)).results).toMatchObject([{ ok: true }]);
     for (const action of ['pause', 'resume'] as const) await tasks.control({ action, queue: 'bulk' }, by);
     for (const action of ['pause', 'resume'] as const) await tasks.control({ action, schedule: 'often' }, by);
-    await whenBack(async () => (await tasks.aggregate('pulse')).counts.success >= 5);
+    await whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success >= 5);
     await tasks.find({ limit: 10, q: 'job' });
     for (const kind of ['waits', 'workers'] as const) await tasks.aggregate(kind);
     await tasks.aggregate('metrics', {});
@@ -260,7 +260,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       // For callers, for workers, and one that waits for each of two queues.
       await whenBack(async () => (await connections()) === 4);
       await allow('+info');
-      await whenBack(async () => (await tasks.aggregate('pulse')).counts.success >= 3);
+      await whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success >= 3);
     });
   });
 
@@ -303,7 +303,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await refused(() => note.enqueue('y'));
     await client.config('SET', 'maxmemory', '0');
     await whenBack(async () => Boolean(await note.enqueue('z')));
-    await whenBack(async () => (await tasks.aggregate('pulse')).counts.success >= 2);
+    await whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success >= 2);
   });
 
   it('lets a process end that stops it without having used it', async () => {
@@ -399,7 +399,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       await worker.start();
       await web.define('slow').enqueueMany(Array.from({ length: 300 }, () => [] as []));
       await client.connect();
-      await waitFor(async () => (await web.aggregate('pulse')).counts.running === 10);
+      await waitFor(async () => (await web.aggregate('statsSnapshot')).counts.running === 10);
       // No task ends before the kill, because Redis loses what its replica does not have yet.
       await replicated(client);
       await redis.stop('SIGKILL');

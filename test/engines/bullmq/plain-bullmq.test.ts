@@ -123,7 +123,7 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     );
     const counts = { pending: 0, running: 0, success: 2, failed: 1, cancelled: 0, interrupted: 0 };
     await eventually(async () => {
-      expect((await tasks.aggregate('pulse')).counts).toEqual(counts);
+      expect((await tasks.aggregate('statsSnapshot')).counts).toEqual(counts);
       const { items } = await tasks.find({ limit: 5 });
       expect(items.map(({ id, status }) => [id, status]).sort()).toEqual(
         [

@@ -108,7 +108,7 @@ const by = { actor: 'test' };
       await queue.add('mail', {}, { jobId: 'order-7' });
       await waitFor(() => seen.length === 2);
       expect(seen).toEqual(['default:order-7', 'default:order-7']);
-      expect((await tasks.aggregate('pulse')).counts.success).toBe(1);
+      expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(1);
     });
   });
 

@@ -81,7 +81,7 @@ describe('an idle process', () => {
     lose = true;
     const enqueued = await Promise.allSettled([count.enqueue(), count.enqueue()]);
     expect(enqueued.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
-    await waitFor(async () => (await tasks?.aggregate('pulse'))?.counts.success === 2);
+    await waitFor(async () => (await tasks?.aggregate('statsSnapshot'))?.counts.success === 2);
     expect(runs).toBe(2);
     expect((await tasks.find({ limit: 5 })).items.map(({ attempt }) => attempt)).toEqual([1, 1]);
   });
@@ -154,7 +154,7 @@ describe('an idle process', () => {
     const large = tasks.task('large', (text: string) => text.length);
     await large.enqueueMany([400, 400, 400, 5000, 400].map((length) => ['x'.repeat(length)]));
     await tasks.start();
-    await waitFor(async () => (await tasks?.aggregate('pulse'))?.counts.success === 5);
+    await waitFor(async () => (await tasks?.aggregate('statsSnapshot'))?.counts.success === 5);
     expect(claimed).toEqual([2, 1, 1, 1]);
   });
 });

@@ -396,7 +396,7 @@ describe('a database with 100,000 ended tasks', () => {
   it('answers the first page as quickly as a small one, and tells a change in a change, not in the whole', async () => {
     await tasks.start();
     for (let batch = 0; batch < 20; batch++) await noop.enqueueMany(Array.from({ length: 5000 }, () => []));
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 100_000);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 100_000);
     const find = () => tasks.find({ limit: 50, status: ['success'], name: 'noop' });
     expect(await quickest(100, find)).toBeLessThan(100);
     expect(await find()).toMatchObject({ total: 10_000, totalRelation: 'gte' });

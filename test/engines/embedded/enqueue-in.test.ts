@@ -45,7 +45,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
       priority: 3,
       tags: { order: '7' },
     });
-    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ pending: 0, success: 1 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 0, success: 1 });
   });
 
   it('never existed when the transaction is rolled back', async () => {
@@ -54,7 +54,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
     const id = ship.enqueueIn(app, 7);
     app.exec('ROLLBACK');
     expect([await tasks.get(id), await count()]).toEqual([undefined, 0]);
-    expect((await tasks.aggregate('pulse')).counts.pending).toBe(0);
+    expect((await tasks.aggregate('statsSnapshot')).counts.pending).toBe(0);
   });
 
   it('does not keep a stop waiting, although its connection stays open', async () => {

@@ -50,7 +50,7 @@ describe('retention', () => {
     const tasks = new TaskManager({ database, logger: false, retentionDays: 0.001 / 86_400 });
     await tasks.start({ run: false });
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 1);
-    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ pending: 1, success: 0, failed: 0 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 1, success: 0, failed: 0 });
     await tasks.stop();
     expect(await rows()).toEqual({ task: 1, attempt: 0, log: 0, tag: 1, failure: 0, kind: 0, tombstone: 250 });
   });

@@ -37,7 +37,7 @@ await tasks.store.append('audit', { action: 'cancel' }, 3600);
 await tasks.store.set('revoked:alice', { at: 1 }, 3600);
 await tasks.store.set('gone', 1, 0.001);
 for (let busy = true; busy; ) {
-  const { counts } = await tasks.aggregate('pulse');
+  const { counts } = await tasks.aggregate('statsSnapshot');
   busy = counts.success + counts.failed < 3 || (await tasks.get(retried))?.attempts.length !== 1;
 }
 await tasks.control({ action: 'delete', ids: [deleted] }, { actor: 'ada' });

@@ -24,7 +24,7 @@ import type {
 import { readCommand } from '../../../tasks/read-command.js';
 import { runsAfter, type Timetable } from '../../../tasks/schedule.js';
 import type { TaskSource } from '../../../tasks/source.js';
-import type { LogLine, Pulse, TaskDetail } from '../../../tasks/types.js';
+import type { LogLine, StatsSnapshot, TaskDetail } from '../../../tasks/types.js';
 import { knownTarget } from '../../../tasks/unknown-target.js';
 import { successRate } from '../../metrics.js';
 import { plainError, withinTime } from '../connection/redis-connection.js';
@@ -288,7 +288,7 @@ class Attached implements EngineReader, EngineControl {
     return this.#ask(async (model): Promise<Aggregates[K]['answer']> => {
       if (kind === 'workers') return (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer'];
       if (kind === 'waits') return (await model.waits()) as Aggregates[K]['answer'];
-      if (kind === 'pulse') return (await this.#pulse(model)) as Aggregates[K]['answer'];
+      if (kind === 'statsSnapshot') return (await this.#statsSnapshot(model)) as Aggregates[K]['answer'];
       if (kind === 'histograms') return model.aggregate(kind, query);
       const [range] = query as Aggregates['metrics' | 'failures']['query'];
       const read = kind === 'metrics' ? readMetrics(model, [...this.#queues.keys()], range) : model.aggregate(kind, query);
@@ -296,8 +296,8 @@ class Attached implements EngineReader, EngineControl {
     });
   }
 
-  async #pulse(model: WindowModel): Promise<Pulse> {
-    const { perMinute } = await model.aggregate('pulse', []);
+  async #statsSnapshot(model: WindowModel): Promise<StatsSnapshot> {
+    const { perMinute } = await model.aggregate('statsSnapshot', []);
     const [counts, queues] = await Promise.all([model.counts({}), this.#pauses.states()]);
     const paused = queues.flatMap(({ name, pause }) => (pause ? [{ queue: name, ...pause }] : []));
     const { running, pending } = counts;

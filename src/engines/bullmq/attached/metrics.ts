@@ -1,5 +1,5 @@
 import type { MetricsRange } from '../../../tasks/engine.js';
-import { type Counts, type Coverage, type Figures, type Metrics, taskStatuses } from '../../../tasks/types.js';
+import { type Counts, type Coverage, type Metrics, type Stats, taskStatuses } from '../../../tasks/types.js';
 import { noCounts, successRate } from '../../metrics.js';
 import type { WindowModel } from '../read/window-model.js';
 
@@ -23,14 +23,14 @@ export async function readMetrics(model: WindowModel, names: readonly string[], 
   return { ...withCounts(metrics, all, isRanged), queues };
 }
 
-const noFigures: Figures = {
+const noFigures: Stats = {
   counts: noCounts(),
   successRate: null,
   durations: { avg: null, min: null, max: null, p50: null, p95: null, p99: null },
 };
 
 /** Replaces the counts of figures. Within a range, BullMQ does not count ended jobs. */
-function withCounts<T extends Figures>(figures: T, { pending, running, ...ended }: Counts, isRanged: boolean): T {
+function withCounts<T extends Stats>(figures: T, { pending, running, ...ended }: Counts, isRanged: boolean): T {
   const counts = isRanged ? { ...figures.counts, pending, running } : { pending, running, ...ended };
   return { ...figures, counts, successRate: successRate(counts) };
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Worker } from '../../../tasks/types.js';
+import type { ProcessInfo } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
 import { storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
@@ -42,7 +42,7 @@ export class Instances {
    * Lists the processes, and removes those without a heartbeat for a minute, and entries of another
    * form. `now`: the time of Redis.
    */
-  async list(now: number): Promise<Worker[]> {
+  async list(now: number): Promise<ProcessInfo[]> {
     const stored = await this.#redis.hgetall(this.#keys.instances);
     const all = Object.entries(stored).map(([field, text]) => ({ field, instance: instanceOf(text) }));
     const lives = (instance: Instance): boolean => now - instance.lastSeen <= forgottenAfter;
@@ -63,7 +63,10 @@ function instanceOf(text: string): Instance | undefined {
   return typeof owner === 'string' && isDate && Number.isFinite(lastSeen) ? (instance as Instance) : undefined;
 }
 
-function toWorker({ owner, host, pid, version, slots, running, stuck, stuckAttempts, startedAt, lastSeen }: Instance, now: number): Worker {
+function toWorker(
+  { owner, host, pid, version, slots, running, stuck, stuckAttempts, startedAt, lastSeen }: Instance,
+  now: number,
+): ProcessInfo {
   return {
     ...{ id: owner, host, pid, version, slots, running, stuck, stuckAttempts },
     startedAt: new Date(startedAt).toISOString(),

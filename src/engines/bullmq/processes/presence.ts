@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import type { Worker } from '../../../tasks/types.js';
+import type { ProcessInfo } from '../../../tasks/types.js';
 import { type Definitions, describeWorker, type WorkerRow } from '../../this-process.js';
 import { RedisWork } from '../connection/connections.js';
 import { DataMark } from '../connection/data-mark.js';
@@ -57,7 +57,7 @@ export class Presence {
   }
 
   /** Lists the processes. */
-  async list(): Promise<Worker[]> {
+  async list(): Promise<ProcessInfo[]> {
     return this.#instances.list(await this.#parts.clock.now());
   }
 

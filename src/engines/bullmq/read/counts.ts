@@ -1,5 +1,5 @@
 import type { Pause, QueueState, TaskFilter } from '../../../tasks/engine.js';
-import type { Counts, Pulse } from '../../../tasks/types.js';
+import type { Counts, StatsSnapshot } from '../../../tasks/types.js';
 import { noCounts, successRate } from '../../metrics.js';
 import { send } from '../connection/pipelines.js';
 import { markers } from '../keys.js';
@@ -49,7 +49,7 @@ export async function readCounts(source: CountedQueues, entries: readonly Catalo
 const unknownPause: Pause = { by: '', at: new Date(0).toISOString(), reason: null };
 
 /** Reads the stats snapshot that the change stream sends. It needs no state in the process. */
-export async function readPulse(source: CountedQueues, queues: readonly QueueState[]): Promise<Pulse> {
+export async function readStatsSnapshot(source: CountedQueues, queues: readonly QueueState[]): Promise<StatsSnapshot> {
   const { redis, keys, catalog } = source;
   const entries = catalog.all();
   const since = Date.now() - 60_000;

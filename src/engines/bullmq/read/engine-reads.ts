@@ -1,10 +1,10 @@
 import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
-import { type LogLine, type TaskDetail, taskStatuses, type Worker } from '../../../tasks/types.js';
+import { type LogLine, type ProcessInfo, type TaskDetail, taskStatuses } from '../../../tasks/types.js';
 import type { Live } from '../../metrics.js';
 import type { Ask } from '../connection/redis-calls.js';
 import type { Queues } from '../queues/queues.js';
 import type { Statistics } from '../statistics/statistics.js';
-import { readCounts, readPulse } from './counts.js';
+import { readCounts, readStatsSnapshot } from './counts.js';
 import { EngineSource } from './job-source.js';
 import { logOf, readLines } from './log-lines.js';
 import type { CountedQueues } from './marked-jobs.js';
@@ -22,7 +22,7 @@ interface EngineReadsParts {
   statistics: Statistics;
   /** The queues, and which of them are paused. */
   queueStates(): Promise<QueueState[]>;
-  workers(): Promise<Worker[]>;
+  workers(): Promise<ProcessInfo[]>;
 }
 
 /**
@@ -57,7 +57,7 @@ export class EngineReads {
   aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
     const { ask, source, window, statistics, queueStates, workers } = this.#parts;
     const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
-      pulse: async () => readPulse(source, await queueStates()),
+      statsSnapshot: async () => readStatsSnapshot(source, await queueStates()),
       waits: () => readWaits({ ...source, source: new EngineSource(source.redis, source.keys) }),
       workers,
       metrics: async (range) => statistics.metrics(range, await readLive(source, await window()), Date.now()),

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import { storableText } from '../../../tasks/describe-error.js';
 import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
-import type { FailureKind } from '../../../tasks/types.js';
+import type { FailureGroup } from '../../../tasks/types.js';
 import { isObject, storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
 import { mergeFailures } from './merge-scripts.js';
@@ -110,7 +110,7 @@ function isBefore([at, id]: [number, string], [otherAt, otherId]: [number, strin
   return at < otherAt || (at === otherAt && id < otherId);
 }
 
-function kindOf(group: Group & { fingerprint: string }, failed: number): FailureKind {
+function kindOf(group: Group & { fingerprint: string }, failed: number): FailureGroup {
   const { fingerprint, task, error, message, count, first, last, lastTaskId, hours } = group;
   const oldest = Math.floor(Date.now() / hour) - trendHours + 1;
   return {

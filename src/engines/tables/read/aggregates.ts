@@ -1,7 +1,7 @@
 import type { Aggregates } from '../../../tasks/engine.js';
 import type { Database } from '../schema/database.js';
 import { readFailures } from './failures.js';
-import { readHistograms, readMetrics, readPulse } from './metrics.js';
+import { readHistograms, readMetrics, readStatsSnapshot } from './metrics.js';
 import type { Reader } from './reader.js';
 
 interface Parts {
@@ -20,7 +20,7 @@ export function aggregate<K extends keyof Aggregates>(
   query: Aggregates[K]['query'],
 ): Aggregates[K]['answer'] {
   const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Aggregates[Kind]['answer'] } = {
-    pulse: () => readPulse(database, now),
+    statsSnapshot: () => readStatsSnapshot(database, now),
     metrics: (range) => readMetrics(database, range, now),
     failures: (wanted) => readFailures(database, wanted, now),
     workers: () => reader.workers(lastSign),

@@ -1,5 +1,5 @@
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
-import type { Metrics, Pulse } from '../../../tasks/types.js';
+import type { Metrics, StatsSnapshot } from '../../../tasks/types.js';
 import { type Level, levels, startOf } from '../../figures.js';
 import { histogramsOf, type Live, metricsOf, noCounts, type Summed, successRate } from '../../metrics.js';
 import type { Database } from '../schema/database.js';
@@ -9,7 +9,7 @@ import { keptFrom, noQueue, readFigures } from './statistics.js';
 const hour = 3_600_000;
 
 /** The small numbers the stream sends: two short reads, however many tasks there are. */
-export function readPulse(database: Database, now: number): Pulse {
+export function readStatsSnapshot(database: Database, now: number): StatsSnapshot {
   const counts = noCounts();
   for (const { status, n } of database.all('SELECT status, sum(n) AS n FROM tally GROUP BY status')) counts[stateOf(status)] = Number(n);
   const minute = startOf('minute', now);
@@ -36,7 +36,7 @@ export function readPulse(database: Database, now: number): Pulse {
   };
 }
 
-function readPaused(database: Database): Pulse['paused'] {
+function readPaused(database: Database): StatsSnapshot['paused'] {
   return database.all('SELECT * FROM paused ORDER BY queue').map((row) => ({ queue: String(row.queue), ...toPause(row) }));
 }
 

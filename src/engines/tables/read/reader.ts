@@ -1,5 +1,5 @@
 import type { Changes, EngineDescription, LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
-import { type LogLine, logLevels, type TaskDetail, type TaskSummary, type Worker } from '../../../tasks/types.js';
+import { type LogLine, logLevels, type ProcessInfo, type TaskDetail, type TaskSummary } from '../../../tasks/types.js';
 import type { Notifier } from '../../notifier.js';
 import { type Database, type Row, rollBack, type SqlValue } from '../schema/database.js';
 import {
@@ -242,7 +242,7 @@ export class Reader {
   }
 
   /** The processes that have the file open; `lastSign` says how many seconds ago one was heard of. */
-  workers(lastSign: (owner: string) => number): Worker[] {
+  workers(lastSign: (owner: string) => number): ProcessInfo[] {
     return this.#database
       .all(
         `SELECT owner, host, pid, version, slots, started_at, stuck, stuck_attempts,

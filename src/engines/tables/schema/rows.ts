@@ -4,14 +4,14 @@ import { timeOfTaskId } from '../../../tasks/task-id.js';
 import {
   type Attempt,
   type ErrorDetails,
-  type FailureKind,
+  type FailureGroup,
   type LogLevel,
   type LogLine,
+  type ProcessInfo,
   type StuckAttempt,
   type TaskStatus,
   type TaskSummary,
   taskStatuses,
-  type Worker,
 } from '../../../tasks/types.js';
 import type { Row, SqlValue } from './database.js';
 
@@ -221,7 +221,7 @@ export function toLogLine(row: Row): LogLine {
 }
 
 /** A row of the table `worker`, with its count of tasks. */
-export function toWorker(row: Row, lastSign: number): Worker {
+export function toWorker(row: Row, lastSign: number): ProcessInfo {
   return {
     id: text(row.owner),
     host: text(row.host),
@@ -237,7 +237,7 @@ export function toWorker(row: Row, lastSign: number): Worker {
 }
 
 /** A row of the table `kind`, with the name of its function, how many are failed now, and its last hours. */
-export function toFailureKind(row: Row, trend: readonly number[]): FailureKind {
+export function toFailureKind(row: Row, trend: readonly number[]): FailureGroup {
   return {
     fingerprint: text(row.fingerprint),
     name: text(row.name),

@@ -1,4 +1,4 @@
-import type { FailureKind } from '../../../client/client.js';
+import type { FailureGroup } from '../../../client/client.js';
 import { Sparkline } from '../../kit/charts/sparkline.js';
 import { serverNow } from '../../kit/clock.js';
 import { plural, whole } from '../../kit/formats.js';
@@ -12,11 +12,11 @@ import { actOnFilter } from '../task-list/actions.js';
 const newFor = 3_600_000;
 
 /** Retries all failed tasks of a group. */
-function retryGroup({ fingerprint, name, error }: FailureKind): Promise<void> {
+function retryGroup({ fingerprint, name, error }: FailureGroup): Promise<void> {
   return actOnFilter('retry', { fingerprint, status: ['failed'] }, `${name} that failed with ${error.name}`);
 }
 
-const columns: readonly Column<FailureKind>[] = [
+const columns: readonly Column<FailureGroup>[] = [
   {
     header: 'Error',
     isRowHeader: true,
@@ -67,6 +67,6 @@ const columns: readonly Column<FailureKind>[] = [
 const sum = (values: readonly number[]): number => values.reduce((total, n) => total + n, 0);
 
 /** Failures grouped by error. */
-export function FailureGroups({ groups, caption }: { groups: readonly FailureKind[]; caption: string }) {
+export function FailureGroups({ groups, caption }: { groups: readonly FailureGroup[]; caption: string }) {
   return <DataTable caption={caption} columns={columns} rows={groups} keyOf={({ fingerprint }) => fingerprint} />;
 }

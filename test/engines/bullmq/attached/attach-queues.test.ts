@@ -82,7 +82,7 @@ const by = { actor: 'ada' };
     const done = await becomes(more, 'completed');
     expect(done).toMatchObject({ status: 'success', result: { sent: true }, args: [{}], error: null });
     expect(done.duration).toBeGreaterThan(0);
-    const { counts } = await tasks.aggregate('pulse');
+    const { counts } = await tasks.aggregate('statsSnapshot');
     expect(counts).toMatchObject({ pending: 1, running: 0, success: 2, failed: 1 });
   });
 
@@ -112,7 +112,7 @@ const by = { actor: 'ada' };
       await queue.addBulk(Array.from({ length: 30 }, () => ({ name: 'fleeting', data: {}, opts: options })));
       await sleep(0.03);
     }
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 300);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 300);
     expect((await tasks.find({ name: 'fleeting', limit: 1 })).total).toBe(300);
   });
 
@@ -378,7 +378,7 @@ const by = { actor: 'ada' };
     const later = Array.from({ length: 200 }, (_, n) => ({ name: 'never', data: { n }, opts: { delay: 600_000 } }));
     await Promise.all([queue.addBulk(later), drained.addBulk(later)]);
     attach([queue, ...busy]);
-    expect((await tasks.aggregate('pulse')).pending).toBe(400);
+    expect((await tasks.aggregate('statsSnapshot')).pending).toBe(400);
     await Promise.all([queue.drain(true), drained.drain(true)]);
     const client = new Redis(redis.connection);
     keep({ close: async () => client.disconnect() });
@@ -412,7 +412,7 @@ const by = { actor: 'ada' };
     expect(first).toMatchObject({ total: 28, totalRelation: 'eq' });
     expect(first).not.toHaveProperty('limited');
     expect(await tasks.find({ limit: 50, status: ['success'] })).toMatchObject({ total: 28, limited: true, searched: 12 });
-    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 28, failed: 2 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 28, failed: 2 });
     // All failed jobs are in memory.
     expect(await tasks.find({ status: ['failed'] })).not.toHaveProperty('limited');
     expect(await tasks.find({ name: 'past' })).toMatchObject({ limited: true, totalRelation: 'gte' });
@@ -421,7 +421,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find({ q: old[1]?.split(':')[1] ?? '' })).items).toMatchObject([{ id: old[1] }]);
     const { results } = await tasks.control({ action: 'delete', ids: old.slice(2, 5) }, by);
     expect(results.filter(({ ok }) => ok)).toHaveLength(3);
-    expect((await tasks.aggregate('pulse')).counts.success).toBe(25);
+    expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(25);
     expect((await tasks.find({ status: ['success'] })).total).toBe(25);
     expect(await tasks.get(`${queue.name}:none`)).toBeUndefined();
   });
@@ -451,7 +451,7 @@ const by = { actor: 'ada' };
       expect(await pagesOf({ limit, sort: 'endedAt', status: ['success'] })).toEqual([...newestFirst].reverse());
     }
     expect((await tasks.find({ limit: 4, sort: '-endedAt', status: ['success'] })).total).toBe(35);
-    expect((await tasks.aggregate('pulse')).counts.success).toBe(35);
+    expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(35);
   });
 
   it('counts each end once, even if events are lost or the job is no longer kept', async () => {

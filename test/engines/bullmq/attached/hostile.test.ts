@@ -125,7 +125,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     );
     const tasks = attach();
     await queue.add(name, { text: 'y'.repeat(1_000_000) });
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.failed === 1);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1);
     const { items } = await tasks.find({ limit: 1 });
     expect(items[0]).toMatchObject({ name, status: 'failed' });
     expect(items[0]?.error?.message.length).toBe(10_000);
@@ -207,7 +207,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await adding;
     await waitFor(async () => {
       const there = await queue.getJobCountByTypes('wait');
-      return tasks.aggregate('pulse').then(
+      return tasks.aggregate('statsSnapshot').then(
         ({ pending }) => there > 0 && pending === there,
         () => false,
       );
@@ -248,9 +248,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
   it('shows no jobs after a queue is obliterated', async () => {
     await queue.addBulk(Array.from({ length: 20 }, (_, n) => ({ name: 'x', data: { n } })));
     const tasks = attach();
-    expect((await tasks.aggregate('pulse')).pending).toBe(20);
+    expect((await tasks.aggregate('statsSnapshot')).pending).toBe(20);
     await queue.obliterate({ force: true });
-    await waitFor(async () => (await tasks.aggregate('pulse')).pending === 0);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).pending === 0);
   });
 
   it('logs a wrong password once, without the password', async () => {

@@ -13,7 +13,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
 
   const open = (name: string): Queue => keep(new Queue(name, { connection: server.redis.connection }));
   const attach = (...queues: Queue[]): AttachedQueues => keep(attachQueues(queues, { logger: false }));
-  const counts = async (tasks: AttachedQueues) => (await tasks.aggregate('pulse')).counts;
+  const counts = async (tasks: AttachedQueues) => (await tasks.aggregate('statsSnapshot')).counts;
 
   /** Returns how many bytes Redis sends while `run` runs. */
   async function sentWhile(run: () => Promise<void>): Promise<number> {
@@ -26,7 +26,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
   async function lookAtAll(tasks: AttachedQueues): Promise<void> {
     await tasks.find({ limit: 100 });
     await tasks.find({ limit: 100, q: 'broken' });
-    for (const kind of ['metrics', 'failures', 'pulse', 'waits'] as const) await tasks.aggregate(kind);
+    for (const kind of ['metrics', 'failures', 'statsSnapshot', 'waits'] as const) await tasks.aggregate(kind);
     await tasks.describe();
   }
 

@@ -100,7 +100,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
     work(async () => undefined);
     await waitFor(async () => (await queue.getJobCountByTypes('wait', 'active')) === 0);
     await sleep(0.05);
-    const { success } = (await small.aggregate('pulse')).counts;
+    const { success } = (await small.aggregate('statsSnapshot')).counts;
     const { total, items } = await small.find({ limit: 100 });
     expect([total, items.length]).toEqual([success, size]);
     if (every === 1) expect(success).toBe(size);

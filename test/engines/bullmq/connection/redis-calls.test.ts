@@ -55,7 +55,7 @@ const by = { actor: 'ada' };
     await redis.ping();
   }
   const maybeDone = async (call: Promise<unknown>): Promise<boolean> => (await failureOf(call)).maybeDone;
-  const total = async (tasks: TaskManager): Promise<number> => (await tasks.aggregate('pulse')).counts.pending;
+  const total = async (tasks: TaskManager): Promise<number> => (await tasks.aggregate('statsSnapshot')).counts.pending;
 
   it('says whether it may have been carried out if Redis hangs, and has no later effect without that warning', async () => {
     const tasks = manager();

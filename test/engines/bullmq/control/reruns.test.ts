@@ -17,7 +17,7 @@ import { waitFor } from '../../../helpers/wait.js';
     on.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
-    const count = async () => (await tasks.aggregate('pulse')).counts.success;
+    const count = async () => (await tasks.aggregate('statsSnapshot')).counts.success;
     // One more than are repeated in one step.
     const ids = await noop.enqueueMany(Array.from({ length: 201 }, () => [] as []));
     await waitFor(async () => (await count()) === 201);

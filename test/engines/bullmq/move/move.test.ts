@@ -83,7 +83,7 @@ const always = 6;
     ]);
     expect(existsSync(file)).toBe(false);
     const after = onRedis();
-    expect((await after.aggregate('pulse')).counts).toMatchObject({ pending: 1200 + always, success: 0, failed: 0 });
+    expect((await after.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 1200 + always, success: 0, failed: 0 });
     const described = await after.describe();
     expect(described.schedules).toEqual(
       said.schedules.map((each) => ({ ...each, undefinedSince: null, nextRunAt: each.paused ? null : each.nextRunAt })),
@@ -117,7 +117,7 @@ const always = 6;
     after.task('flaky', (name: string) => void tries.push(name === 'cat.jpg' ? taskContext().attempt : -1));
     await after.start();
     await after.control({ action: 'run', ids: [retried.id] }, { actor: 'test' });
-    await waitFor(async () => (await after.aggregate('pulse')).counts.pending === 0, 20);
+    await waitFor(async () => (await after.aggregate('statsSnapshot')).counts.pending === 0, 20);
     expect(new Set(ran.map(([, n]) => n)).size).toBe(301);
     expect(ran).toHaveLength(301);
     expect(order).toEqual([10, 5, 0, 0]);
@@ -236,7 +236,7 @@ const always = 6;
       await tasks.start();
     }
     const after = onRedis();
-    await waitFor(async () => (await after.aggregate('pulse')).counts.success === 21, 20);
+    await waitFor(async () => (await after.aggregate('statsSnapshot')).counts.success === 21, 20);
     expect(most).toBe(1);
   });
 
@@ -256,7 +256,7 @@ const always = 6;
     await worker.start();
     await waitFor(async () => (await forEach.client.hlen('{koa-taskflow}:~queues')) === 2);
     expect((await move(file)).tasks).toBe(20 + always);
-    await waitFor(async () => (await worker.aggregate('pulse')).counts.success === 21, 20);
+    await waitFor(async () => (await worker.aggregate('statsSnapshot')).counts.success === 21, 20);
     expect(most).toBe(1);
     const id = await slow.enqueue();
     await sleep(0.3);
@@ -344,7 +344,7 @@ const always = 6;
     const moved = await move(file).finally(() => reads.mockRestore());
     expect(moved).toMatchObject({ tasks: 601 });
     const after = onRedis();
-    expect((await after.aggregate('pulse')).counts).toMatchObject({ pending: 601 });
+    expect((await after.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 601 });
     expect(await after.get(last)).toMatchObject({ status: 'pending', args: [600] });
     expect(await after.define<[n: number]>('held').with({ idempotencyKey: 'last' }).enqueue(1)).toBe(last);
   });
@@ -424,7 +424,7 @@ const always = 6;
     }
     expect(kills).toBeGreaterThan(2);
     await after.start();
-    const left = async () => (await after.aggregate('pulse')).counts;
+    const left = async () => (await after.aggregate('statsSnapshot')).counts;
     await waitFor(async () => (await left()).pending === always - 1 && (await left()).running === 0, 30);
     expect(new Set(ran).size).toBe(waiting + 1);
     expect(ran).toHaveLength(waiting + 1);

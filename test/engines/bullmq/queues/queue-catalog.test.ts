@@ -36,7 +36,7 @@ const queues = '{koa-taskflow}:~queues';
     const [empty, ended, paused] = ['empty', 'ended', 'paused'].map((queue) => note.with({ queue }).enqueue());
     const gone = await Promise.all([empty, paused, limited.enqueue()] as Promise<string>[]);
     await ended;
-    await waitFor(async () => (await tasks.aggregate('pulse')).counts.success === 4);
+    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 4);
     const waits = await note.with({ queue: 'pending', runIn: 600 }).enqueue();
     await tasks.control({ action: 'delete', ids: gone }, by);
     await tasks.control({ action: 'pause', queue: 'paused' }, by);

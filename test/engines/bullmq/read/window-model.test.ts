@@ -94,7 +94,7 @@ describe('the window of a process that reads tasks', () => {
     expect(page).toMatchObject({ total: 20_500, totalRelation: 'eq' });
     const times = page.items.map(({ createdAt }) => createdAt);
     expect(times).toEqual([...times].sort().reverse());
-    expect((await tasks.aggregate('pulse')).counts).toMatchObject({ success: 20_000, failed: 500, pending: 0 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 20_000, failed: 500, pending: 0 });
   });
 
   it('stays within its limits, and marks a list that covers only the newest tasks', async () => {
@@ -183,7 +183,7 @@ describe('the window of a process that reads tasks', () => {
     const tasks = manager({ window: { ended: 100, pending: 50 } });
     await idsOf(tasks, { limit: 100 });
     await idsOf(tasks, { limit: 100, status: ['success'], sort: '-endedAt' });
-    await tasks.aggregate('pulse');
+    await tasks.aggregate('statsSnapshot');
     await tasks.aggregate('waits');
     await client.echo('the end of it');
     await waitFor(() => monitor.commands().some(([, word]) => word === 'the end of it'));

@@ -100,11 +100,11 @@ class Failover {
     await failover.cutOff();
     await load(1.2);
     await failover.happen();
-    await waitFor(() => web.aggregate('pulse').catch(() => undefined), 20);
+    await waitFor(() => web.aggregate('statsSnapshot').catch(() => undefined), 20);
     await load(0.5);
 
     await waitFor(async () => {
-      const { pending, running } = await web.aggregate('pulse');
+      const { pending, running } = await web.aggregate('statsSnapshot');
       return pending + running === 0;
     });
     const tasks = await Promise.all([...enqueued].map(async ([id, own]) => ({ id, own, task: await web.get(id) })));

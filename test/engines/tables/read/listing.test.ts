@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listTasks } from '../../../../src/engines/tables/read/listing.js';
-import { readMetrics, readPulse } from '../../../../src/engines/tables/read/metrics.js';
+import { readMetrics, readStatsSnapshot } from '../../../../src/engines/tables/read/metrics.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase, type SqlValue } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
@@ -131,7 +131,7 @@ describe('every other read', () => {
     reader.owners();
     reader.toCancel('o');
     reader.hasUnsearchable();
-    readPulse(explained, now);
+    readStatsSnapshot(explained, now);
     readMetrics(explained, { from: now - 86_400_000 }, now);
     readMetrics(explained, {}, now);
     expect(costly(plans)).toEqual([]);
@@ -139,7 +139,7 @@ describe('every other read', () => {
   });
 
   it('has figures of every state that add up to what the list counts', () => {
-    const { counts } = readPulse(database, now);
+    const { counts } = readStatsSnapshot(database, now);
     for (const status of taskStatuses)
       expect([status, counts[status]]).toEqual([status, listTasks(database, { limit: 1, status: [status] }).total]);
   });

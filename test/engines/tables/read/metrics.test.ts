@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { readHistograms, readMetrics, readPulse } from '../../../../src/engines/tables/read/metrics.js';
+import { readHistograms, readMetrics, readStatsSnapshot } from '../../../../src/engines/tables/read/metrics.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
@@ -37,7 +37,7 @@ describe('metrics', () => {
     const timeOf = (database: Database): number => {
       const times = Array.from({ length: 5 }, () => {
         const before = process.cpuUsage();
-        readPulse(database, now);
+        readStatsSnapshot(database, now);
         readMetrics(database, {}, now);
         readMetrics(database, { from: now - 3_600_000, step: 60 }, now + 60_000);
         const { user, system } = process.cpuUsage(before);
