@@ -97,6 +97,15 @@ describe('the database file', () => {
       /another program/,
     ],
     [
+      'is from a pre-release',
+      async (file) => {
+        const older = await openDatabase(file);
+        older.exec('PRAGMA application_id = 0x746b666c; PRAGMA user_version = 6; CREATE TABLE task (seq INTEGER PRIMARY KEY)');
+        older.close();
+      },
+      /pre-release/,
+    ],
+    [
       'was written by a newer version',
       async (file) => {
         await start(`${file}.made`);
@@ -162,53 +171,6 @@ describe('the database file', () => {
       await other.stop();
       expect(locks()).toEqual(held);
     }
-  });
-
-  it('of layout 2 is brought to the present one with all that is in it, and a copy of what it was is kept', async () => {
-    const older = await openDatabase(path);
-    older.exec(readFileSync(new URL('../tables/schema/layouts/2.sql', import.meta.url), 'utf8'));
-    older.close();
-    const tasks = new TaskManager({ database: path, logger: false });
-    const { items } = await tasks.find({ limit: 10 });
-    expect(items.map(({ name, status, queue, priority, tags }) => [name, status, queue, priority, tags])).toEqual([
-      ['add', 'cancelled', 'default', 0, { tenant: '7' }],
-      ['add', 'pending', 'default', 5, { tenant: '7' }],
-      ['bulk', 'success', 'bulk', 0, {}],
-      ['flaky', 'failed', 'default', 0, {}],
-      ['add', 'success', 'default', 0, { tenant: '7' }],
-    ]);
-    expect(items.map(({ id }) => id)).toContain('01a21071-3656-7206-a6b1-2a4514f64169');
-    expect(await tasks.get(items[4]?.id ?? '')).toMatchObject({
-      args: [1, 2],
-      result: { sum: 3 },
-      attempts: [{ number: 1, status: 'success' }],
-    });
-    const flaky = await tasks.get(items[3]?.id ?? '');
-    expect(flaky?.attempts.map(({ status, error }) => [status, error?.message])).toEqual([
-      ['failed', 'no luck 1'],
-      ['failed', 'no luck 2'],
-    ]);
-    expect(flaky?.logs.map(({ n, attempt, message, fields }) => [n, attempt, message, fields])).toEqual([
-      [1, 1, 'trying', { n: 1 }],
-      [2, 2, 'trying', { n: 1 }],
-    ]);
-    expect((await tasks.aggregate('metrics', {})).functions.map(({ name, counts }) => [name, counts.success])).toEqual([
-      ['add', 1],
-      ['bulk', 1],
-      ['flaky', 0],
-    ]);
-    expect((await tasks.find({ limit: 10, tag: ['tenant:7'] })).total).toBe(3);
-    expect(await tasks.store.get('session:1')).toEqual({ a: 1 });
-    expect((await tasks.store.page('audit')).items).toEqual([{ event: 'login' }]);
-    const later = tasks.task('bulk', () => 2);
-    await tasks.start();
-    const id = await later.enqueue();
-    await waitFor(async () => (await tasks.get(id))?.status === 'success');
-    await tasks.stop({ timeout: 1 });
-    const copy = await openDatabase(`${path}.layout-2`);
-    expect(copy.get('PRAGMA user_version')).toEqual({ user_version: 2 });
-    expect(copy.get('SELECT count(*) AS n FROM task')).toEqual({ n: 5 });
-    copy.close();
   });
 
   it('is copied while it is in use, and never over another file', async () => {

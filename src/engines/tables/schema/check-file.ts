@@ -1,7 +1,7 @@
 import { type BigIntStats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { applicationId, connectionClass, layoutVersion, sqliteCode, unusable } from './database.js';
+import { applicationId, connectionClass, layoutVersion, preReleaseId, sqliteCode, unusable } from './database.js';
 
 /**
  * Refuses a file that is not a task database, and leaves it unchanged. A file that does not exist yet or is empty is accepted.
@@ -15,6 +15,7 @@ export async function checkFile(path: string): Promise<void> {
   const stats = statOf(path);
   if (!stats || stats.size === 0n) return;
   const { application, layout } = await readHeader(path);
+  if (application === preReleaseId) throw unusable(path, 'it is from a pre-release of koa-taskflow; give the path of a new file');
   if (application !== applicationId) throw unusable(path, 'it is the database of another program');
   if (layout > layoutVersion) throw unusable(path, 'it was written by a newer version of koa-taskflow');
 }

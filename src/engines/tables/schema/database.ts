@@ -16,10 +16,12 @@ export interface Database {
   close(): void;
 }
 
-/** `application_id` of our files: "tkfl". */
-export const applicationId = 0x746b666c;
-/** Version of the layout, the `user_version` of our files. */
-export const layoutVersion = 6;
+/** The `application_id` of task databases: "ktfl". */
+export const applicationId = 0x6b74666c;
+/** The `application_id` that pre-releases wrote: "tkfl". */
+export const preReleaseId = 0x746b666c;
+/** Version of the tables, the `user_version` of task databases. */
+export const layoutVersion = 1;
 
 /** Statements that a connection keeps prepared. */
 const mostStatements = 1000;
