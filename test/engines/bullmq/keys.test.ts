@@ -47,6 +47,7 @@ const bounds: [key: string, bound: Bound, why: string][] = [
   ['~cleaning', expires, 'time to live'],
   ['~forgetting', expires, 'time to live'],
   ['~probe', expires, 'time to live'],
+  ['~reading', expires, 'time to live'],
   ['~data', atMost(64), 'one short text'],
   ['~pauses', atMost(3), 'one field for each paused queue'],
   ['~stats:(minute|hour|day):\\d+', expires, 'time to live'],
