@@ -29,8 +29,8 @@ export function multiplyTasks(path: string, times: number): void {
       WITH RECURSIVE each (k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM each WHERE k < ${times - 1})
       INSERT INTO task (${columns.join(', ')})
         SELECT ${columns.map((name) => taken[name] ?? name).join(', ')} FROM each CROSS JOIN task WHERE task.seq <= ${one.last} AND status > 1;
-      UPDATE tally SET n = n * ${times} WHERE status > 1;
-      UPDATE kind_tally SET n = n * ${times};
+      UPDATE task_count SET n = n * ${times} WHERE status > 1;
+      UPDATE failure_count SET n = n * ${times};
       UPDATE meta SET value = value + ${times * one.last} WHERE key = 'seq';
     `);
     database.exec('COMMIT; PRAGMA journal_mode = WAL');

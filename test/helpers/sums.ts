@@ -2,26 +2,26 @@ import { expect } from '@jest/globals';
 import type { Database } from '../../src/engines/tables/schema/database.js';
 
 const firstReady = (column: string): string =>
-  `(SELECT ${column} FROM task WHERE task.lane = lane.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;
+  `(SELECT ${column} FROM task WHERE task.partition = partition.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;
 
 /** What is kept so that no read counts or searches for it, and what it says. */
 const sums: [kept: string, counted: string][] = [
   [
-    'SELECT status, lane, n FROM tally ORDER BY status, lane',
-    'SELECT status, lane, count(*) AS n FROM task GROUP BY status, lane ORDER BY status, lane',
+    'SELECT status, partition, n FROM task_count ORDER BY status, partition',
+    'SELECT status, partition, count(*) AS n FROM task GROUP BY status, partition ORDER BY status, partition',
   ],
   [
-    'SELECT key, value, n FROM tag_tally ORDER BY key, value',
+    'SELECT key, value, n FROM tag_count ORDER BY key, value',
     'SELECT key, value, count(*) AS n FROM tag GROUP BY key, value ORDER BY key, value',
   ],
   [
-    'SELECT fingerprint, status, n FROM kind_tally ORDER BY fingerprint, status',
+    'SELECT fingerprint, status, n FROM failure_count ORDER BY fingerprint, status',
     'SELECT fingerprint, status, count(*) AS n FROM task WHERE fingerprint IS NOT NULL GROUP BY fingerprint, status ORDER BY fingerprint, status',
   ],
   [
-    'SELECT id, paused, ready_priority, ready_id FROM lane ORDER BY id',
+    'SELECT id, paused, ready_priority, ready_id FROM partition ORDER BY id',
     `SELECT id, queue IN (SELECT queue FROM paused) AS paused, ${firstReady('priority')} AS ready_priority, ${firstReady('task.id')} AS ready_id
-     FROM lane ORDER BY id`,
+     FROM partition ORDER BY id`,
   ],
 ];
 

@@ -3,8 +3,8 @@ import { TaskflowError } from '../../errors.js';
 import { wrongType } from '../../options.js';
 import type { AppConnection, NewTask } from '../../tasks/engine.js';
 import { type ConnectionClass, type Database, layoutVersion, type Row } from '../tables/schema/database.js';
+import { Counters } from '../tables/write/counters.js';
 import { Inserter } from '../tables/write/insert.js';
-import { Ledger } from '../tables/write/ledger.js';
 import { packTasks } from '../tables/write/packed-tasks.js';
 
 /** Where an app may enqueue within a transaction of its own. */
@@ -39,15 +39,15 @@ export function enqueueInTransaction(
   }
   const database = wrapConnection(connection);
   checkConnection(path, connection, database);
-  const ledger = new Ledger(database);
-  const inserter = new Inserter(database, ledger);
+  const counters = new Counters(database);
+  const inserter = new Inserter(database, counters);
   // What fails half way leaves no trace in the transaction, which stays open for the app to end.
   database.exec('SAVEPOINT koa_taskflow');
   try {
-    ledger.open();
+    counters.open();
     const deduplicated = inserter.add(packTasks(tasks), Date.now());
     inserter.flush();
-    ledger.close();
+    counters.close();
     database.exec('RELEASE koa_taskflow');
     return deduplicated ?? tasks.map(({ id }) => id);
   } catch (error) {

@@ -284,7 +284,7 @@ describe('the database file', () => {
     expect(connection.all('SELECT id FROM task')).toEqual([{ id: new Uint8Array(idBytes(kept)) }]);
     connection.get('PRAGMA max_page_count = 1000000');
     expect(write()).toEqual([undefined]);
-    expect(connection.all('SELECT n FROM tally')).toEqual([{ n: 2 }]);
+    expect(connection.all('SELECT n FROM task_count')).toEqual([{ n: 2 }]);
     connection.close();
   });
 

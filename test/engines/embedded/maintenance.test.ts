@@ -31,7 +31,7 @@ describe('retention', () => {
     const file = await openDatabase(database);
     const count = (table: string): unknown => file.get(`SELECT count(*) AS n FROM ${table}`)?.n;
     const counts = Object.fromEntries(
-      ['task', 'attempt', 'log', 'tag', 'failure', 'kind', 'tombstone'].map((table) => [table, count(table)]),
+      ['task', 'attempt', 'log', 'tag', 'failure', 'failure_group', 'tombstone'].map((table) => [table, count(table)]),
     );
     expectSums(file);
     expect(file.get("SELECT count(*) AS n FROM pragma_integrity_check WHERE integrity_check <> 'ok'")).toEqual({ n: 0 });
@@ -52,7 +52,7 @@ describe('retention', () => {
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 1);
     expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 1, success: 0, failed: 0 });
     await tasks.stop();
-    expect(await rows()).toEqual({ task: 1, attempt: 0, log: 0, tag: 1, failure: 0, kind: 0, tombstone: 250 });
+    expect(await rows()).toEqual({ task: 1, attempt: 0, log: 0, tag: 1, failure: 0, failure_group: 0, tombstone: 250 });
   });
 
   it('by count keeps the newest', async () => {
@@ -68,16 +68,16 @@ describe('retention', () => {
   it('remembers 10,000 kinds of failure when no task is of them any more, and those that one is of', async () => {
     await fill(3);
     const file = await openDatabase(database);
-    file.exec(`INSERT INTO kind WITH RECURSIVE each (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < 10400)
+    file.exec(`INSERT INTO failure_group WITH RECURSIVE each (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < 10400)
       SELECT printf('%016x', n), 1, 'Error', 'x', 1, n, n, x'00' FROM each`);
-    file.exec("UPDATE kind SET last_at = 0 WHERE error_message = 'unmistakable'");
+    file.exec("UPDATE failure_group SET last_at = 0 WHERE error_message = 'unmistakable'");
     const writer = new Writer(file);
     const at = Date.now();
     for (let n = 0; n < 5; n++) writer.apply({ writes: [{ kind: 'makeSearchable', limit: 1 }], claim: undefined, at, wanted: [] });
-    expect(file.get('SELECT count(*) AS n FROM kind')?.n).toBeLessThanOrEqual(10_000);
-    expect(file.get('SELECT count(*) AS n FROM kind')?.n).toBeGreaterThan(9_700);
-    expect(file.get("SELECT n FROM kind WHERE error_message = 'unmistakable'")).toEqual({ n: 1 });
-    expect(file.get('SELECT min(first_at) AS first FROM kind WHERE last_at > 0')?.first).toBeGreaterThan(400);
+    expect(file.get('SELECT count(*) AS n FROM failure_group')?.n).toBeLessThanOrEqual(10_000);
+    expect(file.get('SELECT count(*) AS n FROM failure_group')?.n).toBeGreaterThan(9_700);
+    expect(file.get("SELECT n FROM failure_group WHERE error_message = 'unmistakable'")).toEqual({ n: 1 });
+    expect(file.get('SELECT min(first_at) AS first FROM failure_group WHERE last_at > 0')?.first).toBeGreaterThan(400);
     file.close();
   });
 

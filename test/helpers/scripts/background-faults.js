@@ -200,7 +200,7 @@ const kinds = {
     await until(async () => (await tasks.get(ended))?.status === 'running');
     const other = new DatabaseSync(database);
     other.exec('PRAGMA busy_timeout = 10000');
-    const tables = ['task', 'log', 'schedule', 'worker', 'attempt', 'shared', 'lane', 'meta'];
+    const tables = ['task', 'log', 'schedule', 'worker', 'attempt', 'shared', 'partition', 'meta'];
     other.exec(tables.map((table) => `ALTER TABLE ${table} RENAME TO away_${table};`).join(''));
     await sleep(3500);
     other.exec(tables.map((table) => `ALTER TABLE away_${table} RENAME TO ${table};`).join(''));

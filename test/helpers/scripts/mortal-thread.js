@@ -18,10 +18,10 @@ Writer.prototype.apply = function (/** @type {unknown} */ batch) {
   return result;
 };
 
-/** @type {{ Ledger: { prototype: { close(): void } } }} */
-const { Ledger } = await import(new URL('../tables/write/ledger.js', file).href);
-const { close } = Ledger.prototype;
-Ledger.prototype.close = function () {
+/** @type {{ Counters: { prototype: { close(): void } } }} */
+const { Counters } = await import(new URL('../tables/write/counters.js', file).href);
+const { close } = Counters.prototype;
+Counters.prototype.close = function () {
   close.call(this);
   endAt('before a commit');
 };

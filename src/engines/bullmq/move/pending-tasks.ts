@@ -95,8 +95,8 @@ export class PendingTasks {
       const [name, key] = from === '' ? ['', ''] : (JSON.parse(from) as [string, string]);
       const now = Date.now();
       const rows = database.all(
-        `SELECT k.name, k.key, k.id, k.expires_at, lane.queue FROM idempotency AS k
-         LEFT JOIN task ON task.id = k.id LEFT JOIN lane ON lane.id = task.lane
+        `SELECT k.name, k.key, k.id, k.expires_at, partition.queue FROM idempotency AS k
+         LEFT JOIN task ON task.id = k.id LEFT JOIN partition ON partition.id = task.partition
          WHERE (k.name, k.key) > (?, ?) AND k.released = 0 ORDER BY k.name, k.key LIMIT 500`,
         ...[name, key],
       );
@@ -153,7 +153,7 @@ const defaultLabel = 'default';
 
 /** Returns the queues that a task has used in the file. A deleted task does not say its queue. */
 function labelsOf(database: Database, name: string): string[] {
-  const labels = database.all('SELECT queue FROM lane WHERE name = ?', name).map(({ queue }) => String(queue));
+  const labels = database.all('SELECT queue FROM partition WHERE name = ?', name).map(({ queue }) => String(queue));
   return labels.length > 0 ? labels : [defaultLabel];
 }
 
@@ -161,8 +161,8 @@ function labelsOf(database: Database, name: string): string[] {
 export function partitionsOf(database: Database): { name: string; label: string; prioritized: boolean }[] {
   return database
     .all(
-      `SELECT name, queue, max(priority <> 0) AS prioritized FROM task JOIN lane ON lane.id = task.lane
-       WHERE status = 0 GROUP BY lane ORDER BY prioritized, queue, name`,
+      `SELECT name, queue, max(priority <> 0) AS prioritized FROM task JOIN partition ON partition.id = task.partition
+       WHERE status = 0 GROUP BY partition ORDER BY prioritized, queue, name`,
     )
     .map(({ name, queue, prioritized }) => ({ name: String(name), label: String(queue), prioritized: prioritized === 1 }));
 }

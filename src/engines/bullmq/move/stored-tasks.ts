@@ -21,7 +21,7 @@ const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack),
   + CASE attempt WHEN 0 THEN 0 ELSE (SELECT coalesce(sum(length(stack) + coalesce(length(error_details), 0)), 0) FROM attempt WHERE attempt.task = seq) END
   + CASE log_lines WHEN 0 THEN 0 ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log WHERE log.task = seq) END`;
 
-const columns = `seq, task.id, lane.name, lane.queue, priority, tags, run_at, deadline_at, attempts, max_attempts, max_interrupts, args,
+const columns = `seq, task.id, partition.name, partition.queue, priority, tags, run_at, deadline_at, attempts, max_attempts, max_interrupts, args,
   task.idempotency_key, schedule, rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
 
 /**
@@ -41,8 +41,8 @@ export function readPending(database: Database, after: string): PendingTask[] {
   const last = sizes.at(fitting === -1 ? -1 : fitting - 1);
   if (!last) return [];
   const rows = database.all(
-    `SELECT ${columns} FROM task JOIN lane ON lane.id = task.lane
-     LEFT JOIN idempotency AS key ON key.name = lane.name AND key.key = task.idempotency_key AND key.id = task.id AND released = 0
+    `SELECT ${columns} FROM task JOIN partition ON partition.id = task.partition
+     LEFT JOIN idempotency AS key ON key.name = partition.name AND key.key = task.idempotency_key AND key.id = task.id AND released = 0
      WHERE status = 0 AND task.id > ? AND task.id <= ? ORDER BY task.id`,
     ...[idBytes(after), idBytes(idOf(last.id))],
   );

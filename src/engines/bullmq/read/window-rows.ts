@@ -32,7 +32,7 @@ const perMillisecond = 4096;
 const lastTime = 2 ** 41 - 1;
 
 /** Selects the columns that a change of a task needs. */
-export const known = 'SELECT seq, id, lane, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
+export const known = 'SELECT seq, id, partition, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
 
 interface RowsParts {
   transaction: Transaction;
@@ -77,38 +77,38 @@ export class WindowRows {
   }
 
   insert(task: WindowTask, rev: number): void {
-    const { ledger } = this.#transaction;
+    const { counters } = this.#transaction;
     const { id, name, label, queue, status, tags, schedule } = task;
     const fingerprint = task.facts.error?.fingerprint;
-    const lane = ledger.lane(name, label);
+    const partition = counters.partition(name, label);
     const hasTags = Object.keys(tags).length > 0;
     const seq = this.#newSeq(id);
     this.#ids.add(task);
     this.#transaction.database.run(
       insertTask,
-      ...[seq, idBytes(id), lane, hasTags ? JSON.stringify(tags) : null, schedule === null ? 0 : 1, schedule],
+      ...[seq, idBytes(id), partition, hasTags ? JSON.stringify(tags) : null, schedule === null ? 0 : 1, schedule],
       ...valuesOf(task, rev, status === 'failed' ? 0 : null),
     );
     for (const [key, value] of Object.entries(tags)) {
       this.#transaction.database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
-      ledger.countTag(key, value, 1);
+      counters.countTag(key, value, 1);
     }
-    ledger.count(lane, status, 1);
-    if (fingerprint) ledger.countKind(fingerprint, status, 1);
+    counters.count(partition, status, 1);
+    if (fingerprint) counters.countFailed(fingerprint, status, 1);
     this.#resized.push({ queue, status, by: 1 });
-    if (this.#countsEnds) this.#count(task, { seq, lane }, { status: 'pending', attempt: 0, endedAt: null });
+    if (this.#countsEnds) this.#count(task, { seq, partition }, { status: 'pending', attempt: 0, endedAt: null });
   }
 
   update(row: Row, task: WindowTask, rev: number): void {
-    const { ledger } = this.#transaction;
+    const { counters } = this.#transaction;
     const { queue, status, facts } = task;
     const fingerprint = facts.error?.fingerprint;
     const from = statusOf(row);
     const seq = Number(row.seq);
-    if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
-    if (fingerprint) ledger.countKind(fingerprint, status, 1);
+    if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, from, -1);
+    if (fingerprint) counters.countFailed(fingerprint, status, 1);
     if (from !== status) {
-      move(this.#transaction, Number(row.lane), from, status);
+      move(this.#transaction, Number(row.partition), from, status);
       this.#resized.push({ queue: String(row.owner), status: from, by: -1 }, { queue, status, by: 1 });
     }
     // The word index has the words of the error, so a task that failed again is indexed again.
@@ -118,18 +118,18 @@ export class WindowRows {
     this.#transaction.database.run(updateTask, ...valuesOf(task, rev, searchable), seq);
     this.#ids.setState(task);
     const before = { status: from, attempt: Number(row.attempt), endedAt: row.ended_at === null ? null : Number(row.ended_at) };
-    if (this.#countsEnds) this.#count(task, { seq, lane: Number(row.lane) }, before);
+    if (this.#countsEnds) this.#count(task, { seq, partition: Number(row.partition) }, before);
   }
 
   /** Counts the end of a task, and stores the attempt that ended. */
-  #count({ status, facts, stack = null }: WindowTask, { seq, lane }: { seq: number; lane: number }, before: Before): void {
+  #count({ status, facts, stack = null }: WindowTask, { seq, partition }: { seq: number; partition: number }, before: Before): void {
     const { startedAt, endedAt, attempt, error, runAt } = facts;
     const stored = error && { ...error, stack };
     const hasEnded = isEnded(status) && (before.status !== status || before.endedAt !== endedAt);
     if (hasEnded && endedAt !== null) {
       const ms = startedAt === null ? undefined : Math.max(0, endedAt - startedAt);
-      this.#transaction.rollups.add(endedAt, lane, status, ms);
-      if (status === 'failed' && stored?.fingerprint) this.#transaction.failures.add(stored, { seq, lane, at: endedAt });
+      this.#transaction.rollups.add(endedAt, partition, status, ms);
+      if (status === 'failed' && stored?.fingerprint) this.#transaction.failures.add(stored, { seq, partition, at: endedAt });
     }
     // A job may have run and failed between two reads. Then its attempt number has increased.
     const isRetried = status === 'pending' && error !== null && (before.status === 'running' || attempt > before.attempt);
@@ -159,7 +159,7 @@ export class WindowRows {
 }
 
 /** The columns that are written once, and those that change, in the order of `valuesOf`. */
-const fixed = ['seq', 'id', 'lane', 'tags', 'source', 'schedule'];
+const fixed = ['seq', 'id', 'partition', 'tags', 'source', 'schedule'];
 const changing = [
   ...['status', 'rev', 'searchable', 'priority', 'owner', 'run_at', 'max_attempts', 'attempt', 'started_at', 'ended_at', 'duration'],
   ...['progress', 'progress_text', 'error_name', 'error_message', 'fingerprint', 'stack', 'cancelling'],

@@ -10,9 +10,9 @@ import { Reader } from '../../tables/read/reader.js';
 import { type Database, inMemory, openDatabase, rollBack } from '../../tables/schema/database.js';
 import { layOut } from '../../tables/schema/layout.js';
 import { idBytes, idOf } from '../../tables/schema/rows.js';
+import { Counters } from '../../tables/write/counters.js';
 import { Failures } from '../../tables/write/failures.js';
 import { Inserter } from '../../tables/write/insert.js';
-import { Ledger } from '../../tables/write/ledger.js';
 import { dropExpired, makeSearchable } from '../../tables/write/maintenance.js';
 import { Rollups } from '../../tables/write/rollup.js';
 import { dropPartitions, dropStatistics } from '../../tables/write/statistics.js';
@@ -62,10 +62,10 @@ export class Window {
     this.ids = new RowIds(database, hasOwnIds);
     this.ends = new WindowEnds(database);
     this.#reader = new Reader(database);
-    const ledger = new Ledger(database);
+    const counters = new Counters(database);
     this.#transaction = {
-      ...{ database, ledger, rollups: new Rollups(database), failures: new Failures(database) },
-      ...{ inserter: new Inserter(database, ledger), wanted: new Set() },
+      ...{ database, counters, rollups: new Rollups(database), failures: new Failures(database) },
+      ...{ inserter: new Inserter(database, counters), wanted: new Set() },
     };
     this.#rows = new WindowRows({ transaction: this.#transaction, ids: this.ids, countsEnds: keepsEnded });
   }
@@ -92,20 +92,20 @@ export class Window {
 
   /** Changes the window in one transaction. */
   write(work: () => void): void {
-    const { ledger, rollups, failures } = this.#transaction;
+    const { counters, rollups, failures } = this.#transaction;
     this.#database.exec('BEGIN');
     try {
-      ledger.open();
+      counters.open();
       work();
       // Tasks are never claimed from a window.
-      ledger.ready.discard();
+      counters.ready.discard();
       rollups.write();
       failures.write();
-      ledger.close();
+      counters.close();
       this.#database.exec('COMMIT');
     } catch (error) {
       this.#rows.takeResized();
-      ledger.discard();
+      counters.discard();
       rollups.discard();
       failures.discard();
       rollBack(this.#database);
@@ -126,7 +126,7 @@ export class Window {
   put(task: WindowTask, changes: number): void {
     this.#forgetFormer(task);
     const row = this.#rows.get(task.id);
-    const rev = this.#transaction.ledger.nextRevs(changes) + changes - 1;
+    const rev = this.#transaction.counters.nextRevs(changes) + changes - 1;
     if (row) this.#rows.update(row, task, rev);
     else this.#rows.insert(task, rev);
   }

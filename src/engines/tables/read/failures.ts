@@ -1,21 +1,21 @@
 import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
 import type { Database } from '../schema/database.js';
-import { toFailureKind } from '../schema/rows.js';
+import { toFailureGroup } from '../schema/rows.js';
 import { invalidPosition } from './position.js';
 
 const hour = 3_600_000;
-/** Hours that the trend of a kind shows. */
+/** Hours that the trend of a group shows. */
 export const trendHours = 24;
 
-/** Reads the kinds of failure, the last seen first. */
+/** Reads failure groups. The group that was seen last comes first. */
 export function readFailures(database: Database, { name, from = 0, limit, after }: FailureQuery, now: number): FailurePage {
   const [, at = '', fingerprint = ''] =
     after === undefined ? ['', String(Number.MAX_SAFE_INTEGER)] : (/^(\d{1,16})\.([0-9a-f]{16})$/.exec(after) ?? []);
   if (at === '') throw invalidPosition();
   const rows = database.all(
-    `SELECT fingerprint, lane.name, error_name, error_message, n, first_at, last_at, last_id,
-       (SELECT n FROM kind_tally WHERE kind_tally.fingerprint = kind.fingerprint AND status = 3) AS failed
-     FROM kind JOIN lane ON lane.id = kind.lane WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR lane.name = ?)
+    `SELECT fingerprint, partition.name, error_name, error_message, n, first_at, last_at, last_id,
+       (SELECT n FROM failure_count WHERE failure_count.fingerprint = failure_group.fingerprint AND status = 3) AS failed
+     FROM failure_group JOIN partition ON partition.id = failure_group.partition WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR partition.name = ?)
      ORDER BY last_at DESC, fingerprint DESC LIMIT ?`,
     Number(at),
     fingerprint,
@@ -29,7 +29,7 @@ export function readFailures(database: Database, { name, from = 0, limit, after 
     rows.map((row) => String(row.fingerprint)),
     now,
   );
-  const items = rows.slice(0, limit).map((row) => toFailureKind(row, trends(String(row.fingerprint))));
+  const items = rows.slice(0, limit).map((row) => toFailureGroup(row, trends(String(row.fingerprint))));
   const last = rows[limit - 1];
   return { items, next: rows.length > limit && last ? `${String(last.last_at)}.${String(last.fingerprint)}` : null };
 }
@@ -39,7 +39,7 @@ function readTrends(database: Database, fingerprints: readonly string[], now: nu
   const counts = new Map(
     database
       .all(
-        'SELECT fingerprint, hour, n FROM kind_hour WHERE fingerprint IN (SELECT value FROM json_each(?)) AND hour >= ?',
+        'SELECT fingerprint, hour, n FROM failure_hour WHERE fingerprint IN (SELECT value FROM json_each(?)) AND hour >= ?',
         JSON.stringify(fingerprints),
         first,
       )

@@ -28,23 +28,24 @@ export class ListCount {
     const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
     const simple = tags.length === 0 && schedule === undefined && text === undefined && from === undefined && to === undefined;
     if (simple && fingerprint === undefined) return { n: this.#tallied(), more: false };
-    if (simple && fingerprint !== undefined && !this.#plan.lanes) return { n: this.#ofKind(fingerprint), more: false };
+    if (simple && fingerprint !== undefined && !this.#plan.partitions) return { n: this.#ofKind(fingerprint), more: false };
     const { n, more } = this.#counted();
     return { n, more: more || n > countedTo };
   }
 
   #tallied(): number {
     const { status } = this.#query;
-    const lanes = this.#plan.lanes && new Set(this.#plan.lanes.map(({ id }) => id));
+    const partitions = this.#plan.partitions && new Set(this.#plan.partitions.map(({ id }) => id));
     let total = 0;
-    for (const { state, lane, n } of this.#plan.tally()) if ((!status || status.includes(state)) && (!lanes || lanes.has(lane))) total += n;
+    for (const { state, partition, n } of this.#plan.taskCounts())
+      if ((!status || status.includes(state)) && (!partitions || partitions.has(partition))) total += n;
     return total;
   }
 
   #ofKind(fingerprint: string): number {
     const states = (this.#query.status ?? taskStatuses).map((each) => stateCode[each]);
     const row = this.#database.get(
-      'SELECT sum(n) AS n FROM kind_tally WHERE fingerprint = ? AND status IN (SELECT value FROM json_each(?))',
+      'SELECT sum(n) AS n FROM failure_count WHERE fingerprint = ? AND status IN (SELECT value FROM json_each(?))',
       fingerprint,
       JSON.stringify(states),
     );

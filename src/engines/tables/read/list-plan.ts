@@ -6,8 +6,8 @@ import { searchSources } from './search.js';
 import {
   type Condition,
   countedTag,
-  type Lane,
-  laneSource,
+  type Partition,
+  partitionSource,
   type Source,
   Span,
   statusSource,
@@ -18,7 +18,7 @@ import {
 /** Candidates that one page looks at for conditions without an index of their own. */
 export const window = 5_000;
 /** Names with the words of a search that are looked for, each in each of its queues. */
-const mostLanes = 30;
+const mostPartitions = 30;
 const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
 const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_at: 'task_ended', duration: 'task_duration' };
 
@@ -37,10 +37,10 @@ export interface Group {
   rest: readonly Condition[];
 }
 
-/** How many tasks of a lane are in a state. */
+/** How many tasks of a partition are in a state. */
 interface Live {
   state: TaskStatus;
-  lane: number;
+  partition: number;
   n: number;
 }
 
@@ -48,8 +48,8 @@ interface Live {
 export class ListPlan {
   readonly descending: boolean;
   readonly span: Span;
-  /** The lanes that the query is limited to; undefined if it is not limited to any. */
-  readonly lanes: readonly Lane[] | undefined;
+  /** The partitions that the query is limited to; undefined if it is not limited to any. */
+  readonly partitions: readonly Partition[] | undefined;
   readonly #database: Database;
   readonly #query: TaskQuery;
   #counts: readonly Live[] | undefined;
@@ -60,20 +60,20 @@ export class ListPlan {
     this.#query = query;
     this.descending = query.order !== 'ascending';
     this.span = new Span(database, this.descending, query.from, query.to);
-    this.lanes = query.name === undefined && query.queue === undefined ? undefined : this.#lanesOf(query);
+    this.partitions = query.name === undefined && query.queue === undefined ? undefined : this.#partitionsOf(query);
   }
 
-  #lanesOf({ name, queue }: TaskQuery): Lane[] {
+  #partitionsOf({ name, queue }: TaskQuery): Partition[] {
     return this.#database
-      .all('SELECT id, name FROM lane WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)', name ?? null, queue ?? null)
+      .all('SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)', name ?? null, queue ?? null)
       .map((row) => ({ id: Number(row.id), name: String(row.name) }));
   }
 
-  /** How many tasks of each lane are in each state; read once. */
-  tally(): readonly Live[] {
+  /** How many tasks of each partition are in each state; read once. */
+  taskCounts(): readonly Live[] {
     this.#counts ??= this.#database
-      .all('SELECT status, lane, n FROM tally WHERE n > 0')
-      .map(({ status, lane, n }) => ({ state: stateOf(status), lane: Number(lane), n: Number(n) }));
+      .all('SELECT status, partition, n FROM task_count WHERE n > 0')
+      .map(({ status, partition, n }) => ({ state: stateOf(status), partition: Number(partition), n: Number(n) }));
     return this.#counts;
   }
 
@@ -84,33 +84,33 @@ export class ListPlan {
     if (value) return this.#byValue(value);
     if (sort === 'status') {
       const states = taskStatuses.filter((each) => !status || status.includes(each));
-      return this.#turned(states.map((each) => ({ key: each, ...this.#byId([each], this.lanes) })));
+      return this.#turned(states.map((each) => ({ key: each, ...this.#byId([each], this.partitions) })));
     }
-    if (sort === 'name') return this.#turned(this.#names().map(([key, lanes]) => ({ key, ...this.#byId(status, lanes) })));
-    return [{ key: '', ...this.#byId(status, this.lanes) }];
+    if (sort === 'name') return this.#turned(this.#names().map(([key, partitions]) => ({ key, ...this.#byId(status, partitions) })));
+    return [{ key: '', ...this.#byId(status, this.partitions) }];
   }
 
   #turned(groups: Group[]): Group[] {
     return this.descending ? groups.reverse() : groups;
   }
 
-  /** Lanes by name. */
-  #names(): [string, Lane[]][] {
-    const byName = new Map<string, Lane[]>();
-    const lanes = this.lanes ?? this.#lanesOf({ limit: 0 });
-    for (const lane of lanes) byName.set(lane.name, [...(byName.get(lane.name) ?? []), lane]);
+  /** Partitions by name. */
+  #names(): [string, Partition[]][] {
+    const byName = new Map<string, Partition[]>();
+    const partitions = this.partitions ?? this.#partitionsOf({ limit: 0 });
+    for (const partition of partitions) byName.set(partition.name, [...(byName.get(partition.name) ?? []), partition]);
     return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
   /** The sources of the whole list, in the order of ids. */
   sources(): Omit<Group, 'key'> {
-    return this.#byId(this.#query.status, this.lanes);
+    return this.#byId(this.#query.status, this.partitions);
   }
 
   /** Sources in the order of ids, of which the most telling condition decides. */
-  #byId(status: readonly TaskStatus[] | undefined, lanes: readonly Lane[] | undefined): Omit<Group, 'key'> {
+  #byId(status: readonly TaskStatus[] | undefined, partitions: readonly Partition[] | undefined): Omit<Group, 'key'> {
     const { tags = [], fingerprint, schedule, text } = this.#query;
-    const conditions = this.#conditions(status, lanes);
+    const conditions = this.#conditions(status, partitions);
     const without = (...names: (keyof typeof conditions)[]): Condition[] =>
       Object.entries(conditions).flatMap(([name, each]) => (names.includes(name as keyof typeof conditions) ? [] : each));
     if (text !== undefined) return { sources: this.#textSources(text), rest: without() };
@@ -129,30 +129,33 @@ export class ListPlan {
     const [tag] = tags;
     if (tag) return { sources: [countedTag(this.#database, tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
     const states = status ?? taskStatuses;
-    if (lanes && lanes.length * states.length <= 60) return { sources: states.flatMap((state) => this.#lanesIn(state, lanes)), rest: [] };
-    if (status || lanes)
+    if (partitions && partitions.length * states.length <= 60)
+      return { sources: states.flatMap((state) => this.#partitionsIn(state, partitions)), rest: [] };
+    if (status || partitions)
       return {
-        sources: states.filter((state) => this.tally().some((each) => each.state === state)).map(statusSource),
+        sources: states.filter((state) => this.taskCounts().some((each) => each.state === state)).map(statusSource),
         rest: without('status'),
       };
     return { sources: [{ from: 'task', where: 'TRUE', params: [] }], rest: [] };
   }
 
-  /** Those of the lanes that have tasks in the state. */
-  #lanesIn(state: TaskStatus, lanes: readonly Lane[]): Source[] {
-    const full = new Set(this.tally().flatMap((each) => (each.state === state ? [each.lane] : [])));
-    return lanes.filter(({ id }) => full.has(id)).map((lane) => laneSource(state, lane));
+  /** Those of the partitions that have tasks in the state. */
+  #partitionsIn(state: TaskStatus, partitions: readonly Partition[]): Source[] {
+    const full = new Set(this.taskCounts().flatMap((each) => (each.state === state ? [each.partition] : [])));
+    return partitions.filter(({ id }) => full.has(id)).map((partition) => partitionSource(state, partition));
   }
 
   /** Every condition of the query, as SQL on a task. */
   #conditions(
     status: readonly TaskStatus[] | undefined,
-    lanes: readonly Lane[] | undefined,
-  ): Record<'status' | 'lanes' | 'tags' | 'fingerprint' | 'schedule', Condition[]> {
+    partitions: readonly Partition[] | undefined,
+  ): Record<'status' | 'partitions' | 'tags' | 'fingerprint' | 'schedule', Condition[]> {
     const { tags = [], fingerprint, schedule } = this.#query;
     return {
       status: status ? [{ sql: `status IN (${status.map(() => '?').join(', ')})`, params: status.map((each) => stateCode[each]) }] : [],
-      lanes: lanes ? [{ sql: 'lane IN (SELECT value FROM json_each(?))', params: [JSON.stringify(lanes.map(({ id }) => id))] }] : [],
+      partitions: partitions
+        ? [{ sql: 'partition IN (SELECT value FROM json_each(?))', params: [JSON.stringify(partitions.map(({ id }) => id))] }]
+        : [],
       tags: tags.map(tagCondition),
       fingerprint: fingerprint === undefined ? [] : [{ sql: 'fingerprint = ?', params: [fingerprint] }],
       schedule: schedule === undefined ? [] : [{ sql: 'schedule = ?', params: [schedule] }],
@@ -162,7 +165,7 @@ export class ListPlan {
   /** Sources in the order of a value; what has none follows, by id. */
   #byValue(value: Valued): Group[] {
     const { status, from, to, text } = this.#query;
-    const conditions = this.#conditions(undefined, this.lanes);
+    const conditions = this.#conditions(undefined, this.partitions);
     const rest = Object.values(conditions).flat();
     if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.span.bounds });
     if (text !== undefined)
@@ -212,8 +215,8 @@ export class ListPlan {
   /** Where a text may be found, for the page and for its total. */
   #textSources(text: string): readonly Source[] {
     this.#found ??= searchSources(this.#database, text, (words) => {
-      const named = this.#lanesOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
-      return taskStatuses.flatMap((state) => this.#lanesIn(state, named.slice(0, mostLanes)));
+      const named = this.#partitionsOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+      return taskStatuses.flatMap((state) => this.#partitionsIn(state, named.slice(0, mostPartitions)));
     });
     return this.#found;
   }

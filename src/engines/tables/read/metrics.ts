@@ -11,7 +11,8 @@ const hour = 3_600_000;
 /** The small numbers the stream sends: two short reads, however many tasks there are. */
 export function readStatsSnapshot(database: Database, now: number): StatsSnapshot {
   const counts = noCounts();
-  for (const { status, n } of database.all('SELECT status, sum(n) AS n FROM tally GROUP BY status')) counts[stateOf(status)] = Number(n);
+  for (const { status, n } of database.all('SELECT status, sum(n) AS n FROM task_count GROUP BY status'))
+    counts[stateOf(status)] = Number(n);
   const minute = startOf('minute', now);
   const ended = new Map(
     database
@@ -69,7 +70,7 @@ export function levelFor(range: number): Exclude<Level, 'all'> {
 /** How many tasks of each name and queue are in each state now. */
 export function readLive(database: Database): Live[] {
   return database
-    .all('SELECT name, queue, status, n FROM tally JOIN lane ON lane.id = tally.lane')
+    .all('SELECT name, queue, status, n FROM task_count JOIN partition ON partition.id = task_count.partition')
     .map((row) => ({ name: String(row.name), queue: String(row.queue), status: stateOf(row.status), n: Number(row.n) }));
 }
 
@@ -85,7 +86,7 @@ function readKept(database: Database, level: Exclude<Level, 'all'>, from: number
 function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
   return database
     .all(
-      'SELECT name, queue, at, figures FROM rollup JOIN lane ON lane.id = rollup.lane WHERE level = ? AND at >= ? AND at <= ?',
+      'SELECT name, queue, at, figures FROM rollup JOIN partition ON partition.id = rollup.partition WHERE level = ? AND at >= ? AND at <= ?',
       level,
       from,
       to,

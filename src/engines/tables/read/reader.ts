@@ -31,15 +31,15 @@ const lastNumber = Number.MAX_SAFE_INTEGER;
  * so that neither those behind it nor partitions whose tasks all wait for their time are looked at.
  */
 const oldestReady = `
-WITH RECURSIVE each (lane, priority) AS (
-  SELECT id, ready_priority FROM lane INDEXED BY lane_ready WHERE ready_id IS NOT NULL
+WITH RECURSIVE each (partition, priority) AS (
+  SELECT id, ready_priority FROM partition INDEXED BY partition_ready WHERE ready_id IS NOT NULL
   UNION ALL
-  SELECT lane, (SELECT max(priority) FROM task INDEXED BY task_ready
-    WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority < each.priority) FROM each WHERE priority IS NOT NULL
+  SELECT partition, (SELECT max(priority) FROM task INDEXED BY task_ready
+    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL AND priority < each.priority) FROM each WHERE priority IS NOT NULL
 )
-SELECT queue, min(run_at) AS run_at FROM each JOIN lane ON lane.id = each.lane
+SELECT queue, min(run_at) AS run_at FROM each JOIN partition ON partition.id = each.partition
   JOIN task ON task.seq = (SELECT seq FROM task INDEXED BY task_ready
-    WHERE lane = each.lane AND status = 0 AND ready_at IS NULL AND priority = each.priority ORDER BY id LIMIT 1)
+    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL AND priority = each.priority ORDER BY id LIMIT 1)
 WHERE each.priority IS NOT NULL GROUP BY queue`;
 
 /** All SQL that reads tasks. Every query answers from an index, whatever the length of the history. */
@@ -156,7 +156,7 @@ export class Reader {
   #queues(): EngineDescription['queues'] {
     const paused = new Map(this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]));
     return this.#database
-      .all('SELECT queue FROM lane WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue', noQueue)
+      .all('SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue', noQueue)
       .map((row) => {
         const name = String(row.queue);
         return { name, paused: paused.has(name), pause: paused.get(name) ?? null };

@@ -51,8 +51,8 @@ function tagsOf(database: Database, text: string, words: readonly string[]): { k
   const exact = value.length > 0 ? { key, value: value.join(':') } : { key };
   const having = words.map(() => 'value LIKE ?').join(' AND ') || 'FALSE';
   const rows = database.all(
-    `SELECT key, value FROM tag_tally WHERE value = ?
-     UNION SELECT key, value FROM (SELECT key, value FROM tag_tally LIMIT ?) WHERE ${having} LIMIT ?`,
+    `SELECT key, value FROM tag_count WHERE value = ?
+     UNION SELECT key, value FROM (SELECT key, value FROM tag_count LIMIT ?) WHERE ${having} LIMIT ?`,
     text,
     tagsRead,
     ...words.map((word) => `%${word}%`),

@@ -28,7 +28,7 @@ export interface Condition {
 }
 
 /** A name together with a queue. */
-export interface Lane {
+export interface Partition {
   id: number;
   name: string;
 }
@@ -39,10 +39,10 @@ export function statusSource(state: TaskStatus): Source {
   return { from: 'task INDEXED BY task_status', where: `status = ${stateCode[state]} AND status <> 1`, params: [] };
 }
 
-/** The tasks of a lane in a state. */
-export function laneSource(state: TaskStatus, { id }: Lane): Source {
-  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1 AND lane = ?', params: [id] };
-  return { from: 'task INDEXED BY task_lane', where: `lane = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
+/** The tasks of a partition in a state. */
+export function partitionSource(state: TaskStatus, { id }: Partition): Source {
+  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1 AND partition = ?', params: [id] };
+  return { from: 'task INDEXED BY task_partition', where: `partition = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
 }
 
 /** Totals are counted this far and no further. */
@@ -53,8 +53,8 @@ export function countedTag(database: Database, tag: { key: string; value?: strin
   const { key, value } = tag;
   const row =
     value === undefined
-      ? database.get('SELECT sum(n) AS n FROM (SELECT n FROM tag_tally WHERE key = ? LIMIT ?)', key, countedTo + 1)
-      : database.get('SELECT n FROM tag_tally WHERE key = ? AND value = ?', key, value);
+      ? database.get('SELECT sum(n) AS n FROM (SELECT n FROM tag_count WHERE key = ? LIMIT ?)', key, countedTo + 1)
+      : database.get('SELECT n FROM tag_count WHERE key = ? AND value = ?', key, value);
   return { ...tagSource(tag), n: Number(row?.n ?? 0) };
 }
 
@@ -125,7 +125,7 @@ export class Span {
   #unordered({ from, where, params, id = 'task.id', value }: Source, after: Position | undefined): Condition {
     const [low, high] = this.bounds;
     const compare = this.#descending ? '<' : '>';
-    const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, lane, status, fingerprint, schedule`;
+    const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, schedule`;
     if (value) {
       const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
       return {
@@ -156,7 +156,7 @@ export class Span {
     const seq =
       typeof nearest === 'number' ? nearest + (this.#descending ? disorder : -disorder) : this.#descending ? Number.MAX_SAFE_INTEGER : 0;
     return {
-      sql: `SELECT task.seq, task.id AS id, NULL AS value, lane, status, fingerprint, schedule
+      sql: `SELECT task.seq, task.id AS id, NULL AS value, partition, status, fingerprint, schedule
         FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
         JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
         ORDER BY task.id ${direction} LIMIT ?`,

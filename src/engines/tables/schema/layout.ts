@@ -5,14 +5,14 @@ import { applicationId, type Database, inMemory, layoutVersion, rollBack } from 
  * needs a migration.
  *
  * States are numbers, in the order of `taskStatuses`: 0 pending, 1 running, 2 success, 3 failed,
- * 4 interrupted, 5 cancelled. A lane is a name together with a queue, so that a task and its index
+ * 4 interrupted, 5 cancelled. A partition is a name together with a queue, so that a task and its index
  * entries hold one small number for both. Ids are the 16 bytes of a UUIDv7: ordered by id is ordered
  * by creation. Indexes are partial wherever a state needs no entry: each one costs every enqueue or
  * every end about a microsecond.
  */
 const schema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE lane (
+CREATE TABLE partition (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL,
   queue TEXT NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE lane (
   active_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (name, queue)
 );
-CREATE INDEX lane_ready ON lane (paused, name, ready_priority DESC, ready_id) WHERE ready_id IS NOT NULL;
+CREATE INDEX partition_ready ON partition (paused, name, ready_priority DESC, ready_id) WHERE ready_id IS NOT NULL;
 CREATE TABLE paused (
   queue TEXT PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE task (
   seq INTEGER PRIMARY KEY,
   id BLOB NOT NULL UNIQUE,
   rev INTEGER NOT NULL,
-  lane INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
   status INTEGER NOT NULL,
   priority INTEGER NOT NULL,
   tags TEXT,
@@ -71,8 +71,8 @@ CREATE TABLE task (
 );
 CREATE INDEX task_rev ON task (rev);
 CREATE INDEX task_status ON task (status, id) WHERE status <> 1;
-CREATE INDEX task_lane ON task (lane, status, id) WHERE status <> 1;
-CREATE INDEX task_ready ON task (lane, priority DESC, id) WHERE status = 0 AND ready_at IS NULL;
+CREATE INDEX task_partition ON task (partition, status, id) WHERE status <> 1;
+CREATE INDEX task_ready ON task (partition, priority DESC, id) WHERE status = 0 AND ready_at IS NULL;
 CREATE INDEX task_waiting ON task (ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX task_delayed ON task (waits_from) WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL;
 CREATE INDEX task_running ON task (owner) WHERE status = 1;
@@ -90,13 +90,13 @@ CREATE TABLE tag (
   PRIMARY KEY (key, value, id)
 ) WITHOUT ROWID;
 CREATE INDEX tag_key ON tag (key, id);
-CREATE TABLE tag_tally (
+CREATE TABLE tag_count (
   key TEXT NOT NULL,
   value TEXT NOT NULL,
   n INTEGER NOT NULL,
   PRIMARY KEY (key, value)
 ) WITHOUT ROWID;
-CREATE INDEX tag_tally_value ON tag_tally (value);
+CREATE INDEX tag_count_value ON tag_count (value);
 CREATE VIRTUAL TABLE failure USING fts5(words, content='', contentless_delete=1, detail=none);
 CREATE TABLE idempotency (
   name TEXT NOT NULL,
@@ -131,18 +131,18 @@ CREATE TABLE log (
   fields TEXT,
   PRIMARY KEY (task, n)
 ) WITHOUT ROWID;
-CREATE TABLE tally (
+CREATE TABLE task_count (
   status INTEGER NOT NULL,
-  lane INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
   n INTEGER NOT NULL,
-  PRIMARY KEY (status, lane)
+  PRIMARY KEY (status, partition)
 ) WITHOUT ROWID;
 CREATE TABLE rollup (
   level TEXT NOT NULL,
   at INTEGER NOT NULL,
-  lane INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
   figures TEXT NOT NULL,
-  PRIMARY KEY (level, at, lane)
+  PRIMARY KEY (level, at, partition)
 ) WITHOUT ROWID;
 CREATE TABLE schedule (
   name TEXT PRIMARY KEY,
@@ -173,15 +173,15 @@ CREATE TABLE journal (
   expires_at INTEGER NOT NULL,
   PRIMARY KEY (log, n)
 ) WITHOUT ROWID;
-CREATE TABLE kind_tally (
+CREATE TABLE failure_count (
   fingerprint TEXT NOT NULL,
   status INTEGER NOT NULL,
   n INTEGER NOT NULL,
   PRIMARY KEY (fingerprint, status)
 ) WITHOUT ROWID;
-CREATE TABLE kind (
+CREATE TABLE failure_group (
   fingerprint TEXT PRIMARY KEY,
-  lane INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
   error_name TEXT NOT NULL,
   error_message TEXT NOT NULL,
   n INTEGER NOT NULL,
@@ -189,14 +189,14 @@ CREATE TABLE kind (
   last_at INTEGER NOT NULL,
   last_id BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX kind_last ON kind (last_at, fingerprint);
-CREATE TABLE kind_hour (
+CREATE INDEX failure_group_last ON failure_group (last_at, fingerprint);
+CREATE TABLE failure_hour (
   hour INTEGER NOT NULL,
   fingerprint TEXT NOT NULL,
   n INTEGER NOT NULL,
   PRIMARY KEY (fingerprint, hour)
 ) WITHOUT ROWID;
-CREATE INDEX kind_hour_hour ON kind_hour (hour);
+CREATE INDEX failure_hour_hour ON failure_hour (hour);
 CREATE TABLE worker (
   owner TEXT PRIMARY KEY,
   host TEXT NOT NULL,

@@ -42,7 +42,7 @@ function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
 
 /** What a summary is made of, in the order of {@link PackedSummary}. */
 const packed = [
-  ...['hex(task.id)', 'lane.name', 'lane.queue'],
+  ...['hex(task.id)', 'partition.name', 'partition.queue'],
   ...['status', 'priority', 'tags', 'source', 'run_at', 'started_at', 'ended_at', 'duration', 'attempt', 'max_attempts'],
   ...['cancelling', 'progress', 'progress_text', 'error_name', 'error_message', 'fingerprint'],
 ];
@@ -89,10 +89,10 @@ function writeSecond(second: number): string {
 const text = (value: SqlValue | undefined): string => String(value ?? '');
 
 const columns = `json_array(${packed.join(', ')})`;
-const joined = 'task CROSS JOIN lane ON lane.id = task.lane';
+const joined = 'task CROSS JOIN partition ON partition.id = task.partition';
 
 /** The columns a summary is made of, all but a few in one: the driver takes longer for twenty values than SQLite for a text of them. */
-export const summaryColumns = `seq, status, (SELECT ${columns} FROM lane WHERE lane.id = task.lane) AS summary`;
+export const summaryColumns = `seq, status, (SELECT ${columns} FROM partition WHERE partition.id = task.partition) AS summary`;
 
 /** Summaries of the tasks whose `seq` are in a JSON list, all as one text. */
 export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
@@ -236,8 +236,8 @@ export function toWorker(row: Row, lastSign: number): ProcessInfo {
   };
 }
 
-/** A row of the table `kind`, with the name of its function, how many are failed now, and its last hours. */
-export function toFailureKind(row: Row, trend: readonly number[]): FailureGroup {
+/** Converts a row of `failure_group`, with the name of its function, the number of tasks that are failed now, and its trend. */
+export function toFailureGroup(row: Row, trend: readonly number[]): FailureGroup {
   return {
     fingerprint: text(row.fingerprint),
     name: text(row.name),

@@ -12,7 +12,7 @@ import { move, summaryRow, type Transaction, wantedRow } from './transaction.js'
  * being cancelled, or is not this owner's any more.
  */
 export function succeed(transaction: Transaction, writes: readonly WriteOf<'finish'>[]): Set<number> {
-  const { database, ledger, rollups } = transaction;
+  const { database, counters, rollups } = transaction;
   const list = writes.map(({ seq, owner, attempt, at, result }) => {
     const { result: value = null, resultOmitted = null } = result as Result;
     return [seq, owner, attempt, at, value, resultOmitted];
@@ -22,16 +22,23 @@ export function succeed(transaction: Transaction, writes: readonly WriteOf<'fini
        result = each.value ->> 4, result_omitted = each.value ->> 5
      FROM json_each(?2) AS each
      WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2 AND status = 1 AND cancelling = 0
-     RETURNING json_array(seq, lane, attempt, started_at, ended_at, duration) AS ended`,
-    ledger.nextRevs(list.length),
+     RETURNING json_array(seq, partition, attempt, started_at, ended_at, duration) AS ended`,
+    counters.nextRevs(list.length),
     JSON.stringify(list),
   );
   const left = new Set(writes.map(({ seq }) => seq));
   for (const row of rows) {
-    const [seq, lane, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [number, number, number, number, number, number];
+    const [seq, partition, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     left.delete(seq);
-    move(transaction, lane, 'running', 'success');
-    rollups.add(at, lane, 'success', duration);
+    move(transaction, partition, 'running', 'success');
+    rollups.add(at, partition, 'success', duration);
     if (attempt > 1) recordAttempt(transaction, { seq, attempt, started_at: started }, 'success', at, undefined);
   }
   return left;
@@ -75,7 +82,7 @@ function storedBefore({ database }: Transaction, { seq, attempt, at }: WriteOf<'
 
 function heldRow({ database }: Transaction, seq: number, owner: string, attempt: number): Row | undefined {
   return database.get(
-    'SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+    'SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
     seq,
     owner,
     attempt,
@@ -111,14 +118,14 @@ export function end(
   error: StoredError | undefined,
   { result = null, resultOmitted = null }: Result,
 ): void {
-  const { database, ledger, rollups, failures } = transaction;
-  if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, from, -1);
+  const { database, counters, rollups, failures } = transaction;
+  if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, from, -1);
   const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
   database.run(
     `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL, ended_at = ?, duration = ?, error_name = ?, error_message = ?,
        fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ? WHERE seq = ?`,
     stateCode[status],
-    ledger.nextRev(),
+    counters.nextRev(),
     at,
     duration,
     error?.name ?? null,
@@ -131,11 +138,11 @@ export function end(
     resultOmitted,
     row.seq ?? null,
   );
-  move(transaction, Number(row.lane), from, status);
-  rollups.add(at, Number(row.lane), status, duration ?? undefined);
+  move(transaction, Number(row.partition), from, status);
+  rollups.add(at, Number(row.partition), status, duration ?? undefined);
   if (!error?.fingerprint) return;
-  ledger.countKind(error.fingerprint, status, 1);
-  if (status === 'failed') failures.add(error, { seq: Number(row.seq), lane: Number(row.lane), at });
+  counters.countFailed(error.fingerprint, status, 1);
+  if (status === 'failed') failures.add(error, { seq: Number(row.seq), partition: Number(row.partition), at });
 }
 
 /** Sends a task back to wait, until `runAt` if that is to come. */
@@ -150,7 +157,7 @@ function toPending(
   transaction.database.run(
     `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
        error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ? WHERE seq = ?`,
-    transaction.ledger.nextRev(),
+    transaction.counters.nextRev(),
     runAt,
     runAt > now ? runAt : null,
     now,
@@ -163,8 +170,8 @@ function toPending(
     detailsText(error),
     row.seq ?? null,
   );
-  move(transaction, Number(row.lane), 'running', 'pending');
-  if (error.fingerprint) transaction.ledger.countKind(error.fingerprint, 'pending', 1);
+  move(transaction, Number(row.partition), 'running', 'pending');
+  if (error.fingerprint) transaction.counters.countFailed(error.fingerprint, 'pending', 1);
   return wantedRow(transaction, Number(row.seq), 'pending');
 }
 
@@ -188,7 +195,7 @@ export function recordAttempt({ database }: Transaction, row: Row, status: TaskS
 /** Ends or hands back the running tasks of a process that is gone. */
 export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
   const rows = transaction.database.all(
-    'SELECT seq, lane, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1 ORDER BY seq',
+    'SELECT seq, partition, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1 ORDER BY seq',
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
@@ -201,9 +208,9 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
  * attempts do not count.
  */
 export function handBack(transaction: Transaction, { owner, held, at }: WriteOf<'handBack'>): undefined {
-  const { database, ledger } = transaction;
+  const { database, counters } = transaction;
   const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
-  const rows = database.all('SELECT seq, lane, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1', owner);
+  const rows = database.all('SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1', owner);
   for (const row of rows) {
     if (known.has(`${row.seq} ${row.attempt}`)) continue;
     if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
@@ -212,10 +219,10 @@ export function handBack(transaction: Transaction, { owner, held, at }: WriteOf<
         `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1,
            started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq AND last.number = task.attempt - 1)
          WHERE seq = ?`,
-        ledger.nextRev(),
+        counters.nextRev(),
         row.seq ?? null,
       );
-      move(transaction, Number(row.lane), 'running', 'pending');
+      move(transaction, Number(row.partition), 'running', 'pending');
     }
   }
   return undefined;
@@ -256,13 +263,13 @@ export function writeLog({ database }: Transaction, lines: readonly LogEntry[]):
 }
 
 /** Stores how far attempts are, if they are still this owner's. */
-export function writeProgress({ database, ledger }: Transaction, owner: string, entries: readonly ProgressEntry[]): undefined {
+export function writeProgress({ database, counters }: Transaction, owner: string, entries: readonly ProgressEntry[]): undefined {
   for (const { task, attempt, value, text } of entries) {
     database.run(
       'UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
       value,
       text,
-      ledger.nextRev(),
+      counters.nextRev(),
       task,
       owner,
       attempt,

@@ -56,28 +56,28 @@ function nextDue(database: Database): number | null {
 }
 
 /** Makes tasks ready whose time has come, the first due first. */
-function makeReady({ database, ledger }: Transaction, at: number): void {
+function makeReady({ database, counters }: Transaction, at: number): void {
   const row = database.get(
-    `SELECT json_group_array(seq) AS seqs, json_group_array(DISTINCT lane) AS lanes
-     FROM (SELECT seq, lane FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
+    `SELECT json_group_array(seq) AS seqs, json_group_array(DISTINCT partition) AS partitions
+     FROM (SELECT seq, partition FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
     at,
     mostAtOnce,
   );
-  const lanes = JSON.parse(String(row?.lanes)) as number[];
-  if (lanes.length === 0) return;
+  const partitions = JSON.parse(String(row?.partitions)) as number[];
+  if (partitions.length === 0) return;
   database.run('UPDATE task SET ready_at = NULL WHERE seq IN (SELECT value FROM json_each(?))', row?.seqs ?? null);
-  for (const lane of lanes) ledger.ready.changed(lane);
+  for (const partition of partitions) counters.ready.changed(partition);
 }
 
 function begin(transaction: Transaction, tasks: readonly Ready[], owner: string, at: number): ClaimedRow[] {
-  const { database, ledger } = transaction;
+  const { database, counters } = transaction;
   const rows = database.all(
     `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
        progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL,
        error_details = NULL
      FROM json_each(?4) AS each WHERE task.seq = each.value
      RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at, args) AS rest`,
-    ledger.nextRevs(tasks.length),
+    counters.nextRevs(tasks.length),
     owner,
     at,
     JSON.stringify(tasks.map(({ seq }) => seq)),
@@ -86,15 +86,15 @@ function begin(transaction: Transaction, tasks: readonly Ready[], owner: string,
   );
   const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
   return tasks.map((task) => {
-    move(transaction, task.lane, 'pending', 'running');
-    if (task.fingerprint !== null) ledger.countKind(task.fingerprint, 'pending', -1);
+    move(transaction, task.partition, 'pending', 'running');
+    if (task.fingerprint !== null) counters.countFailed(task.fingerprint, 'pending', -1);
     const rest = JSON.parse(rests.get(task.seq) ?? '') as [string | null, number, number, number, number, number | null, string];
     return [task.seq, task.id, task.name, task.queue, ...rest];
   });
 }
 
-function expire(transaction: Transaction, { seq, lane, name, fingerprint: before }: Ready, at: number): Row {
+function expire(transaction: Transaction, { seq, partition, name, fingerprint: before }: Ready, at: number): Row {
   transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
-  end(transaction, { seq, lane, started_at: null, fingerprint: before }, 'pending', 'failed', at, deadlineError(name), {});
+  end(transaction, { seq, partition, started_at: null, fingerprint: before }, 'pending', 'failed', at, deadlineError(name), {});
   return summaryRow(transaction, seq);
 }

@@ -22,7 +22,7 @@ export function rerun(transaction: Transaction, { ids, newIds, args, at }: Write
 /** `act` answers the row afterwards, or nothing where the state does not allow it. */
 function onTask({ database }: Transaction, id: string, act: (row: Row) => Row | undefined): CommandResult {
   const row = database.get(
-    'SELECT seq, id, lane, status, started_at, owner, searchable, fingerprint, idempotency_key, (SELECT name FROM lane WHERE lane.id = task.lane) AS name FROM task WHERE id = ?',
+    'SELECT seq, id, partition, status, started_at, owner, searchable, fingerprint, idempotency_key, (SELECT name FROM partition WHERE partition.id = task.partition) AS name FROM task WHERE id = ?',
     idBytes(id),
   );
   if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
@@ -38,17 +38,17 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
   transaction.database.run(
     `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
-    transaction.ledger.nextRev(),
+    transaction.counters.nextRev(),
     at + delay,
     delay > 0 ? at + delay : null,
     at,
     at + delay,
     row.seq ?? null,
   );
-  move(transaction, Number(row.lane), status, 'pending');
+  move(transaction, Number(row.partition), status, 'pending');
   if (typeof row.fingerprint === 'string') {
-    transaction.ledger.countKind(row.fingerprint, status, -1);
-    transaction.ledger.countKind(row.fingerprint, 'pending', 1);
+    transaction.counters.countFailed(row.fingerprint, status, -1);
+    transaction.counters.countFailed(row.fingerprint, 'pending', 1);
   }
   return summaryRow(transaction, Number(row.seq));
 }
@@ -66,7 +66,7 @@ function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
 function cancel(transaction: Transaction, row: Row, at: number): Row | undefined {
   const status = statusOf(row);
   if (!canCancel(status)) return undefined;
-  const { database, ledger } = transaction;
+  const { database, counters } = transaction;
   if (row.idempotency_key !== null)
     database.run(
       'UPDATE idempotency SET released = 1 WHERE name = ? AND key = ? AND id = ?',
@@ -76,7 +76,7 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
     );
   if (status === 'running') {
     // The process that runs the task gets a message, and ends the task.
-    database.run('UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?', ledger.nextRev(), row.seq ?? null);
+    database.run('UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?', counters.nextRev(), row.seq ?? null);
   } else {
     database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);
     end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at, undefined, {});
@@ -86,9 +86,9 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
 
 function runNow(transaction: Transaction, row: Row, at: number): Row | undefined {
   if (statusOf(row) !== 'pending') return undefined;
-  const { database, ledger } = transaction;
-  database.run('UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?', at, ledger.nextRev(), row.seq ?? null);
-  ledger.ready.changed(Number(row.lane));
+  const { database, counters } = transaction;
+  database.run('UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?', at, counters.nextRev(), row.seq ?? null);
+  counters.ready.changed(Number(row.partition));
   return summaryRow(transaction, Number(row.seq));
 }
 
@@ -100,7 +100,7 @@ function remove(transaction: Transaction, row: Row): Row | undefined {
 }
 
 /** Deletes a task that has ended, with all that belongs to it. A tombstone tells those who watch. */
-export function deleteTask({ database, ledger }: Transaction, row: Row): void {
+export function deleteTask({ database, counters }: Transaction, row: Row): void {
   const [seq, id] = [row.seq ?? null, row.id ?? null];
   if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', seq);
   database.run('DELETE FROM attempt WHERE task = ?', seq);
@@ -109,21 +109,21 @@ export function deleteTask({ database, ledger }: Transaction, row: Row): void {
   if (typeof tags === 'string') {
     for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
       database.run('DELETE FROM tag WHERE key = ? AND value = ? AND id = ?', key, value, id);
-      ledger.countTag(key, value, -1);
+      counters.countTag(key, value, -1);
     }
   }
-  if (typeof row.fingerprint === 'string') ledger.countKind(row.fingerprint, statusOf(row), -1);
+  if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, statusOf(row), -1);
   database.run('DELETE FROM task WHERE seq = ?', seq);
-  database.run('INSERT INTO tombstone (rev, id) VALUES (?, ?)', ledger.nextRev(), id);
-  ledger.count(Number(row.lane), statusOf(row), -1);
+  database.run('INSERT INTO tombstone (rev, id) VALUES (?, ?)', counters.nextRev(), id);
+  counters.count(Number(row.partition), statusOf(row), -1);
 }
 
 function copy(transaction: Transaction, row: Row, newId: string, args: string | undefined, at: number): Row | undefined {
   if (!isEnded(statusOf(row))) return undefined;
-  const { database, ledger, inserter } = transaction;
+  const { database, counters, inserter } = transaction;
   const task = database.get(
     `SELECT name, queue, priority, tags, deadline_at - run_at AS deadline, attempts, max_interrupts, args
-     FROM task JOIN lane ON lane.id = task.lane WHERE seq = ?`,
+     FROM task JOIN partition ON partition.id = task.partition WHERE seq = ?`,
     row.seq ?? null,
   ) as Record<string, string | number | null> | undefined;
   if (!task) return undefined;
@@ -149,7 +149,7 @@ function copy(transaction: Transaction, row: Row, newId: string, args: string | 
   inserter.add({ values }, at);
   inserter.flush();
   database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id ?? null, idBytes(newId));
-  database.run('UPDATE task SET rerun_as = ?, rev = ? WHERE seq = ?', idBytes(newId), ledger.nextRev(), row.seq ?? null);
+  database.run('UPDATE task SET rerun_as = ?, rev = ? WHERE seq = ?', idBytes(newId), counters.nextRev(), row.seq ?? null);
   const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
   return summaryRow(transaction, Number(made?.seq));
 }

@@ -4,11 +4,11 @@ import type { Database } from '../schema/database.js';
 /** A task that failed for good, and when. */
 interface Failed {
   seq: number;
-  lane: number;
+  partition: number;
   at: number;
 }
 
-interface Kind extends Failed {
+interface Group extends Failed {
   name: string;
   message: string;
   n: number;
@@ -16,37 +16,37 @@ interface Kind extends Failed {
 }
 
 const hour = 3_600_000;
-/** Sums up failures by kind as they happen, so that no reader goes through the failed tasks. */
+/** Groups failures as they happen, so that no reader has to read the failed tasks. */
 export class Failures {
   readonly #database: Database;
-  readonly #kinds = new Map<string, Kind>();
+  readonly #groups = new Map<string, Group>();
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  /** Adds one; `write` stores all that were added. */
-  add({ fingerprint, name, message }: StoredError, { seq, lane, at }: Failed): void {
-    const before = this.#kinds.get(fingerprint);
+  /** Adds a failure. `write` stores all that were added. */
+  add({ fingerprint, name, message }: StoredError, { seq, partition, at }: Failed): void {
+    const before = this.#groups.get(fingerprint);
     const counted = { n: (before?.n ?? 0) + 1, first: Math.min(before?.first ?? at, at) };
     // Failures of the past may be added in any order.
-    const last = before && before.at > at ? before : { seq, lane, at, name, message };
-    this.#kinds.set(fingerprint, { ...last, ...counted });
+    const last = before && before.at > at ? before : { seq, partition, at, name, message };
+    this.#groups.set(fingerprint, { ...last, ...counted });
   }
 
-  /** Stores what was added: a row of a kind, and one of a kind and an hour. */
+  /** Stores what was added: a row for each group, and one for each group and hour. */
   write(): void {
-    for (const [fingerprint, { seq, lane, at, name, message, n, first }] of this.#kinds) {
+    for (const [fingerprint, { seq, partition, at, name, message, n, first }] of this.#groups) {
       this.#database.run(
-        `INSERT INTO kind (fingerprint, lane, error_name, error_message, n, first_at, last_at, last_id)
+        `INSERT INTO failure_group (fingerprint, partition, error_name, error_message, n, first_at, last_at, last_id)
          VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT id FROM task WHERE seq = ?))
          ON CONFLICT DO UPDATE SET n = n + excluded.n, first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at),
-           (lane, error_name, error_message, last_id) = (
-             SELECT iif(new, excluded.lane, lane), iif(new, excluded.error_name, error_name),
+           (partition, error_name, error_message, last_id) = (
+             SELECT iif(new, excluded.partition, partition), iif(new, excluded.error_name, error_name),
                iif(new, excluded.error_message, error_message), iif(new, excluded.last_id, last_id)
              FROM (SELECT excluded.last_at >= last_at AS new))`,
         fingerprint,
-        lane,
+        partition,
         name,
         message,
         n,
@@ -55,17 +55,17 @@ export class Failures {
         seq,
       );
       this.#database.run(
-        'INSERT INTO kind_hour (fingerprint, hour, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
+        'INSERT INTO failure_hour (fingerprint, hour, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
         fingerprint,
         Math.floor(at / hour),
         n,
       );
     }
-    this.#kinds.clear();
+    this.#groups.clear();
   }
 
   /** Forgets what a transaction that failed had added. */
   discard(): void {
-    this.#kinds.clear();
+    this.#groups.clear();
   }
 }

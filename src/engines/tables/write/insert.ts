@@ -1,10 +1,10 @@
 import type { Database, SqlValue } from '../schema/database.js';
 import { idBytes, idOf } from '../schema/rows.js';
-import type { Ledger } from './ledger.js';
+import type { Counters } from './counters.js';
 import { type PackedTasks, packedAt, packedWidth } from './packed-tasks.js';
 
 const columns =
-  'seq, id, rev, lane, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
+  'seq, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
 const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /** Rows of one statement. */
 const rowsAtOnce = 10;
@@ -14,13 +14,13 @@ const insertMany = `INSERT INTO task (${columns}) VALUES ${Array(rowsAtOnce).fil
 /** Stores tasks in the transaction that is open. */
 export class Inserter {
   readonly #database: Database;
-  readonly #ledger: Ledger;
+  readonly #counters: Counters;
   #gathered: SqlValue[] = [];
   #rows = 0;
 
-  constructor(database: Database, ledger: Ledger) {
+  constructor(database: Database, counters: Counters) {
     this.#database = database;
-    this.#ledger = ledger;
+    this.#counters = counters;
   }
 
   /**
@@ -58,14 +58,14 @@ export class Inserter {
   }
 
   #gather(values: PackedTasks['values'], from: number, at: number): void {
-    const ledger = this.#ledger;
-    const lane = ledger.lane(String(values[from + packedAt.name]), String(values[from + packedAt.queue]));
+    const counters = this.#counters;
+    const partition = counters.partition(String(values[from + packedAt.name]), String(values[from + packedAt.queue]));
     const runAt = Number(values[from + packedAt.runAt]);
     this.#gathered.push(
-      ledger.nextSeq(),
+      counters.nextSeq(),
       values[from + packedAt.id] ?? null,
-      ledger.nextRev(),
-      lane,
+      counters.nextRev(),
+      partition,
       values[from + packedAt.priority] ?? null,
       values[from + packedAt.tags] ?? null,
       values[from + packedAt.source] ?? null,
@@ -81,7 +81,7 @@ export class Inserter {
       values[from + packedAt.waitsFrom] ?? null,
     );
     this.#rows += 1;
-    ledger.count(lane, 'pending', 1);
+    counters.count(partition, 'pending', 1);
     if (values[from + packedAt.tags] !== null) this.#addTags(String(values[from + packedAt.id]), String(values[from + packedAt.tags]));
     if (this.#rows === rowsAtOnce) {
       this.#database.run(insertMany, ...this.#gathered);
@@ -92,7 +92,7 @@ export class Inserter {
   #addTags(id: string, tags: string): void {
     for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
       this.#database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
-      this.#ledger.countTag(key, value, 1);
+      this.#counters.countTag(key, value, 1);
     }
   }
 

@@ -5,21 +5,21 @@ import { deleteTask } from './commands.js';
 import type { Transaction } from './transaction.js';
 
 /** Kinds of failure that are remembered when no task is of them any more. */
-const mostKinds = 10_000;
+const mostFailureGroups = 10_000;
 /** Kinds, and hours of kinds, that one call looks at. */
-const kindsAtOnce = 200;
+const groupsAtOnce = 200;
 
 /** Deletes some of the tasks that ended first: before a time, or beyond so many. */
 export function prune(transaction: Transaction, { endedBefore, keep, limit }: WriteOf<'prune'>): number {
-  const { database, ledger } = transaction;
-  ledger.writeTally();
-  const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status > 1')?.n);
+  const { database, counters } = transaction;
+  counters.writeTaskCounts();
+  const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status > 1')?.n);
   const beyond = keep === null ? 0 : Math.max(0, ended - keep);
   const before = endedBefore ?? 0;
   const oldest = [2, 3, 4, 5]
     .flatMap((status) =>
       database.all(
-        'SELECT seq, id, lane, status, searchable, fingerprint, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
+        'SELECT seq, id, partition, status, searchable, fingerprint, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
         status,
         limit,
       ),
@@ -29,8 +29,8 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit }: Wr
   const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
   for (const row of doomed) deleteTask(transaction, row);
   if (doomed.length > 0) trimTombstones(transaction);
-  ledger.writeCounts();
-  dropKinds(transaction, before);
+  counters.writeCounts();
+  dropFailureGroups(transaction, before);
   return doomed.length;
 }
 
@@ -38,15 +38,15 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit }: Wr
  * Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so many; none that a task still is
  * of. It looks at a few of the oldest each time, so that no call is long.
  */
-function dropKinds({ database }: Transaction, before: number): void {
-  const { n } = database.get('SELECT count(*) AS n FROM (SELECT 1 FROM kind LIMIT ?)', mostKinds + 1) ?? {};
-  const until = Number(n) > mostKinds ? Number.MAX_SAFE_INTEGER : before;
+function dropFailureGroups({ database }: Transaction, before: number): void {
+  const { n } = database.get('SELECT count(*) AS n FROM (SELECT 1 FROM failure_group LIMIT ?)', mostFailureGroups + 1) ?? {};
+  const until = Number(n) > mostFailureGroups ? Number.MAX_SAFE_INTEGER : before;
   database.run(
-    `DELETE FROM kind WHERE fingerprint IN (
-       SELECT fingerprint FROM (SELECT fingerprint FROM kind WHERE last_at < ? ORDER BY last_at LIMIT ?) AS old
-       WHERE NOT EXISTS (SELECT 1 FROM kind_tally WHERE kind_tally.fingerprint = old.fingerprint AND n > 0))`,
+    `DELETE FROM failure_group WHERE fingerprint IN (
+       SELECT fingerprint FROM (SELECT fingerprint FROM failure_group WHERE last_at < ? ORDER BY last_at LIMIT ?) AS old
+       WHERE NOT EXISTS (SELECT 1 FROM failure_count WHERE failure_count.fingerprint = old.fingerprint AND n > 0))`,
     until,
-    kindsAtOnce,
+    groupsAtOnce,
   );
 }
 
@@ -61,10 +61,10 @@ function trimTombstones({ database }: Transaction): void {
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
 export function makeSearchable(transaction: Transaction, { limit }: WriteOf<'makeSearchable'>, at: number): number {
   const { database } = transaction;
-  dropKinds(transaction, 0);
+  dropFailureGroups(transaction, 0);
   dropHours(transaction, at);
   const rows = database.all(
-    `SELECT seq, (SELECT name FROM lane WHERE lane.id = task.lane) AS name, error_name, error_message, tags
+    `SELECT seq, (SELECT name FROM partition WHERE partition.id = task.partition) AS name, error_name, error_message, tags
      FROM task WHERE searchable = 0 LIMIT ?`,
     limit,
   );
@@ -79,9 +79,9 @@ export function makeSearchable(transaction: Transaction, { limit }: WriteOf<'mak
 /** Deletes the hours that no trend shows any more. */
 function dropHours({ database }: Transaction, at: number): void {
   database.run(
-    'DELETE FROM kind_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour FROM kind_hour WHERE hour < ? LIMIT ?)',
+    'DELETE FROM failure_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour FROM failure_hour WHERE hour < ? LIMIT ?)',
     Math.floor(at / 3_600_000) - trendHours,
-    kindsAtOnce,
+    groupsAtOnce,
   );
 }
 

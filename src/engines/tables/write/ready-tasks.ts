@@ -14,13 +14,13 @@ export interface Ready {
   /** Of its arguments. */
   bytes: number;
   /** The id of its partition. */
-  lane: number;
+  partition: number;
   name: string;
   queue: string;
 }
 
 /** Where tasks are read from. */
-type Partition = Pick<Ready, 'lane' | 'name' | 'queue'>;
+type Partition = Pick<Ready, 'partition' | 'name' | 'queue'>;
 
 /** What decides which of two tasks runs first. */
 type Head = Pick<Ready, 'priority' | 'id'>;
@@ -41,19 +41,20 @@ const mostUnstored = 20;
  * `LIMIT ? + 0`: SQLite prepares a statement again whenever the value of a bare parameter there is bound, which takes several
  * times as long as the query.
  */
-const columns = 'lane.id AS lane, lane.name, lane.queue, lane.ready_priority AS priority, hex(lane.ready_id) AS id';
-const anyReady = `SELECT ${columns} FROM lane INDEXED BY lane_ready WHERE paused = 0 AND ready_id IS NOT NULL LIMIT ? + 0`;
+const columns =
+  'partition.id AS partition, partition.name, partition.queue, partition.ready_priority AS priority, hex(partition.ready_id) AS id';
+const anyReady = `SELECT ${columns} FROM partition INDEXED BY partition_ready WHERE paused = 0 AND ready_id IS NOT NULL LIMIT ? + 0`;
 const readyOfNames = `
-SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN lane ON lane.id IN (
-  SELECT id FROM lane AS each INDEXED BY lane_ready WHERE paused = 0 AND ready_id IS NOT NULL AND each.name = wanted.value
+SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN partition ON partition.id IN (
+  SELECT id FROM partition AS each INDEXED BY partition_ready WHERE paused = 0 AND ready_id IS NOT NULL AND each.name = wanted.value
   ORDER BY ready_priority DESC, ready_id LIMIT ? + 0)`;
 
 /** The first ready tasks of names: by priority, then by age. */
 export function readyTasks(transaction: Transaction, names: Claim['names'], limit: number): Ready[] {
-  const { database, ledger } = transaction;
+  const { database, counters } = transaction;
   const room = new Room(transaction, names);
-  if (ledger.ready.unstored().length > mostUnstored) ledger.ready.write();
-  const unstored = ledger.ready.unstored();
+  if (counters.ready.unstored().length > mostUnstored) counters.ready.write();
+  const unstored = counters.ready.unstored();
   const known = readyPartitions(database, { room, limit, without: new Set(unstored) }).map((each) => new Stream(database, each, each));
   return merge([...known, ...streamsOf(database, unstored, room, limit)], room, limit);
 }
@@ -101,10 +102,10 @@ class Room {
 }
 
 /** Tasks that run anywhere, by name. Partitions where none runs have no row, so this reads no more rows than tasks run. */
-function runningByName({ database, ledger }: Transaction): Map<string, number> {
-  ledger.writeTally();
+function runningByName({ database, counters }: Transaction): Map<string, number> {
+  counters.writeTaskCounts();
   const rows = database.all(
-    'SELECT name, sum(n) AS n FROM tally CROSS JOIN lane ON lane.id = tally.lane WHERE tally.status = 1 GROUP BY name',
+    'SELECT name, sum(n) AS n FROM task_count CROSS JOIN partition ON partition.id = task_count.partition WHERE task_count.status = 1 GROUP BY name',
   );
   return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
 }
@@ -117,20 +118,20 @@ function readyPartitions(database: Database, { room, limit, without }: Sought): 
   let rows = database.all(anyReady, pageSize) as unknown as (Partition & Head)[];
   if (rows.length === pageSize)
     rows = database.all(readyOfNames, JSON.stringify(room.names()), limit + without.size) as unknown as (Partition & Head)[];
-  return rows.filter(({ lane, name }) => !without.has(lane) && room.left(name) > 0);
+  return rows.filter(({ partition, name }) => !without.has(partition) && room.left(name) > 0);
 }
 
 /** Partitions of which it is not stored whether they have a ready task: those that have one. */
-function streamsOf(database: Database, lanes: readonly number[], room: Room, limit: number): Stream[] {
-  if (lanes.length === 0) return [];
+function streamsOf(database: Database, partitions: readonly number[], room: Room, limit: number): Stream[] {
+  if (partitions.length === 0) return [];
   const rows = database.all(
-    'SELECT id AS lane, name, queue FROM lane WHERE id IN (SELECT value FROM json_each(?)) AND paused = 0',
-    JSON.stringify(lanes),
+    'SELECT id AS partition, name, queue FROM partition WHERE id IN (SELECT value FROM json_each(?)) AND paused = 0',
+    JSON.stringify(partitions),
   ) as unknown as Partition[];
   return rows
     .filter(({ name }) => room.left(name) > 0)
     .map((partition) => new Stream(database, partition))
-    .filter((stream) => stream.advance(Math.ceil(limit / lanes.length)));
+    .filter((stream) => stream.advance(Math.ceil(limit / partitions.length)));
 }
 
 /** Merges the ready tasks of partitions. Each is read in parts, when its first task is the next, and no further than needed. */
@@ -219,12 +220,12 @@ class Stream {
 }
 
 /** Reads ready tasks of a partition as one text, which the driver returns faster than many values. */
-function readyOf(database: Database, { lane, name, queue }: Partition, limit: number, offset: number): Ready[] {
+function readyOf(database: Database, { partition, name, queue }: Partition, limit: number, offset: number): Ready[] {
   const row: Row | undefined = database.get(
     `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (
        SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes FROM task INDEXED BY task_ready
-       WHERE lane = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ? + 0 OFFSET ? + 0)`,
-    lane,
+       WHERE partition = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ? + 0 OFFSET ? + 0)`,
+    partition,
     limit,
     offset,
   );
@@ -236,7 +237,7 @@ function readyOf(database: Database, { lane, name, queue }: Partition, limit: nu
     deadlineAt,
     fingerprint,
     bytes,
-    lane,
+    partition,
     name,
     queue,
   }));

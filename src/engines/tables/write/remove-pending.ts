@@ -22,10 +22,10 @@ export function removePending(database: Database): void {
 
 /** Removes some tasks, with what belongs to them and what counts them. */
 const oneBatch = `
-UPDATE tag_tally SET n = tag_tally.n - gone.n
+UPDATE tag_count SET n = tag_count.n - gone.n
   FROM (SELECT t.key, t.value, count(*) AS n FROM leaving JOIN task USING (seq), json_each(task.tags) AS t
     WHERE task.tags IS NOT NULL GROUP BY t.key, t.value) AS gone
-  WHERE tag_tally.key = gone.key AND tag_tally.value = gone.value;
+  WHERE tag_count.key = gone.key AND tag_count.value = gone.value;
 DELETE FROM tag WHERE (key, value, id) IN
   (SELECT t.key, t.value, task.id FROM leaving JOIN task USING (seq), json_each(task.tags) AS t WHERE task.tags IS NOT NULL);
 DELETE FROM attempt WHERE task IN (SELECT seq FROM leaving);
@@ -36,11 +36,11 @@ DELETE FROM leaving;
 
 /** What is left to do when no task is pending. */
 const rest = `
-DELETE FROM tag_tally WHERE n <= 0;
-DELETE FROM tally WHERE status = 0;
-DELETE FROM kind_tally WHERE status = 0;
+DELETE FROM tag_count WHERE n <= 0;
+DELETE FROM task_count WHERE status = 0;
+DELETE FROM failure_count WHERE status = 0;
 DELETE FROM idempotency;
 DELETE FROM schedule;
 DELETE FROM paused;
-UPDATE lane SET paused = 0, ready_priority = NULL, ready_id = NULL;
+UPDATE partition SET paused = 0, ready_priority = NULL, ready_id = NULL;
 `;

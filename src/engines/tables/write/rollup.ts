@@ -6,42 +6,42 @@ import type { Database } from '../schema/database.js';
 /** Gathers what ends within one transaction and writes each sum once. */
 export class Rollups {
   readonly #database: Database;
-  /** By lane and minute, of which all longer stretches are made. */
-  readonly #pending = new Map<string, { at: number; lane: number; figures: Figures }>();
+  /** By partition and minute, of which all longer stretches are made. */
+  readonly #pending = new Map<string, { at: number; partition: number; figures: Figures }>();
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  add(at: number, lane: number, status: TaskStatus, ms: number | undefined): void {
+  add(at: number, partition: number, status: TaskStatus, ms: number | undefined): void {
     const minute = startOf('minute', at);
-    const key = `${minute} ${lane}`;
+    const key = `${minute} ${partition}`;
     let entry = this.#pending.get(key);
     if (!entry) {
-      entry = { at: minute, lane, figures: noFigures() };
+      entry = { at: minute, partition, figures: noFigures() };
       this.#pending.set(key, entry);
     }
     addEnded(entry.figures, status, ms);
   }
 
   write(): void {
-    for (const { at, lane, figures } of this.#pending.values())
-      for (const level of Object.keys(levels) as Level[]) this.addTo(level, startOf(level, at), lane, figures);
+    for (const { at, partition, figures } of this.#pending.values())
+      for (const level of Object.keys(levels) as Level[]) this.addTo(level, startOf(level, at), partition, figures);
     this.#pending.clear();
   }
 
   /** Adds to the sum of a stretch of time. */
-  addTo(level: Level, at: number, lane: number, figures: Figures): void {
-    const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, at, lane);
+  addTo(level: Level, at: number, partition: number, figures: Figures): void {
+    const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND partition = ?', level, at, partition);
     // Once an hour, so that a partition in which tasks no longer end is found without reading its sums.
-    if (!stored && level === 'hour') this.#database.run('UPDATE lane SET active_at = max(active_at, ?) WHERE id = ?', at, lane);
+    if (!stored && level === 'hour') this.#database.run('UPDATE partition SET active_at = max(active_at, ?) WHERE id = ?', at, partition);
     const sum = stored ? readFigures(stored) : noFigures();
     addFigures(sum, figures);
     this.#database.run(
-      'INSERT OR REPLACE INTO rollup (level, at, lane, figures) VALUES (?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO rollup (level, at, partition, figures) VALUES (?, ?, ?, ?)',
       level,
       at,
-      lane,
+      partition,
       JSON.stringify(sum),
     );
   }

@@ -70,7 +70,7 @@ export function pauseQueue({ database }: Transaction, { queue, paused, by, reaso
   if (paused)
     database.run('INSERT OR IGNORE INTO paused (queue, at, paused_by, reason) VALUES (?, ?, ?, ?)', queue, at, by, reason ?? null);
   else database.run('DELETE FROM paused WHERE queue = ?', queue);
-  database.run('UPDATE lane SET paused = ? WHERE queue = ?', paused ? 1 : 0, queue);
+  database.run('UPDATE partition SET paused = ? WHERE queue = ?', paused ? 1 : 0, queue);
   return undefined;
 }
 

@@ -27,13 +27,19 @@ export function replace(transaction: Transaction, { key, before, value, expiresA
   return true;
 }
 
-function put({ database, ledger }: Transaction, key: string, value: string, expiresAt: number, at: number): void {
+function put({ database, counters }: Transaction, key: string, value: string, expiresAt: number, at: number): void {
   database.run(
     'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)',
     at,
     sweptAtOnce,
   );
-  database.run('INSERT OR REPLACE INTO shared (key, value, expires_at, rev) VALUES (?, ?, ?, ?)', key, value, expiresAt, ledger.nextRev());
+  database.run(
+    'INSERT OR REPLACE INTO shared (key, value, expires_at, rev) VALUES (?, ?, ?, ?)',
+    key,
+    value,
+    expiresAt,
+    counters.nextRev(),
+  );
 }
 
 export function append({ database }: Transaction, { log, entry, expiresAt, at }: WriteOf<'append'>): undefined {

@@ -13,8 +13,8 @@ export function dropStatistics(transaction: Transaction, { minutesBefore, hoursB
 /** `before` is the start of a unit of the next longer level, so that its sums can replace the dropped ones. */
 function drop({ database }: Transaction, level: 'minute' | 'hour', before: number, limit: number): number {
   database.run(
-    `DELETE FROM rollup WHERE level = ?1 AND (at, lane) IN (
-       SELECT at, lane FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, lane LIMIT ?3)`,
+    `DELETE FROM rollup WHERE level = ?1 AND (at, partition) IN (
+       SELECT at, partition FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, partition LIMIT ?3)`,
     level,
     before,
     limit,
@@ -26,15 +26,15 @@ function drop({ database }: Transaction, level: 'minute' | 'hour', before: numbe
 
 /** Drops the unneeded partitions among the next few. Returns the id to continue after, or null after the last. */
 export function dropPartitions(transaction: Transaction, { after, limit }: WriteOf<'dropPartitions'>): number | null {
-  const { database, ledger, rollups, failures } = transaction;
+  const { database, counters, rollups, failures } = transaction;
   // This transaction may hold counts of one of these partitions that are not stored yet.
-  ledger.writeTally();
+  counters.writeTaskCounts();
   rollups.write();
   failures.write();
   const rows = database.all(
     `SELECT id, name, active_at, active_at < ? AND queue <> ? AND NOT EXISTS (
-       SELECT 1 FROM tally WHERE status IN (0, 1, 2, 3, 4, 5) AND tally.lane = lane.id) AS gone
-     FROM lane WHERE id > ? ORDER BY id LIMIT ?`,
+       SELECT 1 FROM task_count WHERE status IN (0, 1, 2, 3, 4, 5) AND task_count.partition = partition.id) AS gone
+     FROM partition WHERE id > ? ORDER BY id LIMIT ?`,
     keptFrom(database, 'hour'),
     noQueue,
     after,
@@ -45,28 +45,28 @@ export function dropPartitions(transaction: Transaction, { after, limit }: Write
     if (gone === 1) moved.push([Number(id), dissolve(transaction, { id: Number(id), name: String(name), activeAt: Number(activeAt) })]);
   if (moved.length > 0) {
     database.run(
-      'UPDATE kind SET lane = moved.value ->> 1 FROM json_each(?) AS moved WHERE kind.lane = moved.value ->> 0',
+      'UPDATE failure_group SET partition = moved.value ->> 1 FROM json_each(?) AS moved WHERE failure_group.partition = moved.value ->> 0',
       JSON.stringify(moved),
     );
-    ledger.forgetPartitions();
+    counters.forgetPartitions();
   }
   return rows.length < limit ? null : Number(rows.at(-1)?.id);
 }
 
 /** Moves the sums of a partition to the partition of its name that stands for no queue, and deletes it. Returns the other id. */
-function dissolve({ database, ledger, rollups }: Transaction, partition: { id: number; name: string; activeAt: number }): number {
+function dissolve({ database, counters, rollups }: Transaction, partition: { id: number; name: string; activeAt: number }): number {
   const { id, name, activeAt } = partition;
-  const to = ledger.lane(name, noQueue);
+  const to = counters.partition(name, noQueue);
   const first = Number(database.get("SELECT min(at) AS at FROM rollup WHERE level = 'day'")?.at ?? 0);
   const days = database.all(
     `WITH RECURSIVE day (at) AS (SELECT ?1 UNION ALL SELECT at + ?2 FROM day WHERE at < ?3)
-     SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at AND lane = ?4`,
+     SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at AND partition = ?4`,
     first,
     levels.day,
     startOf('day', activeAt),
     id,
   );
-  const ever = database.all("SELECT at, figures FROM rollup WHERE level = 'all' AND at = 0 AND lane = ?", id);
+  const ever = database.all("SELECT at, figures FROM rollup WHERE level = 'all' AND at = 0 AND partition = ?", id);
   const parts = [
     { level: 'day', rows: days },
     { level: 'all', rows: ever },
@@ -74,9 +74,9 @@ function dissolve({ database, ledger, rollups }: Transaction, partition: { id: n
   for (const { level, rows } of parts) {
     for (const row of rows) {
       rollups.addTo(level, Number(row.at), to, readFigures(row));
-      database.run('DELETE FROM rollup WHERE level = ? AND at = ? AND lane = ?', level, row.at ?? 0, id);
+      database.run('DELETE FROM rollup WHERE level = ? AND at = ? AND partition = ?', level, row.at ?? 0, id);
     }
   }
-  database.run('DELETE FROM lane WHERE id = ?', id);
+  database.run('DELETE FROM partition WHERE id = ?', id);
   return to;
 }

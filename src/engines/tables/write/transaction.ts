@@ -1,15 +1,15 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database, Row } from '../schema/database.js';
 import { stateOf, summaryColumns } from '../schema/rows.js';
+import type { Counters } from './counters.js';
 import type { Failures } from './failures.js';
 import type { Inserter } from './insert.js';
-import type { Ledger } from './ledger.js';
 import type { Rollups } from './rollup.js';
 
 /** What every write of a batch works on. */
 export interface Transaction {
   readonly database: Database;
-  readonly ledger: Ledger;
+  readonly counters: Counters;
   readonly rollups: Rollups;
   readonly failures: Failures;
   readonly inserter: Inserter;
@@ -18,9 +18,9 @@ export interface Transaction {
 }
 
 /** Counts a task over from one state to another. */
-export function move({ ledger }: Transaction, lane: number, from: TaskStatus, to: TaskStatus): void {
-  ledger.count(lane, from, -1);
-  ledger.count(lane, to, 1);
+export function move({ counters }: Transaction, partition: number, from: TaskStatus, to: TaskStatus): void {
+  counters.count(partition, from, -1);
+  counters.count(partition, to, 1);
 }
 
 /** The row as lists show it. */

@@ -3,10 +3,10 @@ import { abandon, finish, handBack, recover, succeed, writeLog, writeProgress } 
 import type { Batch, BatchResult, Write, WriteFailure, WriteOf, WriteOutcome, Written } from './batch.js';
 import { claim } from './claim.js';
 import { command, rerun } from './commands.js';
+import { Counters } from './counters.js';
 import { restartDelays } from './delays.js';
 import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
-import { Ledger } from './ledger.js';
 import { dropExpired, makeSearchable, prune } from './maintenance.js';
 import { register } from './processes.js';
 import { Rollups } from './rollup.js';
@@ -17,11 +17,11 @@ import { type Transaction, wantedRow } from './transaction.js';
 
 /*
  * A batch is written in one transaction, in which the parts of this folder work together:
- * 1. `Ledger` reads the counters: the numbers of the last change and of the last task.
+ * 1. `Counters` reads the counters: the numbers of the last change and of the last task.
  * 2. Each write changes the tables, by the function of its kind. `Inserter` gathers new tasks, so that ten of them are one
  *    statement; a write of any other kind flushes it first.
  * 3. `claim` takes ready tasks for the process, which may be tasks of this same batch.
- * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures (`Failures`), counters (`Ledger`).
+ * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures (`Failures`), counters (`Counters`).
  * If the transaction fails, all of them discard what they hold, and the writes are tried one by one.
  */
 
@@ -30,13 +30,13 @@ export class Writer {
   readonly #transaction: Transaction;
 
   constructor(database: Database) {
-    const ledger = new Ledger(database);
+    const counters = new Counters(database);
     this.#transaction = {
       database,
-      ledger,
+      counters,
       rollups: new Rollups(database),
       failures: new Failures(database),
-      inserter: new Inserter(database, ledger),
+      inserter: new Inserter(database, counters),
       wanted: new Set(),
     };
   }
@@ -58,23 +58,23 @@ export class Writer {
   }
 
   #commit({ writes, claim: request, at }: Batch): BatchResult {
-    const { database, ledger, rollups, failures, inserter } = this.#transaction;
+    const { database, counters, rollups, failures, inserter } = this.#transaction;
     const started = performance.now();
     database.exec('BEGIN IMMEDIATE');
     try {
-      ledger.open();
+      counters.open();
       const outcomes = this.#writeAll(writes, at);
       inserter.flush();
       const taken = request ? claim(this.#transaction, request) : nothing;
       rollups.write();
       failures.write();
-      ledger.close();
+      counters.close();
       const written = performance.now();
       database.exec('COMMIT');
       const diskBound = performance.now() - written > written - started;
       return { outcomes, ...taken, diskBound };
     } catch (error) {
-      ledger.discard();
+      counters.discard();
       rollups.discard();
       failures.discard();
       inserter.discard();

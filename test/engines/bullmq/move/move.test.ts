@@ -433,8 +433,8 @@ const always = 6;
     const gone = await openDatabase(`${file}.moved`);
     expect(gone.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
     expect(gone.get('SELECT count(*) AS n FROM task WHERE status < 2')).toEqual({ n: 0 });
-    expect(gone.get('SELECT coalesce(sum(n), 0) AS n FROM tally WHERE status < 2')).toEqual({ n: 0 });
-    expect(gone.all('SELECT key, value, n FROM tag_tally')).toEqual([{ key: 'tenant', value: '7', n: 1 }]);
+    expect(gone.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status < 2')).toEqual({ n: 0 });
+    expect(gone.all('SELECT key, value, n FROM tag_count')).toEqual([{ key: 'tenant', value: '7', n: 1 }]);
     gone.close();
   });
 

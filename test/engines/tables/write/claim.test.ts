@@ -117,10 +117,10 @@ describe('a claim', () => {
   /** By a sort of all: of those that are ready, or were before `taken` were taken. */
   function firstOf(limits: ReadonlyMap<string, number | undefined>, limit: number, taken: readonly string[] = []): string[] {
     const rows = database.all(
-      `SELECT task.id, name, status FROM task JOIN lane ON lane.id = task.lane
+      `SELECT task.id, name, status FROM task JOIN partition ON partition.id = task.partition
        WHERE queue NOT IN (SELECT queue FROM paused) AND ready_at IS NULL AND status IN (0, 1) ORDER BY priority DESC, task.id`,
     );
-    const runs = database.all('SELECT task.id, name FROM task JOIN lane ON lane.id = task.lane WHERE status = 1');
+    const runs = database.all('SELECT task.id, name FROM task JOIN partition ON partition.id = task.partition WHERE status = 1');
     const room = new Map(limits);
     for (const { id, name } of runs) {
       const left = room.get(String(name));

@@ -157,16 +157,16 @@ describe('statistics', () => {
 
   it('are dropped for a partition without tasks once no hour of it is kept, and what its function did stays', () => {
     live(3, ['x', 'gone', 'y']);
-    const failures = real.count('kind');
+    const failures = real.count('failure_group');
     expect(failures).toBe(1);
-    real.database.exec("UPDATE kind SET lane = (SELECT id FROM lane WHERE queue = 'gone')");
+    real.database.exec("UPDATE failure_group SET partition = (SELECT id FROM partition WHERE queue = 'gone')");
     live(10);
     const before = real.metrics({ from: 0 });
     const histograms = readHistograms(real.database, [1, 2]);
     const days = real.metrics({ from: first, to: real.now, step: 86_400 });
     real.prune(real.now - 8 * day);
     real.drop(2, 6);
-    expect(real.database.all('SELECT DISTINCT queue FROM lane ORDER BY queue').map(({ queue }) => queue)).toEqual(['', 'x', 'y']);
+    expect(real.database.all('SELECT DISTINCT queue FROM partition ORDER BY queue').map(({ queue }) => queue)).toEqual(['', 'x', 'y']);
     const after = real.metrics({ from: 0 });
     const functions = (metrics: Metrics): unknown => metrics.functions.map(({ name, counts, durations }) => [name, counts, durations]);
     expect(functions(after)).toEqual(functions(before));
@@ -174,7 +174,9 @@ describe('statistics', () => {
     expect(readHistograms(real.database, [1, 2])).toEqual(histograms);
     expect(functions(real.metrics({ from: first, to: real.now, step: 86_400 }))).toEqual(functions(days));
     expect(new Reader(real.database).describe().queues.map(({ name }) => name)).toEqual(['x', 'y']);
-    expect(real.database.get('SELECT name FROM kind JOIN lane ON lane.id = kind.lane')).toEqual({ name: 'b' });
+    expect(real.database.get('SELECT name FROM failure_group JOIN partition ON partition.id = failure_group.partition')).toEqual({
+      name: 'b',
+    });
     expectSums(real.database);
   });
 
@@ -185,7 +187,12 @@ describe('statistics', () => {
     real.prune(real.now - 99 * day);
     live(1);
     real.drop(1, 5);
-    expect(real.database.all('SELECT DISTINCT queue FROM lane ORDER BY queue').map(({ queue }) => queue)).toEqual(['', 'waits', 'x', 'y']);
+    expect(real.database.all('SELECT DISTINCT queue FROM partition ORDER BY queue').map(({ queue }) => queue)).toEqual([
+      '',
+      'waits',
+      'x',
+      'y',
+    ]);
     expectSums(real.database);
   });
 
@@ -199,7 +206,7 @@ describe('statistics', () => {
     real.prune(real.now);
     live(1, ['new']);
     real.drop(1, 5);
-    expect(real.count("lane WHERE queue IN ('x', 'last')")).toBe(0);
+    expect(real.count("partition WHERE queue IN ('x', 'last')")).toBe(0);
     other.now = real.now;
     other.write<'enqueue'>(other.enqueue('a', 'x'), other.enqueue('c', 'last'));
     const pending = new Reader(real.database).find({ limit: 10, status: ['pending'] });
@@ -250,7 +257,7 @@ describe('statistics', () => {
           const before = read();
           if (drop) real.drop(...drop);
           expect(read()).toEqual(before);
-          expect(real.count('tally WHERE n <= 0')).toBe(0);
+          expect(real.count('task_count WHERE n <= 0')).toBe(0);
           expectSums(real.database);
         }
       }),
@@ -280,7 +287,7 @@ describe('the options of statistics', () => {
     const file = await openDatabase(database);
     const today = startOf('day', Date.now());
     const sums = JSON.stringify({ ended: { success: 1 }, ran: 1, total: 1, min: 1, max: 1, buckets: { 16: 1 } });
-    file.run("INSERT INTO lane (name, queue, active_at) VALUES ('note', 'gone', ?)", today - 9 * day);
+    file.run("INSERT INTO partition (name, queue, active_at) VALUES ('note', 'gone', ?)", today - 9 * day);
     for (const [level, at] of [
       ['minute', today - 3 * day],
       ['hour', today - 9 * day],
@@ -289,7 +296,7 @@ describe('the options of statistics', () => {
       ['all', 0],
     ] as const)
       file.run(
-        "INSERT INTO rollup (level, at, lane, figures) VALUES (?, ?, (SELECT id FROM lane WHERE queue = 'gone'), ?)",
+        "INSERT INTO rollup (level, at, partition, figures) VALUES (?, ?, (SELECT id FROM partition WHERE queue = 'gone'), ?)",
         level,
         at,
         sums,
@@ -297,7 +304,7 @@ describe('the options of statistics', () => {
     const tasks = new TaskManager({ database, logger: false, stats: { minuteDays: 2, hourDays: 4 } });
     await tasks.start({ run: false });
     const count = (table: string): unknown => file.get(`SELECT count(*) AS n FROM ${table}`)?.n;
-    await waitFor(() => count("lane WHERE queue = 'gone'") === 0 && count('idempotency') === 0 && count('shared') === 0);
+    await waitFor(() => count("partition WHERE queue = 'gone'") === 0 && count('idempotency') === 0 && count('shared') === 0);
     expect(file.all("SELECT level, at - ? AS at FROM rollup WHERE level <> 'all'", today).map((row) => ({ ...row }))).toEqual([
       { level: 'day', at: -9 * day },
       { level: 'hour', at: -3 * day },

@@ -6,16 +6,16 @@ import { ReadyPartitions } from './ready-partitions.js';
 /** Changes of a count, by the two columns of its key. */
 type Sums = Map<string, Map<SqlValue, number>>;
 
-/** What a transaction counts: the numbers of changes and of tasks, and how many tasks there are of each partition, tag and kind of failure. */
-export class Ledger {
+/** What a transaction counts: changes, new tasks, and the tasks of each partition, tag and failure group. */
+export class Counters {
   /** The first ready task of each partition. */
   readonly ready: ReadyPartitions;
   readonly #database: Database;
-  readonly #lanes = new Map<string, number>();
-  /** Changes of the live counts, by state and lane. */
-  readonly #tally = new Map<number, number>();
+  readonly #partitions = new Map<string, number>();
+  /** Changes of the live counts, by state and partition. */
+  readonly #tasks = new Map<number, number>();
   readonly #tags: Sums = new Map();
-  readonly #kinds: Sums = new Map();
+  readonly #failed: Sums = new Map();
   #rev = 0;
   #seq = 0;
   #before = { rev: 0, seq: 0 };
@@ -35,7 +35,7 @@ export class Ledger {
       else if (value !== this.#deletions) {
         // The id of a deleted partition must no longer be used.
         this.#deletions = Number(value);
-        this.#lanes.clear();
+        this.#partitions.clear();
       }
     }
     this.#before = { rev: this.#rev, seq: this.#seq };
@@ -60,34 +60,34 @@ export class Ledger {
   }
 
   /** Returns the id of the partition of a name and a queue, and creates the partition if it does not exist. */
-  lane(name: string, queue: string): number {
+  partition(name: string, queue: string): number {
     const key = `${name}\0${queue}`;
-    const known = this.#lanes.get(key);
+    const known = this.#partitions.get(key);
     if (known !== undefined) return known;
     const database = this.#database;
     database.run(
-      'INSERT OR IGNORE INTO lane (name, queue, paused) VALUES (?1, ?2, EXISTS (SELECT 1 FROM paused WHERE queue = ?2))',
+      'INSERT OR IGNORE INTO partition (name, queue, paused) VALUES (?1, ?2, EXISTS (SELECT 1 FROM paused WHERE queue = ?2))',
       name,
       queue,
     );
-    const lane = Number(database.get('SELECT id FROM lane WHERE name = ? AND queue = ?', name, queue)?.id);
+    const partition = Number(database.get('SELECT id FROM partition WHERE name = ? AND queue = ?', name, queue)?.id);
     // Bounded: a queue for each customer is a use, a queue for each task is none.
-    if (this.#lanes.size > 10_000) this.#lanes.clear();
-    this.#lanes.set(key, lane);
-    return lane;
+    if (this.#partitions.size > 10_000) this.#partitions.clear();
+    this.#partitions.set(key, partition);
+    return partition;
   }
 
   /** Makes every process look up the ids of partitions again, after some were deleted. */
   forgetPartitions(): void {
-    this.#lanes.clear();
+    this.#partitions.clear();
     this.#database.run("UPDATE meta SET value = value + 1 WHERE key = 'partitions_deleted'");
   }
 
   /** Counts tasks of a partition that came into a state, or left it. */
-  count(lane: number, status: TaskStatus, by: number): void {
-    if (status === 'pending') this.ready.changed(lane);
-    const key = lane * 8 + stateCode[status];
-    this.#tally.set(key, (this.#tally.get(key) ?? 0) + by);
+  count(partition: number, status: TaskStatus, by: number): void {
+    if (status === 'pending') this.ready.changed(partition);
+    const key = partition * 8 + stateCode[status];
+    this.#tasks.set(key, (this.#tasks.get(key) ?? 0) + by);
   }
 
   /** Counts a tag that a task has, or had. */
@@ -96,36 +96,36 @@ export class Ledger {
   }
 
   /** Counts a task whose row has the fingerprint of a failure, by its state. */
-  countKind(fingerprint: string, status: TaskStatus, by: 1 | -1): void {
-    add(this.#kinds, fingerprint, stateCode[status], by);
+  countFailed(fingerprint: string, status: TaskStatus, by: 1 | -1): void {
+    add(this.#failed, fingerprint, stateCode[status], by);
   }
 
   /** Stores what was counted of partitions. A partition has no row for a state that none of its tasks is in. */
-  writeTally(): void {
-    for (const [key, by] of this.#tally) {
-      const [status, lane] = [key % 8, Math.floor(key / 8)];
+  writeTaskCounts(): void {
+    for (const [key, by] of this.#tasks) {
+      const [status, partition] = [key % 8, Math.floor(key / 8)];
       if (by > 0)
         this.#database.run(
-          'INSERT INTO tally (status, lane, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
+          'INSERT INTO task_count (status, partition, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
           status,
-          lane,
+          partition,
           by,
         );
-      if (by < 0) this.#countDown(status, lane, -by);
+      if (by < 0) this.#countDown(status, partition, -by);
     }
-    this.#tally.clear();
+    this.#tasks.clear();
   }
 
-  #countDown(status: number, lane: number, by: number): void {
-    this.#database.run('UPDATE tally SET n = n - ? WHERE status = ? AND lane = ?', by, status, lane);
-    this.#database.run('DELETE FROM tally WHERE status = ? AND lane = ? AND n = 0', status, lane);
+  #countDown(status: number, partition: number, by: number): void {
+    this.#database.run('UPDATE task_count SET n = n - ? WHERE status = ? AND partition = ?', by, status, partition);
+    this.#database.run('DELETE FROM task_count WHERE status = ? AND partition = ? AND n = 0', status, partition);
   }
 
   /** Stores all that was counted. */
   writeCounts(): void {
-    this.writeTally();
-    this.#writeSums(this.#tags, 'tag_tally', 'key', 'value');
-    this.#writeSums(this.#kinds, 'kind_tally', 'fingerprint', 'status');
+    this.writeTaskCounts();
+    this.#writeSums(this.#tags, 'tag_count', 'key', 'value');
+    this.#writeSums(this.#failed, 'failure_count', 'fingerprint', 'status');
   }
 
   /** Stores everything, before the commit. */
@@ -155,10 +155,10 @@ export class Ledger {
   /** Forgets what a transaction that failed had counted. */
   discard(): void {
     this.ready.discard();
-    this.#tally.clear();
+    this.#tasks.clear();
     this.#tags.clear();
-    this.#kinds.clear();
-    this.#lanes.clear();
+    this.#failed.clear();
+    this.#partitions.clear();
   }
 }
 
