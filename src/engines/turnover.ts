@@ -1,4 +1,4 @@
-/** Number of additions after which the entries move to a new Map. */
+/** Minimum number of additions after which the entries move to a new Map. */
 const additions = 256;
 
 /**
@@ -24,9 +24,10 @@ export class TurnoverMap<K, V> {
 
   set(key: K, value: V): void {
     this.#added += 1;
-    if (this.#added > additions) {
+    // At least as many as there are entries, so that an addition costs a constant time on average.
+    if (this.#added > Math.max(additions, this.#entries.size)) {
       this.#entries = new Map(this.#entries);
-      this.#added = this.#entries.size;
+      this.#added = 0;
     }
     this.#entries.set(key, value);
   }
@@ -40,7 +41,7 @@ export class TurnoverMap<K, V> {
   }
 }
 
-/** A Set for values that soon leave it again, for the same reason. */
+/** A Set for values that soon leave it again. It avoids the memory problem that `TurnoverMap` describes. */
 export class TurnoverSet<T> {
   readonly #values: TurnoverMap<T, T>;
 

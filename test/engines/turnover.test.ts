@@ -29,6 +29,19 @@ describe('a map with much turnover', () => {
     expect([...set]).toEqual([-2, -1, ...Array.from({ length: 50 }, (_, n) => 950 + n)]);
   });
 
+  it('takes additions at a constant cost, however many entries it has', () => {
+    const set = new TurnoverSet<number>();
+    for (let n = 0; n < 20_000; n++) set.add(n);
+    const began = performance.now();
+    for (let n = 0; n < 20_000; n++) {
+      set.add(20_000 + n);
+      set.delete(n);
+    }
+    // It usually takes some milliseconds. One copy for each addition would take a minute.
+    expect(performance.now() - began).toBeLessThan(5000);
+    expect(set.size).toBe(20_000);
+  });
+
   it('does not keep deleted values reachable from its earlier tables', async () => {
     const set = new TurnoverSet<object>();
     // An iterator that is not used refers to the table that the set had when it was created.
