@@ -1,11 +1,13 @@
-/** How often missing scripts are loaded for one transaction. */
+import { isForgotten } from '../connection/redis-script.js';
+
+/** Maximum number of times that missing scripts are loaded for one transaction. */
 export const mostLoads = 5;
 
 /** A transaction that contains scripts of BullMQ. */
 interface ScriptTransaction {
   /**
-   * Executes the transaction. Resolves to whether Redis had all its scripts. If it lacked some, a
-   * repetition must have the same effect as if this one had not been executed.
+   * Executes the transaction. Resolves to whether Redis had all its scripts. If it lacked some,
+   * executing it again must have the same effect as executing it once.
    */
   execute(): Promise<boolean>;
   /** Runs the scripts outside of a transaction, for a job that does not exist. */
@@ -22,6 +24,9 @@ export async function withScripts({ execute, load }: ScriptTransaction): Promise
   for (let loads = 0; !(await execute()); loads++) {
     if (loads === mostLoads)
       throw new Error(`Redis lacks a script of BullMQ although it was loaded ${mostLoads} times; check which program runs SCRIPT FLUSH`);
-    await load();
+    // Redis may have dropped the scripts again meanwhile.
+    await load().catch((error: unknown) => {
+      if (!isForgotten(error)) throw error;
+    });
   }
 }

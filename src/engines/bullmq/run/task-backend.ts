@@ -13,6 +13,7 @@ import {
 } from 'bullmq';
 import { TurnoverMap } from '../../turnover.js';
 import { persistently, untilRepeatable } from '../connection/connections.js';
+import { isForgotten } from '../connection/redis-script.js';
 import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
@@ -225,7 +226,8 @@ export class TaskBackend extends WaitingBackend {
           this.#client ??= await this.client;
           raw = await this.#send(this.#client, step, notes);
         } catch (error) {
-          await untilRepeatable(this.#parts.redis, error);
+          // ioredis sends the text of a script that was flushed only once.
+          if (!isForgotten(error)) await untilRepeatable(this.#parts.redis, error);
           continue;
         }
         if (typeof raw !== 'number' || raw >= 0) {
@@ -248,7 +250,8 @@ export class TaskBackend extends WaitingBackend {
     } finally {
       // Cleared, because a map may still hold the notes, and the listener would keep the task in memory.
       if (notes) notes.listener = undefined;
-      this.#ends.delete(jobId);
+      // A newer attempt of the same job may have set its own end.
+      if (this.#ends.get(jobId) === notes) this.#ends.delete(jobId);
       this.#missing.forget(jobId);
       this.#fetched.forget(jobId, starts);
     }
