@@ -16,7 +16,7 @@ export function engineKeys(name: string) {
     queues: own('queues'),
     /** Stream: the jobs that changed, for processes that read; see `ChangeNotes`. */
     changes: own('changes'),
-    /** Text: exists while a process reads the changes; expires. */
+    /** Text that expires: exists while a process reads the changes. */
     reading: own('reading'),
     /** Stream of one entry: replaced to wake the workers, see `Signals`. */
     signals: own('signals'),

@@ -34,8 +34,8 @@ const jobsOfEntry = 100;
  * `completed` event carries the whole result. The stream holds only keys of jobs. A reader
  * reads the fields that it shows, and only of the jobs that it shows.
  *
- * While no process reads, the notes that Redis need not store together with a change are left out,
- * because a note costs a fast producer a quarter of its rate.
+ * While no process reads, this class leaves out the notes that are not part of a transaction, because
+ * a note costs a fast producer a quarter of its rate.
  */
 export class ChangeNotes {
   readonly #redis: Redis;
@@ -70,11 +70,15 @@ export class ChangeNotes {
     if (this.#waiting.size === 0) process.nextTick(() => this.flush());
     const key = keyOf(note.queue, note.jobId);
     // Only the last state matters.
+    const before = note.state === 'changed' ? this.#waiting.get(key) : undefined;
     this.#waiting.delete(key);
-    this.#waiting.set(key, note);
+    this.#waiting.set(key, before ?? note);
   }
 
-  /** Whether a process may read notes. Asks Redis now and then, and assumes so until it answers. */
+  /**
+   * Whether a process may read notes. Asks Redis at most every 50 ms, and assumes that one may until
+   * Redis answers.
+   */
   #mayBeRead(): boolean {
     const now = performance.now();
     if (now - this.#asked < unreadFor) return !this.#isUnread;
@@ -93,7 +97,7 @@ export class ChangeNotes {
   flush(): void {
     if (this.#waiting.size === 0) return;
     const entries = entriesOf([...this.#waiting.values()]);
-    // Not cleared: see TurnoverMap.
+    // A new Map instead of `clear()`, for the reason that `TurnoverMap` gives.
     this.#waiting = new Map();
     for (const fields of entries) this.#redis.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields).catch(() => undefined);
   }

@@ -21,10 +21,10 @@ const longestMessage = 10_000;
 const entriesAtOnce = 500;
 
 /**
- * Milliseconds after which the mark of a reading process is written again, and after which it
- * expires.
+ * Milliseconds after which the mark of a reading process is written again, after which it expires,
+ * and that it may take to reach Redis.
  */
-const mark = { renewed: 3000, expires: 10_000 };
+const mark = { renewed: 3000, expires: 10_000, margin: 1000 };
 
 /**
  * Reads the jobs of `bullmqEngine` and its change notes. Each method sends one pipeline. While the
@@ -38,6 +38,10 @@ export class EngineSource implements JobSource {
   #hasMissed = false;
   /** When the mark was written last; milliseconds since this process began. */
   #marked = Number.NEGATIVE_INFINITY;
+  /** Whether Redis has refused the last mark. */
+  #isRefused = false;
+  /** Whether notes may be missing although none was trimmed. */
+  #hasGap = false;
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
@@ -46,16 +50,24 @@ export class EngineSource implements JobSource {
 
   async start(): Promise<void> {
     await this.#mark(performance.now());
+    this.#hasGap = false;
     await wait(readersKnownAfter);
     const [last] = await this.#redis.xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1);
     this.#position = last?.[0] ?? none;
     this.#hasMissed = false;
   }
 
-  /** Writes the mark. If Redis is full, there are no notes either, so a failure does not matter. */
+  /** Writes the mark, unless Redis is full. */
   async #mark(now: number): Promise<void> {
     this.#marked = now;
-    await this.#redis.set(this.#keys.reading, '1', 'PX', mark.expires).catch(() => undefined);
+    try {
+      await this.#redis.set(this.#keys.reading, '1', 'PX', mark.expires);
+      // Other processes may have written no notes since the last mark expired.
+      if (this.#isRefused) this.#hasGap = true;
+      this.#isRefused = false;
+    } catch {
+      this.#isRefused = true;
+    }
   }
 
   async hasMissed(): Promise<boolean> {
@@ -76,9 +88,9 @@ export class EngineSource implements JobSource {
   async ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
     const before = this.#position;
     const now = performance.now();
-    // If this process was blocked for so long, no notes may have been written meanwhile.
-    const isExpired = now - this.#marked > mark.expires;
-    if (now - this.#marked > mark.renewed) void this.#mark(now);
+    // If this process was blocked for so long, other processes may have written no notes meanwhile.
+    if (now - this.#marked > mark.expires - mark.margin) this.#hasGap = true;
+    if (this.#isRefused || now - this.#marked > mark.renewed) void this.#mark(now);
     const answers = await send(this.#redis, [
       ...commands.map(([, ...command]) => command),
       ['xread', 'COUNT', entriesAtOnce, 'STREAMS', this.#keys.changes, before],
@@ -88,7 +100,7 @@ export class EngineSource implements JobSource {
     this.#position = entries.at(-1)?.[0] ?? before;
     const more = entries.length === entriesAtOnce;
     // A process that is this far behind may have missed entries that were trimmed.
-    const missed = isExpired || (more && (await this.#isGone(before)));
+    const missed = this.#hasGap || (more && (await this.#isGone(before)));
     if (missed) this.#hasMissed = true;
     return { found: answers, notes: entries.flatMap(([, fields]) => notesOfEntry(fields)), more, missed };
   }

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../../src/engines/bullmq/index.js';
 import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
+import { EngineSource } from '../../../../src/engines/bullmq/read/job-source.js';
 import { TaskManager } from '../../../../src/index.js';
 import { closeAfterEach } from '../../../helpers/closing.js';
 import { hasRedis, RedisServer } from '../../../helpers/redis.js';
@@ -105,6 +106,25 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     try {
       expect((await reader.find({ limit: 1 })).items[0]?.id).toBe(last);
     } finally {
+      clock.mockRestore();
+    }
+  });
+
+  it('are not relied on by a process whose mark was refused while Redis was full', async () => {
+    const source = new EngineSource(client, engineKeys(newPrefix()));
+    await source.start();
+    const now = performance.now.bind(performance);
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + 4000);
+    try {
+      await client.config('SET', 'maxmemory', '1');
+      expect(await source.ask([])).toMatchObject({ missed: false });
+      await client.config('SET', 'maxmemory', '0');
+      await source.ask([]);
+      expect(await source.ask([])).toMatchObject({ missed: true });
+      await source.start();
+      expect(await source.ask([])).toMatchObject({ missed: false });
+    } finally {
+      await client.config('SET', 'maxmemory', '0');
       clock.mockRestore();
     }
   });
