@@ -35,6 +35,8 @@ export class Attempt implements AttemptIo {
   /** Whether the attempt is over. Lines that its handler writes after that are marked as late. */
   over = false;
   cancelled = false;
+  /** Whether another process has taken over its job, or the job is gone. */
+  isLost = false;
   /** The last progress that its handler reported. */
   lastProgress: Progress | undefined;
   /** Lines that it has logged. */
@@ -124,6 +126,12 @@ export class Attempt implements AttemptIo {
     this.cancelled = true;
     this.#grace = runInEmptyContext(() => setTimeout(() => this.#giveUp('cancelled'), grace * 1000).unref());
     this.abort(new DOMException('the task was cancelled', 'AbortError'));
+  }
+
+  /** Aborts the handler's signal, because the attempt no longer has its job. */
+  lose(reason: unknown): void {
+    this.isLost = true;
+    this.abort(reason);
   }
 
   /** Aborts the handler's signal because the process stops. */

@@ -108,9 +108,9 @@ export class Executor {
     return [...this.#workers.values()].reduce((sum, { entry }) => sum + Math.min(concurrency, entry.concurrency ?? concurrency), 0);
   }
 
-  /** Whether a job runs here. */
+  /** Whether a job runs here, and no other process has taken it over. */
   runs(queue: string, jobId: string): boolean {
-    return this.#find(queue, jobId) !== undefined;
+    return this.#find(queue, jobId)?.isLost === false;
   }
 
   #find(queue: string, jobId: string): Attempt | undefined {
@@ -150,7 +150,7 @@ export class Executor {
         ...{ redis, name, keys, changes, lockDuration, kept },
         cancelRequested: (jobId) => this.cancel((queue, id) => queue === entry.queue && id === jobId),
         lockLost: (jobId, isGone) =>
-          this.#find(entry.queue, jobId)?.abort(new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError')),
+          this.#find(entry.queue, jobId)?.lose(new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError')),
       }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
