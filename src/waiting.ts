@@ -1,9 +1,8 @@
-/** Steps in which a wait counts its time. */
+/** Number of steps of a wait. */
 const steps = 5;
 
 /**
- * Calls a function when this process has waited for so many milliseconds. Returns a function that
- * ends the wait.
+ * Calls a function after the given number of milliseconds. Returns a function that cancels the wait.
  *
  * If the event loop is blocked, an answer may have arrived that this process has not read yet. So a
  * wait consists of steps, between which the process reads, and a block counts as one step.

@@ -8,7 +8,7 @@ export class AttemptSignal {
   #reason: { value: unknown } | undefined;
   readonly #attempt: { listenerFailed(err: unknown): void };
 
-  /** @param attempt Its method gets what a listener of the signal throws or rejects with. */
+  /** @param attempt Receives the errors of the signal's listeners. */
   constructor(attempt: { listenerFailed(err: unknown): void }) {
     this.#attempt = attempt;
   }

@@ -10,7 +10,7 @@ export interface TaskContext {
   /** Number of this attempt, from 1. */
   readonly attempt: number;
   readonly tags: Readonly<Record<string, string>>;
-  /** Aborts when the task is cancelled or the process stops. Hand it on to whatever takes one. */
+  /** Aborts when the task is cancelled or the process stops. Pass it to every call that accepts a signal. */
   readonly signal: AbortSignal;
 }
 

@@ -67,7 +67,7 @@ export class Cancellations {
   }
 }
 
-/** Returns when an entry was written, or 0 if it does not say so. */
+/** Returns when an entry was written, or 0 if it has no time. */
 function timeOf(entry: string | undefined): number {
   const { at } = storedObject(entry);
   return typeof at === 'number' ? at : 0;

@@ -4,9 +4,9 @@ import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { type EngineKeys, markers } from '../keys.js';
 
 /*
- * Scripts that follow a step of BullMQ in the same transaction. They write what the step means for
- * keys of this package, and nothing if BullMQ refused it or Redis lacked its script. Their text is
- * sent each time, so Redis cannot lack them.
+ * Scripts that follow a step of BullMQ in the same transaction. They update this
+ * package's keys to match the step, and write nothing if BullMQ refused it or Redis lacked its
+ * script. Their text is sent each time, so Redis cannot lack them.
  */
 
 /**

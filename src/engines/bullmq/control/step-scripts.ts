@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { cancelledPrefix } from '../jobs/task-job.js';
 
-/** How the marker of a job begins that a command has taken to retry it; its number of starts follows. */
+/** Prefix of the marker of a job that a command has taken to retry it. The job's number of starts follows. */
 export const retriedPrefix = 'retried:';
 
 /*

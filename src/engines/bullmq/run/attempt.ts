@@ -30,7 +30,7 @@ export class Attempt implements AttemptIo {
   /** Its number. */
   readonly attempt: number;
   readonly queue: string;
-  /** The name of its job over all queues. */
+  /** The key of its job, which is unique across all queues. */
   readonly key: string;
   /** Whether the attempt is over. Lines that its handler writes after that are marked as late. */
   over = false;

@@ -4,7 +4,7 @@ import type { Marker } from '../keys.js';
 
 /** How an attempt ends: what is written together with BullMQ's own step. */
 export interface EndNotes {
-  /** The state of the task after that. */
+  /** The state of the task after the attempt. */
   status: TaskStatus;
   /** How the log line of the attempt describes the end. */
   loggedAs: StoredEnd;

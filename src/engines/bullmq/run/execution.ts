@@ -81,7 +81,7 @@ export class Execution {
       if (!failed.has(route.queue)) await catalog.ensure([route]).catch((err: unknown) => failed.set(route.queue, err));
     const refused = new Map([...failed].filter(([, err]) => err instanceof TaskflowError));
     for (const [queue, err] of refused) if (!this.#refused.has(queue)) logger.error({ queue, err }, 'a queue cannot be added');
-    for (const queue of this.#refused) if (!failed.has(queue)) logger.info({ queue }, 'a queue was added after all');
+    for (const queue of this.#refused) if (!failed.has(queue)) logger.info({ queue }, 'a queue can be added again');
     this.#refused = new Set(refused.keys());
     const [error] = [...failed.values()].filter((err) => !(err instanceof TaskflowError));
     if (error !== undefined) throw error;

@@ -71,7 +71,7 @@ export interface ExecutorParts extends EndCalls {
 export class Executor {
   readonly #parts: ExecutorParts;
   readonly #workers = new Map<string, { worker: TaskWorker; entry: CatalogEntry }>();
-  /** Attempts whose handlers run, by the name of the job over all queues. */
+  /** Attempts whose handlers run, by the key of the job, which is unique across all queues. */
   readonly #running = new TurnoverMap<string, Attempt>();
   /** Attempts that are over although their handlers still run. */
   readonly #holding = new Set<Attempt>();

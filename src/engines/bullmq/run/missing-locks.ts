@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { type LockScope, takeLocks, type Unlocked } from './locks.js';
 
-/** Called with what became of the lock of a job that runs here. */
+/** Called when the lock of a job that runs here is lost, or shows that the job is to be cancelled. */
 export interface LockListener {
   /** Called when the lock of a job shows that a job that runs here is to be cancelled. */
   cancelRequested?(jobId: string): void;
@@ -27,8 +27,8 @@ export class MissingLocks {
   }
 
   /**
-   * Takes locks. Returns the tokens of locks that this process still holds because their jobs are
-   * to be cancelled.
+   * Takes locks. Returns the locks that this process still holds for jobs to be cancelled, by job
+   * id.
    */
   async take(jobs: readonly Unlocked[]): Promise<ReadonlyMap<string, string>> {
     const missing = jobs.filter(({ jobId }) => !this.#lost.has(jobId));

@@ -71,8 +71,8 @@ const closing = 1000;
  *
  * A job has crashed if it is in the list of running jobs and has no lock. The process that takes
  * the lock decides how it ends. If its worker is still alive, it finds the lock taken, and its
- * result is dropped. A job that a command took to cancel or retry it is such a job too if the
- * command lost its connection. It ends as cancelled, or waits for its retry.
+ * result is dropped. A job that a command took to cancel or retry it also counts as crashed if
+ * the connection of the command broke. It ends as cancelled, or waits for its retry.
  */
 export class Settler {
   readonly #parts: SettlerParts;
@@ -195,7 +195,7 @@ export class Settler {
     await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, token);
   }
 
-  /** Lets a job wait for its retry. The command that had taken it for that lost its connection. */
+  /** Puts a job back that a command had taken to retry when its connection broke. */
   async #putBack(backend: TaskBackend, { json: { id }, fields }: TaskJob, token: string): Promise<void> {
     const wait = count(fields[jobFields.runAt]) - Date.now();
     const notes = { status: 'pending', loggedAs: 'pending', fields: { [jobFields.marker]: '' } } as const;

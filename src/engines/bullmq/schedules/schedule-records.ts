@@ -192,7 +192,7 @@ function lastOf(text: string | undefined): ScheduleRuns['last'] {
   return typeof at === 'number' && typeof id === 'string' && typeof queue === 'string' ? { at, id, queue } : undefined;
 }
 
-/** A pause that cannot be read still is one. */
+/** Returns a pause even if its text cannot be parsed, so that the schedule stays paused. */
 function pauseOf(text: string): Pause {
   const { by, at, reason } = storedObject(text);
   return {

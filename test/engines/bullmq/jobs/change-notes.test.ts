@@ -92,7 +92,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     expect((await reader.find({ limit: 1 })).items[0]?.id).toBe(id);
   });
 
-  it('are not relied on by a process that was blocked until its mark expired', async () => {
+  it('are read in full by a process that was blocked until its mark expired', async () => {
     const prefix = newPrefix();
     const [producer, reader] = [manager(prefix), manager(prefix)];
     const task = producer.task('count', () => {});
@@ -110,7 +110,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     }
   });
 
-  it('are not relied on by a process whose mark was refused while Redis was full', async () => {
+  it('are read in full by a process whose mark was refused while Redis was full', async () => {
     const source = new EngineSource(client, engineKeys(newPrefix()));
     await source.start();
     const now = performance.now.bind(performance);

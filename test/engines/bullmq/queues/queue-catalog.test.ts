@@ -70,7 +70,7 @@ const queues = '{koa-taskflow}:~queues';
     expect(await forEach.client.hexists(queues, 'label 7/limited')).toBe(1);
   });
 
-  it('has no queue whose name this engine does not give', async () => {
+  it('ignores stored names that are not names of its queues', async () => {
     const names = ['', 'a:b', '~ticks', 'a/b/c', '{x}', '%3a', 'x'.repeat(801)];
     const odd = Object.fromEntries(names.map((name) => [name, JSON.stringify({ label: name })]));
     const good = {
