@@ -6,7 +6,7 @@ import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../stor
 import type { RedisConnection } from '../connection/connection-option.js';
 import { endConnection, isAnswer, isUnsent } from '../connection/connections.js';
 import { warnIfVolatile } from '../connection/persistence.js';
-import { connectRedis, explain, plainError, whenReady, withinTime } from '../connection/redis-connection.js';
+import { connectRedis, explain, plainError, RedisTimeout, whenReady, withinTime } from '../connection/redis-connection.js';
 import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
@@ -30,6 +30,8 @@ export interface RedisStore extends SharedStore {
   close(): Promise<void>;
 }
 
+/** Milliseconds that a write waits at most before it is sent, less than a request waits for the store. */
+const longestWait = 950;
 /** Milliseconds between two checks whether this app still owns the store. */
 const ownerInterval = 1000;
 
@@ -105,8 +107,11 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     let isSent = false;
     try {
       if (closed) throw new Error('the store is closed');
+      const began = performance.now();
       await whenReady(redis);
       if (owners.state !== 'held') await withinTime(owners.check(redis));
+      // The request has failed by then, so a write must not follow.
+      if (isWrite && performance.now() - began > longestWait) throw new RedisTimeout(longestWait);
       isSent = isWrite;
       const answer = await withinTime(command(redis));
       if (away) logger.info('Redis can be used for sessions again');

@@ -93,11 +93,16 @@ let stores = 0;
     const own = await RedisServer.start();
     const store = redisStore(own.connection, { logger: false });
     own.signal('SIGSTOP');
+    const read = store.get('a');
+    // A request that writes has got its error by then, so the write must not follow.
     const written = store.set('a', 1, 60);
-    await sleep(1);
-    own.signal('SIGCONT');
-    await written;
-    expect(await store.get('a')).toBe(1);
+    await Promise.all([
+      expect(written).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', maybeDone: false }),
+      sleep(1.2).then(() => own.signal('SIGCONT')),
+    ]);
+    expect(await read).toBeUndefined();
+    await store.set('b', 1, 60);
+    expect([await store.get('a'), await store.get('b')]).toEqual([undefined, 1]);
     await store.close();
     await own.remove();
   });
