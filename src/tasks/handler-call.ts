@@ -98,7 +98,10 @@ export class HandlerCall implements RunningAttempt, Running {
     else logger.warn({ ...fields, retryIn: end.retryIn, err: loggedError(end.error) }, 'task failed and will be retried');
   }
 
-  /** Calls the handler. Not an async function, because that would cost each attempt two promises more. */
+  /**
+   * Calls the handler. Not an async function, because that would cost each attempt two promises
+   * more.
+   */
   #call(): Promise<unknown> {
     const { name, args } = this.#task;
     try {
@@ -111,7 +114,10 @@ export class HandlerCall implements RunningAttempt, Running {
     }
   }
 
-  /** Returns the promises of a call that has a time limit: how the attempt ended, and the handler's end. */
+  /**
+   * Returns the promises of a call that has a time limit: how the attempt ended, and the handler's
+   * end.
+   */
   #limited(handled: Promise<unknown>, limit: TimeLimit): [Promise<AttemptResult>, Promise<unknown>] {
     let timer: NodeJS.Timeout | undefined;
     let overdue: DOMException | undefined;
@@ -188,7 +194,10 @@ export function graceOf(definition: Definition | undefined): number {
   return Math.min(definition?.settings.cancelGrace ?? 5, longestTimer / 1000);
 }
 
-/** The time of an attempt: its own timeout, or what remains until the task's deadline if that is less. */
+/**
+ * The time of an attempt: its own timeout, or what remains until the task's deadline if that is
+ * less.
+ */
 function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask): TimeLimit | undefined {
   const timeout = settings?.timeout === undefined ? Number.POSITIVE_INFINITY : settings.timeout * 1000;
   const left = deadlineAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, deadlineAt - Date.now());
